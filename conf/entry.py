@@ -1,0 +1,72 @@
+"""What every entry point shares: Hydra in front, one clear line for a mistake, `summary.json` at the end."""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+FOLDER = Path(__file__).parent
+TRACEBACK = "HYDRA_FULL_ERROR"
+MISTAKE = 2
+"""Exit status for a user's mistake."""
+
+
+def launch(module: str) -> None:
+    """Runs `module.task(config)` under Hydra; what it returns is written as summary.json into the run's folder.
+
+    A mistake (ValueError, OSError, or Hydra's own complaint) ends in one line on stderr and status 2;
+    HYDRA_FULL_ERROR=1 shows the traceback.
+    """
+    from conf.schema import register
+
+    register()
+    task = importlib.import_module(module).task
+
+    def run(values: DictConfig) -> Any:
+        summary = task(typed(values))
+        output = Path(HydraConfig.get().runtime.output_dir) / "summary.json"
+        output.write_text(json.dumps(summary, indent=2) + "\n")
+        return summary
+
+    wants_traceback = os.environ.get(TRACEBACK) == "1"
+    os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
+    sys.argv[0] = f"{module.replace('.', '/')}.py"  # names the run's folder
+    try:
+        hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as e:
+        if wants_traceback:
+            raise
+        print(f"error: {one_line(e)}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def typed(values: DictConfig) -> "Config":
+    """The one place where a DictConfig becomes dataclasses; `__post_init__` checks them."""
+    missing = sorted(OmegaConf.missing_keys(values))
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: must be given, e.g. {missing[0]}=...")
+    config: Config = OmegaConf.to_object(values)  # type: ignore[assignment]
+    return config
+
+
+def one_line(error: BaseException) -> str:
+    """A message on one line, with the key that it is about."""
+    cause: BaseException | None = error
+    while cause is not None and not getattr(cause, "full_key", None):
+        cause = cause.__cause__
+    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    key = getattr(cause, "full_key", None)
+    return text if key is None or key in text else f"{key}: {text}"

@@ -1,0 +1,82 @@
+"""The typed root config: every field is declared beside the code that it configures, and gathered here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hydra.core.config_store import ConfigStore
+
+from conf.session import ClusterConfig
+from data.interaction_lists import InteractionListsSource
+from data.movielens import MovieLensSource
+from data.prepare import DataConfig
+from data.storage import StorageConfig
+from data.synthetic import SyntheticSource
+from data.tables import TableSource
+from serve.index import IndexConfig
+from serve.settings import DemoConfig, ServeConfig
+from towers.evaluate import EvaluateConfig
+from towers.losses import LossConfig
+from towers.tracking import TrackingConfig
+from towers.two_tower import ModelConfig
+from towers.worker import TrainConfig
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """What `python -m <package>.<verb>` takes; the same for every verb.
+
+    Attributes:
+        seed: of weights, negatives and shuffling.
+        checkpoint: towers.evaluate and serve.publish: a checkpoint folder; null means the one this config trains.
+        release: serve.promote: a release id; null means the newest.
+    """
+
+    seed: int = 0
+    checkpoint: str | None = None
+    release: str | None = None
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    data: DataConfig
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    index: IndexConfig
+    serve: ServeConfig
+    tracking: TrackingConfig
+    demo: DemoConfig
+
+
+SOURCES = {
+    "synthetic": SyntheticSource,
+    "movielens": MovieLensSource,
+    "interaction_lists": InteractionListsSource,
+    "table": TableSource,
+}
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra: the root as `schema`, each source as `data/source/<name>`."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name, source in SOURCES.items():
+        store.store(group="data/source", name=name, node=source)
+
+
+def load(overrides: Sequence[str] = ()) -> Config:
+    """The typed config of these Hydra overrides, for notebooks and tests.
+
+    Raises:
+        ValueError: an override names an unknown key or gives a wrong value; one line says which.
+    """
+    from conf.entry import FOLDER, one_line, typed
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    register()
+    try:
+        with initialize_config_dir(str(FOLDER), version_base="1.3"):
+            return typed(compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as e:
+        raise ValueError(one_line(e)) from e

@@ -1,0 +1,57 @@
+"""The Ray session of an entry point, and the console that people read."""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+
+import ray
+import ray.data
+from ray._private import ray_constants
+from rich.console import Console, RenderableType
+
+
+@dataclass(kw_only=True, slots=True)
+class ClusterConfig:
+    """Which Ray to work on.
+
+    Attributes:
+        address: of a running cluster; null joins the one that RAY_ADDRESS names, or else starts Ray on this machine.
+        num_cpus: of a Ray started here; null means all cores.
+        dashboard: start Ray's dashboard, on loopback.
+    """
+
+    address: str | None = None
+    num_cpus: int | None = None
+    dashboard: bool = False
+
+
+def connect(config: ClusterConfig) -> None:
+    """Joins or starts Ray, unless this process has done so already.
+
+    A Ray started here asks for its token (RAY_AUTH_MODE, `token` unless set) and listens on loopback alone.
+
+    Raises:
+        ConnectionError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, logging_level=logging.WARNING)
+    else:
+        _start(config)
+    ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+
+
+def _start(config: ClusterConfig) -> None:
+    """Ray has no option for loopback on Linux: it takes the machine's address for 127.0.0.1 (services.py,
+    resolve_ip_for_localhost), except where clusters are off, which RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER decides on import.
+    """
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(num_cpus=config.num_cpus, include_dashboard=config.dashboard, logging_level=logging.ERROR)
+
+
+def show(what: RenderableType) -> None:
+    """Prints a table or text for people; 120 columns wide where the output is no terminal."""
+    Console(width=None if sys.stdout.isatty() else 120).print(what)

@@ -1,0 +1,196 @@
+"""Folders on any pyarrow filesystem, and the seal that tells a whole one from a half-written one.
+
+Datasets, checkpoints and releases are *sealed folders*: built aside, then moved into place with a manifest, written
+last, that lists the sha256 of every file. A folder without a manifest does not exist for any reader.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(kw_only=True, slots=True)
+class StorageConfig:
+    """Where every artifact lies: a local path or any pyarrow filesystem URI (s3://, gs://, ...)."""
+
+    root: str = "./var"
+
+
+class NotSealed(FileNotFoundError):
+    """The folder is missing, half-written, or its files are not those of its manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder by filesystem and path; `Folder.of(uri) / "name"` reads like pathlib."""
+
+    filesystem: fs.FileSystem
+    path: str
+
+    @classmethod
+    def of(cls, uri: str) -> "Folder":
+        """Opens a URI or a local path (made absolute). Nothing is created."""
+        if "://" not in uri:
+            uri = str(Path(uri).expanduser().absolute())
+        try:
+            filesystem, path = fs.FileSystem.from_uri(uri)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+            raise ValueError(f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})") from e
+        return cls(filesystem, path.rstrip("/"))
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(self.filesystem, f"{self.path}/{name}")
+
+    def __str__(self) -> str:
+        return self.path if self.is_local else f"{self.filesystem.type_name}://{self.path}"
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def create(self) -> "Folder":
+        self.filesystem.create_dir(self.path, recursive=True)
+        return self
+
+    def delete(self) -> None:
+        if self.filesystem.get_file_info(self.path).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(self.path)
+
+    def exists(self, name: str) -> bool:
+        return self.filesystem.get_file_info(f"{self.path}/{name}").type != fs.FileType.NotFound
+
+    def subfolders(self) -> list["Folder"]:
+        """Direct subfolders, by name; hidden ones (being built) left out."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        names = sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
+        return [self / name for name in names if not name.startswith(".")]
+
+    def files(self) -> list[str]:
+        """All files below, as sorted relative paths, manifest left out."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        names = (i.path.removeprefix(self.path).lstrip("/") for i in infos if i.type == fs.FileType.File)
+        return sorted(name for name in names if name != MANIFEST)
+
+    def read_bytes(self, name: str) -> bytes:
+        with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
+            return stream.read()
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes one file so that readers see the old or the new content, never a part."""
+        target = f"{self.path}/{name}"
+        if not self.is_local:
+            with self.filesystem.open_output_stream(target, compression=None) as stream:
+                stream.write(content)
+            return
+        aside = Path(f"{target}.{uuid.uuid4().hex}.partial")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read_bytes(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_bytes(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+    def read_table(self, name: str) -> pa.Table:
+        return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
+        pq.write_table(table, f"{self.path}/{name}", filesystem=self.filesystem)
+
+    def sha256(self, name: str) -> str:
+        digest = hashlib.sha256()
+        with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+@contextmanager
+def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
+    """Builds a sealed folder: yields an empty folder to fill, then seals it and moves it to `target`.
+
+    Keys may be added to `manifest` until the block ends; `files` (sha256 by name) and `fingerprint` (of all files) are
+    added here. Where the block raises, nothing is left. Where `target` was sealed meanwhile, the new one replaces it.
+    """
+    staging = Folder(target.filesystem, f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
+    try:
+        yield staging
+        files = {name: staging.sha256(name) for name in staging.files()}
+        sealed = {**manifest, "files": files, "fingerprint": fingerprint(files)}
+        if target.is_local:
+            staging.write_json(MANIFEST, sealed)
+            _replace(staging, target)
+        else:  # an object store has no rename: the manifest, last, makes the copy whole
+            fs.copy_files(staging.path, target.path, staging.filesystem, target.filesystem)
+            target.write_json(MANIFEST, sealed)
+        manifest.update(sealed)
+    finally:
+        staging.delete()
+
+
+def fingerprint(files: dict[str, str]) -> str:
+    """One sha256 over names and digests: equal content, equal fingerprint."""
+    return hashlib.sha256("\n".join(f"{name} {files[name]}" for name in sorted(files)).encode()).hexdigest()
+
+
+def is_sealed(folder: Folder) -> bool:
+    return folder.exists(MANIFEST)
+
+
+def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str, Any]:
+    """Reads the manifest of a sealed folder of this `kind` (dataset, checkpoint, release).
+
+    Args:
+        verify: also compare each file's sha256.
+
+    Raises:
+        NotSealed: there is no whole folder of this kind there, or (verify) a file is not the one that was sealed.
+    """
+    if not is_sealed(folder):
+        raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or writing it was cut off)")
+    try:
+        manifest: dict[str, Any] = folder.read_json(MANIFEST)
+    except ValueError as e:
+        raise NotSealed(f"{folder}/{MANIFEST}: not JSON ({e})") from e
+    if manifest.get("kind") != kind:
+        raise NotSealed(f"{folder}: holds a {manifest.get('kind')!r}, not a {kind!r}")
+    if verify:
+        for name, digest in manifest["files"].items():
+            if not folder.exists(name) or folder.sha256(name) != digest:
+                raise NotSealed(f"{folder}/{name}: missing or changed since the {kind} was sealed (sha256 differs)")
+    return manifest
+
+
+def _parent(folder: Folder) -> str:
+    return folder.path.rsplit("/", 1)[0]
+
+
+def _replace(staging: Folder, target: Folder) -> None:
+    """Local move into place; an older folder of the same name steps aside first."""
+    old = Path(f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.old")
+    if Path(target.path).exists():
+        Path(target.path).rename(old)
+    Path(staging.path).rename(target.path)
+    Folder(target.filesystem, str(old)).delete()

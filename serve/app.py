@@ -1,0 +1,156 @@
+"""The Ray Serve application: the HTTP ingress, the stages as deployments, and how `serve=fused|staged` binds them."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, HTTPException, Path
+from fastapi import Query as Parameter
+from fastapi import Response as HttpResponse
+from ray import serve
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.handle import DeploymentHandle
+
+from serve.api import LiveResponse, Problem, RecommendRequest, RecommendResponse, SimilarResponse
+from serve.door import Door
+from serve.filters import FilterError
+from serve.index import IndexUnavailable
+from serve.limits import BodyLimit
+from serve.pipeline import recommend
+from serve.release import Release
+from serve.request import Candidates
+from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
+from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
+
+RETRY_AFTER_S = 1.0
+RequestId = Annotated[str | None, Header(alias="X-Request-Id", max_length=128)]
+
+api = FastAPI(
+    title="Two-tower recommendations",
+    version="1",
+    responses={413: {"model": Problem}, 503: {"model": Problem}},
+)
+api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+
+
+class StageReplica:
+    """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
+
+    async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:
+        self._releases = await setting.follow(build).start()
+
+    async def __call__(self, release_id: str, *arguments: Any) -> Any:
+        return await (await self._releases.get(release_id))(*arguments)
+
+    async def similar(self, release_id: str, row: int, k: int) -> Candidates:
+        return await (await self._releases.get(release_id)).similar(row, k)
+
+
+@serve.ingress(api)
+class Recommender:
+    """The ingress. Chooses the release at the door; with no handles it holds all stages itself (fused topology)."""
+
+    async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:
+        self._config = setting.serve
+        self._handles = stages
+        self._releases = await setting.follow(self._open).start()
+
+    async def _open(self, setting: Setting, release: Release) -> tuple[Door, LocalStages | RemoteStages]:
+        door = await asyncio.to_thread(Door, release, setting.serve.num_candidates)
+        if self._handles:
+            return door, RemoteStages(release.id, *self._handles)
+        return door, await LocalStages.build(setting, release)
+
+    async def _live(self) -> tuple[Door, LocalStages | RemoteStages]:
+        assert self._releases.current is not None, "a replica is not ready before it holds a release"
+        return await self._releases.get(self._releases.current)
+
+    @api.post("/v1/recommend")
+    async def recommend(
+        self, request: RecommendRequest, http: HttpResponse, request_id: RequestId = None
+    ) -> RecommendResponse:
+        """The user's next items: retrieved, re-ranked, filtered; popular ones where nothing is known of the user."""
+        door, stages = await self._live()
+        try:
+            query, unknown = door.query(request)
+        except FilterError as e:
+            raise HTTPException(422, [{"type": "filter", "loc": ["body", "filter"], "msg": str(e)}]) from e
+        timeout_ms = min(request.timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
+        answer = await recommend(query, stages, door.popular, timeout_ms / 1000)
+        http.headers["X-Request-Id"] = request_id = request_id or uuid.uuid4().hex
+        return RecommendResponse(
+            request_id=request_id,
+            release_id=answer.release_id,
+            source=answer.source,
+            degraded=answer.degraded,
+            reasons=answer.reasons,
+            unknown_items=unknown,
+            items=door.shown(answer.rows, answer.scores),
+            timings_ms=answer.timings_ms,
+        )
+
+    @api.get("/v1/items/{item_id}/similar", responses={404: {"model": Problem}})
+    async def similar(
+        self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
+    ) -> SimilarResponse:
+        """The items nearest to an item, by their vectors."""
+        door, stages = await self._live()
+        row = door.items.row(item_id)
+        if not row:
+            raise HTTPException(404, f"item {item_id!r} is not in release {door.release_id}")
+        try:
+            async with asyncio.timeout(self._config.max_timeout_ms / 1000):
+                found = await stages.similar(row, k)
+        except (IndexUnavailable, TimeoutError) as e:
+            raise HTTPException(503, "the item index does not answer", {"Retry-After": "1"}) from e
+        items = door.shown(found.rows_K.tolist(), found.scores_K.tolist())
+        return SimilarResponse(release_id=door.release_id, item=door.item(row, 1.0), items=items)
+
+    @api.get("/v1/releases/live")
+    async def live(self) -> LiveResponse:
+        """The release that answers now, with its offline metrics."""
+        door, _ = await self._live()
+        return door.live()
+
+    @api.get("/healthz")
+    async def health(self) -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @api.get("/readyz")
+    async def ready(self) -> dict[str, str | None]:
+        """The replica holds a release."""
+        return {"status": "ready", "release_id": self._releases.current}
+
+
+def build(setting: Setting) -> serve.Application:
+    """The application in the topology that the setting asks for."""
+    config = setting.serve
+    ingress = _deployment(Recommender, "Recommender", config.ingress)
+    if config.topology is Topology.fused:
+        return ingress.bind(setting)
+    stages = (
+        ("UserEmbedder", config.embedder, build_embedder),
+        ("Retriever", config.retriever, build_retriever),
+        ("Reranker", config.reranker, build_reranker),
+    )
+    return ingress.bind(
+        setting, *(_deployment(StageReplica, name, scale).bind(setting, make) for name, scale, make in stages)
+    )  # fmt: skip
+
+
+def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deployment:
+    return serve.deployment(
+        replica,
+        name=name,
+        ray_actor_options={"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
+        max_ongoing_requests=scale.max_ongoing_requests,
+        max_queued_requests=scale.max_queued_requests,
+        backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=scale.min_replicas,
+            max_replicas=scale.max_replicas,
+            target_ongoing_requests=scale.target_ongoing_requests,
+        ),
+    )

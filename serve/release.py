@@ -1,0 +1,129 @@
+"""A release: everything that answers a request, as one immutable folder, and the pointer that says which one is live."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from data.storage import MANIFEST, Folder, NotSealed, is_sealed, open_sealed
+from towers.checkpoint import Checkpoint, load
+
+GOLDEN = "golden.json"
+TOLERANCE = 1e-4
+
+
+class ReleaseError(ValueError):
+    """A release is missing, damaged, or does not reproduce its golden queries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The live pointer: which release serves, which one did before, and since when."""
+
+    release: str
+    previous: str | None
+    promoted_at: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """A sealed release, opened: towers, re-ranker, vocabularies, features, what users have seen."""
+
+    id: str
+    manifest: dict[str, Any]
+    parts: Checkpoint
+
+    @property
+    def collection(self) -> str:
+        """Physical name of its Milvus collection; never an alias."""
+        return self.manifest["collection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All releases under `<storage>/releases`, and the live pointer beside them."""
+
+    folder: Folder
+
+    @classmethod
+    def of(cls, storage: Folder) -> "Registry":
+        return cls(storage / "releases")
+
+    def path(self, release_id: str) -> Folder:
+        return self.folder / release_id
+
+    def ids(self) -> list[str]:
+        """Whole releases, oldest first."""
+        whole = [f for f in self.folder.subfolders() if is_sealed(f)]
+        return [f.name for f in sorted(whole, key=lambda f: f.read_json(MANIFEST)["created_at"])]
+
+    def manifest(self, release_id: str) -> dict[str, Any]:
+        """Raises ReleaseError where there is no such release, naming those that exist."""
+        try:
+            return open_sealed(self.path(release_id), "release")
+        except NotSealed as e:
+            known = ", ".join(self.ids()) or "none: run python -m serve.publish"
+            raise ReleaseError(f"release {release_id!r}: no such release (there are: {known})") from e
+
+    def open(self, release_id: str) -> Release:
+        """Opens a release, each file checked against its sha256.
+
+        Raises:
+            ReleaseError, NotSealed, CheckpointError: it is not there, not whole or not loadable.
+        """
+        self.manifest(release_id)
+        manifest = open_sealed(self.path(release_id), "release", verify=True)
+        return Release(release_id, manifest, load(self.path(release_id), manifest))
+
+    def live(self) -> Live | None:
+        if not self.folder.exists("live.json"):
+            return None
+        return Live(**self.folder.read_json("live.json"))
+
+    def promote(self, release_id: str) -> Live:
+        """Points at a release; one atomic replacement. Promoting the live release again changes nothing."""
+        self.manifest(release_id)
+        before = self.live()
+        if before is not None and before.release == release_id:
+            return before
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        live = Live(release_id, before.release if before else None, now)
+        self.folder.write_json("live.json", asdict(live))
+        return live
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A query and the vector that the user tower must give for it."""
+
+    user_row: int
+    history: list[int]
+    vector: list[float]
+
+
+def golden_queries(parts: Checkpoint, count: int = 8) -> list[Golden]:
+    """Queries over known users, spread over the vocabulary, answered by the towers as they are."""
+    from serve.embedder import UserEmbedder
+
+    embedder = UserEmbedder("golden", parts)
+    known = np.flatnonzero(parts.seen.lengths_U)
+    rows = known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)] if len(known) else []
+    return [
+        Golden(int(row), history, embedder.vector(int(row), history).tolist())
+        for row in rows
+        for history in [parts.seen.of_user(int(row)).tolist()]
+    ]
+
+
+def check_golden(release: Release) -> None:
+    """Raises ReleaseError where this process does not compute the vectors that were stored at publish."""
+    from serve.embedder import UserEmbedder
+
+    embedder = UserEmbedder(release.id, release.parts)
+    for value in json.loads(release.parts.folder.read_bytes(GOLDEN)):
+        golden = Golden(**value)
+        distance = np.abs(embedder.vector(golden.user_row, golden.history) - np.array(golden.vector)).max()
+        if not distance <= TOLERANCE:
+            raise ReleaseError(f"release {release.id}: golden query of user row {golden.user_row} is off by {distance:.2g}")

@@ -1,0 +1,100 @@
+"""What passes from stage to stage. Each carries the id of the one release that answers the request.
+
+    Query -> UserVector -> Candidates -> Ranked -> Response
+
+Shape legend: D dimension, K candidates.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from serve.filters import Filter
+
+
+class Source(StrEnum):
+    """Where candidates come from."""
+
+    towers = "towers"
+    popular = "popular"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One request, its items resolved to rows.
+
+    Attributes:
+        history: item rows that the request brings, oldest first; they follow what is known of the user.
+        exclude: item rows that must not be answered.
+        exclude_seen: leave out what the user has seen, by our records or by the request's history.
+    """
+
+    release_id: str
+    user_id: str | None
+    k: int
+    num_candidates: int
+    history: tuple[int, ...] = ()
+    exclude: tuple[int, ...] = ()
+    exclude_seen: bool = True
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserVector:
+    """The user tower's answer. `vector_D` is None where nothing is known of the user.
+
+    Attributes:
+        history: all item rows known of the user, oldest first, the request's last.
+    """
+
+    release_id: str
+    vector_D: np.ndarray | None
+    history: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Retrieved item rows, best first: int64 [K], float32 [K]."""
+
+    release_id: str
+    rows_K: np.ndarray
+    scores_K: np.ndarray
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Candidates in their final order: int64 [K], float32 [K]."""
+
+    release_id: str
+    rows_K: np.ndarray
+    scores_K: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer, still in rows.
+
+    Attributes:
+        degraded: something that the query asked for was left out; `reasons` says what.
+        timings_ms: per stage.
+    """
+
+    release_id: str
+    rows: list[int]
+    scores: list[float]
+    source: Source
+    degraded: bool
+    reasons: list[str]
+    timings_ms: dict[str, float]
+
+
+class WrongRelease(ValueError):
+    """A stage was handed something of another release than its own."""
+
+
+def same_release(own: str, other: str) -> None:
+    """Every stage calls this at its door."""
+    if own != other:
+        raise WrongRelease(f"stage holds release {own}, was asked for {other}")

@@ -1,0 +1,28 @@
+"""Stage 3: candidates in their final order."""
+
+import numpy as np
+import torch
+
+from serve.request import Candidates, Ranked, UserVector, same_release
+from towers.checkpoint import Checkpoint
+from towers.reranker import RECENT, order, tensors
+
+
+class RerankStage:
+    """The re-ranker of one release, over one query's candidates."""
+
+    def __init__(self, release_id: str, parts: Checkpoint) -> None:
+        self.release_id = release_id
+        self._reranker = parts.reranker
+
+    @torch.inference_mode()
+    async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
+        for other in (user.release_id, candidates.release_id):
+            same_release(self.release_id, other)
+        rows_1K = candidates.rows_K[None]
+        recent = np.zeros((1, RECENT), dtype=np.int64)
+        latest = user.history[-RECENT:]
+        recent[0, RECENT - len(latest) :] = latest
+        scores_1K = self._reranker(*tensors(candidates.scores_K[None], rows_1K, recent)).numpy()
+        by_K = order(scores_1K, rows_1K)[0]
+        return Ranked(self.release_id, rows_1K[0][by_K], scores_1K[0][by_K])

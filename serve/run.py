@@ -1,0 +1,97 @@
+"""Starts the endpoint on the live release: `python -m serve.run`, `serve=staged` for stages scaled by themselves."""
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.exceptions import RayServeException
+
+from data.prepare import Say
+from data.storage import Folder
+from serve.app import build
+from serve.milvus import own
+from serve.release import Registry, ReleaseError
+from serve.settings import ServeConfig
+from serve.stages import Setting
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+APPLICATION = "recommender"
+
+
+@contextmanager
+def running(config: "Config", say: Say = print) -> Iterator[str]:
+    """The endpoint, up and ready, as long as the block lasts; yields its address. Needs a Ray session.
+
+    Raises:
+        ReleaseError: no release is live.
+        OSError: the port is taken.
+        IndexUnavailable: Milvus cannot be reached.
+    """
+    live = Registry.of(Folder.of(config.storage.root)).live()
+    if live is None:
+        raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
+    check_port(config.serve)
+    address = f"http://{config.serve.host}:{config.serve.port}"
+    say(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
+    with own(config.index):
+        http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
+        serve.start(http_options=http)
+        try:
+            setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
+            serve.run(build(setting), name=APPLICATION, route_prefix="/")
+            yield address
+        except RayServeException as e:
+            raise ReleaseError(f"the endpoint did not come up: {e}") from e
+        finally:
+            serve.shutdown()
+
+
+def check_port(config: ServeConfig) -> None:
+    """Raises OSError, naming the port and the cure, where something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as e:
+            raise OSError(f"serve.port: {config.host}:{config.port} is in use ({e.strerror}); pass serve.port=...") from e
+
+
+def wait_for_stop() -> None:
+    """Blocks until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def curl(address: str, user_id: str = "u00042") -> str:
+    """A line to try the endpoint with."""
+    return f"""curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{{"user_id": "{user_id}", "k": 5}}'"""
+
+
+def _absolute(root: str) -> str:
+    return root if "://" in root else Folder.of(root).path
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Entry point: serves until Ctrl-C."""
+    from conf.session import connect
+
+    connect(config.cluster)
+    with running(config) as address:
+        print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)
+        wait_for_stop()
+    return {"address": address}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.run")

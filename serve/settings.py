@@ -1,0 +1,96 @@
+"""How the endpoint is laid out, limited and scaled: the values of `serve=fused` and `serve=staged`."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+MAX_K = 100
+"""Longest answer."""
+
+MAX_BODY_BYTES = 65_536
+"""Larger request bodies get 413, before anything is parsed."""
+
+
+class Topology(Enum):
+    fused = "fused"  # all stages in each ingress replica: a function call between stages
+    staged = "staged"  # each stage a deployment of its own, scaled and placed by itself
+
+
+@dataclass(kw_only=True, slots=True)
+class ScaleConfig:
+    """One deployment's replicas and queue.
+
+    Attributes:
+        min_replicas, max_replicas: equal means fixed.
+        target_ongoing_requests: requests in progress per replica that autoscaling steers to.
+        max_ongoing_requests: in progress per replica at most; more wait.
+        max_queued_requests: waiting at most; beyond it 503 with Retry-After.
+        num_cpus, num_gpus: reserved per replica.
+    """
+
+    min_replicas: int = 1
+    max_replicas: int = 1
+    target_ongoing_requests: float = 16
+    max_ongoing_requests: int = 64
+    max_queued_requests: int = 256
+    num_cpus: float = 0.5
+    num_gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_replicas <= self.max_replicas:
+            raise ValueError(
+                f"serve: min_replicas ({self.min_replicas}) must lie in 1..max_replicas ({self.max_replicas})"
+            )
+        if not 0 < self.target_ongoing_requests <= self.max_ongoing_requests:
+            raise ValueError(
+                f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must lie above 0 and at most at"
+                f" max_ongoing_requests ({self.max_ongoing_requests}), or nothing ever scales"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class ServeConfig:
+    """The endpoint.
+
+    Attributes:
+        host, port: where it listens.
+        num_candidates: retrieved per query, and re-ranked.
+        timeout_ms: deadline of a request that names none; max_timeout_ms: the most that a request may name.
+        poll_s: how often a replica looks at the live pointer.
+        ingress: scale of the ingress (fused: of everything).
+        embedder, retriever, reranker: scale of the stages (staged only).
+    """
+
+    topology: Topology = Topology.fused
+    host: str = "127.0.0.1"
+    port: int = 8000
+    num_candidates: int = 100
+    timeout_ms: int = 200
+    max_timeout_ms: int = 2000
+    poll_s: float = 0.5
+    ingress: ScaleConfig = field(default_factory=ScaleConfig)
+    embedder: ScaleConfig = field(default_factory=ScaleConfig)
+    retriever: ScaleConfig = field(default_factory=ScaleConfig)
+    reranker: ScaleConfig = field(default_factory=ScaleConfig)
+
+    def __post_init__(self) -> None:
+        if not MAX_K <= self.num_candidates <= 10_000:
+            raise ValueError(f"serve.num_candidates: {self.num_candidates} must lie in {MAX_K}..10000")
+        if not 1 <= self.timeout_ms <= self.max_timeout_ms:
+            raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
+        if not 1 <= self.port <= 65_535:
+            raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
+        if not self.poll_s > 0:
+            raise ValueError(f"serve.poll_s: {self.poll_s} must be above 0")
+
+
+@dataclass(kw_only=True, slots=True)
+class DemoConfig:
+    """The demonstration.
+
+    Attributes:
+        wait: keep serving until Ctrl-C after the requests.
+        k: items per answer.
+    """
+
+    wait: bool = True
+    k: int = 5

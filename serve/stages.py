@@ -1,0 +1,94 @@
+"""Where the stages run: in this process (fused), or behind Ray Serve handles (staged). The pipeline cannot tell."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from data.storage import Folder
+from serve.embedder import UserEmbedder
+from serve.index import IndexConfig, open_index
+from serve.live import LiveReleases
+from serve.release import Registry, Release
+from serve.request import Candidates, Query, Ranked, UserVector
+from serve.reranker import RerankStage
+from serve.retriever import Retriever
+from serve.settings import ServeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every replica is told: where the releases lie, how to reach the index, and the limits."""
+
+    storage_root: str
+    index: IndexConfig
+    serve: ServeConfig
+
+    def follow(self, build: Callable[["Setting", Release], Awaitable[Any]]) -> LiveReleases[Any]:
+        """The releases, built by `build`, as a replica of this endpoint follows them."""
+        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), self.serve.poll_s)
+
+
+async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
+    return UserEmbedder(release.id, release.parts)
+
+
+async def build_retriever(setting: Setting, release: Release) -> Retriever:
+    return Retriever(release.id, await open_index(setting.index, release.collection, release.id, release.parts.items))
+
+
+async def build_reranker(setting: Setting, release: Release) -> RerankStage:
+    return RerankStage(release.id, release.parts)
+
+
+@dataclass(frozen=True)
+class LocalStages:
+    """All three stages of one release in this process."""
+
+    embedder: UserEmbedder
+    retriever: Retriever
+    reranker: RerankStage
+
+    @classmethod
+    async def build(cls, setting: Setting, release: Release) -> "LocalStages":
+        return cls(
+            await build_embedder(setting, release),
+            await build_retriever(setting, release),
+            await build_reranker(setting, release),
+        )
+
+    def embed(self, query: Query) -> Awaitable[UserVector]:
+        return self.embedder(query)
+
+    def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
+        return self.retriever(query, user)
+
+    def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
+        return self.reranker(user, candidates)
+
+    def similar(self, row: int, k: int) -> Awaitable[Candidates]:
+        return self.retriever.similar(row, k)
+
+
+@dataclass(frozen=True)
+class RemoteStages:
+    """The stages of one release as deployments of their own."""
+
+    release_id: str
+    embedder: DeploymentHandle
+    retriever: DeploymentHandle
+    reranker: DeploymentHandle
+
+    def embed(self, query: Query) -> Awaitable[UserVector]:
+        return self.embedder.remote(self.release_id, query)
+
+    def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
+        return self.retriever.remote(self.release_id, query, user)
+
+    def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
+        return self.reranker.remote(self.release_id, user, candidates)
+
+    def similar(self, row: int, k: int) -> Awaitable[Candidates]:
+        return self.retriever.similar.remote(self.release_id, row, k)

@@ -1,0 +1,1 @@
+"""A user tower and an item tower: model, losses, training, evaluation, batch embedding."""

@@ -1,0 +1,156 @@
+"""A trained model as a sealed folder: weights, vocabularies, what users have seen, config and metrics. No pickle.
+
+    model.safetensors        both towers
+    reranker.safetensors     the re-ranker's own weights
+    sequences.safetensors    every user's items known at the end of training, oldest first
+    users.parquet, items.parquet, *.vocabularies.parquet
+    manifest.json            config, feature scales, dataset fingerprint, metrics, sha256 of each file; written last
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from omegaconf import OmegaConf
+from safetensors import SafetensorError
+from torch import nn
+
+from data.batches import Sequences
+from data.prepare import prepare
+from data.prepared import Catalogue, PreparedDataset, feature_to_json
+from data.storage import Folder, open_sealed, sealing
+from towers.build import FitOn, build, fit_counts, side
+from towers.features import FeatureEncoder
+from towers.reranker import Reranker
+from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used: damaged, of other shapes, or of another dataset."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A sealed checkpoint, opened, its model in eval mode on the CPU."""
+
+    folder: Folder
+    manifest: dict[str, Any]
+    model: TwoTower
+    reranker: Reranker
+    users: Catalogue
+    items: Catalogue
+    seen: Sequences
+    counts_I: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
+
+
+def load_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
+    """Raises CheckpointError where the file is not a whole safetensors file."""
+    try:
+        return safetensors.torch.load(folder.read_bytes(name))
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
+
+
+def load_weights(module: nn.Module, folder: Folder, name: str) -> None:
+    """Loads weights in place; raises CheckpointError where names or shapes are others, or values not finite."""
+    tensors = load_tensors(folder, name)
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{folder}/{name}: {key} holds NaN or infinite values")
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as e:
+        raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
+
+
+def save(
+    folder: Folder,
+    manifest: dict[str, Any],
+    model: TwoTower,
+    reranker: Reranker,
+    dataset: PreparedDataset,
+    seen: Sequences,
+) -> None:
+    """Seals a checkpoint; `manifest` brings `model` (config), `fit_on`, `dataset` and `metrics`."""
+    manifest |= {
+        "kind": "checkpoint",
+        "user_features": [feature_to_json(f) for f in dataset.users.features],
+        "item_features": [feature_to_json(f) for f in dataset.items.features],
+        "user_scales": FeatureEncoder.fit(dataset.users).scales_to_json(),
+        "item_scales": FeatureEncoder.fit(dataset.items).scales_to_json(),
+    }
+    with sealing(folder, manifest) as staging:
+        dataset.users.save(staging, "users")
+        dataset.items.save(staging, "items")
+        save_tensors(staging, "model.safetensors", model.state_dict())
+        save_tensors(staging, "reranker.safetensors", reranker.state_dict())
+        arrays = {"offsets_U1": seen.offsets_U1, "items_N": seen.items_N}
+        save_tensors(staging, "sequences.safetensors", {k: torch.from_numpy(v) for k, v in arrays.items()})
+
+
+def load(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
+    """Opens the model files of a checkpoint, or of a release that carries them.
+
+    Raises:
+        CheckpointError: a file is damaged or does not fit the others.
+    """
+    users = Catalogue.load(folder, "users", "user_id", manifest["user_features"])
+    items = Catalogue.load(folder, "items", "item_id", manifest["item_features"])
+    fit_on = FitOn(manifest["fit_on"])
+    sides = [
+        side(catalogue, FeatureEncoder.of_json(catalogue, manifest[scales]), fit_on)
+        for catalogue, scales in ((users, "user_scales"), (items, "item_scales"))
+    ]
+    model = build(model_config(manifest["model"]), *sides, seed=0)
+    load_weights(model, folder, "model.safetensors")
+    model.eval()
+    counts_I = fit_counts(items, fit_on)
+    reranker = Reranker(all_item_vectors(model).clone(), counts_I)
+    load_weights(reranker, folder, "reranker.safetensors")
+    arrays = load_tensors(folder, "sequences.safetensors")
+    seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
+    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I)
+
+
+def model_config(values: dict[str, Any]) -> ModelConfig:
+    """The typed model config out of a manifest."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), values))  # type: ignore[return-value]
+
+
+def open_checkpoint(folder: Folder) -> Checkpoint:
+    """Raises NotSealed where there is none, CheckpointError where it is damaged."""
+    return load(folder, open_sealed(folder, "checkpoint", verify=True))
+
+
+def open_for(config: "Config") -> tuple[Checkpoint, PreparedDataset]:
+    """The checkpoint that a config names, or else trains, and the dataset that it belongs to.
+
+    Raises:
+        CheckpointError: it was trained on another dataset than `data` describes.
+    """
+    from towers.train import checkpoint_folder
+
+    storage = Folder.of(config.storage.root)
+    dataset = prepare(config.data, storage)
+    folder = Folder.of(config.checkpoint) if config.checkpoint else checkpoint_folder(config, dataset, storage)
+    checkpoint = open_checkpoint(folder)
+    of = checkpoint.manifest["dataset"]
+    if of["fingerprint"] != dataset.fingerprint:
+        raise CheckpointError(
+            f"checkpoint {folder.name} was trained on dataset {of['name']} ({of['fingerprint'][:10]}), but data= gives"
+            f" {config.data.name} ({dataset.fingerprint[:10]}): pass the data= it was trained with"
+        )
+    return checkpoint, dataset

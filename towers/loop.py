@@ -1,0 +1,87 @@
+"""The training loop: one epoch, one step, one objective. Knows neither Ray nor files.
+
+Shape legend: b this worker's batch, B all workers' batch, S uniform negatives, C = B + S candidates, D dimension.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.batches import TrainBatch
+from towers.losses import LossConfig, sampled_softmax
+from towers.negatives import accidental_hits, draw_uniform, log_expected_count
+from towers.parallel import gather_rows, rank
+
+
+@dataclass(slots=True)
+class Objective:
+    """The loss of a batch: sampled softmax of each user vector over the global batch's items and uniform draws.
+
+    Attributes:
+        counts_I: interactions of each item row in the whole training part, the same on every worker.
+    """
+
+    config: LossConfig
+    counts_I: np.ndarray
+    _log_q_by_batch_size: dict[int, Tensor] = field(default_factory=dict)
+
+    def __call__(self, model: nn.Module, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
+        """Scalar loss of this worker's rows, over candidates of all workers.
+
+        Args:
+            generator: in the same state on every worker, so that all draw the same uniform negatives.
+        """
+        users_b, history_bL, items_b = (torch.from_numpy(a).to(device) for a in _arrays(batch))
+        uniform_S = draw_uniform(len(self.counts_I), self.config.num_uniform, generator).to(device, torch.int32)
+        user_bD, item_cD = model(users_b, history_bL, torch.cat([items_b, uniform_S]))
+        own_bD, uniform_SD = item_cD[: len(items_b)], item_cD[len(items_b) :]
+        if not self.config.in_batch:
+            return self._uniform_only(user_bD, own_bD, uniform_SD, items_b, uniform_S)
+        candidate_CD = torch.cat([gather_rows(own_bD), uniform_SD])
+        candidate_C = torch.cat([gather_rows(items_b), uniform_S])
+        column_b = torch.arange(len(items_b), device=device) + rank() * len(items_b)
+        logits_bC = user_bD @ candidate_CD.T / self.config.temperature
+        log_q_C = self._log_q(len(candidate_C) - len(uniform_S), device)[candidate_C] if self.config.log_q else None
+        return sampled_softmax(logits_bC, column_b, log_q_C, accidental_hits(items_b, candidate_C, column_b))
+
+    def _uniform_only(
+        self, user_bD: Tensor, own_bD: Tensor, uniform_SD: Tensor, items_b: Tensor, drawn_S: Tensor
+    ) -> Tensor:
+        """Each positive against the uniform draws alone: q is the same for all, so nothing is left to correct."""
+        own_b1 = (user_bD * own_bD).sum(-1, keepdim=True)
+        logits_bC = torch.cat([own_b1, user_bD @ uniform_SD.T], dim=1) / self.config.temperature
+        hits_bS = items_b[:, None] == drawn_S[None, :]
+        column_b = torch.zeros(len(items_b), dtype=torch.int64, device=items_b.device)
+        excluded_bC = torch.cat([torch.zeros_like(hits_bS[:, :1]), hits_bS], dim=1)
+        return sampled_softmax(logits_bC, column_b, None, excluded_bC)
+
+    def _log_q(self, batch_size: int, device: torch.device) -> Tensor:
+        if batch_size not in self._log_q_by_batch_size:
+            log_q_I = log_expected_count(self.counts_I, batch_size, self.config.num_uniform)
+            self._log_q_by_batch_size[batch_size] = log_q_I.to(device)
+        return self._log_q_by_batch_size[batch_size]
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    batches: Iterable[TrainBatch],
+    generator: torch.Generator,
+    device: torch.device,
+) -> Iterator[float]:
+    """Trains on each batch and yields its loss (nats per positive)."""
+    model.train()
+    for batch in batches:
+        loss = objective(model, batch, generator, device)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        yield loss.item()
+
+
+def _arrays(batch: TrainBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return batch.user_rows_B, batch.history_BL, batch.item_rows_B

@@ -1,0 +1,52 @@
+"""Experiment tracking with W&B: offline unless told otherwise. Lineage itself lives in our manifests."""
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+
+class TrackingMode(Enum):
+    offline = "offline"  # runs lie under `folder`; `wandb sync` sends them later
+    online = "online"  # needs WANDB_API_KEY in the environment
+    off = "off"
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """Where runs are tracked."""
+
+    mode: TrackingMode = TrackingMode.offline
+    project: str = "twotower"
+    folder: str = "./var/wandb"
+
+
+class Tracker:
+    """One W&B run; does nothing when tracking is off."""
+
+    def __init__(self, config: TrackingConfig, name: str, values: dict[str, Any]) -> None:
+        self._run = None
+        if config.mode is TrackingMode.off:
+            return
+        if config.mode is TrackingMode.online and not os.environ.get("WANDB_API_KEY"):
+            raise ValueError("tracking=online: WANDB_API_KEY is not set; set it, or use tracking=offline")
+        folder = str(Path(config.folder).absolute())
+        for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+            os.environ.setdefault(variable, folder)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(silent=True)
+        self._run = wandb.init(
+            project=config.project, name=name, id=name, resume="allow", mode=config.mode.value, dir=folder,
+            config=values, settings=settings,
+        )  # fmt: skip
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        if self._run is not None:
+            self._run.log(values, step=step)
+
+    def finish(self) -> None:
+        if self._run is not None:
+            self._run.finish()

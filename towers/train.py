@@ -1,0 +1,124 @@
+"""Training both towers with Ray Train: `python -m towers.train data=movietweetings data.source.path=...`.
+
+The driver prepares the dataset, lets Ray Train fit the towers, fits the re-ranker on validation, measures both on the
+test part, and seals all of it as a checkpoint. Run again after a kill, the same command goes on from the last whole
+epoch and ends with the same weights.
+"""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import ray.train
+
+from data.batches import Sequences
+from data.prepare import Say, jsonable, prepare
+from data.prepared import PreparedDataset
+from data.split import TRAIN, VALIDATION
+from data.storage import Folder, is_sealed
+from towers import reranker as ranker
+from towers.build import FitOn, build, fit_counts
+from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
+from towers.evaluate import HeldOut, evaluate, report_of, retrieve
+from towers.metrics import hits
+from towers.reranker import Reranker
+from towers.trainer import large, sides, trainer
+from towers.two_tower import TwoTower, all_item_vectors
+from towers.worker import Job
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+def run_name(config: "Config", dataset: PreparedDataset) -> str:
+    """Dataset name and digest of all that decides the weights: equal runs share a name, and resume each other."""
+    decides = [dataset.fingerprint, *(jsonable(c) for c in (config.model, config.loss, config.train)), config.seed]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return f"{config.data.name}-{digest[:10]}"
+
+
+def checkpoint_folder(config: "Config", dataset: PreparedDataset, storage: Folder) -> Folder:
+    return storage / "checkpoints" / run_name(config, dataset)
+
+
+def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say = print) -> Checkpoint:
+    """Trains and seals a checkpoint; where a whole one of the same run exists, opens it instead."""
+    folder = checkpoint_folder(config, dataset, storage)
+    if is_sealed(folder):
+        say(f"train: {folder.name} is already trained")
+        return open_checkpoint(folder)
+    has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
+    if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
+        raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")
+    say(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
+    result = _fit_towers(config, dataset, storage, folder.name)
+    model = _best_model(config, dataset, result)
+    counts_I = fit_counts(dataset.items, config.train.fit_on)
+    reranker = Reranker(all_item_vectors(model).clone(), counts_I)
+    if has_validation:
+        _fit_reranker(reranker, model, dataset, config.evaluate.batch_size)
+    report = evaluate(model, reranker, dataset, counts_I, config.evaluate)
+    manifest = _manifest(config, dataset, result) | report.as_json()
+    known = dataset.interactions(TRAIN, VALIDATION, columns=["user_row", "item_row"])
+    save(folder, manifest, model, reranker, dataset, Sequences.of(known, len(dataset.users.ids)))
+    return open_checkpoint(folder)
+
+
+def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder, name: str) -> ray.train.Result:
+    job = Job(
+        name=name,
+        seed=config.seed,
+        model=config.model,
+        loss=config.loss,
+        train=config.train,
+        evaluate=config.evaluate,
+        tracking=config.tracking,
+        resolved=jsonable(config),
+        large=large(dataset, config.train.fit_on),
+    )
+    return trainer(job, dataset, storage).fit()
+
+
+def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Result) -> TwoTower:
+    model = build(config.model, *sides(dataset, config.train.fit_on), seed=config.seed)
+    with result.checkpoint.as_directory() as path:
+        load_weights(model, Folder.of(path), "best.safetensors")
+    return model.eval()
+
+
+def _fit_reranker(reranker: Reranker, model: TwoTower, dataset: PreparedDataset, batch_size: int) -> None:
+    """On the validation part: candidates as retrieval returns them from what was known before it."""
+    held_out = HeldOut.of(dataset, VALIDATION)
+    found = retrieve(model, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
+    hit_QK = hits(found.rows_QK, held_out.relevant, len(dataset.items.ids))
+    history = held_out.seen.last(held_out.user_rows_Q, ranker.RECENT)
+    ranker.fit(reranker, found.scores_QK, found.rows_QK, history, hit_QK & found.by_towers_Q[:, None])
+
+
+def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Result) -> dict[str, Any]:
+    resolved = jsonable(config)
+    return {
+        "model": resolved["model"],
+        "fit_on": config.train.fit_on.value,
+        "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "seed")},
+        "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
+        "training": {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)},
+    }
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Entry point: prepares where needed, trains, measures on the test part."""
+    from conf.session import connect, show
+
+    connect(config.cluster)
+    storage = Folder.of(config.storage.root)
+    checkpoint = train(config, prepare(config.data, storage), storage)
+    report = report_of(checkpoint.manifest)
+    show(report.table(checkpoint.name))
+    return {"checkpoint": str(checkpoint.folder), "training": checkpoint.manifest["training"], **report.as_json()}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("towers.train")

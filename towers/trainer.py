@@ -1,0 +1,78 @@
+"""The Ray Train job: which shard, state and resources each worker gets, and how a lost one is found again."""
+
+import pyarrow as pa
+import ray
+import ray.data
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from data.batches import Sequences
+from data.prepared import PreparedDataset
+from data.split import VALIDATION
+from data.storage import Folder
+from towers.build import FitOn, fit_counts, side
+from towers.evaluate import HeldOut
+from towers.features import FeatureEncoder
+from towers.two_tower import Side
+from towers.worker import Job, train_worker
+
+def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
+    """What the user tower and the item tower are built from."""
+    users, items = (side(c, FeatureEncoder.fit(c), fit_on) for c in (dataset.users, dataset.items))
+    return users, items
+
+
+def large(dataset: PreparedDataset, fit_on: FitOn) -> ray.ObjectRef:
+    """The shared part of a worker's Job, in the object store."""
+    interactions = dataset.interactions(*fit_on.splits, columns=["user_row", "item_row"])
+    sequences = Sequences.of(interactions, len(dataset.users.ids))
+    validation = HeldOut.of(dataset, VALIDATION) if fit_on is FitOn.train else None
+    return ray.put((sides(dataset, fit_on), sequences, fit_counts(dataset.items, fit_on), validation))
+
+
+def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
+    """The trainer of a job; the same job finds its own earlier epochs under `storage`."""
+    settings = job.train
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.num_workers, use_gpu=settings.use_gpu, resources_per_worker=settings.resources()
+        ),
+        run_config=ray.train.RunConfig(
+            name=job.name,
+            storage_path=f"{storage.path}/training",
+            storage_filesystem=storage.filesystem,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+        ),
+        datasets={"train": _interactions(dataset, settings.fit_on)},
+        dataset_config=ray.train.DataConfig(execution_options=_ordered()),
+    )
+
+
+def _interactions(dataset: PreparedDataset, fit_on: FitOn) -> ray.data.Dataset:
+    """The interactions to fit on; positions of validation rows count on from the user's train rows."""
+    parts = [
+        ray.data.read_parquet(
+            dataset.paths(split), filesystem=dataset.folder.filesystem, columns=["user_row", "item_row", "position"]
+        )
+        for split in fit_on.splits
+        if dataset.paths(split)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    before = ray.put(fit_counts(dataset.users, FitOn.train))
+
+    def shift(batch: pa.Table) -> pa.Table:
+        position = batch["position"].to_numpy() + ray.get(before)[batch["user_row"].to_numpy()]
+        return batch.set_column(batch.column_names.index("position"), "position", pa.array(position, pa.int32()))
+
+    return parts[0].union(parts[1].map_batches(shift, batch_format="pyarrow"))
+
+
+def _ordered() -> ray.data.ExecutionOptions:
+    """Blocks keep their order, so that a shard is the same one after a restart."""
+    options = ray.train.DataConfig.default_ingest_options()
+    options.preserve_order = True
+    return options

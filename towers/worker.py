@@ -1,0 +1,216 @@
+"""What each training worker runs: epochs over its shard, validation and a checkpoint after each."""
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from ray.train.collective import broadcast_from_rank_zero
+from torch import Tensor, nn
+
+from data.batches import Sequences, ShardBatches
+from towers.build import FitOn, build
+from towers.evaluate import EvaluateConfig, HeldOut, measure, retrieve
+from towers.loop import Objective, train_epoch
+from towers.losses import LossConfig
+from towers.progress import Progress, load_progress, save_progress
+from towers.tracking import Tracker, TrackingConfig
+from towers.two_tower import ModelConfig, Side, TwoTower, all_item_vectors
+
+
+IN_MEMORY_ROWS = 200_000_000
+"""Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """How the towers are fitted.
+
+    Attributes:
+        epochs: at most.
+        patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
+        monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
+        batch_size: positives per step over all workers.
+        learning_rate, weight_decay: of Adam.
+        fit_on: splits trained on.
+        num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
+        threads: torch threads per worker; null shares the machine's cores.
+        max_failures: worker failures that Ray Train restarts from before it gives up.
+    """
+
+    epochs: int = 20
+    patience: int = 3
+    monitor: str = "ndcg@20"
+    batch_size: int = 1024
+    learning_rate: float = 0.002
+    weight_decay: float = 0.0
+    fit_on: FitOn = FitOn.train
+    num_workers: int = 1
+    use_gpu: bool = False
+    cpus_per_worker: float = 1.0
+    threads: int | None = None
+    max_failures: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "num_workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name}: {getattr(self, name)} must be at least 1")
+        if self.batch_size % self.num_workers:
+            raise ValueError(
+                f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
+            )
+        if not self.learning_rate > 0:
+            raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
+
+    def resources(self) -> dict[str, float]:
+        return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.use_gpu else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker needs to know, as it travels to it.
+
+    Attributes:
+        resolved: the root config as JSON values, for tracking.
+        large: object reference to (sides, sequences, counts_I, validation queries or None): shared memory on a node.
+    """
+
+    name: str
+    seed: int
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    tracking: TrackingConfig
+    resolved: dict[str, Any]
+    large: ray.ObjectRef
+
+
+@dataclass(slots=True)
+class Run:
+    """A worker's live training: model, optimizer, data and how far it has come."""
+
+    job: Job
+    model: nn.Module  # as DDP wraps it, or the towers themselves
+    towers: TwoTower
+    optimizer: torch.optim.Optimizer
+    objective: Objective
+    batches: ShardBatches
+    validation: HeldOut | None
+    device: torch.device
+    progress: Progress
+    best: dict[str, Tensor]
+
+
+def train_worker(config: dict[str, Job]) -> None:
+    """Ray Train's loop per worker. Every epoch ends in a report, with rank 0's checkpoint."""
+    run = _start(config["job"])
+    leading = ray.train.get_context().get_world_rank() == 0
+    tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved) if leading else None
+    try:
+        while not _finished(run):
+            values = _epoch(run)
+            if tracker is not None:
+                tracker.log(values, step=run.progress.epoch)
+                print(f"epoch {run.progress.epoch:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
+            _report(run, values, leading)
+    finally:
+        if tracker is not None:
+            tracker.finish()
+
+
+def _start(job: Job) -> Run:
+    sides, sequences, counts_I, validation = ray.get(job.large)
+    torch.set_num_threads(job.train.threads or max((os.cpu_count() or 1) // job.train.num_workers, 1))
+    device = ray.train.torch.get_device()
+    towers = build(job.model, *sides, seed=job.seed)
+    model = ray.train.torch.prepare_model(towers)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=job.train.learning_rate, weight_decay=job.train.weight_decay, fused=True
+    )
+    batches = ShardBatches(
+        shard=ray.train.get_dataset_shard("train"),
+        sequences=sequences,
+        batch_size=job.train.batch_size // job.train.num_workers,
+        history_length=job.model.history_length,
+        order=job.model.history_order,
+        in_memory=counts_I.sum() <= IN_MEMORY_ROWS * job.train.num_workers,
+    )
+    run = Run(
+        job, model, towers, optimizer, Objective(job.loss, counts_I), batches, validation, device, Progress(), {}
+    )  # fmt: skip
+    return _resume(run)
+
+
+def _resume(run: Run) -> Run:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as path:
+            restored = load_progress(Path(path), run.towers, run.optimizer)
+        if restored is not None:
+            run.progress, run.best = restored
+    return run
+
+
+def _finished(run: Run) -> bool:
+    done, settings = run.progress, run.job.train
+    stale = done.epoch - done.best_epoch
+    return done.epoch >= settings.epochs or (0 < settings.patience <= stale and run.validation is not None)
+
+
+def _epoch(run: Run) -> dict[str, float]:
+    """Trains one epoch, validates, and keeps the weights where they are the best so far."""
+    epoch, rank = run.progress.epoch + 1, ray.train.get_context().get_world_rank()
+    seed = np.random.SeedSequence([run.job.seed, epoch]).generate_state(1)[0].item()
+    torch.manual_seed(seed + rank)
+    generator = torch.Generator().manual_seed(seed)
+    started = time.perf_counter()
+    losses = list(
+        train_epoch(run.model, run.optimizer, run.objective, run.batches.epoch(seed), generator, run.device)
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    examples = int(run.objective.counts_I.sum())
+    values = {"loss": float(np.mean(losses)), "examples_per_s": examples / seconds}
+    run.progress.epoch = epoch
+    run.progress.seconds += seconds
+    run.progress.examples += examples
+    return values | _validate(run, rank)
+
+
+def _validate(run: Run, rank: int) -> dict[str, float]:
+    """Full-catalogue metrics on rank 0 (the others wait at the report); all ranks agree on when to stop."""
+    progress, monitor = run.progress, run.job.train.monitor
+    if run.validation is None or not len(run.validation.user_rows_Q):
+        progress.best_epoch, run.best = progress.epoch, _weights(run.towers)
+        return {}
+    value, measured = 0.0, {}
+    if rank == 0:
+        counts_I, config = run.objective.counts_I, run.job.evaluate
+        found = retrieve(run.towers, run.validation, counts_I, all_item_vectors(run.towers.eval()), config.batch_size)
+        measured = measure(found, run.validation, len(counts_I), list(config.ks))
+        value = measured[monitor]
+    value = broadcast_from_rank_zero(value)
+    if value > progress.best_value:
+        progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.towers)
+    return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+
+
+def _report(run: Run, values: dict[str, float], leading: bool) -> None:
+    totals = {"epoch": run.progress.epoch, "seconds": run.progress.seconds, "examples": run.progress.examples}
+    if not leading:
+        ray.train.report(totals)
+        return
+    with tempfile.TemporaryDirectory() as path:
+        save_progress(Path(path), run.progress, run.towers, run.optimizer, run.best)
+        ray.train.report({**totals, **values}, checkpoint=ray.train.Checkpoint.from_directory(path))
