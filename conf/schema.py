@@ -69,10 +69,11 @@ def load(overrides: Sequence[str] = ()) -> Config:
     Raises:
         ValueError: an override names an unknown key or gives a wrong value; one line says which.
     """
-    from conf.entry import FOLDER, one_line, typed
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+
+    from conf.entry import FOLDER, one_line, typed
 
     register()
     try:

@@ -13,6 +13,8 @@ from data.schema import DataError
 from data.storage import Folder
 
 BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 1 << 16
+HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ def files_at(uri: str, setting: str) -> list[Folder]:
 
 def delimited_names(file: Folder, layout: Delimited) -> list[str]:
     """The column names in the first line of a file."""
+    read, *others = _options(layout)
+    read.block_size = HEADER_BYTES
     try:
         with file.filesystem.open_input_stream(file.path) as stream:
-            return list(csv.open_csv(stream, *_options(layout)).schema.names)
+            return list(csv.open_csv(stream, read, *others).schema.names)
     except (pa.ArrowInvalid, OSError) as e:
         raise DataError(f"{file}: not to be read as columns parted by {layout.delimiter!r} ({e})") from e
 
@@ -102,7 +106,7 @@ def parquet_footer(file: Folder) -> pq.FileMetaData:
 def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yields the columns of one row group in their own types."""
     with file.filesystem.open_input_file(file.path) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(1 << 18, row_groups=[row_group], columns=list(columns)):
+        for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, row_groups=[row_group], columns=list(columns)):
             yield pa.Table.from_batches([batch])
 
 

@@ -25,7 +25,6 @@ from data.split import Boundaries, SplitConfig, assign, boundaries, check
 from data.storage import Folder, is_sealed, sealing
 from data.vocabulary import Vocabulary, fit_vocabulary
 
-
 if TYPE_CHECKING:
     from conf.schema import Config
 

@@ -95,7 +95,9 @@ class PreparedDataset:
         schema = pa.schema([f for f in INTERACTIONS if columns is None or f.name in columns])
         if not paths:
             return schema.empty_table()
-        return pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).to_table(columns=schema.names)
+        return pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).to_table(
+            columns=schema.names
+        )
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

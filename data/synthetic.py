@@ -168,4 +168,5 @@ def _draw_items(
     ends = np.cumsum(item_weights[order])
     bounds = np.concatenate([[0.0], ends])[np.searchsorted(item_clusters[order], np.arange(taste.max(initial=0) + 2))]
     point = rng.uniform(bounds[taste], bounds[taste + 1])
-    return order[np.minimum(np.searchsorted(ends, point, side="right"), len(order) - 1)]
+    items: np.ndarray = order[np.minimum(np.searchsorted(ends, point, side="right"), len(order) - 1)]
+    return items

@@ -1,6 +1,6 @@
 """Any log in Parquet or CSV: which columns are the user, the item, the time, and which are features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -91,7 +91,7 @@ class TableSource(SourceConfig):
         names = self.columns.of_interactions()
         columns = list(dict.fromkeys(names.values()))
         pieces = self._pieces(self.interactions, "interactions", columns)
-        for piece in pieces:
+        for piece in self._heads(pieces):
             check_head(piece.blocks(columns), names, str(piece.file))
         users = self._entities(self.users, "user", self.user_features) if self.users else None
         items = self._entities(self.items, "item", self.item_features) if self.items else None
@@ -113,6 +113,12 @@ class TableSource(SourceConfig):
             for file in files_at(uri, f"data.source.{name}")
         ]
 
+    def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
+        """One piece of each Parquet file, as their types may differ; of text files, which have none, the first."""
+        if self.format is TableFormat.csv:
+            return pieces[:1]
+        return {str(piece.file): piece for piece in reversed(pieces)}.values()
+
     def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
@@ -125,7 +131,10 @@ class TableSource(SourceConfig):
             raise DataError(
                 f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
             )
-        raw = pa.concat_tables(blocks, promote_options="permissive")
+        try:
+            raw = pa.concat_tables(blocks, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid) as e:
+            raise DataError(f"{uri}: its files hold a column in types that do not go together ({e})") from e
         return entity_table(
             pa.table({name: raw[column] for name, column in names.items()}),
             id_column,

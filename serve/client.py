@@ -1,11 +1,10 @@
 """A typed Python client of the endpoint, synchronous and asynchronous.
 
-    with RecommendClient("http://127.0.0.1:8000") as client:
-        for item in client.recommend(user_id="u00042", k=10).items:
-            print(item.title, item.score)
+with RecommendClient("http://127.0.0.1:8000") as client:
+    for item in client.recommend(user_id="u00042", k=10).items:
+        print(item.title, item.score)
 """
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -36,7 +35,9 @@ class RecommendClient:
     def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
         self._http = httpx.Client(base_url=address, timeout=timeout_s)
 
-    def recommend(self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any) -> RecommendResponse:
+    def recommend(
+        self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
+    ) -> RecommendResponse:
         """Recommends; `fields` are those of `serve.api.RecommendRequest`.
 
         Raises:

@@ -73,7 +73,10 @@ def example_filter(checkpoint: Checkpoint) -> dict[str, Any] | None:
 def answer_table(title: str, answer: RecommendResponse) -> Table:
     """One answer for people: titles, features, scores, and where the time went."""
     stages = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in answer.timings_ms.items())
-    table = Table(title=title, caption=f"{answer.source.value}{' DEGRADED ' + str(answer.reasons) if answer.degraded else ''}; {stages}")
+    table = Table(
+        title=title,
+        caption=f"{answer.source.value}{' DEGRADED ' + str(answer.reasons) if answer.degraded else ''}; {stages}",
+    )
     for column in ("", "title", "features", "score"):
         table.add_column(column, justify="right" if column in ("", "score") else "left")
     for rank, item in enumerate(answer.items, start=1):

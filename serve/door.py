@@ -6,7 +6,8 @@ import numpy as np
 
 from data.schema import FeatureKind
 from serve.api import Item, LiveResponse, RecommendRequest
-from serve.filters import FilterColumns, parse
+from serve.filters import parse
+from serve.masks import FilterColumns
 from serve.popular import PopularItems
 from serve.release import Release
 from serve.request import Query

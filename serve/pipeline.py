@@ -13,7 +13,6 @@ from serve.popular import PopularItems
 from serve.request import Candidates, Query, Ranked, Response, Source, UserVector
 from serve.retriever import excluded
 
-
 T = TypeVar("T")
 logger = logging.getLogger("serve.pipeline")
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from serve.filters import Filter, FilterColumns
+from serve.filters import Filter
+from serve.masks import FilterColumns
 from serve.request import Candidates, Source
 from towers.checkpoint import Checkpoint
 

@@ -1,11 +1,13 @@
 """A checkpoint becomes a release: `python -m serve.publish checkpoint=...`.
 
-Item vectors go into a Milvus collection of their own, counted and searched before they count; then the release folder
-is sealed. A release that exists is not built again.
+Item vectors go into a Milvus collection of their own, which is counted and searched before it counts; then the release
+folder is sealed. Publishing the same checkpoint again finds the release that is there.
 """
 
+import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,27 +15,127 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pyarrow import fs
 
 from data.prepare import Say
-from data.schema import FeatureKind
-from data.storage import Folder, is_sealed, sealing
-from serve.release import GOLDEN, Registry, golden_queries
+from data.storage import MANIFEST, Folder, is_sealed, sealing
+from serve.collection import collection_name, count, write_collection
+from serve.index import IndexConfig
+from serve.milvus import connected
+from serve.milvus_index import MilvusIndex
+from serve.release import GOLDEN, Registry, ReleaseError, golden_queries
 from towers.checkpoint import Checkpoint, open_checkpoint, open_for
 from towers.embed import item_vectors
+from towers.retrieval import top_k
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
-CARRIED = ("user_features", "item_features", "user_scales", "item_scales", "model", "fit_on")
-REPORTED = ("dataset", "config", "split", "num_queries", "metrics", "reranked", "floors")
+MIN_RECALL = 0.99
+"""Recall@20 of the collection against exact search, below which there is no release."""
+
+SAMPLE = 50
+"""Items whose neighbours are searched for that."""
 
 
-def release_id(checkpoint: Checkpoint, index: Any) -> str:
-    """Dataset name and digest of what the release holds: publishing the same again gives the same id."""
-    decides = f"{checkpoint.manifest['fingerprint']} {index.algorithm.value}"
+def release_id(checkpoint: Checkpoint, config: IndexConfig) -> str:
+    """Dataset name and digest of what the release holds: the same checkpoint and algorithm, the same id."""
+    decides = f"{checkpoint.manifest['fingerprint']} {config.algorithm.value}"
     return f"{checkpoint.manifest['dataset']['name']}-{hashlib.sha256(decides.encode()).hexdigest()[:10]}"
 
 
-def publish(index: Any, checkpoint: Checkpoint, storage: Folder, say: Say = print) -> str:
-    ...
+def publish(config: IndexConfig, checkpoint: Checkpoint, storage: Folder, say: Say = print) -> str:
+    """Builds the release of a checkpoint and returns its id. Needs a Ray session.
+
+    Raises:
+        IndexUnavailable: Milvus failed; no release, and no collection is left.
+        ReleaseError: the collection does not find what exact search finds.
+    """
+    registry, id_ = Registry.of(storage), release_id(checkpoint, config)
+    collection = collection_name(id_)
+    if is_sealed(registry.path(id_)) and _held(config, collection) == checkpoint.items.table.num_rows:
+        say(f"publish: release {id_} is already published")
+        return id_
+    started = time.perf_counter()
+    written = _write(config, collection, checkpoint, say)
+    recall = asyncio.run(_recall(config, collection, checkpoint))
+    if recall < MIN_RECALL:
+        raise ReleaseError(f"{collection}: recall@20 against exact search is {recall:.3f}, below {MIN_RECALL}")
+    _seal(registry, id_, checkpoint, {"collection": collection, "num_items": written, "index_recall@20": recall})
+    seconds = time.perf_counter() - started
+    say(f"publish: release {id_}, {written:,} items in {collection}, recall@20 {recall:.3f}, {seconds:.1f} s")
+    return id_
+
+
+def _held(config: IndexConfig, collection: str) -> int:
+    """How many items the collection holds; 0 where it is not there."""
+    with connected(config) as client:
+        there = client.has_collection(collection, timeout=config.timeout_s)
+        return count(client, config, collection) if there else 0
+
+
+def _write(config: IndexConfig, collection: str, checkpoint: Checkpoint, say: Say) -> int:
+    """Streams vectors from the item tower into the collection."""
+    total, dim = checkpoint.items.table.num_rows, checkpoint.model.config.embedding_dim
+    embedded = item_vectors(checkpoint, config.upsert_batch)
+
+    def shown() -> Iterator[pa.Table]:
+        done = 0
+        for batch in embedded.iter_batches(batch_size=config.upsert_batch, batch_format="pyarrow"):
+            yield batch
+            done += batch.num_rows
+            say(f"publish: {done:,} of {total:,} items written")
+
+    return write_collection(config, collection, shown(), checkpoint.items.features, dim)
+
+
+async def _recall(config: IndexConfig, collection: str, checkpoint: Checkpoint) -> float:
+    """Recall@20 of the collection's neighbours of some items, against exact search; ties at the end count as found."""
+    item_ID = checkpoint.reranker.item_ID
+    num_items, dim = len(item_ID) - 1, item_ID.shape[1]
+    rows = np.unique(np.linspace(1, num_items, min(SAMPLE, num_items)).astype(np.int64))
+    scores = item_ID[torch.from_numpy(rows)] @ item_ID.T
+    scores[:, 0] = -torch.inf
+    _, exact = top_k(scores, min(20, num_items))
+    index = MilvusIndex.open(config, collection, collection, num_items, dim)
+    found = [await index.search(item_ID[row].numpy(), exact.shape[1]) for row in rows]
+    await index.close()
+    lowest = exact[:, -1].numpy() - 1e-5
+    return float(
+        np.mean([(hits.scores >= low).sum() / exact.shape[1] for hits, low in zip(found, lowest, strict=True)])
+    )
+
+
+def _seal(registry: Registry, id_: str, checkpoint: Checkpoint, index: dict[str, Any]) -> None:
+    """The checkpoint's files, golden queries and a manifest as one immutable folder."""
+    inherited = {k: v for k, v in checkpoint.manifest.items() if k not in ("kind", "files", "fingerprint")}
+    own = {
+        "kind": "release",
+        "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "checkpoint": checkpoint.name,
+        "checkpoint_fingerprint": checkpoint.manifest["fingerprint"],
+    }
+    with sealing(registry.path(id_), inherited | own | index) as staging:
+        fs.copy_files(checkpoint.folder.path, staging.path, checkpoint.folder.filesystem, staging.filesystem)
+        staging.filesystem.delete_file(f"{staging.path}/{MANIFEST}")
+        staging.write_bytes(GOLDEN, json.dumps([asdict(golden) for golden in golden_queries(checkpoint)]).encode())
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Entry point: publishes `checkpoint` (default: the one that this config trains)."""
+    from conf.session import connect
+
+    connect(config.cluster)
+    storage = Folder.of(config.storage.root)
+    checkpoint = open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config)[0]
+    id_ = publish(config.index, checkpoint, storage)
+    print(f"Next: python -m serve.promote release={id_}")
+    manifest = Registry.of(storage).manifest(id_)
+    return {"release": id_, "collection": manifest["collection"], "metrics": manifest["metrics"]}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.publish")

@@ -126,4 +126,6 @@ def check_golden(release: Release) -> None:
         golden = Golden(**value)
         distance = np.abs(embedder.vector(golden.user_row, golden.history) - np.array(golden.vector)).max()
         if not distance <= TOLERANCE:
-            raise ReleaseError(f"release {release.id}: golden query of user row {golden.user_row} is off by {distance:.2g}")
+            raise ReleaseError(
+                f"release {release.id}: golden query of user row {golden.user_row} is off by {distance:.2g}"
+            )

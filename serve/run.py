@@ -14,7 +14,7 @@ from ray.serve.exceptions import RayServeException
 from data.prepare import Say
 from data.storage import Folder
 from serve.app import build
-from serve.milvus import own
+from serve.milvus import reached
 from serve.release import Registry, ReleaseError
 from serve.settings import ServeConfig
 from serve.stages import Setting
@@ -40,7 +40,7 @@ def running(config: "Config", say: Say = print) -> Iterator[str]:
     check_port(config.serve)
     address = f"http://{config.serve.host}:{config.serve.port}"
     say(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
-    with own(config.index):
+    with reached(config.index):
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
         serve.start(http_options=http)
         try:
@@ -60,7 +60,9 @@ def check_port(config: ServeConfig) -> None:
         try:
             probe.bind((config.host, config.port))
         except OSError as e:
-            raise OSError(f"serve.port: {config.host}:{config.port} is in use ({e.strerror}); pass serve.port=...") from e
+            raise OSError(
+                f"serve.port: {config.host}:{config.port} is in use ({e.strerror}); pass serve.port=..."
+            ) from e
 
 
 def wait_for_stop() -> None:

@@ -1,5 +1,6 @@
 """Where the stages run: in this process (fused), or behind Ray Serve handles (staged). The pipeline cannot tell."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +10,11 @@ from ray.serve.handle import DeploymentHandle
 
 from data.storage import Folder
 from serve.embedder import UserEmbedder
-from serve.index import IndexConfig, open_index
+from serve.index import IndexConfig, IndexKind, ItemIndex
 from serve.live import LiveReleases
+from serve.milvus_index import MilvusIndex
 from serve.release import Registry, Release
+from serve.replica import ReplicaIndex
 from serve.request import Candidates, Query, Ranked, UserVector
 from serve.reranker import RerankStage
 from serve.retriever import Retriever
@@ -36,7 +39,17 @@ async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
 
 
 async def build_retriever(setting: Setting, release: Release) -> Retriever:
-    return Retriever(release.id, await open_index(setting.index, release.collection, release.id, release.parts.items))
+    return Retriever(release.id, await open_index(setting.index, release))
+
+
+async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
+    """The release's items, kept as the config says."""
+    items, dim = release.parts.items, release.parts.model.config.embedding_dim
+    if config.kind is IndexKind.replica:
+        return await ReplicaIndex.hydrate(config, release.collection, release.id, items, dim)
+    return await asyncio.to_thread(
+        MilvusIndex.open, config, release.collection, release.id, items.table.num_rows, dim
+    )  # fmt: skip
 
 
 async def build_reranker(setting: Setting, release: Release) -> RerankStage:

@@ -1,10 +1,10 @@
 """A trained model as a sealed folder: weights, vocabularies, what users have seen, config and metrics. No pickle.
 
-    model.safetensors        both towers
-    reranker.safetensors     the re-ranker's own weights
-    sequences.safetensors    every user's items known at the end of training, oldest first
-    users.parquet, items.parquet, *.vocabularies.parquet
-    manifest.json            config, feature scales, dataset fingerprint, metrics, sha256 of each file; written last
+model.safetensors        both towers
+reranker.safetensors     the re-ranker's own weights
+sequences.safetensors    every user's items known at the end of training, oldest first
+users.parquet, items.parquet, *.vocabularies.parquet
+manifest.json            config, feature scales, dataset fingerprint, metrics, sha256 of each file; written last
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,9 @@ class Reranker(nn.Module):
         self.weight = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
         log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
         self.register_buffer("item_ID", item_ID, persistent=False)
-        self.register_buffer("popularity_I", (log_count - log_count.mean()) / (log_count.std() + 1e-6), persistent=False)
+        self.register_buffer(
+            "popularity_I", (log_count - log_count.mean()) / (log_count.std() + 1e-6), persistent=False
+        )
 
     def features(self, score_BK: Tensor, rows_BK: Tensor, history_BL: Tensor) -> Tensor:
         """float32 [B, K, 3], in the order of FEATURES; `history_BL` int, padded with 0, latest last."""

@@ -16,6 +16,7 @@ from towers.features import FeatureEncoder
 from towers.two_tower import Side
 from towers.worker import Job, train_worker
 
+
 def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
     """What the user tower and the item tower are built from."""
     users, items = (side(c, FeatureEncoder.fit(c), fit_on) for c in (dataset.users, dataset.items))

@@ -15,15 +15,14 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 from torch import Tensor, nn
 
-from data.batches import Sequences, ShardBatches
+from data.batches import ShardBatches
 from towers.build import FitOn, build
 from towers.evaluate import EvaluateConfig, HeldOut, measure, retrieve
 from towers.loop import Objective, train_epoch
 from towers.losses import LossConfig
 from towers.progress import Progress, load_progress, save_progress
 from towers.tracking import Tracker, TrackingConfig
-from towers.two_tower import ModelConfig, Side, TwoTower, all_item_vectors
-
+from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
 
 IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
@@ -119,7 +118,10 @@ def train_worker(config: dict[str, Job]) -> None:
             values = _epoch(run)
             if tracker is not None:
                 tracker.log(values, step=run.progress.epoch)
-                print(f"epoch {run.progress.epoch:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()), flush=True)
+                print(
+                    f"epoch {run.progress.epoch:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()),
+                    flush=True,
+                )
             _report(run, values, leading)
     finally:
         if tracker is not None:

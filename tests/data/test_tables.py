@@ -1,6 +1,7 @@
 """Parquet and CSV give the same log, whole or in parts, and faults are named by file, column and value."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,7 @@ def test_parquet_lists_timestamps_and_splits(tmp_path: Path, rows: Rows) -> None
     log = log.append_column("part", pa.array(["train", "validation", "test"]))
     items = ITEMS.set_column(2, "genres", pa.array([["x"], None]))
     source = table_source(tmp_path, TableFormat.parquet, log, items)
-    source.columns.split = "part"
-    read = source.read()
-    source.columns.split = None
+    read = replace(source, columns=replace(COLUMNS, split="part")).read()
     assert [r["split"] for r in rows(read)] == ["train", "validation", "test"]
     assert {r["time"] for r in rows(read)} == {1767225600}
     assert read.items is not None and read.items["genres"].to_pylist() == [["x"], []]
@@ -129,6 +128,15 @@ def test_parquet_column_of_a_type_that_is_no_id(tmp_path: Path) -> None:
     assert "column 'user': ids must be strings or integers" in fault_of(
         table_source(tmp_path, TableFormat.parquet, log)
     )
+
+
+@needs_ray
+def test_each_parquet_file_of_a_folder_has_its_types_checked(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    pq.write_table(LOG, str(tmp_path / "log" / "0.parquet"), row_group_size=1)
+    pq.write_table(LOG.set_column(0, "user", pa.array([1.0, 2.0, None])), str(tmp_path / "log" / "1.parquet"))
+    source = TableSource(format=TableFormat.parquet, interactions=str(tmp_path / "log"), columns=COLUMNS)
+    assert "log/1.parquet, column 'user': ids must be strings or integers" in fault_of(source)
 
 
 def test_table_source_refuses_features_without_a_table() -> None:

@@ -1,0 +1,52 @@
+# `make` lists the targets. `demo` and `test` set everything up by themselves; the second call installs nothing.
+PYTHON ?= python3.11
+WAIT ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export RAY_AUTH_MODE ?= token
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help demo test check bench notebooks milvus-server clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."
+	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
+
+test: $(READY) ## the tests; ARGS="-k filters"
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(READY) ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## each benchmark in tests/benchmarks, one after the other
+	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
+	@mkdir -p var/notebooks
+	$(BIN)/python -m nbconvert --to notebook --execute --output-dir var/notebooks notebooks/*.ipynb
+
+milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integration tests, in a venv of its own
+
+clean: ## removes the virtual environments; keeps var/
+	rm -rf $(VENV) .venv-milvus build *.egg-info
+
+# torch first and by itself: a range, pip's own choice, would bring gigabytes of a newer build.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or pass PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "setuptools>=77"
+	@echo "installing torch (about a minute)"
+	$(BIN)/python -m pip install -q torch==2.13.0 -c constraints.txt
+	@echo "installing the rest (about two minutes)"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,dev,bench]"
+	touch $@
+
+.venv-milvus/.ready:
+	test -x .venv-milvus/bin/python || $(PYTHON) -m venv .venv-milvus
+	.venv-milvus/bin/python -m pip install -q "setuptools<81" milvus==2.3.5
+	touch $@

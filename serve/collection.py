@@ -1,0 +1,142 @@
+"""A release's Milvus collection: written once, verified, searched, dropped; never changed in place."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pymilvus import DataType, MilvusClient
+
+from data.schema import Feature, FeatureKind
+from serve.filters import MAX_LENGTH, MISSING_NUMBER, column_name
+from serve.index import Algorithm, IndexConfig, IndexUnavailable
+from serve.milvus import connected
+
+OURS = "twotower_ray"
+"""Prefix of our collections: nothing else is ever listed or dropped."""
+
+MAX_VALUES = 64
+"""Values of a multi-categorical field per item that Milvus keeps."""
+
+BUILD = {Algorithm.flat: {}, Algorithm.hnsw: {"M": 16, "efConstruction": 200}, Algorithm.ivf_flat: {"nlist": 1024}}
+
+
+def collection_name(release_id: str) -> str:
+    """The physical collection of a release."""
+    return f"{OURS}_{release_id.replace('-', '_')}"
+
+
+def write_collection(
+    config: IndexConfig, name: str, items: Iterable[pa.Table], features: Sequence[Feature], dim: int
+) -> int:
+    """Writes a collection, loads and counts it; a leftover of the same name is replaced.
+
+    Args:
+        items: batches with `row`, `vector` (list of float32) and the features' columns.
+
+    Returns:
+        How many items it holds.
+
+    Raises:
+        IndexUnavailable: Milvus failed, or does not hold what was written; nothing is left of the collection.
+    """
+    with connected(config) as client:
+        client.drop_collection(name, timeout=config.timeout_s)
+        try:
+            _create(client, config, name, features, dim)
+            written = sum(_upsert(client, config, name, batch, features) for batch in items)
+            client.flush(name, timeout=config.timeout_s * 10)
+            client.load_collection(name, timeout=config.timeout_s * 10)
+            if (held := count(client, config, name)) != written:
+                raise IndexUnavailable(f"collection {name}: {written} items written, but Milvus counts {held}")
+        except BaseException:
+            client.drop_collection(name, timeout=config.timeout_s)
+            raise
+        return written
+
+
+def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
+    """Items in a collection, everything written included."""
+    found = client.query(
+        name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=config.timeout_s
+    )  # fmt: skip
+    return int(found[0]["count(*)"])
+
+
+def list_collections(client: MilvusClient, config: IndexConfig) -> list[str]:
+    """Our collections, by name."""
+    names: list[str] = client.list_collections(timeout=config.timeout_s)
+    return sorted(name for name in names if name.startswith(f"{OURS}_"))
+
+
+def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np.ndarray:
+    """All vectors of a collection, float32 [num_items, D]; entry i is the item of row i + 1.
+
+    Raises:
+        IndexUnavailable: Milvus does not answer, or holds other rows than 1..num_items.
+    """
+    vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
+    with connected(config) as client:
+        if not client.has_collection(name, timeout=config.timeout_s):
+            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.uri}; publish the release again")
+        client.load_collection(name, timeout=config.timeout_s * 10)
+        batches = client.query_iterator(
+            name, batch_size=8192, filter="row > 0", output_fields=["row", "vector"], timeout=config.timeout_s
+        )  # fmt: skip
+        while batch := batches.next():
+            rows = np.fromiter((entity["row"] for entity in batch), dtype=np.int64, count=len(batch))
+            if rows.max() > num_items:
+                raise IndexUnavailable(f"collection {name}: holds row {rows.max()}, the release has {num_items} items")
+            vectors[rows - 1] = np.array([entity["vector"] for entity in batch], dtype=np.float32)
+        batches.close()
+    if (missing := int(np.isnan(vectors[:, 0]).sum())) > 0:
+        raise IndexUnavailable(f"collection {name}: lacks {missing} of {num_items} items; publish the release again")
+    return vectors
+
+
+def _create(client: MilvusClient, config: IndexConfig, name: str, features: Sequence[Feature], dim: int) -> None:
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=OURS)
+    schema.add_field("row", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    for feature in features:
+        field = column_name(feature.name)
+        if feature.kind is FeatureKind.numeric:
+            schema.add_field(field, DataType.DOUBLE)
+        elif feature.kind is FeatureKind.categorical:
+            schema.add_field(field, DataType.VARCHAR, max_length=4 * MAX_LENGTH)
+        elif feature.kind is FeatureKind.multi_categorical:
+            schema.add_field(
+                field, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_VALUES, max_length=4 * MAX_LENGTH
+            )  # fmt: skip
+    index = MilvusClient.prepare_index_params()
+    index.add_index(
+        "vector", index_type=config.algorithm.value, metric_type="IP", params=BUILD[config.algorithm]
+    )  # fmt: skip
+    client.create_collection(name, schema=schema, index_params=index, timeout=config.timeout_s)
+
+
+def _upsert(client: MilvusClient, config: IndexConfig, name: str, batch: pa.Table, features: Sequence[Feature]) -> int:
+    columns: dict[str, list[Any]] = {"row": batch["row"].to_pylist(), "vector": _vectors(batch)}
+    for feature in features:
+        if feature.kind is not FeatureKind.text:
+            columns[column_name(feature.name)] = _values(batch[feature.name], feature)
+    names = list(columns)
+    entities = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    client.upsert(name, entities, timeout=config.timeout_s * 10)
+    return batch.num_rows
+
+
+def _vectors(batch: pa.Table) -> list[np.ndarray]:
+    vectors = batch["vector"].combine_chunks()
+    flat: np.ndarray = vectors.flatten().to_numpy()
+    return list(flat.reshape(batch.num_rows, -1))
+
+
+def _values(column: pa.ChunkedArray, feature: Feature) -> list[Any]:
+    """Milvus's values of a feature; what is missing gets its stand-in, see serve.filters."""
+    if feature.kind is FeatureKind.numeric:
+        return pc.fill_null(column, MISSING_NUMBER).to_pylist()
+    if feature.kind is FeatureKind.categorical:
+        return pc.fill_null(column, "").to_pylist()
+    return [values[:MAX_VALUES] if values else [] for values in column.to_pylist()]

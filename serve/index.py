@@ -1,0 +1,112 @@
+"""The item index: nearest items to a vector, whichever way they are kept.
+
+Shape legend: D dimension, K hits.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from serve.filters import Filter
+
+
+class IndexKind(Enum):
+    replica = "replica"  # a FAISS copy in each serving replica, hydrated from the release's collection
+    milvus = "milvus"  # a search on Milvus per request
+
+
+class Algorithm(Enum):
+    """The collection's vector index. `flat` is exact."""
+
+    flat = "FLAT"
+    hnsw = "HNSW"
+    ivf_flat = "IVF_FLAT"
+
+
+@dataclass(kw_only=True, slots=True)
+class IndexConfig:
+    """Where item vectors are kept and how they are searched.
+
+    Attributes:
+        uri: a Milvus server (http://host:19530), or a path ending in .db for Milvus Lite. The token, where the server
+            wants one, comes from MILVUS_TOKEN in the environment.
+        timeout_s: of every call to Milvus.
+        algorithm: of the collections that publish makes.
+        exact_up_to: replica: above this many items an inverted file (IVF) takes the place of exact search.
+        upsert_batch: items per upsert, and per call of the item tower, at publish.
+    """
+
+    kind: IndexKind = IndexKind.replica
+    uri: str = "./var/milvus.db"
+    timeout_s: float = 10.0
+    algorithm: Algorithm = Algorithm.flat
+    exact_up_to: int = 200_000
+    upsert_batch: int = 4096
+
+    def __post_init__(self) -> None:
+        if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
+            raise ValueError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
+        if not self.timeout_s > 0:
+            raise ValueError(f"index.timeout_s: {self.timeout_s} must be above 0")
+        if not 1 <= self.upsert_batch <= 65_536:
+            raise ValueError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
+
+
+class IndexUnavailable(ConnectionError):
+    """Milvus does not answer, or not with what was asked for. The message names the address and the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Found items, best first, ties by lower row: rows int64 [K], scores float32 [K]."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def sorted(cls, rows: np.ndarray, scores: np.ndarray, k: int) -> "Hits":
+        """The best k of some hits in any order."""
+        best = np.lexsort((rows, -scores))[:k]
+        return cls(rows[best].astype(np.int64), scores[best].astype(np.float32))
+
+
+class ItemIndex(Protocol):
+    """The items of one release by inner product. Every implementation passes tests/conformance."""
+
+    release_id: str
+    num_items: int
+    dim: int
+
+    async def search(
+        self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
+    ) -> Hits:
+        """The k items of highest inner product that pass the filter and are not excluded.
+
+        Args:
+            query_D: float32 [D].
+            exclude: int item rows.
+
+        Returns:
+            Fewer than k hits only where fewer items are eligible.
+
+        Raises:
+            ValueError: the query is not of the index's dimension.
+            IndexUnavailable: the index cannot answer.
+        """
+        ...
+
+    async def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [len(rows), D] of items that are in the index."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def check_query(query_D: np.ndarray, dim: int) -> None:
+    """Raises ValueError where a query vector cannot be compared with the items."""
+    if query_D.shape != (dim,):
+        raise ValueError(f"query vector: shape {query_D.shape}, the index holds vectors of dimension {dim}")
+    if not np.isfinite(query_D).all():
+        raise ValueError("query vector: holds NaN or infinite values")

@@ -1,0 +1,99 @@
+"""`index.kind=milvus`: every search goes to Milvus. For catalogues beyond a replica's memory."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from pymilvus import AsyncMilvusClient
+from pymilvus.exceptions import MilvusException
+
+from serve.filters import Filter, to_expression
+from serve.index import Algorithm, Hits, IndexConfig, IndexUnavailable, check_query
+from serve.milvus import async_client, connected, reached, unavailable
+
+OVERFETCH = 200
+"""Up to this many exclusions are met by asking for more; beyond, they go into the expression (NOT IN costs 4 ms)."""
+
+MAX_K = 16_384
+"""Milvus's own limit on hits per search."""
+
+
+class MilvusIndex:
+    """One release's collection behind AsyncMilvusClient; opened by `open`, on the event loop that it serves."""
+
+    def __init__(
+        self, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int, address: str
+    ) -> None:
+        self.release_id = release_id
+        self.num_items = num_items
+        self.dim = dim
+        self._config = config
+        self._collection = collection
+        self._address = address
+        self._client: AsyncMilvusClient | None = None
+        self._held = ExitStack()
+
+    @classmethod
+    def open(cls, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int) -> "MilvusIndex":
+        """Checks that the collection is there, and loads it; blocks for as long as that takes.
+
+        Raises:
+            IndexUnavailable: it is not, or Milvus does not answer.
+        """
+        held = ExitStack()
+        address = held.enter_context(reached(config))
+        with connected(config) as client:
+            if not client.has_collection(collection, timeout=config.timeout_s):
+                raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.uri}; publish again")
+            client.load_collection(collection, timeout=config.timeout_s * 10)
+        index = cls(config, collection, release_id, num_items, dim, address)
+        index._held = held
+        return index
+
+    async def search(
+        self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
+    ) -> Hits:
+        """See ItemIndex."""
+        check_query(query_D, self.dim)
+        excluded = np.unique(exclude) if exclude is not None else np.zeros(0, dtype=np.int64)
+        parts = [f"({to_expression(filter)})"] if filter is not None else []
+        if len(excluded) > OVERFETCH:
+            parts.append(f"row not in {excluded.tolist()}")
+            limit = k
+        else:
+            limit = k + len(excluded)
+        limit = max(min(limit, self.num_items, MAX_K), 1)
+        rows, scores = await self._search(query_D, limit, " and ".join(parts))
+        kept = ~np.isin(rows, excluded)
+        return Hits.sorted(rows[kept], scores[kept], k)
+
+    async def _search(self, query_D: np.ndarray, limit: int, expression: str) -> tuple[np.ndarray, np.ndarray]:
+        parameters = {"ef": max(2 * limit, 128), "nprobe": 64} if self._config.algorithm is not Algorithm.flat else {}
+        found = await self._call(
+            "search",
+            data=[query_D.tolist()],
+            filter=expression,
+            limit=limit,
+            search_params={"metric_type": "IP", "params": parameters},
+            consistency_level="Bounded",
+        )
+        return np.array(found[0].ids, dtype=np.int64), np.array(found[0].distances, dtype=np.float32)
+
+    async def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """See ItemIndex."""
+        found = await self._call("get", ids=[int(row) for row in rows], output_fields=["row", "vector"])
+        by_row = {entity["row"]: entity["vector"] for entity in found}
+        return np.array([by_row[int(row)] for row in rows], dtype=np.float32).reshape(len(rows), self.dim)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        self._held.close()
+
+    async def _call(self, method: str, **arguments: Any) -> Any:
+        if self._client is None:
+            self._client = async_client(self._config, self._address)
+        try:
+            return await getattr(self._client, method)(self._collection, timeout=self._config.timeout_s, **arguments)
+        except MilvusException as e:
+            raise unavailable(self._config, e) from e
