@@ -15,10 +15,10 @@ from data.tables import TableSource
 from serve.index import IndexConfig
 from serve.settings import DemoConfig, ServeConfig
 from towers.evaluate import EvaluateConfig
+from towers.job import TrainConfig
 from towers.losses import LossConfig
 from towers.tracking import TrackingConfig
 from towers.two_tower import ModelConfig
-from towers.worker import TrainConfig
 
 
 @dataclass(kw_only=True, slots=True)

@@ -23,7 +23,7 @@ class ClusterConfig:
 
     address: str | None = None
     num_cpus: int | None = None
-    dashboard: bool = False
+    dashboard: bool = True
 
 
 def connect(config: ClusterConfig) -> None:
@@ -36,12 +36,16 @@ def connect(config: ClusterConfig) -> None:
     """
     if ray.is_initialized():
         return
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, logging_level=logging.WARNING)
     else:
         _start(config)
-    ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = sys.stderr.isatty()
+    context.print_on_execution_start = False
 
 
 def _start(config: ClusterConfig) -> None:

@@ -67,7 +67,7 @@ class Sequences:
     def others(
         self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, random: np.random.Generator
     ) -> np.ndarray:
-        """int32 [B, length]: each user's items without the one at the position; a random window where there are more."""
+        """int32 [B, length]: each user's items but the one at the position; a random window where there are more."""
         count = np.maximum(self.lengths_U[user_rows_B] - 1, 1)[:, None]
         start = (random.random((len(user_rows_B), 1)) * count).astype(np.int64)
         step = np.arange(length)

@@ -72,7 +72,7 @@ def delimited_names(file: Folder, layout: Delimited) -> list[str]:
 def delimited_blocks(file: Folder, layout: Delimited, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yields the columns as strings, empty values as null.
 
-    A line with a wrong number of fields becomes a row, after all others: null in the first column, the line in the rest.
+    A line with a wrong number of fields becomes a row after all others: null first, the line in the other columns.
     """
     misfits: list[str] = []
 

@@ -86,7 +86,7 @@ class PreparedDataset:
         return [f"{self.folder.path}/{name}" for name in sorted(names)]
 
     def interactions(self, *splits: str, columns: list[str] | None = None) -> pa.Table:
-        """The interactions of these splits in memory, one split after the other, each sorted by user, then oldest first."""
+        """These splits in memory, one after the other, each sorted by user, then oldest first."""
         tables = [self._read(split, columns) for split in splits]
         return pa.concat_tables(tables)
 

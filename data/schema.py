@@ -80,6 +80,6 @@ INTERACTIONS = pa.schema(
         pa.field("position", pa.int32(), nullable=False),  # index among the user's interactions of the split
     ]
 )
-"""Prepared interactions, in files of one split each (`interactions/split=train/...`), by user_row, then oldest first."""
+"""Prepared interactions, in files of one split each (`interactions/split=train/`), by user_row, then oldest first."""
 
 SPLITS = ("train", "validation", "test")

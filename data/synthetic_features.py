@@ -1,4 +1,4 @@
-"""The users and items tables of the synthetic log: features that hint at the planted tastes, none of them a giveaway."""
+"""The users and items tables of the synthetic log: features that hint at the planted tastes, none a giveaway."""
 
 import numpy as np
 import pyarrow as pa

@@ -9,7 +9,7 @@ from serve.settings import MAX_K
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 
-REQUEST_EXAMPLES: list[dict[str, Any]] = [
+REQUEST_EXAMPLES: list[Any] = [
     {"user_id": "u00042", "k": 10},
     {"user_id": "u00042", "k": 5, "filter": {"field": "year", "op": ">=", "value": 2000}},
     {"history": ["i00007", "i00011"], "k": 5, "exclude": ["i00012"]},

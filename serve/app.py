@@ -37,7 +37,7 @@ api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
 class StageReplica:
     """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
 
-    async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:
+    async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
         self._releases = await setting.follow(build).start()
 
     async def __call__(self, release_id: str, *arguments: Any) -> Any:
@@ -51,7 +51,7 @@ class StageReplica:
 class Recommender:
     """The ingress. Chooses the release at the door; with no handles it holds all stages itself (fused topology)."""
 
-    async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:
+    async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
         self._config = setting.serve
         self._handles = stages
         self._releases = await setting.follow(self._open).start()

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.table import Table
 
 from data.prepare import prepare
@@ -42,7 +43,7 @@ def requests(checkpoint: Checkpoint, k: int) -> dict[str, dict[str, Any]]:
     """Four requests that fit any dataset: a known user, an unknown one, one with a filter, one with a history."""
     seen = checkpoint.seen
     known_row = int((seen.lengths_U >= min(10, seen.lengths_U.max())).argmax())
-    known = checkpoint.users.ids.ids([known_row])[0].as_py()
+    known = checkpoint.users.ids.ids(np.array([known_row]))[0].as_py()
     recent = checkpoint.items.ids.ids(seen.of_user(known_row)[-3:]).to_pylist()
     filtered = {"user_id": known, "k": k} | ({"filter": f} if (f := example_filter(checkpoint)) else {})
     return {

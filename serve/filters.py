@@ -103,7 +103,7 @@ def _condition(value: dict[str, Any], fields: dict[str, FeatureKind]) -> Conditi
     kind = fields[field]
     if op not in OPERATORS[kind]:
         raise FilterError(
-            f"filter on {field!r}: unknown operator {_short(op)}; a {kind.value} field takes {' '.join(OPERATORS[kind])}"
+            f"filter on {field!r}: unknown operator {_short(op)}; {kind.value} fields take {' '.join(OPERATORS[kind])}"
         )
     if op not in LISTS:
         return Condition(field, kind, op, _scalar(field, kind, given))

@@ -1,4 +1,4 @@
-"""What a replica holds of the releases: the live one and the one before, built in the background when the pointer moves."""
+"""What a replica holds of the releases: the live one and the one before, built when the pointer moves."""
 
 import asyncio
 import logging

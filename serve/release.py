@@ -1,4 +1,4 @@
-"""A release: everything that answers a request, as one immutable folder, and the pointer that says which one is live."""
+"""A release: everything that answers a request, as one immutable folder; and the pointer that says which is live."""
 
 import json
 from dataclasses import asdict, dataclass

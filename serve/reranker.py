@@ -15,10 +15,13 @@ class RerankStage:
         self.release_id = release_id
         self._reranker = parts.reranker
 
-    @torch.inference_mode()
     async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
         for other in (user.release_id, candidates.release_id):
             same_release(self.release_id, other)
+        return self._rank(user, candidates)
+
+    @torch.inference_mode()
+    def _rank(self, user: UserVector, candidates: Candidates) -> Ranked:
         rows_1K = candidates.rows_K[None]
         recent = np.zeros((1, RECENT), dtype=np.int64)
         latest = user.history[-RECENT:]

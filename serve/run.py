@@ -1,5 +1,6 @@
 """Starts the endpoint on the live release: `python -m serve.run`, `serve=staged` for stages scaled by themselves."""
 
+import json
 import signal
 import socket
 import threading
@@ -75,7 +76,8 @@ def wait_for_stop() -> None:
 
 def curl(address: str, user_id: str = "u00042") -> str:
     """A line to try the endpoint with."""
-    return f"""curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{{"user_id": "{user_id}", "k": 5}}'"""
+    body = json.dumps({"user_id": user_id, "k": 5})
+    return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
 
 
 def _absolute(root: str) -> str:

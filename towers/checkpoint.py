@@ -110,11 +110,9 @@ def load(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
     users = Catalogue.load(folder, "users", "user_id", manifest["user_features"])
     items = Catalogue.load(folder, "items", "item_id", manifest["item_features"])
     fit_on = FitOn(manifest["fit_on"])
-    sides = [
-        side(catalogue, FeatureEncoder.of_json(catalogue, manifest[scales]), fit_on)
-        for catalogue, scales in ((users, "user_scales"), (items, "item_scales"))
-    ]
-    model = build(model_config(manifest["model"]), *sides, seed=0)
+    user_side = side(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
+    item_side = side(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
+    model = build(model_config(manifest["model"]), user_side, item_side, seed=0)
     load_weights(model, folder, "model.safetensors")
     model.eval()
     counts_I = fit_counts(items, fit_on)

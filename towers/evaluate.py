@@ -103,7 +103,7 @@ def retrieve(
 
     def scores(user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
         history_BL = torch.from_numpy(held_out.seen.last(user_rows_B, model.config.history_length)).to(device)
-        rows_B = torch.from_numpy(user_rows_B).to(device)
+        rows_B = torch.tensor(user_rows_B, device=device)
         user_BD = model.user_vectors(rows_B, history_BL)
         known_B = model.user_ids.known_N[rows_B] | (history_BL != 0).any(1)
         return torch.where(known_B[:, None], user_BD @ item_ID.T, popularity_I), known_B

@@ -93,6 +93,8 @@ class FeatureEncoder:
 class FeatureEmbedding(nn.Module):
     """Sum of the embedded features: a mean over each bag, a linear map of the numbers."""
 
+    numbers_NF: Tensor
+
     def __init__(self, encoder: FeatureEncoder, encoded: EncodedFeatures, embedding_dim: int) -> None:
         super().__init__()
         self._names = list(encoded.bags)

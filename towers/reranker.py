@@ -17,6 +17,9 @@ class Reranker(nn.Module):
     Unfitted, w = (1, 0, 0): retrieval order. Item vectors and popularity come with the towers; only w is its own.
     """
 
+    item_ID: Tensor
+    popularity_I: Tensor
+
     def __init__(self, item_ID: Tensor, counts_I: np.ndarray) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))

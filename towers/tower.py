@@ -12,6 +12,8 @@ class IdEmbedding(nn.Module):
         known_N: bool [N]: ids with training interactions; the others look up row 0.
     """
 
+    known_N: Tensor
+
     def __init__(self, known_N: Tensor, embedding_dim: int, id_dropout: float) -> None:
         super().__init__()
         self.table = nn.Embedding(len(known_N), embedding_dim)

@@ -20,11 +20,11 @@ from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
 from towers.evaluate import HeldOut, evaluate, report_of, retrieve
+from towers.job import Job
 from towers.metrics import hits
 from towers.reranker import Reranker
 from towers.trainer import large, sides, trainer
 from towers.two_tower import TwoTower, all_item_vectors
-from towers.worker import Job
 
 if TYPE_CHECKING:
     from conf.schema import Config

@@ -5,6 +5,7 @@ import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.config import LoggingConfig
 
 from data.batches import Sequences
 from data.prepared import PreparedDataset
@@ -13,8 +14,9 @@ from data.storage import Folder
 from towers.build import FitOn, fit_counts, side
 from towers.evaluate import HeldOut
 from towers.features import FeatureEncoder
+from towers.job import Job
 from towers.two_tower import Side
-from towers.worker import Job, train_worker
+from towers.worker import train_worker
 
 
 def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
@@ -45,6 +47,7 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             storage_path=f"{storage.path}/training",
             storage_filesystem=storage.filesystem,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            logging_config=LoggingConfig(log_level="WARNING"),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
         datasets={"train": _interactions(dataset, settings.fit_on)},

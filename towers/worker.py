@@ -1,11 +1,12 @@
 """What each training worker runs: epochs over its shard, validation and a checkpoint after each."""
 
+import logging
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray
@@ -16,80 +17,13 @@ from ray.train.collective import broadcast_from_rank_zero
 from torch import Tensor, nn
 
 from data.batches import ShardBatches
-from towers.build import FitOn, build
-from towers.evaluate import EvaluateConfig, HeldOut, measure, retrieve
+from towers.build import build
+from towers.evaluate import HeldOut, measure, retrieve
+from towers.job import IN_MEMORY_ROWS, Job
 from towers.loop import Objective, train_epoch
-from towers.losses import LossConfig
 from towers.progress import Progress, load_progress, save_progress
-from towers.tracking import Tracker, TrackingConfig
-from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
-
-IN_MEMORY_ROWS = 200_000_000
-"""Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainConfig:
-    """How the towers are fitted.
-
-    Attributes:
-        epochs: at most.
-        patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
-        monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
-        batch_size: positives per step over all workers.
-        learning_rate, weight_decay: of Adam.
-        fit_on: splits trained on.
-        num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
-        threads: torch threads per worker; null shares the machine's cores.
-        max_failures: worker failures that Ray Train restarts from before it gives up.
-    """
-
-    epochs: int = 20
-    patience: int = 3
-    monitor: str = "ndcg@20"
-    batch_size: int = 1024
-    learning_rate: float = 0.002
-    weight_decay: float = 0.0
-    fit_on: FitOn = FitOn.train
-    num_workers: int = 1
-    use_gpu: bool = False
-    cpus_per_worker: float = 1.0
-    threads: int | None = None
-    max_failures: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "num_workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name}: {getattr(self, name)} must be at least 1")
-        if self.batch_size % self.num_workers:
-            raise ValueError(
-                f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
-            )
-        if not self.learning_rate > 0:
-            raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
-
-    def resources(self) -> dict[str, float]:
-        return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.use_gpu else {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a worker needs to know, as it travels to it.
-
-    Attributes:
-        resolved: the root config as JSON values, for tracking.
-        large: object reference to (sides, sequences, counts_I, validation queries or None): shared memory on a node.
-    """
-
-    name: str
-    seed: int
-    model: ModelConfig
-    loss: LossConfig
-    train: TrainConfig
-    evaluate: EvaluateConfig
-    tracking: TrackingConfig
-    resolved: dict[str, Any]
-    large: ray.ObjectRef
+from towers.tracking import Tracker
+from towers.two_tower import TwoTower, all_item_vectors
 
 
 @dataclass(slots=True)
@@ -110,6 +44,7 @@ class Run:
 
 def train_worker(config: dict[str, Job]) -> None:
     """Ray Train's loop per worker. Every epoch ends in a report, with rank 0's checkpoint."""
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     run = _start(config["job"])
     leading = ray.train.get_context().get_world_rank() == 0
     tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved) if leading else None
@@ -118,10 +53,9 @@ def train_worker(config: dict[str, Job]) -> None:
             values = _epoch(run)
             if tracker is not None:
                 tracker.log(values, step=run.progress.epoch)
-                print(
-                    f"epoch {run.progress.epoch:3d}  " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()),
-                    flush=True,
-                )
+                line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+                sys.stdout.write(f"epoch {run.progress.epoch:3d}  {line}\n")  # Ray Train would show a print twice
+                sys.stdout.flush()
             _report(run, values, leading)
     finally:
         if tracker is not None:
@@ -129,10 +63,10 @@ def train_worker(config: dict[str, Job]) -> None:
 
 
 def _start(job: Job) -> Run:
-    sides, sequences, counts_I, validation = ray.get(job.large)
+    (users, items), sequences, counts_I, validation = ray.get(job.large)
     torch.set_num_threads(job.train.threads or max((os.cpu_count() or 1) // job.train.num_workers, 1))
     device = ray.train.torch.get_device()
-    towers = build(job.model, *sides, seed=job.seed)
+    towers = build(job.model, users, items, seed=job.seed)
     model = ray.train.torch.prepare_model(towers)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=job.train.learning_rate, weight_decay=job.train.weight_decay, fused=True

@@ -1,0 +1,79 @@
+"""What a training job is: its settings, and what travels to its workers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from towers.build import FitOn
+from towers.evaluate import EvaluateConfig
+from towers.losses import LossConfig
+from towers.tracking import TrackingConfig
+from towers.two_tower import ModelConfig
+
+IN_MEMORY_ROWS = 200_000_000
+"""Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """How the towers are fitted.
+
+    Attributes:
+        epochs: at most.
+        patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
+        monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
+        batch_size: positives per step over all workers.
+        learning_rate, weight_decay: of Adam.
+        fit_on: splits trained on.
+        num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
+        threads: torch threads per worker; null shares the machine's cores.
+        max_failures: worker failures that Ray Train restarts from before it gives up.
+    """
+
+    epochs: int = 20
+    patience: int = 3
+    monitor: str = "ndcg@20"
+    batch_size: int = 1024
+    learning_rate: float = 0.002
+    weight_decay: float = 0.0
+    fit_on: FitOn = FitOn.train
+    num_workers: int = 1
+    use_gpu: bool = False
+    cpus_per_worker: float = 1.0
+    threads: int | None = None
+    max_failures: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "num_workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name}: {getattr(self, name)} must be at least 1")
+        if self.batch_size % self.num_workers:
+            raise ValueError(
+                f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
+            )
+        if not self.learning_rate > 0:
+            raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
+
+    def resources(self) -> dict[str, float]:
+        return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.use_gpu else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker needs to know, as it travels to it.
+
+    Attributes:
+        resolved: the root config as JSON values, for tracking.
+        large: object reference to (sides, sequences, counts_I, validation queries or None): shared memory on a node.
+    """
+
+    name: str
+    seed: int
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    tracking: TrackingConfig
+    resolved: dict[str, Any]
+    large: ray.ObjectRef
