@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 ADJECTIVES = (
-    "Silent", "Golden", "Broken", "Hidden", "Last", "Crimson", "Distant", "Gentle", "Wild", "Frozen", "Secret", "Lonely",
-    "Bright", "Fallen", "Endless", "Quiet", "Burning", "Forgotten", "Restless", "Second",
+    "Silent", "Golden", "Broken", "Hidden", "Last", "Crimson", "Distant", "Gentle", "Wild", "Frozen", "Secret",
+    "Lonely", "Bright", "Fallen", "Endless", "Quiet", "Burning", "Forgotten", "Restless", "Second",
 )  # fmt: skip
 THEMES = tuple(
     line.split()

@@ -1,4 +1,4 @@
-"""The door between external ids and rows: what the ingress needs of a release to take a request in and an answer out."""
+"""The door between external ids and rows: what the ingress needs of a release to take requests in and answers out."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ class Objective:
 
     config: LossConfig
     counts_I: np.ndarray
-    _log_q_by_batch_size: dict[int, Tensor] = field(default_factory=dict)
+    _log_q_by_in_batch: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, model: nn.Module, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
         """Scalar loss of this worker's rows, over candidates of all workers.
@@ -38,31 +38,25 @@ class Objective:
         uniform_S = draw_uniform(len(self.counts_I), self.config.num_uniform, generator).to(device, torch.int32)
         user_bD, item_cD = model(users_b, history_bL, torch.cat([items_b, uniform_S]))
         own_bD, uniform_SD = item_cD[: len(items_b)], item_cD[len(items_b) :]
-        if not self.config.in_batch:
-            return self._uniform_only(user_bD, own_bD, uniform_SD, items_b, uniform_S)
-        candidate_CD = torch.cat([gather_rows(own_bD), uniform_SD])
-        candidate_C = torch.cat([gather_rows(items_b), uniform_S])
-        column_b = torch.arange(len(items_b), device=device) + rank() * len(items_b)
-        logits_bC = user_bD @ candidate_CD.T / self.config.temperature
-        log_q_C = self._log_q(len(candidate_C) - len(uniform_S), device)[candidate_C] if self.config.log_q else None
-        return sampled_softmax(logits_bC, column_b, log_q_C, accidental_hits(items_b, candidate_C, column_b))
+        if self.config.in_batch:
+            candidate_CD = torch.cat([gather_rows(own_bD), uniform_SD])
+            candidate_C = torch.cat([gather_rows(items_b), uniform_S])
+            column_b = torch.arange(len(items_b), device=device) + rank() * len(items_b)
+            logits_bC = user_bD @ candidate_CD.T
+        else:  # the positive in column 0, then the draws
+            candidate_C = torch.cat([items_b.new_zeros(1), uniform_S])
+            column_b = torch.zeros(len(items_b), dtype=torch.int64, device=device)
+            logits_bC = torch.cat([(user_bD * own_bD).sum(-1, keepdim=True), user_bD @ uniform_SD.T], dim=1)
+        excluded_bC = accidental_hits(items_b, candidate_C, column_b)
+        log_q_I = self._log_q(len(candidate_C) - len(uniform_S) - 1, device) if self.config.log_q else None
+        log_q_C = None if log_q_I is None else log_q_I[candidate_C]
+        return sampled_softmax(logits_bC / self.config.temperature, column_b, log_q_C, excluded_bC)
 
-    def _uniform_only(
-        self, user_bD: Tensor, own_bD: Tensor, uniform_SD: Tensor, items_b: Tensor, drawn_S: Tensor
-    ) -> Tensor:
-        """Each positive against the uniform draws alone: q is the same for all, so nothing is left to correct."""
-        own_b1 = (user_bD * own_bD).sum(-1, keepdim=True)
-        logits_bC = torch.cat([own_b1, user_bD @ uniform_SD.T], dim=1) / self.config.temperature
-        hits_bS = items_b[:, None] == drawn_S[None, :]
-        column_b = torch.zeros(len(items_b), dtype=torch.int64, device=items_b.device)
-        excluded_bC = torch.cat([torch.zeros_like(hits_bS[:, :1]), hits_bS], dim=1)
-        return sampled_softmax(logits_bC, column_b, None, excluded_bC)
-
-    def _log_q(self, batch_size: int, device: torch.device) -> Tensor:
-        if batch_size not in self._log_q_by_batch_size:
-            log_q_I = log_expected_count(self.counts_I, batch_size, self.config.num_uniform)
-            self._log_q_by_batch_size[batch_size] = log_q_I.to(device)
-        return self._log_q_by_batch_size[batch_size]
+    def _log_q(self, in_batch: int, device: torch.device) -> Tensor:
+        if in_batch not in self._log_q_by_in_batch:
+            log_q_I = log_expected_count(self.counts_I, in_batch, self.config.num_uniform)
+            self._log_q_by_in_batch[in_batch] = log_q_I.to(device)
+        return self._log_q_by_in_batch[in_batch]
 
 
 def train_epoch(

@@ -33,10 +33,13 @@ class LossConfig:
 def sampled_softmax(
     logits_BC: Tensor, positive_column_B: Tensor, log_q_C: Tensor | None = None, excluded_BC: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of the positive among the candidates, with log q correction.
+    """Cross-entropy of the positive among the candidates, negatives weighted by 1 / q.
 
-    loss = -mean_b log softmax(logits_b - log q)[positive_b]  (Yi et al. 2019, eq. 3-5; Jean et al. 2015 for the
-    general case). With log q the expected minimum is that of the full softmax over the catalogue.
+    loss = -mean_b [s_b+ - log(exp(s_b+) + sum_{c not b+} exp(s_bc) / q_c)]
+
+    With q the expected number of times a candidate is among the negatives, the sum is an unbiased estimate of the full
+    softmax's (Bengio & Senecal 2008). Yi et al. 2019 subtract log q from the positive too; as accidental hits are left
+    out here, the positive stands in the sum exactly once, so its q is 1.
 
     Args:
         logits_BC: scores over temperature.
@@ -48,7 +51,8 @@ def sampled_softmax(
         float32 scalar, nats per positive.
     """
     if log_q_C is not None:
-        logits_BC = logits_BC - log_q_C
+        column_B1 = positive_column_B[:, None]
+        logits_BC = (logits_BC - log_q_C).scatter(1, column_B1, logits_BC.gather(1, column_B1))
     if excluded_BC is not None:
         logits_BC = logits_BC.masked_fill(excluded_BC, -torch.inf)
     return functional.cross_entropy(logits_BC, positive_column_B)

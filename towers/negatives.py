@@ -13,14 +13,14 @@ def draw_uniform(num_items: int, count: int, generator: torch.Generator) -> Tens
     return torch.randint(1, num_items, (count,), generator=generator)
 
 
-def log_expected_count(counts_I: np.ndarray, batch_size: int, num_uniform: int) -> Tensor:
-    """log q: log of how often each item is expected among the candidates, float32 [I].
+def log_expected_count(counts_I: np.ndarray, in_batch: int, num_uniform: int) -> Tensor:
+    """log q: log of how often each item is expected among a positive's negatives, float32 [I].
 
-    A candidate set is `batch_size` items drawn as the log has them (in-batch negatives) and `num_uniform` drawn
+    Negatives are `in_batch` items drawn as the log has them (the batch's other positives) and `num_uniform` drawn
     uniformly, so the expected count is the sum of both; an item that can never be drawn gets that of one interaction.
     """
     share_I = np.maximum(counts_I, 1) / max(counts_I.sum(), 1)
-    expected_I = batch_size * share_I + num_uniform / max(len(counts_I) - 1, 1)
+    expected_I = in_batch * share_I + num_uniform / max(len(counts_I) - 1, 1)
     return torch.from_numpy(np.log(expected_I).astype(np.float32))
 
 

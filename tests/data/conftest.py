@@ -2,29 +2,15 @@
 
 import gzip
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray reads it when it is imported
-
-import ray
-import ray.data
-
 from data.schema import RAW_INTERACTIONS
 from data.sources import RawLog
-
-
-@pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One small Ray for all tests. (To go when tests/conftest.py has it.)"""
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -53,7 +39,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def dataset() -> Callable[..., list[str]]:
+def public_data() -> Callable[..., list[str]]:
     """Paths of public data sets below $DATASETS; skips the test where they are absent."""
 
     def find(*names: str) -> list[str]:

@@ -72,8 +72,8 @@ def test_lists_faults(written: Written) -> None:
 
 
 @needs_ray
-def test_gowalla_has_its_published_counts(dataset: Callable[..., list[str]]) -> None:
-    files = dataset(*(f"gowalla/{part}.txt.gz" for part in ("train", "test", "validation")))
+def test_gowalla_has_its_published_counts(public_data: Callable[..., list[str]]) -> None:
+    files = public_data(*(f"gowalla/{part}.txt.gz" for part in ("train", "test", "validation")))
     log = InteractionListsSource(train=files[0], test=files[1], validation=files[2]).read()
     found = survey(log)
     assert (len(found.user_ids), len(found.item_ids)) == (29_858, 40_981)
@@ -83,8 +83,8 @@ def test_gowalla_has_its_published_counts(dataset: Callable[..., list[str]]) -> 
 
 
 @needs_ray
-def test_toys_have_their_published_counts_and_attributes(dataset: Callable[..., list[str]]) -> None:
-    sequences, attributes = dataset("s3rec-toys/sequences.txt", "s3rec-toys/item_attributes.json")
+def test_toys_have_their_published_counts_and_attributes(public_data: Callable[..., list[str]]) -> None:
+    sequences, attributes = public_data("s3rec-toys/sequences.txt", "s3rec-toys/item_attributes.json")
     log = InteractionListsSource(train=sequences, item_attributes=attributes).read()
     found = survey(log)
     assert (len(found.user_ids), len(found.item_ids), found.num_interactions) == (19_412, 11_924, 167_597)

@@ -122,9 +122,9 @@ def test_missing_folder_is_named() -> None:
     [("movielens-1m", 6_040, 3_706, 1_000_209), ("movietweetings", 16_554, 10_506, 100_000)],
 )
 def test_movielens_releases_have_their_published_counts(
-    dataset: Callable[..., list[str]], name: str, users: int, items: int, interactions: int
+    public_data: Callable[..., list[str]], name: str, users: int, items: int, interactions: int
 ) -> None:
-    log = MovieLensSource(path=dataset(name)[0]).read()
+    log = MovieLensSource(path=public_data(name)[0]).read()
     found = survey(log)
     assert (len(found.user_ids), len(found.item_ids), found.num_interactions) == (users, items, interactions)
     assert log.items is not None and pc.all(pc.is_in(found.item_ids, log.items["item_id"])).as_py()
