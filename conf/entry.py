@@ -4,6 +4,8 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 TRACEBACK = "HYDRA_FULL_ERROR"
-MISTAKE = 2
-"""Exit status for a user's mistake."""
+MISTAKE, INTERRUPTED = 2, 130
+"""Exit statuses: a user's mistake, Ctrl-C."""
 
 
 def launch(module: str) -> None:
@@ -33,24 +35,33 @@ def launch(module: str) -> None:
     register()
     task = importlib.import_module(module).task
 
+    wants_traceback = os.environ.get(TRACEBACK) == "1"
+
     def run(values: DictConfig) -> Any:
-        summary = task(typed(values))
+        with one_line_for_mistakes(wants_traceback):
+            summary = task(typed(values))
         output = Path(HydraConfig.get().runtime.output_dir) / "summary.json"
         output.write_text(json.dumps(summary, indent=2) + "\n")
         return summary
 
-    wants_traceback = os.environ.get(TRACEBACK) == "1"
     os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
     sys.argv[0] = f"{module.replace('.', '/')}.py"  # names the run's folder
-    try:
+    with one_line_for_mistakes(wants_traceback):
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+
+
+@contextmanager
+def one_line_for_mistakes(wants_traceback: bool) -> Iterator[None]:
+    """Ends the process with one line on stderr where the block raises what a user can mend."""
+    try:
+        yield
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as e:
         if wants_traceback:
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def typed(values: DictConfig) -> "Config":

@@ -1,15 +1,14 @@
 """The Ray Serve application: the HTTP ingress, the stages as deployments, and how `serve=fused|staged` binds them."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Path
+from fastapi import FastAPI, HTTPException, Path
 from fastapi import Query as Parameter
-from fastapi import Response as HttpResponse
 from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.context import _get_serve_request_context
 from ray.serve.handle import DeploymentHandle
 
 from serve.api import LiveResponse, Problem, RecommendRequest, RecommendResponse, SimilarResponse
@@ -24,7 +23,6 @@ from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
 from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
 
 RETRY_AFTER_S = 1.0
-RequestId = Annotated[str | None, Header(alias="X-Request-Id", max_length=128)]
 
 api = FastAPI(
     title="Two-tower recommendations",
@@ -67,9 +65,7 @@ class Recommender:
         return await self._releases.get(self._releases.current)
 
     @api.post("/v1/recommend")
-    async def recommend(
-        self, request: RecommendRequest, http: HttpResponse, request_id: RequestId = None
-    ) -> RecommendResponse:
+    async def recommend(self, request: RecommendRequest) -> RecommendResponse:
         """The user's next items: retrieved, re-ranked, filtered; popular ones where nothing is known of the user."""
         door, stages = await self._live()
         try:
@@ -78,9 +74,8 @@ class Recommender:
             raise HTTPException(422, [{"type": "filter", "loc": ["body", "filter"], "msg": str(e)}]) from e
         timeout_ms = min(request.timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
         answer = await recommend(query, stages, door.popular, timeout_ms / 1000)
-        http.headers["X-Request-Id"] = request_id = request_id or uuid.uuid4().hex
         return RecommendResponse(
-            request_id=request_id,
+            request_id=_get_serve_request_context().request_id,  # X-Request-Id, or what Ray Serve puts in its place
             release_id=answer.release_id,
             source=answer.source,
             degraded=answer.degraded,
@@ -90,7 +85,7 @@ class Recommender:
             timings_ms=answer.timings_ms,
         )
 
-    @api.get("/v1/items/{item_id}/similar", responses={404: {"model": Problem}})
+    @api.get("/v1/items/{item_id:path}/similar", responses={404: {"model": Problem}})
     async def similar(
         self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> SimilarResponse:

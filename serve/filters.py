@@ -1,9 +1,10 @@
 """Typed filters on item features: from the API's JSON to a Milvus expression, and to a mask.
 
     {"field": "year", "op": ">=", "value": 1990}
-    {"all": [{"field": "genres", "op": "contains_any", "value": ["Drama"]}, {"not": {"field": "studio", "op": "==", "value": "A"}}]}
+    {"all": [{"field": "genres", "op": "contains_any", "value": ["Drama"]},
+             {"not": {"field": "studio", "op": "==", "value": "A"}}]}
 
-Logic is two-valued: a condition on a missing value is false (`!=` too), and its `not` is true, in Milvus as in the mask.
+Logic is two-valued: a condition on a missing value is false (`!=` too), its `not` true, in Milvus as in the mask.
 """
 
 import json
@@ -82,7 +83,8 @@ def _parse(value: object, fields: dict[str, FeatureKind], depth: int) -> Filter:
         return _combination(name, value[name], fields, depth)
     if set(value) != {"field", "op", "value"}:
         raise FilterError(
-            f"filter: expected field, op and value, or one of {', '.join(COMBINATIONS)}; got keys {_short(sorted(value))}"
+            f"filter: expected field, op and value, or one of {', '.join(COMBINATIONS)};"
+            f" got keys {_short(sorted(map(str, value)))}"
         )
     return _condition(value, fields)
 

@@ -79,13 +79,12 @@ class ReplicaIndex:
 
     def _search(self, index: faiss.Index, query_D: np.ndarray, k: int, allowed_N: np.ndarray | None) -> Hits:
         limit = min(k + SPARE, self.num_items)
-        parameters = None
         bits = None if allowed_N is None else np.packbits(allowed_N, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        chosen = {} if bits is None else {"sel": faiss.IDSelectorBitmap(bits)}
         if index is self._fast:
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=NPROBE)
-        elif selector is not None:
-            parameters = faiss.SearchParameters(sel=selector)
+            parameters = faiss.SearchParametersIVF(nprobe=NPROBE, **chosen)
+        else:
+            parameters = faiss.SearchParameters(**chosen)
         scores_1K, entries_1K = index.search(query_D[None].astype(np.float32), limit, params=parameters)
         found = entries_1K[0] >= 0
         return Hits.sorted(entries_1K[0][found] + 1, scores_1K[0][found], k)

@@ -46,7 +46,9 @@ def test_movielens_dat_folder(written: Written, rows: Rows) -> None:
 def test_movielens_csv_folder(written: Written, rows: Rows) -> None:
     files = {
         "ratings.csv": "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n",
-        "movies.csv": 'movieId,title,genres\n11,"American ""P"", The (1995)",Comedy|Drama\n2,Ż (2019),(no genres listed)\n',
+        "movies.csv": (
+            'movieId,title,genres\n11,"American ""P"", The (1995)",Comedy|Drama\n2,Ż (2019),(no genres listed)\n'
+        ),
     }
     log = MovieLensSource(path=str(written(files))).read()
     assert rows(log)[0]["time"] == 1112486027

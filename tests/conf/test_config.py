@@ -1,0 +1,97 @@
+"""Every yaml composes and builds; a mistake on the command line is one line that names it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conf.entry import FOLDER
+from conf.schema import Config, load
+from serve.settings import Topology
+
+REQUIRED = {
+    ("data", "movielens"): ["data.source.path=x"],
+    ("data", "parquet"): ["data.source.interactions=x"],
+    ("data", "csv"): ["data.source.interactions=x"],
+}
+OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yaml"))]
+ENTRY_POINTS = [
+    "data.prepare", "towers.train", "towers.evaluate", "serve.publish", "serve.promote", "serve.run", "serve.demo",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_yaml_composes(group: str, option: str) -> None:
+    assert isinstance(load([f"{group}={option}", *REQUIRED.get((group, option), [])]), Config)
+
+
+def test_values_and_enums_arrive_typed() -> None:
+    config = load(["serve=staged", "model.embedding_dim=32"])
+    assert config.serve.topology is Topology.staged
+    assert config.model.embedding_dim == 32
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.embedding_dimm=3", "embedding_dimm"),
+        ("model.embedding_dim=many", "embedding_dim"),
+        ("model.embedding_dim=0", "model.embedding_dim: 0"),
+        ("model=nonsense", "nonsense"),
+        ("serve.ingress.target_ongoing_requests=100", "target_ongoing_requests"),
+        ("data=movielens", "data.source.path"),
+        ("index.uri=nowhere", "index.uri: 'nowhere'"),
+        ("train.batch_size=1001 train.num_workers=2", "train.batch_size: 1001"),
+        ("evaluate.ks=[0]", "evaluate.ks"),
+    ],
+)
+def test_a_wrong_value_is_named_on_one_line(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load(override.split())
+    assert "\n" not in str(caught.value)
+
+
+def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_unknown_key_on_the_command_line(tmp_path: Path) -> None:
+    done = run("serve.promote", "modell.embedding_dim=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "modell" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_cfg_job_shows_the_resolved_config(tmp_path: Path) -> None:
+    done = run("serve.promote", "--cfg", "job", "--resolve", "model.embedding_dim=48", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "embedding_dim: 48" in done.stdout
+
+
+def test_multirun_and_summary(tmp_path: Path) -> None:
+    """`-m` runs the task per value; a task that cannot run ends in one line."""
+    done = run("serve.promote", "-m", "seed=1,2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no release to promote" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ENTRY_POINTS)
+def test_every_entry_point_takes_cfg(module: str, tmp_path: Path) -> None:
+    done = run(module, "--cfg", "job", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "embedding_dim: 64" in done.stdout
+
+
+def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:
+    done = run("data.prepare", "data.source.num_users=200", "data.source.num_items=100", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (summary,) = (tmp_path / "var" / "runs").rglob("summary.json")
+    assert json.loads(summary.read_text())["counts"]["items"] == 100

@@ -1,0 +1,163 @@
+"""The endpoint over real HTTP, in both topologies, on both index kinds: it answers what offline evaluation answers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from conf.schema import Config
+from serve.client import EndpointError, RecommendClient
+from serve.index import IndexKind
+from serve.release import Release
+from serve.run import running
+from serve.settings import MAX_BODY_BYTES, ScaleConfig, Topology
+from towers.evaluate import HeldOut, Ranking, rerank, retrieve
+
+SMALL = ScaleConfig(num_cpus=0.1)
+SAMPLE = 60
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(t, k) for t in Topology for k in IndexKind],
+    ids=lambda p: f"{p[0].value}-{p[1].value}",
+)
+def address(request: pytest.FixtureRequest, tiny: Config, release: Release, free_port: int) -> Iterator[str]:
+    topology, kind = request.param
+    scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), SMALL)
+    served = replace(tiny.serve, topology=topology, port=free_port, timeout_ms=2000, **scales)
+    with running(replace(tiny, serve=served, index=replace(tiny.index, kind=kind))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[RecommendClient]:
+    with RecommendClient(address, timeout_s=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def offline(release: Release) -> tuple[np.ndarray, Ranking]:
+    """Exact retrieval and re-ranking of a sample of all users, unknown ones among them, with the release's parts."""
+    parts = release.parts
+    users = np.linspace(1, parts.users.table.num_rows, SAMPLE).astype(np.int32)
+    queries = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), parts.seen)
+    found = retrieve(parts.model, queries, parts.counts_I, parts.reranker.item_ID, batch_size=64)
+    return users, rerank(parts.reranker, found, queries, batch_size=64)
+
+
+def test_the_endpoint_answers_what_offline_ranking_answers(
+    client: RecommendClient, release: Release, offline: tuple[np.ndarray, Ranking]
+) -> None:
+    users, ranking = offline
+    sources = set()
+    for row, rows_K, scores_K in zip(users, ranking.rows_QK, ranking.scores_QK, strict=True):
+        (user_id,) = release.parts.users.ids.ids(np.array([row])).to_pylist()
+        answer = client.recommend(user_id=user_id, k=10)
+        wanted = release.parts.items.ids.ids(rows_K[:10]).to_pylist()
+        assert not answer.degraded, answer.reasons
+        assert [item.id for item in answer.items] == wanted
+        assert [item.score for item in answer.items] == pytest.approx(scores_K[:10].tolist(), abs=1e-3)
+        sources.add(answer.source.value)
+    assert sources == {"towers", "popular"}
+
+
+def test_an_unknown_user_gets_popular_items(client: RecommendClient, release: Release) -> None:
+    answer = client.recommend(user_id="nobody", k=5)
+    best = np.argsort(-release.parts.counts_I, kind="stable")[:5]
+    assert [item.id for item in answer.items] == release.parts.items.ids.ids(best).to_pylist()
+    assert (answer.source, answer.degraded) == ("popular", False)
+
+
+def test_a_history_in_the_request_speaks_for_an_unknown_user(client: RecommendClient, release: Release) -> None:
+    history = release.parts.items.ids.ids(release.parts.seen.items_N[:3]).to_pylist()
+    answer = client.recommend(history=history, k=10)
+    assert answer.source == "towers"
+    assert not {item.id for item in answer.items} & set(history)
+
+
+def test_filters_hold_and_are_complete(client: RecommendClient, release: Release) -> None:
+    genre = release.parts.items.table["genres"].combine_chunks().flatten()[0].as_py()
+    condition = {"field": "genres", "op": "contains", "value": genre}
+    eligible = sum(genre in genres for genres in release.parts.items.table["genres"].to_pylist())
+    known = known_user(release)
+    answer = client.recommend(user_id=known, k=100, filter=condition, exclude_seen=False)
+    assert all(genre in item.features["genres"] for item in answer.items)
+    assert len(answer.items) == min(eligible, 100)
+
+
+def test_seen_and_excluded_items_do_not_come(client: RecommendClient, release: Release) -> None:
+    known = known_user(release)
+    first = client.recommend(user_id=known, k=5)
+    excluded = [item.id for item in first.items]
+    second = client.recommend(user_id=known, k=100, exclude=excluded)
+    row = release.parts.users.ids.row(known)
+    seen = release.parts.items.ids.ids(release.parts.seen.of_user(row)).to_pylist()
+    assert not {item.id for item in second.items} & {*excluded, *seen}
+
+
+def test_similar_items(client: RecommendClient, release: Release) -> None:
+    item_ID = release.parts.reranker.item_ID.numpy()
+    scores = item_ID @ item_ID[1]
+    wanted = [row for row in np.argsort(-scores, kind="stable") if row not in (0, 1)][:5]
+    answer = client.similar(release.parts.items.ids.ids(np.array([1]))[0].as_py(), k=5)
+    assert [item.score for item in answer.items] == pytest.approx(scores[wanted].tolist(), abs=1e-4)
+
+
+def test_live_health_and_request_id(client: RecommendClient, address: str, release: Release) -> None:
+    assert client.live().release_id == release.id
+    assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{address}/readyz").json()["release_id"] == release.id
+    answer = httpx.post(f"{address}/v1/recommend", json={"k": 1}, headers={"X-Request-Id": "mine"})
+    assert answer.headers["X-Request-Id"] == answer.json()["request_id"] == "mine"
+    examples = httpx.get(f"{address}/openapi.json").json()["components"]["schemas"]["RecommendRequest"]["examples"]
+    assert examples[0]["user_id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ('{"user_id": "a", "k": 0}', 422, "k"),
+        ('{"user_id": "a", "k": 10000}', 422, "k"),
+        ('{"user_id": "a", "kk": 1}', 422, "kk"),
+        ('{"user_id": ', 422, "body"),
+        ('{"history": "i1"}', 422, "history"),
+        ('{"user_id": "%s"}' % ("x" * 300), 422, "user_id"),
+        ('{"timeout_ms": 0}', 422, "timeout_ms"),
+        ('{"filter": {"field": "nope", "op": "==", "value": 1}}', 422, "nope"),
+        ('{"filter": {"field": "year", "op": "~", "value": 1}}', 422, "~"),
+        ('{"filter": {"field": "year", "op": "==", "value": "1 or row > 0"}}', 422, "year"),
+        ('{"exclude": ["%s"]}' % ("x" * MAX_BODY_BYTES), 413, "larger than"),
+    ],
+)
+def test_bad_requests_get_a_4xx_that_names_the_field(address: str, body: str, status: int, field: str) -> None:
+    answer = httpx.post(f"{address}/v1/recommend", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert field in answer.text
+
+
+def test_a_hostile_filter_value_is_only_a_value(client: RecommendClient) -> None:
+    hostile = 'x" or row > 0 or f_studio == "'
+    answer = client.recommend(k=10, filter={"field": "studio", "op": "==", "value": hostile})
+    assert answer.items == []
+
+
+def test_an_unknown_item_is_404(client: RecommendClient) -> None:
+    with pytest.raises(EndpointError, match="404.*'no/such item'") as caught:
+        client.similar("no/such item")
+    assert caught.value.status == 404
+
+
+def test_ids_that_the_release_does_not_know_are_reported(client: RecommendClient) -> None:
+    assert client.recommend(history=["what"], exclude=["ever"], k=1).unknown_items == ["what", "ever"]
+
+
+def known_user(release: Release) -> str:
+    """A user with a short history."""
+    lengths = release.parts.seen.lengths_U
+    row = int(np.flatnonzero(lengths == lengths[lengths > 0].min())[0])
+    ids: pa.Array = release.parts.users.ids.ids(np.array([row]))
+    return str(ids[0].as_py())
