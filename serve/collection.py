@@ -19,7 +19,14 @@ OURS = "twotower_ray"
 MAX_VALUES = 64
 """Values of a multi-categorical field per item that Milvus keeps."""
 
-BUILD = {Algorithm.flat: {}, Algorithm.hnsw: {"M": 16, "efConstruction": 200}, Algorithm.ivf_flat: {"nlist": 1024}}
+NUM_LISTS = 1024
+"""Cells of an inverted file (ivf_flat)."""
+
+BUILD = {
+    Algorithm.flat: {},
+    Algorithm.hnsw: {"M": 16, "efConstruction": 200},
+    Algorithm.ivf_flat: {"nlist": NUM_LISTS},
+}
 
 
 def collection_name(release_id: str) -> str:

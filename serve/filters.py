@@ -9,6 +9,7 @@ Logic is two-valued: a condition on a missing value is false (`!=` too), its `no
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -118,12 +119,18 @@ def _scalar(field: str, kind: FeatureKind, value: object) -> str | float:
     if kind is FeatureKind.numeric:
         if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
             raise FilterError(f"filter on {field!r}: expected a finite number, not {_short(value)}")
-        return float(value)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_LENGTH or "\x00" in value:
+        return float(value) + 0.0  # -0.0 becomes 0.0, which Milvus's `in` tells apart
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_LENGTH or any(map(_unwritable, value)):
         raise FilterError(
-            f"filter on {field!r}: expected a string of 1 to {MAX_LENGTH} characters, not {_short(value)}"
+            f"filter on {field!r}: expected a string of 1 to {MAX_LENGTH} characters, none of them a control character,"
+            f" not {_short(value)}"
         )
     return value
+
+
+def _unwritable(character: str) -> bool:
+    """Control characters and lone surrogates: Milvus's grammar knows no escape for them."""
+    return unicodedata.category(character) in ("Cc", "Cs")
 
 
 def _finite(value: int | float) -> bool:

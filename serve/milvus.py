@@ -24,6 +24,11 @@ TAKEOVER_S = 5.0
 
 _uses: dict[Path, int] = {}
 
+# What fails is raised as IndexUnavailable. Before that, pymilvus logs a traceback of its own; gRPC logs one for each
+# call that Milvus Lite does not know (AllocTimestamp, which its client then does without).
+for _noisy in ("pymilvus", "grpc._server"):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
 
 @contextmanager
 def reached(config: IndexConfig) -> Iterator[str]:

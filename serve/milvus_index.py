@@ -7,6 +7,7 @@ import numpy as np
 from pymilvus import AsyncMilvusClient
 from pymilvus.exceptions import MilvusException
 
+from serve.collection import NUM_LISTS
 from serve.filters import Filter, to_expression
 from serve.index import Algorithm, Hits, IndexConfig, IndexUnavailable, check_query
 from serve.milvus import async_client, connected, reached, unavailable
@@ -63,18 +64,33 @@ class MilvusIndex:
         else:
             limit = k + len(excluded)
         limit = max(min(limit, self.num_items, MAX_K), 1)
-        rows, scores = await self._search(query_D, limit, " and ".join(parts))
+        rows, scores = await self._search(query_D, limit, " and ".join(parts), self._effort(limit))
+        if (
+            len(rows) < limit and self._config.algorithm is not Algorithm.flat
+        ):  # few are eligible, or too few were looked at
+            rows, scores = await self._search(query_D, limit, " and ".join(parts), self._effort(MAX_K))
         kept = ~np.isin(rows, excluded)
         return Hits.sorted(rows[kept], scores[kept], k)
 
-    async def _search(self, query_D: np.ndarray, limit: int, expression: str) -> tuple[np.ndarray, np.ndarray]:
-        parameters = {"ef": max(2 * limit, 128), "nprobe": 64} if self._config.algorithm is not Algorithm.flat else {}
+    def _effort(self, limit: int) -> dict[str, int]:
+        """How far an approximate search looks around for `limit` items."""
+        match self._config.algorithm:
+            case Algorithm.hnsw:
+                return {"ef": max(2 * limit, 128)}
+            case Algorithm.ivf_flat:
+                return {"nprobe": NUM_LISTS if limit == MAX_K else NUM_LISTS // 16}
+            case Algorithm.flat:
+                return {}
+
+    async def _search(
+        self, query_D: np.ndarray, limit: int, expression: str, effort: dict[str, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         found = await self._call(
             "search",
             data=[query_D.tolist()],
             filter=expression,
             limit=limit,
-            search_params={"metric_type": "IP", "params": parameters},
+            search_params={"metric_type": "IP", "params": effort},
             consistency_level="Bounded",
         )
         return np.array(found[0].ids, dtype=np.int64), np.array(found[0].distances, dtype=np.float32)

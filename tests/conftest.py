@@ -1,6 +1,8 @@
 """What several folders of tests share: one Ray session, and small artifacts built once by the real code."""
 
 import os
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +63,46 @@ def dataset(ray_session: None, tiny: Config) -> PreparedDataset:
 def checkpoint(tiny: Config, dataset: PreparedDataset) -> Checkpoint:
     """A checkpoint trained by Ray Train on the tiny log."""
     return train(tiny, dataset, Folder.of(tiny.storage.root))
+
+
+SERVER_PYTHON = Path(os.environ.get("MILVUS_SERVER_PYTHON", ".venv-milvus/bin/python"))
+"""An interpreter with milvus==2.3.5 installed; `make milvus-server` makes one."""
+
+SERVE_MILVUS = """
+import sys
+from milvus import MilvusServer
+server = MilvusServer(debug=False)
+server.set_base_dir(sys.argv[1])
+server.start()
+print(server.listen_port, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Milvus 2.3.5 standalone server, started for the session."""
+    if not SERVER_PYTHON.exists():
+        pytest.skip(f"no Milvus server: {SERVER_PYTHON} is missing; run make milvus-server")
+    folder = tmp_path_factory.mktemp("milvus-server")
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(
+        [str(SERVER_PYTHON), "-c", SERVE_MILVUS, str(folder / "data")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    port = process.stdout.readline().strip()
+    if not port:
+        pytest.fail(f"the Milvus server did not start: {(folder / 'log').read_text()[-2000:]}")
+    yield f"http://127.0.0.1:{port}"
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
