@@ -50,8 +50,8 @@ class IndexConfig:
             raise ValueError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
         if self.uri.endswith(".db") and self.algorithm is not Algorithm.flat:
             raise ValueError(
-                f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items under"
-                " a filter; use index.algorithm=flat, or a server as index.uri"
+                f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items"
+                " under a filter; use index.algorithm=flat, or a server as index.uri"
             )
         if not self.timeout_s > 0:
             raise ValueError(f"index.timeout_s: {self.timeout_s} must be above 0")

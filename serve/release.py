@@ -104,17 +104,18 @@ class Golden:
 
 
 def golden_queries(parts: Checkpoint, count: int = 8) -> list[Golden]:
-    """Queries over known users, spread over the vocabulary, answered by the towers as they are."""
+    """Queries over users that the tower can place, spread over the vocabulary, answered by the tower as it is."""
     from serve.embedder import UserEmbedder
 
     embedder = UserEmbedder("golden", parts)
-    known = np.flatnonzero(parts.seen.lengths_U)
-    rows = known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)] if len(known) else []
-    return [
-        Golden(int(row), history, embedder.vector(int(row), history).tolist())
-        for row in rows
-        for history in [parts.seen.of_user(int(row)).tolist()]
-    ]
+    known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
+    found = []
+    for row in known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)].tolist():
+        history = parts.seen.of_user(row).tolist()
+        vector_D = embedder.vector(row, history)
+        assert vector_D is not None, "a user with training interactions has a vector"
+        found.append(Golden(row, history, vector_D.tolist()))
+    return found
 
 
 def check_golden(release: Release) -> None:
@@ -124,7 +125,8 @@ def check_golden(release: Release) -> None:
     embedder = UserEmbedder(release.id, release.parts)
     for value in json.loads(release.parts.folder.read_bytes(GOLDEN)):
         golden = Golden(**value)
-        distance = np.abs(embedder.vector(golden.user_row, golden.history) - np.array(golden.vector)).max()
+        vector_D = embedder.vector(golden.user_row, golden.history)
+        distance = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
         if not distance <= TOLERANCE:
             raise ReleaseError(
                 f"release {release.id}: golden query of user row {golden.user_row} is off by {distance:.2g}"

@@ -102,10 +102,10 @@ def retrieve(
     popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(device)
 
     def scores(user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
-        history_BL = torch.from_numpy(held_out.seen.last(user_rows_B, model.config.history_length)).to(device)
+        history_BL = torch.from_numpy(held_out.seen.last(user_rows_B, model.config.num_history)).to(device)
         rows_B = torch.tensor(user_rows_B, device=device)
         user_BD = model.user_vectors(rows_B, history_BL)
-        known_B = model.user_ids.known_N[rows_B] | (history_BL != 0).any(1)
+        known_B = model.can_place(rows_B, history_BL)
         return torch.where(known_B[:, None], user_BD @ item_ID.T, popularity_I), known_B
 
     return _rank(scores, held_out, batch_size, k)

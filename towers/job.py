@@ -1,6 +1,7 @@
 """What a training job is: its settings, and what travels to its workers."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import ray
@@ -15,6 +16,13 @@ IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
 
 
+class Schedule(Enum):
+    """The learning rate over a run."""
+
+    constant = "constant"
+    linear = "linear"  # down to a fiftieth at the last step
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainConfig:
     """How the towers are fitted.
@@ -24,7 +32,9 @@ class TrainConfig:
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
         batch_size: positives per step over all workers.
-        learning_rate, weight_decay: of Adam.
+        learning_rate: of Adam, and of its row-wise kind for the id tables.
+        weight_decay: of all but the id tables.
+        schedule: of the learning rate over all `epochs`.
         fit_on: splits trained on.
         num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
         threads: torch threads per worker; null shares the machine's cores.
@@ -37,6 +47,7 @@ class TrainConfig:
     batch_size: int = 1024
     learning_rate: float = 0.002
     weight_decay: float = 0.0
+    schedule: Schedule = Schedule.constant
     fit_on: FitOn = FitOn.train
     num_workers: int = 1
     use_gpu: bool = False
@@ -65,7 +76,8 @@ class Job:
 
     Attributes:
         resolved: the root config as JSON values, for tracking.
-        large: object reference to (sides, sequences, counts_I, validation queries or None): shared memory on a node.
+        large: object reference to (sides, start or None, sequences, counts_I, validation queries or None), which are
+            shared memory on a node.
     """
 
     name: str

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from data.batches import TrainBatch
-from towers.losses import LossConfig, sampled_softmax
+from towers.losses import LossConfig, LossKind, bilateral_softmax, sampled_softmax
 from towers.negatives import accidental_hits, draw_uniform, log_expected_count
-from towers.parallel import gather_rows, rank
+from towers.optimizer import Optimizers
+from towers.parallel import average_gradients, gather_rows, rank
 
 
 @dataclass(slots=True)
@@ -50,7 +51,10 @@ class Objective:
         excluded_bC = accidental_hits(items_b, candidate_C, column_b)
         log_q_I = self._log_q(len(candidate_C) - len(uniform_S) - 1, device) if self.config.log_q else None
         log_q_C = None if log_q_I is None else log_q_I[candidate_C]
-        return sampled_softmax(logits_bC / self.config.temperature, column_b, log_q_C, excluded_bC)
+        logits_bC = logits_bC / self.config.temperature
+        if self.config.kind is LossKind.bilateral:
+            return bilateral_softmax(logits_bC, column_b, self.config.exponent, log_q_C, excluded_bC)
+        return sampled_softmax(logits_bC, column_b, log_q_C, excluded_bC)
 
     def _log_q(self, in_batch: int, device: torch.device) -> Tensor:
         if in_batch not in self._log_q_by_in_batch:
@@ -61,19 +65,26 @@ class Objective:
 
 def train_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     objective: Objective,
     batches: Iterable[TrainBatch],
     generator: torch.Generator,
     device: torch.device,
+    rates: Iterable[float],
 ) -> Iterator[float]:
-    """Trains on each batch and yields its loss (nats per positive)."""
+    """Trains on each batch and yields its loss (nats per positive).
+
+    Args:
+        rates: each step's share of the learning rate.
+    """
     model.train()
-    for batch in batches:
+    for batch, rate in zip(batches, rates, strict=False):
         loss = objective(model, batch, generator, device)
-        optimizer.zero_grad(set_to_none=True)
+        optimizers.zero_grad()
         loss.backward()
-        optimizer.step()
+        average_gradients(model.parameters())
+        optimizers.at(rate)
+        optimizers.step()
         yield loss.item()
 
 

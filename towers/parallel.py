@@ -1,8 +1,10 @@
 """What workers exchange so that their number does not change the objective."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 
@@ -26,3 +28,34 @@ def gather_rows(rows_b: Tensor) -> Tensor:
     parts = [torch.empty_like(rows_b) for _ in range(world_size())]
     dist.all_gather(parts, rows_b.contiguous())
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replaces each gradient by its mean over all workers: sparse ones row by row, dense ones as one flat tensor."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    dense = [g for g in gradients if not g.is_sparse]
+    for gradient in gradients:
+        if gradient.is_sparse:
+            _average_rows(gradient)
+    if dense:
+        flat = torch.cat([g.reshape(-1) for g in dense])
+        dist.all_reduce(flat)
+        for gradient, mean in zip(dense, (flat / world_size()).split([g.numel() for g in dense]), strict=True):
+            gradient.copy_(mean.reshape(gradient.shape))
+
+
+def _average_rows(gradient: Tensor) -> None:
+    """In place: the rows of all workers' sparse gradients, their values over the number of workers."""
+    own = gradient.coalesce()
+    count = torch.tensor([own.values().shape[0]], device=gradient.device)
+    counts = [torch.empty_like(count) for _ in range(world_size())]
+    dist.all_gather(counts, count)
+    longest = int(max(counts))
+    rows = own.indices()[0].new_zeros(longest)
+    values = own.values().new_zeros(longest, *own.values().shape[1:])
+    rows[:count], values[:count] = own.indices()[0], own.values() / world_size()
+    all_rows, all_values = gather_rows(rows), gather_rows(values)  # padding adds zero to row 0
+    gradient.copy_(torch.sparse_coo_tensor(all_rows[None], all_values, gradient.shape).coalesce())

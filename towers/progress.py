@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
+
+from towers.optimizer import Optimizers
 
 STATE = "state.json"
 
@@ -30,7 +31,7 @@ class Progress:
 
 
 def save_progress(
-    folder: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]
+    folder: Path, progress: Progress, model: nn.Module, optimizers: Optimizers, best: dict[str, Tensor]
 ) -> None:
     """Writes model, optimizer and best weights as safetensors; `state.json`, written last, makes them whole.
 
@@ -38,27 +39,16 @@ def save_progress(
     """
     safetensors.torch.save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
     safetensors.torch.save_file(_contiguous(best), folder / "best.safetensors")
-    flat = {
-        f"{index}.{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    safetensors.torch.save_file(_contiguous(flat), folder / "optimizer.safetensors")
+    safetensors.torch.save_file(_contiguous(optimizers.state()), folder / "optimizer.safetensors")
     (folder / STATE).write_text(json.dumps(asdict(progress)))
 
 
-def load_progress(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Restores model and optimizer in place; None, touching nothing, where the folder is not whole."""
+def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:
+    """Restores model and optimizers in place; None, touching nothing, where the folder is not whole."""
     if not (folder / STATE).exists():
         return None
     model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in safetensors.torch.load_file(folder / "optimizer.safetensors").items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    optimizers.load_state(safetensors.torch.load_file(folder / "optimizer.safetensors"))
     best = safetensors.torch.load_file(folder / "best.safetensors")
     return Progress(**json.loads((folder / STATE).read_text())), best
 

@@ -14,9 +14,10 @@ class IdEmbedding(nn.Module):
 
     known_N: Tensor
 
-    def __init__(self, known_N: Tensor, embedding_dim: int, id_dropout: float) -> None:
+    def __init__(self, known_N: Tensor, embedding_dim: int, id_dropout: float, sparse: bool) -> None:
+        """`sparse`: gradients name the rows that a step touches; for tables that nothing else looks into."""
         super().__init__()
-        self.table = nn.Embedding(len(known_N), embedding_dim)
+        self.table = nn.Embedding(len(known_N), embedding_dim, sparse=sparse)
         nn.init.normal_(self.table.weight, std=embedding_dim**-0.5)
         self.id_dropout = id_dropout
         self.register_buffer("known_N", known_N, persistent=False)

@@ -74,7 +74,7 @@ def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder, nam
         evaluate=config.evaluate,
         tracking=config.tracking,
         resolved=jsonable(config),
-        large=large(dataset, config.train.fit_on),
+        large=large(dataset, config.model, config.train.fit_on, config.seed),
     )
     return trainer(job, dataset, storage).fit()
 

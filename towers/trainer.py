@@ -15,7 +15,8 @@ from towers.build import FitOn, fit_counts, side
 from towers.evaluate import HeldOut
 from towers.features import FeatureEncoder
 from towers.job import Job
-from towers.two_tower import Side
+from towers.spectral import spectral_start
+from towers.two_tower import ModelConfig, Side, Start
 from towers.worker import train_worker
 
 
@@ -25,12 +26,15 @@ def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
     return users, items
 
 
-def large(dataset: PreparedDataset, fit_on: FitOn) -> ray.ObjectRef:
+def large(dataset: PreparedDataset, model: ModelConfig, fit_on: FitOn, seed: int) -> ray.ObjectRef:
     """The shared part of a worker's Job, in the object store."""
     interactions = dataset.interactions(*fit_on.splits, columns=["user_row", "item_row"])
     sequences = Sequences.of(interactions, len(dataset.users.ids))
     validation = HeldOut.of(dataset, VALIDATION) if fit_on is FitOn.train else None
-    return ray.put((sides(dataset, fit_on), sequences, fit_counts(dataset.items, fit_on), validation))
+    counts_I, start = fit_counts(dataset.items, fit_on), None
+    if model.start is Start.spectral:
+        start = spectral_start(sequences, len(counts_I), model.embedding_dim, seed)
+    return ray.put((sides(dataset, fit_on), start, sequences, counts_I, validation))
 
 
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:

@@ -16,8 +16,17 @@ from towers.tower import IdEmbedding, Refine
 
 
 class HistoryKind(Enum):
+    """How the user's past items enter the user vector."""
+
     none = "none"
     pooled = "pooled"
+
+
+class Start(Enum):
+    """Where the id tables begin."""
+
+    random = "random"
+    spectral = "spectral"  # see towers/spectral.py
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,6 +41,7 @@ class ModelConfig:
         history: how the user's past items enter the user vector.
         history_length: at most this many latest items.
         history_order: which other interactions a training example may see.
+        start: where the id tables begin.
     """
 
     embedding_dim: int = 64
@@ -41,6 +51,7 @@ class ModelConfig:
     history: HistoryKind = HistoryKind.pooled
     history_length: int = 50
     history_order: HistoryOrder = HistoryOrder.before
+    start: Start = Start.random
 
     def __post_init__(self) -> None:
         if not 1 <= self.embedding_dim <= 4096:
@@ -52,6 +63,11 @@ class ModelConfig:
                 raise ValueError(f"model.{name}: {getattr(self, name)} must lie in [0, 1)")
         if not 1 <= self.history_length <= 1000:
             raise ValueError(f"model.history_length: {self.history_length} must lie in 1..1000")
+
+    @property
+    def num_history(self) -> int:
+        """Items of the history that the model looks at."""
+        return 0 if self.history is HistoryKind.none else self.history_length
 
 
 @dataclass(frozen=True)
@@ -70,13 +86,24 @@ class TwoTower(nn.Module):
         super().__init__()
         self.config = config
         dim = config.embedding_dim
-        self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout)
+        self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout, sparse=True)
         self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.history = PooledHistory(dim) if config.history is HistoryKind.pooled else None
-        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
+        alone = self.history is None  # a history touches most of the table at each step
+        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout, sparse=alone)
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
+
+    @torch.no_grad()
+    def start_from(self, user_UD: Tensor, item_ID: Tensor) -> None:
+        """Sets the id tables; the rows of unknown ids stay as they are."""
+        for ids, start_ND in ((self.user_ids, user_UD), (self.item_ids, item_ID)):
+            ids.table.weight[1:] = start_ND[1:].to(ids.table.weight)
+
+    def can_place(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
+        """bool [B]: users of whom the tower knows enough to say anything: an id with training data, or a history."""
+        return self.user_ids.known_N[user_rows_B] | (history_BL != 0).any(1)
 
     def user_vectors(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """int [B], int [B, L] (0 = padding) -> float32 [B, D] of length 1."""

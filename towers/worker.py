@@ -1,11 +1,14 @@
 """What each training worker runs: epochs over its shard, validation and a checkpoint after each."""
 
 import logging
+import math
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +17,14 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.train.collective import broadcast_from_rank_zero
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.batches import ShardBatches
 from towers.build import build
 from towers.evaluate import HeldOut, measure, retrieve
-from towers.job import IN_MEMORY_ROWS, Job
+from towers.job import IN_MEMORY_ROWS, Job, Schedule
 from towers.loop import Objective, train_epoch
+from towers.optimizer import Optimizers, linear
 from towers.progress import Progress, load_progress, save_progress
 from towers.tracking import Tracker
 from towers.two_tower import TwoTower, all_item_vectors
@@ -31,9 +35,8 @@ class Run:
     """A worker's live training: model, optimizer, data and how far it has come."""
 
     job: Job
-    model: nn.Module  # as DDP wraps it, or the towers themselves
-    towers: TwoTower
-    optimizer: torch.optim.Optimizer
+    model: TwoTower
+    optimizers: Optimizers
     objective: Objective
     batches: ShardBatches
     validation: HeldOut | None
@@ -63,24 +66,23 @@ def train_worker(config: dict[str, Job]) -> None:
 
 
 def _start(job: Job) -> Run:
-    (users, items), sequences, counts_I, validation = ray.get(job.large)
+    (users, items), start, sequences, counts_I, validation = ray.get(job.large)
     torch.set_num_threads(job.train.threads or max((os.cpu_count() or 1) // job.train.num_workers, 1))
     device = ray.train.torch.get_device()
-    towers = build(job.model, users, items, seed=job.seed)
-    model = ray.train.torch.prepare_model(towers)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=job.train.learning_rate, weight_decay=job.train.weight_decay, fused=True
-    )
+    model = build(job.model, users, items, seed=job.seed).to(device)
+    if start is not None:
+        model.start_from(*start)
+    optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = ShardBatches(
         shard=ray.train.get_dataset_shard("train"),
         sequences=sequences,
         batch_size=job.train.batch_size // job.train.num_workers,
-        history_length=job.model.history_length,
+        history_length=job.model.num_history,
         order=job.model.history_order,
         in_memory=counts_I.sum() <= IN_MEMORY_ROWS * job.train.num_workers,
     )
     run = Run(
-        job, model, towers, optimizer, Objective(job.loss, counts_I), batches, validation, device, Progress(), {}
+        job, model, optimizers, Objective(job.loss, counts_I), batches, validation, device, Progress(), {}
     )  # fmt: skip
     return _resume(run)
 
@@ -89,7 +91,7 @@ def _resume(run: Run) -> Run:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as path:
-            restored = load_progress(Path(path), run.towers, run.optimizer)
+            restored = load_progress(Path(path), run.model, run.optimizers)
         if restored is not None:
             run.progress, run.best = restored
     return run
@@ -109,7 +111,9 @@ def _epoch(run: Run) -> dict[str, float]:
     generator = torch.Generator().manual_seed(seed)
     started = time.perf_counter()
     losses = list(
-        train_epoch(run.model, run.optimizer, run.objective, run.batches.epoch(seed), generator, run.device)
+        train_epoch(
+            run.model, run.optimizers, run.objective, run.batches.epoch(seed), generator, run.device, _rates(run)
+        )
     )  # fmt: skip
     seconds = time.perf_counter() - started
     examples = int(run.objective.counts_I.sum())
@@ -120,25 +124,33 @@ def _epoch(run: Run) -> dict[str, float]:
     return values | _validate(run, rank)
 
 
+def _rates(run: Run) -> Iterator[float]:
+    """Shares of the learning rate, step by step of this epoch, and on where a shard is longer than its share."""
+    settings = run.job.train
+    steps = math.ceil(run.objective.counts_I.sum() / settings.batch_size)
+    done = ((run.progress.epoch * steps + step) / (settings.epochs * steps) for step in count())
+    return (1.0 if settings.schedule is Schedule.constant else linear(share) for share in done)
+
+
 def _validate(run: Run, rank: int) -> dict[str, float]:
     """Full-catalogue metrics on rank 0 (the others wait at the report); all ranks agree on when to stop."""
     progress, monitor = run.progress, run.job.train.monitor
     if run.validation is None or not len(run.validation.user_rows_Q):
-        progress.best_epoch, run.best = progress.epoch, _weights(run.towers)
+        progress.best_epoch, run.best = progress.epoch, _weights(run.model)
         return {}
     value, measured = 0.0, {}
     if rank == 0:
         counts_I, config = run.objective.counts_I, run.job.evaluate
-        found = retrieve(run.towers, run.validation, counts_I, all_item_vectors(run.towers.eval()), config.batch_size)
+        found = retrieve(run.model, run.validation, counts_I, all_item_vectors(run.model.eval()), config.batch_size)
         measured = measure(found, run.validation, len(counts_I), list(config.ks))
         value = measured[monitor]
     value = broadcast_from_rank_zero(value)
     if value > progress.best_value:
-        progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.towers)
+        progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
     return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
 
 
-def _weights(module: nn.Module) -> dict[str, Tensor]:
+def _weights(module: TwoTower) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
@@ -148,5 +160,5 @@ def _report(run: Run, values: dict[str, float], leading: bool) -> None:
         ray.train.report(totals)
         return
     with tempfile.TemporaryDirectory() as path:
-        save_progress(Path(path), run.progress, run.towers, run.optimizer, run.best)
+        save_progress(Path(path), run.progress, run.model, run.optimizers, run.best)
         ray.train.report({**totals, **values}, checkpoint=ray.train.Checkpoint.from_directory(path))

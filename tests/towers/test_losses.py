@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from towers.losses import LossConfig, sampled_softmax
+from towers.losses import LossConfig, bilateral_softmax, sampled_softmax
 from towers.negatives import accidental_hits, draw_uniform, log_expected_count
 
 
@@ -22,6 +22,26 @@ def test_log_q_lowers_negatives_that_are_drawn_often() -> None:
     q = torch.tensor([0.5, 2.0, 1.0]).log()
     # the positive counts as exp(0), the negatives as exp(0) / 2 and exp(0) / 1
     assert sampled_softmax(logits, torch.tensor([0]), q).item() == pytest.approx(-math.log(1 / 2.5))
+
+
+def test_bilateral_softmax_by_hand() -> None:
+    logits = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, -1.0]])
+    first = 1.5 * math.log(1 + math.exp(0.5)) - 1.0
+    second = 1.5 * math.log(1 + math.exp(-1)) - 2.0
+    found = bilateral_softmax(logits, torch.tensor([0, 1]), exponent=1.5)
+    assert found.item() == pytest.approx((first + second) / 2)
+
+
+def test_bilateral_softmax_weights_negatives_and_leaves_hits_out() -> None:
+    logits = torch.zeros(1, 4, requires_grad=True)
+    q = torch.tensor([9.0, 2.0, 1.0, 1.0]).log()
+    excluded = torch.tensor([[False, False, False, True]])
+    loss = bilateral_softmax(logits, torch.tensor([0]), 1.0, q, excluded)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(1 / 2 + 1))
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == pytest.approx([-1.0, 1 / 3, 2 / 3, 0.0])
+    assert logits.grad[0, 3].item() == 0.0
 
 
 def test_an_accidental_hit_gets_exactly_no_gradient() -> None:

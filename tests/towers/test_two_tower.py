@@ -1,18 +1,22 @@
 """The model: unit vectors, cold ids, and one loss whatever the number of workers."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
 
 from data.batches import TrainBatch
 from towers.build import build
 from towers.features import FeatureEncoder
 from towers.history import pad
 from towers.loop import Objective
-from towers.losses import LossConfig
+from towers.losses import LossConfig, LossKind
+from towers.parallel import average_gradients
 from towers.two_tower import HistoryKind, ModelConfig, Side, TwoTower, all_item_vectors
 
 USERS, ITEMS, DIM = 9, 13, 8
@@ -77,37 +81,39 @@ def batch(at: slice) -> TrainBatch:
     return TrainBatch(*(a[at].astype(np.int32) for a in (users, items, history)))
 
 
-def gradients(rank: int, workers: int, in_batch: bool) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradients of one worker's share of a global batch of 8, as DDP averages them."""
-    counts = np.arange(ITEMS)
-    objective = Objective(LossConfig(num_uniform=6, in_batch=in_batch), counts)
-    towers = model(hidden_dim=16)
-    module = torch.nn.parallel.DistributedDataParallel(towers) if workers > 1 else towers
+def gradients(rank: int, workers: int, loss: LossConfig, history: HistoryKind) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one worker's share of a global batch of 8, averaged over the workers."""
+    objective = Objective(loss, counts_I=np.arange(ITEMS))
+    towers = model(hidden_dim=16, history=history)
     size = 8 // workers
     mine = batch(slice(rank * size, (rank + 1) * size))
-    loss = objective(module, mine, torch.Generator().manual_seed(1), torch.device("cpu"))
-    loss.backward()
-    return loss.item(), {name: p.grad.clone() for name, p in towers.named_parameters() if p.grad is not None}
+    value = objective(towers, mine, torch.Generator().manual_seed(1), torch.device("cpu"))
+    value.backward()
+    average_gradients(towers.parameters())
+    return value.item(), {name: p.grad.to_dense() for name, p in towers.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, file: str, in_batch: bool, out: mp.SimpleQueue) -> None:
+def worker(rank: int, folder: Path, loss: LossConfig, history: HistoryKind) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    loss, found = gradients(rank, 2, in_batch)
-    out.put((loss, {name: g.numpy() for name, g in found.items()} if rank == 0 else {}))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    value, found = gradients(rank, 2, loss, history)
+    save_file({"loss": torch.tensor(value), **found}, folder / f"{rank}.safetensors")
     dist.barrier()
     dist.destroy_process_group()
 
 
+@pytest.mark.parametrize("history", HistoryKind)
+@pytest.mark.parametrize("kind", LossKind)
 @pytest.mark.parametrize("in_batch", [True, False])
-def test_two_workers_have_the_loss_and_gradients_of_one(tmp_path, in_batch: bool) -> None:
-    loss, wanted = gradients(0, 1, in_batch)
-    out = mp.get_context("spawn").SimpleQueue()
-    running = mp.start_processes(worker, (str(tmp_path / "store"), in_batch, out), nprocs=2, join=False)
-    results = [out.get() for _ in range(2)]
-    running.join()
-    assert np.mean([result[0] for result in results]) == pytest.approx(loss, abs=1e-5)
-    found = next(result[1] for result in results if result[1])
-    assert found.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        np.testing.assert_allclose(found[name], gradient.numpy(), atol=1e-5, err_msg=name)
+def test_two_workers_have_the_loss_and_gradients_of_one(
+    tmp_path: Path, in_batch: bool, kind: LossKind, history: HistoryKind
+) -> None:
+    loss = LossConfig(kind=kind, num_uniform=6, in_batch=in_batch)
+    value, wanted = gradients(0, 1, loss, history)
+    mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)
+    found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    assert np.mean([f.pop("loss").item() for f in found]) == pytest.approx(value, abs=1e-5)
+    for gradients_of_rank in found:
+        assert gradients_of_rank.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            np.testing.assert_allclose(gradients_of_rank[name], gradient.numpy(), atol=1e-5, err_msg=name)

@@ -1,0 +1,51 @@
+"""A start for the id tables from the interaction graph itself, instead of from noise.
+
+Shape legend: U users, I items (row 0 of both = unknown), D dimension.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from data.batches import Sequences
+
+OVERSAMPLING, ITERATIONS = 10, 4
+NOISE = 1e-3
+
+
+def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Unit vectors of all users [U, D] and items [I, D] from the leading singular vectors of the interactions.
+
+    A = D_u^-1/2 R D_i^-1/2, with R the distinct interactions and D_u, D_i the degrees; its truncated SVD is U S V', and
+    users start at rows of U S^1/2, items at rows of V S^1/2. These are the low frequencies of the graph that LightGCN's
+    propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?"). Computed by a
+    randomised SVD (Halko et al. 2011). A little noise sets apart rows that would be equal, or have no interaction.
+    """
+    users, items = _distinct(sequences, num_items)
+    num_users = len(sequences.lengths_U)
+    degree_U, degree_I = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
+    weights = 1 / np.sqrt(degree_U[users] * degree_I[items])
+    indices = torch.from_numpy(np.stack([users, items]))
+    values = torch.from_numpy(weights.astype(np.float32))
+    shape = (num_users, num_items)
+    matrix = torch.sparse_coo_tensor(indices, values, shape, is_coalesced=True, check_invariants=False)
+    rank = min(embedding_dim + OVERSAMPLING, num_users, num_items)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        left, singular, right = torch.svd_lowrank(matrix, q=rank, niter=ITERATIONS)
+        return _rows(left, singular, embedding_dim), _rows(right, singular, embedding_dim)
+
+
+def _distinct(sequences: Sequences, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    users = np.repeat(np.arange(len(sequences.lengths_U)), sequences.lengths_U)
+    pairs = np.unique(users * np.int64(num_items) + sequences.items_N)
+    return pairs // num_items, pairs % num_items
+
+
+def _rows(vectors: Tensor, singular: Tensor, embedding_dim: int) -> Tensor:
+    rows = vectors[:, :embedding_dim] * singular[:embedding_dim].sqrt()
+    rows = functional.pad(rows, (0, embedding_dim - rows.shape[1]))
+    rows = torch.where(rows.norm(dim=1, keepdim=True) > 1e-6, functional.normalize(rows, dim=1), 0.0)
+    noise = torch.randn_like(rows)
+    return functional.normalize(rows + torch.where(rows.any(1, keepdim=True), NOISE, 1.0) * noise, dim=1)
