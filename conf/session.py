@@ -36,8 +36,8 @@ def connect(config: ClusterConfig) -> None:
     """
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # its warnings are about progress bars
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, logging_level=logging.WARNING)

@@ -44,6 +44,11 @@ def ray_session() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def tiny_overrides() -> tuple[str, ...]:
+    return TINY
+
+
+@pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage root of the session's shared artifacts."""
     return tmp_path_factory.mktemp("var")

@@ -174,10 +174,8 @@ def report_of(manifest: dict[str, Any]) -> Report:
     return Report(*(manifest[name] for name in ("split", "num_queries", "metrics", "reranked", "floors")))
 
 
-def evaluate(
-    model: TwoTower, reranker: Reranker, dataset: PreparedDataset, counts_I: np.ndarray, config: EvaluateConfig
-) -> Report:
-    """Measures a model on the test part of its dataset.
+def queries_of(dataset: PreparedDataset) -> HeldOut:
+    """The queries of the test part.
 
     Raises:
         ValueError: no user has a test interaction with an item not seen before.
@@ -185,6 +183,14 @@ def evaluate(
     held_out = HeldOut.of(dataset, TEST)
     if not len(held_out.user_rows_Q):
         raise ValueError("test part: no user has an item there that is new to them; change data.split")
+    return held_out
+
+
+def evaluate(
+    model: TwoTower, reranker: Reranker, dataset: PreparedDataset, counts_I: np.ndarray, config: EvaluateConfig
+) -> Report:
+    """Measures a model on the test part of its dataset."""
+    held_out = queries_of(dataset)
     num_items, ks = len(dataset.items.ids), list(config.ks)
     found = retrieve(model, held_out, counts_I, all_item_vectors(model), config.batch_size)
     reranked = rerank(reranker, found, held_out, config.batch_size)

@@ -19,7 +19,7 @@ from data.storage import Folder, is_sealed
 from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
-from towers.evaluate import HeldOut, evaluate, report_of, retrieve
+from towers.evaluate import HeldOut, evaluate, queries_of, report_of, retrieve
 from towers.job import Job
 from towers.metrics import hits
 from towers.reranker import Reranker
@@ -50,6 +50,7 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
     if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
         raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")
+    queries_of(dataset)  # raises where nothing could be measured in the end
     say(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
     result = _fit_towers(config, dataset, storage, folder.name)
     model = _best_model(config, dataset, result)

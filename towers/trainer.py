@@ -9,6 +9,7 @@ from ray.train.v2.api.config import LoggingConfig
 
 from data.batches import Sequences
 from data.prepared import PreparedDataset
+from data.schema import INTERACTIONS
 from data.split import VALIDATION
 from data.storage import Folder
 from towers.build import FitOn, fit_counts, side
@@ -74,13 +75,12 @@ def _interactions(dataset: PreparedDataset, fit_on: FitOn) -> ray.data.Dataset:
 
     def shift(batch: pa.Table) -> pa.Table:
         position = batch["position"].to_numpy() + ray.get(before)[batch["user_row"].to_numpy()]
-        return batch.set_column(batch.column_names.index("position"), "position", pa.array(position, pa.int32()))
+        at = batch.column_names.index("position")
+        return batch.set_column(at, INTERACTIONS.field("position"), pa.array(position, pa.int32()))
 
     return parts[0].union(parts[1].map_batches(shift, batch_format="pyarrow"))
 
 
 def _ordered() -> ray.data.ExecutionOptions:
     """Blocks keep their order, so that a shard is the same one after a restart."""
-    options = ray.train.DataConfig.default_ingest_options()
-    options.preserve_order = True
-    return options
+    return ray.data.ExecutionOptions(preserve_order=True)

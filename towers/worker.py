@@ -47,7 +47,7 @@ class Run:
 
 def train_worker(config: dict[str, Job]) -> None:
     """Ray Train's loop per worker. Every epoch ends in a report, with rank 0's checkpoint."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report to the root logger
     run = _start(config["job"])
     leading = ray.train.get_context().get_world_rank() == 0
     tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved) if leading else None

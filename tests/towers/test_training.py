@@ -1,0 +1,124 @@
+"""Training by real Ray Train: it finds what was planted, stops when told, and a kill changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from conf.entry import FOLDER
+from conf.schema import Config, load
+from data.prepare import prepare
+from data.prepared import PreparedDataset
+from data.storage import Folder
+from towers.build import FitOn
+from towers.checkpoint import Checkpoint, CheckpointError, open_for
+from towers.evaluate import report_of
+from towers.train import checkpoint_folder, train
+
+
+def trained(config: Config, **settings: object) -> Checkpoint:
+    storage = Folder.of(config.storage.root)
+    changed = replace(config, train=replace(config.train, **settings))
+    return train(changed, prepare(changed.data, storage), storage)
+
+
+def test_recall_on_planted_tastes_is_three_times_popularitys(ray_session: None, root: Path) -> None:
+    config = load(["tracking=off", f"storage.root={root}", "train.epochs=6"])
+    report = report_of(trained(config).manifest)
+    assert report.metrics["recall@20"] >= 3 * report.floors["recall@20"]
+    assert report.reranked["ndcg@20"] >= report.metrics["ndcg@20"]
+    assert report.metrics.keys() == report.floors.keys() == report.reranked.keys()
+
+
+def test_the_same_run_is_found_again(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
+    said: list[str] = []
+    again = train(tiny, dataset, Folder.of(tiny.storage.root), said.append)
+    assert said == [f"train: {checkpoint.name} is already trained"]
+    assert again.manifest == checkpoint.manifest
+
+
+def test_early_stopping_keeps_the_best_epoch(tiny: Config, ray_session: None) -> None:
+    found = trained(tiny, epochs=60, patience=2, learning_rate=0.02)
+    assert found.manifest["training"]["epoch"] < 60
+
+
+def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> None:
+    found = trained(tiny, fit_on=FitOn.train_validation, patience=0, epochs=1)
+    counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
+    assert found.counts_I.sum() == counts["train"] + counts["validation"]
+    assert found.reranker.weight.tolist() == [1, 0, 0], "nothing is left to fit the re-ranker on: retrieval order"
+
+
+def test_two_workers(tiny: Config, ray_session: None) -> None:
+    report = report_of(trained(tiny, num_workers=2, cpus_per_worker=0.5).manifest)
+    assert report.metrics["recall@20"] > report.floors["recall@20"]
+
+
+def test_every_start_and_loss_trains(tiny: Config, ray_session: None, root: Path, tiny_overrides: tuple[str]) -> None:
+    options = [
+        "model.start=spectral",
+        "model.history=none",
+        "loss=bilateral",
+        "train.schedule=linear",
+        "train.epochs=2",
+    ]
+    report = report_of(trained(load([*tiny_overrides, f"storage.root={root}", *options])).manifest)
+    assert report.metrics["recall@20"] > report.floors["recall@20"]
+
+
+def test_a_checkpoint_of_another_dataset_is_refused(tiny: Config, checkpoint: Checkpoint, root: Path) -> None:
+    other = replace(tiny, data=replace(tiny.data, source=replace(tiny.data.source, seed=5)))
+    with pytest.raises(
+        CheckpointError, match=r"was trained on dataset synthetic .* pass the data= it was trained with"
+    ):
+        open_for(replace(other, checkpoint=str(checkpoint.folder)))
+
+
+def test_nothing_to_measure_is_said_before_training(ray_session: None, tmp_path: Path) -> None:
+    """One item only."""
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id,time\n" + "".join(f"u{i},only,{i}\n" for i in range(50)) + "u1,only,99\n")
+    options = ["data=csv", f"data.source.interactions={log}", "train.patience=0", f"storage.root={tmp_path}/var"]
+    config = load([*options, "data.split.kind=leave_last_out"])
+    with pytest.raises(ValueError, match="no user has an item there that is new"):
+        trained(config)
+    assert not (tmp_path / "var" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(tiny_overrides: tuple[str], ray_session: None, tmp_path: Path) -> None:
+    options = [*tiny_overrides, "train.epochs=25", "train.patience=0"]
+    killed_root = tmp_path / "killed"
+    command = [sys.executable, "-m", "towers.train", *options, f"storage.root={killed_root}"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not any(int(p.name[-1]) > 0 for p in epochs(killed_root)):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    config = load([*options, f"storage.root={killed_root}"])
+    dataset = prepare(config.data, Folder.of(str(killed_root)))
+    assert not Path(checkpoint_folder(config, dataset, Folder.of(str(killed_root))).path).exists()
+    resumed = trained(config)
+    undisturbed = trained(load([*options, f"storage.root={tmp_path / 'undisturbed'}"]))
+    for name, wanted in report_of(undisturbed.manifest).metrics.items():
+        assert report_of(resumed.manifest).metrics[name] == pytest.approx(wanted, abs=1e-6), name
+    for (name, wanted), found in zip(
+        undisturbed.model.state_dict().items(), resumed.model.state_dict().values(), strict=True
+    ):
+        assert torch.allclose(found, wanted, atol=1e-6), name
+    assert 0 < resumed.manifest["training"]["examples"] == undisturbed.manifest["training"]["examples"]
+
+
+def epochs(root: Path) -> list[Path]:
+    """Whole training states of a run."""
+    return [p.parent for p in root.glob("training/*/checkpoint_*/state.json")]
