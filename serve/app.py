@@ -16,6 +16,7 @@ from serve.door import Door
 from serve.filters import FilterError
 from serve.index import IndexUnavailable
 from serve.limits import BodyLimit
+from serve.own_address import bind_to_own_address
 from serve.pipeline import recommend
 from serve.release import Release
 from serve.request import Candidates
@@ -23,6 +24,8 @@ from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
 from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
 
 RETRY_AFTER_S = 1.0
+
+bind_to_own_address()
 
 api = FastAPI(
     title="Two-tower recommendations",
@@ -139,7 +142,11 @@ def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deploymen
     return serve.deployment(
         replica,
         name=name,
-        ray_actor_options={"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
+        ray_actor_options={
+            "num_cpus": scale.num_cpus,
+            "num_gpus": scale.num_gpus,
+            "label_selector": dict(scale.labels),
+        },
         max_ongoing_requests=scale.max_ongoing_requests,
         max_queued_requests=scale.max_queued_requests,
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),

@@ -25,6 +25,7 @@ class ScaleConfig:
         max_ongoing_requests: in progress per replica at most; more wait.
         max_queued_requests: waiting at most; beyond it 503 with Retry-After.
         num_cpus, num_gpus: reserved per replica.
+        labels: of the nodes where replicas may run, such as {role: server} of cluster.yaml.
     """
 
     min_replicas: int = 1
@@ -34,6 +35,7 @@ class ScaleConfig:
     max_queued_requests: int = 256
     num_cpus: float = 0.5
     num_gpus: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:

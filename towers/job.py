@@ -1,6 +1,6 @@
 """What a training job is: its settings, and what travels to its workers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -37,6 +37,7 @@ class TrainConfig:
         schedule: of the learning rate over all `epochs`.
         fit_on: splits trained on.
         num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
+        labels: of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
         threads: torch threads per worker; null shares the machine's cores.
         max_failures: worker failures that Ray Train restarts from before it gives up.
     """
@@ -52,6 +53,7 @@ class TrainConfig:
     num_workers: int = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0
+    labels: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
     max_failures: int = 2
 

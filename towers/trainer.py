@@ -1,5 +1,7 @@
 """The Ray Train job: which shard, state and resources each worker gets, and how a lost one is found again."""
 
+import os
+
 import pyarrow as pa
 import ray
 import ray.data
@@ -19,6 +21,9 @@ from towers.job import Job
 from towers.spectral import spectral_start
 from towers.two_tower import ModelConfig, Side, Start
 from towers.worker import train_worker
+
+POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+"""A worker's report waits until Ray Train looks at it, every 2 s unless told otherwise: longer than a small epoch."""
 
 
 def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
@@ -41,11 +46,15 @@ def large(dataset: PreparedDataset, model: ModelConfig, fit_on: FitOn, seed: int
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
     """The trainer of a job; the same job finds its own earlier epochs under `storage`."""
     settings = job.train
+    os.environ.setdefault(*POLL)
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=settings.num_workers, use_gpu=settings.use_gpu, resources_per_worker=settings.resources()
+            num_workers=settings.num_workers,
+            use_gpu=settings.use_gpu,
+            resources_per_worker=settings.resources(),
+            label_selector=dict(settings.labels) or None,
         ),
         run_config=ray.train.RunConfig(
             name=job.name,

@@ -1,0 +1,59 @@
+"""cluster.yaml: Ray accepts it, and it says what the README says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray.autoscaler
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from conf.schema import load
+
+FILE = Path(__file__).parents[1] / "cluster.yaml"
+STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return yaml.safe_load(FILE.read_text())
+
+
+def test_rays_own_schema_accepts_it(cluster: dict[str, Any]) -> None:
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
+    jsonschema.validate(cluster, schema)
+    validate_config(prepare_config(cluster))
+
+
+def test_a_misspelt_key_would_be_refused(cluster: dict[str, Any]) -> None:
+    cluster["available_node_types"]["server"]["max_worker"] = 3
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
+    with pytest.raises(jsonschema.ValidationError, match="max_worker"):
+        jsonschema.validate(cluster, schema)
+
+
+def test_node_types(cluster: dict[str, Any]) -> None:
+    types = cluster["available_node_types"]
+    assert types[cluster["head_node_type"]]["resources"] == {"CPU": 0}, "the head runs no work"
+    assert types["trainer"]["resources"]["GPU"] > 0
+    assert types["trainer"]["min_workers"] == 0
+    assert types["server"]["resources"].keys() == {"CPU"}
+    assert 1 <= types["server"]["min_workers"] < types["server"]["max_workers"]
+    assert {name: t["labels"]["role"] for name, t in types.items()} == {name: name for name in types}
+    assert cluster["max_workers"] >= sum(t.get("max_workers", 0) for t in types.values())
+
+
+def test_settings_are_exported_before_ray_starts(cluster: dict[str, Any]) -> None:
+    for name in STARTS:
+        (start,) = [command for command in cluster[name] if "ray start" in command]
+        before = start.split("ray start")[0]
+        for setting in ("RAY_AUTH_MODE=token", "RAY_SERVE_THROUGHPUT_OPTIMIZED=1", "RAY_SERVE_ENABLE_HA_PROXY=1"):
+            assert setting in before
+
+
+def test_training_and_serving_can_be_sent_to_their_nodes() -> None:
+    config = load(["+train.labels.role=trainer", "+serve.ingress.labels.role=server"])
+    assert config.train.labels == {"role": "trainer"}
+    assert config.serve.ingress.labels == {"role": "server"}
