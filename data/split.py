@@ -1,4 +1,4 @@
-"""Train, validation and test parts: by time for all users, by each user's last items, or as the source gives them."""
+"""Train, validation and test parts: by time for all users, by each user's latest items, or as the source gives them."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ TRAIN, VALIDATION, TEST = SPLITS
 
 class SplitKind(Enum):
     temporal = "temporal"  # one boundary in time for all users
+    temporal_by_user = "temporal_by_user"  # each user's latest share is test, the share before it validation
     leave_last_out = "leave_last_out"  # each user's last item is test, the last but one validation
     given = "given"  # the source says
 
@@ -25,7 +26,8 @@ class SplitConfig:
 
     Attributes:
         kind: see SplitKind.
-        validation_share, test_share: temporal: shares of all interactions, the latest being test.
+        validation_share, test_share: temporal: shares of all interactions, the latest being test; temporal_by_user:
+            shares of each user's, at least one interaction each.
         validation_from, test_from: temporal: ISO dates (UTC) that take the shares' place.
     """
 
@@ -92,7 +94,9 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
         return table["split"].combine_chunks()
     if bounds is not None:
         return _by_time(table["time"].to_numpy(), bounds)
-    return _leave_last_out(table["user_row"].to_numpy())
+    if config.kind is SplitKind.temporal_by_user:
+        return _latest(table["user_row"].to_numpy(), config.validation_share, config.test_share)
+    return _latest(table["user_row"].to_numpy(), 0.0, 0.0)
 
 
 def check(counts: dict[str, int]) -> None:
@@ -107,13 +111,19 @@ def _by_time(time: np.ndarray, bounds: Boundaries) -> pa.Array:
     return pa.DictionaryArray.from_arrays(code, list(SPLITS)).cast(pa.string())
 
 
-def _leave_last_out(user_rows: np.ndarray) -> pa.Array:
-    """Users with fewer than three interactions stay in train whole: nothing would be left to know them by."""
+def _latest(user_rows: np.ndarray, validation_share: float, test_share: float) -> pa.Array:
+    """Each user's latest shares, rounded, at least one interaction each.
+
+    Users with fewer than three interactions stay in train whole: nothing would be left to know them by.
+    """
     _, first, count = np.unique(user_rows, return_index=True, return_counts=True)
-    long = count >= 3
-    code = np.zeros(len(user_rows), dtype=np.int8)
-    code[(first + count - 1)[long]] = 2
-    code[(first + count - 2)[long]] = 1
+    num_test = np.maximum(np.rint(count * test_share), 1).astype(np.int64)
+    num_held_out = num_test + np.maximum(np.rint(count * validation_share), 1).astype(np.int64)
+    short = (count < 3) | (num_held_out >= count)
+    num_test[short] = num_held_out[short] = 0
+    position = np.arange(len(user_rows)) - np.repeat(first, count)
+    left = np.repeat(count, count) - position
+    code = (left <= np.repeat(num_held_out, count)).astype(np.int8) + (left <= np.repeat(num_test, count))
     return pa.DictionaryArray.from_arrays(code, list(SPLITS)).cast(pa.string())
 
 

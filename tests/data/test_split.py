@@ -31,6 +31,14 @@ def test_leave_last_out_keeps_short_users_in_train() -> None:
     assert split.to_pylist() == ["train", "train", "train", "train", "validation", "test"]
 
 
+def test_temporal_by_user_takes_shares_of_each_user() -> None:
+    users = [1] * 10 + [2] * 4 + [3] * 2
+    table = pa.table({"user_row": users, "time": range(16), "split": pa.nulls(16, pa.string())})
+    config = SplitConfig(kind=SplitKind.temporal_by_user, validation_share=0.1, test_share=0.3)
+    code = "".join(name[0].upper() if name != "test" else "X" for name in assign(table, config, None).to_pylist())
+    assert code == "TTTTTTVXXX" + "TTVX" + "TT"
+
+
 def test_given_is_taken_as_it_is() -> None:
     table = pa.table({"user_row": [1, 1], "time": [0, 1], "split": ["test", "train"]})
     assert assign(table, SplitConfig(kind=SplitKind.given), None).to_pylist() == ["test", "train"]
