@@ -124,3 +124,15 @@ def test_duplicate_items_are_named(ray_session: None, tmp_path: Path) -> None:
     pq.write_table(pa.table({"item_id": ["x", "x"]}), tmp_path / "items.parquet")
     with pytest.raises(DataError, match="'x'"):
         prepared(tmp_path, [*log, f"data.source.items={tmp_path}/items.parquet"])
+
+
+def test_interactions_without_a_split_are_not_lost_silently(ray_session: None, tmp_path: Path) -> None:
+    log = {
+        "user_id": ["a"] * 4,
+        "item_id": list("wxyz"),
+        "time": [1, 2, 3, 4],
+        "split": ["train", "test", None, "train"],
+    }
+    overrides = [*written(tmp_path / "log", **log), "data.split.kind=given", "data.source.columns.split=split"]
+    with pytest.raises(DataError, match="1 of 4 interactions have no split"):
+        prepared(tmp_path, overrides)
