@@ -14,9 +14,9 @@ from data.synthetic import SyntheticSource
 from data.tables import TableSource
 from serve.index import IndexConfig
 from serve.settings import DemoConfig, ServeConfig
-from towers.evaluate import EvaluateConfig
 from towers.job import TrainConfig
 from towers.losses import LossConfig
+from towers.report import EvaluateConfig
 from towers.tracking import TrackingConfig
 from towers.two_tower import ModelConfig
 

@@ -16,7 +16,7 @@ from serve.publish import publish
 from serve.release import Registry
 from serve.run import curl, running, wait_for_stop
 from towers.checkpoint import Checkpoint
-from towers.evaluate import report_of
+from towers.report import report_of
 from towers.train import train
 
 if TYPE_CHECKING:

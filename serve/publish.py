@@ -25,9 +25,10 @@ from serve.index import IndexConfig
 from serve.milvus import connected
 from serve.milvus_index import MilvusIndex
 from serve.release import GOLDEN, Registry, ReleaseError, golden_queries
-from towers.checkpoint import Checkpoint, open_checkpoint, open_for
+from towers.checkpoint import Checkpoint, open_checkpoint
 from towers.embed import item_vectors
 from towers.retrieval import top_k
+from towers.runs import open_for
 
 if TYPE_CHECKING:
     from conf.schema import Config

@@ -8,7 +8,7 @@ manifest.json            config, feature scales, dataset fingerprint, metrics, s
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -18,16 +18,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from data.batches import Sequences
-from data.prepare import prepare
 from data.prepared import Catalogue, PreparedDataset, feature_to_json
 from data.storage import Folder, open_sealed, sealing
 from towers.build import FitOn, build, fit_counts, side
 from towers.features import FeatureEncoder
 from towers.reranker import Reranker
 from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
-
-if TYPE_CHECKING:
-    from conf.schema import Config
 
 
 class CheckpointError(ValueError):
@@ -131,24 +127,3 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
 def open_checkpoint(folder: Folder) -> Checkpoint:
     """Raises NotSealed where there is none, CheckpointError where it is damaged."""
     return load(folder, open_sealed(folder, "checkpoint", verify=True))
-
-
-def open_for(config: "Config") -> tuple[Checkpoint, PreparedDataset]:
-    """The checkpoint that a config names, or else trains, and the dataset that it belongs to.
-
-    Raises:
-        CheckpointError: it was trained on another dataset than `data` describes.
-    """
-    from towers.train import checkpoint_folder
-
-    storage = Folder.of(config.storage.root)
-    dataset = prepare(config.data, storage)
-    folder = Folder.of(config.checkpoint) if config.checkpoint else checkpoint_folder(config, dataset, storage)
-    checkpoint = open_checkpoint(folder)
-    of = checkpoint.manifest["dataset"]
-    if of["fingerprint"] != dataset.fingerprint:
-        raise CheckpointError(
-            f"checkpoint {folder.name} was trained on dataset {of['name']} ({of['fingerprint'][:10]}), but data= gives"
-            f" {config.data.name} ({dataset.fingerprint[:10]}): pass the data= it was trained with"
-        )
-    return checkpoint, dataset

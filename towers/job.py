@@ -7,8 +7,8 @@ from typing import Any
 import ray
 
 from towers.build import FitOn
-from towers.evaluate import EvaluateConfig
 from towers.losses import LossConfig
+from towers.report import EvaluateConfig
 from towers.tracking import TrackingConfig
 from towers.two_tower import ModelConfig
 

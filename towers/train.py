@@ -5,8 +5,6 @@ test part, and seals all of it as a checkpoint. Run again after a kill, the same
 epoch and ends with the same weights.
 """
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import ray.train
@@ -19,26 +17,17 @@ from data.storage import Folder, is_sealed
 from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
-from towers.evaluate import HeldOut, evaluate, queries_of, report_of, retrieve
 from towers.job import Job
 from towers.metrics import hits
+from towers.ranking import HeldOut, queries_of, retrieve
+from towers.report import evaluate, report_of
 from towers.reranker import Reranker
+from towers.runs import checkpoint_folder
 from towers.trainer import large, sides, trainer
 from towers.two_tower import TwoTower, all_item_vectors
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-
-def run_name(config: "Config", dataset: PreparedDataset) -> str:
-    """Dataset name and digest of all that decides the weights: equal runs share a name, and resume each other."""
-    decides = [dataset.fingerprint, *(jsonable(c) for c in (config.model, config.loss, config.train)), config.seed]
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-    return f"{config.data.name}-{digest[:10]}"
-
-
-def checkpoint_folder(config: "Config", dataset: PreparedDataset, storage: Folder) -> Folder:
-    return storage / "checkpoints" / run_name(config, dataset)
 
 
 def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say = print) -> Checkpoint:

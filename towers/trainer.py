@@ -15,9 +15,9 @@ from data.schema import INTERACTIONS
 from data.split import VALIDATION
 from data.storage import Folder
 from towers.build import FitOn, fit_counts, side
-from towers.evaluate import HeldOut
 from towers.features import FeatureEncoder
 from towers.job import Job
+from towers.ranking import HeldOut
 from towers.spectral import spectral_start
 from towers.two_tower import ModelConfig, Side, Start
 from towers.worker import train_worker

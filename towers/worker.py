@@ -21,11 +21,12 @@ from torch import Tensor
 
 from data.batches import ShardBatches
 from towers.build import build
-from towers.evaluate import HeldOut, measure, retrieve
 from towers.job import IN_MEMORY_ROWS, Job, Schedule
 from towers.loop import Objective, train_epoch
 from towers.optimizer import Optimizers, linear
 from towers.progress import Progress, load_progress, save_progress
+from towers.ranking import HeldOut, retrieve
+from towers.report import measure
 from towers.tracking import Tracker
 from towers.two_tower import TwoTower, all_item_vectors
 

@@ -14,7 +14,7 @@ from serve.index import IndexKind
 from serve.release import Release
 from serve.run import running
 from serve.settings import MAX_BODY_BYTES, ScaleConfig, Topology
-from towers.evaluate import HeldOut, Ranking, rerank, retrieve
+from towers.ranking import HeldOut, Ranking, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60

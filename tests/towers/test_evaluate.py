@@ -9,9 +9,9 @@ from data.batches import Sequences
 from data.prepared import PreparedDataset
 from data.split import TEST, TRAIN, VALIDATION
 from towers.checkpoint import Checkpoint
-from towers.evaluate import HeldOut, evaluate, measure, rank_by_popularity, retrieve
+from towers.ranking import HeldOut, rank_by_popularity, retrieve
+from towers.report import evaluate, measure, report_of
 from towers.retrieval import mask_seen, top_k
-from towers.train import report_of
 
 
 def seen(*pairs: tuple[int, int], num_users: int = 4) -> Sequences:

@@ -17,9 +17,10 @@ from data.prepare import prepare
 from data.prepared import PreparedDataset
 from data.storage import Folder
 from towers.build import FitOn
-from towers.checkpoint import Checkpoint, CheckpointError, open_for
-from towers.evaluate import report_of
-from towers.train import checkpoint_folder, train
+from towers.checkpoint import Checkpoint, CheckpointError
+from towers.report import report_of
+from towers.runs import checkpoint_folder, open_for
+from towers.train import train
 
 
 def trained(config: Config, **settings: object) -> Checkpoint:
