@@ -81,10 +81,15 @@ class Sequences:
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Positive pairs and what was known of the user: int32 arrays."""
+    """Positives and what was known of the user: int32 arrays.
+
+    Attributes:
+        item_rows: [B], one positive per row, or [B, L], the positive after each item of the history (0 = none).
+        history_BL: oldest first, padded with 0 on the left.
+    """
 
     user_rows_B: np.ndarray
-    item_rows_B: np.ndarray
+    item_rows: np.ndarray
     history_BL: np.ndarray
 
 
@@ -114,6 +119,10 @@ class ShardBatches:
     in_memory: bool
     _taken: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
+    def num_examples(self) -> int:
+        """Interactions of all shards together."""
+        return len(self.sequences.items_N)
+
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
         """One pass over the shard; the last batch may be smaller."""
         random = np.random.default_rng(seed)
@@ -127,9 +136,7 @@ class ShardBatches:
 
     def _permuted(self, random: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         if self._taken is None:
-            table = pa.concat_tables(self.shard.iter_batches(batch_size=None, batch_format="pyarrow"))
-            table = table.sort_by([("user_row", "ascending"), ("position", "ascending")])
-            self._taken = _columns(table)
+            self._taken = taken(self.shard)
         users, items, positions = self._taken
         order = random.permutation(len(users))
         for start in range(0, len(order), self.batch_size):
@@ -141,6 +148,12 @@ class ShardBatches:
         options = {"local_shuffle_buffer_size": buffer, "local_shuffle_seed": seed, "batch_format": "pyarrow"}
         for table in self.shard.iter_batches(batch_size=self.batch_size, **options):
             yield _columns(table)
+
+
+def taken(shard: Shard) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A whole shard in memory: user rows, item rows, positions, by user and position."""
+    table = pa.concat_tables(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
+    return _columns(table.sort_by([("user_row", "ascending"), ("position", "ascending")]))
 
 
 def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

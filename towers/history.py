@@ -18,6 +18,65 @@ class PooledHistory(nn.Module):
         return self.linear(functional.embedding_bag(history_BL, items_ID, mode="mean", padding_idx=0))
 
 
+class CausalTransformer(nn.Module):
+    """Self-attention over the history, each position seeing itself and what came before, as in SASRec (Kang & McAuley
+    2018), with normalisation before each sub-layer. Positions count from the latest item.
+    """
+
+    def __init__(self, embedding_dim: int, length: int, num_blocks: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(length, embedding_dim))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(embedding_dim, num_heads, dropout) for _ in range(num_blocks))
+        self.norm = nn.LayerNorm(embedding_dim)
+
+    def forward(self, history_BL: Tensor, items_ID: Tensor) -> Tensor:
+        """int [B, L] (0 = padding), embeddings [I, D] -> float32 [B, D]: what the whole history says; zero if empty."""
+        return self.all_positions(history_BL, items_ID)[:, -1]
+
+    def all_positions(self, history_BL: Tensor, items_ID: Tensor) -> Tensor:
+        """float32 [B, L, D]: what the history up to and with each position says; zero at padding."""
+        length, there_BL = history_BL.shape[1], history_BL > 0
+        scale = items_ID.shape[1] ** 0.5
+        x_BLD = self.dropout(functional.embedding(history_BL, items_ID) * scale + self.positions[-length:])
+        causal_LL = torch.ones(length, length, dtype=torch.bool, device=history_BL.device).tril()
+        itself_LL = torch.eye(length, dtype=torch.bool, device=history_BL.device)
+        seen_BLL = causal_LL & (there_BL[:, None, :] | itself_LL)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, seen_BLL)
+        return self.norm(x_BLD) * there_BL[..., None]
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer perceptron of the same width; both residual."""
+
+    def __init__(self, embedding_dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(embedding_dim)
+        self.query_key_value = nn.Linear(embedding_dim, 3 * embedding_dim)
+        self.out = nn.Linear(embedding_dim, embedding_dim)
+        self.perceptron_norm = nn.LayerNorm(embedding_dim)
+        self.perceptron = nn.Sequential(
+            nn.Linear(embedding_dim, embedding_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(embedding_dim, embedding_dim),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, seen_BLL: Tensor) -> Tensor:
+        x_BLD = x_BLD + self.dropout(self._attend(self.attention_norm(x_BLD), seen_BLL))
+        return x_BLD + self.dropout(self.perceptron(self.perceptron_norm(x_BLD)))
+
+    def _attend(self, x_BLD: Tensor, seen_BLL: Tensor) -> Tensor:
+        heads = self.query_key_value(x_BLD).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = heads.unbind()
+        share = self.dropout.p if self.training else 0.0
+        found = functional.scaled_dot_product_attention(query, key, value, seen_BLL[:, None], share)
+        return self.out(found.transpose(1, 2).flatten(-2))
+
+
 def pad(histories: list[list[int]], length: int) -> Tensor:
     """Lists of item rows, oldest first, to int32 [B, length], padded with 0 on the left."""
     kept = [history[max(len(history) - length, 0) :] for history in histories]

@@ -10,7 +10,7 @@ from towers.build import FitOn
 from towers.losses import LossConfig
 from towers.report import EvaluateConfig
 from towers.tracking import TrackingConfig
-from towers.two_tower import ModelConfig
+from towers.two_tower import HistoryKind, ModelConfig
 
 IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
@@ -31,7 +31,7 @@ class TrainConfig:
         epochs: at most.
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
-        batch_size: positives per step over all workers.
+        batch_size: positives (with a transformer: windows of history) per step over all workers.
         learning_rate: of Adam, and of its row-wise kind for the id tables.
         weight_decay: of all but the id tables.
         schedule: of the learning rate over all `epochs`.
@@ -91,3 +91,11 @@ class Job:
     tracking: TrackingConfig
     resolved: dict[str, Any]
     large: ray.ObjectRef
+
+
+def check(model: ModelConfig, loss: LossConfig) -> None:
+    """Refuses what does not go together."""
+    if model.history is HistoryKind.transformer and loss.in_batch and not loss.full:
+        raise ValueError(
+            "loss.in_batch: model.history=transformer trains on thousands of positions at once; set loss.in_batch=false"
+        )

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.batches import TrainBatch
 from towers.losses import LossConfig, LossKind, bilateral_softmax, sampled_softmax
 from towers.negatives import accidental_hits, draw_uniform, log_expected_count
 from towers.optimizer import Optimizers
-from towers.parallel import average_gradients, gather_rows, rank
+from towers.parallel import average_gradients, gather_rows, rank, share_of_all
+from towers.two_tower import TwoTower
 
 
 @dataclass(slots=True)
@@ -29,28 +30,36 @@ class Objective:
     counts_I: np.ndarray
     _log_q_by_in_batch: dict[int, Tensor] = field(default_factory=dict)
 
-    def __call__(self, model: nn.Module, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
-        """Scalar loss of this worker's rows, over candidates of all workers.
+    def __call__(self, model: TwoTower, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
+        """Scalar loss of this worker's positives, over candidates of all workers; its mean over workers is the whole's.
 
         Args:
             generator: in the same state on every worker, so that all draw the same uniform negatives.
         """
-        users_b, history_bL, items_b = (torch.from_numpy(a).to(device) for a in _arrays(batch))
-        uniform_S = draw_uniform(len(self.counts_I), self.config.num_uniform, generator).to(device, torch.int32)
-        user_bD, item_cD = model(users_b, history_bL, torch.cat([items_b, uniform_S]))
-        own_bD, uniform_SD = item_cD[: len(items_b)], item_cD[len(items_b) :]
-        if self.config.in_batch:
-            candidate_CD = torch.cat([gather_rows(own_bD), uniform_SD])
-            candidate_C = torch.cat([gather_rows(items_b), uniform_S])
+        user_bD, items_b = positives(model, batch, device)
+        drawn_S = self._draw(generator).to(device, torch.int32)
+        own_bD, drawn_SD = model.item_vectors(torch.cat([items_b, drawn_S])).split([len(items_b), len(drawn_S)])
+        if self.config.in_batch and not self.config.full:
+            candidate_CD = torch.cat([gather_rows(own_bD), drawn_SD])
+            candidate_C = torch.cat([gather_rows(items_b), drawn_S])
             column_b = torch.arange(len(items_b), device=device) + rank() * len(items_b)
             logits_bC = user_bD @ candidate_CD.T
         else:  # the positive in column 0, then the draws
-            candidate_C = torch.cat([items_b.new_zeros(1), uniform_S])
+            candidate_C = torch.cat([items_b.new_zeros(1), drawn_S])
             column_b = torch.zeros(len(items_b), dtype=torch.int64, device=device)
-            logits_bC = torch.cat([(user_bD * own_bD).sum(-1, keepdim=True), user_bD @ uniform_SD.T], dim=1)
+            logits_bC = torch.cat([(user_bD * own_bD).sum(-1, keepdim=True), user_bD @ drawn_SD.T], dim=1)
+        loss = self._loss(logits_bC, column_b, items_b, candidate_C, in_batch=len(candidate_C) - len(drawn_S) - 1)
+        return loss * share_of_all(len(items_b), device) if batch.item_rows.ndim == 2 else loss
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        if self.config.full:
+            return torch.arange(1, len(self.counts_I))
+        return draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
+
+    def _loss(self, logits_bC: Tensor, column_b: Tensor, items_b: Tensor, candidate_C: Tensor, in_batch: int) -> Tensor:
         excluded_bC = accidental_hits(items_b, candidate_C, column_b)
-        log_q_I = self._log_q(len(candidate_C) - len(uniform_S) - 1, device) if self.config.log_q else None
-        log_q_C = None if log_q_I is None else log_q_I[candidate_C]
+        corrected = self.config.log_q and not self.config.full
+        log_q_C = self._log_q(in_batch, logits_bC.device)[candidate_C] if corrected else None
         logits_bC = logits_bC / self.config.temperature
         if self.config.kind is LossKind.bilateral:
             return bilateral_softmax(logits_bC, column_b, self.config.exponent, log_q_C, excluded_bC)
@@ -64,7 +73,7 @@ class Objective:
 
 
 def train_epoch(
-    model: nn.Module,
+    model: TwoTower,
     optimizers: Optimizers,
     objective: Objective,
     batches: Iterable[TrainBatch],
@@ -88,5 +97,11 @@ def train_epoch(
         yield loss.item()
 
 
-def _arrays(batch: TrainBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return batch.user_rows_B, batch.history_BL, batch.item_rows_B
+def positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """User vectors [b, D] and the positive item row of each [b]; every target of a window counts as one."""
+    arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
+    users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
+    if items.ndim == 1:
+        return model.user_vectors(users, history_BL), items
+    there_BL = items > 0
+    return model.user_vectors_along(users, history_BL)[there_BL], items[there_BL]

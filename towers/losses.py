@@ -24,6 +24,7 @@ class LossConfig:
         temperature: cosines are divided by it.
         in_batch: other positives of the (global) batch serve as negatives.
         num_uniform: further negatives drawn uniformly from the catalogue, shared by the batch.
+        full: all items are candidates, for small catalogues; in_batch, num_uniform and log_q do not count.
         log_q: correct for how often a candidate is drawn.
     """
 
@@ -32,6 +33,7 @@ class LossConfig:
     temperature: float = 0.08
     in_batch: bool = True
     num_uniform: int = 512
+    full: bool = False
     log_q: bool = True
 
     def __post_init__(self) -> None:

@@ -30,6 +30,24 @@ def gather_rows(rows_b: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def share_of_all(count: int, device: torch.device) -> float:
+    """This worker's part of all workers' counts, times the number of workers: weighs a local mean for a global one."""
+    if world_size() == 1:
+        return 1.0
+    total = torch.tensor(float(count), device=device)
+    dist.all_reduce(total)
+    return count * world_size() / max(total.item(), 1.0)
+
+
+def fewest(count: int) -> int:
+    """The smallest of all workers' counts."""
+    if world_size() == 1:
+        return count
+    smallest = torch.tensor(count, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(smallest, dist.ReduceOp.MIN)
+    return int(smallest)
+
+
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replaces each gradient by its mean over all workers: sparse ones row by row, dense ones as one flat tensor."""

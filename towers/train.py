@@ -17,7 +17,7 @@ from data.storage import Folder, is_sealed
 from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
-from towers.job import Job
+from towers.job import Job, check
 from towers.metrics import hits
 from towers.ranking import HeldOut, queries_of, retrieve
 from towers.report import evaluate, report_of
@@ -36,6 +36,7 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     if is_sealed(folder):
         say(f"train: {folder.name} is already trained")
         return open_checkpoint(folder)
+    check(config.model, config.loss)
     has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
     if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
         raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from data.batches import HistoryOrder
 from towers.features import EncodedFeatures, FeatureEmbedding, FeatureEncoder
-from towers.history import PooledHistory
+from towers.history import CausalTransformer, PooledHistory
 from towers.tower import IdEmbedding, Refine
 
 
@@ -20,6 +20,7 @@ class HistoryKind(Enum):
 
     none = "none"
     pooled = "pooled"
+    transformer = "transformer"  # trained on all positions at once
 
 
 class Start(Enum):
@@ -36,21 +37,26 @@ class ModelConfig:
     Attributes:
         embedding_dim: length of user and item vectors, and of every embedding that goes into them.
         hidden_dim: width of each tower's residual perceptron; 0 leaves it out.
-        dropout: inside the perceptron.
+        dropout: inside the perceptrons and the transformer.
+        user_ids: users have embeddings of their own; without, features and history alone speak for them.
         id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to stand alone.
         history: how the user's past items enter the user vector.
         history_length: at most this many latest items.
-        history_order: which other interactions a training example may see.
+        history_order: pooled: which other interactions a training example may see.
+        num_blocks, num_heads: of the transformer.
         start: where the id tables begin.
     """
 
     embedding_dim: int = 64
     hidden_dim: int = 0
     dropout: float = 0.1
+    user_ids: bool = True
     id_dropout: float = 0.1
     history: HistoryKind = HistoryKind.pooled
     history_length: int = 50
     history_order: HistoryOrder = HistoryOrder.before
+    num_blocks: int = 2
+    num_heads: int = 2
     start: Start = Start.random
 
     def __post_init__(self) -> None:
@@ -63,6 +69,13 @@ class ModelConfig:
                 raise ValueError(f"model.{name}: {getattr(self, name)} must lie in [0, 1)")
         if not 1 <= self.history_length <= 1000:
             raise ValueError(f"model.history_length: {self.history_length} must lie in 1..1000")
+        if self.num_blocks < 1 or self.num_heads < 1 or self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
+                f" num_heads must divide embedding_dim ({self.embedding_dim})"
+            )
+        if not self.user_ids and self.history is HistoryKind.none:
+            raise ValueError("model.user_ids: false needs a history, or nothing would be known of any user")
 
     @property
     def num_history(self) -> int:
@@ -89,7 +102,7 @@ class TwoTower(nn.Module):
         self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout, sparse=True)
         self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
-        self.history = PooledHistory(dim) if config.history is HistoryKind.pooled else None
+        self.history = _history(config)
         alone = self.history is None  # a history touches most of the table at each step
         self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout, sparse=alone)
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
@@ -103,22 +116,43 @@ class TwoTower(nn.Module):
 
     def can_place(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """bool [B]: users of whom the tower knows enough to say anything: an id with training data, or a history."""
-        return self.user_ids.known_N[user_rows_B] | (history_BL != 0).any(1)
+        by_history_B = (history_BL != 0).any(1)
+        return self.user_ids.known_N[user_rows_B] | by_history_B if self.config.user_ids else by_history_B
 
     def user_vectors(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """int [B], int [B, L] (0 = padding) -> float32 [B, D] of length 1."""
-        total = self.user_ids(user_rows_B) + self.user_features(user_rows_B)
+        total = self._standing(user_rows_B)
         if self.history is not None:
             total = total + self.history(self.item_ids.known_rows(history_BL), self.item_ids.table.weight)
         return self.user_refine(total)
+
+    def user_vectors_along(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
+        """int [B], int [B, L] -> float32 [B, L, D]: the user vector as it was after each item of the history."""
+        assert isinstance(self.history, CausalTransformer)
+        history_BL = self.item_ids.known_rows(history_BL)
+        along_BLD = self.history.all_positions(history_BL, self.item_ids.table.weight)
+        return self.user_refine(self._standing(user_rows_B)[:, None] + along_BLD)
+
+    def _standing(self, user_rows_B: Tensor) -> Tensor:
+        """What is known of users apart from their history."""
+        features = self.user_features(user_rows_B)
+        return self.user_ids(user_rows_B) + features if self.config.user_ids else features
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
         """int [C] -> float32 [C, D] of length 1."""
         return self.item_refine(self.item_ids(item_rows_C) + self.item_features(item_rows_C))
 
-    def forward(self, user_rows_B: Tensor, history_BL: Tensor, item_rows_C: Tensor) -> tuple[Tensor, Tensor]:
-        """Both vectors in one call, as distributed training wants it."""
-        return self.user_vectors(user_rows_B, history_BL), self.item_vectors(item_rows_C)
+
+def _history(config: ModelConfig) -> PooledHistory | CausalTransformer | None:
+    match config.history:
+        case HistoryKind.none:
+            return None
+        case HistoryKind.pooled:
+            return PooledHistory(config.embedding_dim)
+        case HistoryKind.transformer:
+            return CausalTransformer(
+                config.embedding_dim, config.history_length, config.num_blocks, config.num_heads, config.dropout
+            )
 
 
 @torch.inference_mode()

@@ -19,16 +19,20 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 from torch import Tensor
 
-from data.batches import ShardBatches
+from data.batches import Sequences, ShardBatches
+from data.windows import WindowBatches
 from towers.build import build
 from towers.job import IN_MEMORY_ROWS, Job, Schedule
 from towers.loop import Objective, train_epoch
 from towers.optimizer import Optimizers, linear
+from towers.parallel import fewest
 from towers.progress import Progress, load_progress, save_progress
 from towers.ranking import HeldOut, retrieve
 from towers.report import measure
 from towers.tracking import Tracker
-from towers.two_tower import TwoTower, all_item_vectors
+from towers.two_tower import HistoryKind, TwoTower, all_item_vectors
+
+Batches = ShardBatches | WindowBatches
 
 
 @dataclass(slots=True)
@@ -39,7 +43,7 @@ class Run:
     model: TwoTower
     optimizers: Optimizers
     objective: Objective
-    batches: ShardBatches
+    batches: Batches
     validation: HeldOut | None
     device: torch.device
     progress: Progress
@@ -74,18 +78,25 @@ def _start(job: Job) -> Run:
     if start is not None:
         model.start_from(*start)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
-    batches = ShardBatches(
-        shard=ray.train.get_dataset_shard("train"),
-        sequences=sequences,
-        batch_size=job.train.batch_size // job.train.num_workers,
-        history_length=job.model.num_history,
-        order=job.model.history_order,
-        in_memory=counts_I.sum() <= IN_MEMORY_ROWS * job.train.num_workers,
-    )
+    batches = _batches(job, sequences)
     run = Run(
         job, model, optimizers, Objective(job.loss, counts_I), batches, validation, device, Progress(), {}
     )  # fmt: skip
     return _resume(run)
+
+
+def _batches(job: Job, sequences: Sequences) -> Batches:
+    shard, batch_size = ray.train.get_dataset_shard("train"), job.train.batch_size // job.train.num_workers
+    if job.model.history is HistoryKind.transformer:
+        return WindowBatches(shard, sequences, batch_size, job.model.history_length, fewest)
+    return ShardBatches(
+        shard=shard,
+        sequences=sequences,
+        batch_size=batch_size,
+        history_length=job.model.num_history,
+        order=job.model.history_order,
+        in_memory=len(sequences.items_N) <= IN_MEMORY_ROWS * job.train.num_workers,
+    )
 
 
 def _resume(run: Run) -> Run:
@@ -128,7 +139,7 @@ def _epoch(run: Run) -> dict[str, float]:
 def _rates(run: Run) -> Iterator[float]:
     """Shares of the learning rate, step by step of this epoch, and on where a shard is longer than its share."""
     settings = run.job.train
-    steps = math.ceil(run.objective.counts_I.sum() / settings.batch_size)
+    steps = math.ceil(run.batches.num_examples() / settings.batch_size)
     done = ((run.progress.epoch * steps + step) / (settings.epochs * steps) for step in count())
     return (1.0 if settings.schedule is Schedule.constant else linear(share) for share in done)
 

@@ -74,7 +74,7 @@ def test_an_epoch_is_every_example_once(in_memory: bool) -> None:
     pairs = [
         (user, item)
         for batch in batches.epoch(seed=0)
-        for user, item in zip(batch.user_rows_B.tolist(), batch.item_rows_B.tolist(), strict=True)
+        for user, item in zip(batch.user_rows_B.tolist(), batch.item_rows.tolist(), strict=True)
     ]
     wanted = list(zip(INTERACTIONS["user_row"].to_pylist(), INTERACTIONS["item_row"].to_pylist(), strict=True))
     assert sorted(pairs) == sorted(wanted)
@@ -83,7 +83,7 @@ def test_an_epoch_is_every_example_once(in_memory: bool) -> None:
 def test_the_seed_decides_the_order_whatever_order_blocks_came_in() -> None:
     def epoch(table: pa.Table, seed: int) -> list[int]:
         batches = ShardBatches(InMemory(table), SEQUENCES, 2, 3, HistoryOrder.before, in_memory=True)
-        return [item for batch in batches.epoch(seed) for item in batch.item_rows_B.tolist()]
+        return [item for batch in batches.epoch(seed) for item in batch.item_rows.tolist()]
 
     turned = INTERACTIONS.take([5, 3, 1, 0, 2, 4])
     assert epoch(INTERACTIONS, 1) == epoch(turned, 1)

@@ -61,16 +61,27 @@ def test_two_workers(tiny: Config, ray_session: None) -> None:
     assert report.metrics["recall@20"] > report.floors["recall@20"]
 
 
-def test_every_start_and_loss_trains(tiny: Config, ray_session: None, root: Path, tiny_overrides: tuple[str]) -> None:
-    options = [
-        "model.start=spectral",
-        "model.history=none",
-        "loss=bilateral",
-        "train.schedule=linear",
-        "train.epochs=2",
-    ]
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["model.start=spectral", "model.history=none", "loss=bilateral", "train.schedule=linear", "train.epochs=2"],
+        ["model=transformer", "loss=full_softmax", "model.history_length=10", "train.batch_size=16", "train.epochs=8"],
+    ],
+    ids=["spectral-bilateral", "transformer-full"],
+)
+def test_other_towers_and_losses_train(
+    options: list[str], ray_session: None, root: Path, tiny_overrides: tuple[str]
+) -> None:
     report = report_of(trained(load([*tiny_overrides, f"storage.root={root}", *options])).manifest)
     assert report.metrics["recall@20"] > report.floors["recall@20"]
+
+
+def test_a_transformer_does_not_take_in_batch_negatives(
+    ray_session: None, root: Path, tiny_overrides: tuple[str]
+) -> None:
+    config = load([*tiny_overrides, f"storage.root={root}", "model=transformer"])
+    with pytest.raises(ValueError, match="set loss.in_batch=false"):
+        trained(config)
 
 
 def test_a_checkpoint_of_another_dataset_is_refused(tiny: Config, checkpoint: Checkpoint, root: Path) -> None:

@@ -74,6 +74,45 @@ def test_pad_keeps_the_latest() -> None:
     assert pad([[1, 2, 3], [4]], 2).tolist() == [[2, 3], [0, 4]]
 
 
+def transformer(**values: object) -> TwoTower:
+    return model(history=HistoryKind.transformer, **values).eval()
+
+
+def test_a_position_knows_what_came_before_and_nothing_after() -> None:
+    towers, users = transformer(), torch.tensor([1])
+    along = towers.user_vectors_along(users, pad([[3, 4, 5, 6]], 4))[0]
+    other = towers.user_vectors_along(users, pad([[3, 4, 9, 10]], 4))[0]
+    assert torch.allclose(along[:2], other[:2])
+    assert not torch.allclose(along[2:], other[2:])
+
+
+def test_the_last_position_is_the_user_vector() -> None:
+    towers, users, history = transformer(), torch.tensor([1, 2]), pad([[3, 4, 5, 6], [7]], 4)
+    assert torch.allclose(towers.user_vectors_along(users, history)[:, -1], towers.user_vectors(users, history))
+
+
+def test_padding_says_nothing() -> None:
+    """A short history gives the same vector, whatever stands beside it in the batch."""
+    towers = transformer()
+    alone = towers.user_vectors(torch.tensor([2]), pad([[7, 8]], 4))
+    beside = towers.user_vectors(torch.tensor([1, 2]), pad([[3, 4, 5, 6], [7, 8]], 4))
+    assert torch.allclose(alone[0], beside[1], atol=1e-6)
+    assert torch.isfinite(towers.user_vectors(torch.tensor([1]), pad([[]], 4))).all()
+
+
+def test_without_user_ids_only_the_history_places_a_user() -> None:
+    towers = transformer(user_ids=False)
+    assert towers.can_place(torch.tensor([1, 1]), pad([[], [3]], 4)).tolist() == [False, True]
+    assert torch.equal(*(towers.user_vectors(torch.tensor([u]), pad([[3]], 4)) for u in (1, 2)))
+
+
+def windows(at: slice) -> TrainBatch:
+    """Two windows to a worker, with unequally many targets."""
+    history = np.array([[0, 0, 0, 1], [2, 3, 4, 5], [0, 6, 7, 8], [9, 10, 11, 1]], np.int32)
+    targets = np.where(history > 0, history % (ITEMS - 1) + 1, 0).astype(np.int32)
+    return TrainBatch(np.array([1, 2, 3, 4], np.int32)[at], targets[at], history[at])
+
+
 def batch(at: slice) -> TrainBatch:
     random = np.random.default_rng(3)
     users, items = random.integers(1, USERS, 8), random.integers(1, ITEMS, 8)
@@ -85,8 +124,9 @@ def gradients(rank: int, workers: int, loss: LossConfig, history: HistoryKind) -
     """Loss and gradients of one worker's share of a global batch of 8, averaged over the workers."""
     objective = Objective(loss, counts_I=np.arange(ITEMS))
     towers = model(hidden_dim=16, history=history)
-    size = 8 // workers
-    mine = batch(slice(rank * size, (rank + 1) * size))
+    whole, number = (windows, 4) if history is HistoryKind.transformer else (batch, 8)
+    size = number // workers
+    mine = whole(slice(rank * size, (rank + 1) * size))
     value = objective(towers, mine, torch.Generator().manual_seed(1), torch.device("cpu"))
     value.backward()
     average_gradients(towers.parameters())
@@ -108,7 +148,7 @@ def worker(rank: int, folder: Path, loss: LossConfig, history: HistoryKind) -> N
 def test_two_workers_have_the_loss_and_gradients_of_one(
     tmp_path: Path, in_batch: bool, kind: LossKind, history: HistoryKind
 ) -> None:
-    loss = LossConfig(kind=kind, num_uniform=6, in_batch=in_batch)
+    loss = LossConfig(kind=kind, num_uniform=6, in_batch=in_batch, full=history is HistoryKind.transformer)
     value, wanted = gradients(0, 1, loss, history)
     mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)
     found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
