@@ -44,6 +44,13 @@ class Sequences:
     def lengths_U(self) -> np.ndarray:
         return np.diff(self.offsets_U1)
 
+    def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(user rows, item rows) of the distinct interactions, int64, by user, then item."""
+        owner = np.repeat(np.arange(len(self.lengths_U)), self.lengths_U)
+        num_items = int(self.items_N.max(initial=0)) + 1
+        pairs = np.unique(owner * num_items + self.items_N)
+        return pairs // num_items, pairs % num_items
+
     def of_user(self, user_row: int) -> np.ndarray:
         """int32 item rows of one user, oldest first; a view."""
         return self.items_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]

@@ -22,7 +22,7 @@ def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, see
     propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?"). Computed by a
     randomised SVD (Halko et al. 2011). A little noise sets apart rows that would be equal, or have no interaction.
     """
-    users, items = _distinct(sequences, num_items)
+    users, items = sequences.distinct_pairs()
     num_users = len(sequences.lengths_U)
     degree_U, degree_I = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
     weights = 1 / np.sqrt(degree_U[users] * degree_I[items])
@@ -35,12 +35,6 @@ def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, see
         torch.manual_seed(seed)
         left, singular, right = torch.svd_lowrank(matrix, q=rank, niter=ITERATIONS)
         return _rows(left, singular, embedding_dim), _rows(right, singular, embedding_dim)
-
-
-def _distinct(sequences: Sequences, num_items: int) -> tuple[np.ndarray, np.ndarray]:
-    users = np.repeat(np.arange(len(sequences.lengths_U)), sequences.lengths_U)
-    pairs = np.unique(users * np.int64(num_items) + sequences.items_N)
-    return pairs // num_items, pairs % num_items
 
 
 def _rows(vectors: Tensor, singular: Tensor, embedding_dim: int) -> Tensor:

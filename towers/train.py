@@ -23,6 +23,7 @@ from towers.ranking import HeldOut, queries_of, retrieve
 from towers.report import evaluate, report_of
 from towers.reranker import Reranker
 from towers.runs import checkpoint_folder
+from towers.smoothing import smooth
 from towers.trainer import large, sides, trainer
 from towers.two_tower import TwoTower, all_item_vectors
 
@@ -50,9 +51,13 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
         _fit_reranker(reranker, model, dataset, config.evaluate.batch_size)
     report = evaluate(model, reranker, dataset, counts_I, config.evaluate)
     manifest = _manifest(config, dataset, result) | report.as_json()
-    known = dataset.interactions(TRAIN, VALIDATION, columns=["user_row", "item_row"])
-    save(folder, manifest, model, reranker, dataset, Sequences.of(known, len(dataset.users.ids)))
+    save(folder, manifest, model, reranker, dataset, _sequences(dataset, TRAIN, VALIDATION))
     return open_checkpoint(folder)
+
+
+def _sequences(dataset: PreparedDataset, *splits: str) -> Sequences:
+    interactions = dataset.interactions(*splits, columns=["user_row", "item_row"])
+    return Sequences.of(interactions, len(dataset.users.ids))
 
 
 def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder, name: str) -> ray.train.Result:
@@ -74,6 +79,8 @@ def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Re
     model = build(config.model, *sides(dataset, config.train.fit_on), seed=config.seed)
     with result.checkpoint.as_directory() as path:
         load_weights(model, Folder.of(path), "best.safetensors")
+    if config.model.smoothing:
+        smooth(model, _sequences(dataset, *config.train.fit_on.splits))
     return model.eval()
 
 

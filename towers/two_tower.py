@@ -45,6 +45,7 @@ class ModelConfig:
         history_order: pooled: which other interactions a training example may see.
         num_blocks, num_heads: of the transformer.
         start: where the id tables begin.
+        smoothing: how much of its users' vectors an item vector takes up after training; 0 leaves it out.
     """
 
     embedding_dim: int = 64
@@ -58,6 +59,7 @@ class ModelConfig:
     num_blocks: int = 2
     num_heads: int = 2
     start: Start = Start.random
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.embedding_dim <= 4096:
@@ -74,6 +76,8 @@ class ModelConfig:
                 f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
                 f" num_heads must divide embedding_dim ({self.embedding_dim})"
             )
+        if not self.smoothing >= 0:
+            raise ValueError(f"model.smoothing: {self.smoothing} must be at least 0")
         if not self.user_ids and self.history is HistoryKind.none:
             raise ValueError("model.user_ids: false needs a history, or nothing would be known of any user")
 
@@ -93,7 +97,13 @@ class Side:
 
 
 class TwoTower(nn.Module):
-    """User tower and item tower, with the item embeddings shared by the item tower and the user's history."""
+    """User tower and item tower, with the item embeddings shared by the item tower and the user's history.
+
+    Attributes:
+        neighbours_ID: see towers/smoothing.py; zero until it is filled after training, None without smoothing.
+    """
+
+    neighbours_ID: Tensor | None
 
     def __init__(self, config: ModelConfig, users: Side, items: Side) -> None:
         super().__init__()
@@ -107,6 +117,7 @@ class TwoTower(nn.Module):
         self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout, sparse=alone)
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
+        self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
 
     @torch.no_grad()
     def start_from(self, user_UD: Tensor, item_ID: Tensor) -> None:
@@ -139,8 +150,11 @@ class TwoTower(nn.Module):
         return self.user_ids(user_rows_B) + features if self.config.user_ids else features
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
-        """int [C] -> float32 [C, D] of length 1."""
-        return self.item_refine(self.item_ids(item_rows_C) + self.item_features(item_rows_C))
+        """int [C] -> float32 [C, D] of length 1, but for what smoothing adds (outside training)."""
+        vectors = self.item_refine(self.item_ids(item_rows_C) + self.item_features(item_rows_C))
+        if self.neighbours_ID is None or self.training:
+            return vectors
+        return vectors + self.config.smoothing * self.neighbours_ID[item_rows_C]
 
 
 def _history(config: ModelConfig) -> PooledHistory | CausalTransformer | None:

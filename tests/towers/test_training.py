@@ -64,7 +64,13 @@ def test_two_workers(tiny: Config, ray_session: None) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ["model.start=spectral", "model.history=none", "loss=bilateral", "train.schedule=linear", "train.epochs=2"],
+        [
+            "model.start=spectral",
+            "model.history=none",
+            "model.smoothing=0.1",
+            "loss=bilateral",
+            "train.schedule=linear",
+        ],
         ["model=transformer", "loss=full_softmax", "model.history_length=10", "train.batch_size=16", "train.epochs=8"],
     ],
     ids=["spectral-bilateral", "transformer-full"],
