@@ -24,7 +24,7 @@ check: $(READY) ## format, lint, types
 	$(BIN)/mypy
 
 bench: $(READY) ## each benchmark in tests/benchmarks, one after the other
-	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+	@set -e; for file in $(wildcard tests/benchmarks/bench_*.py); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 
 notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
 	@mkdir -p var/notebooks
