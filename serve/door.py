@@ -55,7 +55,9 @@ class Door:
 
     def shown(self, rows: list[int], scores: list[float]) -> list[Item]:
         """Rows as people and services read them."""
-        features: list[dict[str, Any]] = self._shown.take(np.array(rows, dtype=np.int64) - 1).to_pylist()
+        features: list[dict[str, Any]] = [{} for _ in rows]
+        if self._shown.num_columns:  # a table without columns has no rows either
+            features = self._shown.take(np.array(rows, dtype=np.int64) - 1).to_pylist()
         return [
             Item(id=self._ids[row - 1], title=self._titles[row - 1], score=score, features=values)
             for row, score, values in zip(rows, scores, features, strict=True)
