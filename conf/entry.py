@@ -45,7 +45,7 @@ def launch(module: str) -> None:
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
-    sys.argv[0] = f"{module.replace('.', '/')}.py"  # names the run's folder
+    run.__module__ = module  # from which Hydra takes the name of the run's folder
     with one_line_for_mistakes(wants_traceback):
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
 

@@ -93,5 +93,5 @@ def test_every_entry_point_takes_cfg(module: str, tmp_path: Path) -> None:
 def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:
     done = run("data.prepare", "data.source.num_users=200", "data.source.num_items=100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (summary,) = (tmp_path / "var" / "runs").rglob("summary.json")
+    (summary,) = (tmp_path / "var" / "runs" / "prepare").rglob("summary.json")
     assert json.loads(summary.read_text())["counts"]["items"] == 100
