@@ -17,11 +17,18 @@ class TrackingMode(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class TrackingConfig:
-    """Where runs are tracked."""
+    """Where runs are tracked.
+
+    Attributes:
+        folder: of offline runs and of W&B's own files; relative to where the entry point was started.
+    """
 
     mode: TrackingMode = TrackingMode.offline
     project: str = "twotower"
     folder: str = "./var/wandb"
+
+    def __post_init__(self) -> None:
+        self.folder = str(Path(self.folder).expanduser().absolute())  # Ray Train's workers start elsewhere
 
 
 class Tracker:
@@ -33,13 +40,12 @@ class Tracker:
             return
         if config.mode is TrackingMode.online and not os.environ.get("WANDB_API_KEY"):
             raise ValueError("tracking=online: WANDB_API_KEY is not set; set it, or use tracking=offline")
-        folder = str(Path(config.folder).absolute())
         for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
-            os.environ.setdefault(variable, folder)
-        Path(folder).mkdir(parents=True, exist_ok=True)
+            os.environ.setdefault(variable, config.folder)
+        Path(config.folder).mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(silent=True)
         self._run = wandb.init(
-            project=config.project, name=name, id=name, resume="allow", mode=config.mode.value, dir=folder,
+            project=config.project, name=name, id=name, resume="allow", mode=config.mode.value, dir=config.folder,
             config=values, settings=settings,
         )  # fmt: skip
 

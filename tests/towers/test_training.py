@@ -20,6 +20,7 @@ from towers.build import FitOn
 from towers.checkpoint import Checkpoint, CheckpointError
 from towers.report import report_of
 from towers.runs import checkpoint_folder, open_for
+from towers.tracking import TrackingConfig, TrackingMode
 from towers.train import train
 
 
@@ -54,6 +55,13 @@ def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> No
     counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
     assert found.counts_I.sum() == counts["train"] + counts["validation"]
     assert found.reranker.weight.tolist() == [1, 0, 0], "nothing is left to fit the re-ranker on: retrieval order"
+
+
+def test_offline_runs_lie_where_the_config_says(tiny: Config, ray_session: None, tmp_path: Path) -> None:
+    tracked = replace(tiny, seed=7, tracking=TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb")))
+    trained(tracked, epochs=1)
+    (run,) = (tmp_path / "wandb").rglob("offline-run-*")
+    assert list(run.glob("*.wandb"))
 
 
 def test_two_workers(tiny: Config, ray_session: None) -> None:
