@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from data.batches import TrainBatch
-from towers.losses import LossConfig, LossKind, bilateral_softmax, sampled_softmax
-from towers.negatives import accidental_hits, draw_uniform, log_expected_count
+from towers.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
+from towers.negatives import draw_uniform, log_expected_count, same_items
 from towers.optimizer import Optimizers
-from towers.parallel import average_gradients, gather_rows, rank, share_of_all
+from towers.parallel import average_gradients, gather_rows, rank, share_of_all, world_size
 from towers.two_tower import TwoTower
 
 
@@ -37,33 +37,41 @@ class Objective:
             generator: in the same state on every worker, so that all draw the same uniform negatives.
         """
         user_bD, items_b = positives(model, batch, device)
-        drawn_S = self._draw(generator).to(device, torch.int32)
+        drawn_S = self._draw(generator, batch).to(device, torch.int32)
         own_bD, drawn_SD = model.item_vectors(torch.cat([items_b, drawn_S])).split([len(items_b), len(drawn_S)])
-        if self.config.in_batch and not self.config.full:
-            candidate_CD = torch.cat([gather_rows(own_bD), drawn_SD])
-            candidate_C = torch.cat([gather_rows(items_b), drawn_S])
-            column_b = torch.arange(len(items_b), device=device) + rank() * len(items_b)
-            logits_bC = user_bD @ candidate_CD.T
-        else:  # the positive in column 0, then the draws
-            candidate_C = torch.cat([items_b.new_zeros(1), drawn_S])
-            column_b = torch.zeros(len(items_b), dtype=torch.int64, device=device)
-            logits_bC = torch.cat([(user_bD * own_bD).sum(-1, keepdim=True), user_bD @ drawn_SD.T], dim=1)
-        loss = self._loss(logits_bC, column_b, items_b, candidate_C, in_batch=len(candidate_C) - len(drawn_S) - 1)
+        query_bD = user_bD / self.config.temperature
+        positive_b = (query_bD * own_bD).sum(1)
+        if self.config.kind is LossKind.bpr:
+            loss = bpr(positive_b, (query_bD * drawn_SD).sum(1), items_b == drawn_S)
+        elif self.config.in_batch and not self.config.full:
+            negative_C, negative_CD = gather_rows(items_b), gather_rows(own_bD)
+            loss = self._softmax(
+                query_bD, positive_b, items_b, torch.cat([negative_C, drawn_S]), torch.cat([negative_CD, drawn_SD])
+            )  # fmt: skip
+        else:
+            loss = self._softmax(query_bD, positive_b, items_b, drawn_S, drawn_SD)
         return loss * share_of_all(len(items_b), device) if batch.item_rows.ndim == 2 else loss
 
-    def _draw(self, generator: torch.Generator) -> Tensor:
+    def _draw(self, generator: torch.Generator, batch: TrainBatch) -> Tensor:
+        """Uniform negatives: shared by all workers' positives, or, for BPR, one for each positive."""
         if self.config.full:
             return torch.arange(1, len(self.counts_I))
-        return draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
+        if self.config.kind is not LossKind.bpr:
+            return draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
+        places = torch.from_numpy(batch.item_rows).flatten()
+        drawn = draw_uniform(len(self.counts_I), len(places) * world_size(), generator)
+        return drawn[rank() * len(places) :][: len(places)][places > 0]
 
-    def _loss(self, logits_bC: Tensor, column_b: Tensor, items_b: Tensor, candidate_C: Tensor, in_batch: int) -> Tensor:
-        excluded_bC = accidental_hits(items_b, candidate_C, column_b)
-        corrected = self.config.log_q and not self.config.full
-        log_q_C = self._log_q(in_batch, logits_bC.device)[candidate_C] if corrected else None
-        logits_bC = logits_bC / self.config.temperature
+    def _softmax(
+        self, query_bD: Tensor, positive_b: Tensor, items_b: Tensor, negative_C: Tensor, negative_CD: Tensor
+    ) -> Tensor:
+        excluded_2E, log_q_C = same_items(items_b, negative_C), None
+        if self.config.log_q and not self.config.full:
+            in_batch = len(negative_C) - self.config.num_uniform
+            log_q_C = self._log_q(max(in_batch - 1, 0), query_bD.device)[negative_C]
         if self.config.kind is LossKind.bilateral:
-            return bilateral_softmax(logits_bC, column_b, self.config.exponent, log_q_C, excluded_bC)
-        return sampled_softmax(logits_bC, column_b, log_q_C, excluded_bC)
+            return bilateral_softmax(query_bD, positive_b, negative_CD, self.config.exponent, log_q_C, excluded_2E)
+        return sampled_softmax(query_bD, positive_b, negative_CD, log_q_C, excluded_2E)
 
     def _log_q(self, in_batch: int, device: torch.device) -> Tensor:
         if in_batch not in self._log_q_by_in_batch:

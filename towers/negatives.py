@@ -1,6 +1,6 @@
 """Which candidates a positive is compared with, and how likely each was to be drawn.
 
-Shape legend: B batch (all workers), S uniform draws, C = B + S candidates, I items (row 0 = unknown, never drawn).
+Shape legend: B positives, C candidates, I items (row 0 = unknown, never drawn), E pairs.
 """
 
 import numpy as np
@@ -24,7 +24,14 @@ def log_expected_count(counts_I: np.ndarray, in_batch: int, num_uniform: int) ->
     return torch.from_numpy(np.log(expected_I).astype(np.float32))
 
 
-def accidental_hits(positive_rows_B: Tensor, candidate_rows_C: Tensor, own_column_B: Tensor) -> Tensor:
-    """bool [B, C]: candidates that are the row's positive item again, elsewhere than in its own column."""
-    same_BC = positive_rows_B[:, None] == candidate_rows_C[None, :]
-    return same_BC.scatter(1, own_column_B[:, None], False)
+def same_items(positive_rows_B: Tensor, candidate_rows_C: Tensor) -> Tensor:
+    """int64 [2, E]: the pairs (positive, candidate) that are one item, ordered by positive.
+
+    A positive's own place among the candidates is one of them; the others are accidental hits.
+    """
+    sorted_C, order_C = candidate_rows_C.sort(stable=True)
+    first_B = torch.searchsorted(sorted_C, positive_rows_B)
+    count_B = torch.searchsorted(sorted_C, positive_rows_B, right=True) - first_B
+    pair_E = torch.repeat_interleave(count_B)
+    within_E = torch.arange(len(pair_E), device=pair_E.device) - (count_B.cumsum(0) - count_B)[pair_E]
+    return torch.stack([pair_E, order_C[first_B[pair_E] + within_E]])
