@@ -42,11 +42,13 @@ class RowAdam(Optimizer):
         state["step"] += 1
         steps = state["step"].item()
         rows_R, gradient_RD = gradient.indices()[0], gradient.values()
-        mean_RD = state["mean"][rows_R].lerp_(gradient_RD, 1 - BETA1)
-        square_R1 = state["square"][rows_R].lerp_(gradient_RD.square().mean(1, keepdim=True), 1 - BETA2)
-        state["mean"][rows_R], state["square"][rows_R] = mean_RD, square_R1
+        mean_RD = state["mean"].index_select(0, rows_R).lerp_(gradient_RD, 1 - BETA1)
+        square_R1 = state["square"].index_select(0, rows_R)
+        square_R1.lerp_(gradient_RD.square().mean(1, keepdim=True), 1 - BETA2)
+        state["mean"].index_copy_(0, rows_R, mean_RD)
+        state["square"].index_copy_(0, rows_R, square_R1)
         scale_R1 = (square_R1 / (1 - BETA2**steps)).sqrt_().add_(EPSILON).reciprocal_()
-        table.index_add_(0, rows_R, mean_RD * scale_R1, alpha=-lr / (1 - BETA1**steps))
+        table.index_add_(0, rows_R, mean_RD.mul_(scale_R1), alpha=-lr / (1 - BETA1**steps))
 
 
 class Optimizers:
