@@ -10,6 +10,9 @@ import numpy as np
 
 from data.batches import Sequences, Shard, TrainBatch, taken
 
+POOL = 32
+"""Batches among whose windows those of like length find together: without it, half of a batch may be padding."""
+
 
 @dataclass(slots=True)
 class WindowBatches:
@@ -35,13 +38,18 @@ class WindowBatches:
         return int(np.ceil(np.maximum(self.sequences.lengths_U - 1, 0) / self.length).sum())
 
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
-        """One pass over the windows in a new order; `history_BL` and the targets `item_rows` are both int32 [B, L]."""
+        """One pass over the windows in a new order; `history_BL` and the targets `item_rows` are both int32 [B, L].
+
+        A batch holds windows of like length, and is cut to the longest of them.
+        """
         users, positions = self._windows()
-        order = np.random.default_rng(seed).permutation(len(users))[: self.fewest(len(users))]
-        for start in range(0, len(order), self.batch_size):
-            at = order[start : start + self.batch_size]
-            history = self.sequences.before(users[at], positions[at], self.length)
-            targets = self.sequences.before(users[at], positions[at] + 1, self.length)
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(users))[: self.fewest(len(users))]
+        lengths = np.minimum(positions, self.length)
+        for at in _alike(order, lengths, self.batch_size, random):
+            longest = lengths[at].max()
+            history = self.sequences.before(users[at], positions[at], longest)
+            targets = self.sequences.before(users[at], positions[at] + 1, longest)
             yield TrainBatch(users[at], np.where(history > 0, targets, 0), history)
 
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +60,10 @@ class WindowBatches:
             last = (from_the_end % self.length == 0) & (positions > 0)
             self._ends = users[last], positions[last]
         return self._ends
+
+
+def _alike(order: np.ndarray, lengths: np.ndarray, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of `order`, each out of a pool of POOL batches sorted by length; the batches in a random order."""
+    pooled = np.lexsort((lengths[order], np.arange(len(order)) // (POOL * size)))
+    batches = [order[pooled[start : start + size]] for start in range(0, len(order), size)]
+    return (batches[number] for number in random.permutation(len(batches)))

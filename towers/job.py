@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from towers.build import FitOn
-from towers.losses import LossConfig
+from towers.losses import LossConfig, LossKind
 from towers.report import EvaluateConfig
 from towers.tracking import TrackingConfig
 from towers.two_tower import HistoryKind, ModelConfig
@@ -95,7 +95,13 @@ class Job:
 
 def check(model: ModelConfig, loss: LossConfig) -> None:
     """Refuses what does not go together."""
-    if model.history is HistoryKind.transformer and loss.in_batch and not loss.full:
+    if model.history is not HistoryKind.transformer:
+        return
+    if loss.kind is LossKind.bpr:
+        raise ValueError(
+            "loss.kind: model.history=transformer needs many negatives, and bpr has one; set loss.kind=softmax"
+        )
+    if loss.in_batch and not loss.full:
         raise ValueError(
             "loss.in_batch: model.history=transformer trains on thousands of positions at once; set loss.in_batch=false"
         )

@@ -37,7 +37,7 @@ class Objective:
             generator: in the same state on every worker, so that all draw the same uniform negatives.
         """
         user_bD, items_b = positives(model, batch, device)
-        drawn_S = self._draw(generator, batch).to(device, torch.int32)
+        drawn_S = self._draw(generator, len(items_b)).to(device, torch.int32)
         own_bD, drawn_SD = model.item_vectors(torch.cat([items_b, drawn_S])).split([len(items_b), len(drawn_S)])
         query_bD = user_bD / self.config.temperature
         positive_b = (query_bD * own_bD).sum(1)
@@ -52,15 +52,13 @@ class Objective:
             loss = self._softmax(query_bD, positive_b, items_b, drawn_S, drawn_SD)
         return loss * share_of_all(len(items_b), device) if batch.item_rows.ndim == 2 else loss
 
-    def _draw(self, generator: torch.Generator, batch: TrainBatch) -> Tensor:
+    def _draw(self, generator: torch.Generator, num_own: int) -> Tensor:
         """Uniform negatives: shared by all workers' positives, or, for BPR, one for each positive."""
         if self.config.full:
             return torch.arange(1, len(self.counts_I))
         if self.config.kind is not LossKind.bpr:
             return draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
-        places = torch.from_numpy(batch.item_rows).flatten()
-        drawn = draw_uniform(len(self.counts_I), len(places) * world_size(), generator)
-        return drawn[rank() * len(places) :][: len(places)][places > 0]
+        return draw_uniform(len(self.counts_I), num_own * world_size(), generator)[rank() * num_own :][:num_own]
 
     def _softmax(
         self, query_bD: Tensor, positive_b: Tensor, items_b: Tensor, negative_C: Tensor, negative_CD: Tensor

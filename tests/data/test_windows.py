@@ -64,3 +64,13 @@ def test_shards_share_no_target_and_take_equally_many_windows() -> None:
 
 def test_the_same_seed_gives_the_same_order() -> None:
     assert targets(batches(), 3) == targets(batches(), 3) != targets(batches(), 4)
+
+
+def test_batches_hold_windows_of_like_length_and_are_cut_to_the_longest() -> None:
+    lengths = [1, 3, 1, 3, 1, 3]
+    users = np.repeat(np.arange(1, 7), np.add(lengths, 1))
+    positions = np.concatenate([np.arange(n + 1) for n in lengths])
+    table = pa.table({"user_row": users, "item_row": users, "position": positions}).cast(TABLE.schema)
+    for seed in range(3):
+        found = list(WindowBatches(InMemory(table), Sequences.of(table, 7), batch_size=3, length=5).epoch(seed))
+        assert {batch.history_BL.shape for batch in found} == {(3, 1), (3, 3)}

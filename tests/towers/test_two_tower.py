@@ -1,5 +1,6 @@
 """The model: unit vectors, cold ids, and one loss whatever the number of workers."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -142,15 +143,19 @@ def worker(rank: int, folder: Path, loss: LossConfig, history: HistoryKind) -> N
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("history", HistoryKind)
 @pytest.mark.parametrize(
-    ("kind", "in_batch"),
-    [(LossKind.softmax, True), (LossKind.softmax, False), (LossKind.bilateral, True), (LossKind.bpr, False)],
+    ("kind", "in_batch", "history"),
+    [
+        *product((LossKind.softmax, LossKind.bilateral), (True, False), (HistoryKind.none, HistoryKind.pooled)),
+        (LossKind.softmax, False, HistoryKind.transformer),
+        (LossKind.bilateral, False, HistoryKind.transformer),
+        (LossKind.bpr, False, HistoryKind.pooled),
+    ],
 )
 def test_two_workers_have_the_loss_and_gradients_of_one(
-    tmp_path: Path, in_batch: bool, kind: LossKind, history: HistoryKind
+    tmp_path: Path, kind: LossKind, in_batch: bool, history: HistoryKind
 ) -> None:
-    full = history is HistoryKind.transformer and kind is not LossKind.bpr
+    full = history is HistoryKind.transformer and kind is LossKind.softmax
     loss = LossConfig(kind=kind, num_uniform=6, in_batch=in_batch, full=full)
     value, wanted = gradients(0, 1, loss, history)
     mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)
