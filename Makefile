@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench notebooks milvus-server clean
+.PHONY: help demo test check bench bench-training peers notebooks milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,8 +23,13 @@ check: $(READY) ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY) ## each benchmark in tests/benchmarks, one after the other
-	@set -e; for file in $(wildcard tests/benchmarks/bench_*.py); do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
+	@set -e; for file in $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py))); do echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$file $(ARGS); done
+
+bench-training: $(READY) .venv-peers/.ready ## training speed beside other recommenders; ARGS="threads=2 rounds=3"
+	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)
+
+peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 
 notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
 	@mkdir -p var/notebooks
@@ -33,7 +38,7 @@ notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
 milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integration tests, in a venv of its own
 
 clean: ## removes the virtual environments; keeps var/
-	rm -rf $(VENV) .venv-milvus build *.egg-info
+	rm -rf $(VENV) .venv-milvus .venv-peers build *.egg-info
 
 # torch first and by itself: a range, pip's own choice, would bring gigabytes of a newer build.
 $(READY): pyproject.toml constraints.txt
@@ -49,4 +54,10 @@ $(READY): pyproject.toml constraints.txt
 .venv-milvus/.ready:
 	test -x .venv-milvus/bin/python || $(PYTHON) -m venv .venv-milvus
 	.venv-milvus/bin/python -m pip install -q "setuptools<81" milvus==2.3.5
+	touch $@
+
+.venv-peers/.ready: tests/benchmarks/peers/requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q torch==2.13.0 -c constraints.txt
+	.venv-peers/bin/python -m pip install -q -r tests/benchmarks/peers/requirements.txt
 	touch $@
