@@ -108,7 +108,7 @@ def steps_of(dataset: PreparedDataset, loss: LossConfig, hidden_dim: int = 0):  
 
 
 def feeding_cost(dataset: PreparedDataset, users: np.ndarray, items: np.ndarray, epochs: int = 4) -> dict[str, float]:
-    """What Ray Data adds to the loop on arrays: seconds once, for reading the shard, and a share of each later epoch."""
+    """What Ray Data adds to the loop on arrays: seconds once, to read the shard, and a share of each later epoch."""
     connect(ClusterConfig(dashboard=False))
     shard = ray.data.read_parquet(dataset.paths(TRAIN), columns=["user_row", "item_row", "position"]).iterator()
     sequences = Sequences.of(dataset.interactions(TRAIN, columns=["user_row", "item_row"]), len(dataset.users.ids))
