@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from data.batches import TrainBatch
 from towers.build import build
 from towers.features import FeatureEncoder
-from towers.history import pad
+from towers.history import Dropout, pad
 from towers.loop import Objective
 from towers.losses import LossConfig, LossKind
 from towers.parallel import average_gradients
@@ -105,6 +105,17 @@ def test_without_user_ids_only_the_history_places_a_user() -> None:
     towers = transformer(user_ids=False)
     assert towers.can_place(torch.tensor([1, 1]), pad([[], [3]], 4)).tolist() == [False, True]
     assert torch.equal(*(towers.user_vectors(torch.tensor([u]), pad([[3]], 4)) for u in (1, 2)))
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.2), torch.ones(1001, 99, requires_grad=True)
+    dropped = dropout(ones)
+    dropped.sum().backward()
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.005)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert torch.equal(ones.grad, dropped.detach())
+    assert torch.equal(dropout.eval()(ones), ones)
 
 
 def windows(at: slice) -> TrainBatch:
