@@ -1,6 +1,6 @@
 """Neighbourhood smoothing at export: an item vector moves towards the vectors of the users who chose the item.
 
-Shape legend: U users, I items (row 0 of both = unknown), D dimension, N distinct interactions.
+Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 """
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from data.batches import Sequences
+from towers.graph import degree_normalised
 from towers.two_tower import TwoTower
 
 CHUNK = 4096
@@ -22,12 +23,7 @@ def smooth(model: TwoTower, sequences: Sequences) -> None:
     root of an item's popularity: smoothed vectors are not of unit length, and carry some popularity.
     """
     assert model.neighbours_ID is not None, "model.smoothing is above 0"
-    users_N, items_N = sequences.distinct_pairs()
-    num_users, num_items = len(sequences.lengths_U), len(model.neighbours_ID)
-    degree_U, degree_I = np.bincount(users_N, minlength=num_users), np.bincount(items_N, minlength=num_items)
-    values = torch.from_numpy((1 / np.sqrt(degree_U[users_N] * degree_I[items_N])).astype(np.float32))
-    indices = torch.from_numpy(np.stack([items_N, users_N]))
-    matrix = torch.sparse_coo_tensor(indices, values, (num_items, num_users), check_invariants=False)
+    matrix = degree_normalised(sequences, len(model.neighbours_ID)).T
     model.neighbours_ID.copy_(matrix.to(model.neighbours_ID.device) @ user_vectors(model, sequences))
 
 

@@ -3,12 +3,12 @@
 Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from data.batches import Sequences
+from towers.graph import degree_normalised
 
 OVERSAMPLING, ITERATIONS = 10, 4
 NOISE = 1e-3
@@ -22,15 +22,8 @@ def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, see
     propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?"). Computed by a
     randomised SVD (Halko et al. 2011). A little noise sets apart rows that would be equal, or have no interaction.
     """
-    users, items = sequences.distinct_pairs()
-    num_users = len(sequences.lengths_U)
-    degree_U, degree_I = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
-    weights = 1 / np.sqrt(degree_U[users] * degree_I[items])
-    indices = torch.from_numpy(np.stack([users, items]))
-    values = torch.from_numpy(weights.astype(np.float32))
-    shape = (num_users, num_items)
-    matrix = torch.sparse_coo_tensor(indices, values, shape, is_coalesced=True, check_invariants=False)
-    rank = min(embedding_dim + OVERSAMPLING, num_users, num_items)
+    matrix = degree_normalised(sequences, num_items)
+    rank = min(embedding_dim + OVERSAMPLING, *matrix.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         left, singular, right = torch.svd_lowrank(matrix, q=rank, niter=ITERATIONS)
