@@ -40,14 +40,18 @@ def launch(module: str) -> None:
     def run(values: DictConfig) -> Any:
         with one_line_for_mistakes(wants_traceback):
             summary = task(typed(values))
-        output = Path(HydraConfig.get().runtime.output_dir) / "summary.json"
-        output.write_text(json.dumps(summary, indent=2) + "\n")
+        (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
     run.__module__ = module  # from which Hydra takes the name of the run's folder
     with one_line_for_mistakes(wants_traceback):
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+
+
+def run_folder() -> Path:
+    """The folder of the entry point's run, where it leaves what people look at."""
+    return Path(HydraConfig.get().runtime.output_dir)
 
 
 @contextmanager

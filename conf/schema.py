@@ -27,12 +27,15 @@ class Config:
 
     Attributes:
         seed: of weights, negatives and shuffling.
-        checkpoint: towers.evaluate and serve.publish: a checkpoint folder; null means the one this config trains.
+        checkpoint: towers.evaluate, towers.compare and serve.publish: a checkpoint folder; null means the one that this
+            config trains.
+        baseline: towers.compare: the checkpoint folder to compare with.
         release: serve.promote: a release id; null means the newest.
     """
 
     seed: int = 0
     checkpoint: str | None = None
+    baseline: str | None = None
     release: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

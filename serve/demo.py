@@ -17,6 +17,7 @@ from serve.release import Registry
 from serve.run import curl, running, wait_for_stop
 from towers.checkpoint import Checkpoint
 from towers.report import report_of
+from towers.tables import metrics_table
 from towers.train import train
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def task(config: "Config") -> dict[str, Any]:
     dataset = prepare(config.data, storage)
     step("training both towers with Ray Train")
     checkpoint = train(config, dataset, storage)
-    step("evaluation on the full catalogue, beside popularity")
-    show(report_of(checkpoint.manifest).table(checkpoint.name))
+    step("evaluation on the full catalogue, beside its floors")
+    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.peers))
     step("publishing item vectors to Milvus as a release")
     release_id = publish(config.index, checkpoint, storage)
     step("promoting the release")

@@ -11,7 +11,7 @@ from data.batches import Sequences
 
 
 def degree_normalised(sequences: Sequences, num_items: int) -> Tensor:
-    """D_u^-1/2 R D_i^-1/2, sparse float32 [U, I]: R the distinct interactions, D_u and D_i the numbers of neighbours."""
+    """D_u^-1/2 R D_i^-1/2, sparse float32 [U, I]: R the distinct interactions, D_u and D_i their numbers."""
     users_N, items_N = sequences.distinct_pairs()
     num_users = len(sequences.lengths_U)
     degree_U, degree_I = np.bincount(users_N, minlength=num_users), np.bincount(items_N, minlength=num_items)

@@ -1,9 +1,11 @@
-"""Ranking metrics on whole rankings: no sampling. Q queries (users), K ranks, I items.
+"""Ranking metrics on whole rankings: no sampling. Q queries (users), K ranks, I items (row 0 = unknown).
 
 With hits h_qk in {0, 1} at rank k and R_q relevant items:
 recall@k = sum_{j<=k} h_qj / R_q;  hit_rate@k = [sum_{j<=k} h_qj > 0];  mrr@k = 1 / first hit's rank, 0 without;
 ndcg@k = sum_{j<=k} h_qj / log2(j + 1) over the same sum for an ideal ranking, which has min(k, R_q) hits
 (Jarvelin & Kekalainen 2002, binary gains).
+
+What is shown, whether it hits or not: coverage, Gini, novelty (below) and intra-list diversity (towers/diversity.py).
 """
 
 from collections.abc import Sequence
@@ -41,7 +43,37 @@ def per_query(hits_QK: np.ndarray, num_relevant_Q: np.ndarray, ks: Sequence[int]
     return out
 
 
-def coverage(ranked_QK: np.ndarray, k: int, num_items: int) -> float:
-    """Share of the catalogue that is shown to anyone in the first k ranks."""
-    shown = np.unique(ranked_QK[:, :k])
-    return float((shown > 0).sum() / max(num_items - 1, 1))
+def novelty(ranked_QK: np.ndarray, counts_I: np.ndarray, k: int) -> np.ndarray:
+    """float64 [Q]: mean self-information -log2 p(i) of the items shown in the first k ranks, in bits.
+
+    p(i) is the item's share of the interactions fitted on (Zhou et al. 2010); an item without any counts as one
+    interaction, which the paper has no case for. 0 where nothing is shown.
+    """
+    bits_I = -np.log2(np.maximum(counts_I, 1) / max(counts_I.sum(), 1))
+    shown_QK = ranked_QK[:, :k]
+    is_shown_QK = shown_QK >= 0
+    return np.where(is_shown_QK, bits_I[shown_QK], 0.0).sum(1) / np.maximum(is_shown_QK.sum(1), 1)
+
+
+def times_shown(ranked_QK: np.ndarray, k: int, num_items: int) -> np.ndarray:
+    """int64 [I]: in how many rankings each item is among the first k; row 0 never is."""
+    shown = ranked_QK[:, :k]
+    return np.bincount(shown[shown > 0], minlength=num_items)
+
+
+def coverage(times_shown_I: np.ndarray) -> float:
+    """Share of the catalogue that is shown to anyone."""
+    return float((times_shown_I[1:] > 0).sum() / max(len(times_shown_I) - 1, 1))
+
+
+def gini(times_shown_I: np.ndarray) -> float:
+    """Gini coefficient of how often items are shown: 0 = all equally often, near 1 = one item takes all.
+
+    sum_j (2j - n - 1) x_j / (n sum_j x_j), with x ascending over the whole catalogue of n items, those never shown too.
+    """
+    shown_I = np.sort(times_shown_I[1:])
+    num_items, total = len(shown_I), shown_I.sum()
+    if not total:
+        return 0.0
+    weights_I = 2 * np.arange(1, num_items + 1) - num_items - 1
+    return float((weights_I * shown_I).sum() / (num_items * total))

@@ -7,6 +7,7 @@ Shape legend: Q queries, B a batch of them, I items (row 0 = unknown), D dimensi
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +96,40 @@ def retrieve(
         rows_B = torch.tensor(user_rows_B, device=device)
         user_BD = model.user_vectors(rows_B, history_BL)
         known_B = model.can_place(rows_B, history_BL)
-        return torch.where(known_B[:, None], user_BD @ item_ID.T, popularity_I), known_B
+        scores_BI = user_BD @ item_ID.T
+        scores_BI[~known_B] = popularity_I
+        return scores_BI, known_B
 
-    return _rank(scores, held_out, batch_size, k)
+    return rank(scores, held_out, batch_size, k)
 
 
 def rank_by_popularity(held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS) -> Ranking:
-    """The floor: everybody gets the most popular items that they have not seen."""
-    popularity_I = torch.from_numpy(counts_I.astype(np.float32))
+    """The floor: everybody gets the most popular items that they have not seen, ties by lower row.
 
-    def scores(user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
-        size = len(user_rows_B)
-        return popularity_I.repeat(size, 1), torch.zeros(size, dtype=torch.bool)
+    Only the head of the catalogue is looked at: so many items that nobody has seen too many of them.
+    """
+    longest = int(held_out.seen.lengths_U.max(initial=0))
+    best_H = np.argsort(-counts_I[1:], kind="stable")[: k + longest] + 1
+    position_I = np.full(len(counts_I), len(best_H))
+    position_I[best_H] = np.arange(len(best_H))
+    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    parts = [_first_unseen(best_H, position_I, held_out, at, k) for at in chunks]
+    rows_QK = np.concatenate(parts)
+    scores_QK = np.where(rows_QK < 0, -np.inf, counts_I[rows_QK]).astype(np.float32)
+    return Ranking(rows_QK, scores_QK, np.zeros(len(rows_QK), dtype=bool))
 
-    return _rank(scores, held_out, batch_size, k)
+
+def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut, at: slice, k: int) -> np.ndarray:
+    """int64 [B, K]: the first k of best_H that each user of a batch has not seen; -1 where there are fewer."""
+    user_rows_B = held_out.user_rows_Q[at]
+    owner, items = held_out.seen.of_users(user_rows_B)
+    new_BH = np.ones((len(user_rows_B), len(best_H) + 1), dtype=bool)
+    new_BH[owner, position_I[items]] = False
+    rank_BH = np.cumsum(new_BH[:, :-1], axis=1) - 1
+    query, position = np.nonzero(new_BH[:, :-1] & (rank_BH < k))
+    rows_BK = np.full((len(user_rows_B), min(k, len(position_I))), -1, dtype=np.int64)
+    rows_BK[query, rank_BH[query, position]] = best_H[position]
+    return rows_BK
 
 
 @torch.inference_mode()
@@ -125,14 +146,26 @@ def rerank(reranker: Reranker, ranking: Ranking, held_out: HeldOut, batch_size: 
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int) -> Ranking:
-    parts = []
-    for at in _chunks(len(held_out.user_rows_Q), batch_size):
+def rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int = RANKS, threads: int = 1) -> Ranking:
+    """Every query's k best items that its user has not seen.
+
+    Args:
+        threads: batches at a time, for scorers that leave the interpreter's lock and use one core each.
+    """
+
+    def ranked(at: slice) -> tuple[np.ndarray, ...]:
         user_rows_B = held_out.user_rows_Q[at]
         scores_BI, by_towers_B = scores(user_rows_B)
         rows_BK, scores_BK = top_k(mask_seen(scores_BI, held_out.seen, user_rows_B), k)
         rows_BK = torch.where(torch.isinf(scores_BK), -1, rows_BK)
-        parts.append(tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B)))
+        return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
+
+    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    if threads == 1:
+        parts = [ranked(at) for at in chunks]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(ranked, chunks))
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -18,8 +18,8 @@ def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     K = min(k, I). Scores of -inf (masked) come last and keep their rows; callers drop them.
 
-    In a large catalogue the k best lie in the k blocks of neighbouring rows with the best maxima (ties by lower block),
-    or in what is left over at the end: an item of another block has k better ones, the maxima of those blocks, before it.
+    In a large catalogue the k best lie in the k blocks of neighbouring rows with the best maxima, ties by lower block,
+    or in what is left over at the end: before an item of another block there are k better ones, those maxima.
     """
     num_items = scores_BI.shape[1]
     num_blocks = num_items // BLOCK

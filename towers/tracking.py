@@ -32,9 +32,13 @@ class TrackingConfig:
 
 
 class Tracker:
-    """One W&B run; does nothing when tracking is off."""
+    """One W&B run; does nothing when tracking is off.
 
-    def __init__(self, config: TrackingConfig, name: str, values: dict[str, Any]) -> None:
+    What is done to one model (train, evaluate, compare: the `kind`) is one group, named after it. Each is a run of its
+    own: two offline runs of one id overwrite each other when they are sent.
+    """
+
+    def __init__(self, config: TrackingConfig, name: str, values: dict[str, Any], kind: str = "train") -> None:
         self._run = None
         if config.mode is TrackingMode.off:
             return
@@ -43,15 +47,28 @@ class Tracker:
         for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             os.environ.setdefault(variable, config.folder)
         Path(config.folder).mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(silent=True)
+        settings, run = wandb.Settings(silent=True), name if kind == "train" else f"{name}-{kind}"
         self._run = wandb.init(
-            project=config.project, name=name, id=name, resume="allow", mode=config.mode.value, dir=config.folder,
-            config=values, settings=settings,
+            project=config.project, name=run, id=run, group=name, job_type=kind, resume="allow", mode=config.mode.value,
+            dir=config.folder, config=values, settings=settings,
         )  # fmt: skip
 
     def log(self, values: dict[str, float], step: int) -> None:
         if self._run is not None:
             self._run.log(values, step=step)
+
+    def show(
+        self,
+        summary: dict[str, float],
+        tables: dict[str, tuple[list[str], list[list[Any]]]],
+        images: dict[str, Path] | None = None,
+    ) -> None:
+        """A finished measurement: numbers for the run table, tables as (columns, rows), and image files."""
+        if self._run is None:
+            return
+        self._run.summary.update(summary)
+        self._run.log({name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()})
+        self._run.log({name: wandb.Image(str(path)) for name, path in (images or {}).items()})
 
     def finish(self) -> None:
         if self._run is not None:

@@ -17,6 +17,7 @@ from data.storage import Folder, is_sealed
 from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
+from towers.evaluate import present
 from towers.job import Job, check
 from towers.metrics import hits
 from towers.ranking import HeldOut, queries_of, retrieve
@@ -49,7 +50,7 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     reranker = Reranker(all_item_vectors(model).clone(), counts_I)
     if has_validation:
         _fit_reranker(reranker, model, dataset, config.evaluate.batch_size)
-    report = evaluate(model, reranker, dataset, counts_I, config.evaluate)
+    report = evaluate(model, reranker, dataset, config.train.fit_on, config.evaluate)
     manifest = _manifest(config, dataset, result) | report.as_json()
     save(folder, manifest, model, reranker, dataset, _sequences(dataset, TRAIN, VALIDATION))
     return open_checkpoint(folder)
@@ -106,14 +107,13 @@ def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Resu
 
 def task(config: "Config") -> dict[str, Any]:
     """Entry point: prepares where needed, trains, measures on the test part."""
-    from conf.session import connect, show
+    from conf.session import connect
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
     checkpoint = train(config, prepare(config.data, storage), storage)
-    report = report_of(checkpoint.manifest)
-    show(report.table(checkpoint.name))
-    return {"checkpoint": str(checkpoint.folder), "training": checkpoint.manifest["training"], **report.as_json()}
+    training = {"checkpoint": str(checkpoint.folder), "training": checkpoint.manifest["training"]}
+    return training | present(report_of(checkpoint.manifest), checkpoint.name, config)
 
 
 if __name__ == "__main__":

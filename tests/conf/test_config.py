@@ -19,7 +19,8 @@ REQUIRED = {
 }
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yaml"))]
 ENTRY_POINTS = [
-    "data.prepare", "towers.train", "towers.evaluate", "serve.publish", "serve.promote", "serve.run", "serve.demo",
+    "data.prepare", "towers.train", "towers.evaluate", "towers.compare", "serve.publish", "serve.promote",
+    "serve.run", "serve.demo",
 ]  # fmt: skip
 
 
@@ -34,6 +35,12 @@ def test_values_and_enums_arrive_typed() -> None:
     assert config.model.embedding_dim == 32
 
 
+def test_experiments_bring_their_peers() -> None:
+    peers = load(["experiment=gowalla"]).evaluate.peers
+    assert {peer.name: peer.metrics["recall@20"] for peer in peers}["LightGCN"] == 0.182
+    assert all(peer.source for peer in peers)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -46,6 +53,8 @@ def test_values_and_enums_arrive_typed() -> None:
         ("index.uri=nowhere", "index.uri: 'nowhere'"),
         ("train.batch_size=1001 train.num_workers=2", "train.batch_size: 1001"),
         ("evaluate.ks=[0]", "evaluate.ks"),
+        ("evaluate.k=7", "evaluate.k: 7 must be one of"),
+        ("evaluate.floors=[nonsense]", "evaluate.floors"),
     ],
 )
 def test_a_wrong_value_is_named_on_one_line(override: str, message: str) -> None:

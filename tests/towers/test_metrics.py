@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.batches import Sequences
-from towers.metrics import coverage, hits, per_query
+from towers.metrics import hits, per_query
 from towers.retrieval import mask_seen, top_k
 
 
@@ -28,10 +28,6 @@ def test_metrics_by_hand() -> None:
 
 def test_short_rankings_end_in_minus_1() -> None:
     assert hits(np.array([[-1, -1]]), (np.array([0]), np.array([9])), 10).tolist() == [[False, False]]
-
-
-def test_coverage_counts_real_items_only() -> None:
-    assert coverage(np.array([[1, 2], [1, -1]]), 2, num_items=5) == 0.5
 
 
 @settings(max_examples=50)
