@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from data.batches import Sequences
 from data.schema import INTERACTIONS, Feature, FeatureKind
 from data.storage import Folder, open_sealed
 from data.vocabulary import Vocabulary
@@ -89,6 +90,10 @@ class PreparedDataset:
         """These splits in memory, one after the other, each sorted by user, then oldest first."""
         tables = [self._read(split, columns) for split in splits]
         return pa.concat_tables(tables)
+
+    def sequences(self, *splits: str) -> Sequences:
+        """All users' items in these splits, oldest first."""
+        return Sequences.of(self.interactions(*splits, columns=["user_row", "item_row"]), len(self.users.ids))
 
     def _read(self, split: str, columns: list[str] | None) -> pa.Table:
         paths = self.paths(split)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from data.batches import Sequences
 from data.prepared import PreparedDataset
 from data.split import TEST
 from towers import metrics
@@ -187,16 +186,11 @@ def _floors(
                 else:
                     rankings[floor.value] = rank_by_popularity(held_out, recent_I, config.batch_size)
             case Floor.item_item:
-                weights_II, every = item_filter(_known(dataset, fit_on), len(counts_I))
+                weights_II, every = item_filter(dataset.sequences(*fit_on.splits), len(counts_I))
                 rankings[floor.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size)
                 if every > 1:
                     notes.append(f"item-item filter fitted on one user in {every}: more pairs than fit into memory")
     return rankings, notes
-
-
-def _known(dataset: PreparedDataset, fit_on: FitOn) -> Sequences:
-    interactions = dataset.interactions(*fit_on.splits, columns=["user_row", "item_row"])
-    return Sequences.of(interactions, len(dataset.users.ids))
 
 
 def _columns(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import ray.train
 
-from data.batches import Sequences
 from data.prepare import Say, jsonable, prepare
 from data.prepared import PreparedDataset
 from data.split import TRAIN, VALIDATION
@@ -52,13 +51,8 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
         _fit_reranker(reranker, model, dataset, config.evaluate.batch_size)
     report = evaluate(model, reranker, dataset, config.train.fit_on, config.evaluate)
     manifest = _manifest(config, dataset, result) | report.as_json()
-    save(folder, manifest, model, reranker, dataset, _sequences(dataset, TRAIN, VALIDATION))
+    save(folder, manifest, model, reranker, dataset, dataset.sequences(TRAIN, VALIDATION))
     return open_checkpoint(folder)
-
-
-def _sequences(dataset: PreparedDataset, *splits: str) -> Sequences:
-    interactions = dataset.interactions(*splits, columns=["user_row", "item_row"])
-    return Sequences.of(interactions, len(dataset.users.ids))
 
 
 def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder, name: str) -> ray.train.Result:
@@ -81,7 +75,7 @@ def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Re
     with result.checkpoint.as_directory() as path:
         load_weights(model, Folder.of(path), "best.safetensors")
     if config.model.smoothing:
-        smooth(model, _sequences(dataset, *config.train.fit_on.splits))
+        smooth(model, dataset.sequences(*config.train.fit_on.splits))
     return model.eval()
 
 

@@ -9,7 +9,6 @@ import ray.train
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 
-from data.batches import Sequences
 from data.prepared import PreparedDataset
 from data.schema import INTERACTIONS
 from data.split import VALIDATION
@@ -34,8 +33,7 @@ def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
 
 def large(dataset: PreparedDataset, model: ModelConfig, fit_on: FitOn, seed: int) -> ray.ObjectRef:
     """The shared part of a worker's Job, in the object store."""
-    interactions = dataset.interactions(*fit_on.splits, columns=["user_row", "item_row"])
-    sequences = Sequences.of(interactions, len(dataset.users.ids))
+    sequences = dataset.sequences(*fit_on.splits)
     validation = HeldOut.of(dataset, VALIDATION) if fit_on is FitOn.train else None
     counts_I, start = fit_counts(dataset.items, fit_on), None
     if model.start is Start.spectral:

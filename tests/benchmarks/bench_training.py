@@ -21,7 +21,7 @@ from rich.progress import track
 
 from conf.schema import load
 from conf.session import ClusterConfig, connect
-from data.batches import HistoryOrder, Sequences, ShardBatches, TrainBatch
+from data.batches import HistoryOrder, ShardBatches, TrainBatch
 from data.prepare import prepare
 from data.prepared import PreparedDataset
 from data.split import TRAIN
@@ -111,8 +111,7 @@ def feeding_cost(dataset: PreparedDataset, users: np.ndarray, items: np.ndarray,
     """What Ray Data adds to the loop on arrays: seconds once, to read the shard, and a share of each later epoch."""
     connect(ClusterConfig(dashboard=False))
     shard = ray.data.read_parquet(dataset.paths(TRAIN), columns=["user_row", "item_row", "position"]).iterator()
-    sequences = Sequences.of(dataset.interactions(TRAIN, columns=["user_row", "item_row"]), len(dataset.users.ids))
-    fed = ShardBatches(shard, sequences, BATCH, 0, HistoryOrder.before, in_memory=True)
+    fed = ShardBatches(shard, dataset.sequences(TRAIN), BATCH, 0, HistoryOrder.before, in_memory=True)
     loss = LossConfig(in_batch=False, num_uniform=1024)
     from_arrays, from_ray = steps_of(dataset, loss), steps_of(dataset, loss)
     pairs = [(from_ray(fed.epoch(e)), from_arrays(in_memory(users, items, len(users)))) for e in range(epochs)]
