@@ -50,7 +50,8 @@ def popularity_of_shown(report: Report) -> Figure:
     """Shares of the first k ranks that go to cold items and to each tenth, beside those of the relevant items."""
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")
     axes = figure.subplots()
-    for name, shares in report.shown.items():
+    for name in (*report.rankings, RELEVANT):
+        shares = report.shown[name]
         colour, marker = STYLES[name]
         line = "--" if name == RELEVANT else "-"
         axes.plot(range(len(shares)), shares, line, color=colour, marker=marker, label=name, markersize=5)

@@ -22,9 +22,8 @@ from towers.slices import by_chance, hit_pairs, recall_in, shares_by_tenth, slic
 from towers.two_tower import TwoTower, all_item_vectors
 
 TOWERS, RERANKED, RELEVANT = "towers", "towers + re-ranker", "relevant"
+SEED = 0  # of the bootstrap: the same measurement, the same intervals
 Rankings = dict[str, Ranking]
-SEED = 0
-"""Of the bootstrap: the same measurement, the same intervals."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -101,8 +100,9 @@ class Report:
 
     @property
     def rankings(self) -> dict[str, dict[str, float]]:
-        """All that was measured: floors first."""
-        return {**self.floors, TOWERS: self.metrics, RERANKED: self.reranked}
+        """All that was measured: floors first, in the order of `Floor` (JSON sorts them by name)."""
+        names = [str(floor.value) for floor in Floor if floor.value in self.floors]
+        return {**{name: self.floors[name] for name in names}, TOWERS: self.metrics, RERANKED: self.reranked}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,7 +128,11 @@ def accuracy(ranking: Ranking, held_out: HeldOut, num_items: int, ks: list[int])
 
 def measure(ranking: Ranking, held_out: HeldOut, num_items: int, ks: list[int]) -> dict[str, float]:
     """Means of `accuracy`: what is looked at after each epoch."""
-    return {name: float(column.mean()) for name, column in accuracy(ranking, held_out, num_items, ks).items()}
+    return _means(accuracy(ranking, held_out, num_items, ks))
+
+
+def _means(columns: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(column.mean()) for name, column in columns.items()}
 
 
 def tower_rankings(
@@ -148,11 +152,7 @@ def evaluate(
     rankings = floors | tower_rankings(model, reranker, held_out, counts_I, config.batch_size)
     likeness = ItemLikeness.of(held_out.seen, len(counts_I))
     columns = {name: _columns(ranking, held_out, counts_I, likeness, config) for name, ranking in rankings.items()}
-    means = {
-        name: {metric: float(column.mean()) for metric, column in of.items()}
-        | _spread(rankings[name], len(counts_I), config)
-        for name, of in columns.items()
-    }
+    means = {name: _means(of) | _spread(rankings[name], len(counts_I), config) for name, of in columns.items()}
     tenth_I = tenths(counts_I)
     times = {name: metrics.times_shown(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
     times[RELEVANT] = np.bincount(held_out.relevant[1], minlength=len(counts_I))

@@ -28,9 +28,9 @@ def metrics_table(report: Report, title: str, peers: Sequence[Peer] = ()) -> Tab
         for name, values, bounds in rows:
             table.add_row(name, *(_cell(values.get(n), bounds.get(n)) for n in names))
         table.add_section()
-    sources = {peer.source for peer in peers}
     says = ["± half of a 95 % bootstrap interval over users", *report.notes]
-    says += [f"published: {', '.join(p.name for p in peers if p.source == s)}: {s}" for s in sorted(sources)]
+    if peers:
+        says.append("published: " + ", ".join(f"{peer.name} ({peer.source})" for peer in peers))
     table.caption, table.caption_justify = "\n".join(says), "left"
     return table
 
