@@ -11,7 +11,7 @@ import numpy as np
 from towers.ranking import HeldOut, Ranking
 
 QUARTERS, TENTHS = 4, 10
-USERS, ITEMS = "users by activity", "relevant items by popularity"
+USERS, ITEMS = "users by activity", "items by popularity"
 
 
 @dataclass(frozen=True)

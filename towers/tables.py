@@ -41,7 +41,7 @@ def slices_table(report: Report) -> Table:
     caption = "in brackets: interactions fitted on; ± as above"
     table = Table(title=f"recall@{report.k} by slice", caption=caption, caption_justify="left")
     for column in ("slice", "users", *rankings):
-        table.add_column(column, justify="left" if column == "slice" else "right")
+        table.add_column(column, justify="left" if column == "slice" else "right", no_wrap=column == "slice")
     for group, parts in groupby(report.slices, key=lambda part: part["group"]):
         table.add_row(group, style="italic")
         for part in parts:

@@ -152,7 +152,7 @@ def test_plots_are_labelled_and_saved(checkpoint: Checkpoint, tmp_path: Path) ->
     for path in plots.save(report, tmp_path).values():
         assert path.read_bytes().startswith(b"\x89PNG")
     left, right = plots.recall_by_slice(report).axes
-    assert (left.get_ylabel(), right.get_xlabel()) == ("recall@20", "relevant items by popularity")
+    assert (left.get_ylabel(), right.get_xlabel()) == ("recall@20", "items by popularity")
     (axes,) = plots.popularity_of_shown(report).axes
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
     assert drawn == report.shown
