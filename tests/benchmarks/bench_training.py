@@ -126,8 +126,8 @@ def feeding_cost(dataset: PreparedDataset, users: np.ndarray, items: np.ndarray,
 
 def peer(script: str, file: Path, count: int, threads: int) -> float:
     """Positives per second that a peer's own trainer reaches, in the peers' environment."""
-    command = [PYTHON, PEERS / f"{script}.py", file, BATCH, count, threads]
-    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    command = [PYTHON, PEERS / f"{script}.py", file.resolve(), BATCH, count, threads]
+    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True, cwd=file.parent)
     return json.loads(found.stdout.strip().splitlines()[-1])["examples_per_s"]
 
 
