@@ -110,6 +110,11 @@ class FeatureEmbedding(nn.Module):
             self.linear = nn.Linear(encoded.numbers_NF.shape[1], embedding_dim, bias=False)
             nn.init.normal_(self.linear.weight, std=0.1 * embedding_dim**-0.5)
 
+    @property
+    def any(self) -> bool:
+        """Is any feature declared?"""
+        return bool(self._names) or self.linear is not None
+
     def forward(self, rows_B: Tensor) -> Tensor:
         """int [B] -> float32 [B, D]; zero where nothing is declared."""
         parts = [self.tables[name](self.get_buffer(f"bag_{name}")[rows_B]) for name in self._names]

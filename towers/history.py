@@ -1,4 +1,7 @@
-"""Encoders of a user's history: item rows, oldest first, to one vector. B batch, L length, D dimension."""
+"""Encoders of a user's history: items, oldest first, to one vector.
+
+Shape legend: B batch, L length, R distinct items of the batch (row 0 = padding), D dimension.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +16,9 @@ class PooledHistory(nn.Module):
         self.linear = nn.Linear(embedding_dim, embedding_dim, bias=False)
         nn.init.eye_(self.linear.weight)
 
-    def forward(self, history_BL: Tensor, items_ID: Tensor) -> Tensor:
-        """int [B, L] (0 = padding), embeddings [I, D] -> float32 [B, D]; zeros for an empty history."""
-        return self.linear(functional.embedding_bag(history_BL, items_ID, mode="mean", padding_idx=0))
+    def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+        """int [B, L] (0 = padding), their embeddings [R, D] -> float32 [B, D]; zeros for an empty history."""
+        return self.linear(functional.embedding_bag(history_BL, items_RD, mode="mean", padding_idx=0))
 
 
 class CausalTransformer(nn.Module):
@@ -30,11 +33,11 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(embedding_dim, num_heads, dropout) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(embedding_dim)
 
-    def forward(self, history_BL: Tensor, items_ID: Tensor) -> Tensor:
-        """int [B, L] (0 = padding), embeddings [I, D] -> float32 [B, D]: what the whole history says; zero if empty."""
-        return self.all_positions(history_BL, items_ID)[:, -1]
+    def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+        """int [B, L] (0 = padding), their embeddings [R, D] -> float32 [B, D]: what the whole history says."""
+        return self.all_positions(history_BL, items_RD)[:, -1]
 
-    def all_positions(self, history_BL: Tensor, items_ID: Tensor) -> Tensor:
+    def all_positions(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
         """float32 [B, L, D]: what the history up to and with each position says; zero at padding.
 
         Inside, the padding stands on the right, where a causal mask alone hides it from every item.
@@ -43,8 +46,8 @@ class CausalTransformer(nn.Module):
         num_padding_B1 = length - there_BL.sum(1, keepdim=True)
         place_BL = torch.arange(length, device=history_BL.device) + num_padding_B1
         inside_BL = place_BL.clamp(max=length - 1)
-        scale = items_ID.shape[1] ** 0.5
-        embedded_BLD = functional.embedding(history_BL.gather(1, inside_BL), items_ID) * scale
+        scale = items_RD.shape[1] ** 0.5
+        embedded_BLD = functional.embedding(history_BL.gather(1, inside_BL), items_RD) * scale
         x_BLD = self.dropout(embedded_BLD + functional.embedding(inside_BL, self.positions[-length:]))
         for block in self.blocks:
             x_BLD = block(x_BLD)

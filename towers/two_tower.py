@@ -1,6 +1,7 @@
 """The two-tower model: score(user, item) = cosine of a user vector and an item vector.
 
-Shape legend: B batch, C candidates, L history length, D dimension, U users, I items (row 0 of both = unknown).
+Shape legend: B batch, C candidates, L history length, D dimension, U users, I items (row 0 of both = unknown), R
+distinct items of a batch's histories.
 """
 
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Side:
 
 
 class TwoTower(nn.Module):
-    """User tower and item tower, with the item embeddings shared by the item tower and the user's history.
+    """User tower and item tower. The user's history sees an item as its tower does: by id and features.
 
     Attributes:
         neighbours_ID: see towers/smoothing.py; zero until it is filled after training, None without smoothing.
@@ -109,12 +110,11 @@ class TwoTower(nn.Module):
         super().__init__()
         self.config = config
         dim = config.embedding_dim
-        self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout, sparse=True)
+        self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout)
         self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.history = _history(config)
-        alone = self.history is None  # a history touches most of the table at each step
-        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout, sparse=alone)
+        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
@@ -134,15 +134,28 @@ class TwoTower(nn.Module):
         """int [B], int [B, L] (0 = padding) -> float32 [B, D] of length 1."""
         total = self._standing(user_rows_B)
         if self.history is not None:
-            total = total + self.history(self.item_ids.known_rows(history_BL), self.item_ids.table.weight)
+            total = total + self.history(*self._seen(history_BL))
         return self.user_refine(total)
 
     def user_vectors_along(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """int [B], int [B, L] -> float32 [B, L, D]: the user vector as it was after each item of the history."""
         assert isinstance(self.history, CausalTransformer)
-        history_BL = self.item_ids.known_rows(history_BL)
-        along_BLD = self.history.all_positions(history_BL, self.item_ids.table.weight)
+        along_BLD = self.history.all_positions(*self._seen(history_BL))
         return self.user_refine(self._standing(user_rows_B)[:, None] + along_BLD)
+
+    def _seen(self, history_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """A history as indices into its distinct items [B, L] (0 = padding), and what is known of each [R, D].
+
+        Items without training data count where features speak for them, and are padding where nothing does.
+        """
+        if not self.item_features.any:
+            history_BL = self.item_ids.known_rows(history_BL)
+        rows_R, index = torch.cat([history_BL.new_zeros(1), history_BL.flatten()]).unique(return_inverse=True)
+        return index[1:].view(history_BL.shape), self._item(rows_R)
+
+    def _item(self, item_rows_C: Tensor) -> Tensor:
+        """What is known of items, float32 [C, D]: id and features."""
+        return self.item_ids(item_rows_C) + self.item_features(item_rows_C)
 
     def _standing(self, user_rows_B: Tensor) -> Tensor:
         """What is known of users apart from their history."""
@@ -151,7 +164,7 @@ class TwoTower(nn.Module):
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
         """int [C] -> float32 [C, D] of length 1, but for what smoothing adds (outside training)."""
-        vectors = self.item_refine(self.item_ids(item_rows_C) + self.item_features(item_rows_C))
+        vectors = self.item_refine(self._item(item_rows_C))
         if self.neighbours_ID is None or self.training:
             return vectors
         return vectors + self.config.smoothing * self.neighbours_ID[item_rows_C]

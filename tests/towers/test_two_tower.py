@@ -12,6 +12,9 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from data.batches import TrainBatch
+from data.prepared import Catalogue
+from data.schema import Feature, FeatureKind
+from data.vocabulary import fit_vocabulary
 from towers.build import build
 from towers.features import FeatureEncoder
 from towers.history import Dropout, pad
@@ -54,6 +57,33 @@ def test_items_without_training_data_do_not_count_in_a_history() -> None:
     towers = model()
     with_it = towers.user_vectors(torch.tensor([1]), pad([[3, 12]], 4))
     assert torch.equal(with_it, towers.user_vectors(torch.tensor([1]), pad([[3]], 4)))
+
+
+def with_features(history: HistoryKind) -> TwoTower:
+    """Items 11 and 12 have no training data; 12 shares its category with items 1 to 5, 11 with nobody's."""
+    feature = Feature(name="category", kind=FeatureKind.categorical)
+    table = pa.table({"category": ["toys"] * 5 + ["books"] * 5 + ["maps", "toys"]})
+    catalogue = Catalogue("item_id", table, (feature,), {"category": fit_vocabulary(table["category"], feature)})
+    encoder, known = FeatureEncoder.fit(catalogue), torch.arange(ITEMS) < 11
+    items = Side(encoder, encoder.encode(table), known & (torch.arange(ITEMS) > 0))
+    config = ModelConfig(embedding_dim=DIM, id_dropout=0.0, dropout=0.0, history_length=4, history=history)
+    return build(config, side(USERS), items, seed=0).eval()
+
+
+@pytest.mark.parametrize("history", [HistoryKind.pooled, HistoryKind.transformer])
+def test_an_item_without_training_data_counts_in_a_history_by_its_features(history: HistoryKind) -> None:
+    towers, users = with_features(history), torch.tensor([1])
+    without, toys, maps = (towers.user_vectors(users, pad([h], 4)) for h in ([3], [3, 12], [3, 11]))
+    assert not torch.allclose(without, toys)
+    assert not torch.allclose(toys, maps)
+
+
+@pytest.mark.parametrize("history", [HistoryKind.pooled, HistoryKind.transformer])
+def test_a_step_names_the_rows_that_it_touches(history: HistoryKind) -> None:
+    towers = with_features(history)
+    towers.user_vectors(torch.tensor([1]), pad([[3, 4, 4]], 4)).sum().backward()
+    gradient = towers.item_ids.table.weight.grad.coalesce()
+    assert gradient.indices()[0].tolist() == [0, 3, 4], "padding, and the two items of the history"
 
 
 def test_an_unknown_user_is_known_by_the_history() -> None:
