@@ -17,6 +17,7 @@ from serve.settings import DemoConfig, ServeConfig
 from towers.job import TrainConfig
 from towers.losses import LossConfig
 from towers.report import EvaluateConfig
+from towers.reranker import RerankConfig
 from towers.tracking import TrackingConfig
 from towers.two_tower import ModelConfig
 
@@ -43,6 +44,7 @@ class Config:
     model: ModelConfig
     loss: LossConfig
     train: TrainConfig
+    rerank: RerankConfig
     evaluate: EvaluateConfig
     index: IndexConfig
     serve: ServeConfig

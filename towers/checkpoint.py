@@ -8,7 +8,7 @@ manifest.json            config, feature scales, dataset fingerprint, metrics, s
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -22,8 +22,10 @@ from data.prepared import Catalogue, PreparedDataset, feature_to_json
 from data.storage import Folder, open_sealed, sealing
 from towers.build import FitOn, build, fit_counts, side
 from towers.features import FeatureEncoder
-from towers.reranker import Reranker
+from towers.reranker import RerankConfig, Reranker
 from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
+
+T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
@@ -80,7 +82,7 @@ def save(
     dataset: PreparedDataset,
     seen: Sequences,
 ) -> None:
-    """Seals a checkpoint; `manifest` brings `model` (config), `fit_on`, `dataset` and `metrics`."""
+    """Seals a checkpoint; `manifest` brings `model` and `rerank` (configs), `fit_on`, `dataset` and `metrics`."""
     manifest |= {
         "kind": "checkpoint",
         "user_features": [feature_to_json(f) for f in dataset.users.features],
@@ -108,20 +110,21 @@ def load(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
     fit_on = FitOn(manifest["fit_on"])
     user_side = side(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_side = side(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
-    model = build(model_config(manifest["model"]), user_side, item_side, seed=0)
+    model = build(_typed(ModelConfig, manifest["model"]), user_side, item_side, seed=0)
     load_weights(model, folder, "model.safetensors")
     model.eval()
     counts_I = fit_counts(items, fit_on)
-    reranker = Reranker(all_item_vectors(model).clone(), counts_I)
+    rerank = _typed(RerankConfig, manifest["rerank"])
+    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side)
     load_weights(reranker, folder, "reranker.safetensors")
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
     return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I)
 
 
-def model_config(values: dict[str, Any]) -> ModelConfig:
-    """The typed model config out of a manifest."""
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), values))  # type: ignore[return-value]
+def _typed(config: type[T], values: dict[str, Any]) -> T:
+    """A typed config out of a manifest."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), values))  # type: ignore[return-value]
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

@@ -17,8 +17,9 @@ from data.split import TEST
 from data.storage import Folder
 from towers.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from towers.intervals import FLIPS, LEVEL, intervals, sign_flip_test
+from towers.measure import SEED, accuracy, tower_rankings
 from towers.ranking import HeldOut, queries_of
-from towers.report import RERANKED, SEED, TOWERS, EvaluateConfig, accuracy, tower_rankings
+from towers.report import RERANKED, TOWERS, EvaluateConfig
 from towers.runs import open_for
 from towers.tables import Cells
 from towers.tracking import Tracker

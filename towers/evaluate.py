@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from data.prepare import jsonable
 from towers.build import FitOn
+from towers.measure import evaluate
 from towers.plots import save
-from towers.report import RERANKED, TOWERS, Report, evaluate
+from towers.report import RERANKED, TOWERS, Report
 from towers.runs import open_for
 from towers.tables import metric_cells, metrics_table, slice_cells, slices_table
 from towers.tracking import Tracker

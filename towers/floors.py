@@ -59,10 +59,10 @@ def rank_by_filter(weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray,
     shape = (len(held_out.seen.lengths_U), len(counts_I))
     seen_UI = sparse.csr_array((np.ones(len(owners_N), np.float32), (owners_N, items_N)), shape=shape)
 
-    def scores(user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
-        product = seen_UI[user_rows_B] @ weights_II
+    def scores(at: slice) -> tuple[Tensor, Tensor]:
+        product = seen_UI[held_out.user_rows_Q[at]] @ weights_II
         scores_BI = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
-        return scores_BI.add_(tie_I), torch.zeros(len(user_rows_B), dtype=torch.bool)
+        return scores_BI.add_(tie_I), torch.zeros(len(scores_BI), dtype=torch.bool)
 
     return rank(scores, held_out, batch_size, RANKS, threads=torch.get_num_threads())
 

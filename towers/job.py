@@ -16,6 +16,10 @@ IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
 
 
+PLACEMENT = ("cpus_per_worker", "labels", "threads", "max_failures")
+"""Settings that say where training runs and how fast, not what comes out."""
+
+
 class Schedule(Enum):
     """The learning rate over a run."""
 

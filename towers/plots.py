@@ -1,4 +1,4 @@
-"""Reports as plots: recall by slice, and how popular what is shown is.
+"""Reports as plots: recall by slice, how popular what is shown is, and how far the re-ranker's probabilities hold.
 
 Colours of Okabe & Ito, which the colour-blind tell apart; each ranking has a marker of its own too.
 """
@@ -27,7 +27,8 @@ STYLES = {
 def save(report: Report, folder: Path) -> dict[str, Path]:
     """Draws all plots into a folder; returns the PNG files by name."""
     files = {}
-    for draw in (recall_by_slice, popularity_of_shown):
+    drawn = (recall_by_slice, popularity_of_shown, *([reliability] if report.calibration else []))
+    for draw in drawn:
         files[draw.__name__] = folder / f"{draw.__name__}.png"
         draw(report).savefig(files[draw.__name__], dpi=150)
     return files
@@ -59,6 +60,20 @@ def popularity_of_shown(report: Report) -> Figure:
     axes.set_xticks(range(TENTHS + 1), ["cold", *map(str, range(1, TENTHS + 1))])
     _plain(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def reliability(report: Report) -> Figure:
+    """What share of the candidates hits, by the probability that the re-ranker gives them."""
+    assert report.calibration is not None
+    predicted, observed = report.calibration["predicted"], report.calibration["observed"]
+    figure = Figure(figsize=(5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    top = max(*predicted, *observed)
+    axes.plot([0, top], [0, top], "--", color="#555555", linewidth=1)
+    axes.plot(predicted, observed, color=STYLES[RERANKED][0], marker=STYLES[RERANKED][1], markersize=5)
+    axes.set(xlabel="predicted probability, in tenths of the candidates", ylabel="share that hits")
+    _plain(axes)
     return figure
 
 

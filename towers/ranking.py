@@ -18,13 +18,13 @@ from torch import Tensor
 from data.batches import Sequences
 from data.prepared import PreparedDataset
 from data.split import TEST, TRAIN, VALIDATION
-from towers.reranker import RECENT, Reranker, order, tensors
+from towers.reranker import RECENT, Lists, Reranker, order
 from towers.retrieval import mask_seen, top_k
 from towers.two_tower import TwoTower
 
 RANKS = 100
-Scorer = Callable[[np.ndarray], tuple[Tensor, Tensor]]
-"""User rows [B] to scores of all items [B, I], and which of these users the towers could speak for [B]."""
+Scorer = Callable[[slice], tuple[Tensor, Tensor]]
+"""Some queries to scores of all items [B, I], and which of these users the towers could speak for [B]."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,41 @@ class Ranking:
     by_towers_Q: np.ndarray
 
 
+@dataclass(frozen=True)
+class QueryVectors:
+    """What the user tower says of every query.
+
+    Attributes:
+        user_QD: float32, on the towers' device.
+        known_Q: bool, the same; of the others nothing is known.
+    """
+
+    user_QD: Tensor
+    known_Q: Tensor
+
+
+@torch.inference_mode()
+def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
+    """All queries' user vectors, with everything that their users had seen as history."""
+    model.eval()
+    device = model.item_ids.table.weight.device
+    parts = []
+    for at in _chunks(len(held_out.user_rows_Q), batch_size):
+        history = held_out.seen.last(held_out.user_rows_Q[at], model.config.num_history)
+        history_BL, rows_B = (torch.from_numpy(a).to(device) for a in (history, held_out.user_rows_Q[at]))
+        parts.append((model.user_vectors(rows_B, history_BL), model.can_place(rows_B, history_BL)))
+    return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
 @torch.inference_mode()
 def retrieve(
-    model: TwoTower, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
+    queries: QueryVectors, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
 ) -> Ranking:
     """Exact retrieval for all queries by the towers; popular items where nothing is known of the user."""
-    model.eval()
-    device = item_ID.device
-    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(device)
+    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
 
-    def scores(user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
-        history_BL = torch.from_numpy(held_out.seen.last(user_rows_B, model.config.num_history)).to(device)
-        rows_B = torch.tensor(user_rows_B, device=device)
-        user_BD = model.user_vectors(rows_B, history_BL)
-        known_B = model.can_place(rows_B, history_BL)
-        scores_BI = user_BD @ item_ID.T
+    def scores(at: slice) -> tuple[Tensor, Tensor]:
+        scores_BI, known_B = queries.user_QD[at] @ item_ID.T, queries.known_Q[at]
         scores_BI[~known_B] = popularity_I
         return scores_BI, known_B
 
@@ -132,14 +152,19 @@ def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut,
     return rows_BK
 
 
+def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut) -> Lists:
+    """What the re-ranker is given: the candidates that the towers found, for all queries."""
+    recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
+    return Lists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent)
+
+
 @torch.inference_mode()
-def rerank(reranker: Reranker, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
+def rerank(reranker: Reranker, lists: Lists, ranking: Ranking, batch_size: int) -> Ranking:
     """Reorders the candidates that the towers found; popular items keep their order, as at the endpoint."""
-    history = held_out.seen.last(held_out.user_rows_Q, RECENT)
     parts = []
     for at in _chunks(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
-        new_BK = reranker(*tensors(old_BK, rows_BK, history[at])).numpy()
+        new_BK = reranker(lists[at]).numpy()
         new_BK = np.where(by_towers_B[:, None], np.where(rows_BK < 0, -np.inf, new_BK), old_BK)
         by = order(new_BK, rows_BK)
         parts.append((np.take_along_axis(rows_BK, by, 1), np.take_along_axis(new_BK, by, 1), by_towers_B))
@@ -154,9 +179,8 @@ def rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int = RANKS, thr
     """
 
     def ranked(at: slice) -> tuple[np.ndarray, ...]:
-        user_rows_B = held_out.user_rows_Q[at]
-        scores_BI, by_towers_B = scores(user_rows_B)
-        rows_BK, scores_BK = top_k(mask_seen(scores_BI, held_out.seen, user_rows_B), k)
+        scores_BI, by_towers_B = scores(at)
+        rows_BK, scores_BK = top_k(mask_seen(scores_BI, held_out.seen, held_out.user_rows_Q[at]), k)
         rows_BK = torch.where(torch.isinf(scores_BK), -1, rows_BK)
         return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
 

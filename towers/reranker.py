@@ -1,84 +1,192 @@
-"""The re-ranker: a linear model over what retrieval cannot see, fitted listwise on held-out interactions.
+"""The re-ranker: what retrieval cannot see of a candidate, weighed by a linear part and a DCN-v2 beside it.
 
-Shape legend: B queries, K candidates, L recent history items, D dimension, I items (row 0 = padding).
+Shape legend: B queries, K candidates, R recent history items, D dimension of the towers, F signals, I items (row 0 =
+padding).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from towers.cross import CrossNetwork
+from towers.features import FeatureEmbedding
+from towers.tower import zeroed
+from towers.two_tower import Side
+
 RECENT = 10
-FEATURES = ("retrieval_score", "log_popularity", "nearest_recent_item")
+"""Latest items of the history that the re-ranker looks at."""
+
+SIGNALS = (
+    "retrieval_score",
+    "below_best",  # retrieval score less that of the query's best candidate
+    "log_popularity",
+    "nearest_recent_item",  # best cosine with one of the recent items
+    "mean_recent_item",  # mean cosine with them
+    "last_item",  # cosine with the latest
+    "taste_for_popular",  # mean log popularity of the recent items
+    "num_recent",  # of RECENT, as a share
+)
+
+
+UNFITTED = [1.0, 0.0]
+"""Slope and bias that change nothing."""
+
+
+@dataclass(kw_only=True, slots=True)
+class RerankConfig:
+    """The re-ranker and how it is fitted.
+
+    Attributes:
+        num_cross: layers of the cross network; with hidden_dim 0 too, the linear part is all there is.
+        cross_rank: of their weight matrices.
+        hidden_dim: width of the perceptron behind them.
+        feature_dim: of the embedded item features.
+        dropout: inside the perceptron.
+        epochs: at most; the best one on the queries held out counts.
+        batch_size: queries per step.
+        learning_rate: of Adam.
+        weight_decay: of Adam.
+        max_queries: fitted on at most so many, drawn at random.
+        held_out: share of them that picks the epoch and calibrates.
+    """
+
+    num_cross: int = 2
+    cross_rank: int = 32
+    hidden_dim: int = 64
+    feature_dim: int = 16
+    dropout: float = 0.1
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 0.001
+    weight_decay: float = 1e-5
+    max_queries: int = 20_000
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("num_cross", "hidden_dim", "epochs", "dropout", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"rerank.{name}: {getattr(self, name)} must be at least 0")
+        for name in ("cross_rank", "feature_dim", "batch_size", "max_queries"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"rerank.{name}: {getattr(self, name)} must be at least 1")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
+        if self.num_cross and not self.hidden_dim:
+            raise ValueError(f"rerank.num_cross: {self.num_cross} needs a perceptron behind; set rerank.hidden_dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What is re-ranked.
+
+    Attributes:
+        user_BD: float32, the user tower's vectors.
+        score_BK, rows_BK: float32 and int64, retrieval's scores and items; row 0 where a list is shorter.
+        recent_BR: int64, each user's latest items, padded with 0 on the left.
+    """
+
+    user_BD: Tensor
+    score_BK: Tensor
+    rows_BK: Tensor
+    recent_BR: Tensor
+
+    @classmethod
+    def of(cls, user_BD: np.ndarray, score_BK: np.ndarray, rows_BK: np.ndarray, recent_BR: np.ndarray) -> "Lists":
+        """From arrays; missing candidates (row -1) become row 0 with score 0."""
+        missing_BK = rows_BK < 0
+        score_BK, rows_BK = np.where(missing_BK, 0, score_BK), np.where(missing_BK, 0, rows_BK)
+        arrays = (user_BD.astype(np.float32), score_BK.astype(np.float32), rows_BK, recent_BR.astype(np.int64))
+        return cls(*(torch.from_numpy(a) for a in arrays))
+
+    def __getitem__(self, at: slice | Tensor) -> "Lists":
+        return Lists(self.user_BD[at], self.score_BK[at], self.rows_BK[at], self.recent_BR[at])
+
+    def __len__(self) -> int:
+        return len(self.user_BD)
 
 
 class Reranker(nn.Module):
-    """score = w . (retrieval score, standardised log popularity, best cosine with one of the last 10 history items).
+    """Log-odds that the user takes a candidate: slope * (linear(signals) + deep(signals, vectors, features)) + bias.
 
-    Unfitted, w = (1, 0, 0): retrieval order. Item vectors and popularity come with the towers; only w is its own.
+    Unfitted, it is the retrieval score. Item vectors and popularity come with the towers; the rest is its own.
     """
 
     item_ID: Tensor
     popularity_I: Tensor
+    calibration: Tensor
 
-    def __init__(self, item_ID: Tensor, counts_I: np.ndarray) -> None:
+    def __init__(self, config: RerankConfig, item_ID: Tensor, counts_I: np.ndarray, items: Side) -> None:
+        """`counts_I`: interactions of each item row; `items`: whose features are embedded."""
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
-        log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
+        self.config = config
+        self.weight = nn.Parameter(torch.eye(len(SIGNALS))[SIGNALS.index("retrieval_score")])
+        self.deep = Deep(config, item_ID.shape[1], items) if config.hidden_dim else None
+        self.register_buffer("calibration", torch.tensor(UNFITTED))
         self.register_buffer("item_ID", item_ID, persistent=False)
-        self.register_buffer(
-            "popularity_I", (log_count - log_count.mean()) / (log_count.std() + 1e-6), persistent=False
+        log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
+        popularity_I = (log_count - log_count.mean()) / (log_count.std() + 1e-6)
+        self.register_buffer("popularity_I", popularity_I, persistent=False)
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.calibration.tolist() != UNFITTED
+
+    def forward(self, lists: Lists) -> Tensor:
+        """Calibrated log-odds, float32 [B, K]; whatever they are where a candidate is missing."""
+        slope, bias = self.calibration
+        return slope * self.raw(lists, self.signals(lists)) + bias
+
+    def raw(self, lists: Lists, signals_BKF: Tensor) -> Tensor:
+        """Scores before calibration, float32 [B, K]."""
+        linear_BK = signals_BKF @ self.weight
+        if self.deep is None:
+            return linear_BK
+        return linear_BK + self.deep(lists.user_BD, self.item_ID[lists.rows_BK], lists.rows_BK, signals_BKF)
+
+    def signals(self, lists: Lists) -> Tensor:
+        """float32 [B, K, F], in the order of SIGNALS."""
+        recent_BR, score_BK = lists.recent_BR, lists.score_BK
+        there_BR = (recent_BR > 0).float()
+        count_B1 = there_BR.sum(1, keepdim=True)
+        cosine_BKR = self.item_ID[lists.rows_BK] @ self.item_ID[recent_BR].transpose(1, 2) * there_BR[:, None]
+        nearest_BK = torch.where(count_B1 > 0, cosine_BKR.masked_fill(there_BR[:, None] == 0, -torch.inf).amax(-1), 0.0)
+        taste_B1 = (self.popularity_I[recent_BR] * there_BR).sum(1, keepdim=True) / count_B1.clamp_min(1)
+        values = (
+            score_BK,
+            score_BK - score_BK.amax(1, keepdim=True),
+            self.popularity_I[lists.rows_BK],
+            nearest_BK,
+            cosine_BKR.sum(-1) / count_B1.clamp_min(1),
+            cosine_BKR[..., -1],
+            taste_B1.expand_as(score_BK),
+            (count_B1 / RECENT).expand_as(score_BK),
         )
+        return torch.stack(values, dim=-1)
 
-    def features(self, score_BK: Tensor, rows_BK: Tensor, history_BL: Tensor) -> Tensor:
-        """float32 [B, K, 3], in the order of FEATURES; `history_BL` int, padded with 0, latest last."""
-        recent_BR = history_BL[:, -RECENT:].long()
-        cosine_BKR = self.item_ID[rows_BK] @ self.item_ID[recent_BR].transpose(1, 2)
-        cosine_BKR = cosine_BKR.masked_fill((recent_BR == 0)[:, None, :], 0.0)
-        return torch.stack([score_BK, self.popularity_I[rows_BK], cosine_BKR.amax(-1)], dim=-1)
 
-    def forward(self, score_BK: Tensor, rows_BK: Tensor, history_BL: Tensor) -> Tensor:
-        """Re-ranking scores, float32 [B, K]."""
-        return self.features(score_BK, rows_BK, history_BL) @ self.weight
+class Deep(nn.Module):
+    """DCN-v2, stacked (Wang et al. 2021, fig. 1): cross network, then a perceptron. It starts at zero."""
+
+    def __init__(self, config: RerankConfig, dim: int, items: Side) -> None:
+        super().__init__()
+        self.item_features = FeatureEmbedding(items.encoder, items.encoded, config.feature_dim)
+        width = 3 * dim + len(SIGNALS) + (config.feature_dim if self.item_features.any else 0)
+        self.scale = dim**0.5  # unit vectors have entries of this size less than the signals
+        self.cross = CrossNetwork(width, config.num_cross, config.cross_rank)
+        first, last = nn.Linear(width, config.hidden_dim), zeroed(nn.Linear(config.hidden_dim, 1))
+        self.perceptron = nn.Sequential(first, nn.GELU(), nn.Dropout(config.dropout), last)
+
+    def forward(self, user_BD: Tensor, item_BKD: Tensor, rows_BK: Tensor, signals_BKF: Tensor) -> Tensor:
+        """float32 [B, K]."""
+        user_BKD, item_BKD = (self.scale * user_BD)[:, None].expand_as(item_BKD), self.scale * item_BKD
+        parts = [user_BKD, item_BKD, user_BKD * item_BKD, signals_BKF]
+        if self.item_features.any:
+            parts.append(self.item_features(rows_BK.flatten()).view(*rows_BK.shape, -1))
+        return self.perceptron(self.cross(torch.cat(parts, dim=-1)))[..., 0]
 
 
 def order(score_BK: np.ndarray, rows_BK: np.ndarray) -> np.ndarray:
     """Positions by descending score, ties by lower row: int64 [B, K]."""
     return np.lexsort((rows_BK, -score_BK), axis=-1)
-
-
-def fit(
-    reranker: Reranker, score_BK: np.ndarray, rows_BK: np.ndarray, history_BL: np.ndarray, hit_BK: np.ndarray
-) -> float:
-    """Fits w in place on queries with a hit among their candidates; returns the loss (nats per hit), nan without hits.
-
-    Listwise softmax: -mean over hits of log softmax_k(w . x_bk), as in ListNet with binary relevance (Cao et al. 2007).
-
-    Args:
-        rows_BK: candidates; -1 where a list is shorter.
-        hit_BK: bool, the candidate is relevant.
-    """
-    useful = hit_BK.any(1)
-    if not useful.any():
-        return float("nan")
-    missing_BK = torch.from_numpy(rows_BK[useful] < 0)
-    hits_BK = torch.from_numpy(hit_BK[useful])
-    with torch.no_grad():
-        x_BKF = reranker.features(*tensors(score_BK[useful], rows_BK[useful], history_BL[useful]))
-    optimizer = torch.optim.LBFGS([reranker.weight], max_iter=50, line_search_fn="strong_wolfe")
-
-    def closure() -> float:
-        optimizer.zero_grad()
-        logits_BK = (x_BKF @ reranker.weight).masked_fill(missing_BK, -torch.inf)
-        loss = -torch.log_softmax(logits_BK, dim=1)[hits_BK].mean()
-        loss.backward()
-        return loss.item()
-
-    optimizer.step(closure)
-    return closure()
-
-
-def tensors(score_BK: np.ndarray, rows_BK: np.ndarray, history_BL: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """The re-ranker's arguments from arrays; missing candidates (row -1) become row 0 with score 0."""
-    missing_BK = rows_BK < 0
-    score_BK, rows_BK = np.where(missing_BK, 0, score_BK), np.where(missing_BK, 0, rows_BK)
-    return torch.from_numpy(score_BK.astype(np.float32)), torch.from_numpy(rows_BK), torch.from_numpy(history_BL)

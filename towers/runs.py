@@ -2,26 +2,36 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.prepare import jsonable, prepare
 from data.prepared import PreparedDataset
 from data.storage import Folder
 from towers.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.job import PLACEMENT
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
-def run_name(config: "Config", dataset: PreparedDataset) -> str:
-    """Dataset name and digest of all that decides the weights: equal runs share a name, and resume each other."""
-    decides = [dataset.fingerprint, *(jsonable(c) for c in (config.model, config.loss, config.train)), config.seed]
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-    return f"{config.data.name}-{digest[:10]}"
+def training_name(config: "Config", dataset: PreparedDataset) -> str:
+    """Dataset name and digest of all that decides the towers: equal runs share a name, and resume each other."""
+    return f"{config.data.name}-{_digest(dataset, *_deciding(config))}"
 
 
 def checkpoint_folder(config: "Config", dataset: PreparedDataset, storage: Folder) -> Folder:
-    return storage / "checkpoints" / run_name(config, dataset)
+    """Where the towers of `training_name` lie with the re-ranker that the config describes."""
+    digest = _digest(dataset, *_deciding(config), jsonable(config.rerank))
+    return storage / "checkpoints" / f"{config.data.name}-{digest}"
+
+
+def _deciding(config: "Config") -> list[Any]:
+    train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
+    return [jsonable(config.model), jsonable(config.loss), train, config.seed]
+
+
+def _digest(dataset: PreparedDataset, *deciding: Any) -> str:
+    return hashlib.sha256(json.dumps([dataset.fingerprint, *deciding], sort_keys=True).encode()).hexdigest()[:10]
 
 
 def open_for(config: "Config") -> tuple[Checkpoint, PreparedDataset]:

@@ -28,7 +28,7 @@ def metrics_table(report: Report, title: str, peers: Sequence[Peer] = ()) -> Tab
         for name, values, bounds in rows:
             table.add_row(name, *(_cell(values.get(n), bounds.get(n)) for n in names))
         table.add_section()
-    says = ["± half of a 95 % bootstrap interval over users", *report.notes]
+    says = ["± half of a 95 % bootstrap interval over users", *_of_reranking(report), *report.notes]
     if peers:
         says.append("published: " + ", ".join(f"{peer.name} ({peer.source})" for peer in peers))
     table.caption, table.caption_justify = "\n".join(says), "left"
@@ -74,6 +74,17 @@ def _sections(report: Report, peers: Sequence[Peer]) -> list[list[Row]]:
     measured = {name: (name, values, report.intervals[name]) for name, values in report.rankings.items()}
     towers = [measured.pop(name) for name in (TOWERS, RERANKED)]
     return [list(measured.values()), [(peer.name, peer.metrics, {}) for peer in peers], towers]
+
+
+def _of_reranking(report: Report) -> list[str]:
+    """What re-ranking is worth, and how far its log-odds can be taken at their word."""
+    if report.calibration is None:
+        return ["re-ranker not fitted: there was no validation part to fit it on"]
+    changes = []
+    for name in (f"ndcg@{report.k}", f"recall@{report.k}"):
+        difference, low, high = report.lift[name]
+        changes.append(f"{name} {difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    return [f"re-ranking: {', '.join(changes)}; its calibration error {report.calibration['error']:.4f}"]
 
 
 def _cell(value: float | None, bounds: Sequence[float] | None, between: str = "\n") -> str:

@@ -8,21 +8,23 @@ epoch and ends with the same weights.
 from typing import TYPE_CHECKING, Any
 
 import ray.train
+import torch
 
 from data.prepare import Say, jsonable, prepare
 from data.prepared import PreparedDataset
 from data.split import TRAIN, VALIDATION
 from data.storage import Folder, is_sealed
-from towers import reranker as ranker
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
 from towers.evaluate import present
+from towers.fit_reranker import fit
 from towers.job import Job, check
+from towers.measure import evaluate
 from towers.metrics import hits
-from towers.ranking import HeldOut, queries_of, retrieve
-from towers.report import evaluate, report_of
+from towers.ranking import HeldOut, embed, lists_of, queries_of, retrieve
+from towers.report import report_of
 from towers.reranker import Reranker
-from towers.runs import checkpoint_folder
+from towers.runs import checkpoint_folder, training_name
 from towers.smoothing import smooth
 from towers.trainer import large, sides, trainer
 from towers.two_tower import TwoTower, all_item_vectors
@@ -43,21 +45,24 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
         raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")
     queries_of(dataset)  # raises where nothing could be measured in the end
     say(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
-    result = _fit_towers(config, dataset, storage, folder.name)
+    result = _fit_towers(config, dataset, storage)
     model = _best_model(config, dataset, result)
     counts_I = fit_counts(dataset.items, config.train.fit_on)
-    reranker = Reranker(all_item_vectors(model).clone(), counts_I)
-    if has_validation:
-        _fit_reranker(reranker, model, dataset, config.evaluate.batch_size)
+    torch.manual_seed(config.seed)
+    _, items = sides(dataset, config.train.fit_on)
+    reranker = Reranker(config.rerank, all_item_vectors(model).clone(), counts_I, items)
+    fitted = _fit_reranker(reranker, model, dataset, config) if has_validation else {}
+    if fitted:
+        say("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
     report = evaluate(model, reranker, dataset, config.train.fit_on, config.evaluate)
     manifest = _manifest(config, dataset, result) | report.as_json()
     save(folder, manifest, model, reranker, dataset, dataset.sequences(TRAIN, VALIDATION))
     return open_checkpoint(folder)
 
 
-def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder, name: str) -> ray.train.Result:
+def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder) -> ray.train.Result:
     job = Job(
-        name=name,
+        name=training_name(config, dataset),
         seed=config.seed,
         model=config.model,
         loss=config.loss,
@@ -79,21 +84,23 @@ def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Re
     return model.eval()
 
 
-def _fit_reranker(reranker: Reranker, model: TwoTower, dataset: PreparedDataset, batch_size: int) -> None:
+def _fit_reranker(reranker: Reranker, model: TwoTower, dataset: PreparedDataset, config: "Config") -> dict[str, float]:
     """On the validation part: candidates as retrieval returns them from what was known before it."""
-    held_out = HeldOut.of(dataset, VALIDATION)
-    found = retrieve(model, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
+    held_out, batch_size = HeldOut.of(dataset, VALIDATION), config.evaluate.batch_size
+    queries = embed(model, held_out, batch_size)
+    found = retrieve(queries, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
     hit_QK = hits(found.rows_QK, held_out.relevant, len(dataset.items.ids))
-    history = held_out.seen.last(held_out.user_rows_Q, ranker.RECENT)
-    ranker.fit(reranker, found.scores_QK, found.rows_QK, history, hit_QK & found.by_towers_Q[:, None])
+    lists, by_towers = lists_of(queries, found, held_out), torch.from_numpy(found.by_towers_Q.nonzero()[0])
+    return fit(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
 
 
 def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Result) -> dict[str, Any]:
     resolved = jsonable(config)
     return {
         "model": resolved["model"],
+        "rerank": resolved["rerank"],
         "fit_on": config.train.fit_on.value,
-        "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "seed")},
+        "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "rerank", "seed")},
         "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
         "training": {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)},
     }

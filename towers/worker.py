@@ -24,11 +24,11 @@ from data.windows import WindowBatches
 from towers.build import build
 from towers.job import IN_MEMORY_ROWS, Job, Schedule
 from towers.loop import Objective, train_epoch
+from towers.measure import measure
 from towers.optimizer import Optimizers, linear
 from towers.parallel import fewest
 from towers.progress import Progress, load_progress, save_progress
-from towers.ranking import HeldOut, retrieve
-from towers.report import measure
+from towers.ranking import HeldOut, embed, retrieve
 from towers.tracking import Tracker
 from towers.two_tower import HistoryKind, TwoTower, all_item_vectors
 
@@ -153,7 +153,8 @@ def _validate(run: Run, rank: int) -> dict[str, float]:
     value, measured = 0.0, {}
     if rank == 0:
         counts_I, config = run.objective.counts_I, run.job.evaluate
-        found = retrieve(run.model, run.validation, counts_I, all_item_vectors(run.model.eval()), config.batch_size)
+        queries = embed(run.model, run.validation, config.batch_size)
+        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
         measured = measure(found, run.validation, len(counts_I), list(config.ks))
         value = measured[monitor]
     value = broadcast_from_rank_zero(value)

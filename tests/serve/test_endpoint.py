@@ -14,7 +14,7 @@ from serve.index import IndexKind
 from serve.release import Release
 from serve.run import running
 from serve.settings import MAX_BODY_BYTES, ScaleConfig, Topology
-from towers.ranking import HeldOut, Ranking, rerank, retrieve
+from towers.ranking import HeldOut, Ranking, embed, lists_of, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60
@@ -45,8 +45,9 @@ def offline(release: Release) -> tuple[np.ndarray, Ranking]:
     parts = release.parts
     users = np.linspace(1, parts.users.table.num_rows, SAMPLE).astype(np.int32)
     queries = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), parts.seen)
-    found = retrieve(parts.model, queries, parts.counts_I, parts.reranker.item_ID, batch_size=64)
-    return users, rerank(parts.reranker, found, queries, batch_size=64)
+    vectors = embed(parts.model, queries, batch_size=64)
+    found = retrieve(vectors, queries, parts.counts_I, parts.reranker.item_ID, batch_size=64)
+    return users, rerank(parts.reranker, lists_of(vectors, found, queries), found, batch_size=64)
 
 
 def test_the_endpoint_answers_what_offline_ranking_answers(

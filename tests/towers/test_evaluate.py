@@ -17,10 +17,11 @@ from data.split import TEST, TRAIN, VALIDATION
 from towers import plots
 from towers.build import FitOn
 from towers.checkpoint import Checkpoint
-from towers.ranking import HeldOut, rank_by_popularity, retrieve
-from towers.report import Peer, evaluate, measure, report_of
+from towers.measure import evaluate, measure
+from towers.ranking import HeldOut, embed, rank_by_popularity, retrieve
+from towers.report import Peer, report_of
 from towers.retrieval import mask_seen, top_k
-from towers.runs import run_name
+from towers.runs import training_name
 from towers.tables import metric_cells, metrics_table, slices_table
 from towers.tracking import Tracker, TrackingConfig, TrackingMode
 
@@ -81,7 +82,8 @@ def test_relevant_are_new_items_of_the_split(dataset: PreparedDataset) -> None:
 
 def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
     held_out = HeldOut.of(dataset, TEST)
-    found = retrieve(checkpoint.model, held_out, checkpoint.counts_I, checkpoint.reranker.item_ID, batch_size=50)
+    queries = embed(checkpoint.model, held_out, batch_size=50)
+    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.reranker.item_ID, batch_size=50)
     popular = rank_by_popularity(held_out, checkpoint.counts_I, batch_size=50)
     unknown = ~found.by_towers_Q
     assert unknown.any(), "the planted log has users who come late"
@@ -167,9 +169,9 @@ def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp
     tracker.finish()
     (folder,) = (tmp_path / "wandb").rglob("offline-run-*-some-model-evaluate")
     media = sorted(path.name.split("_")[0] for path in (folder / "files" / "media").rglob("*.*"))
-    assert media == ["metrics", "popularity", "recall"]
+    assert media == ["metrics", "popularity", "recall", "reliability"]
 
 
 def test_peers_do_not_change_which_run_it_is(tiny: Config, dataset: PreparedDataset, peer: Peer) -> None:
     shown = replace(tiny, evaluate=replace(tiny.evaluate, peers=[peer], k=10))
-    assert run_name(shown, dataset) == run_name(tiny, dataset)
+    assert training_name(shown, dataset) == training_name(tiny, dataset)

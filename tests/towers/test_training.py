@@ -19,6 +19,7 @@ from data.storage import Folder
 from towers.build import FitOn
 from towers.checkpoint import Checkpoint, CheckpointError
 from towers.report import report_of
+from towers.reranker import RerankConfig
 from towers.runs import checkpoint_folder, open_for
 from towers.tracking import TrackingConfig, TrackingMode
 from towers.train import train
@@ -44,6 +45,15 @@ def test_the_same_run_is_found_again(tiny: Config, dataset: PreparedDataset, che
     assert again.manifest == checkpoint.manifest
 
 
+def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoint: Checkpoint) -> None:
+    linear = replace(tiny, rerank=RerankConfig(num_cross=0, hidden_dim=0))
+    found = trained(linear)
+    assert found.name != checkpoint.name
+    assert found.manifest["training"] == checkpoint.manifest["training"]
+    assert torch.equal(found.reranker.item_ID, checkpoint.reranker.item_ID)
+    assert found.reranker.deep is None
+
+
 def test_early_stopping_keeps_the_best_epoch(tiny: Config, ray_session: None) -> None:
     found = trained(tiny, epochs=60, patience=2, learning_rate=0.02)
     assert found.manifest["training"]["epoch"] < 60
@@ -53,7 +63,7 @@ def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> No
     found = trained(tiny, fit_on=FitOn.train_validation, patience=0, epochs=1)
     counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
     assert found.counts_I.sum() == counts["train"] + counts["validation"]
-    assert found.reranker.weight.tolist() == [1, 0, 0], "nothing is left to fit the re-ranker on: retrieval order"
+    assert not found.reranker.is_fitted, "nothing is left to fit the re-ranker on: retrieval order"
 
 
 def test_offline_runs_lie_where_the_config_says(tiny: Config, ray_session: None, tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Are predicted probabilities what they say? Platt scaling, and the error that remains. N predictions."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BINS = 10
+
+
+def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
+    """[slope, bias] of log-odds = slope * score + bias, by maximum likelihood (Platt 1999; hits count as 1).
+
+    The slope stays positive, so that calibration never changes an order; [1, 0] where hits or misses are all there is.
+    """
+    if not 0 < hit_N.float().mean() < 1:
+        return torch.tensor([1.0, 0.0])
+    log_slope, bias = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_slope, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = functional.binary_cross_entropy_with_logits(log_slope.exp() * score_N + bias, hit_N.float())
+        loss.backward()
+        return loss.item()
+
+    optimizer.step(closure)
+    return torch.stack([log_slope.exp(), bias]).detach()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Predictions against what happened.
+
+    Attributes:
+        error: expected calibration error (Naeini et al. 2015) over BINS bins of equally many predictions.
+        predicted, observed: mean of each bin, by rising prediction.
+    """
+
+    error: float
+    predicted: list[float]
+    observed: list[float]
+
+    @classmethod
+    def of(cls, probability_N: np.ndarray, hit_N: np.ndarray) -> "Calibration":
+        by = np.argsort(probability_N, kind="stable")
+        bins = [part for part in np.array_split(by, BINS) if len(part)]
+        predicted = np.array([probability_N[part].mean(dtype=np.float64) for part in bins])
+        observed = np.array([hit_N[part].mean(dtype=np.float64) for part in bins])
+        weight = np.array([len(part) for part in bins]) / max(len(by), 1)
+        return cls(float((weight * np.abs(predicted - observed)).sum()), predicted.tolist(), observed.tolist())
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
