@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-training peers notebooks milvus-server clean
+.PHONY: help demo test check bench bench-quality bench-training peers notebooks milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ check: $(READY) ## format, lint, types
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
 	@set -e; for file in $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py))); do echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$file $(ARGS); done
+
+bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), three seeds each: hours; ARGS="experiments=toys"
+	$(BIN)/python -m tests.benchmarks.bench_quality $(ARGS)
 
 bench-training: $(READY) .venv-peers/.ready ## training speed beside other recommenders; ARGS="threads=2 rounds=3"
 	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)

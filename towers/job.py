@@ -20,6 +20,13 @@ PLACEMENT = ("cpus_per_worker", "labels", "threads", "max_failures")
 """Settings that say where training runs and how fast, not what comes out."""
 
 
+class Precision(Enum):
+    """What the towers compute in; weights, losses and optimizers stay in float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Schedule(Enum):
     """The learning rate over a run."""
 
@@ -40,6 +47,8 @@ class TrainConfig:
         weight_decay: of all but the id tables.
         schedule: of the learning rate over all `epochs`.
         fit_on: splits trained on.
+        precision: of the towers; bfloat16 is for GPUs.
+        compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, and pays on GPUs.
         num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
         labels: of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
         threads: torch threads per worker; null shares the machine's cores.
@@ -54,6 +63,8 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: Schedule = Schedule.constant
     fit_on: FitOn = FitOn.train
+    precision: Precision = Precision.float32
+    compile: bool = False
     num_workers: int = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0

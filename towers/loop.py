@@ -24,10 +24,12 @@ class Objective:
 
     Attributes:
         counts_I: interactions of each item row in the whole training part, the same on every worker.
+        bfloat16: compute the towers in it; the loss is in float32 all the same.
     """
 
     config: LossConfig
     counts_I: np.ndarray
+    bfloat16: bool = False
     _log_q_by_in_batch: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, model: TwoTower, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -36,9 +38,11 @@ class Objective:
         Args:
             generator: in the same state on every worker, so that all draw the same uniform negatives.
         """
-        user_bD, items_b = positives(model, batch, device)
-        drawn_S = self._draw(generator, len(items_b)).to(device, torch.int32)
-        own_bD, drawn_SD = model.item_vectors(torch.cat([items_b, drawn_S])).split([len(items_b), len(drawn_S)])
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            user_bD, items_b = positives(model, batch, device)
+            drawn_S = self._draw(generator, len(items_b)).to(device, torch.int32)
+            item_CD = model.item_vectors(torch.cat([items_b, drawn_S])).float()
+        user_bD, (own_bD, drawn_SD) = user_bD.float(), item_CD.split([len(items_b), len(drawn_S)])
         query_bD = user_bD / self.config.temperature
         positive_b = (query_bD * own_bD).sum(1)
         if self.config.kind is LossKind.bpr:

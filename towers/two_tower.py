@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from data.batches import HistoryOrder
 from towers.features import EncodedFeatures, FeatureEmbedding, FeatureEncoder
-from towers.history import CausalTransformer, PooledHistory
+from towers.history import Block, CausalTransformer, PooledHistory
 from towers.tower import IdEmbedding, Refine
 
 
@@ -124,6 +124,12 @@ class TwoTower(nn.Module):
         """Sets the id tables; the rows of unknown ids stay as they are."""
         for ids, start_ND in ((self.user_ids, user_UD), (self.item_ids, item_ID)):
             ids.table.weight[1:] = start_ND[1:].to(ids.table.weight)
+
+    def compile_parts(self) -> None:
+        """Compiles in place what does arithmetic, for batches and histories of any size; weights keep their names."""
+        for module in self.modules():
+            if isinstance(module, Block | Refine):
+                module.compile(dynamic=True)
 
     def can_place(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """bool [B]: users of whom the tower knows enough to say anything: an id with training data, or a history."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from data.batches import Sequences, ShardBatches
 from data.windows import WindowBatches
 from towers.build import build
-from towers.job import IN_MEMORY_ROWS, Job, Schedule
+from towers.job import IN_MEMORY_ROWS, Job, Precision, Schedule
 from towers.loop import Objective, train_epoch
 from towers.measure import measure
 from towers.optimizer import Optimizers, linear
@@ -79,8 +79,13 @@ def _start(job: Job) -> Run:
         model.start_from(*start)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = _batches(job, sequences)
+    objective = Objective(job.loss, counts_I, bfloat16=job.train.precision is Precision.bfloat16)
+    if objective.bfloat16:
+        torch.set_float32_matmul_precision("high")  # the loss's matrix products, on a GPU in TF32
+    if job.train.compile:
+        model.compile_parts()
     run = Run(
-        job, model, optimizers, Objective(job.loss, counts_I), batches, validation, device, Progress(), {}
+        job, model, optimizers, objective, batches, validation, device, Progress(), {}
     )  # fmt: skip
     return _resume(run)
 
