@@ -155,6 +155,28 @@ def windows(at: slice) -> TrainBatch:
     return TrainBatch(np.array([1, 2, 3, 4], np.int32)[at], targets[at], history[at])
 
 
+def test_bfloat16_towers_have_nearly_the_loss_and_float32_gradients() -> None:
+    losses = []
+    for bfloat16 in (False, True):
+        towers = model(history=HistoryKind.transformer, hidden_dim=16)
+        objective = Objective(LossConfig(in_batch=False, num_uniform=6), np.arange(ITEMS), bfloat16=bfloat16)
+        loss = objective(towers, windows(slice(None)), torch.Generator().manual_seed(1), torch.device("cpu"))
+        loss.backward()
+        losses.append(loss.item())
+        assert all(p.grad.dtype == torch.float32 for p in towers.parameters() if p.grad is not None)
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.slow
+def test_compiled_towers_say_the_same() -> None:
+    towers, users, history = transformer(hidden_dim=16), torch.tensor([1, 2]), pad([[3, 4, 5, 6], [7, 8]], 4)
+    wanted = towers.user_vectors_along(users, history)
+    names = list(towers.state_dict())
+    towers.compile_parts()
+    assert torch.allclose(towers.user_vectors_along(users, history), wanted, atol=1e-5)
+    assert list(towers.state_dict()) == names
+
+
 def batch(at: slice) -> TrainBatch:
     random = np.random.default_rng(3)
     users, items = random.integers(1, USERS, 8), random.integers(1, ITEMS, 8)
