@@ -2,15 +2,15 @@
 `python -m tests.benchmarks.bench_training [data=gowalla] [threads=2] [rounds=3] [steps=100]`.
 
 Same log, batch size, dimension and number of negatives for all; each takes its turn in every round, and the median
-counts. Peers are handed their batches as favourably as their trainers allow. Writes var/bench/training.{md,json}.
+counts. Peers are handed their batches as favourably as their trainers allow. Also: what Ray Data adds to the loop on
+arrays, and where a step's milliseconds go. Writes var/bench/training.{md,json}.
 """
 
-import json
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from statistics import median
 
 import numpy as np
@@ -19,102 +19,125 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from conf.schema import load
+from conf.schema import Config, load
 from conf.session import ClusterConfig, connect
 from data.batches import HistoryOrder, ShardBatches, TrainBatch
 from data.prepare import prepare
 from data.prepared import PreparedDataset
 from data.split import TRAIN
 from data.storage import Folder
+from tests.benchmarks.peer import PYTHON, run_peer, save_interactions
+from tests.benchmarks.steps import CPU, Loop, in_memory
 from tests.benchmarks.tables import write
-from towers.build import FitOn, build, fit_counts
-from towers.loop import Objective, train_epoch
+from towers.loop import positives
 from towers.losses import LossConfig, LossKind
-from towers.optimizer import Optimizers
-from towers.trainer import sides
 from towers.two_tower import HistoryKind, ModelConfig
 
 BATCH, WARM_UP = 2048, 5
-PEERS = Path(__file__).parent / "peers"
-PYTHON = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
+IN_BATCH, PERCEPTRON, UNIFORM, BPR = (
+    "in-batch softmax, 2,047 negatives",
+    "in-batch softmax, with a perceptron as DSSM has",
+    "uniform softmax, 2,048 negatives",
+    "BPR",
+)
 LOSSES = {
-    "in-batch softmax, 2,047 negatives": (LossConfig(num_uniform=0), 0),
-    "in-batch softmax, with a perceptron as DSSM has": (LossConfig(num_uniform=0), 64),
-    "uniform softmax, 2,048 negatives": (LossConfig(in_batch=False, num_uniform=2048), 0),
-    "BPR": (LossConfig(kind=LossKind.bpr, in_batch=False, num_uniform=1, log_q=False), 0),
+    IN_BATCH: (LossConfig(num_uniform=0), 0),
+    PERCEPTRON: (LossConfig(num_uniform=0), 64),
+    UNIFORM: (LossConfig(in_batch=False, num_uniform=2048), 0),
+    BPR: (LossConfig(kind=LossKind.bpr, in_batch=False, num_uniform=1, log_q=False), 0),
 }
 
 
 def main(data: str = "gowalla", threads: int = 2, rounds: int = 3, steps: int = 100) -> None:
     torch.set_num_threads(threads)
-    console, storage = Console(), Folder.of("var")
-    dataset = prepare(load([f"data={data}"]).data, storage)
+    console = Console()
+    base = load([f"data={data}", "train.learning_rate=0.003"])
+    dataset = prepare(base.data, Folder.of("var"))
     table = dataset.interactions(TRAIN, columns=["user_row", "item_row"])
     users, items = (table[name].to_numpy() for name in ("user_row", "item_row"))
-    file = Path("var/bench/interactions.npz")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(file, users=users.astype(np.int64), items=items.astype(np.int64))
-    rates: dict[str, list[float]] = {}
+    file, rates = save_interactions(users, items), {}
     for _ in track(range(rounds), "rounds", console=console):
-        for name, (loss, hidden) in LOSSES.items():
-            batches = list(in_memory(users, items, WARM_UP + steps))
-            rates.setdefault(name, []).append(rate(dataset, loss, hidden, batches))
+        for name, (loss, hidden_dim) in LOSSES.items():
+            batches = list(islice(in_memory(users, items, BATCH), WARM_UP + steps))
+            rates.setdefault(name, []).append(rate(Loop.of(dataset, config(base, loss, hidden_dim)), batches))
         for script, count in (("torch_rechub_dssm", max(steps // 5, 1)), ("recbole_bpr", 1)):
-            rates.setdefault(script, []).append(peer(script, file, count, threads))
+            found = run_peer(script, file, BATCH, count, threads)["examples_per_s"]
+            rates.setdefault(script, []).append(found)
     rows = [{"what": name, "examples_per_s": median(found)} for name, found in rates.items()]
     speed = {row["what"]: row["examples_per_s"] for row in rows}
     ratios = {
-        "in_batch_vs_torch_rechub": speed["in-batch softmax, 2,047 negatives"] / speed["torch_rechub_dssm"],
-        "in_batch_perceptron_vs_torch_rechub": speed[[*LOSSES][1]] / speed["torch_rechub_dssm"],
-        "bpr_vs_recbole": speed["BPR"] / speed["recbole_bpr"],
-        **feeding_cost(dataset, users, items),
+        "in_batch_vs_torch_rechub": speed[IN_BATCH] / speed["torch_rechub_dssm"],
+        "in_batch_perceptron_vs_torch_rechub": speed[PERCEPTRON] / speed["torch_rechub_dssm"],
+        "uniform_vs_torch_rechub": speed[UNIFORM] / speed["torch_rechub_dssm"],
+        "bpr_vs_recbole": speed[BPR] / speed["recbole_bpr"],
+        **feeding_cost(dataset, base, users, items),
     }
+    parts = milliseconds(
+        Loop.of(dataset, config(base, LOSSES[IN_BATCH][0])),
+        list(islice(in_memory(users, items, BATCH), WARM_UP + steps)),
+    )
+    console.print({f"step, {name}": f"{ms:.2f} ms" for name, ms in parts.items()})
     facts = {"data": data, "interactions": len(users), "batch_size": BATCH, "threads": threads, "rounds": rounds}
-    write("training", "Training speed", facts, rows, ratios, console)
+    write(
+        "training",
+        "Training speed",
+        facts,
+        rows,
+        ratios | {f"step_ms_{name}": ms for name, ms in parts.items()},
+        console,
+    )
 
 
-def in_memory(users: np.ndarray, items: np.ndarray, count: int) -> Iterator[TrainBatch]:
-    """The first batches of a permuted log."""
-    order = np.random.default_rng(0).permutation(len(users))
-    for start in range(0, min(count * BATCH, len(users)), BATCH):
-        rows = order[start : start + BATCH]
-        yield TrainBatch(users[rows], items[rows], np.zeros((len(rows), 0), np.int32))
+def config(base: Config, loss: LossConfig, hidden_dim: int = 0) -> Config:
+    """Users by their ids alone."""
+    model = ModelConfig(history=HistoryKind.none, id_dropout=0.0, hidden_dim=hidden_dim, dropout=0.0)
+    return replace(base, model=model, loss=loss)
 
 
-def rate(dataset: PreparedDataset, loss: LossConfig, hidden_dim: int, batches: list[TrainBatch]) -> float:
+def rate(loop: Loop, batches: list[TrainBatch]) -> float:
     """Positives per second of our training loop, after a few batches of warm-up."""
-    step = steps_of(dataset, loss, hidden_dim)
-    step(batches[:WARM_UP])
-    seconds = step(batches[WARM_UP:])
+    loop.train(batches[:WARM_UP])
+    seconds = loop.train(batches[WARM_UP:])
     return sum(len(batch.user_rows_B) for batch in batches[WARM_UP:]) / seconds
 
 
-def steps_of(dataset: PreparedDataset, loss: LossConfig, hidden_dim: int = 0):  # type: ignore[no-untyped-def]
-    """A function that trains on batches and says how long it took, seconds."""
-    config = ModelConfig(history=HistoryKind.none, id_dropout=0.0, hidden_dim=hidden_dim, dropout=0.0)
-    model = build(config, *sides(dataset, FitOn.train), seed=0)
-    optimizers, generator = Optimizers(model, lr=0.003, weight_decay=0.0), torch.Generator().manual_seed(0)
-    objective = Objective(loss, fit_counts(dataset.items, FitOn.train))
+def milliseconds(loop: Loop, batches: list[TrainBatch]) -> dict[str, float]:
+    """Median milliseconds of each part of a step.
 
-    def train(batches: Iterable[TrainBatch]) -> float:
+    `towers`: the lookups and vectors of users and positives; `loss`: the rest of the way to the loss, in which the
+    gradients of the scores are computed too; `backward`: from there to the tables.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in ("towers", "loss", "backward", "optimizer")}
+
+    def timed(name: str, call: Callable[[], object]) -> object:
         started = time.perf_counter()
-        for _ in train_epoch(
-            model, optimizers, objective, batches, generator, torch.device("cpu"), iter(lambda: 1.0, 0)
-        ):
-            pass
-        return time.perf_counter() - started
+        found = call()
+        spent[name].append(1000 * (time.perf_counter() - started))
+        return found
 
-    return train
+    loop.model.train()
+    for batch in batches:
+        loop.optimizers.zero_grad()
+        timed("towers", lambda b=batch: loop.model.item_vectors(positives(loop.model, b, CPU)[1]))
+        loss = timed("loss", lambda b=batch: loop.objective(loop.model, b, loop.generator, CPU))
+        timed("backward", loss.backward)  # type: ignore[attr-defined]
+        timed("optimizer", loop.optimizers.step)
+    found = {name: median(values[WARM_UP:]) for name, values in spent.items()}
+    return found | {"loss": found["loss"] - found["towers"]}
 
 
-def feeding_cost(dataset: PreparedDataset, users: np.ndarray, items: np.ndarray, epochs: int = 4) -> dict[str, float]:
+def feeding_cost(
+    dataset: PreparedDataset, base: Config, users: np.ndarray, items: np.ndarray, epochs: int = 4
+) -> dict[str, float]:
     """What Ray Data adds to the loop on arrays: seconds once, to read the shard, and a share of each later epoch."""
     connect(ClusterConfig(dashboard=False))
     shard = ray.data.read_parquet(dataset.paths(TRAIN), columns=["user_row", "item_row", "position"]).iterator()
     fed = ShardBatches(shard, dataset.sequences(TRAIN), BATCH, 0, HistoryOrder.before, in_memory=True)
-    loss = LossConfig(in_batch=False, num_uniform=1024)
-    from_arrays, from_ray = steps_of(dataset, loss), steps_of(dataset, loss)
-    pairs = [(from_ray(fed.epoch(e)), from_arrays(in_memory(users, items, len(users)))) for e in range(epochs)]
+    settings = config(base, LossConfig(in_batch=False, num_uniform=1024))
+    from_arrays, from_ray = Loop.of(dataset, settings), Loop.of(dataset, settings)
+    pairs = [
+        (from_ray.train(fed.epoch(e)), from_arrays.train(in_memory(users, items, BATCH, seed=e))) for e in range(epochs)
+    ]
     (first, _), *later = pairs
     bare = sum(seconds for _, seconds in pairs) / epochs
     return {
@@ -122,13 +145,6 @@ def feeding_cost(dataset: PreparedDataset, users: np.ndarray, items: np.ndarray,
         "ray_data_cost_later_epochs": sum(seconds for seconds, _ in later) / sum(seconds for _, seconds in later) - 1,
         "ray_data_cost_of_40_epochs": (first + 39 * sum(s for s, _ in later) / len(later)) / (40 * bare) - 1,
     }
-
-
-def peer(script: str, file: Path, count: int, threads: int) -> float:
-    """Positives per second that a peer's own trainer reaches, in the peers' environment."""
-    command = [PYTHON, PEERS / f"{script}.py", file.resolve(), BATCH, count, threads]
-    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True, cwd=file.parent)
-    return json.loads(found.stdout.strip().splitlines()[-1])["examples_per_s"]
 
 
 if __name__ == "__main__":

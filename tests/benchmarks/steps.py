@@ -1,0 +1,57 @@
+"""Our training loop on arrays in memory, without Ray around it."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from conf.schema import Config
+from data.batches import TrainBatch
+from data.prepared import PreparedDataset
+from towers.build import build, fit_counts
+from towers.loop import Objective, train_epoch
+from towers.optimizer import Optimizers
+from towers.spectral import spectral_start
+from towers.trainer import sides
+from towers.two_tower import Start, TwoTower
+
+CPU = torch.device("cpu")
+
+
+def in_memory(users: np.ndarray, items: np.ndarray, batch_size: int, seed: int = 0) -> Iterator[TrainBatch]:
+    """One pass over a log in a new order; users are known by their ids alone."""
+    order = np.random.default_rng(seed).permutation(len(users))
+    for start in range(0, len(users), batch_size):
+        rows = order[start : start + batch_size]
+        yield TrainBatch(users[rows], items[rows], np.zeros((len(rows), 0), np.int32))
+
+
+@dataclass
+class Loop:
+    """A model and all that trains it."""
+
+    model: TwoTower
+    optimizers: Optimizers
+    objective: Objective
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, dataset: PreparedDataset, config: Config) -> "Loop":
+        fit_on, seed = config.train.fit_on, config.seed
+        counts_I = fit_counts(dataset.items, fit_on)
+        model = build(config.model, *sides(dataset, fit_on), seed=seed)
+        if config.model.start is Start.spectral:
+            sequences = dataset.sequences(*fit_on.splits)
+            model.start_from(*spectral_start(sequences, len(counts_I), config.model.embedding_dim, seed))
+        optimizers = Optimizers(model, config.train.learning_rate, config.train.weight_decay)
+        return cls(model, optimizers, Objective(config.loss, counts_I), torch.Generator().manual_seed(seed))
+
+    def train(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> float:
+        """Trains on the batches; returns the seconds that it took."""
+        started = time.perf_counter()
+        rates = iter(lambda: 1.0, 0.0) if rates is None else rates
+        for _ in train_epoch(self.model, self.optimizers, self.objective, batches, self.generator, CPU, rates):
+            pass
+        return time.perf_counter() - started
