@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-quality bench-training peers notebooks milvus-server clean
+.PHONY: help demo test check bench bench-quality bench-seconds bench-training peers notebooks milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), th
 
 bench-training: $(READY) .venv-peers/.ready ## training speed beside other recommenders; ARGS="threads=2 rounds=3"
 	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)
+
+bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality on Gowalla (DATASETS=...), beside implicit's ALS
+	$(BIN)/python -m tests.benchmarks.bench_seconds $(ARGS)
 
 peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 

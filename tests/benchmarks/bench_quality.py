@@ -24,7 +24,7 @@ METRICS = ("recall", "ndcg")
 
 
 def main(experiments: str = EXPERIMENTS, seeds: str = "0,1,2", overrides: tuple[str, ...] = ()) -> None:
-    connect(ClusterConfig(dashboard=False))
+    connect(ClusterConfig())  # without its dashboard, Ray Train's watchers complain all the time
     console, rows, means = Console(), [], {}
     for experiment in experiments.split(","):
         configs = [
