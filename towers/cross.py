@@ -1,5 +1,6 @@
 """The cross network of DCN-v2: explicit products of features, one degree higher with each layer."""
 
+import torch
 from torch import Tensor, nn
 
 from towers.tower import zeroed
@@ -20,5 +21,5 @@ class CrossNetwork(nn.Module):
         """float32 [..., width], the same shape out."""
         crossed = x
         for down, up in zip(self.down, self.up, strict=True):
-            crossed = x * up(down(crossed)) + crossed
+            crossed = torch.addcmul(crossed, x, up(down(crossed)))
         return crossed

@@ -104,7 +104,7 @@ def _calibrate(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
 
 @torch.no_grad()
 def _measure(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> float:
-    return _ndcg(reranker(lists), lists, hit_BK)
+    return _ndcg(reranker.raw(lists, reranker.signals(lists)), lists, hit_BK)
 
 
 def _ndcg(score_BK: Tensor, lists: Lists, hit_BK: Tensor) -> float:

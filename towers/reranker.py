@@ -135,6 +135,8 @@ class Reranker(nn.Module):
 
     def forward(self, lists: Lists) -> Tensor:
         """Calibrated log-odds, float32 [B, K]; whatever they are where a candidate is missing."""
+        if not self.is_fitted:
+            return lists.score_BK
         slope, bias = self.calibration
         return slope * self.raw(lists, self.signals(lists)) + bias
 
