@@ -1,10 +1,11 @@
 """The training loop: one epoch, one step, one objective. Knows neither Ray nor files.
 
-Shape legend: b this worker's batch, B all workers' batch, S uniform negatives, C = B + S candidates, D dimension.
+Shape legend: b this worker's batch, B all workers' batch, S drawn negatives, C = B + S candidates, D dimension.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,15 +13,15 @@ from torch import Tensor
 
 from data.batches import TrainBatch
 from towers.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
-from towers.negatives import draw_uniform, log_expected_count, same_items
+from towers.negatives import draw_popular, draw_uniform, log_expected_count, same_items
 from towers.optimizer import Optimizers
 from towers.parallel import average_gradients, gather_rows, rank, share_of_all, world_size
 from towers.two_tower import TwoTower
 
 
-@dataclass(slots=True)
+@dataclass
 class Objective:
-    """The loss of a batch: sampled softmax of each user vector over the global batch's items and uniform draws.
+    """The loss of a batch: sampled softmax of each user vector over the global batch's items and draws.
 
     Attributes:
         counts_I: interactions of each item row in the whole training part, the same on every worker.
@@ -30,13 +31,13 @@ class Objective:
     config: LossConfig
     counts_I: np.ndarray
     bfloat16: bool = False
-    _log_q_by_in_batch: dict[int, Tensor] = field(default_factory=dict)
+    _log_q_by_count: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, model: TwoTower, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
         """Scalar loss of this worker's positives, over candidates of all workers; its mean over workers is the whole's.
 
         Args:
-            generator: in the same state on every worker, so that all draw the same uniform negatives.
+            generator: in the same state on every worker, so that all draw the same negatives.
         """
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             user_bD, items_b = positives(model, batch, device)
@@ -57,11 +58,12 @@ class Objective:
         return loss * share_of_all(len(items_b), device) if batch.item_rows.ndim == 2 else loss
 
     def _draw(self, generator: torch.Generator, num_own: int) -> Tensor:
-        """Uniform negatives: shared by all workers' positives, or, for BPR, one for each positive."""
+        """Drawn negatives: shared by all workers' positives, or, for BPR, one for each positive."""
         if self.config.full:
             return torch.arange(1, len(self.counts_I))
         if self.config.kind is not LossKind.bpr:
-            return draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
+            uniform_S = draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
+            return torch.cat([uniform_S, draw_popular(self._cumulative_I, self.config.num_popular, generator)])
         return draw_uniform(len(self.counts_I), num_own * world_size(), generator)[rank() * num_own :][:num_own]
 
     def _softmax(
@@ -69,17 +71,22 @@ class Objective:
     ) -> Tensor:
         excluded_2E, log_q_C = same_items(items_b, negative_C), None
         if self.config.log_q and not self.config.full:
-            in_batch = len(negative_C) - self.config.num_uniform
-            log_q_C = self._log_q(max(in_batch - 1, 0), query_bD.device)[negative_C]
+            num_in_batch = len(negative_C) - self.config.num_uniform - self.config.num_popular
+            by_count = max(num_in_batch - 1, 0) + self.config.num_popular
+            log_q_C = self._log_q(by_count, query_bD.device)[negative_C]
         if self.config.kind is LossKind.bilateral:
             return bilateral_softmax(query_bD, positive_b, negative_CD, self.config.exponent, log_q_C, excluded_2E)
         return sampled_softmax(query_bD, positive_b, negative_CD, log_q_C, excluded_2E)
 
-    def _log_q(self, in_batch: int, device: torch.device) -> Tensor:
-        if in_batch not in self._log_q_by_in_batch:
-            log_q_I = log_expected_count(self.counts_I, in_batch, self.config.num_uniform)
-            self._log_q_by_in_batch[in_batch] = log_q_I.to(device)
-        return self._log_q_by_in_batch[in_batch]
+    def _log_q(self, by_count: int, device: torch.device) -> Tensor:
+        if by_count not in self._log_q_by_count:
+            log_q_I = log_expected_count(self.counts_I, by_count, self.config.num_uniform)
+            self._log_q_by_count[by_count] = log_q_I.to(device)
+        return self._log_q_by_count[by_count]
+
+    @cached_property
+    def _cumulative_I(self) -> Tensor:
+        return torch.from_numpy(np.cumsum(self.counts_I)).double()
 
 
 def train_epoch(

@@ -22,14 +22,16 @@ class LossKind(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class LossConfig:
-    """A softmax loss over in-batch and uniform negatives, or BPR over one uniform negative each.
+    """A softmax loss over in-batch and drawn negatives, or BPR over one uniform negative each.
 
     Attributes:
         exponent: bilateral: weight of the negative part; above 1 pushes hard negatives further away.
         temperature: cosines are divided by it.
         in_batch: other positives of the (global) batch serve as negatives.
         num_uniform: further negatives drawn uniformly from the catalogue, shared by the batch.
-        full: all items are candidates, for small catalogues; in_batch, num_uniform and log_q do not count.
+        num_popular: further negatives drawn as often as the log has them, shared by the batch: most of a softmax's mass
+            lies on popular items.
+        full: all items are candidates, for small catalogues; the other negatives and log_q do not count.
         log_q: correct for how often a candidate is drawn.
     """
 
@@ -38,6 +40,7 @@ class LossConfig:
     temperature: float = 0.08
     in_batch: bool = True
     num_uniform: int = 512
+    num_popular: int = 0
     full: bool = False
     log_q: bool = True
 
@@ -46,8 +49,11 @@ class LossConfig:
             raise ValueError(f"loss.temperature: {self.temperature} must be above 0")
         if not self.exponent > 0:
             raise ValueError(f"loss.exponent: {self.exponent} must be above 0")
-        if self.num_uniform < 0 or (self.num_uniform == 0 and not self.in_batch):
-            raise ValueError("loss: needs negatives: in_batch=true, or num_uniform of at least 1")
+        for name in ("num_uniform", "num_popular"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"loss.{name}: {getattr(self, name)} must be at least 0")
+        if not (self.num_uniform or self.num_popular or self.in_batch or self.full):
+            raise ValueError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")
         if self.full and self.kind is LossKind.bpr:
             raise ValueError("loss.full: bpr has one negative for each positive; set loss.full=false")
 

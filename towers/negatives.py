@@ -13,14 +13,24 @@ def draw_uniform(num_items: int, count: int, generator: torch.Generator) -> Tens
     return torch.randint(1, num_items, (count,), generator=generator)
 
 
-def log_expected_count(counts_I: np.ndarray, in_batch: int, num_uniform: int) -> Tensor:
+def draw_popular(cumulative_I: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """int64 [count]: item rows drawn as often as the log has them, with replacement.
+
+    Args:
+        cumulative_I: float64 [I], interactions of all rows up to and with each; row 0 has none.
+    """
+    return torch.searchsorted(cumulative_I, cumulative_I[-1] * (1 - torch.rand(count, generator=generator).double()))
+
+
+def log_expected_count(counts_I: np.ndarray, num_by_count: int, num_uniform: int) -> Tensor:
     """log q: log of how often each item is expected among a positive's negatives, float32 [I].
 
-    Negatives are `in_batch` items drawn as the log has them (the batch's other positives) and `num_uniform` drawn
-    uniformly, so the expected count is the sum of both; an item that can never be drawn gets that of one interaction.
+    Negatives are `num_by_count` items that come as often as the log has them (the batch's other positives, and popular
+    draws) and `num_uniform` drawn uniformly, so the expected count is the sum of both; an item that can never be drawn
+    gets that of one interaction.
     """
     share_I = np.maximum(counts_I, 1) / max(counts_I.sum(), 1)
-    expected_I = in_batch * share_I + num_uniform / max(len(counts_I) - 1, 1)
+    expected_I = num_by_count * share_I + num_uniform / max(len(counts_I) - 1, 1)
     return torch.from_numpy(np.log(expected_I).astype(np.float32))
 
 

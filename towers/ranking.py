@@ -103,7 +103,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
     parts = []
     for at in _chunks(len(held_out.user_rows_Q), batch_size):
         history = held_out.seen.last(held_out.user_rows_Q[at], model.config.num_history)
-        history_BL, rows_B = (torch.from_numpy(a).to(device) for a in (history, held_out.user_rows_Q[at]))
+        history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
         parts.append((model.user_vectors(rows_B, history_BL), model.can_place(rows_B, history_BL)))
     return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

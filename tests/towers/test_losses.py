@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from towers import losses
 from towers.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
-from towers.negatives import draw_uniform, log_expected_count, same_items
+from towers.negatives import draw_popular, draw_uniform, log_expected_count, same_items
 
 
 def scored(positive: list[float], negative: list[list[float]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,7 +119,7 @@ def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: 
 
 def test_expected_counts_are_those_of_the_mixture() -> None:
     counts = np.array([0, 6, 2])  # row 0 is unknown
-    found = log_expected_count(counts, in_batch=4, num_uniform=10).exp()
+    found = log_expected_count(counts, num_by_count=4, num_uniform=10).exp()
     assert found[1:].tolist() == pytest.approx([4 * 6 / 8 + 10 / 2, 4 * 2 / 8 + 10 / 2])
 
 
@@ -128,18 +128,30 @@ def test_uniform_draws_never_give_the_unknown_row() -> None:
     assert set(rows.tolist()) == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize(("in_batch", "num_uniform"), [(256, 0), (32, 64), (1, 64)])
-def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(in_batch: int, num_uniform: int) -> None:
+def test_popular_draws_come_as_often_as_the_log_has_them() -> None:
+    counts = np.array([0, 6, 0, 2])
+    cumulative = torch.from_numpy(np.cumsum(counts)).double()
+    rows = draw_popular(cumulative, 20_000, torch.Generator().manual_seed(0))
+    assert (torch.bincount(rows, minlength=4) / 20_000).tolist() == pytest.approx([0, 0.75, 0, 0.25], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("in_batch", "num_uniform", "num_popular"), [(256, 0, 0), (32, 64, 0), (1, 64, 0), (32, 32, 64)]
+)
+def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(
+    in_batch: int, num_uniform: int, num_popular: int
+) -> None:
     """On a skewed catalogue, free logits end at log popularity plus a constant, whatever the mix of negatives."""
     random, share = np.random.default_rng(0), np.array([0.5, 0.25, 0.15, 0.1])
     counts = np.concatenate([[0], 1000 * share])
-    log_q_I = log_expected_count(counts, in_batch - 1, num_uniform)
+    log_q_I = log_expected_count(counts, in_batch - 1 + num_popular, num_uniform)
     logits_I = torch.zeros(5, requires_grad=True)
     optimizer = torch.optim.Adam([logits_I], lr=0.02)
     for step in range(800):
         optimizer.param_groups[0]["lr"] = 0.02 * (1 - step / 800)
         items = torch.from_numpy(random.choice(np.arange(1, 5), size=in_batch, p=share))
-        candidates = torch.cat([items, torch.from_numpy(random.integers(1, 5, num_uniform))])
+        drawn = (random.integers(1, 5, num_uniform), random.choice(np.arange(1, 5), size=num_popular, p=share))
+        candidates = torch.cat([items, *map(torch.from_numpy, drawn)])
         one = torch.ones(in_batch, 1)  # a query vector of 1 makes an item's vector its score
         loss = sampled_softmax(
             one, logits_I[items], logits_I[candidates, None], log_q_I[candidates], same_items(items, candidates)

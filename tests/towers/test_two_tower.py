@@ -219,7 +219,7 @@ def test_two_workers_have_the_loss_and_gradients_of_one(
     tmp_path: Path, kind: LossKind, in_batch: bool, history: HistoryKind
 ) -> None:
     full = history is HistoryKind.transformer and kind is LossKind.softmax
-    loss = LossConfig(kind=kind, num_uniform=6, in_batch=in_batch, full=full)
+    loss = LossConfig(kind=kind, num_uniform=6, num_popular=5, in_batch=in_batch, full=full)
     value, wanted = gradients(0, 1, loss, history)
     mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)
     found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
