@@ -13,6 +13,7 @@ from data.storage import StorageConfig
 from data.synthetic import SyntheticSource
 from data.tables import TableSource
 from serve.index import IndexConfig
+from serve.recommend import RecommendConfig
 from serve.settings import DemoConfig, ServeConfig
 from towers.job import TrainConfig
 from towers.losses import LossConfig
@@ -31,7 +32,7 @@ class Config:
         checkpoint: towers.evaluate, towers.compare and serve.publish: a checkpoint folder; null means the one that this
             config trains.
         baseline: towers.compare: the checkpoint folder to compare with.
-        release: serve.promote: a release id; null means the newest.
+        release: a release id; null means the newest (serve.promote) or the live one (serve.recommend).
     """
 
     seed: int = 0
@@ -50,6 +51,7 @@ class Config:
     serve: ServeConfig
     tracking: TrackingConfig
     demo: DemoConfig
+    recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
 
 SOURCES = {

@@ -37,7 +37,7 @@ class Item(BaseModel):
 
     id: str
     title: str
-    score: float
+    score: float = Field(description="re-ranking log-odds; see the README for what else it can be")
     features: dict[str, Any]
 
 

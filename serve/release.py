@@ -82,6 +82,17 @@ class Registry:
             return None
         return Live(**self.folder.read_json("live.json"))
 
+    def chosen(self, release_id: str | None) -> str:
+        """The release named, or the live one.
+
+        Raises:
+            ReleaseError: none is named, and none is live.
+        """
+        live = self.live()
+        if release_id is None and live is None:
+            raise ReleaseError("release: null, and no release is live; name one, or run python -m serve.promote")
+        return release_id or live.release  # type: ignore[union-attr]
+
     def promote(self, release_id: str) -> Live:
         """Points at a release; one atomic replacement. Promoting the live release again changes nothing."""
         self.manifest(release_id)
