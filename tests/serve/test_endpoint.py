@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from conf.schema import Config
+from data.storage import Folder
 from serve.client import EndpointError, RecommendClient
 from serve.index import IndexKind
+from serve.recommend import RecommendConfig, recommend
 from serve.release import Release
 from serve.run import running
 from serve.settings import MAX_BODY_BYTES, ScaleConfig, Topology
@@ -64,6 +66,18 @@ def test_the_endpoint_answers_what_offline_ranking_answers(
         assert [item.score for item in answer.items] == pytest.approx(scores_K[:10].tolist(), abs=1e-3)
         sources.add(answer.source.value)
     assert sources == {"towers", "popular"}
+
+
+def test_batch_inference_answers_what_the_endpoint_answers(
+    client: RecommendClient, release: Release, tiny: Config
+) -> None:
+    storage = Folder.of(tiny.storage.root)
+    folder = recommend(RecommendConfig(k=10), release.id, tiny.serve.num_candidates, storage)
+    rows = folder.read_table("part-00000.parquet").to_pylist()
+    for row in rows[:: len(rows) // SAMPLE]:
+        answer = client.recommend(user_id=row["user_id"], k=10)
+        assert ([item.id for item in answer.items], answer.source.value) == (row["item_ids"], row["source"])
+        assert [item.score for item in answer.items] == pytest.approx(row["scores"], abs=1e-3)
 
 
 def test_an_unknown_user_gets_popular_items(client: RecommendClient, release: Release) -> None:
