@@ -140,8 +140,9 @@ def _run(
     starts = np.minimum(np.arange(len(names) + 1) * config.part_size, len(user_ids))
     lists = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), user_ids)
     table = pa.table({"part": names, "user_ids": lists})
-    parts = ray.data.from_arrow(table.filter(pc.is_in(table["part"], pa.array(missing))))
-    done = parts.repartition(len(missing)).map_batches(
+    wanted = table.filter(pc.is_in(table["part"], pa.array(missing)))
+    blocks = [wanted.slice(number, 1) for number in range(len(missing))]  # no other task than the workers' needs a CPU
+    done = ray.data.from_arrow(blocks).map_batches(
         Recommender,
         fn_constructor_args=arguments,
         batch_size=1,
