@@ -2,7 +2,7 @@
 
     python implicit_als.py interactions.npz FACTORS ITERATIONS THREADS OUT.npz
 
-Weight and regularisation as were best on Gowalla's validation part among a few.
+Weight and regularisation: the best of a few settings that were tried on Gowalla.
 """
 
 import json
