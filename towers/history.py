@@ -1,11 +1,15 @@
 """Encoders of a user's history: items, oldest first, to one vector.
 
-Shape legend: B batch, L length, R distinct items of the batch (row 0 = padding), D dimension.
+Shape legend: B batch, L length, R distinct items of the batch (row 0 = padding), D dimension, N heads, H dimension of a
+head.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+SLOWEST = 1000.0
+"""Steps for the slowest of the rotary embedding's frequencies to turn by one radian."""
 
 
 class PooledHistory(nn.Module):
@@ -23,8 +27,12 @@ class PooledHistory(nn.Module):
 
 class CausalTransformer(nn.Module):
     """Self-attention over the history, each position seeing itself and what came before, as in SASRec (Kang & McAuley
-    2018), with normalisation before each sub-layer. Positions count from the latest item.
+    2018), with normalisation before each sub-layer. Positions count from the latest item; how far two items are apart
+    enters their attention by rotation.
     """
+
+    cosine_LH: Tensor
+    sine_LH: Tensor
 
     def __init__(self, embedding_dim: int, length: int, num_blocks: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -32,6 +40,9 @@ class CausalTransformer(nn.Module):
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(embedding_dim, num_heads, dropout) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(embedding_dim)
+        cosine_LH, sine_LH = rotation(length, embedding_dim // num_heads)
+        self.register_buffer("cosine_LH", cosine_LH, persistent=False)
+        self.register_buffer("sine_LH", sine_LH, persistent=False)
 
     def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
         """int [B, L] (0 = padding), their embeddings [R, D] -> float32 [B, D]: what the whole history says."""
@@ -50,13 +61,14 @@ class CausalTransformer(nn.Module):
         embedded_BLD = functional.embedding(history_BL.gather(1, inside_BL), items_RD) * scale
         x_BLD = self.dropout(embedded_BLD + functional.embedding(inside_BL, self.positions[-length:]))
         for block in self.blocks:
-            x_BLD = block(x_BLD)
+            x_BLD = block(x_BLD, self.cosine_LH[:length], self.sine_LH[:length])
         back_BL = (place_BL - 2 * num_padding_B1).clamp(min=0)
         return _take(self.norm(x_BLD), back_BL) * there_BL[..., None]
 
 
 class Block(nn.Module):
-    """Causal attention, then a two-layer perceptron of the same width; both residual.
+    """Causal attention, then a two-layer perceptron of the same width; both residual, and what they add is gated by
+    their normalised input, much as in LiGR (Borisyuk et al. 2025, "From Features to Transformers").
 
     Dropout falls on what each adds, not on attention weights: those number L per position, and dropping them forbids
     fused attention (on CPUs it was half of a step's time).
@@ -66,26 +78,45 @@ class Block(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(embedding_dim)
-        self.query_key_value = nn.Linear(embedding_dim, 3 * embedding_dim)
+        self.query_key_value_gate = nn.Linear(embedding_dim, 4 * embedding_dim)
         self.out = nn.Linear(embedding_dim, embedding_dim)
         self.perceptron_norm = nn.LayerNorm(embedding_dim)
-        self.perceptron = nn.Sequential(
-            nn.Linear(embedding_dim, embedding_dim),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(embedding_dim, embedding_dim),
-        )
+        self.hidden_gate = nn.Linear(embedding_dim, 2 * embedding_dim)
+        self.last = nn.Linear(embedding_dim, embedding_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        x_BLD = x_BLD + self.dropout(self._attend(self.attention_norm(x_BLD)))
-        return x_BLD + self.dropout(self.perceptron(self.perceptron_norm(x_BLD)))
+    def forward(self, x_BLD: Tensor, cosine_LH: Tensor, sine_LH: Tensor) -> Tensor:
+        x_BLD = x_BLD + self._attended(self.attention_norm(x_BLD), cosine_LH, sine_LH)
+        return x_BLD + self._transformed(self.perceptron_norm(x_BLD))
 
-    def _attend(self, x_BLD: Tensor) -> Tensor:
-        heads = self.query_key_value(x_BLD).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = heads.unbind()
-        found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.out(found.transpose(1, 2).flatten(-2))
+    def _attended(self, x_BLD: Tensor, cosine_LH: Tensor, sine_LH: Tensor) -> Tensor:
+        dim = x_BLD.shape[-1]
+        heads, gate_BLD = self.query_key_value_gate(x_BLD).split([3 * dim, dim], dim=-1)
+        query_BNLH, key_BNLH, value_BNLH = heads.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        found_BNLH = functional.scaled_dot_product_attention(
+            rotated(query_BNLH, cosine_LH, sine_LH), rotated(key_BNLH, cosine_LH, sine_LH), value_BNLH, is_causal=True
+        )
+        return self.dropout(self.out(found_BNLH.transpose(1, 2).flatten(-2))) * gate_BLD.sigmoid()
+
+    def _transformed(self, x_BLD: Tensor) -> Tensor:
+        hidden_BLD, gate_BLD = self.hidden_gate(x_BLD).chunk(2, dim=-1)
+        return self.dropout(self.last(self.dropout(functional.gelu(hidden_BLD)))) * gate_BLD.sigmoid()
+
+
+def rotation(length: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [L, H] by which a rotary position embedding turns the pairs (h, h + H / 2) of a head's entries:
+    by an angle that grows with the position, at H / 2 speeds (Su et al. 2021, "RoFormer").
+    """
+    speed = SLOWEST ** (-torch.arange(dim // 2) / (dim // 2))
+    angle_LH = (torch.arange(length)[:, None] * speed).repeat(1, 2)
+    sign_H = torch.ones(dim)
+    sign_H[: dim // 2] = -1
+    return angle_LH.cos(), angle_LH.sin() * sign_H
+
+
+def rotated(x_BNLH: Tensor, cosine_LH: Tensor, sine_LH: Tensor) -> Tensor:
+    """Queries or keys, turned by their positions: their dot products then depend on how far they are apart."""
+    return x_BNLH * cosine_LH + x_BNLH.roll(x_BNLH.shape[-1] // 2, dims=-1) * sine_LH
 
 
 class Dropout(nn.Module):

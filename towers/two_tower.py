@@ -77,6 +77,10 @@ class ModelConfig:
                 f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
                 f" num_heads must divide embedding_dim ({self.embedding_dim})"
             )
+        if self.history is HistoryKind.transformer and self.embedding_dim // self.num_heads % 2:
+            raise ValueError(
+                f"model.embedding_dim: {self.embedding_dim} over num_heads ({self.num_heads}) must be an even number"
+            )
         if not self.smoothing >= 0:
             raise ValueError(f"model.smoothing: {self.smoothing} must be at least 0")
         if not self.user_ids and self.history is HistoryKind.none:

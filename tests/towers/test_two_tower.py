@@ -17,7 +17,7 @@ from data.schema import Feature, FeatureKind
 from data.vocabulary import fit_vocabulary
 from towers.build import build
 from towers.features import FeatureEncoder
-from towers.history import Dropout, pad
+from towers.history import Dropout, pad, rotated, rotation
 from towers.loop import Objective
 from towers.losses import LossConfig, LossKind
 from towers.parallel import average_gradients
@@ -228,3 +228,14 @@ def test_two_workers_have_the_loss_and_gradients_of_one(
         assert gradients_of_rank.keys() == wanted.keys()
         for name, gradient in wanted.items():
             np.testing.assert_allclose(gradients_of_rank[name], gradient.numpy(), atol=1e-5, err_msg=name)
+
+
+def test_rotation_makes_attention_depend_on_distance_alone() -> None:
+    cosine_LH, sine_LH = rotation(30, 8)
+    query_H, key_H = torch.randn(2, 8)
+    scores_LL = rotated(query_H.expand(30, 8), cosine_LH, sine_LH) @ rotated(key_H.expand(30, 8), cosine_LH, sine_LH).T
+    for distance in (0, 1, 7):
+        along = scores_LL.diagonal(-distance)
+        assert along.tolist() == pytest.approx([along[0].item()] * len(along), abs=1e-4)
+    assert scores_LL[0, 0].item() == pytest.approx((query_H @ key_H).item(), abs=1e-5)
+    assert scores_LL[5, 0].item() != pytest.approx(scores_LL[1, 0].item(), abs=1e-3)
