@@ -2,22 +2,35 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path
+import orjson
+from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi import Query as Parameter
 from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.context import _get_serve_request_context
 from ray.serve.handle import DeploymentHandle
 
-from serve.api import LiveResponse, Problem, RecommendRequest, RecommendResponse, SimilarResponse
+from serve.api import (
+    LiveResponse,
+    Problem,
+    RecommendRequest,
+    RecommendResponse,
+    SimilarResponse,
+    described,
+    read,
+    takes,
+)
+from serve.breaker import Breaker
 from serve.door import Door
 from serve.filters import FilterError
 from serve.index import IndexUnavailable
 from serve.limits import BodyLimit
 from serve.own_address import bind_to_own_address
-from serve.pipeline import recommend
+from serve.pipeline import STAGES, Patience, recommend
 from serve.release import Release
 from serve.request import Candidates
 from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
@@ -30,8 +43,9 @@ bind_to_own_address()
 api = FastAPI(
     title="Two-tower recommendations",
     version="1",
-    responses={413: {"model": Problem}, 503: {"model": Problem}},
+    responses={413: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
+api.openapi = partial(described, api, RecommendRequest)  # type: ignore[method-assign]
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
 
 
@@ -48,6 +62,19 @@ class StageReplica:
         return await (await self._releases.get(release_id)).similar(row, k)
 
 
+@dataclass(frozen=True)
+class Served:
+    """One release as the ingress holds it."""
+
+    door: Door
+    stages: LocalStages | RemoteStages
+    breakers: dict[str, Breaker]
+
+
+def _json(content: dict[str, Any]) -> Response:  # before the ingress, which takes what is here along to the replicas
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
 @serve.ingress(api)
 class Recommender:
     """The ingress. Chooses the release at the door; with no handles it holds all stages itself (fused topology)."""
@@ -57,59 +84,68 @@ class Recommender:
         self._handles = stages
         self._releases = await setting.follow(self._open).start()
 
-    async def _open(self, setting: Setting, release: Release) -> tuple[Door, LocalStages | RemoteStages]:
-        door = await asyncio.to_thread(Door, release, setting.serve.num_candidates)
-        if self._handles:
-            return door, RemoteStages(release.id, *self._handles)
-        return door, await LocalStages.build(setting, release)
+    async def _open(self, setting: Setting, release: Release) -> Served:
+        config = setting.serve
+        door = await asyncio.to_thread(Door, release, config.num_candidates)
+        stages = (
+            RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
+        )
+        breakers = {stage: Breaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
+        return Served(door, stages, breakers)
 
-    async def _live(self) -> tuple[Door, LocalStages | RemoteStages]:
+    async def _live(self) -> Served:
         assert self._releases.current is not None, "a replica is not ready before it holds a release"
         return await self._releases.get(self._releases.current)
 
-    @api.post("/v1/recommend")
-    async def recommend(self, request: RecommendRequest) -> RecommendResponse:
+    @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=takes(RecommendRequest))
+    async def recommend(self, http: Request) -> Response:
         """The user's next items: retrieved, re-ranked, filtered; popular ones where nothing is known of the user."""
-        door, stages = await self._live()
+        request, served = await read(RecommendRequest, http), await self._live()
         try:
-            query, unknown = door.query(request)
+            query, unknown = served.door.query(request)
         except FilterError as e:
             raise HTTPException(422, [{"type": "filter", "loc": ["body", "filter"], "msg": str(e)}]) from e
-        timeout_ms = min(request.timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
-        answer = await recommend(query, stages, door.popular, timeout_ms / 1000)
-        return RecommendResponse(
-            request_id=_get_serve_request_context().request_id,  # X-Request-Id, or what Ray Serve puts in its place
-            release_id=answer.release_id,
-            source=answer.source,
-            degraded=answer.degraded,
-            reasons=answer.reasons,
-            unknown_items=unknown,
-            items=door.shown(answer.rows, answer.scores),
-            timings_ms=answer.timings_ms,
+        answer = await recommend(query, served.stages, served.door.popular, self._patience(request, served))
+        return _json(
+            {
+                "request_id": _get_serve_request_context().request_id,  # X-Request-Id, or Ray Serve's own
+                "release_id": answer.release_id,
+                "source": answer.source,
+                "degraded": answer.degraded,
+                "reasons": answer.reasons,
+                "unknown_items": unknown,
+                "items": served.door.shown(answer.rows, answer.scores),
+                "timings_ms": answer.timings_ms,
+            }
         )
 
-    @api.get("/v1/items/{item_id:path}/similar", responses={404: {"model": Problem}})
+    def _patience(self, request: RecommendRequest, served: Served) -> Patience:
+        timeout_ms = min(request.timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
+        return Patience(timeout_ms / 1000, self._config.timeout_ms / 2000, served.breakers)
+
+    @api.get(
+        "/v1/items/{item_id:path}/similar", response_model=SimilarResponse, responses={404: {"model": Problem}}
+    )  # fmt: skip
     async def similar(
         self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
-    ) -> SimilarResponse:
+    ) -> Response:
         """The items nearest to an item, by their vectors."""
-        door, stages = await self._live()
-        row = door.items.row(item_id)
+        served = await self._live()
+        door, row = served.door, served.door.items.row(item_id)
         if not row:
             raise HTTPException(404, f"item {item_id!r} is not in release {door.release_id}")
         try:
             async with asyncio.timeout(self._config.max_timeout_ms / 1000):
-                found = await stages.similar(row, k)
+                found = await served.stages.similar(row, k)
         except (IndexUnavailable, TimeoutError) as e:
             raise HTTPException(503, "the item index does not answer", {"Retry-After": "1"}) from e
-        items = door.shown(found.rows_K.tolist(), found.scores_K.tolist())
-        return SimilarResponse(release_id=door.release_id, item=door.item(row, 1.0), items=items)
+        (item,), items = door.shown([row], [1.0]), door.shown(found.rows_K.tolist(), found.scores_K.tolist())
+        return _json({"release_id": door.release_id, "item": item, "items": items})
 
     @api.get("/v1/releases/live")
     async def live(self) -> LiveResponse:
         """The release that answers now, with its offline metrics."""
-        door, _ = await self._live()
-        return door.live()
+        return (await self._live()).door.live()
 
     @api.get("/healthz")
     async def health(self) -> dict[str, str]:

@@ -1,33 +1,30 @@
 """The door between external ids and rows: what the ingress needs of a release to take requests in and answers out."""
 
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
+import orjson
 
-from data.schema import FeatureKind
-from serve.api import Item, LiveResponse, RecommendRequest
+from serve.api import LiveResponse, RecommendRequest
 from serve.filters import parse
 from serve.masks import FilterColumns
 from serve.popular import PopularItems
 from serve.release import Release
 from serve.request import Query
+from serve.shown import ShownItems
 
 
 class Door:
-    """One release's vocabulary, titles, features and popular items."""
+    """One release's vocabulary, items as they are shown, and popular items."""
 
     def __init__(self, release: Release, num_candidates: int) -> None:
         items = release.parts.items
-        shown = [f.name for f in items.features if f.kind is not FeatureKind.text]
         self.release_id = release.id
         self.manifest = release.manifest
         self.features = items.features
         self.items = items.ids
         self.popular = PopularItems(release.id, release.parts, FilterColumns(items.table, items.features))
         self._num_candidates = num_candidates
-        self._ids = items.ids.values.to_pylist()
-        self._titles = items.table["title"].to_pylist()
-        self._shown = items.table.select(shown)
+        self._shown = ShownItems(items)
 
     def query(self, request: RecommendRequest) -> tuple[Query, list[str]]:
         """The request in rows, and the item ids in it that this release does not know.
@@ -50,18 +47,9 @@ class Door:
         )
         return query, unknown
 
-    def item(self, row: int, score: float) -> Item:
-        return self.shown([row], [score])[0]
-
-    def shown(self, rows: list[int], scores: list[float]) -> list[Item]:
-        """Rows as people and services read them."""
-        features: list[dict[str, Any]] = [{} for _ in rows]
-        if self._shown.num_columns:  # a table without columns has no rows either
-            features = self._shown.take(np.array(rows, dtype=np.int64) - 1).to_pylist()
-        return [
-            Item(id=self._ids[row - 1], title=self._titles[row - 1], score=score, features=values)
-            for row, score, values in zip(rows, scores, features, strict=True)
-        ]
+    def shown(self, rows: Sequence[int], scores: Sequence[float]) -> list[orjson.Fragment]:
+        """Rows as people and services read them: `serve.api.Item` as JSON."""
+        return self._shown.json(rows, [{"score": score} for score in scores])
 
     def live(self) -> LiveResponse:
         names = ("created_at", "num_items", "metrics")

@@ -5,6 +5,8 @@ Shape legend: N items (rows 1..N), V distinct values of a field, M (item, value)
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,27 @@ from data.schema import Feature, FeatureKind
 from serve.filters import AllOf, AnyOf, Condition, Filter, Not
 
 KEPT_MASKS = 64
+
+
+@dataclass(frozen=True)
+class Passing:
+    """The items that pass a filter, in the forms that searches want. Not to be written to: they are kept.
+
+    Attributes:
+        mask_N: bool; entry i is the item of row i + 1.
+    """
+
+    mask_N: np.ndarray
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """uint8 [ceil(N / 8)], the lowest bit first, as FAISS takes it."""
+        return np.packbits(self.mask_N, bitorder="little")
+
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """int64: where the mask is true."""
+        return self.mask_N.nonzero()[0]
 
 
 class NumericColumn:
@@ -95,18 +118,23 @@ class FilterColumns:
             for f in features
             if f.kind is not FeatureKind.text
         }
-        self._kept: OrderedDict[Filter, np.ndarray] = OrderedDict()
+        self._kept: OrderedDict[Filter, Passing] = OrderedDict()
 
-    def mask(self, filter: Filter) -> np.ndarray:
-        """bool [N]: entry i is the item of row i + 1. Not to be written to: it is kept for the next time."""
-        mask_N = self._kept.pop(filter, None)
-        if mask_N is None:
+    def passing(self, filter: Filter) -> Passing:
+        """The items that pass."""
+        passing = self._kept.pop(filter, None)
+        if passing is None:
             mask_N = self._mask(filter)
             mask_N.setflags(write=False)
-        self._kept[filter] = mask_N
+            passing = Passing(mask_N)
+        self._kept[filter] = passing
         if len(self._kept) > KEPT_MASKS:
             self._kept.popitem(last=False)
-        return mask_N
+        return passing
+
+    def mask(self, filter: Filter) -> np.ndarray:
+        """bool [N]: entry i is the item of row i + 1. Not to be written to."""
+        return self.passing(filter).mask_N
 
     def _mask(self, filter: Filter) -> np.ndarray:
         match filter:

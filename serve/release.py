@@ -123,7 +123,7 @@ def golden_queries(parts: Checkpoint, count: int = 8) -> list[Golden]:
     found = []
     for row in known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)].tolist():
         history = parts.seen.of_user(row).tolist()
-        vector_D = embedder.vector(row, history)
+        (vector_D,) = embedder.vectors([(row, np.array(history))])
         assert vector_D is not None, "a user with training interactions has a vector"
         found.append(Golden(row, history, vector_D.tolist()))
     return found
@@ -136,7 +136,7 @@ def check_golden(release: Release) -> None:
     embedder = UserEmbedder(release.id, release.parts)
     for value in json.loads(release.parts.folder.read_bytes(GOLDEN)):
         golden = Golden(**value)
-        vector_D = embedder.vector(golden.user_row, golden.history)
+        (vector_D,) = embedder.vectors([(golden.user_row, np.array(golden.history))])
         distance = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
         if not distance <= TOLERANCE:
             raise ReleaseError(

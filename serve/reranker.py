@@ -1,33 +1,51 @@
 """Stage 3: candidates in their final order."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
+from serve.batcher import Batcher
 from serve.request import Candidates, Ranked, UserVector, same_release
 from towers.checkpoint import Checkpoint
 from towers.reranker import RECENT, Lists, order
 
+TOGETHER = 8
+"""Queries re-ranked in one call: more of them leave a core's cache and gain nothing."""
+
 
 class RerankStage:
-    """The re-ranker of one release, over one query's candidates."""
+    """The re-ranker of one release, over the candidates of the queries that wait at the same time."""
 
     def __init__(self, release_id: str, parts: Checkpoint) -> None:
         self.release_id = release_id
         self._reranker = parts.reranker
+        self._batched = Batcher(self._rank, most=TOGETHER)
 
     async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
         for other in (user.release_id, candidates.release_id):
             same_release(self.release_id, other)
-        return self._rank(user, candidates)
+        return await self._batched((user, candidates))
 
     @torch.inference_mode()
-    def _rank(self, user: UserVector, candidates: Candidates) -> Ranked:
-        assert user.vector_D is not None, "candidates come of a user vector"
-        rows_1K = candidates.rows_K[None]
-        recent = np.zeros((1, RECENT), dtype=np.int64)
-        latest = user.history[-RECENT:]
-        recent[0, RECENT - len(latest) :] = latest
-        lists = Lists.of(user.vector_D[None], candidates.scores_K[None], rows_1K, recent)
-        scores_1K = self._reranker(lists).numpy()
-        by_K = order(scores_1K, rows_1K)[0]
-        return Ranked(self.release_id, rows_1K[0][by_K], scores_1K[0][by_K])
+    def _rank(self, asked: Sequence[tuple[UserVector, Candidates]]) -> list[Ranked]:
+        lengths = [len(candidates.rows_K) for _, candidates in asked]
+        rows_BK, scores_BK = (np.zeros((len(asked), max(lengths)), dtype=t) for t in (np.int64, np.float32))
+        recent_BR = np.zeros((len(asked), RECENT), dtype=np.int64)
+        for at, ((user, candidates), length) in enumerate(zip(asked, lengths, strict=True)):
+            rows_BK[at, :length] = candidates.rows_K
+            scores_BK[at, :length], scores_BK[at, length:] = candidates.scores_K, candidates.scores_K[-1]
+            latest = user.history[-RECENT:]
+            recent_BR[at, RECENT - len(latest) :] = latest
+        user_BD = np.stack([user.vector_D for user, _ in asked])  # type: ignore[misc]  # candidates come of a vector
+        ranked_BK = self._reranker(Lists.of(user_BD, scores_BK, rows_BK, recent_BR)).numpy()
+        if not np.isfinite(ranked_BK).all():
+            raise FloatingPointError("re-ranker: NaN or infinite scores")
+        return [
+            self._ordered(rows_K[:length], ranked_K[:length])
+            for rows_K, ranked_K, length in zip(rows_BK, ranked_BK, lengths, strict=True)
+        ]
+
+    def _ordered(self, rows_K: np.ndarray, scores_K: np.ndarray) -> Ranked:
+        by_K = order(scores_K, rows_K)
+        return Ranked(self.release_id, rows_K[by_K], scores_K[by_K])

@@ -58,6 +58,8 @@ class ServeConfig:
         num_candidates: retrieved per query, and re-ranked.
         timeout_ms: deadline of a request that names none; max_timeout_ms: the most that a request may name.
         poll_s: how often a replica looks at the live pointer.
+        breaker_failures: a stage that failed so often in a row is left alone for breaker_pause_s, and for twice as long
+            each time that it fails again.
         ingress: scale of the ingress (fused: of everything).
         embedder, retriever, reranker: scale of the stages (staged only).
     """
@@ -69,6 +71,8 @@ class ServeConfig:
     timeout_ms: int = 200
     max_timeout_ms: int = 2000
     poll_s: float = 0.5
+    breaker_failures: int = 5
+    breaker_pause_s: float = 1.0
     ingress: ScaleConfig = field(default_factory=ScaleConfig)
     embedder: ScaleConfig = field(default_factory=ScaleConfig)
     retriever: ScaleConfig = field(default_factory=ScaleConfig)
@@ -81,8 +85,9 @@ class ServeConfig:
             raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
         if not 1 <= self.port <= 65_535:
             raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
-        if not self.poll_s > 0:
-            raise ValueError(f"serve.poll_s: {self.poll_s} must be above 0")
+        for name in ("poll_s", "breaker_failures", "breaker_pause_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"serve.{name}: {getattr(self, name)} must be above 0")
 
 
 @dataclass(kw_only=True, slots=True)

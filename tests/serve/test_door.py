@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
-from serve.api import RecommendRequest
+import orjson
+
+from serve.api import Item, RecommendRequest
 from serve.door import Door
 from serve.release import Release
 
 
 def test_rows_are_shown_with_their_features(release: Release) -> None:
     items = release.parts.items
-    (shown,) = Door(release, num_candidates=100).shown([3], [0.5])
+    (shown,) = read(Door(release, num_candidates=100), [3], [0.5])
     assert (shown.id, shown.title, shown.score) == (items.ids.values[2].as_py(), items.table["title"][2].as_py(), 0.5)
     assert shown.features == {name: items.table[name][2].as_py() for name in ("genres", "studio", "year")}
 
@@ -18,7 +20,11 @@ def test_items_without_features_are_shown_too(release: Release) -> None:
     """As those of a log of nothing but pairs."""
     bare = replace(release, parts=replace(release.parts, items=replace(release.parts.items, features=())))
     door = Door(bare, num_candidates=100)
-    assert [(item.score, item.features) for item in door.shown([1, 2], [0.2, 0.1])] == [(0.2, {}), (0.1, {})]
+    assert [(item.score, item.features) for item in read(door, [1, 2], [0.2, 0.1])] == [(0.2, {}), (0.1, {})]
+
+
+def read(door: Door, rows: list[int], scores: list[float]) -> list[Item]:
+    return [Item(**item) for item in orjson.loads(orjson.dumps(door.shown(rows, scores)))]
 
 
 def test_unknown_ids_are_told_apart(release: Release) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serve.breaker import Breaker
 from serve.index import IndexUnavailable
 from serve.masks import FilterColumns
-from serve.pipeline import recommend
+from serve.pipeline import STAGES, Patience, recommend
 from serve.popular import PopularItems
 from serve.release import Release
 from serve.request import Candidates, Query, Ranked, Response, Source, UserVector, WrongRelease, same_release
@@ -62,7 +63,8 @@ def popular(checkpoint: Checkpoint) -> PopularItems:
 
 def answer(popular: PopularItems, stages: Stages, **fields: Any) -> Response:
     query = Query(release_id="r", user_id="u", k=2, num_candidates=100, **fields)
-    return asyncio.run(recommend(query, stages, popular, timeout_s=0.1))
+    patience = Patience(0.1, 0.05, {stage: Breaker(3, 60) for stage in STAGES})
+    return asyncio.run(recommend(query, stages, popular, patience))
 
 
 def test_all_well(popular: PopularItems) -> None:

@@ -1,0 +1,102 @@
+"""Ray Serve the ordinary way: a FastAPI ingress that calls three deployments in turn, with Ray Serve's own defaults.
+
+`python -m tests.benchmarks.endpoints.ordinary <storage root> <release> <port> <candidates>`. The stages' work is the
+product's own; what differs is how they are put together. Deployments take 100 requests at a time: with the default of
+five this composition would mostly wait.
+"""
+
+import os
+import sys
+
+os.environ |= {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "0", "RAY_SERVE_ENABLE_HA_PROXY": "0"}
+
+import torch
+from fastapi import FastAPI
+from pydantic import BaseModel
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from conf.session import ClusterConfig, connect
+from data.storage import Folder
+from serve.door import Door
+from serve.embedder import UserEmbedder
+from serve.index import IndexConfig
+from serve.release import Registry, Release
+from serve.request import Candidates, Query, Ranked, UserVector
+from serve.reranker import RerankStage
+from serve.retriever import Retriever
+from serve.run import wait_for_stop
+from serve.stages import open_index
+
+api = FastAPI()
+stage = serve.deployment(max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.4})
+
+
+class Ask(BaseModel):
+    user_id: str
+    k: int = 10
+
+
+def opened(root: str, release_id: str) -> Release:
+    torch.set_num_threads(1)
+    return Registry.of(Folder.of(root)).open(release_id)
+
+
+@stage
+class Embed:
+    def __init__(self, root: str, release_id: str) -> None:
+        self.stage = UserEmbedder(release_id, opened(root, release_id).parts)
+
+    async def __call__(self, query: Query) -> UserVector:
+        return await self.stage(query)
+
+
+@stage
+class Retrieve:
+    async def __init__(self, root: str, release_id: str) -> None:  # type: ignore[misc]
+        index = IndexConfig(uri=f"{root}/milvus.db")
+        self.stage = Retriever(release_id, await open_index(index, opened(root, release_id)))
+
+    async def __call__(self, query: Query, user: UserVector) -> Candidates:
+        return await self.stage(query, user)
+
+
+@stage
+class Rerank:
+    def __init__(self, root: str, release_id: str) -> None:
+        self.stage = RerankStage(release_id, opened(root, release_id).parts)
+
+    async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
+        return await self.stage(user, candidates)
+
+
+@stage
+@serve.ingress(api)
+class Ingress:
+    def __init__(self, root: str, release_id: str, num_candidates: int, *stages: DeploymentHandle) -> None:
+        self.door = Door(opened(root, release_id), num_candidates)
+        self.num_candidates = num_candidates
+        self.embed, self.retrieve, self.rerank = stages
+
+    @api.post("/v1/recommend")
+    async def recommend(self, ask: Ask) -> dict[str, object]:
+        query = Query(
+            release_id=self.door.release_id, user_id=ask.user_id, k=ask.k, num_candidates=self.num_candidates
+        )  # fmt: skip
+        user = await self.embed.remote(query)
+        ranked = await self.rerank.remote(user, await self.retrieve.remote(query, user))
+        return {"items": self.door.shown(ranked.rows_K[: ask.k].tolist(), ranked.scores_K[: ask.k].tolist())}
+
+    @api.get("/readyz")
+    async def ready(self) -> dict[str, str]:
+        return {"status": "ready"}
+
+
+if __name__ == "__main__":
+    root, release_id, port, candidates = sys.argv[1:]
+    connect(ClusterConfig(dashboard=False))
+    serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
+    own = (root, release_id)
+    serve.run(Ingress.bind(*own, int(candidates), Embed.bind(*own), Retrieve.bind(*own), Rerank.bind(*own)))
+    wait_for_stop()
+    serve.shutdown()

@@ -1,0 +1,24 @@
+-- Requests for wrk: another user each time. Arguments: number of users, k, and, for a paced load, the mean pause in ms
+-- between a connection's requests (exponential, so that arrivals are those of many independent clients).
+local users, k, pause
+
+function init(args)
+  users, k, pause = tonumber(args[1]), tonumber(args[2]), tonumber(args[3] or 0)
+  math.randomseed(7)
+  if pause > 0 then
+    delay = function() return -pause * math.log(1 - math.random()) end
+  end
+end
+
+function request()
+  local body = string.format('{"user_id":"u%05d","k":%d}', math.random(1, users), k)
+  return wrk.format("POST", "/v1/recommend", { ["Content-Type"] = "application/json" }, body)
+end
+
+function done(summary, latency, requests)
+  local e = summary.errors
+  print(string.format(
+    '{"seconds":%f,"requests":%d,"refused":%d,"broken":%d,"p50_ms":%f,"p95_ms":%f,"p99_ms":%f,"max_ms":%f}',
+    summary.duration / 1e6, summary.requests, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
+end

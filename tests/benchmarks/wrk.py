@@ -1,0 +1,50 @@
+"""Load by wrk (`apt-get install wrk`), which costs little itself."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("requests.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What wrk saw. `refused` are answers of status 400 and above, `broken` lost connections and time-outs."""
+
+    seconds: float
+    requests: int
+    refused: int
+    broken: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @property
+    def per_s(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def good_per_s(self) -> float:
+        return (self.requests - self.refused) / self.seconds
+
+
+def load(address: str, users: int, k: int, clients: int, seconds: float, rate: float = 0.0) -> Measured:
+    """Requests of random users over `clients` connections.
+
+    Args:
+        rate: 0 is a closed loop: each client asks again as soon as it has its answer. Otherwise requests per second
+            over all clients, as independent arrivals, as long as the clients are not all waiting.
+
+    Raises:
+        FileNotFoundError: wrk is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise FileNotFoundError("wrk is not installed: apt-get install wrk")
+    pause_ms = 1000 * clients / rate if rate else 0
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
+    command += [users, k, pause_ms]
+    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
