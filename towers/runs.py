@@ -9,6 +9,7 @@ from data.prepared import PreparedDataset
 from data.storage import Folder
 from towers.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from towers.job import PLACEMENT
+from towers.two_tower import ARCHITECTURE
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -27,7 +28,7 @@ def checkpoint_folder(config: "Config", dataset: PreparedDataset, storage: Folde
 
 def _deciding(config: "Config") -> list[Any]:
     train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
-    return [jsonable(config.model), jsonable(config.loss), train, config.seed]
+    return [ARCHITECTURE, jsonable(config.model), jsonable(config.loss), train, config.seed]
 
 
 def _digest(dataset: PreparedDataset, *deciding: Any) -> str:

@@ -15,6 +15,9 @@ from towers.features import EncodedFeatures, FeatureEmbedding, FeatureEncoder
 from towers.history import Block, CausalTransformer, PooledHistory
 from towers.tower import IdEmbedding, Refine
 
+ARCHITECTURE = 2
+"""Raised whenever the same config builds other towers than before: what was trained earlier is another run then."""
+
 
 class HistoryKind(Enum):
     """How the user's past items enter the user vector."""
