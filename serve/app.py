@@ -29,6 +29,7 @@ from serve.door import Door
 from serve.filters import FilterError
 from serve.index import IndexUnavailable
 from serve.limits import BodyLimit
+from serve.metrics import Metrics
 from serve.own_address import bind_to_own_address
 from serve.pipeline import STAGES, Patience, recommend
 from serve.release import Release
@@ -37,6 +38,7 @@ from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
 from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
 
 RETRY_AFTER_S = 1.0
+FLUSH_S = 1.0
 
 bind_to_own_address()
 
@@ -83,6 +85,14 @@ class Recommender:
         self._config = setting.serve
         self._handles = stages
         self._releases = await setting.follow(self._open).start()
+        self._metrics = Metrics()
+        self._flushing = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            served = await self._live()
+            self._metrics.flush(served.door.release_id, served.breakers)
 
     async def _open(self, setting: Setting, release: Release) -> Served:
         config = setting.serve
@@ -106,6 +116,7 @@ class Recommender:
         except FilterError as e:
             raise HTTPException(422, [{"type": "filter", "loc": ["body", "filter"], "msg": str(e)}]) from e
         answer = await recommend(query, served.stages, served.door.popular, self._patience(request, served))
+        self._metrics.record(answer)
         return _json(
             {
                 "request_id": _get_serve_request_context().request_id,  # X-Request-Id, or Ray Serve's own

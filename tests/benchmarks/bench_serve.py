@@ -1,0 +1,189 @@
+"""The endpoint beside what a team writes by hand and beside Ray Serve the ordinary way, in one run on one machine:
+`python -m tests.benchmarks.bench_serve [seconds=10] [items=100000]`.
+
+The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the best 20 as JSON. wrk makes the load:
+one client, then 32, each asking again as soon as it has its answer; then arrivals at twice and ten times what the
+endpoint can do. Writes var/bench/serve.{md,json,png}.
+"""
+
+import sys
+import threading
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from statistics import mean
+
+import httpx
+import matplotlib.pyplot as plt
+import numpy as np
+import psutil
+import ray
+from rich.console import Console
+
+from conf.schema import load
+from conf.session import ClusterConfig, connect
+from data.prepare import prepare
+from data.storage import Folder
+from serve.promote import promote
+from serve.publish import publish
+from serve.release import Registry
+from tests.benchmarks.servers import free_port, server
+from tests.benchmarks.tables import FOLDER, write
+from tests.benchmarks.wrk import Measured
+from tests.benchmarks.wrk import load as load_with
+from towers.train import train
+
+ROOT = "var/bench-serve"
+K, CANDIDATES, MANY = 20, 200, 32
+FLOODING = 512
+"""Connections that overload comes over."""
+
+OVERRIDES = (
+    f"storage.root={ROOT}",
+    "tracking=off",
+    "data.source.interactions_per_user=20",
+    "data.source.num_clusters=200",
+    "model.hidden_dim=128",
+    "train.epochs=1",
+    "train.batch_size=2048",
+    "rerank.max_queries=2000",
+    "rerank.epochs=2",
+    "evaluate.floors=[]",
+)
+
+
+def main(seconds: str = "10", items: str = "100000") -> None:
+    console, length, users = Console(), float(seconds), int(items) // 2
+    release_id = released(int(items), users)
+    found: dict[str, dict[int, Measured]] = {}
+    for name in ("floor", "fused", "staged", "ordinary", "floor again"):
+        console.print(f"measuring {name}")
+        with started(name, release_id) as address:
+            load_with(address, users, K, 8, 3)
+            found[name] = {clients: load_with(address, users, K, clients, length) for clients in (1, MANY)}
+            if name == "fused":
+                stages = stage_ms()
+                overload = {times: flooded(address, users, times, found[name][MANY].per_s, length) for times in (2, 10)}
+    rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
+    rows += [
+        {"endpoint": f"fused, {times}x overload", "clients": FLOODING, **shown(m)} for times, (m, _) in overload.items()
+    ]
+    plot(found)
+    write("serve", "The endpoint under load", facts(items, length), rows, ratios(found, overload) | stages, console)
+
+
+def released(items: int, users: int) -> str:
+    """A release of a trained model on a synthetic catalogue, made once."""
+    config = load([*OVERRIDES, f"data.source.num_items={items}", f"data.source.num_users={users}"])
+    storage = Folder.of(config.storage.root)
+    registry = Registry.of(storage)
+    connect(ClusterConfig())
+    release_id = publish(config.index, train(config, prepare(config.data, storage), storage), storage)
+    promote(registry, release_id)
+    ray.shutdown()
+    return release_id
+
+
+def started(name: str, release_id: str) -> AbstractContextManager[str]:
+    port, log = free_port(), FOLDER / f"serve-{name.split()[0]}.log"
+    if name in ("fused", "staged"):
+        fixed = [
+            f"serve.{d}.{m}_replicas=1"
+            for d in ("ingress", "embedder", "retriever", "reranker")
+            for m in ("min", "max")
+        ]
+        own = [f"storage.root={ROOT}", f"serve={name}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
+        return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log)
+    module = f"tests.benchmarks.endpoints.{name.split()[0]}"
+    return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
+
+
+def flooded(address: str, users: int, times: int, capacity: float, seconds: float) -> tuple[Measured, dict[str, float]]:
+    """What comes through at a multiple of the capacity, and how a patient stranger fares meanwhile."""
+    waits: dict[int, list[float]] = {}
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=address, timeout=10) as client:
+            while not stop.wait(0.05):
+                begun = time.perf_counter()
+                answer = client.post("/v1/recommend", json={"user_id": "u00001", "k": K})
+                assert answer.status_code in (200, 503), answer.text
+                assert answer.status_code == 200 or "retry-after" in answer.headers
+                waits.setdefault(answer.status_code, []).append(1000 * (time.perf_counter() - begun))
+
+    before = memory()
+    stranger = threading.Thread(target=ask)
+    stranger.start()
+    measured = load_with(address, users, K, FLOODING, seconds, rate=times * capacity)
+    stop.set()
+    stranger.join()
+    found = {"refusal_p99_ms": float(np.percentile(waits.get(503, [0.0]), 99)), "memory_growth_mib": memory() - before}
+    return measured, found
+
+
+def memory() -> float:
+    """MiB held by the replicas."""
+    found = [p.memory_info().rss for p in psutil.process_iter() if "ServeReplica" in " ".join(p.cmdline()[:1])]
+    return sum(found) / 2**20
+
+
+def stage_ms() -> dict[str, float]:
+    """Mean milliseconds of each stage under the load so far, by the service's own metrics."""
+    ray.init(address="auto", logging_level="ERROR")
+    node = ray.nodes()[0]
+    ray.shutdown()
+    time.sleep(12)  # Ray exports every ten seconds
+    text = httpx.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics").text
+    totals: dict[str, dict[str, float]] = {}
+    for line in text.splitlines():
+        for part in ("sum", "count"):
+            if line.startswith(f"ray_twotower_stage_ms_{part}{{"):
+                stage = line.split('stage="')[1].split('"')[0]
+                totals.setdefault(stage, {})[part] = float(line.split()[-1])
+    return {f"fused_stage_ms_{stage}": t["sum"] / t["count"] for stage, t in totals.items()}
+
+
+def shown(measured: Measured) -> dict[str, float]:
+    values = asdict(measured)
+    return {"requests_per_s": measured.per_s, "good_per_s": measured.good_per_s} | {
+        name: values[name] for name in ("p50_ms", "p99_ms", "max_ms", "requests", "refused", "broken")
+    }
+
+
+def ratios(
+    found: dict[str, dict[int, Measured]], overload: dict[int, tuple[Measured, dict[str, float]]]
+) -> dict[str, float]:
+    floor = {c: (found["floor"][c], found["floor again"][c]) for c in (1, MANY)}
+    fused, staged, ordinary = (found[name] for name in ("fused", "staged", "ordinary"))
+    return {
+        "fused_p50_ratio_1": fused[1].p50_ms / mean(m.p50_ms for m in floor[1]),
+        "fused_rps_ratio_32": fused[MANY].per_s / mean(m.per_s for m in floor[MANY]),
+        "fused_p99_over_p50_32": fused[MANY].p99_ms / fused[MANY].p50_ms,
+        "staged_p50_ratio_vs_ordinary_1": staged[1].p50_ms / ordinary[1].p50_ms,
+        "staged_rps_ratio_vs_ordinary_32": staged[MANY].per_s / ordinary[MANY].per_s,
+        **{f"overload_goodput_{times}x": m.good_per_s / fused[MANY].per_s for times, (m, _) in overload.items()},
+        **{f"overload_{name}_{times}x": value for times, (_, own) in overload.items() for name, value in own.items()},
+    }
+
+
+def facts(items: str, seconds: float) -> dict[str, object]:
+    return {"items": int(items), "dimension": 64, "candidates": CANDIDATES, "k": K, "seconds_each": seconds}
+
+
+def plot(found: dict[str, dict[int, Measured]]) -> None:
+    """Latencies at 32 clients, by endpoint."""
+    figure, axes = plt.subplots(figsize=(7, 4))
+    places = np.arange(len(found))
+    for offset, name in enumerate(("p50_ms", "p95_ms", "p99_ms")):
+        axes.bar(places + 0.25 * (offset - 1), [getattr(m[MANY], name) for m in found.values()], 0.25, label=name[:3])
+    axes.set_xticks(places, list(found))
+    axes.set_ylabel(f"ms at {MANY} clients")
+    axes.set_yscale("log")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(FOLDER / "serve.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main(**dict(argument.split("=", 1) for argument in sys.argv[1:]))
