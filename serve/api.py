@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
 from serve.request import Source
-from serve.settings import MAX_K
+from serve.settings import MAX_BATCH, MAX_K
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -40,6 +40,68 @@ class RecommendRequest(BaseModel):
         None, description='A condition on item features, e.g. {"field": "genres", "op": "contains", "value": "Drama"}.'
     )
     timeout_ms: int | None = Field(None, ge=1, description="Deadline; the server's maximum applies.")
+    explain: bool = Field(False, description="Say of each item how it came into the answer.")
+
+
+class BatchRequest(BaseModel):
+    """Several users in one call."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"requests": [{"user_id": "u00042"}, {"user_id": "u00043"}]}]}
+    )
+
+    requests: list[RecommendRequest] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class SimilarRequest(BaseModel):
+    """Items to find the like of: some of the catalogue, or the features of one that need not be in it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"item_ids": ["i00007", "i00011"], "k": 5},
+                {"features": {"genres": ["Drama"], "year": 1999}, "k": 5},
+            ]
+        },
+    )
+
+    item_ids: list[Id] = Field([], max_length=50, description="Items of the catalogue; they are not in the answer.")
+    features: dict[str, Any] | None = Field(None, description="Features by name; those left out count as missing.")
+    k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
+    exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
+    filter: dict[str, Any] | None = Field(None, description="A condition on item features, as for recommendations.")
+    timeout_ms: int | None = Field(None, ge=1, description="Deadline; the server's maximum applies.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SimilarRequest":
+        if bool(self.item_ids) == (self.features is not None):
+            raise ValueError("give either item_ids or features")
+        return self
+
+
+class NearestItem(BaseModel):
+    """An item of the history that is near to a recommended one."""
+
+    id: str
+    cosine: float
+
+
+class ItemExplanation(BaseModel):
+    """How an item came into the answer; nulls where a stage did not have it."""
+
+    retrieval_rank: int | None = Field(description="from 1")
+    retrieval_score: float | None
+    rerank_score: float | None
+    nearest_history: list[NearestItem]
+
+
+class AnswerExplanation(BaseModel):
+    """What held for the whole answer."""
+
+    filter: dict[str, Any] | None = Field(description="as it was asked for")
+    num_excluded: int = Field(description="items left out: excluded, or seen")
+    num_candidates: int = Field(description="items that retrieval gave")
 
 
 class Item(BaseModel):
@@ -49,6 +111,7 @@ class Item(BaseModel):
     title: str
     score: float = Field(description="re-ranking log-odds; see the README for what else it can be")
     features: dict[str, Any]
+    explanation: ItemExplanation | None = None
 
 
 class RecommendResponse(BaseModel):
@@ -62,14 +125,26 @@ class RecommendResponse(BaseModel):
     unknown_items: list[str] = Field(description="ids in history or exclude that the release does not know")
     items: list[Item]
     timings_ms: dict[str, float]
+    explained: AnswerExplanation | None = None
+
+
+class BatchResponse(BaseModel):
+    """The answers, in the order of the requests."""
+
+    responses: list[RecommendResponse]
 
 
 class SimilarResponse(BaseModel):
-    """The nearest items of an item."""
+    """The nearest items."""
 
+    request_id: str
     release_id: str
-    item: Item
+    source: Source = Field(description="towers, or popular where retrieval failed")
+    degraded: bool
+    reasons: list[str]
+    unknown_items: list[str]
     items: list[Item]
+    timings_ms: dict[str, float]
 
 
 class LiveResponse(BaseModel):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, HTTPException, Path, Request, Response
@@ -15,27 +15,35 @@ from ray.serve.context import _get_serve_request_context
 from ray.serve.handle import DeploymentHandle
 
 from serve.api import (
+    BatchRequest,
+    BatchResponse,
     LiveResponse,
     Problem,
     RecommendRequest,
     RecommendResponse,
+    SimilarRequest,
     SimilarResponse,
     described,
     read,
     takes,
 )
 from serve.breaker import Breaker
-from serve.door import Door
+from serve.door import Door, FieldError
 from serve.filters import FilterError
-from serve.index import IndexUnavailable
 from serve.limits import BodyLimit
+from serve.logs import log_degraded
 from serve.metrics import Metrics
 from serve.own_address import bind_to_own_address
-from serve.pipeline import STAGES, Patience, recommend
+from serve.pipeline import STAGES, Patience, recommend, similar
 from serve.release import Release
-from serve.request import Candidates
+from serve.request import Query
+from serve.request import Response as Answer
 from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
 from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
+from serve.tracing import send_spans
+
+M = TypeVar("M")
+Q = TypeVar("Q")
 
 RETRY_AFTER_S = 1.0
 FLUSH_S = 1.0
@@ -47,7 +55,7 @@ api = FastAPI(
     version="1",
     responses={413: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
-api.openapi = partial(described, api, RecommendRequest)  # type: ignore[method-assign]
+api.openapi = partial(described, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
 
 
@@ -57,11 +65,8 @@ class StageReplica:
     async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
         self._releases = await setting.follow(build).start()
 
-    async def __call__(self, release_id: str, *arguments: Any) -> Any:
-        return await (await self._releases.get(release_id))(*arguments)
-
-    async def similar(self, release_id: str, row: int, k: int) -> Candidates:
-        return await (await self._releases.get(release_id)).similar(row, k)
+    async def __call__(self, release_id: str, method: str, *arguments: Any) -> Any:
+        return await getattr(await self._releases.get(release_id), method)(*arguments)
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,25 @@ class Served:
     breakers: dict[str, Breaker]
 
 
-def _json(content: dict[str, Any]) -> Response:  # before the ingress, which takes what is here along to the replicas
+def _json(
+    content: dict[str, Any],
+) -> Response:  # above the ingress: Ray Serve takes along what is there when it sees it
     return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _request_id() -> str:
+    """X-Request-Id, or what Ray Serve put in its place."""
+    request_id: str = _get_serve_request_context().request_id
+    return request_id
+
+
+def understood(door: Callable[[M], tuple[Q, list[str]]], request: M, *place: str | int) -> tuple[Q, list[str]]:
+    """The request as the door takes it in; what it cannot make sense of is a 422 that names the place."""
+    try:
+        return door(request)
+    except (FilterError, FieldError) as e:
+        field = e.field if isinstance(e, FieldError) else "filter"
+        raise HTTPException(422, [{"type": "value_error", "loc": ["body", *place, field], "msg": str(e)}]) from e
 
 
 @serve.ingress(api)
@@ -82,6 +104,7 @@ class Recommender:
     """The ingress. Chooses the release at the door; with no handles it holds all stages itself (fused topology)."""
 
     async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
+        send_spans()
         self._config = setting.serve
         self._handles = stages
         self._releases = await setting.follow(self._open).start()
@@ -111,47 +134,68 @@ class Recommender:
     async def recommend(self, http: Request) -> Response:
         """The user's next items: retrieved, re-ranked, filtered; popular ones where nothing is known of the user."""
         request, served = await read(RecommendRequest, http), await self._live()
-        try:
-            query, unknown = served.door.query(request)
-        except FilterError as e:
-            raise HTTPException(422, [{"type": "filter", "loc": ["body", "filter"], "msg": str(e)}]) from e
-        answer = await recommend(query, served.stages, served.door.popular, self._patience(request, served))
-        self._metrics.record(answer)
-        return _json(
-            {
-                "request_id": _get_serve_request_context().request_id,  # X-Request-Id, or Ray Serve's own
-                "release_id": answer.release_id,
-                "source": answer.source,
-                "degraded": answer.degraded,
-                "reasons": answer.reasons,
-                "unknown_items": unknown,
-                "items": served.door.shown(answer.rows, answer.scores),
-                "timings_ms": answer.timings_ms,
-            }
-        )
+        query, unknown = understood(served.door.query, request)
+        return _json(await self._recommended(served, request, query, unknown))
 
-    def _patience(self, request: RecommendRequest, served: Served) -> Patience:
-        timeout_ms = min(request.timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
-        return Patience(timeout_ms / 1000, self._config.timeout_ms / 2000, served.breakers)
+    @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=takes(BatchRequest))
+    async def recommend_batch(self, http: Request) -> Response:
+        """Several users in one call, each within its own deadline; all answers are of one release."""
+        batch, served = await read(BatchRequest, http), await self._live()
+        queries = [
+            understood(served.door.query, request, "requests", number) for number, request in enumerate(batch.requests)
+        ]
+        answers = (
+            self._recommended(served, request, *understood)
+            for request, understood in zip(batch.requests, queries, strict=True)
+        )
+        return _json({"responses": await asyncio.gather(*answers)})
+
+    async def _recommended(
+        self, served: Served, request: RecommendRequest, query: Query, unknown: list[str]
+    ) -> dict[str, Any]:
+        answer = await recommend(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
+        self._record(answer, request.user_id)
+        content = served.door.answer(answer, unknown, _request_id())
+        if (explanation := answer.explanation) is not None:
+            content["explained"] = {
+                "filter": request.filter,
+                "num_excluded": explanation.num_excluded,
+                "num_candidates": 0 if explanation.candidates is None else len(explanation.candidates.rows_K),
+            }
+        return content
+
+    def _patience(self, timeout_ms: int | None, served: Served) -> Patience:
+        """The deadline that the request names or the usual one, within the server's maximum."""
+        wanted_ms = min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
+        return Patience(wanted_ms / 1000, self._config.timeout_ms / 2000, served.breakers)
+
+    @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=takes(SimilarRequest))
+    async def similar(self, http: Request) -> Response:
+        """The items nearest to some items together, or to one that the features describe."""
+        return _json(await self._similar(await read(SimilarRequest, http), await self._live()))
 
     @api.get(
         "/v1/items/{item_id:path}/similar", response_model=SimilarResponse, responses={404: {"model": Problem}}
     )  # fmt: skip
-    async def similar(
+    async def similar_to_one(
         self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> Response:
         """The items nearest to an item, by their vectors."""
         served = await self._live()
-        door, row = served.door, served.door.items.row(item_id)
-        if not row:
-            raise HTTPException(404, f"item {item_id!r} is not in release {door.release_id}")
-        try:
-            async with asyncio.timeout(self._config.max_timeout_ms / 1000):
-                found = await served.stages.similar(row, k)
-        except (IndexUnavailable, TimeoutError) as e:
-            raise HTTPException(503, "the item index does not answer", {"Retry-After": "1"}) from e
-        (item,), items = door.shown([row], [1.0]), door.shown(found.rows_K.tolist(), found.scores_K.tolist())
-        return _json({"release_id": door.release_id, "item": item, "items": items})
+        if not served.door.items.row(item_id):
+            raise HTTPException(404, f"item {item_id!r} is not in release {served.door.release_id}")
+        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), served))
+
+    async def _similar(self, request: SimilarRequest, served: Served) -> dict[str, Any]:
+        query, unknown = understood(served.door.similar, request)
+        answer = await similar(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
+        self._record(answer, None)
+        return served.door.answer(answer, unknown, _request_id())
+
+    def _record(self, answer: Answer, user_id: str | None) -> None:
+        self._metrics.record(answer)
+        if answer.degraded:
+            log_degraded(answer, user_id)
 
     @api.get("/v1/releases/live")
     async def live(self) -> LiveResponse:

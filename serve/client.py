@@ -5,14 +5,24 @@ with RecommendClient("http://127.0.0.1:8000") as client:
         print(item.title, item.score)
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from serve.api import LiveResponse, RecommendRequest, RecommendResponse, SimilarResponse
+from serve.api import (
+    BatchRequest,
+    BatchResponse,
+    LiveResponse,
+    RecommendRequest,
+    RecommendResponse,
+    SimilarRequest,
+    SimilarResponse,
+)
 
 Filter = dict[str, Any]
+JSON = {"Content-Type": "application/json"}
 
 
 class EndpointError(ConnectionError):
@@ -47,9 +57,20 @@ class RecommendClient:
         body, headers = _request(user_id, request_id, fields)
         return RecommendResponse.model_validate_json(self._send("POST", "/v1/recommend", content=body, headers=headers))
 
+    def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
+        """Several users in one call; each of `requests` has the fields of `serve.api.RecommendRequest`."""
+        body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
+        sent = self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
+        return BatchResponse.model_validate_json(sent).responses
+
     def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """The nearest items of an item."""
         return SimilarResponse.model_validate_json(self._send("GET", _similar_path(item_id), params={"k": k}))
+
+    def similar_to(self, **fields: Any) -> SimilarResponse:
+        """The nearest of several items, or of one that features describe; `fields` are those of `SimilarRequest`."""
+        body = SimilarRequest.model_validate(fields).model_dump_json(exclude_unset=True)
+        return SimilarResponse.model_validate_json(self._send("POST", "/v1/similar", content=body, headers=JSON))
 
     def live(self) -> LiveResponse:
         """The release that answers now."""
@@ -85,9 +106,20 @@ class AsyncRecommendClient:
         sent = await self._send("POST", "/v1/recommend", content=body, headers=headers)
         return RecommendResponse.model_validate_json(sent)
 
+    async def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
+        """See `RecommendClient.recommend_batch`."""
+        body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
+        sent = await self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
+        return BatchResponse.model_validate_json(sent).responses
+
     async def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """The nearest items of an item."""
         return SimilarResponse.model_validate_json(await self._send("GET", _similar_path(item_id), params={"k": k}))
+
+    async def similar_to(self, **fields: Any) -> SimilarResponse:
+        """See `RecommendClient.similar_to`."""
+        body = SimilarRequest.model_validate(fields).model_dump_json(exclude_unset=True)
+        return SimilarResponse.model_validate_json(await self._send("POST", "/v1/similar", content=body, headers=JSON))
 
     async def live(self) -> LiveResponse:
         """The release that answers now."""
@@ -111,7 +143,7 @@ class AsyncRecommendClient:
 
 def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
     body = RecommendRequest(user_id=user_id, **fields).model_dump_json(exclude_unset=True).encode()
-    headers = {"Content-Type": "application/json"} | ({"X-Request-Id": request_id} if request_id else {})
+    headers = JSON | ({"X-Request-Id": request_id} if request_id else {})
     return body, headers
 
 

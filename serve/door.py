@@ -1,16 +1,29 @@
 """The door between external ids and rows: what the ingress needs of a release to take requests in and answers out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
-from serve.api import LiveResponse, RecommendRequest
-from serve.filters import parse
+from data.schema import FeatureKind
+from serve.api import LiveResponse, RecommendRequest, SimilarRequest
+from serve.filters import Filter, finite, parse
 from serve.masks import FilterColumns
 from serve.popular import PopularItems
 from serve.release import Release
-from serve.request import Query
+from serve.request import Explanation, Query, Response, SimilarQuery
 from serve.shown import ShownItems
+
+MAX_TEXT, MAX_VALUES = 1000, 100
+"""Longest text, and most values, of a feature that a request describes an item with."""
+
+
+class FieldError(ValueError):
+    """A request's field that this release cannot make sense of."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Door:
@@ -32,24 +45,60 @@ class Door:
         Raises:
             FilterError: the filter is not one on this release's features.
         """
-        history, exclude = self._rows(request.history), self._rows(request.exclude)
-        named = [*request.history, *request.exclude]
-        unknown = [id_ for id_, row in zip(named, history + exclude, strict=True) if row == 0]
+        history, exclude, unknown = self._rows(request.history, request.exclude)
         query = Query(
             release_id=self.release_id,
             user_id=request.user_id,
             k=request.k,
             num_candidates=self._num_candidates,
-            history=tuple(row for row in history if row),
-            exclude=tuple(row for row in exclude if row),
+            history=history,
+            exclude=exclude,
             exclude_seen=request.exclude_seen,
-            filter=None if request.filter is None else parse(request.filter, self.features),
+            filter=self._filter(request.filter),
+            explain=request.explain,
         )
         return query, unknown
 
-    def shown(self, rows: Sequence[int], scores: Sequence[float]) -> list[orjson.Fragment]:
+    def similar(self, request: SimilarRequest) -> tuple[SimilarQuery, list[str]]:
+        """The same for a request by items or by features.
+
+        Raises:
+            FilterError: the filter is not one on this release's features.
+            FieldError: no item is known, or a feature is none of this release's.
+        """
+        rows, exclude, unknown = self._rows(request.item_ids, request.exclude)
+        if request.item_ids and not rows:
+            raise FieldError("item_ids", f"item_ids: none of them is in release {self.release_id}")
+        query = SimilarQuery(
+            release_id=self.release_id,
+            k=request.k,
+            rows=rows,
+            features=None if request.features is None else self._described(request.features),
+            exclude=exclude,
+            filter=self._filter(request.filter),
+        )
+        return query, unknown
+
+    def answer(self, response: Response, unknown: list[str], request_id: str) -> dict[str, Any]:
+        """The response as JSON, but for what `explained` adds."""
+        extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
+        if response.explanation is not None:
+            for extra, explanation in zip(extras, self._explained(response.rows, response.explanation), strict=True):
+                extra["explanation"] = explanation
+        return {
+            "request_id": request_id,
+            "release_id": response.release_id,
+            "source": response.source,
+            "degraded": response.degraded,
+            "reasons": response.reasons,
+            "unknown_items": unknown,
+            "items": self.shown(response.rows, extras),
+            "timings_ms": response.timings_ms,
+        }
+
+    def shown(self, rows: Sequence[int], extras: Sequence[dict[str, Any]]) -> list[orjson.Fragment]:
         """Rows as people and services read them: `serve.api.Item` as JSON."""
-        return self._shown.json(rows, [{"score": score} for score in scores])
+        return self._shown.json(rows, extras)
 
     def live(self) -> LiveResponse:
         names = ("created_at", "num_items", "metrics")
@@ -61,5 +110,67 @@ class Door:
             **values,
         )
 
-    def _rows(self, ids: list[str]) -> list[int]:
-        return [self.items.row(id_) for id_ in ids]
+    def _explained(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
+        """`serve.api.ItemExplanation` of each row."""
+        candidates, ranked, nearest = explanation.candidates, explanation.ranked, explanation.nearest
+        retrieved = {} if candidates is None else dict(zip(candidates.rows_K.tolist(), range(1, 1 << 20), strict=False))
+        scores = [] if candidates is None else candidates.scores_K.tolist()
+        rerank = {} if ranked is None else dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
+        near: list[list[dict[str, Any]]] = [[] for _ in rows]
+        if nearest is not None:
+            ids = self.items.ids(nearest.rows_KH.ravel()).to_pylist()
+            pairs = zip(ids, nearest.cosines_KH.ravel().tolist(), strict=True)
+            each = [{"id": id_, "cosine": cosine} for id_, cosine in pairs]
+            width = nearest.rows_KH.shape[1]
+            near = [each[start : start + width] for start in range(0, len(each), width)]
+        return [
+            {
+                "retrieval_rank": retrieved.get(row),
+                "retrieval_score": scores[retrieved[row] - 1] if row in retrieved else None,
+                "rerank_score": rerank.get(row),
+                "nearest_history": near_row,
+            }
+            for row, near_row in zip(rows, near, strict=True)
+        ]
+
+    def _filter(self, value: dict[str, Any] | None) -> Filter | None:
+        return None if value is None else parse(value, self.features)
+
+    def _described(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Features whose names and types are this release's."""
+        kinds = {f.name: f.kind for f in self.features}
+        for name, value in features.items():
+            if name not in kinds:
+                raise FieldError("features", f"features: {name[:50]!r} is none of {', '.join(kinds) or 'the release'}")
+            if not _fits(kinds[name], value):
+                raise FieldError("features", f"features.{name}: {WANTED[kinds[name]]} is wanted")
+        return features
+
+    def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
+        """Two lists of ids as the rows that are known, and those ids that are not."""
+        rows = [[self.items.row(id_) for id_ in ids] for ids in (first, second)]
+        unknown = [id_ for id_, row in zip([*first, *second], [*rows[0], *rows[1]], strict=True) if row == 0]
+        known_first, known_second = (tuple(row for row in found if row) for found in rows)
+        return known_first, known_second, unknown
+
+
+WANTED = {
+    FeatureKind.numeric: "a finite number",
+    FeatureKind.categorical: f"a string of at most {MAX_TEXT} characters",
+    FeatureKind.multi_categorical: f"a list of at most {MAX_VALUES} strings",
+    FeatureKind.text: f"a string of at most {MAX_TEXT} characters",
+}
+
+
+def _fits(kind: FeatureKind, value: object) -> bool:
+    if value is None:
+        return True
+    if kind is FeatureKind.numeric:
+        return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+    if kind is FeatureKind.multi_categorical:
+        return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
+    return _is_text(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()

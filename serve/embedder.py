@@ -1,13 +1,16 @@
 """Stage 1: from a user id and a history to a user vector."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from serve.batcher import Batcher
-from serve.request import Query, UserVector, same_release
+from serve.request import Query, SimilarQuery, UserVector, same_release
 from towers.checkpoint import Checkpoint
+from towers.features import FeatureEncoder
 from towers.history import pad
 
 
@@ -18,6 +21,7 @@ class UserEmbedder:
         self.release_id = release_id
         self._parts = parts
         self._length = parts.model.config.num_history
+        self._item_encoder = FeatureEncoder.of_json(parts.items, parts.manifest["item_scales"])
         self._batched = Batcher(self.vectors)
 
     async def __call__(self, query: Query) -> UserVector:
@@ -40,3 +44,16 @@ class UserEmbedder:
         if not np.isfinite(vector_BD).all():
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]
+
+    async def describe(self, query: SimilarQuery) -> np.ndarray:
+        """float32 [D]: the item tower's vector of features; those that are not named count as missing."""
+        same_release(self.release_id, query.release_id)
+        assert query.features is not None, "only features need describing"
+        return self._described(query.features)
+
+    @torch.inference_mode()
+    def _described(self, features: Mapping[str, Any]) -> np.ndarray:
+        schema = pa.schema([self._parts.items.table.schema.field(f.name) for f in self._parts.items.features])
+        encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
+        vector_D: np.ndarray = self._parts.model.new_item_vectors(encoded)[0].numpy()
+        return vector_D

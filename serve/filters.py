@@ -117,7 +117,7 @@ def _condition(value: dict[str, Any], fields: dict[str, FeatureKind]) -> Conditi
 
 def _scalar(field: str, kind: FeatureKind, value: object) -> str | float:
     if kind is FeatureKind.numeric:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not finite(value):
             raise FilterError(f"filter on {field!r}: expected a finite number, not {_short(value)}")
         return float(value) + 0.0  # -0.0 becomes 0.0, which Milvus's `in` tells apart
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_LENGTH or any(map(_unwritable, value)):
@@ -133,7 +133,7 @@ def _unwritable(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs")
 
 
-def _finite(value: int | float) -> bool:
+def finite(value: int | float) -> bool:
     return math.isfinite(value) and abs(value) < abs(MISSING_NUMBER) if abs(value) < 2**1000 else False
 
 

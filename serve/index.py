@@ -35,6 +35,7 @@ class IndexConfig:
         timeout_s: of every call to Milvus.
         algorithm: of the collections that publish makes.
         exact_up_to: replica: above this many items an inverted file (IVF) takes the place of exact search.
+        monitored_share: of the searches by an approximate index, repeated exactly in the background to measure recall.
         upsert_batch: items per upsert, and per call of the item tower, at publish.
     """
 
@@ -43,6 +44,7 @@ class IndexConfig:
     timeout_s: float = 10.0
     algorithm: Algorithm = Algorithm.flat
     exact_up_to: int = 200_000
+    monitored_share: float = 0.001
     upsert_batch: int = 4096
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class IndexConfig:
             )
         if not self.timeout_s > 0:
             raise ValueError(f"index.timeout_s: {self.timeout_s} must be above 0")
+        if not 0 <= self.monitored_share <= 1:
+            raise ValueError(f"index.monitored_share: {self.monitored_share} must lie in 0..1")
         if not 1 <= self.upsert_batch <= 65_536:
             raise ValueError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
 
@@ -78,11 +82,16 @@ class Hits:
 
 
 class ItemIndex(Protocol):
-    """The items of one release by inner product. Every implementation passes tests/conformance."""
+    """The items of one release by inner product. Every implementation passes tests/conformance.
+
+    Attributes:
+        approximate: a search may miss some of the nearest items.
+    """
 
     release_id: str
     num_items: int
     dim: int
+    approximate: bool
 
     async def search(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
@@ -100,6 +109,16 @@ class ItemIndex(Protocol):
             ValueError: the query is not of the index's dimension.
             IndexUnavailable: the index cannot answer.
         """
+        ...
+
+    async def exactly(
+        self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
+    ) -> Hits:
+        """What `search` would find if it took all the time it needs; for measurements, off the event loop."""
+        ...
+
+    def passing(self, filter: Filter | None) -> float | None:
+        """The share of the items that pass a filter, where that is known without a search."""
         ...
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:

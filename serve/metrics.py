@@ -4,7 +4,7 @@ Nothing is labelled by user or item. Ray adds deployment, replica and applicatio
 """
 
 from collections import Counter as Counts
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
@@ -12,6 +12,7 @@ from serve.breaker import Breaker, State
 from serve.request import Response
 
 STAGE_MS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
+RECALL = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0]
 RESULTS = [0.5, 1.5, 2.5, 5.5, 10.5, 20.5, 50.5, 100.5]
 
 
@@ -52,3 +53,9 @@ class Metrics:
         for stage, breaker in breakers.items():
             self._breaker.set(float(breaker.state is not State.closed), {"stage": stage})
         self._release.set(1.0, {"release_id": release_id})
+
+
+def recall_reporter() -> Callable[[float, str], None]:
+    """Where a RecallMonitor tells what it finds: recall by the share of the items that the filter lets pass."""
+    found = Histogram("twotower_index_recall", "Recall of approximate searches.", RECALL, ("passing",))
+    return lambda recall, passing: found.observe(recall, {"passing": passing})

@@ -33,6 +33,7 @@ class MilvusIndex:
         self._address = address
         self._client: AsyncMilvusClient | None = None
         self._held = ExitStack()
+        self.approximate = config.algorithm is not Algorithm.flat
 
     @classmethod
     def open(cls, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int) -> "MilvusIndex":
@@ -55,6 +56,21 @@ class MilvusIndex:
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
         """See ItemIndex."""
+        return await self._found(query_D, k, filter, exclude, thorough=False)
+
+    async def exactly(
+        self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
+    ) -> Hits:
+        """See ItemIndex: as near to exact as the collection's index allows."""
+        return await self._found(query_D, k, filter, exclude, thorough=True)
+
+    def passing(self, filter: Filter | None) -> float | None:
+        """See ItemIndex."""
+        return 1.0 if filter is None else None
+
+    async def _found(
+        self, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None, thorough: bool
+    ) -> Hits:
         check_query(query_D, self.dim)
         excluded = np.unique(exclude) if exclude is not None else np.zeros(0, dtype=np.int64)
         parts = [f"({to_expression(filter)})"] if filter is not None else []
@@ -64,10 +80,9 @@ class MilvusIndex:
         else:
             limit = k + len(excluded)
         limit = max(min(limit, self.num_items, MAX_K), 1)
-        rows, scores = await self._search(query_D, limit, " and ".join(parts), self._effort(limit))
-        if (
-            len(rows) < limit and self._config.algorithm is not Algorithm.flat
-        ):  # few are eligible, or too few were looked at
+        first = self._effort(MAX_K if thorough else limit)
+        rows, scores = await self._search(query_D, limit, " and ".join(parts), first)
+        if self.approximate and not thorough and len(rows) < limit:  # few are eligible, or too few were looked at
             rows, scores = await self._search(query_D, limit, " and ".join(parts), self._effort(MAX_K))
         kept = ~np.isin(rows, excluded)
         return Hits.sorted(rows[kept], scores[kept], k)

@@ -10,22 +10,37 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from serve.breaker import Breaker
+from serve.filters import Filter
 from serve.popular import PopularItems
-from serve.request import Candidates, Query, Ranked, Response, Source, UserVector
+from serve.request import (
+    Candidates,
+    Explanation,
+    Nearest,
+    Query,
+    Ranked,
+    Response,
+    SimilarQuery,
+    Source,
+    UserVector,
+)
 from serve.retriever import excluded
+from serve.tracing import tracer
 
 T = TypeVar("T")
 logger = logging.getLogger("serve.pipeline")
 
-STAGES = ("embed", "retrieve", "rerank")
+STAGES = ("embed", "retrieve", "rerank", "describe", "explain")
 
 
 class Stages(Protocol):
-    """The three stages, wherever they run."""
+    """The three stages, and what else they can tell, wherever they run."""
 
     def embed(self, query: Query) -> Awaitable[UserVector]: ...
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]: ...
     def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]: ...
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]: ...
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]: ...
+    def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,31 @@ class Trip:
     timings_ms: dict[str, float] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
+    @classmethod
+    def starting(cls, patience: Patience) -> "Trip":
+        """A trip whose time runs from now."""
+        return cls(patience, asyncio.get_running_loop().time() + patience.timeout_s)
+
+    def response(
+        self,
+        release_id: str,
+        rows: list[int],
+        scores: list[float],
+        source: Source,
+        explanation: Explanation | None = None,
+    ) -> Response:
+        """The answer, and how the trip went."""
+        return Response(
+            release_id=release_id,
+            rows=rows,
+            scores=scores,
+            source=source,
+            degraded=bool(self.reasons),
+            reasons=self.reasons,
+            timings_ms=self.timings_ms,
+            explanation=explanation,
+        )
+
     async def take(self, stage: str, call: Callable[[], Awaitable[T]]) -> T | None:
         """The stage's answer, or None, with the reason noted, where it fails, is late or is left alone."""
         breaker = self.patience.breakers[stage]
@@ -61,8 +101,9 @@ class Trip:
         started = time.perf_counter()
         verdict = breaker.unknown
         try:
-            async with asyncio.timeout_at(self.deadline):
-                answer = await call()
+            with tracer.start_as_current_span(stage):
+                async with asyncio.timeout_at(self.deadline):
+                    answer = await call()
             verdict = breaker.succeeded
             return answer
         except TimeoutError:
@@ -86,30 +127,53 @@ async def recommend(query: Query, stages: Stages, popular: PopularItems, patienc
     Fewer candidates than asked for although there are more items: filled up with popular ones, degraded.
     Re-ranking late or failing: retrieval order, degraded.
     """
-    trip = Trip(patience, asyncio.get_running_loop().time() + patience.timeout_s)
+    trip = Trip.starting(patience)
     user = await trip.take("embed", lambda: stages.embed(query))
     if user is None:
         user = UserVector(query.release_id, None, np.array(query.history, dtype=np.int64))
     exclude = excluded(query, user.history)
-    candidates = ranked = None
+    candidates = ranked = explanation = None
     if user.vector_D is not None:
         candidates = await trip.take("retrieve", lambda: stages.retrieve(query, user))
     if candidates is not None and len(candidates.rows_K):
         ranked = await trip.take("rerank", lambda: stages.rerank(user, candidates))
-    found = ranked or candidates
-    rows, scores = ([], []) if found is None else (found.rows_K[: query.k].tolist(), found.scores_K[: query.k].tolist())
+    rows, scores, source = _filled(ranked or candidates, query.k, popular, query.filter, exclude, trip)
+    if query.explain:
+        nearest = None
+        if rows and len(user.history):
+            nearest = await trip.take("explain", lambda: stages.nearest(np.array(rows), user.history))
+        explanation = Explanation(candidates, ranked, nearest, len(exclude))
+    return trip.response(query.release_id, rows, scores, source, explanation)
+
+
+async def similar(query: SimilarQuery, stages: Stages, popular: PopularItems, patience: Patience) -> Response:
+    """Items near other items, or near what features describe, by the same rules as `recommend`."""
+    trip = Trip.starting(patience)
+    vector_D = candidates = None
+    if query.features is not None:
+        vector_D = await trip.take("describe", lambda: stages.describe(query))
+    if query.features is None or vector_D is not None:
+        candidates = await trip.take("retrieve", lambda: stages.similar(query, vector_D))
+    exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
+    rows, scores, source = _filled(candidates, query.k, popular, query.filter, exclude, trip)
+    return trip.response(query.release_id, rows, scores, source)
+
+
+def _filled(
+    found: Candidates | Ranked | None,
+    k: int,
+    popular: PopularItems,
+    filter: Filter | None,
+    exclude: np.ndarray,
+    trip: Trip,
+) -> tuple[list[int], list[float], Source]:
+    """The best k of what was found, filled up with popular items."""
+    rows = [] if found is None else found.rows_K[:k].tolist()
+    scores = [] if found is None else found.scores_K[:k].tolist()
     source = Source.towers if rows else Source.popular
-    if len(rows) < query.k:
-        more = popular.top(query.k - len(rows), query.filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
-        if candidates is not None and len(more.rows_K):
+    if len(rows) < k:
+        more = popular.top(k - len(rows), filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
+        if found is not None and len(more.rows_K):
             trip.reasons.append("retrieve_short")
         rows, scores = rows + more.rows_K.tolist(), scores + more.scores_K.tolist()
-    return Response(
-        release_id=query.release_id,
-        rows=rows,
-        scores=scores,
-        source=source,
-        degraded=bool(trip.reasons),
-        reasons=trip.reasons,
-        timings_ms=trip.timings_ms,
-    )
+    return rows, scores, source

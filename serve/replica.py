@@ -34,12 +34,17 @@ NOTHING = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One search: float32 [D], how many, among which, without which rows."""
+    """One search: float32 [D], how many, among which, without which entries (ascending, each once)."""
 
     query_D: np.ndarray
     k: int
     filter: Filter | None
     exclude: np.ndarray
+
+    @classmethod
+    def of(cls, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None) -> "Wanted":
+        entries = NOTHING if exclude is None else np.unique(exclude[exclude > 0]) - 1
+        return cls(query_D.astype(np.float32), k, filter, entries)
 
 
 class ReplicaIndex:
@@ -57,7 +62,7 @@ class ReplicaIndex:
         self._exact.add(np.ascontiguousarray(vectors_ND, dtype=np.float32))
         self._vectors_ND = faiss.rev_swig_ptr(self._exact.get_xb(), vectors_ND.size).reshape(vectors_ND.shape)
         self._fast = _inverted_file(vectors_ND) if self.num_items > exact_up_to else None
-        self._excluded_N = np.zeros(self.num_items, dtype=bool)  # all false between searches
+        self.approximate = self._fast is not None
         self._batched = Batcher(self.search_all)
         faiss.omp_set_num_threads(1)
 
@@ -82,11 +87,24 @@ class ReplicaIndex:
     ) -> Hits:
         """See ItemIndex."""
         check_query(query_D, self.dim)
-        unwanted = NOTHING if exclude is None else np.unique(exclude[exclude > 0]) - 1
-        return await self._batched(Wanted(query_D.astype(np.float32), k, filter, unwanted))
+        return await self._batched(Wanted.of(query_D, k, filter, exclude))
+
+    async def exactly(
+        self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
+    ) -> Hits:
+        """See ItemIndex."""
+        wanted = Wanted.of(query_D, k, filter, exclude)
+        passing = None if filter is None else self._columns.passing(filter)
+        limit = min(k + len(wanted.exclude) + SPARE, self.num_items)
+        (hits,) = await asyncio.to_thread(self._exactly, wanted.query_D[None], limit, passing, [wanted])
+        return hits
+
+    def passing(self, filter: Filter | None) -> float | None:
+        """See ItemIndex."""
+        return 1.0 if filter is None else len(self._columns.passing(filter).entries) / self.num_items
 
     def search_all(self, wanted: Sequence[Wanted]) -> list[Hits]:
-        """The hits of each search; `exclude` in entries, each once."""
+        """The hits of each search."""
         answers: dict[int, Hits] = {}
         for filter in {search.filter for search in wanted}:
             places = [at for at, search in enumerate(wanted) if search.filter == filter]
@@ -122,9 +140,10 @@ class ReplicaIndex:
 
     def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, search: Wanted) -> Hits:
         """The best k of what was found (entry -1: nothing), without what is excluded."""
-        self._excluded_N[search.exclude] = True
-        kept = ~self._excluded_N[entries_L] & (entries_L >= 0)
-        self._excluded_N[search.exclude] = False
+        kept = entries_L >= 0
+        if len(search.exclude):
+            place_L = np.searchsorted(search.exclude, entries_L).clip(max=len(search.exclude) - 1)
+            kept &= search.exclude[place_L] != entries_L
         return Hits.sorted(entries_L[kept] + 1, scores_L[kept], search.k)
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@
 Shape legend: D dimension, K candidates.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,24 @@ class Query:
     history: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
     exclude_seen: bool = True
+    filter: Filter | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarQuery:
+    """A search around items instead of a user.
+
+    Attributes:
+        rows: items of the catalogue; what is nearest to their mean is wanted.
+        features: or else those of an item that need not be in the catalogue.
+    """
+
+    release_id: str
+    k: int
+    rows: tuple[int, ...] = ()
+    features: Mapping[str, Any] | None = None
+    exclude: tuple[int, ...] = ()
     filter: Filter | None = None
 
 
@@ -73,12 +93,38 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """For each of some items the items of the history that are nearest to it: int64 [K, H] and their cosines."""
+
+    rows_KH: np.ndarray
+    cosines_KH: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How an answer came about, still in rows; an item that is not in `candidates` was filled in as popular.
+
+    Attributes:
+        candidates: what retrieval gave.
+        ranked: what the re-ranker made of it.
+        nearest: to the items of the answer.
+        num_excluded: rows that could not be answered.
+    """
+
+    candidates: Candidates | None
+    ranked: Ranked | None
+    nearest: Nearest | None
+    num_excluded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """The answer, still in rows.
 
     Attributes:
         degraded: something that the query asked for was left out; `reasons` says what.
         timings_ms: per stage.
+        explanation: where the query asks for one.
     """
 
     release_id: str
@@ -88,6 +134,7 @@ class Response:
     degraded: bool
     reasons: list[str]
     timings_ms: dict[str, float]
+    explanation: Explanation | None = None
 
 
 class WrongRelease(ValueError):

@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 from data.prepare import Say
 from data.storage import Folder
 from serve.app import build
+from serve.logs import as_json
 from serve.milvus import reached
 from serve.release import Registry, ReleaseError
 from serve.settings import ServeConfig
@@ -46,7 +47,7 @@ def running(config: "Config", say: Say = print) -> Iterator[str]:
         serve.start(http_options=http)
         try:
             setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
-            serve.run(build(setting), name=APPLICATION, route_prefix="/")
+            serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=as_json())
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e

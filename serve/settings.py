@@ -6,6 +6,9 @@ from enum import Enum
 MAX_K = 100
 """Longest answer."""
 
+MAX_BATCH = 64
+"""Most requests in one call."""
+
 MAX_BODY_BYTES = 65_536
 """Larger request bodies get 413, before anything is parsed."""
 

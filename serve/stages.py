@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from data.storage import Folder
 from serve.embedder import UserEmbedder
 from serve.index import IndexConfig, IndexKind, ItemIndex
 from serve.live import LiveReleases
+from serve.metrics import recall_reporter
 from serve.milvus_index import MilvusIndex
+from serve.monitor import RecallMonitor
 from serve.release import Registry, Release
 from serve.replica import ReplicaIndex
-from serve.request import Candidates, Query, Ranked, UserVector
+from serve.request import Candidates, Nearest, Query, Ranked, SimilarQuery, UserVector
 from serve.reranker import RerankStage
 from serve.retriever import Retriever
 from serve.settings import ServeConfig
@@ -39,7 +42,10 @@ async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
 
 
 async def build_retriever(setting: Setting, release: Release) -> Retriever:
-    return Retriever(release.id, await open_index(setting.index, release))
+    index = await open_index(setting.index, release)
+    watched = index.approximate and setting.index.monitored_share > 0
+    monitor = RecallMonitor(setting.index.monitored_share, index, recall_reporter()) if watched else None
+    return Retriever(release.id, index, monitor)
 
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
@@ -81,8 +87,14 @@ class LocalStages:
     def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
         return self.reranker(user, candidates)
 
-    def similar(self, row: int, k: int) -> Awaitable[Candidates]:
-        return self.retriever.similar(row, k)
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
+        return self.embedder.describe(query)
+
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
+        return self.retriever.similar(query, vector_D)
+
+    def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
+        return self.retriever.nearest(rows_K, history)
 
 
 @dataclass(frozen=True)
@@ -95,13 +107,19 @@ class RemoteStages:
     reranker: DeploymentHandle
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
-        return self.embedder.remote(self.release_id, query)
+        return self.embedder.remote(self.release_id, "__call__", query)
 
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
-        return self.retriever.remote(self.release_id, query, user)
+        return self.retriever.remote(self.release_id, "__call__", query, user)
 
     def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
-        return self.reranker.remote(self.release_id, user, candidates)
+        return self.reranker.remote(self.release_id, "__call__", user, candidates)
 
-    def similar(self, row: int, k: int) -> Awaitable[Candidates]:
-        return self.retriever.similar.remote(self.release_id, row, k)
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
+        return self.embedder.remote(self.release_id, "describe", query)
+
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
+        return self.retriever.remote(self.release_id, "similar", query, vector_D)
+
+    def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
+        return self.retriever.remote(self.release_id, "nearest", rows_K, history)

@@ -117,10 +117,15 @@ class FeatureEmbedding(nn.Module):
 
     def forward(self, rows_B: Tensor) -> Tensor:
         """int [B] -> float32 [B, D]; zero where nothing is declared."""
-        parts = [self.tables[name](self.get_buffer(f"bag_{name}")[rows_B]) for name in self._names]
+        bags = {name: self.get_buffer(f"bag_{name}")[rows_B] for name in self._names}
+        return self.of(EncodedFeatures(bags, self.numbers_NF[rows_B]))
+
+    def of(self, encoded_B: EncodedFeatures) -> Tensor:
+        """The same of features that need not be those of a row."""
+        parts = [self.tables[name](encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
-            parts.append(self.linear(self.numbers_NF[rows_B]))
-        return torch.stack(parts).sum(0) if parts else torch.zeros(1, device=rows_B.device)
+            parts.append(self.linear(encoded_B.numbers_NF))
+        return torch.stack(parts).sum(0) if parts else torch.zeros(1, device=encoded_B.numbers_NF.device)
 
 
 def _scale(column: pa.ChunkedArray) -> Scale:

@@ -182,6 +182,12 @@ class TwoTower(nn.Module):
             return vectors
         return vectors + self.config.smoothing * self.neighbours_ID[item_rows_C]
 
+    def new_item_vectors(self, encoded: EncodedFeatures) -> Tensor:
+        """float32 [N - 1, D] of items in no catalogue: of rows 1 to N - 1 as `FeatureEncoder.encode` gives them."""
+        features_ND = self.item_features.of(encoded)
+        unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
+        return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
+
 
 def _history(config: ModelConfig) -> PooledHistory | CausalTransformer | None:
     match config.history:

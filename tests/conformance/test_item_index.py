@@ -172,6 +172,29 @@ def test_excluded_items_do_not_come_and_their_places_are_filled(subject: Subject
     assert check(subject, hits, query, K, eligible) >= subject.recall
 
 
+def test_searches_at_the_same_time_find_what_each_finds_alone(subject: Subject) -> None:
+    """With other filters and exclusions, of other lengths."""
+    cheap = parse({"field": "price", "op": "<", "value": 500}, FEATURES)
+    rare = parse({"field": "group", "op": "==", "value": "g2"}, FEATURES)
+    asked = [(q, k, f, [k]) for q, k, f in zip(queries(6), (5, 9, 70, 1, 20, 3), (None, cheap, rare) * 2, strict=True)]
+
+    async def together() -> list[Hits]:
+        searches = (subject.index.search(q, k, filter=f, exclude=np.array(e)) for q, k, f, e in asked)
+        return await asyncio.gather(*searches)
+
+    for hits, alone in zip(subject.loop.run_until_complete(together()), asked, strict=True):
+        assert hits.rows.tolist() == subject.search(*alone).rows.tolist()
+
+
+def test_the_exact_search_is_exact(subject: Subject) -> None:
+    filter = parse({"field": "group", "op": "==", "value": "g1"}, FEATURES)
+    eligible = FilterColumns(CATALOGUE.table, FEATURES).mask(filter)
+    for query in queries(5):
+        hits = subject.loop.run_until_complete(subject.index.exactly(query, K, filter=filter))
+        assert check(subject, hits, query, K, eligible) == 1.0
+    assert subject.index.passing(filter) in (None, pytest.approx(eligible.mean()))
+
+
 def test_filter_and_exclusion_together(subject: Subject) -> None:
     (query,) = queries(1)
     filter = parse({"field": "group", "op": "==", "value": "g2"}, FEATURES)

@@ -24,7 +24,9 @@ def test_items_without_features_are_shown_too(release: Release) -> None:
 
 
 def read(door: Door, rows: list[int], scores: list[float]) -> list[Item]:
-    return [Item(**item) for item in orjson.loads(orjson.dumps(door.shown(rows, scores)))]
+    return [
+        Item(**item) for item in orjson.loads(orjson.dumps(door.shown(rows, [{"score": score} for score in scores])))
+    ]
 
 
 def test_unknown_ids_are_told_apart(release: Release) -> None:

@@ -15,7 +15,7 @@ from serve.index import IndexKind
 from serve.recommend import RecommendConfig, recommend
 from serve.release import Release
 from serve.run import running
-from serve.settings import MAX_BODY_BYTES, ScaleConfig, Topology
+from serve.settings import MAX_BATCH, MAX_BODY_BYTES, ScaleConfig, Topology
 from towers.ranking import HeldOut, Ranking, embed, lists_of, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
@@ -24,7 +24,11 @@ SAMPLE = 60
 
 @pytest.fixture(
     scope="module",
-    params=[(t, k) for t in Topology for k in IndexKind],
+    params=[
+        (Topology.fused, IndexKind.replica),
+        (Topology.staged, IndexKind.replica),
+        (Topology.fused, IndexKind.milvus),
+    ],
     ids=lambda p: f"{p[0].value}-{p[1].value}",
 )
 def address(request: pytest.FixtureRequest, tiny: Config, release: Release, free_port: int) -> Iterator[str]:
@@ -122,6 +126,54 @@ def test_similar_items(client: RecommendClient, release: Release) -> None:
     assert [item.score for item in answer.items] == pytest.approx(scores[wanted].tolist(), abs=1e-4)
 
 
+def test_similar_to_several_items(client: RecommendClient, release: Release) -> None:
+    item_ID = release.parts.reranker.item_ID.numpy()
+    scores = item_ID @ item_ID[[1, 2]].mean(0)
+    wanted = [row for row in np.argsort(-scores, kind="stable") if row not in (0, 1, 2)][:5]
+    ids = release.parts.items.ids.ids(np.array([1, 2, *wanted])).to_pylist()
+    answer = client.similar_to(item_ids=[*ids[:2], "what"], k=5)
+    assert ([item.id for item in answer.items], answer.unknown_items) == (ids[2:], ["what"])
+
+
+def test_similar_to_an_item_of_no_catalogue(client: RecommendClient, release: Release) -> None:
+    """Described by the features of an item that has no training data, and so by all that the tower knows of it."""
+    parts = release.parts
+    row = int(np.flatnonzero(parts.counts_I[1:] == 0)[0]) + 1
+    features = {f.name: parts.items.table[f.name][row - 1].as_py() for f in parts.items.features}
+    answer = client.similar_to(features=features, k=1)
+    assert (answer.items[0].id, answer.items[0].score) == (
+        parts.items.ids.ids(np.array([row]))[0].as_py(),
+        pytest.approx(1, abs=1e-4),
+    )
+
+
+def test_a_batch_is_answered_as_each_alone(client: RecommendClient, release: Release) -> None:
+    ids = release.parts.users.ids.values.to_pylist()[:20]
+    together = client.recommend_batch([{"user_id": id_, "k": 5} for id_ in ids])
+    for id_, answer in zip(ids, together, strict=True):
+        alone = client.recommend(user_id=id_, k=5)
+        assert [item.id for item in answer.items] == [item.id for item in alone.items]
+
+
+def test_an_explanation_says_where_each_item_comes_from(client: RecommendClient, release: Release) -> None:
+    condition = {"field": "year", "op": ">", "value": 0}
+    answer = client.recommend(user_id=known_user(release), k=5, explain=True, filter=condition)
+    assert answer.explained is not None
+    assert (answer.explained.filter, answer.explained.num_candidates > 4) == (condition, True)
+    assert answer.explained.num_excluded > 0
+    for item in answer.items:
+        assert item.explanation is not None
+        assert item.explanation.rerank_score == pytest.approx(item.score)
+        row, near = release.parts.items.ids.row(item.id), item.explanation.nearest_history[0]
+        item_ID = release.parts.reranker.item_ID.numpy()
+        assert near.cosine == pytest.approx(
+            float(item_ID[row] @ item_ID[release.parts.items.ids.row(near.id)]), abs=1e-4
+        )
+    ranks = sorted(item.explanation.retrieval_rank for item in answer.items if item.explanation)
+    assert ranks[0] >= 1
+    assert len(set(ranks)) == 5
+
+
 def test_live_health_and_request_id(client: RecommendClient, address: str, release: Release) -> None:
     assert client.live().release_id == release.id
     assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
@@ -146,10 +198,21 @@ def test_live_health_and_request_id(client: RecommendClient, address: str, relea
         ('{"filter": {"field": "year", "op": "~", "value": 1}}', 422, "~"),
         ('{"filter": {"field": "year", "op": "==", "value": "1 or row > 0"}}', 422, "year"),
         ('{"exclude": ["%s"]}' % ("x" * MAX_BODY_BYTES), 413, "larger than"),
+        ('batch {"requests": []}', 422, "requests"),
+        ('batch {"requests": [{"k": 1}, {"k": -1}]}', 422, "k"),
+        ('batch {"requests": [{}' + ", {}" * MAX_BATCH + "]}", 422, "requests"),
+        ('batch {"requests": [{"filter": {}}]}', 422, "filter"),
+        ('similar {"item_ids": ["what"]}', 422, "item_ids"),
+        ('similar {"item_ids": ["a"], "features": {}}', 422, "either item_ids or features"),
+        ('similar {"features": {"colour": "red"}}', 422, "colour"),
+        ('similar {"features": {"year": "1999"}}', 422, "year"),
+        ('similar {"features": {"year": 1%s}}' % ("0" * 400), 422, "year"),
     ],
 )
 def test_bad_requests_get_a_4xx_that_names_the_field(address: str, body: str, status: int, field: str) -> None:
-    answer = httpx.post(f"{address}/v1/recommend", content=body, headers={"content-type": "application/json"})
+    path = {"b": "recommend/batch", "s": "similar"}.get(body[0], "recommend")
+    content = body[body.index("{") :]
+    answer = httpx.post(f"{address}/v1/{path}", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status, answer.text
     assert field in answer.text
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve.breaker import Breaker
+from serve.breaker import Breaker, State
 from serve.index import IndexUnavailable
 from serve.masks import FilterColumns
 from serve.pipeline import STAGES, Patience, recommend
@@ -61,10 +61,15 @@ def popular(checkpoint: Checkpoint) -> PopularItems:
     return PopularItems("r", checkpoint, FilterColumns(checkpoint.items.table, checkpoint.items.features))
 
 
-def answer(popular: PopularItems, stages: Stages, **fields: Any) -> Response:
-    query = Query(release_id="r", user_id="u", k=2, num_candidates=100, **fields)
-    patience = Patience(0.1, 0.05, {stage: Breaker(3, 60) for stage in STAGES})
-    return asyncio.run(recommend(query, stages, popular, patience))
+def answer(
+    popular: PopularItems, stages: Stages, patience: Patience | None = None, k: int = 2, **fields: Any
+) -> Response:
+    query = Query(release_id="r", user_id="u", k=k, num_candidates=100, **fields)
+    return asyncio.run(recommend(query, stages, popular, patience or waiting()))
+
+
+def waiting(timeout_s: float = 0.1) -> Patience:
+    return Patience(timeout_s, 0.05, {stage: Breaker(3, 60) for stage in STAGES})
 
 
 def test_all_well(popular: PopularItems) -> None:
@@ -94,6 +99,32 @@ def test_without_a_user_vector_popular_items_without_the_history(
     best = popular.top(3, None, np.zeros(0, np.int64)).rows_K
     found = answer(popular, Stages(embedding=fault), history=(int(best[1]),))
     assert (found.rows, found.source, found.reasons) == ([best[0], best[2]], Source.popular, [reason])
+
+
+def test_short_retrieval_is_filled_up_with_popular_items(popular: PopularItems) -> None:
+    found = answer(popular, Stages(), k=5)
+    best = [row for row in popular.top(10, None, np.array([7])).rows_K if row not in (1, 2, 3)]
+    assert (found.rows, found.source, found.reasons) == ([3, 2, 1, *best[:2]], Source.towers, ["retrieve_short"])
+
+
+def test_a_stage_that_keeps_failing_is_left_alone(popular: PopularItems) -> None:
+    patience, calls = waiting(), []
+
+    async def dies_counted() -> None:
+        calls.append(1)
+        await dies()
+
+    found = [answer(popular, Stages(reranking=dies_counted), patience).reasons for _ in range(5)]
+    assert found == 3 * [["rerank_failed"]] + 2 * [["rerank_skipped"]]
+    assert len(calls) == 3
+
+
+def test_a_client_in_a_hurry_does_not_bring_a_stage_down(popular: PopularItems) -> None:
+    """It is late for a deadline of a millisecond, which says nothing about the stage."""
+    patience = waiting(timeout_s=0.001)
+    for _ in range(10):
+        assert answer(popular, Stages(retrieving=sleeps), patience).reasons == ["retrieve_late"]
+    assert patience.breakers["retrieve"].state is State.closed
 
 
 def test_stages_refuse_another_release(release: Release) -> None:
