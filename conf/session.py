@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ray
@@ -26,8 +27,8 @@ class ClusterConfig:
     dashboard: bool = True
 
 
-def connect(config: ClusterConfig) -> None:
-    """Joins or starts Ray, unless this process has done so already.
+def connect(config: ClusterConfig, runtime_env: Mapping[str, object] | None = None) -> None:
+    """Joins or starts Ray, unless this process has done so already; `runtime_env` is that of its workers.
 
     A Ray started here asks for its token (RAY_AUTH_MODE, `token` unless set) and listens on loopback alone.
 
@@ -40,20 +41,25 @@ def connect(config: ClusterConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.WARNING, runtime_env=dict(runtime_env or {}))
     else:
-        _start(config)
+        _start(config, dict(runtime_env or {}))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
 
 
-def _start(config: ClusterConfig) -> None:
+def _start(config: ClusterConfig, runtime_env: dict[str, object]) -> None:
     """Ray has no option for loopback on Linux: it takes the machine's address for 127.0.0.1 (services.py,
     resolve_ip_for_localhost), except where clusters are off, which RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER decides on import.
     """
     ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init(num_cpus=config.num_cpus, include_dashboard=config.dashboard, logging_level=logging.ERROR)
+    ray.init(
+        num_cpus=config.num_cpus,
+        include_dashboard=config.dashboard,
+        logging_level=logging.ERROR,
+        runtime_env=runtime_env,
+    )
 
 
 def show(what: RenderableType) -> None:

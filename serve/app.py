@@ -239,7 +239,7 @@ def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deploymen
             "label_selector": dict(scale.labels),
         },
         max_ongoing_requests=scale.max_ongoing_requests,
-        max_queued_requests=scale.max_queued_requests,
+        max_queued_requests=scale.in_flight,  # of a burst, all are queued for a moment
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         autoscaling_config=AutoscalingConfig(
             min_replicas=scale.min_replicas,

@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 from data.prepare import Say
 from data.storage import Folder
 from serve.app import build
+from serve.front import runtime_env
 from serve.logs import as_json
 from serve.milvus import reached
 from serve.release import Registry, ReleaseError
@@ -89,7 +90,7 @@ def task(config: "Config") -> dict[str, Any]:
     """Entry point: serves until Ctrl-C."""
     from conf.session import connect
 
-    connect(config.cluster)
+    connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     with running(config) as address:
         print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)
         wait_for_stop()

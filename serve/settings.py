@@ -33,12 +33,17 @@ class ScaleConfig:
 
     min_replicas: int = 1
     max_replicas: int = 1
-    target_ongoing_requests: float = 16
-    max_ongoing_requests: int = 64
-    max_queued_requests: int = 256
+    target_ongoing_requests: float = 8
+    max_ongoing_requests: int = 32
+    max_queued_requests: int = 32
     num_cpus: float = 0.5
     num_gpus: float = 0.0
     labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that a replica has at most."""
+        return self.max_ongoing_requests + self.max_queued_requests
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:

@@ -31,13 +31,18 @@ TINY = (
 )
 """Overrides for a log that prepares and trains in seconds."""
 
+IN_FLIGHT = 64
+"""Requests in flight per ingress replica, beyond which HAProxy refuses."""
+
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """A local Ray with two CPUs, as the entry points start it."""
+    """A local Ray with two CPUs, as serve.run starts it."""
     import ray
 
-    connect(ClusterConfig(num_cpus=2, dashboard=False))
+    from serve.front import runtime_env
+
+    connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(IN_FLIGHT))
     yield
     ray.shutdown()
 

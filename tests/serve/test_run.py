@@ -1,19 +1,24 @@
 """Starting the endpoint: what stops it, each with one clear line, and where it listens."""
 
+import asyncio
 import socket
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
+import httpx
 import psutil
 import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from conf.schema import Config
+from serve.front import changed
 from serve.index import IndexUnavailable
 from serve.release import Release, ReleaseError
 from serve.run import running
 from serve.settings import ScaleConfig
 
-HAPROXY = {8404, 9101}
-"""Where Ray's HAProxy shows its statistics and metrics, on all interfaces; the README says so."""
+IN_FLIGHT = 64  # of tests/conftest.py
 
 
 def of_ray(process: psutil.Process) -> bool:
@@ -51,14 +56,39 @@ def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int
         starting(replace(tiny, index=nowhere, serve=replace(tiny.serve, port=free_port)))
 
 
-def test_everything_listens_on_loopback(tiny: Config, release: Release, free_port: int) -> None:
+@pytest.fixture(scope="module")
+def address(tiny: Config, release: Release, free_port: int) -> Iterator[str]:
     served = replace(tiny.serve, port=free_port, ingress=ScaleConfig(num_cpus=0.1))
-    with running(replace(tiny, serve=served)):
-        ours = {psutil.Process().pid} | {p.pid for p in psutil.process_iter() if of_ray(p)}
-        listening = {
-            (c.laddr.ip, c.laddr.port)
-            for c in psutil.net_connections("tcp")
-            if c.status == psutil.CONN_LISTEN and c.pid in ours
-        }
-    assert any(port == free_port for _, port in listening)
-    assert {port for ip, port in listening if ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")} <= HAPROXY
+    with running(replace(tiny, serve=served)) as address:
+        yield address
+
+
+def test_everything_listens_on_loopback(address: str) -> None:
+    ours = {p.pid: " ".join(p.cmdline()) for p in (psutil.Process(), *filter(of_ray, psutil.process_iter()))}
+    listening = {
+        (c.laddr.ip, c.laddr.port, ours[c.pid])
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.pid in ours
+    }
+    assert {httpx.URL(address).port, 8404, 9101} <= {port for _, port, _ in listening}
+    assert not {place for place in listening if place[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
+
+
+async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answered(address: str) -> None:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+        asked = (client.post("/v1/recommend", json={"user_id": f"u{n:05d}"}) for n in range(8 * IN_FLIGHT))
+        answers = await asyncio.gather(*asked)
+        statuses = Counter(answer.status_code for answer in answers)
+        assert set(statuses) == {200, 503}
+        assert statuses[200] >= IN_FLIGHT
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert (refused.headers["Retry-After"], "try again" in refused.json()["detail"]) == ("1", True)
+        assert (await client.post("/v1/recommend", json={"user_id": "u00001"})).status_code == 200
+
+
+def test_the_changes_to_haproxy_fit_the_installed_ray() -> None:
+    template = changed(HAPROXY_CONFIG_TEMPLATE, 10)
+    assert "mul(10)" in template
+    with pytest.raises(ValueError, match="no longer"):
+        changed(template, 10)
