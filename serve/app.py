@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import orjson
+import torch
 from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi import Query as Parameter
 from ray import serve
@@ -63,6 +64,7 @@ class StageReplica:
     """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
 
     async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
+        torch.set_num_threads(setting.serve.threads)
         self._releases = await setting.follow(build).start()
 
     async def __call__(self, release_id: str, method: str, *arguments: Any) -> Any:
@@ -105,6 +107,7 @@ class Recommender:
 
     async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
         send_spans()
+        torch.set_num_threads(setting.serve.threads)
         self._config = setting.serve
         self._handles = stages
         self._releases = await setting.follow(self._open).start()

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 A = TypeVar("A")
 R = TypeVar("R")
 
-INLINE_S = 0.002
+INLINE_S = 0.005
 """A call that is expected to take longer than this does not block the event loop, but runs in a thread."""
 
 SMOOTHING = 0.1

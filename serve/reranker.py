@@ -10,7 +10,7 @@ from serve.request import Candidates, Ranked, UserVector, same_release
 from towers.checkpoint import Checkpoint
 from towers.reranker import RECENT, Lists, order
 
-TOGETHER = 8
+TOGETHER = 16
 """Queries re-ranked in one call: more of them leave a core's cache and gain nothing."""
 
 

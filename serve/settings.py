@@ -68,6 +68,7 @@ class ServeConfig:
         poll_s: how often a replica looks at the live pointer.
         breaker_failures: a stage that failed so often in a row is left alone for breaker_pause_s, and for twice as long
             each time that it fails again.
+        threads: of torch in each replica; more than its share of the cores makes replicas wait for each other.
         ingress: scale of the ingress (fused: of everything).
         embedder, retriever, reranker: scale of the stages (staged only).
     """
@@ -81,6 +82,7 @@ class ServeConfig:
     poll_s: float = 0.5
     breaker_failures: int = 5
     breaker_pause_s: float = 1.0
+    threads: int = 1
     ingress: ScaleConfig = field(default_factory=ScaleConfig)
     embedder: ScaleConfig = field(default_factory=ScaleConfig)
     retriever: ScaleConfig = field(default_factory=ScaleConfig)
@@ -93,7 +95,7 @@ class ServeConfig:
             raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
         if not 1 <= self.port <= 65_535:
             raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
-        for name in ("poll_s", "breaker_failures", "breaker_pause_s"):
+        for name in ("poll_s", "breaker_failures", "breaker_pause_s", "threads"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"serve.{name}: {getattr(self, name)} must be above 0")
 
