@@ -53,13 +53,14 @@ OVERRIDES = (
 
 
 def main(seconds: str = "10", items: str = "100000") -> None:
-    console, length, users = Console(), float(seconds), int(items) // 2
+    console, length, users = Console(), int(seconds), int(items) // 2
     release_id = released(int(items), users)
     found: dict[str, dict[int, Measured]] = {}
     for name in ("floor", "fused", "staged", "ordinary", "floor again"):
         console.print(f"measuring {name}")
         with started(name, release_id) as address:
             load_with(address, users, K, 8, 3)
+            check(address)
             found[name] = {clients: load_with(address, users, K, clients, length) for clients in (1, MANY)}
             if name == "fused":
                 stages = stage_ms()
@@ -70,6 +71,13 @@ def main(seconds: str = "10", items: str = "100000") -> None:
     ]
     plot(found)
     write("serve", "The endpoint under load", facts(items, length), rows, ratios(found, overload) | stages, console)
+
+
+def check(address: str) -> None:
+    """Raises AssertionError where the endpoint does not answer what is measured."""
+    answer = httpx.post(f"{address}/v1/recommend", json={"user_id": "u00101", "k": K}, timeout=10)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert len(answer.json()["items"]) == K
 
 
 def released(items: int, users: int) -> str:
@@ -98,7 +106,7 @@ def started(name: str, release_id: str) -> AbstractContextManager[str]:
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
 
 
-def flooded(address: str, users: int, times: int, capacity: float, seconds: float) -> tuple[Measured, dict[str, float]]:
+def flooded(address: str, users: int, times: int, capacity: float, seconds: int) -> tuple[Measured, dict[str, float]]:
     """What comes through at a multiple of the capacity, and how a patient stranger fares meanwhile."""
     waits: dict[int, list[float]] = {}
     stop = threading.Event()
@@ -167,7 +175,7 @@ def ratios(
     }
 
 
-def facts(items: str, seconds: float) -> dict[str, object]:
+def facts(items: str, seconds: int) -> dict[str, object]:
     return {"items": int(items), "dimension": 64, "candidates": CANDIDATES, "k": K, "seconds_each": seconds}
 
 

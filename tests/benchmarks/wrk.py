@@ -31,7 +31,7 @@ class Measured:
         return (self.requests - self.refused) / self.seconds
 
 
-def load(address: str, users: int, k: int, clients: int, seconds: float, rate: float = 0.0) -> Measured:
+def load(address: str, users: int, k: int, clients: int, seconds: int, rate: float = 0.0) -> Measured:
     """Requests of random users over `clients` connections.
 
     Args:

@@ -10,8 +10,9 @@ import sys
 
 os.environ |= {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "0", "RAY_SERVE_ENABLE_HA_PROXY": "0"}
 
+import orjson
 import torch
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -79,13 +80,18 @@ class Ingress:
         self.embed, self.retrieve, self.rerank = stages
 
     @api.post("/v1/recommend")
-    async def recommend(self, ask: Ask) -> dict[str, object]:
+    async def recommend(self, ask: Ask) -> Response:
         query = Query(
             release_id=self.door.release_id, user_id=ask.user_id, k=ask.k, num_candidates=self.num_candidates
         )  # fmt: skip
         user = await self.embed.remote(query)
-        ranked = await self.rerank.remote(user, await self.retrieve.remote(query, user))
-        return {"items": self.door.shown(ranked.rows_K[: ask.k].tolist(), ranked.scores_K[: ask.k].tolist())}
+        if user.vector_D is None:
+            ranked = self.door.popular.top(ask.k, None, user.history)
+        else:
+            ranked = await self.rerank.remote(user, await self.retrieve.remote(query, user))
+        scores = [{"score": score} for score in ranked.scores_K[: ask.k].tolist()]
+        items = self.door.shown(ranked.rows_K[: ask.k].tolist(), scores)
+        return Response(orjson.dumps({"items": items}), media_type="application/json")
 
     @api.get("/readyz")
     async def ready(self) -> dict[str, str]:
