@@ -62,9 +62,13 @@ def main(seconds: str = "10", items: str = "100000") -> None:
             load_with(address, users, K, 8, 3)
             check(address)
             found[name] = {clients: load_with(address, users, K, clients, length) for clients in (1, MANY)}
+            console.print({f"{clients} clients": shown(measured) for clients, measured in found[name].items()})
             if name == "fused":
                 stages = stage_ms()
                 overload = {times: flooded(address, users, times, found[name][MANY].per_s, length) for times in (2, 10)}
+                console.print(
+                    stages, {f"{times}x": (shown(measured), own) for times, (measured, own) in overload.items()}
+                )
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
     rows += [
         {"endpoint": f"fused, {times}x overload", "clients": FLOODING, **shown(m)} for times, (m, _) in overload.items()
