@@ -11,6 +11,7 @@ from data.schema import FeatureKind
 from data.storage import Folder
 from serve.api import RecommendResponse
 from serve.client import RecommendClient
+from serve.front import runtime_env
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
@@ -112,7 +113,7 @@ def task(config: "Config") -> dict[str, Any]:
 
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
-    connect(config.cluster)
+    connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     step("preparing the dataset with Ray Data")
     dataset = prepare(config.data, storage)
     step("training both towers with Ray Train")

@@ -11,7 +11,7 @@ ELSEWHERE = ("data=synthetic", "train.epochs=1", "evaluate.resamples=50")
 
 
 @pytest.mark.parametrize(
-    ("experiment", "seeds"), [(name, "0,1" if name == "toys" else "0") for name in EXPERIMENTS.split(",")]
+    ("experiment", "seeds"), [(name, "0,1" if name == "gowalla" else "0") for name in EXPERIMENTS.split(",")]
 )
 def test_a_recipe_on_the_planted_log(
     experiment: str,

@@ -127,7 +127,7 @@ def test_nothing_to_measure_is_said_before_training(ray_session: None, tmp_path:
 
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(tiny_overrides: tuple[str], ray_session: None, tmp_path: Path) -> None:
-    options = [*tiny_overrides, "train.epochs=12", "train.patience=0"]
+    options = [*tiny_overrides, "train.epochs=8", "train.patience=0"]
     killed_root = tmp_path / "killed"
     command = [sys.executable, "-m", "towers.train", *options, f"storage.root={killed_root}"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
