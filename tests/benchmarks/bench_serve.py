@@ -79,7 +79,7 @@ def main(seconds: str = "10", items: str = "100000") -> None:
 
 def check(address: str) -> None:
     """Raises AssertionError where the endpoint does not answer what is measured."""
-    answer = httpx.post(f"{address}/v1/recommend", json={"user_id": "u00101", "k": K}, timeout=10)
+    answer = httpx.post(f"{address}/v1/recommend", json={"user_id": "u00101", "k": K}, timeout=60)
     assert answer.status_code == httpx.codes.OK, answer.text
     assert len(answer.json()["items"]) == K
 
