@@ -30,7 +30,6 @@ from serve.api import (
 )
 from serve.breaker import Breaker
 from serve.door import Door, FieldError
-from serve.filters import FilterError
 from serve.limits import BodyLimit
 from serve.logs import log_degraded
 from serve.metrics import Metrics
@@ -80,9 +79,8 @@ class Served:
     breakers: dict[str, Breaker]
 
 
-def _json(
-    content: dict[str, Any],
-) -> Response:  # above the ingress: Ray Serve takes along what is there when it sees it
+# What the ingress calls stands above it: Ray Serve takes along what is there when it sees the class.
+def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
@@ -96,9 +94,8 @@ def understood(door: Callable[[M], tuple[Q, list[str]]], request: M, *place: str
     """The request as the door takes it in; what it cannot make sense of is a 422 that names the place."""
     try:
         return door(request)
-    except (FilterError, FieldError) as e:
-        field = e.field if isinstance(e, FieldError) else "filter"
-        raise HTTPException(422, [{"type": "value_error", "loc": ["body", *place, field], "msg": str(e)}]) from e
+    except FieldError as e:
+        raise HTTPException(422, [{"type": "value_error", "loc": ["body", *place, e.field], "msg": str(e)}]) from e
 
 
 @serve.ingress(api)
@@ -148,8 +145,8 @@ class Recommender:
             understood(served.door.query, request, "requests", number) for number, request in enumerate(batch.requests)
         ]
         answers = (
-            self._recommended(served, request, *understood)
-            for request, understood in zip(batch.requests, queries, strict=True)
+            self._recommended(served, request, *taken_in)
+            for request, taken_in in zip(batch.requests, queries, strict=True)
         )
         return _json({"responses": await asyncio.gather(*answers)})
 

@@ -7,7 +7,7 @@ import orjson
 
 from data.schema import FeatureKind
 from serve.api import LiveResponse, RecommendRequest, SimilarRequest
-from serve.filters import Filter, finite, parse
+from serve.filters import Filter, FilterError, finite, parse
 from serve.masks import FilterColumns
 from serve.popular import PopularItems
 from serve.release import Release
@@ -43,7 +43,7 @@ class Door:
         """The request in rows, and the item ids in it that this release does not know.
 
         Raises:
-            FilterError: the filter is not one on this release's features.
+            FieldError: the filter is not one on this release's features.
         """
         history, exclude, unknown = self._rows(request.history, request.exclude)
         query = Query(
@@ -63,8 +63,7 @@ class Door:
         """The same for a request by items or by features.
 
         Raises:
-            FilterError: the filter is not one on this release's features.
-            FieldError: no item is known, or a feature is none of this release's.
+            FieldError: the filter is not one on this release's features, no item is known, or a feature is none of its.
         """
         rows, exclude, unknown = self._rows(request.item_ids, request.exclude)
         if request.item_ids and not rows:
@@ -113,7 +112,7 @@ class Door:
     def _explained(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
         """`serve.api.ItemExplanation` of each row."""
         candidates, ranked, nearest = explanation.candidates, explanation.ranked, explanation.nearest
-        retrieved = {} if candidates is None else dict(zip(candidates.rows_K.tolist(), range(1, 1 << 20), strict=False))
+        retrieved = {} if candidates is None else {row: at for at, row in enumerate(candidates.rows_K.tolist(), 1)}
         scores = [] if candidates is None else candidates.scores_K.tolist()
         rerank = {} if ranked is None else dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
         near: list[list[dict[str, Any]]] = [[] for _ in rows]
@@ -134,7 +133,10 @@ class Door:
         ]
 
     def _filter(self, value: dict[str, Any] | None) -> Filter | None:
-        return None if value is None else parse(value, self.features)
+        try:
+            return None if value is None else parse(value, self.features)
+        except FilterError as e:
+            raise FieldError("filter", str(e)) from e
 
     def _described(self, features: dict[str, Any]) -> dict[str, Any]:
         """Features whose names and types are this release's."""

@@ -1,6 +1,5 @@
 """Endpoints under measurement, each a process of its own with a release to serve."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ def server(module: str, arguments: Sequence[str], port: int, log: Path) -> Itera
     """
     command = [sys.executable, "-m", module, *arguments]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=dict(os.environ))
+        process = subprocess.Popen(command, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(process, address, log)

@@ -1,7 +1,5 @@
 """One published and promoted release, and endpoints on it."""
 
-import socket
-
 import pytest
 
 from conf.schema import Config
@@ -9,6 +7,7 @@ from data.storage import Folder
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry, Release
+from tests.benchmarks import servers
 from towers.checkpoint import Checkpoint
 
 
@@ -22,6 +21,4 @@ def release(tiny: Config, checkpoint: Checkpoint) -> Release:
 
 @pytest.fixture(scope="session")
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return servers.free_port()
