@@ -52,7 +52,9 @@ def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: floa
     return np.bincount(interactions["item_row"].to_numpy()[time >= latest], minlength=num_items)
 
 
-def rank_by_filter(weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray, batch_size: int) -> Ranking:
+def rank_by_filter(
+    weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS
+) -> Ranking:
     """Items by the sum of their weights from all items that the user has seen; ties, and the rest, by popularity."""
     tie_I = torch.from_numpy((TIE * counts_I / max(counts_I.max(), 1)).astype(np.float32))
     owners_N, items_N = held_out.seen.distinct_pairs()
@@ -64,7 +66,7 @@ def rank_by_filter(weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray,
         scores_BI = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
         return scores_BI.add_(tie_I), torch.zeros(len(scores_BI), dtype=torch.bool)
 
-    return rank(scores, held_out, batch_size, RANKS, threads=torch.get_num_threads())
+    return rank(scores, held_out, batch_size, k, threads=torch.get_num_threads())
 
 
 def item_filter(sequences: Sequences, num_items: int) -> tuple[Weights, int]:

@@ -46,6 +46,7 @@ class TrainConfig:
         learning_rate: of Adam, and of its row-wise kind for the id tables.
         weight_decay: of all but the id tables.
         schedule: of the learning rate over all `epochs`.
+        suggested: share of the positives that make way for what the item-item filter suggests (towers/suggested.py).
         fit_on: splits trained on.
         precision: of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, and pays on GPUs.
@@ -62,6 +63,7 @@ class TrainConfig:
     learning_rate: float = 0.002
     weight_decay: float = 0.0
     schedule: Schedule = Schedule.constant
+    suggested: float = 0.0
     fit_on: FitOn = FitOn.train
     precision: Precision = Precision.float32
     compile: bool = False
@@ -82,6 +84,8 @@ class TrainConfig:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
+        if not 0 <= self.suggested < 1:
+            raise ValueError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
         return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.use_gpu else {})
@@ -93,8 +97,8 @@ class Job:
 
     Attributes:
         resolved: the root config as JSON values, for tracking.
-        large: object reference to (sides, start or None, sequences, counts_I, validation queries or None), which are
-            shared memory on a node.
+        large: object reference to (sides, start or None, suggestions or None, sequences, counts_I, validation queries
+            or None), which are shared memory on a node.
     """
 
     name: str
@@ -108,10 +112,15 @@ class Job:
     large: ray.ObjectRef
 
 
-def check(model: ModelConfig, loss: LossConfig) -> None:
+def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     """Refuses what does not go together."""
     if model.history is not HistoryKind.transformer:
         return
+    if train.suggested:
+        raise ValueError(
+            f"train.suggested: {train.suggested} is for positives without an order, and model.history=transformer"
+            " trains on whole histories; set train.suggested=0"
+        )
     if loss.kind is LossKind.bpr:
         raise ValueError(
             "loss.kind: model.history=transformer needs many negatives, and bpr has one; set loss.kind=softmax"

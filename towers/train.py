@@ -39,7 +39,7 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     if is_sealed(folder):
         say(f"train: {folder.name} is already trained")
         return open_checkpoint(folder)
-    check(config.model, config.loss)
+    check(config.model, config.loss, config.train)
     has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
     if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
         raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")
@@ -70,7 +70,7 @@ def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder) -> 
         evaluate=config.evaluate,
         tracking=config.tracking,
         resolved=jsonable(config),
-        large=large(dataset, config.model, config.train.fit_on, config.seed),
+        large=large(dataset, config.model, config.train, config.seed),
     )
     return trainer(job, dataset, storage).fit()
 

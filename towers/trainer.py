@@ -15,9 +15,10 @@ from data.split import VALIDATION
 from data.storage import Folder
 from towers.build import FitOn, fit_counts, side
 from towers.features import FeatureEncoder
-from towers.job import Job
+from towers.job import Job, TrainConfig
 from towers.ranking import HeldOut
 from towers.spectral import spectral_start
+from towers.suggested import Suggested
 from towers.two_tower import ModelConfig, Side, Start
 from towers.worker import train_worker
 
@@ -31,14 +32,17 @@ def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
     return users, items
 
 
-def large(dataset: PreparedDataset, model: ModelConfig, fit_on: FitOn, seed: int) -> ray.ObjectRef:
+def large(dataset: PreparedDataset, model: ModelConfig, settings: TrainConfig, seed: int) -> ray.ObjectRef:
     """The shared part of a worker's Job, in the object store."""
+    fit_on = settings.fit_on
     sequences = dataset.sequences(*fit_on.splits)
     validation = HeldOut.of(dataset, VALIDATION) if fit_on is FitOn.train else None
-    counts_I, start = fit_counts(dataset.items, fit_on), None
+    counts_I, start, suggested = fit_counts(dataset.items, fit_on), None, None
     if model.start is Start.spectral:
         start = spectral_start(sequences, len(counts_I), model.embedding_dim, seed)
-    return ray.put((sides(dataset, fit_on), start, sequences, counts_I, validation))
+    if settings.suggested:
+        suggested = Suggested.of(sequences, len(counts_I), settings.suggested)
+    return ray.put((sides(dataset, fit_on), start, suggested, sequences, counts_I, validation))
 
 
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:

@@ -29,6 +29,7 @@ from towers.optimizer import Optimizers, linear
 from towers.parallel import fewest
 from towers.progress import Progress, load_progress, save_progress
 from towers.ranking import HeldOut, embed, retrieve
+from towers.suggested import Suggested
 from towers.tracking import Tracker
 from towers.two_tower import HistoryKind, TwoTower, all_item_vectors
 
@@ -44,6 +45,8 @@ class Run:
     optimizers: Optimizers
     objective: Objective
     batches: Batches
+    suggested: Suggested | None
+    counts_I: np.ndarray
     validation: HeldOut | None
     device: torch.device
     progress: Progress
@@ -71,7 +74,7 @@ def train_worker(config: dict[str, Job]) -> None:
 
 
 def _start(job: Job) -> Run:
-    (users, items), start, sequences, counts_I, validation = ray.get(job.large)
+    (users, items), start, suggested, sequences, counts_I, validation = ray.get(job.large)
     torch.set_num_threads(job.train.threads or max((os.cpu_count() or 1) // job.train.num_workers, 1))
     device = ray.train.torch.get_device()
     model = build(job.model, users, items, seed=job.seed).to(device)
@@ -79,13 +82,14 @@ def _start(job: Job) -> Run:
         model.start_from(*start)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = _batches(job, sequences)
-    objective = Objective(job.loss, counts_I, bfloat16=job.train.precision is Precision.bfloat16)
+    positives_I = suggested.positives(sequences, counts_I) if suggested else counts_I
+    objective = Objective(job.loss, positives_I, bfloat16=job.train.precision is Precision.bfloat16)
     if objective.bfloat16:
         torch.set_float32_matmul_precision("high")  # the loss's matrix products, on a GPU in TF32
     if job.train.compile:
         model.compile_parts()
     run = Run(
-        job, model, optimizers, objective, batches, validation, device, Progress(), {}
+        job, model, optimizers, objective, batches, suggested, counts_I, validation, device, Progress(), {}
     )  # fmt: skip
     return _resume(run)
 
@@ -126,14 +130,14 @@ def _epoch(run: Run) -> dict[str, float]:
     seed = np.random.SeedSequence([run.job.seed, epoch]).generate_state(1)[0].item()
     torch.manual_seed(seed + rank)
     generator = torch.Generator().manual_seed(seed)
+    batches = run.batches.epoch(seed)
+    if run.suggested:
+        batches = run.suggested.among(batches, np.random.default_rng([seed, rank]))
     started = time.perf_counter()
-    losses = list(
-        train_epoch(
-            run.model, run.optimizers, run.objective, run.batches.epoch(seed), generator, run.device, _rates(run)
-        )
-    )  # fmt: skip
+    steps = train_epoch(run.model, run.optimizers, run.objective, batches, generator, run.device, _rates(run))
+    losses = list(steps)
     seconds = time.perf_counter() - started
-    examples = int(run.objective.counts_I.sum())
+    examples = int(run.counts_I.sum())
     values = {"loss": float(np.mean(losses)), "examples_per_s": examples / seconds}
     run.progress.epoch = epoch
     run.progress.seconds += seconds
@@ -157,7 +161,7 @@ def _validate(run: Run, rank: int) -> dict[str, float]:
         return {}
     value, measured = 0.0, {}
     if rank == 0:
-        counts_I, config = run.objective.counts_I, run.job.evaluate
+        counts_I, config = run.counts_I, run.job.evaluate
         queries = embed(run.model, run.validation, config.batch_size)
         found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
         measured = measure(found, run.validation, len(counts_I), list(config.ks))

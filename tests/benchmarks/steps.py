@@ -14,6 +14,7 @@ from towers.build import build, fit_counts
 from towers.loop import Objective, train_epoch
 from towers.optimizer import Optimizers
 from towers.spectral import spectral_start
+from towers.suggested import Suggested
 from towers.trainer import sides
 from towers.two_tower import Start, TwoTower
 
@@ -36,17 +37,22 @@ class Loop:
     optimizers: Optimizers
     objective: Objective
     generator: torch.Generator
+    suggested: Suggested | None
 
     @classmethod
     def of(cls, dataset: PreparedDataset, config: Config) -> "Loop":
         fit_on, seed = config.train.fit_on, config.seed
-        counts_I = fit_counts(dataset.items, fit_on)
+        counts_I, suggested, sequences = fit_counts(dataset.items, fit_on), None, dataset.sequences(*fit_on.splits)
         model = build(config.model, *sides(dataset, fit_on), seed=seed)
         if config.model.start is Start.spectral:
-            sequences = dataset.sequences(*fit_on.splits)
             model.start_from(*spectral_start(sequences, len(counts_I), config.model.embedding_dim, seed))
+        positives_I = counts_I
+        if config.train.suggested:
+            suggested = Suggested.of(sequences, len(counts_I), config.train.suggested)
+            positives_I = suggested.positives(sequences, counts_I)
         optimizers = Optimizers(model, config.train.learning_rate, config.train.weight_decay)
-        return cls(model, optimizers, Objective(config.loss, counts_I), torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        return cls(model, optimizers, Objective(config.loss, positives_I), generator, suggested)
 
     def train(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> float:
         """Trains on the batches; returns the seconds that it took."""

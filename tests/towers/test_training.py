@@ -87,10 +87,11 @@ def test_two_workers(tiny: Config, ray_session: None) -> None:
             "model.smoothing=0.1",
             "loss=bilateral",
             "train.schedule=linear",
+            "train.suggested=0.2",
         ],
         ["model=transformer", "loss=full_softmax", "model.history_length=10", "train.batch_size=16", "train.epochs=8"],
     ],
-    ids=["spectral-bilateral", "transformer-full"],
+    ids=["spectral-bilateral-suggested", "transformer-full"],
 )
 def test_other_towers_and_losses_train(
     options: list[str], ray_session: None, root: Path, tiny_overrides: tuple[str]
@@ -127,7 +128,7 @@ def test_nothing_to_measure_is_said_before_training(ray_session: None, tmp_path:
 
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(tiny_overrides: tuple[str], ray_session: None, tmp_path: Path) -> None:
-    options = [*tiny_overrides, "train.epochs=8", "train.patience=0"]
+    options = [*tiny_overrides, "train.epochs=8", "train.patience=0", "train.suggested=0.1"]
     killed_root = tmp_path / "killed"
     command = [sys.executable, "-m", "towers.train", *options, f"storage.root={killed_root}"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}

@@ -1,0 +1,62 @@
+"""Suggested positives: drawn from the filter's suggestions, as often as said, and counted as they are drawn."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.batches import Sequences, TrainBatch
+from towers.job import TrainConfig, check
+from towers.losses import LossConfig
+from towers.suggested import Suggested
+from towers.two_tower import HistoryKind, ModelConfig
+
+USERS, ITEMS = (1, 1, 2, 2, 2, 3), (1, 2, 1, 2, 3, 4)
+"""User 1 lacks item 3, which user 2 has beside what user 1 has; user 3 has nothing in common with anybody."""
+
+
+@pytest.fixture
+def sequences() -> Sequences:
+    table = pa.table({"user_row": pa.array(USERS, pa.int32()), "item_row": pa.array(ITEMS, pa.int32())})
+    return Sequences.of(table, num_users=5)
+
+
+def test_users_are_suggested_what_others_with_their_items_have(sequences: Sequences) -> None:
+    found = Suggested.of(sequences, num_items=5, share=0.5)
+    shares_UK = np.diff(found.cumulative_UK, axis=1, prepend=0)
+    assert found.item_rows_UK[1, 0] == 3
+    assert shares_UK[1, 0] > 0.99
+    assert not found.cumulative_UK[[0, 3, 4]].any(), "nothing is suggested where nothing is known"
+    chosen = set(zip(USERS, ITEMS, strict=True))
+    drawn = {(u, int(i)) for u in (1, 2) for i, s in zip(found.item_rows_UK[u], shares_UK[u], strict=True) if s > 0}
+    assert not drawn & chosen
+
+
+def batches(num: int) -> list[TrainBatch]:
+    users, items = np.array(USERS, np.int32), np.array(ITEMS, np.int32)
+    return [TrainBatch(users, items, np.zeros((len(users), 0), np.int32))] * num
+
+
+def test_positives_are_expected_as_often_as_they_are_drawn(sequences: Sequences) -> None:
+    found = Suggested.of(sequences, num_items=5, share=0.3)
+    drawn = np.concatenate([b.item_rows for b in found.among(batches(4000), np.random.default_rng(0))])
+    expected_I = found.positives(sequences, np.bincount(ITEMS, minlength=5))
+    assert expected_I.sum() == pytest.approx(len(ITEMS), rel=1e-6)
+    assert np.bincount(drawn, minlength=5) / 4000 == pytest.approx(expected_I, abs=0.05)
+    assert expected_I[3] > 1, "item 3 is suggested to user 1"
+
+
+def test_the_same_seed_draws_the_same(sequences: Sequences) -> None:
+    found = Suggested.of(sequences, num_items=5, share=0.3)
+    one, other = ([b.item_rows for b in found.among(batches(20), np.random.default_rng([7, 0]))] for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+def test_a_share_outside_of_0_to_1_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"train\.suggested: 1\.0 must lie in \[0, 1\)"):
+        TrainConfig(suggested=1.0)
+
+
+def test_histories_in_order_take_no_suggestions() -> None:
+    model, loss = ModelConfig(history=HistoryKind.transformer), LossConfig(in_batch=False)
+    with pytest.raises(ValueError, match=r"set train\.suggested=0"):
+        check(model, loss, TrainConfig(suggested=0.1))
