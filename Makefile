@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-quality bench-seconds bench-serve bench-training peers notebooks milvus-server clean
+.PHONY: help demo test check bench bench-quality bench-seconds bench-serve bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a
 notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
 	@mkdir -p var/notebooks
 	$(BIN)/python -m nbconvert --to notebook --execute --output-dir var/notebooks notebooks/*.ipynb
+
+proto: $(READY) ## serve/recommender_pb2*.py from serve/recommender.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. serve/recommender.proto
 
 milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integration tests, in a venv of its own
 

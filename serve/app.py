@@ -1,7 +1,7 @@
-"""The Ray Serve application: the HTTP ingress, the stages as deployments, and how `serve=fused|staged` binds them."""
+"""The ingress: requests in by HTTP or gRPC, one release chosen at the door, the pipeline, answers out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -10,11 +10,12 @@ import orjson
 import torch
 from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi import Query as Parameter
+from fastapi.responses import JSONResponse
 from ray import serve
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.context import _get_serve_request_context
 from ray.serve.handle import DeploymentHandle
 
+from serve import recommender_pb2 as pb
 from serve.api import (
     BatchRequest,
     BatchResponse,
@@ -38,14 +39,14 @@ from serve.pipeline import STAGES, Patience, recommend, similar
 from serve.release import Release
 from serve.request import Query
 from serve.request import Response as Answer
-from serve.settings import MAX_BODY_BYTES, MAX_K, ScaleConfig, Topology
-from serve.stages import LocalStages, RemoteStages, Setting, build_embedder, build_reranker, build_retriever
+from serve.rpc import Context, answered
+from serve.settings import MAX_BODY_BYTES, MAX_K
+from serve.stages import LocalStages, RemoteStages, Setting
 from serve.tracing import send_spans
 
 M = TypeVar("M")
 Q = TypeVar("Q")
 
-RETRY_AFTER_S = 1.0
 FLUSH_S = 1.0
 
 bind_to_own_address()
@@ -57,17 +58,6 @@ api = FastAPI(
 )
 api.openapi = partial(described, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-
-
-class StageReplica:
-    """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
-
-    async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
-        torch.set_num_threads(setting.serve.threads)
-        self._releases = await setting.follow(build).start()
-
-    async def __call__(self, release_id: str, method: str, *arguments: Any) -> Any:
-        return await getattr(await self._releases.get(release_id), method)(*arguments)
 
 
 @dataclass(frozen=True)
@@ -91,11 +81,18 @@ def _request_id() -> str:
 
 
 def understood(door: Callable[[M], tuple[Q, list[str]]], request: M, *place: str | int) -> tuple[Q, list[str]]:
-    """The request as the door takes it in; what it cannot make sense of is a 422 that names the place."""
+    """The request as the door takes it in; what it cannot make sense of names its place."""
     try:
         return door(request)
     except FieldError as e:
-        raise HTTPException(422, [{"type": "value_error", "loc": ["body", *place, e.field], "msg": str(e)}]) from e
+        raise FieldError((*place, *e.place), str(e)) from e
+
+
+@api.exception_handler(FieldError)
+async def refused(_: Request, error: FieldError) -> JSONResponse:
+    """422, as FastAPI says it of fields that are wrong by themselves."""
+    problem = {"type": "value_error", "loc": ["body", *error.place], "msg": str(error)}
+    return JSONResponse({"detail": [problem]}, status_code=422)
 
 
 @serve.ingress(api)
@@ -133,14 +130,19 @@ class Recommender:
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=takes(RecommendRequest))
     async def recommend(self, http: Request) -> Response:
         """The user's next items: retrieved, re-ranked, filtered; popular ones where nothing is known of the user."""
-        request, served = await read(RecommendRequest, http), await self._live()
-        query, unknown = understood(served.door.query, request)
-        return _json(await self._recommended(served, request, query, unknown))
+        return _json(await self._one(await read(RecommendRequest, http)))
 
     @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=takes(BatchRequest))
     async def recommend_batch(self, http: Request) -> Response:
         """Several users in one call, each within its own deadline; all answers are of one release."""
-        batch, served = await read(BatchRequest, http), await self._live()
+        return _json(await self._several(await read(BatchRequest, http)))
+
+    async def _one(self, request: RecommendRequest) -> dict[str, Any]:
+        served = await self._live()
+        return await self._recommended(served, request, *understood(served.door.query, request))
+
+    async def _several(self, batch: BatchRequest) -> dict[str, Any]:
+        served = await self._live()
         queries = [
             understood(served.door.query, request, "requests", number) for number, request in enumerate(batch.requests)
         ]
@@ -148,7 +150,7 @@ class Recommender:
             self._recommended(served, request, *taken_in)
             for request, taken_in in zip(batch.requests, queries, strict=True)
         )
-        return _json({"responses": await asyncio.gather(*answers)})
+        return {"responses": await asyncio.gather(*answers)}
 
     async def _recommended(
         self, served: Served, request: RecommendRequest, query: Query, unknown: list[str]
@@ -172,7 +174,7 @@ class Recommender:
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=takes(SimilarRequest))
     async def similar(self, http: Request) -> Response:
         """The items nearest to some items together, or to one that the features describe."""
-        return _json(await self._similar(await read(SimilarRequest, http), await self._live()))
+        return _json(await self._similar(await read(SimilarRequest, http)))
 
     @api.get(
         "/v1/items/{item_id:path}/similar", response_model=SimilarResponse, responses={404: {"model": Problem}}
@@ -184,13 +186,26 @@ class Recommender:
         served = await self._live()
         if not served.door.items.row(item_id):
             raise HTTPException(404, f"item {item_id!r} is not in release {served.door.release_id}")
-        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), served))
+        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k})))
 
-    async def _similar(self, request: SimilarRequest, served: Served) -> dict[str, Any]:
+    async def _similar(self, request: SimilarRequest) -> dict[str, Any]:
+        served = await self._live()
         query, unknown = understood(served.door.similar, request)
         answer = await similar(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
         self._record(answer, None)
         return served.door.answer(answer, unknown, _request_id())
+
+    async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
+        """gRPC's `recommend`."""
+        return await answered(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._one)
+
+    async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
+        """gRPC's `recommend_batch`."""
+        return await answered(message, BatchRequest, pb.BatchResponse, grpc_context, self._several)
+
+    async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:
+        """gRPC's `similar`."""
+        return await answered(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._similar)
 
     def _record(self, answer: Answer, user_id: str | None) -> None:
         self._metrics.record(answer)
@@ -211,39 +226,3 @@ class Recommender:
     async def ready(self) -> dict[str, str | None]:
         """The replica holds a release."""
         return {"status": "ready", "release_id": self._releases.current}
-
-
-def build(setting: Setting) -> serve.Application:
-    """The application in the topology that the setting asks for."""
-    config = setting.serve
-    ingress = _deployment(Recommender, "Recommender", config.ingress)
-    if config.topology is Topology.fused:
-        return ingress.bind(setting)
-    stages = (
-        ("UserEmbedder", config.embedder, build_embedder),
-        ("Retriever", config.retriever, build_retriever),
-        ("Reranker", config.reranker, build_reranker),
-    )
-    return ingress.bind(
-        setting, *(_deployment(StageReplica, name, scale).bind(setting, make) for name, scale, make in stages)
-    )  # fmt: skip
-
-
-def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deployment:
-    return serve.deployment(
-        replica,
-        name=name,
-        ray_actor_options={
-            "num_cpus": scale.num_cpus,
-            "num_gpus": scale.num_gpus,
-            "label_selector": dict(scale.labels),
-        },
-        max_ongoing_requests=scale.max_ongoing_requests,
-        max_queued_requests=scale.in_flight,  # of a burst, all are queued for a moment
-        backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
-        autoscaling_config=AutoscalingConfig(
-            min_replicas=scale.min_replicas,
-            max_replicas=scale.max_replicas,
-            target_ongoing_requests=scale.target_ongoing_requests,
-        ),
-    )

@@ -19,11 +19,15 @@ MAX_TEXT, MAX_VALUES = 1000, 100
 
 
 class FieldError(ValueError):
-    """A request's field that this release cannot make sense of."""
+    """A request's field that this release cannot make sense of.
 
-    def __init__(self, field: str, message: str) -> None:
+    Attributes:
+        place: where it stands: names, and numbers within lists.
+    """
+
+    def __init__(self, place: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
-        self.field = field
+        self.place = place
 
 
 class Door:
@@ -67,7 +71,7 @@ class Door:
         """
         rows, exclude, unknown = self._rows(request.item_ids, request.exclude)
         if request.item_ids and not rows:
-            raise FieldError("item_ids", f"item_ids: none of them is in release {self.release_id}")
+            raise FieldError(("item_ids",), f"item_ids: none of them is in release {self.release_id}")
         query = SimilarQuery(
             release_id=self.release_id,
             k=request.k,
@@ -136,16 +140,18 @@ class Door:
         try:
             return None if value is None else parse(value, self.features)
         except FilterError as e:
-            raise FieldError("filter", str(e)) from e
+            raise FieldError(("filter",), str(e)) from e
 
     def _described(self, features: dict[str, Any]) -> dict[str, Any]:
         """Features whose names and types are this release's."""
         kinds = {f.name: f.kind for f in self.features}
         for name, value in features.items():
             if name not in kinds:
-                raise FieldError("features", f"features: {name[:50]!r} is none of {', '.join(kinds) or 'the release'}")
+                raise FieldError(
+                    ("features",), f"features: {name[:50]!r} is none of {', '.join(kinds) or 'the release'}"
+                )
             if not _fits(kinds[name], value):
-                raise FieldError("features", f"features.{name}: {WANTED[kinds[name]]} is wanted")
+                raise FieldError(("features",), f"features.{name}: {WANTED[kinds[name]]} is wanted")
         return features
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:

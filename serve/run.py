@@ -9,16 +9,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
 
 from data.prepare import Say
 from data.storage import Folder
-from serve.app import build
+from serve.bind import build
 from serve.front import runtime_env
 from serve.logs import as_json
 from serve.milvus import reached
 from serve.release import Registry, ReleaseError
+from serve.rpc import SERVICER
 from serve.settings import ServeConfig
 from serve.stages import Setting
 
@@ -40,12 +41,13 @@ def running(config: "Config", say: Say = print) -> Iterator[str]:
     live = Registry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
-    check_port(config.serve)
+    for name in ("port", "grpc_port"):
+        check_port(config.serve, name)
     address = f"http://{config.serve.host}:{config.serve.port}"
     say(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
     with reached(config.index):
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
-        serve.start(http_options=http)
+        serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
             setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
             serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=as_json())
@@ -56,16 +58,19 @@ def running(config: "Config", say: Say = print) -> Iterator[str]:
             serve.shutdown()
 
 
-def check_port(config: ServeConfig) -> None:
+def _grpc(config: ServeConfig) -> gRPCOptions | None:
+    return gRPCOptions(port=config.grpc_port, grpc_servicer_functions=[SERVICER]) if config.grpc_port else None
+
+
+def check_port(config: ServeConfig, name: str) -> None:
     """Raises OSError, naming the port and the cure, where something listens there already."""
+    port = getattr(config, name)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((config.host, config.port))
+            probe.bind((config.host, port))
         except OSError as e:
-            raise OSError(
-                f"serve.port: {config.host}:{config.port} is in use ({e.strerror}); pass serve.port=..."
-            ) from e
+            raise OSError(f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=...") from e
 
 
 def wait_for_stop() -> None:

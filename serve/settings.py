@@ -63,6 +63,7 @@ class ServeConfig:
 
     Attributes:
         host, port: where it listens.
+        grpc_port: where it listens for gRPC (serve/recommender.proto), on the same host; 0 does not.
         num_candidates: retrieved per query, and re-ranked.
         timeout_ms: deadline of a request that names none; max_timeout_ms: the most that a request may name.
         poll_s: how often a replica looks at the live pointer.
@@ -76,6 +77,7 @@ class ServeConfig:
     topology: Topology = Topology.fused
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int = 0
     num_candidates: int = 100
     timeout_ms: int = 200
     max_timeout_ms: int = 2000
@@ -95,6 +97,8 @@ class ServeConfig:
             raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
         if not 1 <= self.port <= 65_535:
             raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
+        if not 0 <= self.grpc_port <= 65_535 or self.grpc_port == self.port:
+            raise ValueError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
         for name in ("poll_s", "breaker_failures", "breaker_pause_s", "threads"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"serve.{name}: {getattr(self, name)} must be above 0")

@@ -1,5 +1,10 @@
-"""One published and promoted release, and endpoints on it."""
+"""One published and promoted release, and an endpoint on it."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from conf.schema import Config
@@ -7,6 +12,8 @@ from data.storage import Folder
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry, Release
+from serve.run import running
+from serve.settings import ScaleConfig
 from tests.benchmarks import servers
 from towers.checkpoint import Checkpoint
 
@@ -22,3 +29,23 @@ def release(tiny: Config, checkpoint: Checkpoint) -> Release:
 @pytest.fixture(scope="session")
 def free_port() -> int:
     return servers.free_port()
+
+
+@pytest.fixture(scope="session")
+def known_user(release: Release) -> str:
+    """A user with a short history."""
+    lengths = release.parts.seen.lengths_U
+    row = int(np.flatnonzero(lengths == lengths[lengths > 0].min())[0])
+    ids: pa.Array = release.parts.users.ids.ids(np.array([row]))
+    return str(ids[0].as_py())
+
+
+@pytest.fixture(scope="module")
+def fused(tiny: Config, release: Release, free_port: int) -> Iterator[tuple[str, str]]:
+    """An endpoint for one file of tests: its HTTP address and its gRPC target."""
+    grpc_port = servers.free_port()
+    served = replace(
+        tiny.serve, port=free_port, grpc_port=grpc_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1)
+    )
+    with running(replace(tiny, serve=served)) as address:
+        yield address, f"127.0.0.1:{grpc_port}"

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import httpx
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from conf.schema import Config
@@ -98,22 +97,20 @@ def test_a_history_in_the_request_speaks_for_an_unknown_user(client: RecommendCl
     assert not {item.id for item in answer.items} & set(history)
 
 
-def test_filters_hold_and_are_complete(client: RecommendClient, release: Release) -> None:
+def test_filters_hold_and_are_complete(client: RecommendClient, release: Release, known_user: str) -> None:
     genre = release.parts.items.table["genres"].combine_chunks().flatten()[0].as_py()
     condition = {"field": "genres", "op": "contains", "value": genre}
     eligible = sum(genre in genres for genres in release.parts.items.table["genres"].to_pylist())
-    known = known_user(release)
-    answer = client.recommend(user_id=known, k=100, filter=condition, exclude_seen=False)
+    answer = client.recommend(user_id=known_user, k=100, filter=condition, exclude_seen=False)
     assert all(genre in item.features["genres"] for item in answer.items)
     assert len(answer.items) == min(eligible, 100)
 
 
-def test_seen_and_excluded_items_do_not_come(client: RecommendClient, release: Release) -> None:
-    known = known_user(release)
-    first = client.recommend(user_id=known, k=5)
+def test_seen_and_excluded_items_do_not_come(client: RecommendClient, release: Release, known_user: str) -> None:
+    first = client.recommend(user_id=known_user, k=5)
     excluded = [item.id for item in first.items]
-    second = client.recommend(user_id=known, k=100, exclude=excluded)
-    row = release.parts.users.ids.row(known)
+    second = client.recommend(user_id=known_user, k=100, exclude=excluded)
+    row = release.parts.users.ids.row(known_user)
     seen = release.parts.items.ids.ids(release.parts.seen.of_user(row)).to_pylist()
     assert not {item.id for item in second.items} & {*excluded, *seen}
 
@@ -155,9 +152,11 @@ def test_a_batch_is_answered_as_each_alone(client: RecommendClient, release: Rel
         assert [item.id for item in answer.items] == [item.id for item in alone.items]
 
 
-def test_an_explanation_says_where_each_item_comes_from(client: RecommendClient, release: Release) -> None:
+def test_an_explanation_says_where_each_item_comes_from(
+    client: RecommendClient, release: Release, known_user: str
+) -> None:
     condition = {"field": "year", "op": ">", "value": 0}
-    answer = client.recommend(user_id=known_user(release), k=5, explain=True, filter=condition)
+    answer = client.recommend(user_id=known_user, k=5, explain=True, filter=condition)
     assert answer.explained is not None
     assert (answer.explained.filter, answer.explained.num_candidates > 4) == (condition, True)
     assert answer.explained.num_excluded > 0
@@ -231,11 +230,3 @@ def test_an_unknown_item_is_404(client: RecommendClient) -> None:
 
 def test_ids_that_the_release_does_not_know_are_reported(client: RecommendClient) -> None:
     assert client.recommend(history=["what"], exclude=["ever"], k=1).unknown_items == ["what", "ever"]
-
-
-def known_user(release: Release) -> str:
-    """A user with a short history."""
-    lengths = release.parts.seen.lengths_U
-    row = int(np.flatnonzero(lengths == lengths[lengths > 0].min())[0])
-    ids: pa.Array = release.parts.users.ids.ids(np.array([row]))
-    return str(ids[0].as_py())
