@@ -29,7 +29,7 @@ REQUEST_EXAMPLES: list[Any] = [
 class RecommendRequest(BaseModel):
     """Whom to recommend to, and within what limits."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": REQUEST_EXAMPLES})
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": REQUEST_EXAMPLES})
 
     user_id: Id | None = Field(None, description="Known or not; without one, the history alone speaks.")
     k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
@@ -47,7 +47,9 @@ class BatchRequest(BaseModel):
     """Several users in one call."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"requests": [{"user_id": "u00042"}, {"user_id": "u00043"}]}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"requests": [{"user_id": "u00042"}, {"user_id": "u00043"}]}]},
     )
 
     requests: list[RecommendRequest] = Field(min_length=1, max_length=MAX_BATCH)
@@ -58,6 +60,7 @@ class SimilarRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"item_ids": ["i00007", "i00011"], "k": 5},

@@ -34,7 +34,6 @@ from serve.door import Door, FieldError
 from serve.limits import BodyLimit
 from serve.logs import log_degraded
 from serve.metrics import Metrics
-from serve.own_address import bind_to_own_address
 from serve.pipeline import STAGES, Patience, recommend, similar
 from serve.release import Release
 from serve.request import Query
@@ -48,8 +47,6 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 
 FLUSH_S = 1.0
-
-bind_to_own_address()
 
 api = FastAPI(
     title="Two-tower recommendations",

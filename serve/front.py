@@ -1,26 +1,29 @@
-"""HAProxy in front of the replicas, as Ray Serve 2.60 sets it up, and what is changed about that.
+"""What is changed about Ray Serve 2.60 as its processes load it; it has options for none of this.
 
-- More requests in flight than the ingress replicas take (their ongoing and queued ones) are refused here, in
+- HAProxy: more requests in flight than the ingress replicas take (their ongoing and queued ones) are refused there, in
   microseconds: 503 with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of
-  its core on that under a flood.
-- Statistics and metrics listen on loopback; Ray binds them to all interfaces.
+  its core on that under a flood. Statistics and metrics listen on loopback; Ray binds them to all interfaces.
+- gRPC servers, of which those for calls between deployments take pickled requests, listen on the node's own address
+  alone (loopback for a Ray that `conf.session` starts); Ray binds them to all interfaces. Where gRPC comes in from
+  outside, HAProxy dials replicas of its own node by loopback.
 
-Ray has options for neither (`TEMPLATES`). Its HAProxy manager is one of the job's workers,
-and so `prepare_worker`, which runs in each of them as it starts, changes the template of the configuration there.
+Proxies, HAProxy's manager and replicas are workers of the job, and so `prepare_worker` runs in each of them as it
+starts, and has Ray's modules changed as they are imported.
 """
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-
-TEMPLATES = "ray.serve._private.haproxy_templates"
+from typing import Any
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
 """Environment variable: requests in flight per ingress replica."""
+
+EVERYWHERE = "[::]"
 
 ROUTING = "    # Static routing based on path prefixes in decreasing length then alphabetical order\n"
 
@@ -43,29 +46,68 @@ def runtime_env(in_flight: int) -> dict[str, object]:
 
 
 def prepare_worker() -> None:
-    """Changes the template, should this process come to write HAProxy's configuration; costs others nothing."""
+    """Has `CHANGES` made, should this process come to import what they are made to; costs others nothing."""
     sys.meta_path.insert(0, _Changing())
 
 
 class _Changing(MetaPathFinder):
-    """Finds the module of the template as Python does, and changes it as it is loaded."""
+    """Finds modules as Python does, and changes those of `CHANGES` as they are loaded."""
+
+    def __init__(self) -> None:
+        self._left = dict(CHANGES)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != TEMPLATES:
+        change = self._left.pop(name, None)
+        if change is None:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        assert spec is not None, "Ray Serve has its templates where its own code imports them from"
+        spec = find_spec(name)  # comes by here again, and finds nothing left to do
+        assert spec is not None, "Ray Serve has its modules where its own code imports them from"
         assert spec.loader is not None, "it is a file"
         load = spec.loader.exec_module
 
         def load_changed(module: ModuleType) -> None:
             load(module)
-            template: str = vars(module)["HAPROXY_CONFIG_TEMPLATE"]
-            vars(module)["HAPROXY_CONFIG_TEMPLATE"] = changed(template, int(os.environ[IN_FLIGHT]))
+            change(module)
 
         spec.loader.exec_module = load_changed  # type: ignore[method-assign]
         return spec
+
+
+def _refuse_in_haproxy(haproxy_templates: Any) -> None:
+    template: str = haproxy_templates.HAPROXY_CONFIG_TEMPLATE
+    haproxy_templates.HAPROXY_CONFIG_TEMPLATE = changed(template, int(os.environ[IN_FLIGHT]))
+
+
+def _listen_on_own_address(replica: Any) -> None:
+    """The servers for calls between deployments."""
+    add_port = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: add_port(server, address.replace(EVERYWHERE, _own()))
+
+
+def _listen_near(default_impl: Any) -> None:
+    """The servers for gRPC from outside, which HAProxy stands in front of."""
+    add_address = default_impl.add_grpc_address
+
+    def add_near(server: Any, address: str) -> None:
+        for host in sorted({"127.0.0.1", _own()}):
+            add_address(server, address.replace(EVERYWHERE, host))
+
+    default_impl.add_grpc_address = add_near
+
+
+def _own() -> str:
+    import ray.util
+
+    address: str = ray.util.get_node_ip_address()
+    return address
+
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "ray.serve._private.haproxy_templates": _refuse_in_haproxy,
+    "ray.serve._private.replica": _listen_on_own_address,
+    "ray.serve._private.default_impl": _listen_near,
+}
+"""What is done to each module."""
 
 
 def changed(template: str, in_flight: int) -> str:

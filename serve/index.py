@@ -81,6 +81,11 @@ class Hits:
         return cls(rows[best].astype(np.int64), scores[best].astype(np.float32))
 
 
+def recall(found: Hits, exact: Hits) -> float:
+    """The share of the exact hits that was found; what ties with the last of them counts."""
+    return float((found.scores >= exact.scores[-1] - 1e-5).sum() / len(exact.rows))
+
+
 class ItemIndex(Protocol):
     """The items of one release by inner product. Every implementation passes tests/conformance.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serve.filters import Filter
-from serve.index import Hits, IndexUnavailable, ItemIndex
+from serve.index import Hits, IndexUnavailable, ItemIndex, recall
 
 logger = logging.getLogger("serve.monitor")
 
@@ -65,11 +65,6 @@ class RecallMonitor:
                 continue
             if len(exact.rows):
                 self._report(recall(search.hits, exact), band(self._index.passing(search.filter)))
-
-
-def recall(found: Hits, exact: Hits) -> float:
-    """The share of the exact hits that was found; what ties with the last of them counts."""
-    return float((found.scores >= exact.scores[-1] - 1e-5).sum() / len(exact.rows))
 
 
 def band(passing: float | None) -> str:

@@ -21,7 +21,7 @@ from pyarrow import fs
 from data.prepare import Say
 from data.storage import MANIFEST, Folder, is_sealed, sealing
 from serve.collection import collection_name, count, write_collection
-from serve.index import IndexConfig
+from serve.index import Hits, IndexConfig, recall
 from serve.milvus import connected
 from serve.milvus_index import MilvusIndex
 from serve.release import GOLDEN, Registry, ReleaseError, golden_queries
@@ -98,14 +98,12 @@ async def _recall(config: IndexConfig, collection: str, checkpoint: Checkpoint) 
     rows = np.unique(np.linspace(1, num_items, min(SAMPLE, num_items)).astype(np.int64))
     scores = item_ID[torch.from_numpy(rows)] @ item_ID.T
     scores[:, 0] = -torch.inf
-    _, exact = top_k(scores, min(20, num_items))
+    rows_QK, scores_QK = top_k(scores, min(20, num_items))
     index = MilvusIndex.open(config, collection, collection, num_items, dim)
-    found = [await index.search(item_ID[row].numpy(), exact.shape[1]) for row in rows]
+    found = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows]
     await index.close()
-    lowest = exact[:, -1].numpy() - 1e-5
-    return float(
-        np.mean([(hits.scores >= low).sum() / exact.shape[1] for hits, low in zip(found, lowest, strict=True)])
-    )
+    exact = [Hits(*pair) for pair in zip(rows_QK.numpy(), scores_QK.numpy(), strict=True)]
+    return float(np.mean([recall(*pair) for pair in zip(found, exact, strict=True)]))
 
 
 def _seal(registry: Registry, id_: str, checkpoint: Checkpoint, index: dict[str, Any]) -> None:

@@ -31,9 +31,6 @@ TINY = (
 )
 """Overrides for a log that prepares and trains in seconds."""
 
-IN_FLIGHT = 64
-"""Requests in flight per ingress replica, beyond which HAProxy refuses."""
-
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
@@ -41,8 +38,9 @@ def ray_session() -> Iterator[None]:
     import ray
 
     from serve.front import runtime_env
+    from serve.settings import ScaleConfig
 
-    connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(IN_FLIGHT))
+    connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(ScaleConfig().in_flight))
     yield
     ray.shutdown()
 

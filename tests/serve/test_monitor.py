@@ -8,9 +8,9 @@ import pytest
 
 from data.schema import Feature, FeatureKind
 from serve.filters import parse
-from serve.index import Hits
+from serve.index import Hits, recall
 from serve.masks import FilterColumns
-from serve.monitor import Checked, RecallMonitor, band, recall
+from serve.monitor import Checked, RecallMonitor, band
 from serve.replica import ReplicaIndex
 
 

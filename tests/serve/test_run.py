@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -18,7 +17,7 @@ from serve.release import Release, ReleaseError
 from serve.run import running
 from serve.settings import ScaleConfig
 
-IN_FLIGHT = 64  # of tests/conftest.py
+IN_FLIGHT = ScaleConfig().in_flight
 
 
 def of_ray(process: psutil.Process) -> bool:
@@ -56,27 +55,20 @@ def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int
         starting(replace(tiny, index=nowhere, serve=replace(tiny.serve, port=free_port)))
 
 
-@pytest.fixture(scope="module")
-def address(tiny: Config, release: Release, free_port: int) -> Iterator[str]:
-    served = replace(tiny.serve, port=free_port, ingress=ScaleConfig(num_cpus=0.1))
-    with running(replace(tiny, serve=served)) as address:
-        yield address
-
-
-def test_everything_listens_on_loopback(address: str) -> None:
+def test_everything_listens_on_loopback(fused: tuple[str, str]) -> None:
     ours = {p.pid: " ".join(p.cmdline()) for p in (psutil.Process(), *filter(of_ray, psutil.process_iter()))}
     listening = {
         (c.laddr.ip, c.laddr.port, ours[c.pid])
         for c in psutil.net_connections("tcp")
         if c.status == psutil.CONN_LISTEN and c.pid in ours
     }
-    assert {httpx.URL(address).port, 8404, 9101} <= {port for _, port, _ in listening}
+    assert {*(int(place.rsplit(":", 1)[1]) for place in fused), 8404, 9101} <= {port for _, port, _ in listening}
     assert not {place for place in listening if place[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
 
 
-async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answered(address: str) -> None:
+async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answered(fused: tuple[str, str]) -> None:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=fused[0], timeout=60, limits=limits) as client:
         asked = (client.post("/v1/recommend", json={"user_id": f"u{n:05d}"}) for n in range(8 * IN_FLIGHT))
         answers = await asyncio.gather(*asked)
         statuses = Counter(answer.status_code for answer in answers)
