@@ -15,8 +15,8 @@ help: ## this list
 demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
 
-test: $(READY) ## the tests; ARGS="-k filters"
-	$(BIN)/python -m pytest -q $(ARGS)
+test: $(READY) ## the tests, in two processes; ARGS="-k filters"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -56,7 +56,8 @@ def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int
 
 
 def test_everything_listens_on_loopback(fused: tuple[str, str]) -> None:
-    ours = {p.pid: " ".join(p.cmdline()) for p in (psutil.Process(), *filter(of_ray, psutil.process_iter()))}
+    this = psutil.Process()
+    ours = {p.pid: " ".join(p.cmdline()) for p in (this, *filter(of_ray, this.children(recursive=True)))}
     listening = {
         (c.laddr.ip, c.laddr.port, ours[c.pid])
         for c in psutil.net_connections("tcp")
