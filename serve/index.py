@@ -35,6 +35,8 @@ class IndexConfig:
         timeout_s: of every call to Milvus.
         algorithm: of the collections that publish makes.
         exact_up_to: replica: above this many items an inverted file (IVF) takes the place of exact search.
+        folder: replica: where the replicas of a node share the files of such an index; null takes the system's
+            temporary folder.
         monitored_share: of the searches by an approximate index, repeated exactly in the background to measure recall.
         upsert_batch: items per upsert, and per call of the item tower, at publish.
     """
@@ -44,6 +46,7 @@ class IndexConfig:
     timeout_s: float = 10.0
     algorithm: Algorithm = Algorithm.flat
     exact_up_to: int = 200_000
+    folder: str | None = None
     monitored_share: float = 0.001
     upsert_batch: int = 4096
 

@@ -13,21 +13,22 @@ import numpy as np
 from data.prepared import Catalogue
 from serve.batcher import Batcher
 from serve.collection import read_vectors
+from serve.faiss_index import FaissIndexes, shared
 from serve.filters import Filter
 from serve.index import Hits, IndexConfig, check_query
 from serve.masks import FilterColumns, Passing
 
-NPROBE = 64
-"""Lists of the inverted file that a search looks into; under a filter, as many more as it passes fewer items."""
-
 MOST_PROBES = 8
-"""Times NPROBE, under any filter."""
+"""Under a filter, a search looks into as many more lists as it passes fewer items, but at most this many times more."""
 
 FEW = 20_000
 """Up to this many items that pass a filter are compared one by one: quicker than to look for them in an index."""
 
 SPARE = 16
 """Hits beyond k asked of FAISS, so that ties at the boundary are settled by row and not by chance."""
+
+ROUNDED = 1.25
+"""Times as many are asked of the inverted file, whose scores are rounded: the true ones are computed of these."""
 
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -54,14 +55,12 @@ class ReplicaIndex:
     asking for as many more. FAISS uses one thread, so that replicas do not fight over cores.
     """
 
-    def __init__(self, release_id: str, vectors_ND: np.ndarray, columns: FilterColumns, exact_up_to: int) -> None:
+    def __init__(self, release_id: str, indexes: FaissIndexes, columns: FilterColumns) -> None:
         self.release_id = release_id
-        self.num_items, self.dim = vectors_ND.shape
+        self._indexes = indexes
+        self._exact, self._fast, self._vectors_ND = indexes.exact, indexes.fast, indexes.vectors_ND
+        self.num_items, self.dim = self._vectors_ND.shape
         self._columns = columns
-        self._exact = faiss.IndexFlatIP(self.dim)
-        self._exact.add(np.ascontiguousarray(vectors_ND, dtype=np.float32))
-        self._vectors_ND = faiss.rev_swig_ptr(self._exact.get_xb(), vectors_ND.size).reshape(vectors_ND.shape)
-        self._fast = _inverted_file(vectors_ND) if self.num_items > exact_up_to else None
         self.approximate = self._fast is not None
         self._batched = Batcher(self.search_all)
         faiss.omp_set_num_threads(1)
@@ -70,17 +69,21 @@ class ReplicaIndex:
     async def hydrate(
         cls, config: IndexConfig, collection: str, release_id: str, items: Catalogue, dim: int
     ) -> "ReplicaIndex":
-        """Reads the release's collection from Milvus, in a thread.
+        """Reads the release's collection from Milvus, in a thread; large ones once per node.
 
         Raises:
             IndexUnavailable: Milvus does not answer, or its collection is not whole.
         """
 
-        def read() -> ReplicaIndex:
-            vectors_ND = read_vectors(config, collection, items.table.num_rows, dim)
-            return cls(release_id, vectors_ND, FilterColumns(items.table, items.features), config.exact_up_to)
+        def read() -> FaissIndexes:
+            return FaissIndexes.of(read_vectors(config, collection, items.table.num_rows, dim), config.exact_up_to)
 
-        return await asyncio.to_thread(read)
+        def build() -> ReplicaIndex:
+            large = items.table.num_rows > config.exact_up_to
+            indexes = shared(collection, read, config.folder) if large else read()
+            return cls(release_id, indexes, FilterColumns(items.table, items.features))
+
+        return await asyncio.to_thread(build)
 
     async def search(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
@@ -93,10 +96,13 @@ class ReplicaIndex:
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
         """See ItemIndex."""
-        wanted = Wanted.of(query_D, k, filter, exclude)
-        passing = None if filter is None else self._columns.passing(filter)
-        limit = min(k + len(wanted.exclude) + SPARE, self.num_items)
-        (hits,) = await asyncio.to_thread(self._exactly, wanted.query_D[None], limit, passing, [wanted])
+        return await asyncio.to_thread(self.exactly_one, Wanted.of(query_D, k, filter, exclude))
+
+    def exactly_one(self, wanted: Wanted) -> Hits:
+        """The hits of exact search."""
+        passing = None if wanted.filter is None else self._columns.passing(wanted.filter)
+        limit = min(wanted.k + len(wanted.exclude) + SPARE, self.num_items)
+        (hits,) = self._exactly(wanted.query_D[None], limit, passing, [wanted])
         return hits
 
     def passing(self, filter: Filter | None) -> float | None:
@@ -122,10 +128,11 @@ class ReplicaIndex:
         if self._fast is None:
             return self._exactly(queries_BD, limit, passing, wanted)
         share = 1.0 if passing is None else len(passing.entries) / self.num_items
-        probes = NPROBE * min(max(round(1 / share), 1), MOST_PROBES)
+        probes = self._fast.nprobe * min(max(round(1 / share), 1), MOST_PROBES)
         parameters = faiss.SearchParametersIVF(nprobe=min(probes, self._fast.nlist), **_selector(passing))
-        found = zip(*self._fast.search(queries_BD, limit, params=parameters), wanted, strict=True)
-        hits = [self._best(entries_L, scores_L, search) for scores_L, entries_L, search in found]
+        _, entries_BL = self._fast.search(queries_BD, round(ROUNDED * limit), params=parameters)
+        scores_BL = np.einsum("bld,bd->bl", self._vectors_ND[entries_BL], queries_BD)
+        hits = [self._best(*found) for found in zip(entries_BL, scores_BL, wanted, strict=True)]
         short = [at for at, (search, found) in enumerate(zip(wanted, hits, strict=True)) if len(found.rows) < search.k]
         for at in short:  # too few were looked at, or there are no more
             (hits[at],) = self._exactly(queries_BD[at : at + 1], limit, passing, wanted[at : at + 1])
@@ -156,13 +163,3 @@ class ReplicaIndex:
 
 def _selector(passing: Passing | None) -> dict[str, faiss.IDSelector]:
     return {} if passing is None else {"sel": faiss.IDSelectorBitmap(passing.bits)}
-
-
-def _inverted_file(vectors_ND: np.ndarray) -> faiss.IndexIVFFlat:
-    """About sqrt(N) lists, each a k-means cell."""
-    num_lists = 2 ** int(np.log2(max(len(vectors_ND), 4) ** 0.5))
-    dim = vectors_ND.shape[1]
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
-    index.train(vectors_ND)
-    index.add(vectors_ND)
-    return index

@@ -101,9 +101,9 @@ OPEN: dict[IndexKind, Callable[[IndexConfig], ItemIndex]] = {
 )
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     where, kind, algorithm, exact_up_to, recall = request.param
-    lite = str(tmp_path_factory.mktemp("index") / "milvus.db")
-    uri = lite if where == "lite" else request.getfixturevalue("milvus_server")
-    config = IndexConfig(kind=kind, uri=uri, algorithm=algorithm, exact_up_to=exact_up_to)
+    folder = tmp_path_factory.mktemp("index")
+    uri = str(folder / "milvus.db") if where == "lite" else request.getfixturevalue("milvus_server")
+    config = IndexConfig(kind=kind, uri=uri, algorithm=algorithm, exact_up_to=exact_up_to, folder=str(folder))
     with connected(config) as client:
         fill(config)
         index, loop = OPEN[kind](config), asyncio.new_event_loop()

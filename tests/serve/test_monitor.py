@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from data.schema import Feature, FeatureKind
+from serve.faiss_index import FaissIndexes
 from serve.filters import parse
 from serve.index import Hits, recall
 from serve.masks import FilterColumns
@@ -35,7 +36,7 @@ def test_a_sample_is_checked_and_reported() -> None:
     features = (Feature(name="price", kind=FeatureKind.numeric),)
     table = pa.table({"price": np.arange(2000.0)})
     vectors_ND = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
-    index = ReplicaIndex("r", vectors_ND, FilterColumns(table, features), exact_up_to=0)
+    index = ReplicaIndex("r", FaissIndexes.of(vectors_ND, exact_up_to=0), FilterColumns(table, features))
     filter = parse({"field": "price", "op": "<", "value": 10}, features)
     reported: list[tuple[float, str]] = []
 
