@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-quality bench-seconds bench-serve bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-index bench-quality bench-scale bench-seconds bench-serve bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality o
 
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)
+
+bench-scale: $(READY) ## replicas that follow the load, and that die under it; needs wrk (apt)
+	$(BIN)/python -m tests.benchmarks.bench_scale $(ARGS)
 
 bench-serve: $(READY) ## the endpoint under load, beside FastAPI + FAISS and an ordinary Ray Serve composition; needs wrk (apt)
 	$(BIN)/python -m tests.benchmarks.bench_serve $(ARGS)

@@ -58,5 +58,8 @@ def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deploymen
             min_replicas=scale.min_replicas,
             max_replicas=scale.max_replicas,
             target_ongoing_requests=scale.target_ongoing_requests,
+            look_back_period_s=scale.look_back_s,
+            upscale_delay_s=scale.upscale_delay_s,
+            downscale_delay_s=scale.downscale_delay_s,
         ),
     )

@@ -24,7 +24,9 @@ class ScaleConfig:
 
     Attributes:
         min_replicas, max_replicas: equal means fixed.
-        target_ongoing_requests: requests in progress per replica that autoscaling steers to.
+        target_ongoing_requests: requests in progress per replica that autoscaling steers to, by their mean over
+            look_back_s.
+        upscale_delay_s, downscale_delay_s: more replicas must have been called for so long, or fewer.
         max_ongoing_requests: in progress per replica at most; more wait.
         max_queued_requests: waiting at most; beyond it 503 with Retry-After.
         num_cpus, num_gpus: reserved per replica.
@@ -34,6 +36,9 @@ class ScaleConfig:
     min_replicas: int = 1
     max_replicas: int = 1
     target_ongoing_requests: float = 8
+    look_back_s: float = 10.0
+    upscale_delay_s: float = 3.0
+    downscale_delay_s: float = 120.0
     max_ongoing_requests: int = 32
     max_queued_requests: int = 32
     num_cpus: float = 0.5
@@ -54,6 +59,11 @@ class ScaleConfig:
             raise ValueError(
                 f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must lie above 0 and at most at"
                 f" max_ongoing_requests ({self.max_ongoing_requests}), or nothing ever scales"
+            )
+        if not self.look_back_s > 0 or self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
+            raise ValueError(
+                f"serve: look_back_s ({self.look_back_s}) must be above 0, upscale_delay_s ({self.upscale_delay_s}) and"
+                f" downscale_delay_s ({self.downscale_delay_s}) at least 0"
             )
 
 

@@ -1,0 +1,140 @@
+"""Replicas that follow the load, and replicas that are killed under it, in two runs:
+`python -m tests.benchmarks.bench_scale [seconds=40]`.
+
+First `serve=fused` with one to three replicas: few clients, many, few again. Then `serve=staged`, two of each stage, under
+load, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost.
+Writes var/bench/scale.{md,json,png}.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import psutil
+from rich.console import Console
+
+from tests.benchmarks.bench_serve import ROOT, K, check, released
+from tests.benchmarks.servers import free_port, server
+from tests.benchmarks.tables import FOLDER, write
+from tests.benchmarks.wrk import Measured, load
+
+ITEMS, USERS = 100_000, 50_000
+FEW, MANY = 1, 12
+SCALING = (
+    "serve=fused", "serve.ingress.min_replicas=1", "serve.ingress.max_replicas=3", "serve.ingress.num_cpus=0.1",
+    "serve.ingress.target_ongoing_requests=3", "serve.ingress.downscale_delay_s=10",
+)  # fmt: skip
+STAGED = (
+    "serve=staged",
+    *(f"serve.{d}.{m}_replicas=2" for d in ("ingress", "embedder", "retriever", "reranker") for m in ("min", "max")),
+    *(f"serve.{d}.num_cpus=0.1" for d in ("ingress", "embedder", "retriever", "reranker")),
+)
+
+
+class Watch:
+    """How many replicas of the ingress there are, twice a second."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.counts: list[int] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def _look(self) -> None:
+        started = time.perf_counter()
+        while not self._stop.wait(0.5):
+            self.seconds.append(time.perf_counter() - started)
+            self.counts.append(len(replicas("Recommender")))
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def main(seconds: int = 40) -> None:
+    console = Console()
+    released(ITEMS, USERS)
+    rows: list[dict[str, Any]] = []
+    with endpoint(SCALING) as address, Watch() as watch:
+        for name, clients, length in (("few", FEW, seconds // 2), ("many", MANY, seconds), ("few again", FEW, seconds)):
+            console.print(f"{name}: {clients} clients for {length} s")
+            rows.append(row(f"fused, {name}", load(address, USERS, K, clients, length), len(replicas("Recommender"))))
+            console.print(rows[-1])
+    with endpoint(STAGED) as address:
+        for victim in ("Reranker", "Recommender"):
+            console.print(f"killing a {victim}")
+            killing = threading.Timer(seconds / 4, kill, (victim,))
+            killing.start()
+            rows.append(
+                row(f"staged, a {victim} killed", load(address, USERS, K, MANY, seconds), len(replicas(victim)))
+            )
+            killing.join()
+            console.print(rows[-1])
+    counts = [row["replicas_after"] for row in rows]
+    ratios = {
+        "replicas_at_most": max(watch.counts),
+        "replicas_at_the_end": counts[2],
+        "failed_while_scaling": sum(row["refused"] + row["broken"] for row in rows[:3]),
+        "failed_reranker_killed": rows[3]["refused"] + rows[3]["broken"],
+        "failed_ingress_killed": rows[4]["refused"] + rows[4]["broken"],
+    }
+    plot(watch)
+    facts = {"items": ITEMS, "few": FEW, "many": MANY, "seconds": seconds}
+    write("scale", "Load that rises and falls, replicas that die", facts, rows, ratios, console)
+
+
+@contextmanager
+def endpoint(overrides: tuple[str, ...]) -> Iterator[str]:
+    port = free_port()
+    own = (f"storage.root={ROOT}", f"serve.port={port}", "serve.timeout_ms=2000", *overrides)
+    with server("serve.run", own, port, FOLDER / "scale.log") as address:
+        load(address, USERS, K, 4, 3)
+        check(address)
+        yield address
+
+
+def replicas(deployment: str) -> list[int]:
+    """Process ids of a deployment's replicas."""
+    name = f"ray::ServeReplica:recommender:{deployment}"
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
+
+
+def kill(deployment: str) -> None:
+    os.kill(replicas(deployment)[0], signal.SIGKILL)
+
+
+def row(name: str, measured: Measured, num_replicas: int) -> dict[str, Any]:
+    return {
+        "run": name,
+        "requests_per_s": measured.per_s,
+        "p50_ms": measured.p50_ms,
+        "p99_ms": measured.p99_ms,
+        "requests": measured.requests,
+        "refused": measured.refused,
+        "broken": measured.broken,
+        "replicas_after": num_replicas,
+    }
+
+
+def plot(watch: Watch) -> None:
+    figure, axes = plt.subplots(figsize=(7, 3))
+    axes.step(watch.seconds, watch.counts, where="post")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("replicas of the ingress")
+    axes.set_ylim(0)
+    figure.tight_layout()
+    figure.savefig(FOLDER / "scale.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main(**{name: int(value) for name, value in (argument.split("=", 1) for argument in sys.argv[1:])})
