@@ -10,6 +10,7 @@ os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_ENABLED", "0")  # has each request logged and parses that in Python
 os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # 30 is for load balancers further away
+os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # HAProxy needs more than 5 on a busy machine
 for _what in (
     "REPLICA",
     "HANDLE",

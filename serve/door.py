@@ -8,7 +8,6 @@ import orjson
 from data.schema import FeatureKind
 from serve.api import LiveResponse, RecommendRequest, SimilarRequest
 from serve.filters import Filter, FilterError, finite, parse
-from serve.masks import FilterColumns
 from serve.popular import PopularItems
 from serve.release import Release
 from serve.request import Explanation, Query, Response, SimilarQuery
@@ -39,7 +38,7 @@ class Door:
         self.manifest = release.manifest
         self.features = items.features
         self.items = items.ids
-        self.popular = PopularItems(release.id, release.parts, FilterColumns(items.table, items.features))
+        self.popular = PopularItems(release.id, release.parts, release.columns)
         self._num_candidates = num_candidates
         self._shown = ShownItems(items)
 

@@ -112,7 +112,7 @@ class FilterColumns:
     """The filterable features of a catalogue, prepared for masks; the latest masks are kept."""
 
     def __init__(self, table: pa.Table, features: Sequence[Feature]) -> None:
-        self._size = table.num_rows
+        self.num_items = table.num_rows
         self._columns = {
             f.name: (NumericColumn if f.kind is FeatureKind.numeric else ValueColumn)(table[f.name].combine_chunks())
             for f in features

@@ -3,11 +3,13 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from data.storage import MANIFEST, Folder, NotSealed, is_sealed, open_sealed
+from serve.masks import FilterColumns
 from towers.checkpoint import Checkpoint, load
 
 GOLDEN = "golden.json"
@@ -39,6 +41,11 @@ class Release:
     def collection(self) -> str:
         """Physical name of its Milvus collection; never an alias."""
         return self.manifest["collection"]
+
+    @cached_property
+    def columns(self) -> FilterColumns:
+        """The items' features, prepared for filters; takes seconds for a million items."""
+        return FilterColumns(self.parts.items.table, self.parts.items.features)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from data.prepared import Catalogue
 from serve.batcher import Batcher
 from serve.collection import read_vectors
 from serve.faiss_index import FaissIndexes, shared
@@ -67,7 +66,7 @@ class ReplicaIndex:
 
     @classmethod
     async def hydrate(
-        cls, config: IndexConfig, collection: str, release_id: str, items: Catalogue, dim: int
+        cls, config: IndexConfig, collection: str, release_id: str, columns: FilterColumns, dim: int
     ) -> "ReplicaIndex":
         """Reads the release's collection from Milvus, in a thread; large ones once per node.
 
@@ -76,12 +75,11 @@ class ReplicaIndex:
         """
 
         def read() -> FaissIndexes:
-            return FaissIndexes.of(read_vectors(config, collection, items.table.num_rows, dim), config.exact_up_to)
+            return FaissIndexes.of(read_vectors(config, collection, columns.num_items, dim), config.exact_up_to)
 
         def build() -> ReplicaIndex:
-            large = items.table.num_rows > config.exact_up_to
-            indexes = shared(collection, read, config.folder) if large else read()
-            return cls(release_id, indexes, FilterColumns(items.table, items.features))
+            large = columns.num_items > config.exact_up_to
+            return cls(release_id, shared(collection, read, config.folder) if large else read(), columns)
 
         return await asyncio.to_thread(build)
 

@@ -50,12 +50,11 @@ async def build_retriever(setting: Setting, release: Release) -> Retriever:
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
     """The release's items, kept as the config says."""
-    items, dim = release.parts.items, release.parts.model.config.embedding_dim
-    if config.kind is IndexKind.replica:
-        return await ReplicaIndex.hydrate(config, release.collection, release.id, items, dim)
-    return await asyncio.to_thread(
-        MilvusIndex.open, config, release.collection, release.id, items.table.num_rows, dim
-    )  # fmt: skip
+    num_items, dim = release.parts.items.table.num_rows, release.parts.model.config.embedding_dim
+    if config.kind is IndexKind.milvus:
+        return await asyncio.to_thread(MilvusIndex.open, config, release.collection, release.id, num_items, dim)
+    columns = await asyncio.to_thread(lambda: release.columns)
+    return await ReplicaIndex.hydrate(config, release.collection, release.id, columns, dim)
 
 
 async def build_reranker(setting: Setting, release: Release) -> RerankStage:

@@ -1,8 +1,8 @@
 """Replicas that follow the load, and replicas that are killed under it, in two runs:
 `python -m tests.benchmarks.bench_scale [seconds=40]`.
 
-First `serve=fused` with one to three replicas: few clients, many, few again. Then `serve=staged`, two of each stage, under
-load, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost.
+First `serve=fused` with one to three replicas: few clients, many, few again. Then `serve=staged`, with two replicas of
+each stage, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost.
 Writes var/bench/scale.{md,json,png}.
 """
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,7 @@ def vectors() -> np.ndarray:
 
 
 CATALOGUE, VECTORS = items(), vectors()
+COLUMNS = FilterColumns(CATALOGUE.table, FEATURES)
 
 
 def fill(config: IndexConfig) -> None:
@@ -81,7 +82,7 @@ def fill(config: IndexConfig) -> None:
 
 
 OPEN: dict[IndexKind, Callable[[IndexConfig], ItemIndex]] = {
-    IndexKind.replica: lambda c: asyncio.run(ReplicaIndex.hydrate(c, COLLECTION, "r", CATALOGUE, DIM)),
+    IndexKind.replica: lambda c: asyncio.run(ReplicaIndex.hydrate(c, COLLECTION, "r", COLUMNS, DIM)),
     IndexKind.milvus: lambda c: MilvusIndex.open(c, COLLECTION, "r", SIZE, DIM),
 }
 
@@ -157,7 +158,7 @@ def test_finds_what_exact_search_finds(subject: Subject) -> None:
 )
 def test_filtered_answers_are_complete(subject: Subject, condition: dict) -> None:
     filter = parse(condition, FEATURES)
-    eligible = FilterColumns(CATALOGUE.table, FEATURES).mask(filter)
+    eligible = COLUMNS.mask(filter)
     recalls = [check(subject, subject.search(q, K, filter), q, K, eligible) for q in queries(5)]
     assert np.mean(recalls) >= subject.recall
 
@@ -188,7 +189,7 @@ def test_searches_at_the_same_time_find_what_each_finds_alone(subject: Subject) 
 
 def test_the_exact_search_is_exact(subject: Subject) -> None:
     filter = parse({"field": "group", "op": "==", "value": "g1"}, FEATURES)
-    eligible = FilterColumns(CATALOGUE.table, FEATURES).mask(filter)
+    eligible = COLUMNS.mask(filter)
     for query in queries(5):
         hits = subject.loop.run_until_complete(subject.index.exactly(query, K, filter=filter))
         assert check(subject, hits, query, K, eligible) == 1.0
@@ -198,7 +199,7 @@ def test_the_exact_search_is_exact(subject: Subject) -> None:
 def test_filter_and_exclusion_together(subject: Subject) -> None:
     (query,) = queries(1)
     filter = parse({"field": "group", "op": "==", "value": "g2"}, FEATURES)
-    eligible = FilterColumns(CATALOGUE.table, FEATURES).mask(filter).copy()
+    eligible = COLUMNS.mask(filter).copy()
     eligible[7] = False
     assert subject.search(query, K, filter, exclude=[8]).rows.tolist() == exactly(query, K, eligible)[0].tolist()
 
@@ -233,7 +234,7 @@ def test_a_query_that_is_none_is_refused(subject: Subject, query: np.ndarray) ->
 @pytest.mark.parametrize("where", ["lite", "server"])
 def test_a_collection_is_whole_or_not_there(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     uri = str(tmp_path / "milvus.db") if where == "lite" else request.getfixturevalue("milvus_server")
-    config = IndexConfig(uri=uri)
+    config, fewer = IndexConfig(uri=uri), FilterColumns(CATALOGUE.table[:100], FEATURES)
 
     def dies_on_the_way() -> Iterator[pa.Table]:
         flat = pa.array(VECTORS[:10].reshape(-1))
@@ -248,13 +249,9 @@ def test_a_collection_is_whole_or_not_there(where: str, tmp_path: Path, request:
         fill(config)  # again, over a leftover
         assert count(client, config, COLLECTION) == SIZE
         with pytest.raises(IndexUnavailable, match="holds row"):
-            asyncio.run(ReplicaIndex.hydrate(config, COLLECTION, "r", smaller(CATALOGUE), DIM))
+            asyncio.run(ReplicaIndex.hydrate(config, COLLECTION, "r", fewer, DIM))
         client.drop_collection(COLLECTION, timeout=10)
         with pytest.raises(IndexUnavailable, match="publish"):
-            asyncio.run(ReplicaIndex.hydrate(config, COLLECTION, "r", CATALOGUE, DIM))
+            asyncio.run(ReplicaIndex.hydrate(config, COLLECTION, "r", COLUMNS, DIM))
         with pytest.raises(IndexUnavailable, match="publish"):
             MilvusIndex.open(config, COLLECTION, "r", SIZE, DIM)
-
-
-def smaller(catalogue: Catalogue) -> Catalogue:
-    return replace(catalogue, table=catalogue.table[:100])
