@@ -39,7 +39,7 @@ from serve.release import Release
 from serve.request import Query
 from serve.request import Response as Answer
 from serve.rpc import Context, answered
-from serve.settings import MAX_BODY_BYTES, MAX_K
+from serve.settings import MAX_BODY_BYTES, MAX_K, ServeConfig
 from serve.stages import LocalStages, RemoteStages, Setting
 from serve.tracing import send_spans
 
@@ -47,6 +47,7 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 
 FLUSH_S = 1.0
+WARM_UP_S = 30.0
 
 api = FastAPI(
     title="Two-tower recommendations",
@@ -67,6 +68,17 @@ class Served:
 
 
 # What the ingress calls stands above it: Ray Serve takes along what is there when it sees the class.
+def _breakers(config: ServeConfig) -> dict[str, Breaker]:
+    return {stage: Breaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
+
+
+async def _warm_up(door: Door, stages: LocalStages | RemoteStages, release: Release) -> None:
+    """One request before all others: what is built on first use is there then, and the stages' release."""
+    users, items = (catalogue.ids.values[:1].to_pylist() for catalogue in (release.parts.users, release.parts.items))
+    query, _ = door.query(RecommendRequest.model_validate({"user_id": users[0], "history": items}))
+    await recommend(query, stages, door.popular, Patience(WARM_UP_S, WARM_UP_S, _breakers(ServeConfig())))
+
+
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
@@ -117,8 +129,8 @@ class Recommender:
         stages = (
             RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
         )
-        breakers = {stage: Breaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
-        return Served(door, stages, breakers)
+        await _warm_up(door, stages, release)
+        return Served(door, stages, _breakers(config))
 
     async def _live(self) -> Served:
         assert self._releases.current is not None, "a replica is not ready before it holds a release"
