@@ -52,13 +52,20 @@ class Line:
             asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
     def _run(self, listening: threading.Event) -> None:
         server = self._loop.run_until_complete(asyncio.start_server(self._carry, "127.0.0.1", 0))
         self.port = server.sockets[0].getsockname()[1]
         listening.set()
         self._loop.run_forever()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loop.stop()
 
     async def _cut(self) -> None:
         for writer in self._open:
