@@ -51,11 +51,6 @@ def test_the_same_seed_draws_the_same(sequences: Sequences) -> None:
     assert np.array_equal(one, other)
 
 
-def test_a_share_outside_of_0_to_1_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"train\.suggested: 1\.0 must lie in \[0, 1\)"):
-        TrainConfig(suggested=1.0)
-
-
 def test_histories_in_order_take_no_suggestions() -> None:
     model, loss = ModelConfig(history=HistoryKind.transformer), LossConfig(in_batch=False)
     with pytest.raises(ValueError, match=r"set train\.suggested=0"):
