@@ -12,13 +12,14 @@ import numpy as np
 
 from serve.batcher import Batcher
 from serve.collection import read_vectors
-from serve.faiss_index import FaissIndexes, shared
+from serve.faiss_index import HITS, FaissIndexes, shared
 from serve.filters import Filter
 from serve.index import Hits, IndexConfig, check_query
 from serve.masks import FilterColumns, Passing
 
 MOST_PROBES = 8
-"""Under a filter, a search looks into as many more lists as it passes fewer items, but at most this many times more."""
+"""A search looks into as many more lists as its filter passes fewer items, or as it asks for more than twice the hits
+that the number of lists was found for; but at most into so many times more."""
 
 FEW = 20_000
 """Up to this many items that pass a filter are compared one by one: quicker than to look for them in an index."""
@@ -126,7 +127,8 @@ class ReplicaIndex:
         if self._fast is None:
             return self._exactly(queries_BD, limit, passing, wanted)
         share = 1.0 if passing is None else len(passing.entries) / self.num_items
-        probes = self._fast.nprobe * min(max(round(1 / share), 1), MOST_PROBES)
+        times = max(1, round(1 / share), round(limit / (2 * HITS)))
+        probes = self._fast.nprobe * min(times, MOST_PROBES)
         parameters = faiss.SearchParametersIVF(nprobe=min(probes, self._fast.nlist), **_selector(passing))
         _, entries_BL = self._fast.search(queries_BD, round(ROUNDED * limit), params=parameters)
         scores_BL = np.einsum("bld,bd->bl", self._vectors_ND[entries_BL], queries_BD)

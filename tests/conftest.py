@@ -32,6 +32,7 @@ TINY = (
 """Overrides for a log that prepares and trains in seconds."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the tests: one has all that start Ray Serve or Milvus, of which a machine has one each."""
     for item in items:
