@@ -32,14 +32,6 @@ TINY = (
 """Overrides for a log that prepares and trains in seconds."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: one has all that start Ray Serve or Milvus, of which a machine has one each."""
-    for item in items:
-        alone = item.path.parent.name in ("serve", "conformance")
-        item.add_marker(pytest.mark.xdist_group("servers" if alone else "rest"))
-
-
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A local Ray with two CPUs, as serve.run starts it."""
