@@ -72,11 +72,11 @@ def _breakers(config: ServeConfig) -> dict[str, Breaker]:
     return {stage: Breaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
 
 
-async def _warm_up(door: Door, stages: LocalStages | RemoteStages, release: Release) -> None:
+async def _warm_up(served: Served, release: Release, breakers: dict[str, Breaker]) -> None:
     """One request before all others: what is built on first use is there then, and the stages' release."""
     users, items = (catalogue.ids.values[:1].to_pylist() for catalogue in (release.parts.users, release.parts.items))
-    query, _ = door.query(RecommendRequest.model_validate({"user_id": users[0], "history": items}))
-    await recommend(query, stages, door.popular, Patience(WARM_UP_S, WARM_UP_S, _breakers(ServeConfig())))
+    query, _ = served.door.query(RecommendRequest.model_validate({"user_id": users[0], "history": items}))
+    await recommend(query, served.stages, served.door.popular, Patience(WARM_UP_S, WARM_UP_S, breakers))
 
 
 def _json(content: dict[str, Any]) -> Response:
@@ -129,8 +129,9 @@ class Recommender:
         stages = (
             RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
         )
-        await _warm_up(door, stages, release)
-        return Served(door, stages, _breakers(config))
+        served = Served(door, stages, _breakers(config))
+        await _warm_up(served, release, _breakers(config))  # its own: what it finds amiss does not stop traffic
+        return served
 
     async def _live(self) -> Served:
         assert self._releases.current is not None, "a replica is not ready before it holds a release"
@@ -195,10 +196,11 @@ class Recommender:
         served = await self._live()
         if not served.door.items.row(item_id):
             raise HTTPException(404, f"item {item_id!r} is not in release {served.door.release_id}")
-        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k})))
+        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), served))
 
-    async def _similar(self, request: SimilarRequest) -> dict[str, Any]:
-        served = await self._live()
+    async def _similar(self, request: SimilarRequest, served: Served | None = None) -> dict[str, Any]:
+        """By the release that the caller has looked at already, or by the live one."""
+        served = served or await self._live()
         query, unknown = understood(served.door.similar, request)
         answer = await similar(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
         self._record(answer, None)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +42,7 @@ class FaissIndexes:
 
     exact: faiss.IndexFlatIP
     fast: faiss.IndexIVFScalarQuantizer | None
-    held: IO[bytes] | None = field(default=None, compare=False)
+    held: IO[bytes] | None = None
 
     @classmethod
     def of(cls, vectors_ND: np.ndarray, exact_up_to: int) -> "FaissIndexes":

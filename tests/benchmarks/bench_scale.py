@@ -6,8 +6,6 @@ each stage, of which a re-ranker, then the ingress is killed. wrk counts what wa
 Writes var/bench/scale.{md,json,png}.
 """
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -16,11 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
-import psutil
 from rich.console import Console
 
 from tests.benchmarks.bench_serve import ROOT, K, check, released
-from tests.benchmarks.servers import free_port, server
+from tests.benchmarks.servers import free_port, replicas, server
 from tests.benchmarks.tables import FOLDER, write
 from tests.benchmarks.wrk import Measured, load
 
@@ -73,7 +70,7 @@ def main(seconds: int = 40) -> None:
     with endpoint(STAGED) as address:
         for victim in ("Reranker", "Recommender"):
             console.print(f"killing a {victim}")
-            killing = threading.Timer(seconds / 4, kill, (victim,))
+            killing = threading.Timer(seconds / 4, lambda victim=victim: replicas(victim)[0].kill())
             killing.start()
             rows.append(
                 row(f"staged, a {victim} killed", load(address, USERS, K, MANY, seconds), len(replicas(victim)))
@@ -101,16 +98,6 @@ def endpoint(overrides: tuple[str, ...]) -> Iterator[str]:
         load(address, USERS, K, 4, 3)
         check(address)
         yield address
-
-
-def replicas(deployment: str) -> list[int]:
-    """Process ids of a deployment's replicas."""
-    name = f"ray::ServeReplica:recommender:{deployment}"
-    return [p.pid for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
-
-
-def kill(deployment: str) -> None:
-    os.kill(replicas(deployment)[0], signal.SIGKILL)
 
 
 def row(name: str, measured: Measured, num_replicas: int) -> dict[str, Any]:

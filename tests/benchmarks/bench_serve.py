@@ -16,7 +16,6 @@ from statistics import mean
 import httpx
 import matplotlib.pyplot as plt
 import numpy as np
-import psutil
 import ray
 from rich.console import Console
 
@@ -27,7 +26,7 @@ from data.storage import Folder
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
-from tests.benchmarks.servers import free_port, server
+from tests.benchmarks.servers import free_port, replicas, server
 from tests.benchmarks.tables import FOLDER, write
 from tests.benchmarks.wrk import Measured
 from tests.benchmarks.wrk import load as load_with
@@ -136,8 +135,7 @@ def flooded(address: str, users: int, times: int, capacity: float, seconds: int)
 
 def memory() -> float:
     """MiB held by the replicas."""
-    found = [p.memory_info().rss for p in psutil.process_iter() if "ServeReplica" in " ".join(p.cmdline()[:1])]
-    return sum(found) / 2**20
+    return sum(replica.memory_info().rss for replica in replicas()) / 2**20
 
 
 def stage_ms() -> dict[str, float]:

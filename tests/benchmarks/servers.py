@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 
 START_S = 180
 
@@ -47,6 +48,12 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
             pass
         time.sleep(0.2)
     raise RuntimeError(f"{' '.join(process.args)} did not come up:\n{log.read_text()[-2000:]}")  # type: ignore[arg-type]
+
+
+def replicas(deployment: str = "") -> list[psutil.Process]:
+    """The replicas of a deployment of the endpoint, or of all, on this machine."""
+    name = f"ray::ServeReplica:recommender:{deployment}"
+    return [p for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
 
 
 def free_port() -> int:

@@ -14,10 +14,10 @@ from random import Random
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from serve.api import BatchRequest, RecommendRequest, SimilarRequest
+from tests.benchmarks.servers import replicas
 
 NUM_MUTATED = int(os.environ.get("MUTATED_REQUESTS", "1000"))
 NUM_EXAMPLES = 20
@@ -35,17 +35,12 @@ expected-statuses = ["4xx"]
 PATHS = {"/v1/recommend": RecommendRequest, "/v1/recommend/batch": BatchRequest, "/v1/similar": SimilarRequest}
 
 
-def replicas() -> set[int]:
-    """Process ids of the ingress."""
-    return {p.pid for p in psutil.process_iter(["cmdline"]) if "ray::ServeReplica" in " ".join(p.info["cmdline"] or [])}
-
-
 @pytest.fixture(autouse=True)
 def no_restart(fused: tuple[str, str]) -> Iterator[None]:
-    before = replicas()
+    before = {replica.pid for replica in replicas()}
     assert before
     yield
-    assert replicas() >= before
+    assert {replica.pid for replica in replicas()} >= before
 
 
 def test_mutated_requests_get_2xx_or_4xx(fused: tuple[str, str]) -> None:
