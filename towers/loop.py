@@ -24,7 +24,7 @@ class Objective:
     """The loss of a batch: sampled softmax of each user vector over the global batch's items and draws.
 
     Attributes:
-        counts_I: how often each item row is a positive of an epoch, of all workers; the same on every worker.
+        counts_I: how often each item row stands in the log that is fitted on, of all workers; the same on every worker.
         bfloat16: compute the towers in it; the loss is in float32 all the same.
     """
 

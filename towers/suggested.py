@@ -5,6 +5,9 @@ recommend, among the positives of the second, passes on what it knows of items t
 result is still a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking Distillation")
 with positives drawn from it in place of a loss of its own.
 
+Log q stays that of the log (towers/loop.py). Counting the suggestions in would be exact for the batch's items as
+negatives, and is worse (README): what is suggested is often popular, and would be pushed away less.
+
 Shape legend: U users, K suggestions to each, B batch, I items (row 0 of users and items = unknown).
 """
 
@@ -58,12 +61,3 @@ class Suggested:
             which_B = np.minimum(which_B, cumulative_BK.shape[1] - 1)
             suggested_B = self.item_rows_UK[batch.user_rows_B, which_B]
             yield replace(batch, item_rows=np.where(taken_B, suggested_B, batch.item_rows))
-
-    def positives(self, sequences: Sequences, counts_I: np.ndarray) -> np.ndarray:
-        """float64 [I]: how often each item is expected as a positive of an epoch; the log has it `counts_I` times."""
-        shares_UK = np.diff(self.cumulative_UK, axis=1, prepend=0)
-        drawn_UK = shares_UK * (self.share * sequences.lengths_U)[:, None]
-        by_suggestion_I = np.bincount(self.item_rows_UK.ravel(), drawn_UK.ravel(), minlength=len(counts_I))
-        owners_N = np.repeat(np.arange(len(sequences.lengths_U)), sequences.lengths_U)
-        kept_N = 1 - self.share * (self.cumulative_UK[owners_N, -1] > 0)
-        return by_suggestion_I + np.bincount(sequences.items_N, kept_N, minlength=len(counts_I))

@@ -82,8 +82,7 @@ def _start(job: Job) -> Run:
         model.start_from(*start)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = _batches(job, sequences)
-    positives_I = suggested.positives(sequences, counts_I) if suggested else counts_I
-    objective = Objective(job.loss, positives_I, bfloat16=job.train.precision is Precision.bfloat16)
+    objective = Objective(job.loss, counts_I, bfloat16=job.train.precision is Precision.bfloat16)
     if objective.bfloat16:
         torch.set_float32_matmul_precision("high")  # the loss's matrix products, on a GPU in TF32
     if job.train.compile:

@@ -46,13 +46,11 @@ class Loop:
         model = build(config.model, *sides(dataset, fit_on), seed=seed)
         if config.model.start is Start.spectral:
             model.start_from(*spectral_start(sequences, len(counts_I), config.model.embedding_dim, seed))
-        positives_I = counts_I
         if config.train.suggested:
             suggested = Suggested.of(sequences, len(counts_I), config.train.suggested)
-            positives_I = suggested.positives(sequences, counts_I)
         optimizers = Optimizers(model, config.train.learning_rate, config.train.weight_decay)
         generator = torch.Generator().manual_seed(seed)
-        return cls(model, optimizers, Objective(config.loss, positives_I), generator, suggested)
+        return cls(model, optimizers, Objective(config.loss, counts_I), generator, suggested)
 
     def train(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> float:
         """Trains on the batches; returns the seconds that it took."""
