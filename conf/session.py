@@ -54,6 +54,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object]) -> None:
     resolve_ip_for_localhost), except where clusters are off, which RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER decides on import.
     """
     ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve an endpoint's replicas
     ray.init(
         num_cpus=config.num_cpus,
         include_dashboard=config.dashboard,

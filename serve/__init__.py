@@ -8,9 +8,11 @@ import os
 
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", "1")  # Ray's four take cores from the replicas under a flood
 os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_ENABLED", "0")  # has each request logged and parses that in Python
 os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # 30 is for load balancers further away
 os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # HAProxy needs more than 5 on a busy machine
+os.environ.setdefault("RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE", "1")  # a degraded answer is told of when it happens
 # Seconds between reports of load; with 10, autoscaling hears of a rush when it is over.
 os.environ.setdefault("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
 os.environ.setdefault("RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")

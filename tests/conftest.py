@@ -15,6 +15,7 @@ from conf.session import ClusterConfig, connect
 from data.prepare import prepare
 from data.prepared import PreparedDataset
 from data.storage import Folder
+from tests.collector import Collector
 from towers.checkpoint import Checkpoint
 from towers.train import train
 
@@ -33,7 +34,16 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
+def collector() -> Collector:
+    """Where replicas send their spans."""
+    collector = Collector()
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.address
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "500"  # ms between batches
+    return collector
+
+
+@pytest.fixture(scope="session")
+def ray_session(collector: Collector) -> Iterator[None]:
     """A local Ray with two CPUs, as serve.run starts it."""
     import ray
 
