@@ -4,8 +4,9 @@ WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# What starts Ray Serve or Milvus, of which a machine has one each. (pytest ends with 5 where it is left no tests.)
-SERVERS := tests/serve tests/conformance
+# Two processes of about the same length. What starts Ray Serve or Milvus is in one: a machine has one each.
+# (pytest ends with 5 where it is left no tests.)
+FIRST := tests/serve tests/conformance tests/benchmarks tests/data
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
@@ -18,9 +19,9 @@ demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the req
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
 
 test: $(READY) ## the tests, in two processes; ARGS="-k filters"
-	@$(BIN)/python -m pytest -q $(SERVERS) $(ARGS) & servers=$$!; \
-	$(BIN)/python -m pytest -q $(SERVERS:%=--ignore=%) tests $(ARGS); rest=$$?; wait $$servers; servers=$$?; \
-	for status in $$rest $$servers; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+	@$(BIN)/python -m pytest -q $(FIRST) $(ARGS) & first=$$!; \
+	$(BIN)/python -m pytest -q $(FIRST:%=--ignore=%) tests $(ARGS); rest=$$?; wait $$first; first=$$?; \
+	for status in $$rest $$first; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .
