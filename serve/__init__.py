@@ -8,7 +8,7 @@ import os
 
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
-os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", "1")  # Ray's four take cores from the replicas under a flood
+os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", "1")  # Ray's four compete with the replicas where cores are few
 os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_ENABLED", "0")  # has each request logged and parses that in Python
 os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # 30 is for load balancers further away
 os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # HAProxy needs more than 5 on a busy machine
