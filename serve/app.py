@@ -127,7 +127,7 @@ class Recommender:
         config = setting.serve
         door = await asyncio.to_thread(Door, release, config.num_candidates)
         stages = (
-            RemoteStages.of(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
+            RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
         )
         served = Served(door, stages, _breakers(config))
         await _warm_up(served, release, _breakers(config))  # its own: what it finds amiss does not stop traffic

@@ -105,14 +105,6 @@ class RemoteStages:
     retriever: DeploymentHandle
     reranker: DeploymentHandle
 
-    @classmethod
-    def of(cls, release_id: str, *handles: DeploymentHandle) -> "RemoteStages":
-        """By handles that pickle in C: Ray's cloudpickle is for code, and what passes here is arrays and numbers."""
-        return cls(
-            release_id,
-            *(h.options(request_serialization="pickle", response_serialization="pickle") for h in handles),
-        )
-
     def embed(self, query: Query) -> Awaitable[UserVector]:
         return self.embedder.remote(self.release_id, "__call__", query)
 

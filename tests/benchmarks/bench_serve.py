@@ -26,7 +26,7 @@ from data.storage import Folder
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
-from tests.benchmarks.servers import free_port, replicas, server
+from tests.benchmarks.servers import free_port, metrics_address, replicas, server
 from tests.benchmarks.tables import FOLDER, write
 from tests.benchmarks.wrk import Measured
 from tests.benchmarks.wrk import load as load_with
@@ -141,10 +141,10 @@ def memory() -> float:
 def stage_ms() -> dict[str, float]:
     """Mean milliseconds of each stage under the load so far, by the service's own metrics."""
     ray.init(address="auto", logging_level="ERROR")
-    node = ray.nodes()[0]
+    address = metrics_address()
     ray.shutdown()
-    time.sleep(12)  # Ray exports every ten seconds
-    text = httpx.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics").text
+    time.sleep(12)
+    text = httpx.get(address).text
     totals: dict[str, dict[str, float]] = {}
     for line in text.splitlines():
         for part in ("sum", "count"):

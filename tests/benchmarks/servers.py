@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import ray
 
 START_S = 180
 
@@ -54,6 +55,12 @@ def replicas(deployment: str = "") -> list[psutil.Process]:
     """The replicas of a deployment of the endpoint, or of all, on this machine."""
     name = f"ray::ServeReplica:recommender:{deployment}"
     return [p for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
+
+
+def metrics_address() -> str:
+    """Where Prometheus finds the metrics of the Ray that this process has joined; Ray exports every ten seconds."""
+    node = ray.nodes()[0]
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,6 @@ import pytest
 
 from conf.schema import Config
 from data.storage import Folder
-from serve.api import RecommendResponse
 from serve.client import RecommendClient
 from serve.index import IndexConfig, IndexKind
 from serve.milvus import connected
@@ -21,6 +19,7 @@ from serve.publish import publish
 from serve.release import Registry
 from serve.run import running
 from serve.settings import ScaleConfig
+from tests.serve.waiting import until
 from towers.checkpoint import Checkpoint
 
 SLOW_S, TIMEOUT_MS, PAUSE_S = 0.6, 300, 0.3
@@ -132,15 +131,6 @@ def whole(line: Line, client: RecommendClient, known_user: str) -> Iterator[None
     until(client, known_user, lambda answer: not answer.degraded)
     yield
     line.become(State.passing)
-
-
-def until(client: RecommendClient, user: str, holds, seconds: float = 30) -> RecommendResponse:
-    """The first answer of which it holds; all before are answers too."""
-    ends = time.monotonic() + seconds
-    while not holds(answer := client.recommend(user_id=user, k=5)):
-        assert time.monotonic() < ends, answer
-        time.sleep(0.05)
-    return answer
 
 
 @pytest.mark.parametrize(

@@ -24,31 +24,29 @@ from serve.publish import publish
 from serve.release import Registry, Release
 from serve.run import running
 from serve.settings import ScaleConfig, Topology
-from tests.benchmarks.servers import replicas
+from tests.benchmarks.servers import metrics_address, replicas
 from tests.collector import Collector
+from tests.serve.waiting import K, until
 from towers.checkpoint import Checkpoint, load_tensors, open_checkpoint, save_tensors
 
-CLIENTS, K = 4, 5
+CLIENTS = 4
 ONE, TWO = ScaleConfig(num_cpus=0.1), ScaleConfig(num_cpus=0.1, min_replicas=2, max_replicas=2)
 
 
 @pytest.fixture(scope="module")
-def client(tiny: Config, release: Release, free_port: int) -> Iterator[RecommendClient]:
+def address(tiny: Config, release: Release, free_port: int) -> Iterator[str]:
     served = replace(
         tiny.serve, topology=Topology.staged, port=free_port, timeout_ms=1000, breaker_pause_s=0.3,
         ingress=ONE, embedder=ONE, retriever=ONE, reranker=TWO,
     )  # fmt: skip
-    with running(replace(tiny, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
+    with running(replace(tiny, serve=served)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[RecommendClient]:
+    with RecommendClient(address, timeout_s=30) as client:
         yield client
-
-
-def until(client: RecommendClient, user: str, holds, seconds: float = 60) -> RecommendResponse:
-    """The first answer of which it holds; all before are answers too."""
-    ends = time.monotonic() + seconds
-    while not holds(answer := client.recommend(user_id=user, k=K, explain=True)):
-        assert time.monotonic() < ends, answer
-        time.sleep(0.05)
-    return answer
 
 
 def in_retrieval_order(answer: RecommendResponse) -> bool:
@@ -74,7 +72,13 @@ def test_no_request_fails_when_a_reranker_is_killed(client: RecommendClient, kno
         answers = [answer for asked in asking for answer in asked.result()]
     assert len(answers) > 10 * CLIENTS
     assert {reason for answer in answers for reason in answer.reasons} <= {"rerank_failed", "rerank_skipped"}
-    until(client, known_user, lambda answer: not answer.degraded and len(replicas("Reranker")) == 2)
+    until(
+        client,
+        known_user,
+        lambda answer: not answer.degraded and len(replicas("Reranker")) == 2,
+        seconds=60,
+        explain=True,
+    )
 
 
 def test_retrieval_order_comes_when_the_rerankers_sleep(client: RecommendClient, known_user: str) -> None:
@@ -82,14 +86,16 @@ def test_retrieval_order_comes_when_the_rerankers_sleep(client: RecommendClient,
     for replica in asleep:
         replica.send_signal(signal.SIGSTOP)
     try:
-        answer = until(client, known_user, lambda answer: answer.degraded)
+        answer = until(client, known_user, lambda answer: answer.degraded, seconds=60, explain=True)
         assert (answer.reasons[0], answer.source, in_retrieval_order(answer)) == ("rerank_late", "towers", True)
-        skipped = until(client, known_user, lambda answer: answer.reasons == ["rerank_skipped"])
+        skipped = until(
+            client, known_user, lambda answer: answer.reasons == ["rerank_skipped"], seconds=60, explain=True
+        )
         assert in_retrieval_order(skipped), "after some late ones in a row the re-rankers are left alone"
     finally:
         for replica in asleep:
             replica.send_signal(signal.SIGCONT)
-    until(client, known_user, lambda answer: not answer.degraded)
+    until(client, known_user, lambda answer: not answer.degraded, seconds=60, explain=True)
 
 
 @pytest.fixture
@@ -111,17 +117,18 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     registry = Registry.of(Folder.of(tiny.storage.root))
     promote(registry, overflowing)
     try:
-        answer = until(client, known_user, lambda answer: answer.degraded)
+        answer = until(client, known_user, lambda answer: answer.degraded, seconds=60, explain=True)
         assert (answer.release_id, answer.reasons) == (overflowing, ["rerank_failed"])
         assert in_retrieval_order(answer)
     finally:
         promote(registry, release.id)
-    assert until(client, known_user, lambda answer: not answer.degraded).release_id == release.id
+    assert (
+        until(client, known_user, lambda answer: not answer.degraded, seconds=60, explain=True).release_id == release.id
+    )
 
 
 def test_metrics_count_outcomes_reasons_and_breakers_and_name_nobody(client: RecommendClient, known_user: str) -> None:
-    node = ray.nodes()[0]
-    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    address = metrics_address()
     wanted = (
         'ray_twotower_requests_total{.*outcome="degraded"',
         'ray_twotower_degraded_reasons_total{.*reason="rerank_late"',
@@ -143,10 +150,10 @@ def found(name: str, text: str) -> bool:
     return any(line.startswith(start) and end in line for line in text.splitlines())
 
 
-def test_a_span_per_stage_in_the_callers_trace(client: RecommendClient, collector: Collector, known_user: str) -> None:
+def test_a_span_per_stage_in_the_callers_trace(address: str, collector: Collector, known_user: str) -> None:
     trace_id, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     answer = httpx.post(
-        f"{client._http.base_url}/v1/recommend",
+        f"{address}/v1/recommend",
         json={"user_id": known_user, "k": K},
         headers={"traceparent": f"00-{trace_id}-{parent}-01"},
     )

@@ -1,0 +1,21 @@
+"""Waiting for an endpoint to notice."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serve.api import RecommendResponse
+from serve.client import RecommendClient
+
+K = 5
+
+
+def until(
+    client: RecommendClient, user: str, holds: Callable[[RecommendResponse], bool], seconds: float = 30, **fields: Any
+) -> RecommendResponse:
+    """The first answer of K items of which it holds; all before are answers too."""
+    ends = time.monotonic() + seconds
+    while not holds(answer := client.recommend(user_id=user, k=K, **fields)):
+        assert time.monotonic() < ends, answer
+        time.sleep(0.05)
+    return answer
