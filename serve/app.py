@@ -39,7 +39,7 @@ from serve.release import Release
 from serve.request import Query
 from serve.request import Response as Answer
 from serve.rpc import Context, answered
-from serve.settings import MAX_BODY_BYTES, MAX_K, ServeConfig
+from serve.settings import MAX_BODY_BYTES, MAX_BODY_S, MAX_K, ServeConfig
 from serve.stages import LocalStages, RemoteStages, Setting
 from serve.tracing import send_spans
 
@@ -52,10 +52,10 @@ WARM_UP_S = 30.0
 api = FastAPI(
     title="Two-tower recommendations",
     version="1",
-    responses={413: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses={408: {"model": Problem}, 413: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
 )
 api.openapi = partial(described, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
-api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
 
 
 @dataclass(frozen=True)

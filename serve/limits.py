@@ -1,50 +1,75 @@
-"""The size limit of request bodies, in front of everything else."""
+"""The limits of request bodies, size and time, in front of everything else."""
 
+import asyncio
 import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+DISCARDED = 16
+"""So many times the limit are read of a body that is refused, and thrown away: a proxy that gets the answer while it
+still sends may lose it, and the connection's next request with it."""
+
 
 class BodyLimit:
-    """ASGI middleware: a body of more than `max_bytes` is answered with 413, by its header or while it streams in."""
+    """ASGI middleware: a body of more than `max_bytes` is answered with 413, one that takes more than `max_s` with 408.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    A refusal comes when the body has ended and leaves the connection open, or else closes it.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_s: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_s = max_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
-            await self._refuse(send)
+        body = _Body(receive, dict(scope["headers"]).get(b"content-length", b"0"), self._max_bytes)
+        try:
+            async with asyncio.timeout(self._max_s):
+                await body.read()
+        except TimeoutError:
+            await _refuse(send, 408, f"request body: not complete after {self._max_s:g} s; send it faster", ended=False)
             return
-        body = await self._read(receive)
-        if body is None:
-            await self._refuse(send)
+        if body.too_long:
+            detail = f"request body: larger than {self._max_bytes} bytes; send fewer ids"
+            await _refuse(send, 413, detail, body.ended)
             return
-        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        waiting: list[Message] = [{"type": "http.request", "body": body.content, "more_body": False}]
 
         async def replay() -> Message:
             return waiting.pop() if waiting else await receive()
 
         await self._app(scope, replay, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                break
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max_bytes:
-                return None
-        return body
 
-    async def _refuse(self, send: Send) -> None:
-        detail = f"request body: larger than {self._max_bytes} bytes; send fewer ids"
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"detail": detail}).encode()})
+class _Body:
+    """A request's body as it comes in: kept up to the limit, and what comes beyond it thrown away."""
+
+    def __init__(self, receive: Receive, declared: bytes, max_bytes: int) -> None:
+        self.content = b""
+        self.ended = False
+        self.too_long = not declared.isdigit() or int(declared) > max_bytes
+        self._hopeless = not declared.isdigit() or int(declared) > DISCARDED * max_bytes
+        self._receive = receive
+        self._max_bytes = max_bytes
+
+    async def read(self) -> None:
+        length = 0
+        while not self.ended and not self._hopeless:
+            message = await self._receive()
+            part = message.get("body", b"")
+            length += len(part)
+            self.ended = not message.get("more_body", False)  # true of http.disconnect
+            self.too_long = self.too_long or length > self._max_bytes
+            self.content = b"" if self.too_long else self.content + part
+            self._hopeless = length > DISCARDED * self._max_bytes
+
+
+async def _refuse(send: Send, status: int, detail: str, ended: bool) -> None:
+    content = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers += [] if ended else [(b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -12,6 +12,9 @@ MAX_BATCH = 64
 MAX_BODY_BYTES = 65_536
 """Larger request bodies get 413, before anything is parsed."""
 
+MAX_BODY_S = 5.0
+"""Request bodies that take longer to come in get 408."""
+
 
 class Topology(Enum):
     fused = "fused"  # all stages in each ingress replica: a function call between stages

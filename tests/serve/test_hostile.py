@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from tests.benchmarks.servers import replicas
 
 NUM_MUTATED = int(os.environ.get("MUTATED_REQUESTS", "1000"))
 NUM_EXAMPLES = 20
+NUM_REFUSED = 200
 TOGETHER = 8
 ODD: list[Any] = [
     *(None, True, -1, 0, 10**30, 1e308, -0.5, float("nan"), float("-inf")),
@@ -62,6 +64,20 @@ def test_mutated_requests_get_2xx_or_4xx(fused: tuple[str, str]) -> None:
     odd = [(status, request) for status, request in zip(statuses, sent, strict=True) if not 200 <= status < 500]
     assert not odd, odd[0]
     assert {200, 422} <= set(statuses), "some mutants are good requests, some are not"
+
+
+def test_a_refused_body_leaves_its_connection_to_the_next_request(fused: tuple[str, str]) -> None:
+    too_long = json.dumps({"exclude": ["i00001" * 10] * 2000})
+    connection = HTTPConnection(fused[0].removeprefix("http://"), timeout=10)
+    for _ in range(NUM_REFUSED):
+        statuses = []
+        for body in (too_long, '{"k": 1}'):
+            connection.request("POST", "/v1/recommend", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            statuses.append(answer.status)
+            answer.read()
+            assert not answer.will_close
+        assert statuses == [413, 200]
 
 
 def test_schemathesis_finds_nothing(fused: tuple[str, str], tmp_path: Path) -> None:

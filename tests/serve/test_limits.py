@@ -1,15 +1,19 @@
-"""Bodies beyond the limit get 413 however they are sent, and are not read to the end."""
+"""Bodies beyond the limits get 413 or 408 however they are sent, and are not read for ever."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from serve.limits import BodyLimit
+from serve.limits import DISCARDED, BodyLimit
+
+MAX_BYTES = 10
+CHUNK = b"12345"
 
 app = FastAPI()
-app.add_middleware(BodyLimit, max_bytes=10)
+app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, max_s=0.5)
 
 
 @app.post("/")
@@ -22,21 +26,46 @@ async def send(**content: object) -> httpx.Response:
         return await client.post("/", **content)  # type: ignore[arg-type]
 
 
-async def chunks(count: int) -> AsyncIterator[bytes]:
-    for _ in range(count):
-        yield b"12345"
+class Chunks:
+    """A body, and how many of its chunks were taken."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.count):
+            self.taken += 1
+            yield CHUNK
 
 
 async def test_up_to_the_limit_passes() -> None:
     assert (await send(content=b"1234567890")).json() == "1234567890"
-    assert (await send(content=chunks(2))).json() == "1234512345"
+    assert (await send(content=Chunks(2))).json() == "1234512345"
 
 
-async def test_beyond_the_limit_is_413() -> None:
-    for content in (b"12345678901", chunks(3), chunks(10_000)):
-        answer = await send(content=content)
+@pytest.mark.parametrize(("count", "kept"), [(3, True), (2 * DISCARDED, True), (10_000, False)])
+async def test_beyond_the_limit_is_413_after_a_bounded_rest(count: int, kept: bool) -> None:
+    chunks = Chunks(count)
+    declared = await send(content=CHUNK * count)
+    streamed = await send(content=chunks)
+    for answer in (declared, streamed):
         assert answer.status_code == 413
         assert "larger than 10 bytes" in answer.json()["detail"]
+        assert ("connection" not in answer.headers) == kept
+    assert chunks.taken == min(count, DISCARDED * MAX_BYTES // len(CHUNK) + 1)
+
+
+async def test_a_body_that_never_ends_is_408() -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b""
+            await asyncio.sleep(0.05)
+
+    answer = await send(content=trickle())
+    assert answer.status_code == 408
+    assert "not complete after 0.5 s" in answer.json()["detail"]
+    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e9"])
