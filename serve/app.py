@@ -7,7 +7,6 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import orjson
-import torch
 from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
@@ -40,7 +39,7 @@ from serve.request import Query
 from serve.request import Response as Answer
 from serve.rpc import Context, answered
 from serve.settings import MAX_BODY_BYTES, MAX_BODY_S, MAX_K, ServeConfig
-from serve.stages import LocalStages, RemoteStages, Setting
+from serve.stages import LocalStages, RemoteStages, Setting, prepare_process
 from serve.tracing import send_spans
 
 M = TypeVar("M")
@@ -110,7 +109,7 @@ class Recommender:
 
     async def __init__(self, setting: Setting, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
         send_spans()
-        torch.set_num_threads(setting.serve.threads)
+        prepare_process(setting.serve)
         self._config = setting.serve
         self._handles = stages
         self._releases = await setting.follow(self._open).start()

@@ -71,15 +71,20 @@ class Batcher(Generic[A, R]):
             self._seconds_each += SMOOTHING * (each - self._seconds_each)
 
     def _done(self, batch: list[tuple[A, "asyncio.Future[R]"]], answers: Sequence[R | Exception] | Exception) -> None:
-        each = [answers] * len(batch) if isinstance(answers, Exception) else answers
-        for (_, future), answer in zip(batch, each, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        deliver(batch, answers)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
         else:
             self._busy = False
+
+
+def deliver(batch: list[tuple[A, "asyncio.Future[R]"]], answers: Sequence[R | Exception] | Exception) -> None:
+    """To each that still waits its answer, or the exception that took its place, or the place of all."""
+    each = [answers] * len(batch) if isinstance(answers, Exception) else answers
+    for (_, future), answer in zip(batch, each, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

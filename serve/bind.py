@@ -1,16 +1,16 @@
 """The deployments and how `serve=fused|staged` binds them: the ingress (app.py) alone, or each stage one of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import torch
 from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from serve.app import Recommender
 from serve.release import Release
 from serve.settings import ScaleConfig, Topology
-from serve.stages import Setting, build_embedder, build_reranker, build_retriever
+from serve.stages import Setting, build_embedder, build_reranker, build_retriever, prepare_process
 
 RETRY_AFTER_S = 1.0
 
@@ -19,11 +19,13 @@ class StageReplica:
     """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
 
     async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
-        torch.set_num_threads(setting.serve.threads)
+        prepare_process(setting.serve)
         self._releases = await setting.follow(build).start()
 
-    async def __call__(self, release_id: str, method: str, *arguments: Any) -> Any:
-        return await getattr(await self._releases.get(release_id), method)(*arguments)
+    async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+        """An answer to each call, or the exception in its place."""
+        ask = getattr(await self._releases.get(release_id), method)
+        return await asyncio.gather(*(ask(*arguments) for arguments in calls), return_exceptions=True)
 
 
 def build(setting: Setting) -> serve.Application:

@@ -22,7 +22,10 @@ LISTS_PER_ROOT = 2
 POINTS_PER_LIST = 64
 """Items that each list's centre is found from, at most."""
 
-RECALL, HITS, QUERIES = 0.992, 100, 400
+ROUNDS = 10
+"""Of k-means; with more, as many lists must be looked into."""
+
+RECALL, HITS, QUERIES = 0.992, 100, 200
 """So many lists are looked into that, of a sample of queries, this share of the best hits is found."""
 
 PROBES = [base << power for power in range(20) for base in (2, 3)]
@@ -129,7 +132,7 @@ def _inverted_file(vectors_ND: np.ndarray, exact: faiss.IndexFlatIP) -> faiss.In
     dim, byte = vectors_ND.shape[1], faiss.ScalarQuantizer.QT_8bit
     centres, metric = faiss.IndexFlatIP(dim), faiss.METRIC_INNER_PRODUCT
     index = faiss.IndexIVFScalarQuantizer(centres, dim, num_lists, byte, metric, False)
-    index.cp.max_points_per_centroid = POINTS_PER_LIST
+    index.cp.max_points_per_centroid, index.cp.niter = POINTS_PER_LIST, ROUNDS
     index.train(vectors_ND)
     index.add(vectors_ND)
     index.nprobe = _probes(index, vectors_ND, exact)

@@ -45,7 +45,7 @@ class IndexConfig:
     uri: str = "./var/milvus.db"
     timeout_s: float = 10.0
     algorithm: Algorithm = Algorithm.flat
-    exact_up_to: int = 200_000
+    exact_up_to: int = 50_000
     folder: str | None = None
     monitored_share: float = 0.001
     upsert_batch: int = 4096

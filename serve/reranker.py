@@ -20,6 +20,8 @@ class RerankStage:
     def __init__(self, release_id: str, parts: Checkpoint) -> None:
         self.release_id = release_id
         self._reranker = parts.reranker
+        if self._reranker.deep is not None:
+            self._reranker.deep.item_features.settle()
         self._batched = Batcher(self._rank, most=TOGETHER)
 
     async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:

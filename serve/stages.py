@@ -1,15 +1,18 @@
 """Where the stages run: in this process (fused), or behind Ray Serve handles (staged). The pipeline cannot tell."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from ray.serve.handle import DeploymentHandle
 
 from data.storage import Folder
+from serve.carrier import Carrier
 from serve.embedder import UserEmbedder
 from serve.index import IndexConfig, IndexKind, ItemIndex
 from serve.live import LiveReleases
@@ -23,6 +26,9 @@ from serve.reranker import RerankStage
 from serve.retriever import Retriever
 from serve.settings import ServeConfig
 
+COLLECTED_AFTER = (20_000, 20, 20)
+"""Allocations before the garbage collector looks at the youngest objects, and how many such runs before older ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -35,6 +41,16 @@ class Setting:
     def follow(self, build: Callable[["Setting", Release], Awaitable[Any]]) -> LiveReleases[Any]:
         """The releases, built by `build`, as a replica of this endpoint follows them."""
         return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), self.serve.poll_s)
+
+
+def prepare_process(config: ServeConfig) -> None:
+    """Of a replica: torch's threads, and how often the garbage collector runs.
+
+    Ray Serve has taken from its view what was there when the replica started; with Python's own thresholds it would
+    still run several times in each request.
+    """
+    torch.set_num_threads(config.threads)
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
@@ -96,29 +112,45 @@ class LocalStages:
         return self.retriever.nearest(rows_K, history)
 
 
-@dataclass(frozen=True)
 class RemoteStages:
-    """The stages of one release as deployments of their own."""
+    """The stages of one release as deployments of their own; `serve.bind.StageReplica` is the other end."""
 
-    release_id: str
-    embedder: DeploymentHandle
-    retriever: DeploymentHandle
-    reranker: DeploymentHandle
+    def __init__(
+        self, release_id: str, embedder: DeploymentHandle, retriever: DeploymentHandle, reranker: DeploymentHandle
+    ) -> None:
+        def carrier(stage: DeploymentHandle, method: str) -> Carrier[tuple[Any, ...], Any]:
+            return Carrier(partial(_call, stage, release_id, method))
+
+        self._embed = carrier(embedder, "__call__")
+        self._describe = carrier(embedder, "describe")
+        self._retrieve = carrier(retriever, "__call__")
+        self._similar = carrier(retriever, "similar")
+        self._nearest = carrier(retriever, "nearest")
+        self._rerank = carrier(reranker, "__call__")
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
-        return self.embedder.remote(self.release_id, "__call__", query)
+        return self._embed((query,))
 
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
-        return self.retriever.remote(self.release_id, "__call__", query, user)
+        return self._retrieve((query, user))
 
     def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
-        return self.reranker.remote(self.release_id, "__call__", user, candidates)
+        return self._rerank((user, candidates))
 
     def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
-        return self.embedder.remote(self.release_id, "describe", query)
+        return self._describe((query,))
 
     def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
-        return self.retriever.remote(self.release_id, "similar", query, vector_D)
+        return self._similar((query, vector_D))
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
-        return self.retriever.remote(self.release_id, "nearest", rows_K, history)
+        return self._nearest((rows_K, history))
+
+
+async def _call(stage: DeploymentHandle, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+    response = stage.remote(release_id, method, calls)
+    try:
+        return cast(list[Any], await response)
+    except asyncio.CancelledError:
+        response.cancel()
+        raise

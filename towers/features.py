@@ -11,10 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from data.prepared import Catalogue
 from data.schema import Feature, FeatureKind
 from data.vocabulary import Vocabulary, value_lists
+
+SETTLED_TOGETHER = 65_536
+"""Rows whose sums are computed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class FeatureEmbedding(nn.Module):
     """Sum of the embedded features: a mean over each bag, a linear map of the numbers."""
 
     numbers_NF: Tensor
+    sum_ND: Tensor | None
 
     def __init__(self, encoder: FeatureEncoder, encoded: EncodedFeatures, embedding_dim: int) -> None:
         super().__init__()
@@ -105,6 +110,7 @@ class FeatureEmbedding(nn.Module):
             self.tables[name] = table
             self.register_buffer(f"bag_{name}", bag, persistent=False)
         self.register_buffer("numbers_NF", encoded.numbers_NF, persistent=False)
+        self.register_buffer("sum_ND", None, persistent=False)
         self.linear: nn.Linear | None = None
         if encoded.numbers_NF.shape[1]:
             self.linear = nn.Linear(encoded.numbers_NF.shape[1], embedding_dim, bias=False)
@@ -115,8 +121,17 @@ class FeatureEmbedding(nn.Module):
         """Is any feature declared?"""
         return bool(self._names) or self.linear is not None
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Every row's sum, computed once: from now on a lookup, for weights that do not change any more."""
+        if self.any and self.sum_ND is None:
+            rows_N = torch.arange(len(self.numbers_NF), device=self.numbers_NF.device)
+            self.sum_ND = torch.cat([self(rows_C) for rows_C in rows_N.split(SETTLED_TOGETHER)])
+
     def forward(self, rows_B: Tensor) -> Tensor:
         """int [B] -> float32 [B, D]; zero where nothing is declared."""
+        if self.sum_ND is not None:
+            return functional.embedding(rows_B, self.sum_ND)
         bags = {name: self.get_buffer(f"bag_{name}")[rows_B] for name in self._names}
         return self.of(EncodedFeatures(bags, self.numbers_NF[rows_B]))
 

@@ -89,7 +89,7 @@ def _fit_deep(
 
 def _loss(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> Tensor:
     """Listwise for the order, cross-entropy by candidate for the level (as JRC, Sheng et al. 2023), weighed equally."""
-    score_BK, missing_BK = reranker.raw(lists, reranker.signals(lists)), lists.rows_BK == 0
+    score_BK, missing_BK = reranker.raw(lists), lists.rows_BK == 0
     level = functional.binary_cross_entropy_with_logits(score_BK[~missing_BK], hit_BK[~missing_BK].float())
     return listwise(score_BK, hit_BK, missing_BK) + level
 
@@ -97,14 +97,14 @@ def _loss(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> Tensor:
 @torch.no_grad()
 def _calibrate(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
     there_BK = lists.rows_BK > 0
-    score_BK = reranker.raw(lists, reranker.signals(lists))
+    score_BK = reranker.raw(lists)
     with torch.enable_grad():
         reranker.calibration.copy_(platt(score_BK[there_BK], hit_BK[there_BK]))
 
 
 @torch.no_grad()
 def _measure(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> float:
-    return _ndcg(reranker.raw(lists, reranker.signals(lists)), lists, hit_BK)
+    return _ndcg(reranker.raw(lists), lists, hit_BK)
 
 
 def _ndcg(score_BK: Tensor, lists: Lists, hit_BK: Tensor) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from towers.cross import CrossNetwork
 from towers.features import FeatureEmbedding
@@ -138,21 +139,27 @@ class Reranker(nn.Module):
         if not self.is_fitted:
             return lists.score_BK
         slope, bias = self.calibration
-        return slope * self.raw(lists, self.signals(lists)) + bias
+        return slope * self.raw(lists) + bias
 
-    def raw(self, lists: Lists, signals_BKF: Tensor) -> Tensor:
+    def raw(self, lists: Lists) -> Tensor:
         """Scores before calibration, float32 [B, K]."""
+        item_BKD = functional.embedding(lists.rows_BK, self.item_ID)
+        signals_BKF = self._signals(lists, item_BKD)
         linear_BK = signals_BKF @ self.weight
         if self.deep is None:
             return linear_BK
-        return linear_BK + self.deep(lists.user_BD, self.item_ID[lists.rows_BK], lists.rows_BK, signals_BKF)
+        return linear_BK + self.deep(lists.user_BD, item_BKD, lists.rows_BK, signals_BKF)
 
     def signals(self, lists: Lists) -> Tensor:
         """float32 [B, K, F], in the order of SIGNALS."""
+        return self._signals(lists, functional.embedding(lists.rows_BK, self.item_ID))
+
+    def _signals(self, lists: Lists, item_BKD: Tensor) -> Tensor:
         recent_BR, score_BK = lists.recent_BR, lists.score_BK
         there_BR = (recent_BR > 0).float()
         count_B1 = there_BR.sum(1, keepdim=True)
-        cosine_BKR = self.item_ID[lists.rows_BK] @ self.item_ID[recent_BR].transpose(1, 2) * there_BR[:, None]
+        recent_BRD = functional.embedding(recent_BR, self.item_ID)
+        cosine_BKR = item_BKD @ recent_BRD.transpose(1, 2) * there_BR[:, None]
         nearest_BK = torch.where(count_B1 > 0, cosine_BKR.masked_fill(there_BR[:, None] == 0, -torch.inf).amax(-1), 0.0)
         taste_B1 = (self.popularity_I[recent_BR] * there_BR).sum(1, keepdim=True) / count_B1.clamp_min(1)
         values = (
