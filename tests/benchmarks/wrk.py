@@ -3,8 +3,10 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 SCRIPT = Path(__file__).with_name("requests.lua")
 
@@ -31,12 +33,13 @@ class Measured:
         return (self.requests - self.refused) / self.seconds
 
 
-def load(address: str, users: int, k: int, clients: int, seconds: int, rate: float = 0.0) -> Measured:
+def load(address: str, users: int, k: int, clients: int, seconds: int, rate: float = 0.0, cores: str = "") -> Measured:
     """Requests of random users over `clients` connections.
 
     Args:
         rate: 0 is a closed loop: each client asks again as soon as it has its answer. Otherwise requests per second
             over all clients, as independent arrivals, as long as the clients are not all waiting.
+        cores: where wrk runs, as taskset names them; empty is anywhere.
 
     Raises:
         FileNotFoundError: wrk is not installed.
@@ -44,7 +47,15 @@ def load(address: str, users: int, k: int, clients: int, seconds: int, rate: flo
     if shutil.which("wrk") is None:
         raise FileNotFoundError("wrk is not installed: apt-get install wrk")
     pause_ms = 1000 * clients / rate if rate else 0
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
+    command = ["taskset", "-c", cores] if cores else []
+    command += ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
     command += [users, k, pause_ms]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
+
+
+def together(rounds: Sequence[Measured]) -> Measured:
+    """Several rounds as one: what was counted is summed, of latencies the median counts, and the longest of all."""
+    counts = {name: sum(getattr(m, name) for m in rounds) for name in ("seconds", "requests", "refused", "broken")}
+    latencies = {name: median(getattr(m, name) for m in rounds) for name in ("p50_ms", "p95_ms", "p99_ms")}
+    return Measured(**counts, **latencies, max_ms=max(m.max_ms for m in rounds))
