@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +28,6 @@ ROUNDS = 10
 
 RECALL, HITS, QUERIES = 0.992, 100, 200
 """So many lists are looked into that, of a sample of queries, this share of the best hits is found."""
-
-PROBES = [base << power for power in range(20) for base in (2, 3)]
-"""Numbers of lists that are tried: 2, 3, 4, 6, 8, 12, ..."""
 
 EXACT, FAST, HELD, LOCK = "exact.faiss", "fast.faiss", "held", ".lock"
 
@@ -140,7 +138,7 @@ def _inverted_file(vectors_ND: np.ndarray, exact: faiss.IndexFlatIP) -> faiss.In
 
 
 def _probes(index: faiss.IndexIVFScalarQuantizer, vectors_ND: np.ndarray, exact: faiss.IndexFlatIP) -> int:
-    """The fewest of PROBES that find RECALL of what exact search finds.
+    """The fewest lists that find RECALL of what exact search finds.
 
     User vectors are not at hand; the sample is of items' vectors and of pairs' means, which lie between the lists.
     """
@@ -150,9 +148,10 @@ def _probes(index: faiss.IndexIVFScalarQuantizer, vectors_ND: np.ndarray, exact:
     queries_BD = vectors_ND[pairs_B2].mean(1)
     k = min(HITS, len(vectors_ND))
     wanted_BK = exact.search(queries_BD, k)[1]
-    for probes in (number for number in PROBES if number < index.nlist):
+
+    def recall(probes: int) -> float:
         found_BL = index.search(queries_BD, 2 * k, params=faiss.SearchParametersIVF(nprobe=probes))[1]
         found = sum(np.isin(*pair, assume_unique=True).sum() for pair in zip(wanted_BK, found_BL, strict=True))
-        if found >= RECALL * wanted_BK.size:
-            return probes
-    return int(index.nlist)
+        return float(found / wanted_BK.size)
+
+    return 1 + bisect_left(range(1, index.nlist), RECALL, key=recall)

@@ -17,7 +17,7 @@ from serve.filters import Filter
 from serve.index import Hits, IndexConfig, check_query
 from serve.masks import FilterColumns, Passing
 
-MOST_PROBES = 8
+MOST_PROBES = 4
 """A search looks into as many more lists as its filter passes fewer items, or as it asks for more than twice the hits
 that the number of lists was found for; but at most into so many times more."""
 
