@@ -29,6 +29,9 @@ from serve.tracing import tracer
 T = TypeVar("T")
 logger = logging.getLogger("serve.pipeline")
 
+ANSWER_S = 0.005
+"""Of a request's time this much, but a tenth at most, is kept for taking it in and sending its answer."""
+
 STAGES = ("embed", "retrieve", "rerank", "describe", "explain")
 
 
@@ -70,7 +73,8 @@ class Trip:
     @classmethod
     def starting(cls, patience: Patience) -> "Trip":
         """A trip whose time runs from now."""
-        return cls(patience, asyncio.get_running_loop().time() + patience.timeout_s)
+        for_stages_s = patience.timeout_s - min(ANSWER_S, patience.timeout_s / 10)
+        return cls(patience, asyncio.get_running_loop().time() + for_stages_s)
 
     def response(
         self,

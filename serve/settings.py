@@ -23,7 +23,7 @@ class Topology(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class ScaleConfig:
-    """One deployment's replicas and queue.
+    """One deployment's replicas and queue. What a stage counts are calls, of up to 32 requests each (serve/carrier.py).
 
     Attributes:
         min_replicas, max_replicas: equal means fixed.
@@ -39,7 +39,7 @@ class ScaleConfig:
     min_replicas: int = 1
     max_replicas: int = 1
     target_ongoing_requests: float = 8
-    look_back_s: float = 10.0
+    look_back_s: float = 12.0  # Ray Serve wants more than 10
     upscale_delay_s: float = 3.0
     downscale_delay_s: float = 120.0
     max_ongoing_requests: int = 32

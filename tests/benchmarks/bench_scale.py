@@ -1,9 +1,9 @@
-"""Replicas that follow the load, and replicas that are killed under it, in two runs:
+"""Replicas that follow the load, and replicas that die or sleep under it, in two runs:
 `python -m tests.benchmarks.bench_scale [seconds=40]`.
 
 First `serve=fused` with one to three replicas: few clients, many, few again. Then `serve=staged`, with two replicas of
-each stage, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost.
-Writes var/bench/scale.{md,json,png}.
+each stage, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost. Last,
+both re-rankers sleep, and requests have a deadline. Writes var/bench/scale.{md,json,png}.
 """
 
 import sys
@@ -23,6 +23,7 @@ from tests.benchmarks.wrk import Measured, load
 
 ITEMS, USERS = 100_000, 50_000
 FEW, MANY = 1, 12
+DEADLINE_MS = 100
 SCALING = (
     "serve=fused", "serve.ingress.min_replicas=1", "serve.ingress.max_replicas=3", "serve.ingress.num_cpus=0.1",
     "serve.ingress.target_ongoing_requests=3", "serve.ingress.downscale_delay_s=10",
@@ -77,6 +78,11 @@ def main(seconds: int = 40) -> None:
             )
             killing.join()
             console.print(rows[-1])
+        console.print("putting the re-rankers to sleep")
+        with asleep("Reranker"):
+            measured = load(address, USERS, K, FEW, seconds // 4, deadline_ms=DEADLINE_MS)
+        rows.append(row(f"staged, re-rankers asleep, deadline {DEADLINE_MS} ms", measured, 0))
+        console.print(rows[-1])
     counts = [row["replicas_after"] for row in rows]
     ratios = {
         "replicas_at_most": max(watch.counts),
@@ -84,6 +90,9 @@ def main(seconds: int = 40) -> None:
         "failed_while_scaling": sum(row["refused"] + row["broken"] for row in rows[:3]),
         "failed_reranker_killed": rows[3]["refused"] + rows[3]["broken"],
         "failed_ingress_killed": rows[4]["refused"] + rows[4]["broken"],
+        "failed_asleep": measured.refused + measured.broken,
+        "p99_past_deadline_ms": measured.p99_ms - DEADLINE_MS,
+        "max_past_deadline_ms": measured.max_ms - DEADLINE_MS,
     }
     plot(watch)
     facts = {"items": ITEMS, "few": FEW, "many": MANY, "seconds": seconds}
@@ -98,6 +107,20 @@ def endpoint(overrides: tuple[str, ...]) -> Iterator[str]:
         load(address, USERS, K, 4, 3)
         check(address)
         yield address
+
+
+@contextmanager
+def asleep(deployment: str) -> Iterator[None]:
+    """Its replicas answer nothing; they are not dead, and Ray Serve does not know yet."""
+    sleeping = replicas(deployment)
+    for replica in sleeping:
+        replica.suspend()
+    try:
+        yield
+    finally:
+        for replica in sleeping:
+            if replica.is_running():
+                replica.resume()
 
 
 def row(name: str, measured: Measured, num_replicas: int) -> dict[str, Any]:

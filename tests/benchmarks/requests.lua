@@ -1,9 +1,9 @@
--- Requests for wrk: another user each time. Arguments: number of users, k, and, for a paced load, the mean pause in ms
--- between a connection's requests (exponential, so that arrivals are those of many independent clients).
-local users, k, pause
+-- Requests for wrk: another user each time. Arguments: number of users, k, for a paced load the mean pause in ms between a
+-- connection's requests (exponential, so that arrivals are those of many independent clients), and the deadline in ms.
+local users, k, pause, deadline
 
 function init(args)
-  users, k, pause = tonumber(args[1]), tonumber(args[2]), tonumber(args[3] or 0)
+  users, k, pause, deadline = tonumber(args[1]), tonumber(args[2]), tonumber(args[3] or 0), tonumber(args[4] or 2000)
   math.randomseed(7)
   if pause > 0 then
     delay = function() return -pause * math.log(1 - math.random()) end
@@ -11,7 +11,7 @@ function init(args)
 end
 
 function request()
-  local body = string.format('{"user_id":"u%05d","k":%d}', math.random(1, users), k)
+  local body = string.format('{"user_id":"u%05d","k":%d,"timeout_ms":%d}', math.random(1, users), k, deadline)
   return wrk.format("POST", "/v1/recommend", { ["Content-Type"] = "application/json" }, body)
 end
 

@@ -33,13 +33,23 @@ class Measured:
         return (self.requests - self.refused) / self.seconds
 
 
-def load(address: str, users: int, k: int, clients: int, seconds: int, rate: float = 0.0, cores: str = "") -> Measured:
+def load(
+    address: str,
+    users: int,
+    k: int,
+    clients: int,
+    seconds: int,
+    rate: float = 0.0,
+    cores: str = "",
+    deadline_ms: int = 2000,
+) -> Measured:
     """Requests of random users over `clients` connections.
 
     Args:
         rate: 0 is a closed loop: each client asks again as soon as it has its answer. Otherwise requests per second
             over all clients, as independent arrivals, as long as the clients are not all waiting.
         cores: where wrk runs, as taskset names them; empty is anywhere.
+        deadline_ms: that each request names.
 
     Raises:
         FileNotFoundError: wrk is not installed.
@@ -49,7 +59,7 @@ def load(address: str, users: int, k: int, clients: int, seconds: int, rate: flo
     pause_ms = 1000 * clients / rate if rate else 0
     command = ["taskset", "-c", cores] if cores else []
     command += ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
-    command += [users, k, pause_ms]
+    command += [users, k, pause_ms, deadline_ms]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
 
