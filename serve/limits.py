@@ -1,4 +1,7 @@
-"""The limits of request bodies, size and time, in front of everything else."""
+"""The limits of request bodies, size and time, in front of everything else.
+
+Starlette has one too (RequestBodyLimitMiddleware, behind FastAPI's max_body_size), which refuses before the body is in.
+"""
 
 import asyncio
 import json

@@ -163,6 +163,15 @@ def test_a_span_per_stage_in_the_callers_trace(address: str, collector: Collecto
     assert {span.trace_id.hex() for span in spans} == {trace_id}
 
 
+def test_no_header_switches_the_deadline_off(address: str, known_user: str) -> None:
+    """Those by which Ray Serve lets a client set its own."""
+    headers = {"x-request-timeout-seconds": "60", "x-request-disconnect-disabled": "true"}
+    body = {"user_id": known_user, "k": K, "timeout_ms": 1}
+    answer = httpx.post(f"{address}/v1/recommend", json=body, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    assert answer.json()["degraded"]
+
+
 def test_a_degraded_answer_is_one_line_of_json_without_the_users_id(
     client: RecommendClient, release: Release, known_user: str
 ) -> None:
