@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes of about the same length. What starts Ray Serve or Milvus is in one: a machine has one each.
 # (pytest ends with 5 where it is left no tests.)
-FIRST := tests/serve tests/conformance tests/benchmarks tests/data
+FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/test_readme.py
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
