@@ -30,6 +30,7 @@ BUILD = {
 }
 
 INDEXED_WITHIN_S = 3600
+"""So long a server may take to build its index over all that was written."""
 
 
 def collection_name(release_id: str) -> str:

@@ -5,6 +5,7 @@ Starlette has one too (RequestBodyLimitMiddleware, behind FastAPI's max_body_siz
 
 import asyncio
 import json
+from math import inf
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,21 +54,23 @@ class _Body:
     def __init__(self, receive: Receive, declared: bytes, max_bytes: int) -> None:
         self.content = b""
         self.ended = False
-        self.too_long = not declared.isdigit() or int(declared) > max_bytes
-        self._hopeless = not declared.isdigit() or int(declared) > DISCARDED * max_bytes
+        self._length = int(declared) if declared.isdigit() else inf  # declared, or come in where that is more
         self._receive = receive
         self._max_bytes = max_bytes
 
+    @property
+    def too_long(self) -> bool:
+        return self._length > self._max_bytes
+
     async def read(self) -> None:
-        length = 0
-        while not self.ended and not self._hopeless:
+        come_in = 0
+        while not self.ended and self._length <= DISCARDED * self._max_bytes:
             message = await self._receive()
             part = message.get("body", b"")
-            length += len(part)
-            self.ended = not message.get("more_body", False)  # true of http.disconnect
-            self.too_long = self.too_long or length > self._max_bytes
+            come_in += len(part)
+            self._length = max(self._length, come_in)
             self.content = b"" if self.too_long else self.content + part
-            self._hopeless = length > DISCARDED * self._max_bytes
+            self.ended = not message.get("more_body", False)  # true of http.disconnect
 
 
 async def _refuse(send: Send, status: int, detail: str, ended: bool) -> None:

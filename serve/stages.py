@@ -74,7 +74,7 @@ async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
 
 
 async def build_reranker(setting: Setting, release: Release) -> RerankStage:
-    return RerankStage(release.id, release.parts)
+    return await asyncio.to_thread(RerankStage, release.id, release.parts)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 
 from tests.benchmarks.bench_serve import ROOT, K, check, released
-from tests.benchmarks.servers import free_port, replicas, server
+from tests.benchmarks.servers import asleep, free_port, replicas, server
 from tests.benchmarks.tables import FOLDER, write
 from tests.benchmarks.wrk import Measured, load
 
@@ -87,10 +87,10 @@ def main(seconds: int = 40) -> None:
     ratios = {
         "replicas_at_most": max(watch.counts),
         "replicas_at_the_end": counts[2],
-        "failed_while_scaling": sum(row["refused"] + row["broken"] for row in rows[:3]),
-        "failed_reranker_killed": rows[3]["refused"] + rows[3]["broken"],
-        "failed_ingress_killed": rows[4]["refused"] + rows[4]["broken"],
-        "failed_asleep": measured.refused + measured.broken,
+        "failed_while_scaling": failed(*rows[:3]),
+        "failed_reranker_killed": failed(rows[3]),
+        "failed_ingress_killed": failed(rows[4]),
+        "failed_asleep": failed(rows[5]),
         "p99_past_deadline_ms": measured.p99_ms - DEADLINE_MS,
         "max_past_deadline_ms": measured.max_ms - DEADLINE_MS,
     }
@@ -109,20 +109,6 @@ def endpoint(overrides: tuple[str, ...]) -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def asleep(deployment: str) -> Iterator[None]:
-    """Its replicas answer nothing; they are not dead, and Ray Serve does not know yet."""
-    sleeping = replicas(deployment)
-    for replica in sleeping:
-        replica.suspend()
-    try:
-        yield
-    finally:
-        for replica in sleeping:
-            if replica.is_running():
-                replica.resume()
-
-
 def row(name: str, measured: Measured, num_replicas: int) -> dict[str, Any]:
     return {
         "run": name,
@@ -134,6 +120,10 @@ def row(name: str, measured: Measured, num_replicas: int) -> dict[str, Any]:
         "broken": measured.broken,
         "replicas_after": num_replicas,
     }
+
+
+def failed(*rows: dict[str, Any]) -> int:
+    return sum(row["refused"] + row["broken"] for row in rows)
 
 
 def plot(watch: Watch) -> None:

@@ -6,7 +6,7 @@ one client, then 32, each asking again as soon as it has its answer. What is com
 turns, since a machine's speed changes from minute to minute.
 
 Then arrivals at twice and ten times what the endpoint can do. For that the last core is wrk's alone and the endpoint
-has the others, before and during: what 10,000 refusals a second cost the one who asks is none of the endpoint's.
+has the others, before and during: what refusals cost the one who asks is none of the endpoint's.
 Writes var/bench/serve.{md,json,png}.
 """
 

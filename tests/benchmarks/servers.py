@@ -60,6 +60,20 @@ def replicas(deployment: str = "") -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
 
 
+@contextmanager
+def asleep(deployment: str) -> Iterator[None]:
+    """Its replicas answer nothing; they are not dead, and Ray Serve does not know yet."""
+    sleeping = replicas(deployment)
+    for replica in sleeping:
+        replica.suspend()
+    try:
+        yield
+    finally:
+        for replica in sleeping:
+            if replica.is_running():
+                replica.resume()
+
+
 def metrics_address() -> str:
     """Where Prometheus finds the metrics of the Ray that this process has joined; Ray exports every ten seconds."""
     node = ray.nodes()[0]

@@ -1,11 +1,11 @@
 """Replicas of stages that die, stop, or compute nonsense: the staged endpoint answers all the same, and tells of it."""
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -24,12 +24,13 @@ from serve.publish import publish
 from serve.release import Registry, Release
 from serve.run import running
 from serve.settings import ScaleConfig, Topology
-from tests.benchmarks.servers import metrics_address, replicas
+from tests.benchmarks.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
 from towers.checkpoint import Checkpoint, load_tensors, open_checkpoint, save_tensors
 
 CLIENTS = 4
+explained = partial(until, seconds=60, explain=True)
 ONE, TWO = ScaleConfig(num_cpus=0.1), ScaleConfig(num_cpus=0.1, min_replicas=2, max_replicas=2)
 
 
@@ -72,30 +73,16 @@ def test_no_request_fails_when_a_reranker_is_killed(client: RecommendClient, kno
         answers = [answer for asked in asking for answer in asked.result()]
     assert len(answers) > 10 * CLIENTS
     assert {reason for answer in answers for reason in answer.reasons} <= {"rerank_failed", "rerank_skipped"}
-    until(
-        client,
-        known_user,
-        lambda answer: not answer.degraded and len(replicas("Reranker")) == 2,
-        seconds=60,
-        explain=True,
-    )
+    explained(client, known_user, lambda answer: not answer.degraded and len(replicas("Reranker")) == 2)
 
 
 def test_retrieval_order_comes_when_the_rerankers_sleep(client: RecommendClient, known_user: str) -> None:
-    asleep = replicas("Reranker")
-    for replica in asleep:
-        replica.send_signal(signal.SIGSTOP)
-    try:
-        answer = until(client, known_user, lambda answer: answer.degraded, seconds=60, explain=True)
+    with asleep("Reranker"):
+        answer = explained(client, known_user, lambda answer: answer.degraded)
         assert (answer.reasons[0], answer.source, in_retrieval_order(answer)) == ("rerank_late", "towers", True)
-        skipped = until(
-            client, known_user, lambda answer: answer.reasons == ["rerank_skipped"], seconds=60, explain=True
-        )
+        skipped = explained(client, known_user, lambda answer: answer.reasons == ["rerank_skipped"])
         assert in_retrieval_order(skipped), "after some late ones in a row the re-rankers are left alone"
-    finally:
-        for replica in asleep:
-            replica.send_signal(signal.SIGCONT)
-    until(client, known_user, lambda answer: not answer.degraded, seconds=60, explain=True)
+    explained(client, known_user, lambda answer: not answer.degraded)
 
 
 @pytest.fixture
@@ -117,14 +104,12 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     registry = Registry.of(Folder.of(tiny.storage.root))
     promote(registry, overflowing)
     try:
-        answer = until(client, known_user, lambda answer: answer.degraded, seconds=60, explain=True)
+        answer = explained(client, known_user, lambda answer: answer.degraded)
         assert (answer.release_id, answer.reasons) == (overflowing, ["rerank_failed"])
         assert in_retrieval_order(answer)
     finally:
         promote(registry, release.id)
-    assert (
-        until(client, known_user, lambda answer: not answer.degraded, seconds=60, explain=True).release_id == release.id
-    )
+    assert explained(client, known_user, lambda answer: not answer.degraded).release_id == release.id
 
 
 def test_metrics_count_outcomes_reasons_and_breakers_and_name_nobody(client: RecommendClient, known_user: str) -> None:
