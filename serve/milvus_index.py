@@ -7,7 +7,7 @@ import numpy as np
 from pymilvus import AsyncMilvusClient
 from pymilvus.exceptions import MilvusException
 
-from serve.collection import NUM_LISTS
+from serve.collection import num_lists
 from serve.filters import Filter, to_expression
 from serve.index import Algorithm, Hits, IndexConfig, IndexUnavailable, check_query
 from serve.milvus import async_client, connected, reached, unavailable
@@ -17,6 +17,10 @@ OVERFETCH = 200
 
 MAX_K = 16_384
 """Milvus's own limit on hits per search."""
+
+
+LOOKED_AT = 8
+"""An inverted file compares at least so many items for each that is wanted."""
 
 
 class MilvusIndex:
@@ -80,20 +84,31 @@ class MilvusIndex:
         else:
             limit = k + len(excluded)
         limit = max(min(limit, self.num_items, MAX_K), 1)
-        first = self._effort(MAX_K if thorough else limit)
+        first = self._utmost() if thorough else self._effort(k + len(excluded), filtered=filter is not None)
         rows, scores = await self._search(query_D, limit, " and ".join(parts), first)
         if self.approximate and not thorough and len(rows) < limit:  # few are eligible, or too few were looked at
-            rows, scores = await self._search(query_D, limit, " and ".join(parts), self._effort(MAX_K))
+            rows, scores = await self._search(query_D, limit, " and ".join(parts), self._utmost())
         kept = ~np.isin(rows, excluded)
         return Hits.sorted(rows[kept], scores[kept], k)
 
-    def _effort(self, limit: int) -> dict[str, int]:
-        """How far an approximate search looks around for `limit` items."""
+    def _effort(self, wanted: int, filtered: bool) -> dict[str, int]:
+        """How far an approximate search looks around for so many items, those that it leaves out among them."""
         match self._config.algorithm:
             case Algorithm.hnsw:
-                return {"ef": max(2 * limit, 128)}
+                return {"ef": min(max(2 * wanted, 128), 2 * MAX_K)}
             case Algorithm.ivf_flat:
-                return {"nprobe": NUM_LISTS if limit == MAX_K else NUM_LISTS // 16}
+                lists = num_lists(self.num_items)
+                probes = max(64, lists // 16, LOOKED_AT * wanted * lists // self.num_items)
+                return {"nprobe": min(4 * probes if filtered else probes, lists)}
+            case Algorithm.flat:
+                return {}
+
+    def _utmost(self) -> dict[str, int]:
+        match self._config.algorithm:
+            case Algorithm.hnsw:
+                return {"ef": 2 * MAX_K}
+            case Algorithm.ivf_flat:
+                return {"nprobe": num_lists(self.num_items)}
             case Algorithm.flat:
                 return {}
 

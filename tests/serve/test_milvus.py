@@ -1,16 +1,23 @@
 """Reaching Milvus: one .db shared by processes, stale traces of dead owners, wrong addresses."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from conf.entry import FOLDER
-from serve.index import IndexConfig, IndexUnavailable
+from data.schema import Feature, FeatureKind
+from serve.collection import write_collection
+from serve.filters import parse
+from serve.index import Algorithm, IndexConfig, IndexKind, IndexUnavailable
 from serve.milvus import connected, reached
+from serve.milvus_index import MilvusIndex
 
 LIST = """
 import sys
@@ -86,3 +93,34 @@ def test_a_wrong_address_is_known_at_once(uri: str) -> None:
     with pytest.raises(IndexUnavailable, match=r"index\.uri: no Milvus at"), connected(IndexConfig(uri=uri)):
         pass
     assert time.monotonic() - started < 30
+
+
+def test_a_server_searches_by_the_index_that_was_asked_for_at_once(milvus_server: str) -> None:
+    """What was loaded before its index was built is searched by a makeshift one, which misses most under a filter."""
+    size, dim, name = 50_000, 32, "twotower_ray_at_once"
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((size, dim), dtype=np.float32)
+    rare = np.arange(size) % 500 == 3
+    table = pa.table(
+        {
+            "row": pa.array(range(1, size + 1), pa.int32()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+            "group": np.where(rare, "rare", "common").tolist(),
+        }
+    )
+    features = (Feature(name="group", kind=FeatureKind.categorical),)
+    config = IndexConfig(kind=IndexKind.milvus, uri=milvus_server, algorithm=Algorithm.hnsw)
+    write_collection(config, name, (table.slice(at, 5000) for at in range(0, size, 5000)), features, dim)
+
+    async def found(query_D: np.ndarray) -> list[int]:
+        hits = await index.search(query_D, int(rare.sum()), filter=only_rare)
+        return sorted(hits.rows.tolist())
+
+    only_rare = parse({"field": "group", "op": "==", "value": "rare"}, features)
+    index = MilvusIndex.open(config, name, "r", size, dim)
+    with asyncio.Runner() as runner:
+        for query_D in rng.standard_normal((5, dim), dtype=np.float32):
+            assert runner.run(found(query_D)) == (np.flatnonzero(rare) + 1).tolist()
+        runner.run(index.close())
+    with connected(config) as client:
+        client.drop_collection(name, timeout=10)
