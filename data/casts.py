@@ -6,7 +6,7 @@ Ray's tracebacks in place of a clear line.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,11 +91,12 @@ def interaction_columns(block: pa.Table, names: Mapping[str, str]) -> dict[str, 
     return {name: INTERACTION_CASTS[name](block[column]) for name, column in names.items()}
 
 
-def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str) -> None:
+def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str, context: Sequence[str] = ()) -> None:
     """Casts the first rows on the driver, where an error can name column and value; see `checked`."""
+    casts = [(INTERACTION_CASTS[name], column) for name, column in names.items()]
     for block in itertools.islice(blocks, 1):
-        for name, column in names.items():
-            checked(INTERACTION_CASTS[name], block[column].slice(0, HEAD_ROWS), f"{place}, column {column!r}")
+        for cast, column in (*casts, *((labels, column) for column in context)):
+            checked(cast, block[column].slice(0, HEAD_ROWS), f"{place}, column {column!r}")
 
 
 def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.ChunkedArray, place: str) -> pa.ChunkedArray:

@@ -73,7 +73,7 @@ def prepare(config: DataConfig, storage: Folder, say: Say = print) -> PreparedDa
     users = _catalogue("user_id", log.users, seen.user_ids, log.user_features)
     items = _catalogue("item_id", log.items, seen.item_ids, log.item_features)
     say(f"dataset {config.name}: {seen.num_interactions:,} interactions, {len(seen.user_ids):,} users, parting by user")
-    manifest = _manifest(config, request, seen, bounds, users, items)
+    manifest = _manifest(config, request, seen, bounds, users, items, log.context)
     with sealing(folder, manifest) as staging:
         _write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
@@ -154,7 +154,7 @@ def _write_interactions(
             batch = batch.filter(pc.greater_equal(batch["weight"], min_weight))
         user_rows = users.rows(batch["user_id"])
         rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
-        return pa.table(rows | {name: batch[name] for name in ("time", "weight", "position", "split")})
+        return pa.table(rows | {name: batch[name] for name in ("time", "weight", "position", "split", "context")})
 
     def write(part: pa.Table) -> pa.Table:
         order = [(name, "ascending") for name in ("user_row", "time", "position", "item_row")]
@@ -199,7 +199,13 @@ def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalog
 
 
 def _manifest(
-    config: DataConfig, request: str, seen: Survey, bounds: Boundaries | None, users: Catalogue, items: Catalogue
+    config: DataConfig,
+    request: str,
+    seen: Survey,
+    bounds: Boundaries | None,
+    users: Catalogue,
+    items: Catalogue,
+    context: tuple[str, ...],
 ) -> dict[str, Any]:
     return {
         "kind": "dataset",
@@ -211,6 +217,7 @@ def _manifest(
         "boundaries": bounds.as_manifest() if bounds else None,
         "user_features": [feature_to_json(f) for f in users.features],
         "item_features": [feature_to_json(f) for f in items.features],
+        "context": list(context),
     }
 
 

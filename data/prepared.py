@@ -14,7 +14,7 @@ from data.schema import INTERACTIONS, Feature, FeatureKind
 from data.storage import Folder, open_sealed
 from data.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class PreparedDataset:
     @property
     def fingerprint(self) -> str:
         return self.manifest["fingerprint"]
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Names of the context features: what each value of an interaction's `context` is."""
+        return tuple(self.manifest["context"])
 
     @cached_property
     def users(self) -> Catalogue:

@@ -67,6 +67,7 @@ RAW_INTERACTIONS = pa.schema(
         pa.field("weight", pa.float32(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),  # order in the log: breaks ties of time
         pa.field("split", pa.string(), nullable=True),  # set only by sources that bring their own split
+        pa.field("context", pa.list_(pa.string()), nullable=True),  # a value per context feature, where there are any
     ]
 )
 """Interactions as a source hands them over (after the source's own cast)."""
@@ -78,6 +79,7 @@ INTERACTIONS = pa.schema(
         pa.field("time", pa.int64(), nullable=False),
         pa.field("weight", pa.float32(), nullable=False),
         pa.field("position", pa.int32(), nullable=False),  # index among the user's interactions of the split
+        pa.field("context", pa.list_(pa.string()), nullable=True),  # a value per context feature of the manifest
     ]
 )
 """Prepared interactions, in files of one split each (`interactions/split=train/`), by user_row, then oldest first."""

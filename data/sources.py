@@ -33,6 +33,7 @@ class RawLog:
         interactions: columns of schema.RAW_INTERACTIONS.
         users, items: user_id / item_id and title, and the declared features; None where the log has no such table.
         place: where the interactions come from, for messages.
+        context: names of what an interaction came with, such as a channel: the values of its column `context`.
     """
 
     interactions: ray.data.Dataset
@@ -41,6 +42,7 @@ class RawLog:
     user_features: tuple[Feature, ...] = ()
     item_features: tuple[Feature, ...] = ()
     place: str = "the log"
+    context: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,6 +69,7 @@ def raw_block(
     time: Column,
     weight: Column | None = None,
     split: Column | None = None,
+    context: Sequence[Column] = (),
     first_position: int,
 ) -> pa.Table:
     """A table of schema RAW_INTERACTIONS: positions count up from `first_position`; no weight means 1."""
@@ -74,7 +77,21 @@ def raw_block(
     weights = pa.array(np.ones(rows, np.float32)) if weight is None else weight.cast(pa.float32(), safe=False)
     position = pa.array(np.arange(first_position, first_position + rows, dtype=np.int64))
     splits = pa.nulls(rows, pa.string()) if split is None else split
-    return pa.Table.from_arrays([user_id, item_id, time, weights, position, splits], schema=RAW_INTERACTIONS)
+    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows)]
+    return pa.Table.from_arrays(columns, schema=RAW_INTERACTIONS)
+
+
+def _side_by_side(columns: Sequence[Column], rows: int) -> pa.Array:
+    """list<string>: in each row a value of each column; null where there are no columns."""
+    if not columns:
+        return pa.nulls(rows, pa.list_(pa.string()))
+    flat = pa.concat_arrays([_whole(column) for column in columns])
+    by_row = np.arange(rows * len(columns)).reshape(len(columns), rows).T.ravel()
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, len(columns)), pa.int32()), flat.take(by_row))
+
+
+def _whole(column: Column) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def read_in_parts(parts: Sequence[Part]) -> ray.data.Dataset:

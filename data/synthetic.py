@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.sources import RawLog, SourceConfig, in_blocks, raw_block
-from data.synthetic_features import ITEM_FEATURES, USER_FEATURES, item_table, user_table
+from data.synthetic_features import CONTEXT, ITEM_FEATURES, LENGTHS, USER_FEATURES, dayparts, item_table, user_table
 from data.synthetic_titles import number_within
 
 END_S = 1_767_225_600  # 2026-01-01 UTC: the same log on every day
@@ -26,6 +26,7 @@ class SyntheticSource(SourceConfig):
         num_clusters: tastes; an item has one, a user one or two.
         interactions_per_user: mean; users differ widely.
         noise_share: of the interactions, with an item of any taste.
+        daypart_share: of the interactions, in the part of the day that goes with the item's length.
         popularity_skew: exponent of Zipf's law within a taste; 0 makes its items equally popular.
     """
 
@@ -34,6 +35,7 @@ class SyntheticSource(SourceConfig):
     num_clusters: int = 24
     interactions_per_user: float = 30.0
     noise_share: float = 0.15
+    daypart_share: float = 0.6
     popularity_skew: float = 0.5
     cold_user_share: float = 0.05
     cold_item_share: float = 0.05
@@ -44,7 +46,7 @@ class SyntheticSource(SourceConfig):
         for name in ("num_users", "num_items", "num_clusters", "days"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.source.{name}: {getattr(self, name)} must be at least 1")
-        for name in ("noise_share", "cold_user_share", "cold_item_share"):
+        for name in ("noise_share", "daypart_share", "cold_user_share", "cold_item_share"):
             if not 0 <= getattr(self, name) <= 0.9:
                 raise ValueError(f"data.source.{name}: {getattr(self, name)} must lie in [0, 0.9]")
         if self.num_clusters > self.num_items:
@@ -67,6 +69,7 @@ class SyntheticSource(SourceConfig):
             USER_FEATURES,
             ITEM_FEATURES,
             "the synthetic log",
+            CONTEXT,
         )
 
     def files(self) -> list[str]:
@@ -96,7 +99,7 @@ class Planted:
 
 def plant(config: SyntheticSource) -> Planted:
     """Draws tastes, features and interactions; equal values give an equal log."""
-    rng = np.random.default_rng(config.seed)
+    rng, apart = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
     item_clusters = rng.permutation(np.arange(config.num_items) % config.num_clusters)
     user_clusters = rng.integers(config.num_clusters, size=(config.num_users, 2))
     one_taste = rng.random(config.num_users) < 0.5
@@ -104,7 +107,8 @@ def plant(config: SyntheticSource) -> Planted:
     user_start = _starts(rng, config.num_users, config.cold_user_share, SETTLED)
     item_start = _starts(rng, config.num_items, config.cold_item_share, 0.0)
     item_weights = np.where(np.isfinite(item_start), _popularity(rng, item_clusters, config.popularity_skew), 0.0)
-    users, items = user_table(rng, user_clusters[:, 0]), item_table(rng, item_clusters)
+    lengths = apart.integers(len(LENGTHS), size=config.num_items)
+    users, items = user_table(rng, user_clusters[:, 0]), item_table(rng, item_clusters, lengths)
     user, item, time = _draw(rng, config, user_clusters, item_clusters, item_weights, user_start, item_start)
     seconds = END_S - config.days * DAY_S + (time * config.days * DAY_S).astype(np.int64)
     order = np.argsort(seconds, kind="stable")
@@ -112,6 +116,7 @@ def plant(config: SyntheticSource) -> Planted:
         user_id=users["user_id"].take(user[order]),
         item_id=items["item_id"].take(item[order]),
         time=pa.array(seconds[order]),
+        context=[dayparts(apart, lengths[item[order]], config.daypart_share)],
         first_position=0,
     )
     return Planted(interactions, users, items, user_clusters, item_clusters, item_weights, user_start, item_start)

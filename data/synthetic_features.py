@@ -23,7 +23,11 @@ ITEM_FEATURES = (
     Feature(name="studio", kind=FeatureKind.categorical),
     Feature(name="year", kind=FeatureKind.numeric),
     Feature(name="words", kind=FeatureKind.text),
+    Feature(name="length", kind=FeatureKind.categorical),
 )
+LENGTHS = ("short", "half an hour", "feature", "epic")
+CONTEXT = ("daypart",)
+DAYPARTS = ("morning", "midday", "evening", "night")
 
 
 def user_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
@@ -34,8 +38,8 @@ def user_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
     return pa.table({"user_id": numbered("u", num), "region": pa.array(REGIONS).take(region), "age": age})
 
 
-def item_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
-    """The items, by their taste (int [num_items]): item_id, title, genres, studio, year, and the title as words."""
+def item_table(rng: np.random.Generator, clusters: np.ndarray, lengths: np.ndarray) -> pa.Table:
+    """The items, by their taste and length (int [num_items]): item_id, title, the features."""
     num = len(clusters)
     own_studio = clusters * STUDIOS_PER_CLUSTER + rng.integers(STUDIOS_PER_CLUSTER, size=num)
     studio = np.where(rng.random(num) < 0.7, own_studio, rng.integers(len(STUDIOS), size=num)) % len(STUDIOS)
@@ -47,8 +51,15 @@ def item_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
         "studio": pa.array(STUDIOS).take(studio),
         "year": np.clip(np.round(rng.normal(1975 + 7 * (clusters % 7), 8)), 1950, 2025),
         "words": title,
+        "length": pa.array(LENGTHS).take(lengths),
     }
     return pa.table(columns)
+
+
+def dayparts(rng: np.random.Generator, lengths: np.ndarray, share: float) -> pa.Array:
+    """When the interactions with items of these lengths (int [N]) came: each length has its part of the day."""
+    own = rng.random(len(lengths)) < share
+    return pa.array(DAYPARTS).take(np.where(own, lengths, rng.integers(len(DAYPARTS), size=len(own))))
 
 
 def numbered(prefix: str, num: int) -> pa.Array:

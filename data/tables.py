@@ -7,7 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from data.casts import INTERACTION_CASTS, check_head, interaction_columns
+from data.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
 from data.entity_tables import entity_table
 from data.log_files import (
     Delimited,
@@ -38,6 +38,8 @@ class Columns:
         weight: of an interaction, such as a rating; None: each counts 1.
         split: train, validation or test, for `data.split.kind=given`.
         title: in the items table.
+        context: of an interaction: what it came with, such as a channel or a part of the day; one value each. Requests
+            name it too, and the re-ranker learns what it tells.
     """
 
     user_id: str = "user_id"
@@ -46,6 +48,11 @@ class Columns:
     weight: str | None = None
     split: str | None = None
     title: str | None = None
+    context: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(set(self.context)) < len(self.context):
+            raise ValueError(f"data.source.columns.context: {self.context} must be distinct")
 
     def of_interactions(self) -> dict[str, str]:
         """Canonical name to column name, user_id first."""
@@ -89,19 +96,21 @@ class TableSource(SourceConfig):
 
     def read(self) -> RawLog:
         names = self.columns.of_interactions()
-        columns = list(dict.fromkeys(names.values()))
+        context = tuple(self.columns.context)
+        columns = list(dict.fromkeys([*names.values(), *context]))
         pieces = self._pieces(self.interactions, "interactions", columns)
         for piece in self._heads(pieces):
-            check_head(piece.blocks(columns), names, str(piece.file))
+            check_head(piece.blocks(columns), names, str(piece.file), context)
         users = self._entities(self.users, "user", self.user_features) if self.users else None
         items = self._entities(self.items, "item", self.item_features) if self.items else None
         return RawLog(
-            read_in_parts([partial(_raw_blocks, piece, names) for piece in pieces]),
+            read_in_parts([partial(_raw_blocks, piece, columns, names, context) for piece in pieces]),
             users,
             items,
             tuple(self.user_features),
             tuple(self.item_features),
             self.interactions,
+            context,
         )
 
     def files(self) -> list[str]:
@@ -175,10 +184,13 @@ class _Piece:
         return delimited_blocks(self.file, self.at, columns)
 
 
-def _raw_blocks(piece: _Piece, names: dict[str, str]) -> Iterator[pa.Table]:
+def _raw_blocks(
+    piece: _Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
+) -> Iterator[pa.Table]:
     position = piece.first_position
-    for block in piece.blocks(list(dict.fromkeys(names.values()))):
-        yield raw_block(**interaction_columns(block, names), first_position=position)
+    for block in piece.blocks(columns):
+        named, came_with = interaction_columns(block, names), [labels(block[name]) for name in context]
+        yield raw_block(**named, context=came_with, first_position=position)
         position += block.num_rows
 
 

@@ -18,11 +18,13 @@ from serve.settings import MAX_BATCH, MAX_K
 M = TypeVar("M", bound=BaseModel)
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 REQUEST_EXAMPLES: list[Any] = [
     {"user_id": "u00042", "k": 10},
     {"user_id": "u00042", "k": 5, "filter": {"field": "year", "op": ">=", "value": 2000}},
     {"history": ["i00007", "i00011"], "k": 5, "exclude": ["i00012"]},
+    {"user_id": "u00042", "k": 10, "context": {"daypart": "evening"}},
 ]
 
 
@@ -35,6 +37,9 @@ class RecommendRequest(BaseModel):
     k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
     history: list[Id] = Field([], max_length=200, description="Item ids just interacted with, oldest first.")
     exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
+    context: dict[Name, Id] = Field(
+        {}, max_length=16, description="What the request comes with, such as a channel; the re-ranker looks at it."
+    )
     exclude_seen: bool = Field(True, description="Leave out what the user is known to have seen.")
     filter: dict[str, Any] | None = Field(
         None, description='A condition on item features, e.g. {"field": "genres", "op": "contains", "value": "Drama"}.'
@@ -126,6 +131,7 @@ class RecommendResponse(BaseModel):
     degraded: bool = Field(description="something asked for was left out to answer in time")
     reasons: list[str]
     unknown_items: list[str] = Field(description="ids in history or exclude that the release does not know")
+    unknown_context: list[str] = Field(description="names in context that the release does not know")
     items: list[Item]
     timings_ms: dict[str, float]
     explained: AnswerExplanation | None = None

@@ -29,7 +29,7 @@ from serve.api import (
     takes,
 )
 from serve.breaker import Breaker
-from serve.door import Door, FieldError
+from serve.door import Door, FieldError, Unknown
 from serve.limits import BodyLimit
 from serve.logs import log_degraded
 from serve.metrics import Metrics
@@ -88,7 +88,7 @@ def _request_id() -> str:
     return request_id
 
 
-def understood(door: Callable[[M], tuple[Q, list[str]]], request: M, *place: str | int) -> tuple[Q, list[str]]:
+def understood(door: Callable[[M], tuple[Q, Unknown]], request: M, *place: str | int) -> tuple[Q, Unknown]:
     """The request as the door takes it in; what it cannot make sense of names its place."""
     try:
         return door(request)
@@ -162,7 +162,7 @@ class Recommender:
         return {"responses": await asyncio.gather(*answers)}
 
     async def _recommended(
-        self, served: Served, request: RecommendRequest, query: Query, unknown: list[str]
+        self, served: Served, request: RecommendRequest, query: Query, unknown: Unknown
     ) -> dict[str, Any]:
         answer = await recommend(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
         self._record(answer, request.user_id)

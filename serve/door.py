@@ -17,6 +17,10 @@ MAX_TEXT, MAX_VALUES = 1000, 100
 """Longest text, and most values, of a feature that a request describes an item with."""
 
 
+Unknown = dict[str, list[str]]
+"""What a release does not know of a request, by the answer's field that says so."""
+
+
 class FieldError(ValueError):
     """A request's field that this release cannot make sense of.
 
@@ -39,11 +43,12 @@ class Door:
         self.features = items.features
         self.items = items.ids
         self.popular = PopularItems(release.id, release.parts, release.columns)
+        self._context = release.parts.reranker.context
         self._num_candidates = num_candidates
         self._shown = ShownItems(items)
 
-    def query(self, request: RecommendRequest) -> tuple[Query, list[str]]:
-        """The request in rows, and the item ids in it that this release does not know.
+    def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
+        """The request in rows, and what this release does not know of it.
 
         Raises:
             FieldError: the filter is not one on this release's features.
@@ -56,13 +61,15 @@ class Door:
             num_candidates=self._num_candidates,
             history=history,
             exclude=exclude,
+            context=self._context.rows(request.context),
             exclude_seen=request.exclude_seen,
             filter=self._filter(request.filter),
             explain=request.explain,
         )
-        return query, unknown
+        others = [name for name in request.context if name not in self._context.vocabularies]
+        return query, {"unknown_items": unknown, "unknown_context": others}
 
-    def similar(self, request: SimilarRequest) -> tuple[SimilarQuery, list[str]]:
+    def similar(self, request: SimilarRequest) -> tuple[SimilarQuery, Unknown]:
         """The same for a request by items or by features.
 
         Raises:
@@ -79,9 +86,9 @@ class Door:
             exclude=exclude,
             filter=self._filter(request.filter),
         )
-        return query, unknown
+        return query, {"unknown_items": unknown}
 
-    def answer(self, response: Response, unknown: list[str], request_id: str) -> dict[str, Any]:
+    def answer(self, response: Response, unknown: Unknown, request_id: str) -> dict[str, Any]:
         """The response as JSON, but for what `explained` adds."""
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         if response.explanation is not None:
@@ -93,7 +100,7 @@ class Door:
             "source": response.source,
             "degraded": response.degraded,
             "reasons": response.reasons,
-            "unknown_items": unknown,
+            **unknown,
             "items": self.shown(response.rows, extras),
             "timings_ms": response.timings_ms,
         }

@@ -24,7 +24,7 @@ from data.storage import MANIFEST, Folder, is_sealed
 from serve.release import Registry, check_golden
 from serve.request import Source
 from serve.settings import MAX_K
-from towers.ranking import HeldOut, embed, lists_of, rerank, retrieve
+from towers.ranking import HeldOut, embed, rerank, retrieve
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -88,7 +88,7 @@ class Recommender:
         queries = HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (nothing, nothing), parts.seen)
         vectors, item_ID = embed(parts.model, queries, BATCH), parts.reranker.item_ID
         found = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH, self._num_candidates)
-        ranked = rerank(parts.reranker, lists_of(vectors, found, queries), found, BATCH)
+        ranked = rerank(parts.reranker, vectors, found, queries, BATCH)
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]
         there_QK = rows_QK > 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(there_QK.sum(1))]), pa.int32())

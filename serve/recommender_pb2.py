@@ -25,41 +25,45 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17serve/recommender.proto\x12\x0btwotower.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x9b\x02\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x01k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07history\x18\x03 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12\x19\n\x0c\x65xclude_seen\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12,\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructH\x03\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x14\n\x07\x65xplain\x18\x08 \x01(\x08H\x05\x88\x01\x01\x42\n\n\x08_user_idB\x04\n\x02_kB\x0f\n\r_exclude_seenB\t\n\x07_filterB\r\n\x0b_timeout_msB\n\n\x08_explain\"?\n\x0c\x42\x61tchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.twotower.v1.RecommendRequest\"\xe7\x01\n\x0eSimilarRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12.\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x12\x0e\n\x01k\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12,\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructH\x02\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x06 \x01(\x05H\x03\x88\x01\x01\x42\x0b\n\t_featuresB\x04\n\x02_kB\t\n\x07_filterB\r\n\x0b_timeout_ms\")\n\x0bNearestItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x63osine\x18\x02 \x01(\x01\"\xd2\x01\n\x0fItemExplanation\x12\x1b\n\x0eretrieval_rank\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0fretrieval_score\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0crerank_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x31\n\x0fnearest_history\x18\x04 \x03(\x0b\x32\x18.twotower.v1.NearestItemB\x11\n\x0f_retrieval_rankB\x12\n\x10_retrieval_scoreB\x0f\n\r_rerank_score\"\xa3\x01\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12)\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32\x1c.twotower.v1.ItemExplanationH\x00\x88\x01\x01\x42\x0e\n\x0c_explanation\"z\n\x11\x41nswerExplanation\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x12\x14\n\x0cnum_excluded\x18\x02 \x01(\x05\x12\x16\n\x0enum_candidates\x18\x03 \x01(\x05\x42\t\n\x07_filter\"\xe2\x02\n\x11RecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12\x15\n\runknown_items\x18\x06 \x03(\t\x12 \n\x05items\x18\x07 \x03(\x0b\x32\x11.twotower.v1.Item\x12\x41\n\ntimings_ms\x18\x08 \x03(\x0b\x32-.twotower.v1.RecommendResponse.TimingsMsEntry\x12\x36\n\texplained\x18\t \x01(\x0b\x32\x1e.twotower.v1.AnswerExplanationH\x00\x88\x01\x01\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_explained\"B\n\rBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.twotower.v1.RecommendResponse\"\x98\x02\n\x0fSimilarResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12\x15\n\runknown_items\x18\x06 \x03(\t\x12 \n\x05items\x18\x07 \x03(\x0b\x32\x11.twotower.v1.Item\x12?\n\ntimings_ms\x18\x08 \x03(\x0b\x32+.twotower.v1.SimilarResponse.TimingsMsEntry\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xe8\x01\n\x0bRecommender\x12J\n\tRecommend\x12\x1d.twotower.v1.RecommendRequest\x1a\x1e.twotower.v1.RecommendResponse\x12G\n\x0eRecommendBatch\x12\x19.twotower.v1.BatchRequest\x1a\x1a.twotower.v1.BatchResponse\x12\x44\n\x07Similar\x12\x1b.twotower.v1.SimilarRequest\x1a\x1c.twotower.v1.SimilarResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17serve/recommender.proto\x12\x0btwotower.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x88\x03\n\x10RecommendRequest\x12\x14\n\x07user_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x01k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07history\x18\x03 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12\x19\n\x0c\x65xclude_seen\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12,\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructH\x03\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x14\n\x07\x65xplain\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12;\n\x07\x63ontext\x18\t \x03(\x0b\x32*.twotower.v1.RecommendRequest.ContextEntry\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_user_idB\x04\n\x02_kB\x0f\n\r_exclude_seenB\t\n\x07_filterB\r\n\x0b_timeout_msB\n\n\x08_explain\"?\n\x0c\x42\x61tchRequest\x12/\n\x08requests\x18\x01 \x03(\x0b\x32\x1d.twotower.v1.RecommendRequest\"\xe7\x01\n\x0eSimilarRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12.\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x12\x0e\n\x01k\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\x12,\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructH\x02\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x06 \x01(\x05H\x03\x88\x01\x01\x42\x0b\n\t_featuresB\x04\n\x02_kB\t\n\x07_filterB\r\n\x0b_timeout_ms\")\n\x0bNearestItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x63osine\x18\x02 \x01(\x01\"\xd2\x01\n\x0fItemExplanation\x12\x1b\n\x0eretrieval_rank\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0fretrieval_score\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0crerank_score\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x31\n\x0fnearest_history\x18\x04 \x03(\x0b\x32\x18.twotower.v1.NearestItemB\x11\n\x0f_retrieval_rankB\x12\n\x10_retrieval_scoreB\x0f\n\r_rerank_score\"\xa3\x01\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12)\n\x08\x66\x65\x61tures\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32\x1c.twotower.v1.ItemExplanationH\x00\x88\x01\x01\x42\x0e\n\x0c_explanation\"z\n\x11\x41nswerExplanation\x12,\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x12\x14\n\x0cnum_excluded\x18\x02 \x01(\x05\x12\x16\n\x0enum_candidates\x18\x03 \x01(\x05\x42\t\n\x07_filter\"\xfb\x02\n\x11RecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12\x15\n\runknown_items\x18\x06 \x03(\t\x12 \n\x05items\x18\x07 \x03(\x0b\x32\x11.twotower.v1.Item\x12\x41\n\ntimings_ms\x18\x08 \x03(\x0b\x32-.twotower.v1.RecommendResponse.TimingsMsEntry\x12\x36\n\texplained\x18\t \x01(\x0b\x32\x1e.twotower.v1.AnswerExplanationH\x00\x88\x01\x01\x12\x17\n\x0funknown_context\x18\n \x03(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0c\n\n_explained\"B\n\rBatchResponse\x12\x31\n\tresponses\x18\x01 \x03(\x0b\x32\x1e.twotower.v1.RecommendResponse\"\x98\x02\n\x0fSimilarResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12\x15\n\runknown_items\x18\x06 \x03(\t\x12 \n\x05items\x18\x07 \x03(\x0b\x32\x11.twotower.v1.Item\x12?\n\ntimings_ms\x18\x08 \x03(\x0b\x32+.twotower.v1.SimilarResponse.TimingsMsEntry\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xe8\x01\n\x0bRecommender\x12J\n\tRecommend\x12\x1d.twotower.v1.RecommendRequest\x1a\x1e.twotower.v1.RecommendResponse\x12G\n\x0eRecommendBatch\x12\x19.twotower.v1.BatchRequest\x1a\x1a.twotower.v1.BatchResponse\x12\x44\n\x07Similar\x12\x1b.twotower.v1.SimilarRequest\x1a\x1c.twotower.v1.SimilarResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'serve.recommender_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._loaded_options = None
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._loaded_options = None
   _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
   _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._loaded_options = None
   _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDREQUEST']._serialized_start=71
-  _globals['_RECOMMENDREQUEST']._serialized_end=354
-  _globals['_BATCHREQUEST']._serialized_start=356
-  _globals['_BATCHREQUEST']._serialized_end=419
-  _globals['_SIMILARREQUEST']._serialized_start=422
-  _globals['_SIMILARREQUEST']._serialized_end=653
-  _globals['_NEARESTITEM']._serialized_start=655
-  _globals['_NEARESTITEM']._serialized_end=696
-  _globals['_ITEMEXPLANATION']._serialized_start=699
-  _globals['_ITEMEXPLANATION']._serialized_end=909
-  _globals['_ITEM']._serialized_start=912
-  _globals['_ITEM']._serialized_end=1075
-  _globals['_ANSWEREXPLANATION']._serialized_start=1077
-  _globals['_ANSWEREXPLANATION']._serialized_end=1199
-  _globals['_RECOMMENDRESPONSE']._serialized_start=1202
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1556
-  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_start=1494
-  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_end=1542
-  _globals['_BATCHRESPONSE']._serialized_start=1558
-  _globals['_BATCHRESPONSE']._serialized_end=1624
-  _globals['_SIMILARRESPONSE']._serialized_start=1627
-  _globals['_SIMILARRESPONSE']._serialized_end=1907
-  _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._serialized_start=1494
-  _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._serialized_end=1542
-  _globals['_RECOMMENDER']._serialized_start=1910
-  _globals['_RECOMMENDER']._serialized_end=2142
+  _globals['_RECOMMENDREQUEST']._serialized_end=463
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_start=344
+  _globals['_RECOMMENDREQUEST_CONTEXTENTRY']._serialized_end=390
+  _globals['_BATCHREQUEST']._serialized_start=465
+  _globals['_BATCHREQUEST']._serialized_end=528
+  _globals['_SIMILARREQUEST']._serialized_start=531
+  _globals['_SIMILARREQUEST']._serialized_end=762
+  _globals['_NEARESTITEM']._serialized_start=764
+  _globals['_NEARESTITEM']._serialized_end=805
+  _globals['_ITEMEXPLANATION']._serialized_start=808
+  _globals['_ITEMEXPLANATION']._serialized_end=1018
+  _globals['_ITEM']._serialized_start=1021
+  _globals['_ITEM']._serialized_end=1184
+  _globals['_ANSWEREXPLANATION']._serialized_start=1186
+  _globals['_ANSWEREXPLANATION']._serialized_end=1308
+  _globals['_RECOMMENDRESPONSE']._serialized_start=1311
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1690
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_start=1628
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_end=1676
+  _globals['_BATCHRESPONSE']._serialized_start=1692
+  _globals['_BATCHRESPONSE']._serialized_end=1758
+  _globals['_SIMILARRESPONSE']._serialized_start=1761
+  _globals['_SIMILARRESPONSE']._serialized_end=2041
+  _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._serialized_start=1628
+  _globals['_SIMILARRESPONSE_TIMINGSMSENTRY']._serialized_end=1676
+  _globals['_RECOMMENDER']._serialized_start=2044
+  _globals['_RECOMMENDER']._serialized_end=2276
 # @@protoc_insertion_point(module_scope)

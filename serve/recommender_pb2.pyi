@@ -8,7 +8,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "k", "history", "exclude", "exclude_seen", "filter", "timeout_ms", "explain")
+    __slots__ = ("user_id", "k", "history", "exclude", "exclude_seen", "filter", "timeout_ms", "explain", "context")
+    class ContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +24,7 @@ class RecommendRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     k: int
     history: _containers.RepeatedScalarFieldContainer[str]
@@ -25,7 +33,8 @@ class RecommendRequest(_message.Message):
     filter: _struct_pb2.Struct
     timeout_ms: int
     explain: bool
-    def __init__(self, user_id: _Optional[str] = ..., k: _Optional[int] = ..., history: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., exclude_seen: _Optional[bool] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+    context: _containers.ScalarMap[str, str]
+    def __init__(self, user_id: _Optional[str] = ..., k: _Optional[int] = ..., history: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., exclude_seen: _Optional[bool] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., explain: _Optional[bool] = ..., context: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BatchRequest(_message.Message):
     __slots__ = ("requests",)
@@ -94,7 +103,7 @@ class AnswerExplanation(_message.Message):
     def __init__(self, filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., num_excluded: _Optional[int] = ..., num_candidates: _Optional[int] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained")
+    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained", "unknown_context")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +120,7 @@ class RecommendResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     source: str
@@ -120,7 +130,8 @@ class RecommendResponse(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[Item]
     timings_ms: _containers.ScalarMap[str, float]
     explained: AnswerExplanation
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ...) -> None: ...
+    unknown_context: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ..., unknown_context: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BatchResponse(_message.Message):
     __slots__ = ("responses",)

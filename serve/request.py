@@ -29,6 +29,7 @@ class Query:
     Attributes:
         history: item rows that the request brings, oldest first; they follow what is known of the user.
         exclude: item rows that must not be answered.
+        context: what the request came with, as rows of `towers.context.Context`.
         exclude_seen: leave out what the user has seen, by our records or by the request's history.
     """
 
@@ -38,6 +39,7 @@ class Query:
     num_candidates: int
     history: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
+    context: tuple[int, ...] = ()
     exclude_seen: bool = True
     filter: Filter | None = None
     explain: bool = False

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from serve.batcher import Batcher
-from serve.request import Candidates, Ranked, UserVector, same_release
+from serve.request import Candidates, Query, Ranked, UserVector, same_release
 from towers.checkpoint import Checkpoint
 from towers.reranker import RECENT, Lists, order
 
@@ -24,23 +24,24 @@ class RerankStage:
             self._reranker.deep.item_features.settle()
         self._batched = Batcher(self._rank, most=TOGETHER)
 
-    async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
-        for other in (user.release_id, candidates.release_id):
+    async def __call__(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
+        for other in (query.release_id, user.release_id, candidates.release_id):
             same_release(self.release_id, other)
-        return await self._batched((user, candidates))
+        return await self._batched((query, user, candidates))
 
     @torch.inference_mode()
-    def _rank(self, asked: Sequence[tuple[UserVector, Candidates]]) -> list[Ranked]:
-        lengths = [len(candidates.rows_K) for _, candidates in asked]
+    def _rank(self, asked: Sequence[tuple[Query, UserVector, Candidates]]) -> list[Ranked]:
+        lengths = [len(candidates.rows_K) for _, _, candidates in asked]
         rows_BK, scores_BK = (np.zeros((len(asked), max(lengths)), dtype=t) for t in (np.int64, np.float32))
         recent_BR = np.zeros((len(asked), RECENT), dtype=np.int64)
-        for at, ((user, candidates), length) in enumerate(zip(asked, lengths, strict=True)):
+        for at, ((_, user, candidates), length) in enumerate(zip(asked, lengths, strict=True)):
             rows_BK[at, :length] = candidates.rows_K
             scores_BK[at, :length], scores_BK[at, length:] = candidates.scores_K, candidates.scores_K[-1]
             latest = user.history[-RECENT:]
             recent_BR[at, RECENT - len(latest) :] = latest
-        user_BD = np.stack([user.vector_D for user, _ in asked])  # type: ignore[misc]  # candidates come of a vector
-        ranked_BK = self._reranker(Lists.of(user_BD, scores_BK, rows_BK, recent_BR)).numpy()
+        user_BD = np.stack([user.vector_D for _, user, _ in asked])  # type: ignore[misc]  # candidates come of a vector
+        context_BC = np.array([query.context for query, _, _ in asked], dtype=np.int64)
+        ranked_BK = self._reranker(Lists.of(user_BD, scores_BK, rows_BK, recent_BR, context_BC)).numpy()
         if not np.isfinite(ranked_BK).all():
             raise FloatingPointError("re-ranker: NaN or infinite scores")
         return [

@@ -99,8 +99,8 @@ class LocalStages:
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
         return self.retriever(query, user)
 
-    def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
-        return self.reranker(user, candidates)
+    def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
+        return self.reranker(query, user, candidates)
 
     def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
         return self.embedder.describe(query)
@@ -134,8 +134,8 @@ class RemoteStages:
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
         return self._retrieve((query, user))
 
-    def rerank(self, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
-        return self._rerank((user, candidates))
+    def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
+        return self._rerank((query, user, candidates))
 
     def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
         return self._describe((query,))

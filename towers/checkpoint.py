@@ -21,6 +21,7 @@ from data.batches import Sequences
 from data.prepared import Catalogue, PreparedDataset, feature_to_json
 from data.storage import Folder, open_sealed, sealing
 from towers.build import FitOn, build, fit_counts, side
+from towers.context import Context
 from towers.features import FeatureEncoder
 from towers.reranker import RerankConfig, Reranker
 from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
@@ -85,6 +86,7 @@ def save(
     """Seals a checkpoint; `manifest` brings `model` and `rerank` (configs), `fit_on`, `dataset` and `metrics`."""
     manifest |= {
         "kind": "checkpoint",
+        "context": reranker.context.as_json(),
         "user_features": [feature_to_json(f) for f in dataset.users.features],
         "item_features": [feature_to_json(f) for f in dataset.items.features],
         "user_scales": FeatureEncoder.fit(dataset.users).scales_to_json(),
@@ -115,7 +117,8 @@ def load(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
     model.eval()
     counts_I = fit_counts(items, fit_on)
     rerank = _typed(RerankConfig, manifest["rerank"])
-    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side)
+    context = Context.of_json(manifest.get("context", {}))  # older ones have none
+    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side, context)
     load_weights(reranker, folder, "reranker.safetensors")
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())

@@ -20,7 +20,6 @@ from towers.ranking import (
     HeldOut,
     Ranking,
     embed,
-    lists_of,
     queries_of,
     rank_by_popularity,
     rerank,
@@ -56,7 +55,10 @@ def tower_rankings(
     """What the towers rank, and the same re-ranked."""
     queries = embed(model, held_out, batch_size)
     found = retrieve(queries, held_out, counts_I, all_item_vectors(model), batch_size)
-    return {TOWERS: found, RERANKED: rerank(reranker, lists_of(queries, found, held_out), found, batch_size)}
+    return {
+        TOWERS: found,
+        RERANKED: rerank(reranker, queries, found, held_out, batch_size),
+    }
 
 
 def evaluate(

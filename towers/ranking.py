@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from data.batches import Sequences
 from data.prepared import PreparedDataset
 from data.split import TEST, TRAIN, VALIDATION
+from towers.context import Context
 from towers.reranker import RECENT, Lists, Reranker, order
 from towers.retrieval import mask_seen, top_k
 from towers.two_tower import TwoTower
@@ -35,11 +37,13 @@ class HeldOut:
         user_rows_Q: int32, ascending.
         relevant: (query index, item row), flat, distinct.
         seen: what each user had seen before the split began; masked, and the user's history.
+        context_Q: list<string>, what each user's first interaction of the split came with; None where nobody knows.
     """
 
     user_rows_Q: np.ndarray
     relevant: tuple[np.ndarray, np.ndarray]
     seen: Sequences
+    context_Q: pa.Array | None = None
 
     @classmethod
     def of(cls, dataset: PreparedDataset, split: str) -> "HeldOut":
@@ -47,10 +51,12 @@ class HeldOut:
         before = (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
         num_users, num_items = len(dataset.users.ids), len(dataset.items.ids)
         seen_pairs = dataset.interactions(*before, columns=["user_row", "item_row"])
-        held_out = dataset.interactions(split, columns=["user_row", "item_row"])
+        held_out = dataset.interactions(split, columns=["user_row", "item_row", "context"])
         keys = np.setdiff1d(_keys(held_out, num_items), _keys(seen_pairs, num_items))
         users, queries = np.unique(keys // num_items, return_inverse=True)
-        return cls(users.astype(np.int32), (queries, keys % num_items), Sequences.of(seen_pairs, num_users))
+        seen, first_Q = Sequences.of(seen_pairs, num_users), np.searchsorted(held_out["user_row"].to_numpy(), users)
+        context_Q = held_out["context"].take(first_Q).combine_chunks()
+        return cls(users.astype(np.int32), (queries, keys % num_items), seen, context_Q)
 
     @property
     def num_relevant_Q(self) -> np.ndarray:
@@ -152,16 +158,17 @@ def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut,
     return rows_BK
 
 
-def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut) -> Lists:
+def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> Lists:
     """What the re-ranker is given: the candidates that the towers found, for all queries."""
     recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
-    return Lists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent)
+    context_QC = None if held_out.context_Q is None else context.encode(held_out.context_Q)
+    return Lists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
 
 
 @torch.inference_mode()
-def rerank(reranker: Reranker, lists: Lists, ranking: Ranking, batch_size: int) -> Ranking:
+def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
     """Reorders the candidates that the towers found; popular items keep their order, as at the endpoint."""
-    parts = []
+    lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
     for at in _chunks(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
         new_BK = reranker(lists[at]).numpy()

@@ -1,7 +1,7 @@
 """The re-ranker: what retrieval cannot see of a candidate, weighed by a linear part and a DCN-v2 beside it.
 
-Shape legend: B queries, K candidates, R recent history items, D dimension of the towers, F signals, I items (row 0 =
-padding).
+Shape legend: B queries, K candidates, R recent history items, C context features, D dimension of the towers, F signals,
+I items (row 0 = padding).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from towers.context import Context
 from towers.cross import CrossNetwork
 from towers.features import FeatureEmbedding
 from towers.tower import zeroed
@@ -29,6 +30,7 @@ SIGNALS = (
     "taste_for_popular",  # mean log popularity of the recent items
     "num_recent",  # of RECENT, as a share
 )
+"""What there is without a context; with one, `context_lift` follows: see towers/context.py."""
 
 
 UNFITTED = [1.0, 0.0]
@@ -86,23 +88,34 @@ class Lists:
         user_BD: float32, the user tower's vectors.
         score_BK, rows_BK: float32 and int64, retrieval's scores and items; row 0 where a list is shorter.
         recent_BR: int64, each user's latest items, padded with 0 on the left.
+        context_BC: int64, what the request came with, see towers/context.py; 0, or no column, where it does not say.
     """
 
     user_BD: Tensor
     score_BK: Tensor
     rows_BK: Tensor
     recent_BR: Tensor
+    context_BC: Tensor
 
     @classmethod
-    def of(cls, user_BD: np.ndarray, score_BK: np.ndarray, rows_BK: np.ndarray, recent_BR: np.ndarray) -> "Lists":
+    def of(
+        cls,
+        user_BD: np.ndarray,
+        score_BK: np.ndarray,
+        rows_BK: np.ndarray,
+        recent_BR: np.ndarray,
+        context_BC: np.ndarray | None = None,
+    ) -> "Lists":
         """From arrays; missing candidates (row -1) become row 0 with score 0."""
         missing_BK = rows_BK < 0
         score_BK, rows_BK = np.where(missing_BK, 0, score_BK), np.where(missing_BK, 0, rows_BK)
-        arrays = (user_BD.astype(np.float32), score_BK.astype(np.float32), rows_BK, recent_BR.astype(np.int64))
-        return cls(*(torch.from_numpy(a) for a in arrays))
+        context_BC = np.zeros((len(user_BD), 0), np.int64) if context_BC is None else context_BC
+        vectors, scores = user_BD.astype(np.float32), score_BK.astype(np.float32)
+        return cls(*map(torch.from_numpy, (vectors, scores, rows_BK, recent_BR.astype(np.int64), context_BC)))
 
     def __getitem__(self, at: slice | Tensor) -> "Lists":
-        return Lists(self.user_BD[at], self.score_BK[at], self.rows_BK[at], self.recent_BR[at])
+        tensors = (self.user_BD, self.score_BK, self.rows_BK, self.recent_BR, self.context_BC)
+        return Lists(*(tensor[at] for tensor in tensors))
 
     def __len__(self) -> int:
         return len(self.user_BD)
@@ -112,18 +125,29 @@ class Reranker(nn.Module):
     """Log-odds that the user takes a candidate: slope * (linear(signals) + deep(signals, vectors, features)) + bias.
 
     Unfitted, it is the retrieval score. Item vectors and popularity come with the towers; the rest is its own.
+
+    Attributes:
+        context: what a request may come with.
+        lift_VI: float16, what that tells of items; None without a context.
     """
 
+    lift_VI: Tensor | None
     item_ID: Tensor
     popularity_I: Tensor
     calibration: Tensor
 
-    def __init__(self, config: RerankConfig, item_ID: Tensor, counts_I: np.ndarray, items: Side) -> None:
+    def __init__(
+        self, config: RerankConfig, item_ID: Tensor, counts_I: np.ndarray, items: Side, context: Context | None = None
+    ) -> None:
         """`counts_I`: interactions of each item row; `items`: whose features are embedded."""
         super().__init__()
         self.config = config
-        self.weight = nn.Parameter(torch.eye(len(SIGNALS))[SIGNALS.index("retrieval_score")])
-        self.deep = Deep(config, item_ID.shape[1], items) if config.hidden_dim else None
+        self.context = context or Context()
+        num_signals, num_values = len(SIGNALS) + bool(self.context), self.context.num_values
+        self.weight = nn.Parameter(torch.eye(num_signals)[SIGNALS.index("retrieval_score")])
+        self.deep = Deep(config, num_signals, num_values, item_ID.shape[1], items) if config.hidden_dim else None
+        empty = torch.zeros(num_values, len(item_ID), dtype=torch.float16)
+        self.register_buffer("lift_VI", empty if self.context else None)
         self.register_buffer("calibration", torch.tensor(UNFITTED))
         self.register_buffer("item_ID", item_ID, persistent=False)
         log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
@@ -148,10 +172,10 @@ class Reranker(nn.Module):
         linear_BK = signals_BKF @ self.weight
         if self.deep is None:
             return linear_BK
-        return linear_BK + self.deep(lists.user_BD, item_BKD, lists.rows_BK, signals_BKF)
+        return linear_BK + self.deep(lists, item_BKD, signals_BKF)
 
     def signals(self, lists: Lists) -> Tensor:
-        """float32 [B, K, F], in the order of SIGNALS."""
+        """float32 [B, K, F], in the order of SIGNALS, the context's last."""
         return self._signals(lists, functional.embedding(lists.rows_BK, self.item_ID))
 
     def _signals(self, lists: Lists, item_BKD: Tensor) -> Tensor:
@@ -162,7 +186,7 @@ class Reranker(nn.Module):
         cosine_BKR = item_BKD @ recent_BRD.transpose(1, 2) * there_BR[:, None]
         nearest_BK = torch.where(count_B1 > 0, cosine_BKR.masked_fill(there_BR[:, None] == 0, -torch.inf).amax(-1), 0.0)
         taste_B1 = (self.popularity_I[recent_BR] * there_BR).sum(1, keepdim=True) / count_B1.clamp_min(1)
-        values = (
+        values = [
             score_BK,
             score_BK - score_BK.amax(1, keepdim=True),
             self.popularity_I[lists.rows_BK],
@@ -171,28 +195,35 @@ class Reranker(nn.Module):
             cosine_BKR[..., -1],
             taste_B1.expand_as(score_BK),
             (count_B1 / RECENT).expand_as(score_BK),
-        )
+        ]
+        if self.lift_VI is not None:
+            values.append(self.lift_VI[lists.context_BC[..., None], lists.rows_BK[:, None]].float().sum(1))
         return torch.stack(values, dim=-1)
 
 
 class Deep(nn.Module):
     """DCN-v2, stacked (Wang et al. 2021, fig. 1): cross network, then a perceptron. It starts at zero."""
 
-    def __init__(self, config: RerankConfig, dim: int, items: Side) -> None:
+    def __init__(self, config: RerankConfig, num_signals: int, num_values: int, dim: int, items: Side) -> None:
         super().__init__()
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, config.feature_dim)
-        width = 3 * dim + len(SIGNALS) + (config.feature_dim if self.item_features.any else 0)
+        self.context = nn.Embedding(num_values, config.feature_dim, padding_idx=0) if num_values > 1 else None
+        sides = self.item_features.any + (self.context is not None)
+        width = 3 * dim + num_signals + config.feature_dim * sides
         self.scale = dim**0.5  # unit vectors have entries of this size less than the signals
         self.cross = CrossNetwork(width, config.num_cross, config.cross_rank)
         first, last = nn.Linear(width, config.hidden_dim), zeroed(nn.Linear(config.hidden_dim, 1))
         self.perceptron = nn.Sequential(first, nn.GELU(), nn.Dropout(config.dropout), last)
 
-    def forward(self, user_BD: Tensor, item_BKD: Tensor, rows_BK: Tensor, signals_BKF: Tensor) -> Tensor:
+    def forward(self, lists: Lists, item_BKD: Tensor, signals_BKF: Tensor) -> Tensor:
         """float32 [B, K]."""
-        user_BKD, item_BKD = (self.scale * user_BD)[:, None].expand_as(item_BKD), self.scale * item_BKD
+        rows_BK = lists.rows_BK
+        user_BKD, item_BKD = (self.scale * lists.user_BD)[:, None].expand_as(item_BKD), self.scale * item_BKD
         parts = [user_BKD, item_BKD, user_BKD * item_BKD, signals_BKF]
         if self.item_features.any:
             parts.append(self.item_features(rows_BK.flatten()).view(*rows_BK.shape, -1))
+        if self.context is not None:
+            parts.append(self.context(lists.context_BC).sum(1)[:, None].expand(*rows_BK.shape, -1))
         return self.perceptron(self.cross(torch.cat(parts, dim=-1)))[..., 0]
 
 

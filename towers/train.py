@@ -16,6 +16,7 @@ from data.split import TRAIN, VALIDATION
 from data.storage import Folder, is_sealed
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
+from towers.context import Context, lift
 from towers.evaluate import present
 from towers.fit_reranker import fit
 from towers.job import Job, check
@@ -50,7 +51,10 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     counts_I = fit_counts(dataset.items, config.train.fit_on)
     torch.manual_seed(config.seed)
     _, items = sides(dataset, config.train.fit_on)
-    reranker = Reranker(config.rerank, all_item_vectors(model).clone(), counts_I, items)
+    context = Context.of(dataset, config.train.fit_on.splits)
+    reranker = Reranker(config.rerank, all_item_vectors(model).clone(), counts_I, items, context)
+    if reranker.lift_VI is not None:
+        reranker.lift_VI.copy_(torch.from_numpy(lift(context, dataset, config.train.fit_on.splits)))
     fitted = _fit_reranker(reranker, model, dataset, config) if has_validation else {}
     if fitted:
         say("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
@@ -90,7 +94,8 @@ def _fit_reranker(reranker: Reranker, model: TwoTower, dataset: PreparedDataset,
     queries = embed(model, held_out, batch_size)
     found = retrieve(queries, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
     hit_QK = hits(found.rows_QK, held_out.relevant, len(dataset.items.ids))
-    lists, by_towers = lists_of(queries, found, held_out), torch.from_numpy(found.by_towers_Q.nonzero()[0])
+    by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
+    lists = lists_of(queries, found, held_out, reranker.context)
     return fit(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
 
 

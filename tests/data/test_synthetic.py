@@ -8,7 +8,7 @@ import pytest
 from data.schema import ARROW_TYPES, RAW_INTERACTIONS
 from data.sources import survey
 from data.synthetic import DAY_S, END_S, LATE, Planted, SyntheticSource, plant
-from data.synthetic_features import ITEM_FEATURES, USER_FEATURES
+from data.synthetic_features import DAYPARTS, ITEM_FEATURES, LENGTHS, USER_FEATURES
 from data.synthetic_titles import titles
 
 CONFIG = SyntheticSource()
@@ -92,6 +92,16 @@ def test_tastes_beat_popularity_by_far(planted: Planted) -> None:
     taste = recall_at(20, likes[:, planted.item_clusters] * planted.item_weights, seen, test)
     assert taste >= 3 * popularity
     assert popularity > 20 / CONFIG.num_items, "popularity is worth something"
+
+
+def test_a_length_has_its_part_of_the_day(planted: Planted) -> None:
+    _, item, _ = indices(planted)
+    daypart = pc.index_in(pc.list_element(planted.interactions["context"], 0), value_set=pa.array(DAYPARTS)).to_numpy()
+    length = pc.index_in(planted.items["length"], value_set=pa.array(LENGTHS)).to_numpy()
+    own = daypart == length[item]
+    rest = (1 - CONFIG.daypart_share) / len(DAYPARTS)
+    assert own.mean() == pytest.approx(CONFIG.daypart_share + rest, abs=0.02)
+    assert CONFIG.read().context == ("daypart",)
 
 
 def test_titles_are_distinct_and_tell_the_taste(planted: Planted) -> None:

@@ -52,13 +52,26 @@ def table_source(folder: Path, kind: TableFormat, log: pa.Table = LOG, items: pa
 @pytest.mark.parametrize("kind", TableFormat)
 def test_parquet_and_csv_give_the_same_log(tmp_path: Path, rows: Rows, kind: TableFormat) -> None:
     log = table_source(tmp_path, kind).read()
-    assert rows(log)[1] == {"user_id": "1", "item_id": "b", "time": 20, "weight": 3.0, "position": 1, "split": None}
+    row = {"user_id": "1", "item_id": "b", "time": 20, "weight": 3.0, "position": 1, "split": None, "context": None}
+    assert rows(log)[1] == row
     assert log.items is not None
     assert log.items.to_pylist() == [
         {"item_id": "a", "title": "A", "genres": ["x", "y"], "year": 1999.0, "studio": "7"},
         {"item_id": "b", "title": None, "genres": [], "year": None, "studio": None},
     ]
     assert survey(log).num_interactions == 3
+
+
+@needs_ray
+@pytest.mark.parametrize("kind", TableFormat)
+def test_what_interactions_came_with(tmp_path: Path, rows: Rows, kind: TableFormat) -> None:
+    log = LOG.append_column("channel", pa.array(["app", "web", None]))
+    source = table_source(tmp_path, kind, log)
+    read = replace(source, columns=replace(COLUMNS, context=["channel", "stars"])).read()
+    assert read.context == ("channel", "stars")
+    assert [row["context"] for row in rows(read)] == [["app", "5"], ["web", "3"], [None, "4"]]
+    with pytest.raises(DataError, match="no column 'mood'"):
+        replace(source, columns=replace(COLUMNS, context=["mood"])).read()
 
 
 @needs_ray

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conf.schema import Config
+from data.prepared import PreparedDataset
 from data.storage import Folder
 from serve.client import EndpointError, RecommendClient
 from serve.index import IndexKind
@@ -15,7 +16,7 @@ from serve.recommend import RecommendConfig, recommend
 from serve.release import Release
 from serve.run import running
 from serve.settings import MAX_BATCH, MAX_BODY_BYTES, ScaleConfig, Topology
-from towers.ranking import HeldOut, Ranking, embed, lists_of, rerank, retrieve
+from towers.ranking import HeldOut, Ranking, embed, queries_of, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60
@@ -52,7 +53,7 @@ def offline(release: Release) -> tuple[np.ndarray, Ranking]:
     queries = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), parts.seen)
     vectors = embed(parts.model, queries, batch_size=64)
     found = retrieve(vectors, queries, parts.counts_I, parts.reranker.item_ID, batch_size=64)
-    return users, rerank(parts.reranker, lists_of(vectors, found, queries), found, batch_size=64)
+    return users, rerank(parts.reranker, vectors, found, queries, batch_size=64)
 
 
 def test_the_endpoint_answers_what_offline_ranking_answers(
@@ -81,6 +82,26 @@ def test_batch_inference_answers_what_the_endpoint_answers(
         answer = client.recommend(user_id=row["user_id"], k=10)
         assert ([item.id for item in answer.items], answer.source.value) == (row["item_ids"], row["source"])
         assert [item.score for item in answer.items] == pytest.approx(row["scores"], abs=1e-3)
+
+
+def test_what_a_request_comes_with_is_what_the_evaluation_took_it_for(
+    client: RecommendClient, release: Release, dataset: PreparedDataset
+) -> None:
+    """The test part's queries, each with what the user's first interaction in it came with."""
+    parts, held_out = release.parts, queries_of(dataset)
+    vectors = embed(parts.model, held_out, batch_size=64)
+    found = retrieve(vectors, held_out, parts.counts_I, parts.reranker.item_ID, batch_size=64)
+    ranking = rerank(parts.reranker, vectors, found, held_out, batch_size=64)
+    others = set()
+    for query in np.flatnonzero(ranking.by_towers_Q)[:SAMPLE]:
+        (user_id,) = parts.users.ids.ids(held_out.user_rows_Q[[query]]).to_pylist()
+        assert held_out.context_Q is not None
+        (daypart,) = held_out.context_Q[query].as_py()
+        answer = client.recommend(user_id=user_id, k=10, context={"daypart": daypart, "mood": "good"})
+        assert [item.id for item in answer.items] == parts.items.ids.ids(ranking.rows_QK[query, :10]).to_pylist()
+        assert answer.unknown_context == ["mood"]
+        others.add(client.recommend(user_id=user_id, k=10).items == answer.items)
+    assert others != {True}, "it makes a difference"
 
 
 def test_an_unknown_user_gets_popular_items(client: RecommendClient, release: Release) -> None:

@@ -46,6 +46,7 @@ def test_recommendations_are_those_of_http(stub: RecommenderStub, client: Recomm
         "user_id": known_user,
         "k": 7,
         "filter": {"field": "year", "op": ">=", "value": 1980},
+        "context": {"daypart": "evening", "mood": "good"},
         "explain": True,
     }
     reply = stub.Recommend(ParseDict(asked, pb.RecommendRequest()))

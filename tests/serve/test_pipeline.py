@@ -51,7 +51,7 @@ class Stages:
         await self.retrieving()
         return Candidates("r", np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]), Source.towers)
 
-    async def rerank(self, user: UserVector, candidates: Candidates) -> Ranked:
+    async def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
         await self.reranking()
         return Ranked("r", np.array([3, 2, 1]), np.array([3.0, 2.0, 1.0]))
 

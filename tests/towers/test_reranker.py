@@ -1,5 +1,7 @@
 """The re-ranker: retrieval order until fitted; fitting finds what matters, products of vectors too, and calibrates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from towers.calibration import Calibration, platt
+from towers.context import Context
 from towers.cross import CrossNetwork
 from towers.features import FeatureEncoder
 from towers.fit_reranker import fit, listwise
@@ -17,13 +20,15 @@ ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
 LINEAR = RerankConfig(num_cross=0, hidden_dim=0)
 
 
-def reranker(config: RerankConfig = LINEAR, vectors: torch.Tensor | None = None) -> Reranker:
+def reranker(
+    config: RerankConfig = LINEAR, vectors: torch.Tensor | None = None, context: Context | None = None
+) -> Reranker:
     torch.manual_seed(0)
     if vectors is None:
         vectors = normalize(torch.randn(ITEMS, DIM), dim=1)
     encoder = FeatureEncoder((), {}, {})
     side = Side(encoder, encoder.encode(pa.table({"row": np.arange(1, len(vectors))})), torch.ones(len(vectors)) > 0)
-    return Reranker(config, vectors, np.arange(len(vectors)), side)
+    return Reranker(config, vectors, np.arange(len(vectors)), side, context)
 
 
 def lists(random: np.random.Generator) -> Lists:
@@ -104,6 +109,22 @@ def test_signals_by_hand() -> None:
 def test_without_a_history_its_signals_are_zero() -> None:
     given = lists(np.random.default_rng(0))
     assert (reranker().signals(given)[..., SIGNALS.index("nearest_recent_item") :] == 0).all()
+
+
+def test_what_a_request_comes_with_counts_by_what_it_tells_of_the_item() -> None:
+    """By app the odd items hit, by web the even ones; of a request that does not say, nothing is known."""
+    given, model = lists(np.random.default_rng(0)), reranker(context=Context.of_json({"channel": ["app", "web"]}))
+    assert model.lift_VI is not None
+    odd_I = torch.arange(ITEMS) % 2 == 1
+    model.lift_VI[1], model.lift_VI[2] = odd_I.float() - 0.5, 0.5 - odd_I.float()
+    came_B1 = torch.arange(QUERIES)[:, None] % 2 + 1
+    given = replace(given, context_BC=came_B1)
+    assert torch.equal(model.signals(given)[..., -1], model.lift_VI[came_B1, given.rows_BK].float())
+    fits_BK = odd_I[given.rows_BK] == (came_B1 == 1)
+    found = fit(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]), seed=0)
+    assert found["linear"] > 0.9
+    silent = replace(given, context_BC=torch.zeros(QUERIES, 0, dtype=torch.int64))
+    assert (model.signals(silent)[..., -1] == 0).all()
 
 
 def test_a_missing_candidate_does_not_count_in_the_loss() -> None:

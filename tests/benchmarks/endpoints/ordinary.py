@@ -67,8 +67,8 @@ class Rerank:
     def __init__(self, root: str, release_id: str) -> None:
         self.stage = RerankStage(release_id, opened(root, release_id).parts)
 
-    async def __call__(self, user: UserVector, candidates: Candidates) -> Ranked:
-        return await self.stage(user, candidates)
+    async def __call__(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
+        return await self.stage(query, user, candidates)
 
 
 @stage
@@ -88,7 +88,7 @@ class Ingress:
         if user.vector_D is None:
             ranked = self.door.popular.top(ask.k, None, user.history)
         else:
-            ranked = await self.rerank.remote(user, await self.retrieve.remote(query, user))
+            ranked = await self.rerank.remote(query, user, await self.retrieve.remote(query, user))
         scores = [{"score": score} for score in ranked.scores_K[: ask.k].tolist()]
         items = self.door.shown(ranked.rows_K[: ask.k].tolist(), scores)
         return Response(orjson.dumps({"items": items}), media_type="application/json")
