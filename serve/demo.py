@@ -42,17 +42,21 @@ class Steps:
 
 
 def requests(checkpoint: Checkpoint, k: int) -> dict[str, dict[str, Any]]:
-    """Four requests that fit any dataset: a known user, an unknown one, one with a filter, one with a history."""
+    """Requests that fit any dataset: a known user, an unknown one, one with a filter, one with a history, a context."""
     seen = checkpoint.seen
     known_row = int((seen.lengths_U >= min(10, seen.lengths_U.max())).argmax())
     known = checkpoint.users.ids.ids(np.array([known_row]))[0].as_py()
     recent = checkpoint.items.ids.ids(seen.of_user(known_row)[-3:]).to_pylist()
     filtered = {"user_id": known, "k": k} | ({"filter": f} if (f := example_filter(checkpoint)) else {})
+    values = checkpoint.reranker.context.as_json()
+    context = {name: known_values[-1] for name, known_values in values.items() if known_values}
+    told = {f"known user, context {context}": {"user_id": known, "k": k, "context": context}} if context else {}
     return {
         f"known user {known}": {"user_id": known, "k": k},
         "unknown user": {"user_id": "nobody-we-know", "k": k},
         f"known user, filter {filtered.get('filter')}": filtered,
         f"no user id, history {recent} in the request": {"history": recent, "k": k},
+        **told,
     }
 
 
