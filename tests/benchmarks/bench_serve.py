@@ -5,8 +5,8 @@ The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the
 one client, then 32, each asking again as soon as it has its answer. What is compared is up at the same time and takes
 turns, since a machine's speed changes from minute to minute.
 
-Then arrivals at twice and ten times what the endpoint can do. For that the last core is wrk's alone and the endpoint
-has the others, before and during: what refusals cost the one who asks is none of the endpoint's.
+Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that the last core is
+wrk's alone and the endpoint has the others: what refusals cost the one who asks is none of the endpoint's.
 Writes var/bench/serve.{md,json,png}.
 """
 
@@ -40,6 +40,9 @@ ROOT = "var/bench-serve"
 K, CANDIDATES, MANY = 20, 200, 32
 PAIRS = (("floor", "fused"), ("staged", "ordinary"))
 """Compared with each other."""
+
+OVERLOADS = (2, 10)
+"""Multiples of the capacity."""
 
 FLOODING = 512
 """Connections that overload comes over."""
@@ -76,8 +79,7 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
     console.print("measuring overload")
     with started("fused", release_id, SERVERS_CORES) as address:
         warm(address, users)
-        capacity = load_with(address, users, K, MANY, 2 * length, cores=WRKS_CORE)
-        overload = {times: flooded(address, users, times, capacity.per_s, 4 * length) for times in (2, 10)}
+        capacity, overload = overloaded(address, users, length)
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
     rows.append({"endpoint": "fused, wrk apart", "clients": MANY, **shown(capacity)})
     rows += [
@@ -137,6 +139,21 @@ def started(name: str, release_id: str, cores: str = "") -> AbstractContextManag
         return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log, cores)
     module = f"tests.benchmarks.endpoints.{name}"
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
+
+
+def overloaded(address: str, users: int, seconds: int) -> tuple[Measured, dict[int, tuple[Measured, dict[str, float]]]]:
+    """The capacity, and what comes of its multiples: turns of 2 and 4 times so many seconds, the worst turn's costs.
+
+    They are long, as wrk does not count what is still on the way in the end.
+    """
+    capacities: list[Measured] = []
+    floods: dict[int, list[tuple[Measured, dict[str, float]]]] = {times: [] for times in OVERLOADS}
+    for times, of in (*floods.items(), *reversed(floods.items())):
+        capacities.append(load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE))
+        of.append(flooded(address, users, times, capacities[-1].per_s, 4 * seconds))
+    costs = {times: [own for _, own in of] for times, of in floods.items()}
+    worst = {times: {name: max(own[name] for own in of) for name in of[0]} for times, of in costs.items()}
+    return together(capacities), {times: (together([m for m, _ in of]), worst[times]) for times, of in floods.items()}
 
 
 def flooded(address: str, users: int, times: int, capacity: float, seconds: int) -> tuple[Measured, dict[str, float]]:
