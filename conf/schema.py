@@ -32,13 +32,15 @@ class Config:
         checkpoint: towers.evaluate, towers.compare and serve.publish: a checkpoint folder; null means the one that this
             config trains.
         baseline: towers.compare: the checkpoint folder to compare with.
-        release: a release id; null means the newest (serve.promote) or the live one (serve.recommend).
+        release: a release id; null means the newest (serve.promote) or the live one (serve.recommend, serve.verify).
+        keep: serve.prune: so many releases.
     """
 
     seed: int = 0
     checkpoint: str | None = None
     baseline: str | None = None
     release: str | None = None
+    keep: int = 3
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     data: DataConfig

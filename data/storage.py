@@ -7,6 +7,7 @@ last, that lists the sha256 of every file. A folder without a manifest does not 
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,13 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
         manifest.update(sealed)
     finally:
         staging.delete()
+
+
+def leftovers(parent: Folder, older_than_s: float) -> list[Folder]:
+    """Folders that `sealing` was building, or replacing, below `parent` when its process died so long ago."""
+    infos = parent.filesystem.get_file_info(fs.FileSelector(parent.path, allow_not_found=True))
+    dead = [i for i in infos if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
+    return [parent / i.base_name for i in dead if time.time() - i.mtime.timestamp() > older_than_s]
 
 
 def fingerprint(files: dict[str, str]) -> str:

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from serve.release import Registry, Release, ReleaseError, check_golden
+from serve.golden import check_golden
+from serve.release import Registry, Release, ReleaseError
 
 T = TypeVar("T")
 logger = logging.getLogger("serve.live")

@@ -21,7 +21,8 @@ import ray.data
 from data.prepare import Say
 from data.schema import DataError
 from data.storage import MANIFEST, Folder, is_sealed
-from serve.release import Registry, check_golden
+from serve.golden import check_golden
+from serve.release import Registry
 from serve.request import Source
 from serve.settings import MAX_K
 from towers.ranking import HeldOut, embed, rerank, retrieve

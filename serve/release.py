@@ -1,32 +1,77 @@
 """A release: everything that answers a request, as one immutable folder; and the pointer that says which is live."""
 
-import json
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pyarrow.fs import FileType
 
 from data.storage import MANIFEST, Folder, NotSealed, is_sealed, open_sealed
 from serve.masks import FilterColumns
 from towers.checkpoint import Checkpoint, load
 
-GOLDEN = "golden.json"
-TOLERANCE = 1e-4
+UNDER_WAY = ".under-way"
+"""Folder of the marks, and of the locks."""
 
 
 class ReleaseError(ValueError):
     """A release is missing, damaged, or does not reproduce its golden queries."""
 
 
+class Fate(Enum):
+    """What a process is doing to a release."""
+
+    published = "published"
+    pruned = "pruned"
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A release that is being made or removed, or was when the process died.
+
+    Attributes:
+        since: unix seconds.
+        host, pid: of the process.
+    """
+
+    release: str
+    collection: str
+    fate: Fate
+    since: float
+    host: str
+    pid: int
+
+    def is_left(self, grace_s: float) -> bool:
+        """Nobody is at it any more: its process is gone, or, on another machine, began longer ago than that."""
+        if self.host == socket.gethostname():
+            return not _is_alive(self.pid)
+        return time.time() - self.since > grace_s
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The live pointer: which release serves, which one did before, and since when."""
+    """The live pointer.
+
+    Attributes:
+        release: what serves.
+        previous: what served before, and would again after a rollback.
+        promoted_at: since when, ISO.
+        rolled_back: what served before and was found wanting: this pointer is its rollback.
+    """
 
     release: str
     previous: str | None
     promoted_at: str
+    rolled_back: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,50 +147,71 @@ class Registry:
 
     def promote(self, release_id: str) -> Live:
         """Points at a release; one atomic replacement. Promoting the live release again changes nothing."""
-        self.manifest(release_id)
-        before = self.live()
-        if before is not None and before.release == release_id:
-            return before
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        live = Live(release_id, before.release if before else None, now)
+        with self.locked():
+            self.manifest(release_id)
+            before = self.live()
+            if before is not None and before.release == release_id:
+                return before
+            return self._point(release_id, before.release if before else None)
+
+    def rollback(self) -> Live:
+        """Points at what served before. Done again, or by two at once, it changes nothing more.
+
+        Raises:
+            ReleaseError: nothing is live, or nothing was before.
+        """
+        with self.locked():
+            live = self.live()
+            if live is None:
+                raise ReleaseError("no release is live: there is nothing to roll back")
+            if live.rolled_back is not None:
+                return live
+            if live.previous is None:
+                raise ReleaseError(
+                    f"release {live.release}: none was live before it; run python -m serve.promote release=ID"
+                )
+            self.manifest(live.previous)
+            return self._point(live.previous, None, rolled_back=live.release)
+
+    def _point(self, release_id: str, previous: str | None, rolled_back: str | None = None) -> Live:
+        live = Live(release_id, previous, datetime.now(UTC).isoformat(timespec="seconds"), rolled_back)
         self.folder.write_json("live.json", asdict(live))
         return live
 
+    @contextmanager
+    def locked(self, what: str = "registry") -> Iterator[None]:
+        """One change at a time, of the pointer or of a release; an object store has no locks: there the last counts."""
+        if not self.folder.is_local:
+            yield
+            return
+        with (Path((self.folder / UNDER_WAY).create().path) / f"{what}.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """A query and the vector that the user tower must give for it."""
+    def mark(self, release_id: str, collection: str, fate: Fate) -> None:
+        """Notes that a release is being made or removed, so that what a dead process leaves behind is found again."""
+        (self.folder / UNDER_WAY).create()
+        mark = UnderWay(release_id, collection, fate, time.time(), socket.gethostname(), os.getpid())
+        self.folder.write_json(f"{UNDER_WAY}/{release_id}.json", asdict(mark) | {"fate": fate.value})
 
-    user_row: int
-    history: list[int]
-    vector: list[float]
+    def unmark(self, release_id: str) -> None:
+        """What was marked is done."""
+        path = f"{self.folder.path}/{UNDER_WAY}/{release_id}.json"
+        if self.folder.filesystem.get_file_info(path).type is FileType.File:
+            self.folder.filesystem.delete_file(path)
 
-
-def golden_queries(parts: Checkpoint, count: int = 8) -> list[Golden]:
-    """Queries over users that the tower can place, spread over the vocabulary, answered by the tower as it is."""
-    from serve.embedder import UserEmbedder
-
-    embedder = UserEmbedder("golden", parts)
-    known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
-    found = []
-    for row in known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(int)].tolist():
-        history = parts.seen.of_user(row).tolist()
-        (vector_D,) = embedder.vectors([(row, np.array(history))])
-        assert vector_D is not None, "a user with training interactions has a vector"
-        found.append(Golden(row, history, vector_D.tolist()))
-    return found
+    def under_way(self) -> list[UnderWay]:
+        """What is marked."""
+        names = [name for name in (self.folder / UNDER_WAY).files() if name.endswith(".json")]
+        notes = [self.folder.read_json(f"{UNDER_WAY}/{name}") for name in names]
+        return [UnderWay(**note | {"fate": Fate(note["fate"])}) for note in notes]
 
 
-def check_golden(release: Release) -> None:
-    """Raises ReleaseError where this process does not compute the vectors that were stored at publish."""
-    from serve.embedder import UserEmbedder
-
-    embedder = UserEmbedder(release.id, release.parts)
-    for value in json.loads(release.parts.folder.read_bytes(GOLDEN)):
-        golden = Golden(**value)
-        (vector_D,) = embedder.vectors([(golden.user_row, np.array(golden.history))])
-        distance = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
-        if not distance <= TOLERANCE:
-            raise ReleaseError(
-                f"release {release.id}: golden query of user row {golden.user_row} is off by {distance:.2g}"
-            )
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True

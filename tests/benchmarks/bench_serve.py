@@ -170,8 +170,7 @@ def flooded(address: str, users: int, times: int, capacity: float, seconds: int)
                 assert answer.status_code == 200 or "retry-after" in answer.headers
                 waits.setdefault(answer.status_code, []).append(1000 * (time.perf_counter() - begun))
 
-    before = memory()
-    stranger = threading.Thread(target=ask)
+    before, stranger = memory(), threading.Thread(target=ask)
     stranger.start()
     measured = load_with(address, users, K, FLOODING, seconds, rate=times * capacity, cores=WRKS_CORE)
     stop.set()
@@ -203,9 +202,8 @@ def stage_ms() -> dict[str, float]:
 
 def shown(measured: Measured) -> dict[str, float]:
     values = asdict(measured)
-    return {"requests_per_s": measured.per_s, "good_per_s": measured.good_per_s} | {
-        name: values[name] for name in ("p50_ms", "p99_ms", "max_ms", "requests", "refused", "broken")
-    }
+    names = ("p50_ms", "p99_ms", "max_ms", "requests", "refused", "broken")
+    return {"requests_per_s": measured.per_s, "good_per_s": measured.good_per_s} | {n: values[n] for n in names}
 
 
 def ratios(

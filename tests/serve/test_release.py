@@ -10,12 +10,13 @@ import pytest
 from conf.schema import Config
 from data.storage import MANIFEST, Folder, NotSealed
 from serve.collection import list_collections
+from serve.golden import GOLDEN, check_golden
 from serve.index import IndexConfig, IndexUnavailable
 from serve.live import LiveReleases
 from serve.milvus import connected
 from serve.promote import promote
 from serve.publish import publish
-from serve.release import GOLDEN, Live, Registry, Release, ReleaseError, check_golden
+from serve.release import Live, Registry, Release, ReleaseError
 from towers.checkpoint import Checkpoint
 
 

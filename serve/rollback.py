@@ -1,0 +1,32 @@
+"""Back to the release that served before: `python -m serve.rollback`. Running it again changes nothing more."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from data.storage import Folder
+from serve.release import Registry
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Entry point."""
+    started = time.perf_counter()
+    registry = Registry.of(Folder.of(config.storage.root))
+    before = registry.live()
+    live = registry.rollback()
+    seconds = time.perf_counter() - started
+    if live == before:
+        print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
+        print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases names them)")
+    else:
+        print(f"rollback: {live.release} is live again, {live.rolled_back} is not, {seconds:.2f} s")
+        print(f"Next: python -m serve.verify release={live.rolled_back}")
+    return {"release": live.release, "rolled_back": live.rolled_back}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.rollback")
