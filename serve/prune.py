@@ -46,8 +46,8 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
             registry.mark(id_, registry.manifest(id_)["collection"], Fate.pruned)
             registry.path(id_).delete()
             say(f"prune: release {id_}")
-    found = [mark for mark in registry.under_way() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
-    dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
+        found = [mark for mark in registry.under_way() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
+        dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()

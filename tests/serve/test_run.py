@@ -1,6 +1,7 @@
 """Starting the endpoint: what stops it, each with one clear line, and where it listens."""
 
 import asyncio
+import re
 import socket
 from collections import Counter
 from dataclasses import replace
@@ -78,6 +79,9 @@ async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answe
         refused = next(answer for answer in answers if answer.status_code == 503)
         assert (refused.headers["Retry-After"], "try again" in refused.json()["detail"]) == ("1", True)
         assert (await client.post("/v1/recommend", json={"user_id": "u00001"})).status_code == 200
+        counted = (await client.get("http://127.0.0.1:9101/metrics")).text
+        line = r'haproxy_frontend_http_responses_total{proxy="http_frontend",code="5xx"} (\d+)'
+        assert int(re.findall(line, counted)[0]) >= statuses[503]
 
 
 def test_the_changes_to_haproxy_fit_the_installed_ray() -> None:
