@@ -25,7 +25,9 @@ def write_shop(folder: Path) -> None:
     rows = [(f"c{i % 40}", f"p{i * 7 % 30}", start + timedelta(minutes=i)) for i in range(800)]
     for part in range(2):
         customers, products, times = zip(*rows[part::2], strict=True)
-        table = pa.table({"customer": customers, "product": products, "clicked_at": times})
+        table = pa.table(
+            {"customer": customers, "product": products, "clicked_at": times, "channel": ["app"] * len(times)}
+        )
         pq.write_table(table, clicks / f"{part}.parquet")
     ids = range(30)
     products = pa.table(

@@ -13,7 +13,7 @@ def test_rows_are_shown_with_their_features(release: Release) -> None:
     items = release.parts.items
     (shown,) = read(Door(release, num_candidates=100), [3], [0.5])
     assert (shown.id, shown.title, shown.score) == (items.ids.values[2].as_py(), items.table["title"][2].as_py(), 0.5)
-    assert shown.features == {name: items.table[name][2].as_py() for name in ("genres", "studio", "year")}
+    assert shown.features == {name: items.table[name][2].as_py() for name in ("genres", "studio", "year", "length")}
 
 
 def test_items_without_features_are_shown_too(release: Release) -> None:
@@ -33,4 +33,5 @@ def test_unknown_ids_are_told_apart(release: Release) -> None:
     known = release.parts.items.ids.values[0].as_py()
     request = RecommendRequest(user_id="u", history=[known, "what"], exclude=["ever"])
     query, unknown = Door(release, num_candidates=100).query(request)
-    assert (query.history, query.exclude, unknown) == ((1,), (), ["what", "ever"])
+    assert (query.history, query.exclude) == ((1,), ())
+    assert unknown == {"unknown_items": ["what", "ever"], "unknown_context": []}
