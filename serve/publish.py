@@ -21,7 +21,7 @@ from serve.collection import collection_name, write_collection
 from serve.golden import GOLDEN, golden_queries
 from serve.index import IndexConfig
 from serve.release import Fate, Registry
-from serve.verify import check_collection, num_held
+from serve.verify import check_recall, num_held
 from towers.checkpoint import Checkpoint, open_checkpoint
 from towers.embed import item_vectors
 from towers.runs import open_for
@@ -57,7 +57,7 @@ def _publish(config: IndexConfig, checkpoint: Checkpoint, registry: Registry, id
     started = time.perf_counter()
     registry.mark(id_, collection, Fate.published)
     written = _write(config, collection, checkpoint, say)
-    found = check_collection(config, collection, checkpoint)
+    found = check_recall(config, collection, checkpoint)
     _seal(registry, id_, checkpoint, {"collection": collection, "num_items": written, "index_recall@20": found})
     registry.unmark(id_)
     seconds = time.perf_counter() - started

@@ -44,23 +44,22 @@ def verify(config: IndexConfig, registry: Registry, release_id: str, say: Say = 
     say(f"verify: {len(release.manifest['files'])} files are those that were sealed, all weights are finite")
     check_golden(release)
     say("verify: its golden queries come out")
-    found = check_collection(config, release.collection, release.parts)
-    num_items = release.parts.items.table.num_rows
+    held, num_items = num_held(config, release.collection), release.parts.items.table.num_rows
+    if held != num_items:
+        raise ReleaseError(f"{release.collection}: holds {held} items, the release has {num_items}; publish again")
+    found = check_recall(config, release.collection, release.parts)
     say(f"verify: {num_items:,} items in {release.collection}, recall@20 {found:.3f}")
     say(f"verify: release {release_id} is sound, {time.perf_counter() - started:.1f} s")
     return {"release": release_id, "num_items": num_items, "index_recall@20": found}
 
 
-def check_collection(config: IndexConfig, collection: str, parts: Checkpoint) -> float:
-    """Recall@20 of a collection, which holds the items of these towers and finds them.
+def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> float:
+    """Recall@20 of a collection with the items of these towers.
 
     Raises:
-        ReleaseError: it holds another number of items, or misses too many.
+        ReleaseError: a search misses too many.
         IndexUnavailable: Milvus does not answer, or the collection is not there.
     """
-    held, num_items = num_held(config, collection), parts.items.table.num_rows
-    if held != num_items:
-        raise ReleaseError(f"{collection}: holds {held} items, the release has {num_items}; publish again")
     found = asyncio.run(_recall(config, collection, parts))
     if found < MIN_RECALL:
         raise ReleaseError(f"{collection}: recall@20 against exact search is {found:.3f}, below {MIN_RECALL}")

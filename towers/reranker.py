@@ -146,8 +146,8 @@ class Reranker(nn.Module):
         num_signals, num_values = len(SIGNALS) + bool(self.context), self.context.num_values
         self.weight = nn.Parameter(torch.eye(num_signals)[SIGNALS.index("retrieval_score")])
         self.deep = Deep(config, num_signals, num_values, item_ID.shape[1], items) if config.hidden_dim else None
-        empty = torch.zeros(num_values, len(item_ID), dtype=torch.float16)
-        self.register_buffer("lift_VI", empty if self.context else None)
+        lift_VI = torch.zeros(num_values, len(item_ID), dtype=torch.float16) if self.context else None
+        self.register_buffer("lift_VI", lift_VI)
         self.register_buffer("calibration", torch.tensor(UNFITTED))
         self.register_buffer("item_ID", item_ID, persistent=False)
         log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
