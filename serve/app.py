@@ -39,7 +39,7 @@ from serve.request import Query
 from serve.request import Response as Answer
 from serve.rpc import Context, answered
 from serve.settings import MAX_BODY_BYTES, MAX_BODY_S, MAX_K, ServeConfig
-from serve.stages import LocalStages, RemoteStages, Setting, prepare_process
+from serve.stages import LocalStages, RemoteStages, Setting, prepare_process, replica_name
 from serve.tracing import send_spans
 
 M = TypeVar("M")
@@ -112,7 +112,7 @@ class Recommender:
         prepare_process(setting.serve)
         self._config = setting.serve
         self._handles = stages
-        self._releases = await setting.follow(self._open).start()
+        self._releases = await setting.follow(self._open, replica_name()).start()
         self._metrics = Metrics()
         self._flushing = asyncio.create_task(self._flush())
 
@@ -133,8 +133,7 @@ class Recommender:
         return served
 
     async def _live(self) -> Served:
-        assert self._releases.current is not None, "a replica is not ready before it holds a release"
-        return await self._releases.get(self._releases.current)
+        return await self._releases.now()
 
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=takes(RecommendRequest))
     async def recommend(self, http: Request) -> Response:

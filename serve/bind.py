@@ -10,7 +10,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from serve.app import Recommender
 from serve.release import Release
 from serve.settings import ScaleConfig, Topology
-from serve.stages import Setting, build_embedder, build_reranker, build_retriever, prepare_process
+from serve.stages import Setting, build_embedder, build_reranker, build_retriever, prepare_process, replica_name
 
 RETRY_AFTER_S = 1.0
 
@@ -20,7 +20,7 @@ class StageReplica:
 
     async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
         prepare_process(setting.serve)
-        self._releases = await setting.follow(build).start()
+        self._releases = await setting.follow(build, replica_name()).start()
 
     async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
         """An answer to each call, or the exception in its place."""

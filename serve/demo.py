@@ -128,7 +128,7 @@ def task(config: "Config") -> dict[str, Any]:
     release_id = publish(config.index, checkpoint, storage)
     step("promoting the release")
     registry = Registry.of(storage)
-    promote(registry, release_id)
+    promote(config.index, registry, release_id, config.serve.ready_within_s)
     step("starting Ray Serve")
     with running(config) as address:
         step("asking for recommendations")

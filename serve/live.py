@@ -1,67 +1,165 @@
-"""What a replica holds of the releases: the live one and the one before, built when the pointer moves."""
+"""What a replica holds of the releases: the live one, and the one before or the one to come.
+
+A replica looks at the live pointer, makes ready what it names while the present release goes on answering, and says in
+its note (serve/fleet.py) what it holds. It answers by the release that the pointer names as soon as it holds it.
+"""
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from serve.golden import check_golden
+from serve.fleet import BEAT_S, Fleet, Note, attempted
+from serve.memory import check_room, used_mib
+from serve.pointer import Live
 from serve.release import Registry, Release, ReleaseError
 
 T = TypeVar("T")
 logger = logging.getLogger("serve.live")
 
+AGAIN_S = 10.0
+"""So long after a failure a release is tried again; a candidate is not."""
 
-class LiveReleases(Generic[T]):
-    """Follows the live pointer and keeps `build(release)` for what it points at.
 
-    A new release is opened, checked against its golden queries and built while the old one goes on answering; a
-    release that fails is logged and not taken. All methods run on one event loop.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Following:
+    """How a replica follows the pointer.
+
+    Attributes:
+        replica: its name, unique.
+        poll_s: between two looks at the pointer.
+        lease_s: no request is answered by what an older look at the pointer said. (Where the storage does not answer,
+            requests are answered all the same.)
+        linger_s: what no pointer names any more is kept so long for requests in flight.
     """
 
-    def __init__(self, registry: Registry, build: Callable[[Release], Awaitable[T]], poll_s: float) -> None:
+    replica: str
+    poll_s: float
+    lease_s: float = 3.0
+    linger_s: float = 2.0
+
+
+class LiveReleases(Generic[T]):
+    """Follows the live pointer and keeps `build(release)` for what it names. All methods run on one event loop."""
+
+    def __init__(self, registry: Registry, build: Callable[[Release], Awaitable[T]], following: Following) -> None:
         self._registry = registry
         self._build = build
-        self._poll_s = poll_s
+        self._following = following
+        self._fleet = Fleet.of(registry.folder)
         self._built: dict[str, T] = {}
-        self._lock = asyncio.Lock()
+        self._memory: dict[str, float] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
+        self._building, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._making: asyncio.Task[None] | None = None
+        self._looked_at = self._told_at = -math.inf
+        self._unused_until = 0.0
+        self._told: Note | None = None
         self.current: str | None = None
 
     async def start(self) -> "LiveReleases[T]":
-        """Builds the live release, then follows the pointer in the background.
+        """Makes the live release ready, then follows the pointer in the background.
 
         Raises:
-            ReleaseError: nothing is promoted, or the live release does not reproduce its golden queries.
+            ReleaseError: nothing is promoted, or the live release does not come out as it was published.
         """
-        live = await asyncio.to_thread(self._registry.live)
-        if live is None:
-            raise ReleaseError("no release is live: run python -m serve.promote")
-        await self.get(live.release)
-        self.current = live.release
+        await self._tell()  # before the pointer is read: whoever moves it from now on waits for this replica
+        while (live := await self._pointer()).release != self.current:
+            await self.get(live.release)
+            self.current = live.release
+        await self._tell()
         self._task = asyncio.create_task(self._follow())
         return self
 
+    async def now(self) -> T:
+        """What was built for the live release."""
+        if time.monotonic() - self._looked_at > self._following.lease_s:
+            await self._look()
+        assert self.current is not None, "a replica is not ready before it holds a release"
+        return self._built[self.current]
+
     async def get(self, release_id: str) -> T:
-        """What was built for a release; built now where this replica has not seen the release yet."""
+        """What was built for a release; built now where this replica does not hold it."""
         if release_id not in self._built:
-            async with self._lock:
+            async with self._building:
                 if release_id not in self._built:
-                    self._built[release_id] = await self._build(await asyncio.to_thread(self._open, release_id))
+                    before = used_mib()
+                    release = await asyncio.to_thread(self._open, release_id)
+                    self._built[release_id] = await self._build(release)
+                    self._memory[release_id] = round(max(used_mib() - before, 0.0), 1)
         return self._built[release_id]
 
     def _open(self, release_id: str) -> Release:
-        release = self._registry.open(release_id)
-        check_golden(release)
-        return release
+        check_room(self._registry.manifest(release_id))
+        return self._registry.open(release_id)
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(self._following.poll_s)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Reads the pointer and does what it says; those who ask for it at the same time share a look."""
+        asked = time.monotonic()
+        async with self._looking:
+            if self._looked_at >= asked:
+                return
+            started = time.monotonic()
             try:
-                live = await asyncio.to_thread(self._registry.live)
-                if live is not None and live.release != self.current:
-                    await self.get(live.release)
-                    self._built = {k: v for k, v in self._built.items() if k in (live.release, self.current)}
-                    self.current = live.release
+                self._heed(await self._pointer())
             except (ValueError, OSError) as e:
                 logger.error("staying on release %s: %s", self.current, e)
+            self._looked_at = started
+            if self._note() != self._told or started - self._told_at > BEAT_S:
+                await self._tell()
+
+    async def _pointer(self) -> Live:
+        live = await asyncio.to_thread(self._registry.live)
+        if live is None:
+            raise ReleaseError("no release is live: run python -m serve.promote")
+        return live
+
+    def _heed(self, live: Live) -> None:
+        if live.release in self._built and live.release != self.current:
+            self.current = live.release
+            self._unused_until = time.monotonic() + self._following.linger_s
+        if self._making is None or self._making.done():
+            lacking = [id_ for id_ in live.held() if id_ not in self._built and self._may_try(id_, live)]
+            self._making = asyncio.create_task(self._make(lacking[0], live)) if lacking else None
+
+    def _may_try(self, release_id: str, live: Live) -> bool:
+        failed = self._failed.get(attempted(release_id, live.attempt))
+        return failed is None or (release_id != live.candidate and time.monotonic() - failed[1] > AGAIN_S)
+
+    async def _make(self, release_id: str, live: Live) -> None:
+        """Makes room, then makes a release ready; what fails is noted and not taken."""
+        await asyncio.sleep(self._unused_until - time.monotonic())
+        kept = {self.current, *live.held()}
+        self._built = {id_: built for id_, built in self._built.items() if id_ in kept}
+        try:
+            await self.get(release_id)
+        except Exception as e:  # whatever is wrong with it, the present release goes on answering
+            logger.error("staying on release %s: %s", self.current, e)
+            self._failed = {attempted(release_id, live.attempt): (f"{e}", time.monotonic())}
+        await self._look()
+
+    def _note(self) -> Note:
+        return Note(
+            replica=self._following.replica,
+            current=self.current,
+            holds={id_: self._memory[id_] for id_ in self._built},
+            failed={key: reason for key, (reason, _) in self._failed.items()},
+            lease_s=self._following.lease_s,
+        )
+
+    async def _tell(self) -> None:
+        """Writes this replica's note."""
+        note, self._told_at = self._note(), time.monotonic()
+        try:
+            await asyncio.to_thread(self._fleet.write, note)
+            self._told = note
+        except OSError as e:
+            logger.error("replica's note: %s", e)

@@ -12,7 +12,8 @@ from data.prepare import Say
 from data.storage import Folder, is_sealed, leftovers
 from serve.index import IndexConfig
 from serve.milvus import connected
-from serve.release import Fate, Registry, UnderWay
+from serve.release import Registry
+from serve.under_way import Fate, UnderWay
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -43,10 +44,10 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
         used = {live.release, live.previous} if live is not None else set()
         old = [id_ for id_ in ids[:-keep] if id_ not in used]
         for id_ in old:  # from here on it is no release, and its collection is known to be one of nobody
-            registry.mark(id_, registry.manifest(id_)["collection"], Fate.pruned)
+            registry.marks.set(id_, registry.manifest(id_)["collection"], Fate.pruned)
             registry.path(id_).delete()
             say(f"prune: release {id_}")
-        found = [mark for mark in registry.under_way() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
+        found = [mark for mark in registry.marks.all() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
         dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
@@ -63,7 +64,7 @@ def _finish(config: IndexConfig, registry: Registry, mark: UnderWay) -> bool:
     if not whole:
         with connected(config) as client:
             client.drop_collection(mark.collection, timeout=config.timeout_s)
-    registry.unmark(mark.release)
+    registry.marks.clear(mark.release)
     return not whole
 
 

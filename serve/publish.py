@@ -20,7 +20,8 @@ from data.storage import MANIFEST, Folder, is_sealed, sealing
 from serve.collection import collection_name, write_collection
 from serve.golden import GOLDEN, golden_queries
 from serve.index import IndexConfig
-from serve.release import Fate, Registry
+from serve.release import Registry
+from serve.under_way import Fate
 from serve.verify import check_recall, num_held
 from towers.checkpoint import Checkpoint, open_checkpoint
 from towers.embed import item_vectors
@@ -55,11 +56,11 @@ def _publish(config: IndexConfig, checkpoint: Checkpoint, registry: Registry, id
         say(f"publish: release {id_} is already published")
         return
     started = time.perf_counter()
-    registry.mark(id_, collection, Fate.published)
+    registry.marks.set(id_, collection, Fate.published)
     written = _write(config, collection, checkpoint, say)
     found = check_recall(config, collection, checkpoint)
     _seal(registry, id_, checkpoint, {"collection": collection, "num_items": written, "index_recall@20": found})
-    registry.unmark(id_)
+    registry.marks.clear(id_)
     seconds = time.perf_counter() - started
     say(f"publish: release {id_}, {written:,} items in {collection}, recall@20 {found:.3f}, {seconds:.1f} s")
 

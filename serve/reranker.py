@@ -22,7 +22,7 @@ class RerankStage:
         self._reranker = parts.reranker
         if self._reranker.deep is not None:
             self._reranker.deep.item_features.settle()
-        self._batched = Batcher(self._rank, most=TOGETHER)
+        self._batched = Batcher(self.rank_all, most=TOGETHER)
 
     async def __call__(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
         for other in (query.release_id, user.release_id, candidates.release_id):
@@ -30,7 +30,12 @@ class RerankStage:
         return await self._batched((query, user, candidates))
 
     @torch.inference_mode()
-    def _rank(self, asked: Sequence[tuple[Query, UserVector, Candidates]]) -> list[Ranked]:
+    def rank_all(self, asked: Sequence[tuple[Query, UserVector, Candidates]]) -> list[Ranked]:
+        """The candidates of several queries, each in its final order.
+
+        Raises:
+            FloatingPointError: the re-ranker gives scores that are not finite.
+        """
         lengths = [len(candidates.rows_K) for _, _, candidates in asked]
         rows_BK, scores_BK = (np.zeros((len(asked), max(lengths)), dtype=t) for t in (np.int64, np.float32))
         recent_BR = np.zeros((len(asked), RECENT), dtype=np.int64)

@@ -79,7 +79,8 @@ class ServeConfig:
         grpc_port: where it listens for gRPC (serve/recommender.proto), on the same host; 0 does not.
         num_candidates: retrieved per query, and re-ranked.
         timeout_ms: deadline of a request that names none; max_timeout_ms: the most that a request may name.
-        poll_s: how often a replica looks at the live pointer.
+        poll_s: how often a replica looks at the live pointer; lease_s: it answers by no older look than this.
+        ready_within_s: how long serve.promote waits until every replica has made a release ready.
         breaker_failures: a stage that failed so often in a row is left alone for breaker_pause_s, and for twice as long
             each time that it fails again.
         threads: of torch in each replica; more than its share of the cores makes replicas wait for each other.
@@ -95,6 +96,8 @@ class ServeConfig:
     timeout_ms: int = 200
     max_timeout_ms: int = 2000
     poll_s: float = 0.5
+    lease_s: float = 3.0
+    ready_within_s: float = 180.0
     breaker_failures: int = 5
     breaker_pause_s: float = 1.0
     threads: int = 1
@@ -110,9 +113,11 @@ class ServeConfig:
             raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
         if not 1 <= self.port <= 65_535:
             raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
+        if not self.lease_s > self.poll_s:
+            raise ValueError(f"serve.lease_s: {self.lease_s} must be above serve.poll_s ({self.poll_s})")
         if not 0 <= self.grpc_port <= 65_535 or self.grpc_port == self.port:
             raise ValueError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
-        for name in ("poll_s", "breaker_failures", "breaker_pause_s", "threads"):
+        for name in ("poll_s", "ready_within_s", "breaker_failures", "breaker_pause_s", "threads"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"serve.{name}: {getattr(self, name)} must be above 0")
 

@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from ray.serve.context import _get_internal_replica_context
 from ray.serve.handle import DeploymentHandle
 
 from data.storage import Folder
 from serve.carrier import Carrier
 from serve.embedder import UserEmbedder
+from serve.golden import check_ranking, check_retrieval, check_vectors
 from serve.index import IndexConfig, IndexKind, ItemIndex
-from serve.live import LiveReleases
+from serve.live import Following, LiveReleases
 from serve.metrics import recall_reporter
 from serve.milvus_index import MilvusIndex
 from serve.monitor import RecallMonitor
@@ -38,9 +40,21 @@ class Setting:
     index: IndexConfig
     serve: ServeConfig
 
-    def follow(self, build: Callable[["Setting", Release], Awaitable[Any]]) -> LiveReleases[Any]:
+    def follow(self, build: Callable[["Setting", Release], Awaitable[Any]], replica: str) -> LiveReleases[Any]:
         """The releases, built by `build`, as a replica of this endpoint follows them."""
-        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), self.serve.poll_s)
+        following = Following(
+            replica=replica,
+            poll_s=self.serve.poll_s,
+            lease_s=self.serve.lease_s,
+            linger_s=self.serve.max_timeout_ms / 1000,
+        )
+        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), following)
+
+
+def replica_name() -> str:
+    """This replica's, as part of a file's name."""
+    replica_id = _get_internal_replica_context().replica_id
+    return f"{replica_id.deployment_id.name}-{replica_id.unique_id}"
 
 
 def prepare_process(config: ServeConfig) -> None:
@@ -54,11 +68,14 @@ def prepare_process(config: ServeConfig) -> None:
 
 
 async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
-    return UserEmbedder(release.id, release.parts)
+    embedder = UserEmbedder(release.id, release.parts)
+    await asyncio.to_thread(check_vectors, release, embedder)
+    return embedder
 
 
 async def build_retriever(setting: Setting, release: Release) -> Retriever:
     index = await open_index(setting.index, release)
+    await check_retrieval(release, index)
     watched = index.approximate and setting.index.monitored_share > 0
     monitor = RecallMonitor(setting.index.monitored_share, index, recall_reporter()) if watched else None
     return Retriever(release.id, index, monitor)
@@ -74,7 +91,12 @@ async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
 
 
 async def build_reranker(setting: Setting, release: Release) -> RerankStage:
-    return await asyncio.to_thread(RerankStage, release.id, release.parts)
+    def checked() -> RerankStage:
+        stage = RerankStage(release.id, release.parts)
+        check_ranking(release, stage)
+        return stage
+
+    return await asyncio.to_thread(checked)
 
 
 @dataclass(frozen=True)

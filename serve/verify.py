@@ -14,11 +14,11 @@ import torch
 from data.prepare import Say
 from data.storage import Folder
 from serve.collection import count
-from serve.golden import check_golden
+from serve.golden import check_golden, check_retrieval
 from serve.index import Hits, IndexConfig, recall
 from serve.milvus import connected
 from serve.milvus_index import MilvusIndex
-from serve.release import Registry, ReleaseError
+from serve.release import Registry, Release, ReleaseError
 from towers.checkpoint import Checkpoint
 from towers.retrieval import top_k
 
@@ -43,12 +43,13 @@ def verify(config: IndexConfig, registry: Registry, release_id: str, say: Say = 
     release = registry.open(release_id)
     say(f"verify: {len(release.manifest['files'])} files are those that were sealed, all weights are finite")
     check_golden(release)
-    say("verify: its golden queries come out")
+    say("verify: user tower and re-ranker answer its golden queries as at publish")
     held, num_items = num_held(config, release.collection), release.parts.items.table.num_rows
     if held != num_items:
         raise ReleaseError(f"{release.collection}: holds {held} items, the release has {num_items}; publish again")
     found = check_recall(config, release.collection, release.parts)
-    say(f"verify: {num_items:,} items in {release.collection}, recall@20 {found:.3f}")
+    asyncio.run(_golden_items(config, release))
+    say(f"verify: {num_items:,} items in {release.collection}, recall@20 {found:.3f}, golden queries' items among them")
     say(f"verify: release {release_id} is sound, {time.perf_counter() - started:.1f} s")
     return {"release": release_id, "num_items": num_items, "index_recall@20": found}
 
@@ -64,6 +65,16 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> flo
     if found < MIN_RECALL:
         raise ReleaseError(f"{collection}: recall@20 against exact search is {found:.3f}, below {MIN_RECALL}")
     return found
+
+
+async def _golden_items(config: IndexConfig, release: Release) -> None:
+    """Raises ReleaseError where the collection's items are not those of the golden queries."""
+    num_items, dim = release.parts.items.table.num_rows, release.parts.model.config.embedding_dim
+    index = MilvusIndex.open(config, release.collection, release.id, num_items, dim)
+    try:
+        await check_retrieval(release, index)
+    finally:
+        await index.close()
 
 
 def num_held(config: IndexConfig, collection: str) -> int:

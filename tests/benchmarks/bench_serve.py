@@ -27,7 +27,6 @@ from conf.schema import load
 from conf.session import ClusterConfig, connect
 from data.prepare import prepare
 from data.storage import Folder
-from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
 from tests.benchmarks.servers import free_port, metrics_address, replicas, server
@@ -122,7 +121,7 @@ def released(items: int, users: int) -> str:
     registry = Registry.of(storage)
     connect(ClusterConfig())
     release_id = publish(config.index, train(config, prepare(config.data, storage), storage), storage)
-    promote(registry, release_id)
+    registry.promote(release_id)
     ray.shutdown()
     return release_id
 

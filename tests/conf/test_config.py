@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.entry import FOLDER
+from conf.entry import FOLDER, TRACEBACK, launch
 from conf.schema import Config, load
 from serve.settings import Topology
 
@@ -94,12 +94,14 @@ def test_multirun_and_summary(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", ENTRY_POINTS)
-def test_every_entry_point_takes_cfg(module: str, tmp_path: Path) -> None:
-    done = run(module, "--cfg", "job", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "embedding_dim: 64" in done.stdout
+def test_every_entry_point_takes_cfg(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--cfg", "job"])
+    monkeypatch.setenv(TRACEBACK, "0")  # launch changes it
+    launch(module)
+    assert "embedding_dim: 64" in capsys.readouterr().out
 
 
 def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:

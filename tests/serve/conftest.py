@@ -9,7 +9,6 @@ import pytest
 
 from conf.schema import Config
 from data.storage import Folder
-from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry, Release
 from serve.run import running
@@ -23,7 +22,7 @@ def release(tiny: Config, checkpoint: Checkpoint) -> Release:
     """The tiny checkpoint, published to Milvus Lite and live."""
     storage = Folder.of(tiny.storage.root)
     registry = Registry.of(storage)
-    return registry.open(promote(registry, publish(tiny.index, checkpoint, storage)))
+    return registry.open(registry.promote(publish(tiny.index, checkpoint, storage)).release)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from data.storage import Folder
 from serve.client import RecommendClient
 from serve.index import IndexConfig, IndexKind
 from serve.milvus import connected
-from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
 from serve.run import running
@@ -110,7 +109,7 @@ def faulty(
     """A release of its own root whose vectors are on the server, behind the line."""
     config = replace(tiny, storage=replace(tiny.storage, root=str(tmp_path_factory.mktemp("faults"))), index=index)
     storage = Folder.of(config.storage.root)
-    promote(Registry.of(storage), publish(index, checkpoint, storage))
+    Registry.of(storage).promote(publish(index, checkpoint, storage))
     return config
 
 

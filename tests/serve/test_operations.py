@@ -18,9 +18,11 @@ from data.storage import MANIFEST, Folder, NotSealed
 from serve.collection import list_collections, write_collection
 from serve.index import IndexConfig
 from serve.milvus import connected
+from serve.pointer import PointerError
 from serve.prune import prune
-from serve.release import UNDER_WAY, Fate, Registry, Release, ReleaseError
+from serve.release import UNDER_WAY, Registry, Release, ReleaseError
 from serve.releases import age, listed
+from serve.under_way import Fate
 from serve.verify import verify
 
 NAMES = ("first", "second", "third", "fourth")
@@ -83,10 +85,10 @@ def test_operators_at_the_same_time_roll_back_once(registry: Registry) -> None:
 
 
 def test_there_is_nothing_to_roll_back_to(registry: Registry) -> None:
-    with pytest.raises(ReleaseError, match="no release is live: there is nothing to roll back"):
+    with pytest.raises(PointerError, match="no release is live: there is nothing to roll back"):
         registry.rollback()
     registry.promote("first")
-    with pytest.raises(ReleaseError, match=r"release first: none was live before it; run python -m serve\.promote"):
+    with pytest.raises(PointerError, match=r"release first: none was live before it; run python -m serve\.promote"):
         registry.rollback()
     live = registry.promote("second")
     registry.path("first").delete()
@@ -163,8 +165,9 @@ def dead_process(code: str, *arguments: str) -> None:
 MARK_AND_DIE = """
 import os, signal, sys
 from data.storage import Folder
-from serve.release import Fate, Registry
-Registry.of(Folder.of(sys.argv[1])).mark("dead", "twotower_ray_dead", Fate.published)
+from serve.release import Registry
+from serve.under_way import Fate
+Registry.of(Folder.of(sys.argv[1])).marks.set("dead", "twotower_ray_dead", Fate.published)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -180,12 +183,12 @@ def test_what_a_dead_process_left_is_removed(
     time.sleep(0.01)
     assert prune(index, registry, 4, silent, grace_s=0).leftovers == [".dead.0123abcd.partial"]
     assert collections(index) == []
-    assert registry.under_way() == []
+    assert registry.marks.all() == []
 
 
 def test_what_is_being_published_stays(registry: Registry, index: IndexConfig, release: Release) -> None:
     collection_of(index, release, "fifth")
-    registry.mark("fifth", "twotower_ray_fifth", Fate.published)
+    registry.marks.set("fifth", "twotower_ray_fifth", Fate.published)
     assert prune(index, registry, 4, silent).leftovers == []
     assert collections(index) == ["twotower_ray_fifth"]
 
@@ -193,7 +196,7 @@ def test_what_is_being_published_stays(registry: Registry, index: IndexConfig, r
 def test_a_prune_that_died_is_finished_by_the_next(registry: Registry, index: IndexConfig, release: Release) -> None:
     """It died between the folder and the collection."""
     collection_of(index, release, "first")
-    registry.mark("first", "twotower_ray_first", Fate.pruned)
+    registry.marks.set("first", "twotower_ray_first", Fate.pruned)
     registry.path("first").delete()
     assert prune(index, registry, 4, silent).leftovers == ["twotower_ray_first"]
     assert collections(index) == []

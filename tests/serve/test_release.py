@@ -1,23 +1,25 @@
 """Releases: published once, verified, promoted by one atomic step; a damaged one never takes traffic."""
 
-import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conf.schema import Config
 from data.storage import MANIFEST, Folder, NotSealed
 from serve.collection import list_collections
-from serve.golden import GOLDEN, check_golden
+from serve.golden import GOLDEN, read_golden
 from serve.index import IndexConfig, IndexUnavailable
-from serve.live import LiveReleases
 from serve.milvus import connected
+from serve.pointer import Live
 from serve.promote import promote
 from serve.publish import publish
-from serve.release import Live, Registry, Release, ReleaseError
-from towers.checkpoint import Checkpoint
+from serve.release import Registry, Release, ReleaseError
+from serve.stages import Setting, build_embedder, build_reranker, build_retriever
+from towers.checkpoint import Checkpoint, load
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_a_release_carries_what_it_serves(release: Release) -> None:
     assert names <= release.manifest.keys()
     assert release.manifest["index_recall@20"] == 1.0
     assert {"model.safetensors", "reranker.safetensors", GOLDEN} <= release.manifest["files"].keys()
-    check_golden(release)
+    assert len(read_golden(release)) == 8
 
 
 def test_nothing_is_left_where_milvus_does_not_answer(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -64,19 +66,19 @@ def test_nothing_is_left_where_milvus_does_not_answer(checkpoint: Checkpoint, tm
 
 def test_promotion_moves_the_pointer_and_remembers(registry: Registry) -> None:
     assert registry.live() is None
-    assert promote(registry, "first") == "first"
-    assert promote(registry, "second") == "second"
+    assert registry.promote("first").release == "first"
+    assert registry.promote("second").release == "second"
     live = registry.live()
     assert live is not None
     assert (live.release, live.previous) == ("second", "first")
     assert registry.promote("second") == live, "promoting the live release changes nothing"
 
 
-def test_promoting_what_is_not_there_names_what_is(registry: Registry, tmp_path: Path) -> None:
+def test_promoting_what_is_not_there_names_what_is(tiny: Config, registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"'third': no such release \(there are: first, second\)"):
-        promote(registry, "third")
+        registry.promote("third")
     with pytest.raises(ReleaseError, match="no release to promote; run python -m serve.publish"):
-        promote(Registry.of(Folder.of(str(tmp_path / "empty"))), None)
+        promote(tiny.index, Registry.of(Folder.of(str(tmp_path / "empty"))), None, 1)
     assert registry.live() is None
 
 
@@ -91,52 +93,26 @@ def test_a_changed_file_is_refused(registry: Registry) -> None:
         registry.open("second")
 
 
-def test_golden_queries_that_do_not_come_out_are_refused(registry: Registry) -> None:
-    release = registry.open("first")
+def rewritten(registry: Registry, **changed: Any) -> Release:
+    """The first release with golden queries that expect something else."""
     path = Path(registry.path("first").path) / GOLDEN
     golden = json.loads(path.read_text())
-    golden[0]["vector"][0] += 0.01
-    path.write_text(json.dumps(golden))
-    with pytest.raises(ReleaseError, match="golden query of user row .* is off by 0.01"):
-        check_golden(release)
+    path.write_text(json.dumps([one | changed for one in golden]))
+    return replace(registry.open("second"), id="first", parts=load(registry.path("first"), registry.manifest("first")))
 
 
-async def built(release: Release) -> str:
-    return release.id
-
-
-async def until(releases: LiveReleases[str], wanted: str) -> None:
-    async with asyncio.timeout(20):
-        while releases.current != wanted:
-            await asyncio.sleep(0.02)
-
-
-def test_a_replica_follows_the_pointer_but_not_to_a_damaged_release(registry: Registry) -> None:
-    async def story() -> None:
-        registry.promote("first")
-        releases = await LiveReleases(registry, built, poll_s=0.05).start()
-        registry.promote("second")
-        await until(releases, "second")
-        assert await releases.get("first") == "first", "the one before stays at hand"
-        damage(registry, "first", "model.safetensors")
-        registry.promote("first")
-        await asyncio.sleep(0.5)
-        assert (releases.current, await releases.get("second")) == ("first", "second")
-
-    async def poisoned() -> None:
-        registry.promote("second")
-        releases = await LiveReleases(registry, built, poll_s=0.05).start()
-        registry.folder.write_json("live.json", {"release": "first", "previous": "second", "promoted_at": "now"})
-        await asyncio.sleep(0.5)
-        assert releases.current == "second", "the old release goes on serving"
-
-    asyncio.run(story())
-    asyncio.run(poisoned())
-
-
-def test_a_replica_without_a_live_release_says_so(registry: Registry) -> None:
-    with pytest.raises(ReleaseError, match=r"no release is live: run python -m serve\.promote"):
-        asyncio.run(LiveReleases(registry, built, poll_s=1).start())
+async def test_golden_queries_that_do_not_come_out_are_refused(
+    tiny: Config, registry: Registry, release: Release
+) -> None:
+    dim, count = release.parts.model.config.embedding_dim, len(read_golden(release)[0].candidates)
+    setting = Setting(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    wrong = rewritten(registry, vector=[0.0] * dim)
+    with pytest.raises(ReleaseError, match="golden query of user row .*: the user's vector is off by"):
+        await build_embedder(setting, wrong)
+    with pytest.raises(ReleaseError, match=r"the index finds 0\.\d+ of the golden queries' items, 0\.95 at least"):
+        await build_retriever(setting, rewritten(registry, candidates=list(range(1, count + 1)), scores=[9.0] * count))
+    with pytest.raises(ReleaseError, match="golden query of user row .*: re-ranking is off by"):
+        await build_reranker(setting, rewritten(registry, ranked=[0.0] * count))
 
 
 def test_the_pointer_is_a_small_json_file(registry: Registry) -> None:

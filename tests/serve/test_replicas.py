@@ -19,11 +19,11 @@ from data.storage import MANIFEST, Folder, sealing
 from serve.api import RecommendResponse
 from serve.client import RecommendClient
 from serve.logs import hashed
-from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry, Release
 from serve.run import running
 from serve.settings import ScaleConfig, Topology
+from serve.switch import switch
 from tests.benchmarks.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
@@ -87,14 +87,16 @@ def test_retrieval_order_comes_when_the_rerankers_sleep(client: RecommendClient,
 
 @pytest.fixture
 def overflowing(tiny: Config, checkpoint: Checkpoint) -> str:
-    """A release whose re-ranker has weights so large that its scores are infinite."""
+    """A release whose re-ranker's scores are infinite where a request comes with a context, as no golden query does."""
     storage = Folder.of(tiny.storage.root)
     folder = storage / "checkpoints" / "overflowing"
     with sealing(folder, {k: v for k, v in checkpoint.manifest.items() if k not in ("files", "fingerprint")}) as made:
         fs.copy_files(checkpoint.folder.path, made.path, checkpoint.folder.filesystem, made.filesystem)
         made.filesystem.delete_file(f"{made.path}/{MANIFEST}")
         weights = load_tensors(checkpoint.folder, "reranker.safetensors")
-        save_tensors(made, "reranker.safetensors", weights | {"weight": weights["weight"] * 0 + 3e38})
+        weights["weight"][-1] = 3e38  # of the signal that speaks of the context
+        weights["calibration"][0] = 1e6
+        save_tensors(made, "reranker.safetensors", weights)
     return publish(tiny.index, open_checkpoint(folder), storage)
 
 
@@ -102,13 +104,13 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     client: RecommendClient, tiny: Config, release: Release, overflowing: str, known_user: str
 ) -> None:
     registry = Registry.of(Folder.of(tiny.storage.root))
-    promote(registry, overflowing)
+    switch(registry, overflowing, 60)
     try:
-        answer = explained(client, known_user, lambda answer: answer.degraded)
+        answer = explained(client, known_user, lambda answer: answer.degraded, context={"daypart": "evening"})
         assert (answer.release_id, answer.reasons) == (overflowing, ["rerank_failed"])
         assert in_retrieval_order(answer)
     finally:
-        promote(registry, release.id)
+        switch(registry, release.id, 60)
     assert explained(client, known_user, lambda answer: not answer.degraded).release_id == release.id
 
 
