@@ -10,7 +10,7 @@ FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf te
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-quality bench-scale bench-seconds bench-serve bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-index bench-quality bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench-scale: $(READY) ## replicas that follow the load, and that die under it; n
 
 bench-serve: $(READY) ## the endpoint under load, beside FastAPI + FAISS and an ordinary Ray Serve composition; needs wrk (apt)
 	$(BIN)/python -m tests.benchmarks.bench_serve $(ARGS)
+
+bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
+	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)
 
 peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 

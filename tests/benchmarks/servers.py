@@ -27,6 +27,7 @@ def server(module: str, arguments: Sequence[str], port: int, log: Path, cores: s
         RuntimeError: it ended, or was not ready in time; the end of its log says why.
     """
     command = [*(("taskset", "-c", cores) if cores else ()), sys.executable, "-m", module, *arguments]
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}"
