@@ -10,7 +10,7 @@ FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf te
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-quality bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ bench-training: $(READY) .venv-peers/.ready ## training speed beside other recom
 
 bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality on Gowalla (DATASETS=...), beside implicit's ALS
 	$(BIN)/python -m tests.benchmarks.bench_seconds $(ARGS)
+
+bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=1000000 uri=http://127.0.0.1:19530"
+	$(BIN)/python -m tests.benchmarks.bench_publish $(ARGS)
 
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)

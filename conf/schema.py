@@ -12,6 +12,9 @@ from data.prepare import DataConfig
 from data.storage import StorageConfig
 from data.synthetic import SyntheticSource
 from data.tables import TableSource
+from serve.experiment import TrafficConfig
+from serve.gate import GateConfig
+from serve.guard import GuardConfig
 from serve.index import IndexConfig
 from serve.recommend import RecommendConfig
 from serve.settings import DemoConfig, ServeConfig
@@ -34,6 +37,11 @@ class Config:
         baseline: towers.compare: the checkpoint folder to compare with.
         release: a release id; null means the newest (serve.promote) or the live one (serve.recommend, serve.verify).
         keep: serve.prune: so many releases.
+        percent: serve.promote: of the users, who get the release; below 100 it is a canary.
+        outcomes: serve.lift: a Parquet file of what users did.
+        find: serve.lineage: the beginning of a checkpoint, dataset, commit or W&B run.
+        items: serve.withdraw: item ids; `restore` brings them back.
+        force: serve.publish: past the gate, for the `reason` given (serve.rollback and serve.withdraw keep one too).
     """
 
     seed: int = 0
@@ -41,6 +49,13 @@ class Config:
     baseline: str | None = None
     release: str | None = None
     keep: int = 3
+    percent: float = 100
+    outcomes: str | None = None
+    find: str | None = None
+    items: list[str] = field(default_factory=list)
+    restore: bool = False
+    force: bool = False
+    reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     data: DataConfig
@@ -50,7 +65,10 @@ class Config:
     rerank: RerankConfig
     evaluate: EvaluateConfig
     index: IndexConfig
+    gate: GateConfig
     serve: ServeConfig
+    traffic: TrafficConfig
+    guard: GuardConfig
     tracking: TrackingConfig
     demo: DemoConfig
     recommend: RecommendConfig = field(default_factory=RecommendConfig)

@@ -88,6 +88,11 @@ class Folder:
         names = (i.path.removeprefix(self.path).lstrip("/") for i in infos if i.type == fs.FileType.File)
         return sorted(name for name in names if name != MANIFEST)
 
+    def num_bytes(self) -> int:
+        """Of all files below."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        return sum(info.size for info in infos if info.type == fs.FileType.File)
+
     def read_bytes(self, name: str) -> bytes:
         with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             return stream.read()

@@ -127,6 +127,8 @@ class RecommendResponse(BaseModel):
 
     request_id: str
     release_id: str
+    experiment: str | None = Field(None, description="the experiment that the answer is part of")
+    variant: str | None = Field(None, description="control, or the release that the experiment tries")
     source: Source = Field(description="towers, or popular where nothing is known of the user or retrieval failed")
     degraded: bool = Field(description="something asked for was left out to answer in time")
     reasons: list[str]

@@ -1,8 +1,8 @@
 """The ingress: requests in by HTTP or gRPC, one release chosen at the door, the pipeline, answers out."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve.context import _get_serve_request_context
 from ray.serve.handle import DeploymentHandle
 
+from data.storage import Folder
 from serve import recommender_pb2 as pb
 from serve.api import (
     BatchRequest,
@@ -28,17 +29,20 @@ from serve.api import (
     read,
     takes,
 )
-from serve.breaker import Breaker
 from serve.door import Door, FieldError, Unknown
+from serve.experiment import Arm
+from serve.exposures import Exposures
+from serve.golden import check_vocabulary
 from serve.limits import BodyLimit
 from serve.logs import log_degraded
 from serve.metrics import Metrics
-from serve.pipeline import STAGES, Patience, recommend, similar
+from serve.pipeline import Patience, recommend, similar
 from serve.release import Release
 from serve.request import Query
 from serve.request import Response as Answer
 from serve.rpc import Context, answered
-from serve.settings import MAX_BODY_BYTES, MAX_BODY_S, MAX_K, ServeConfig
+from serve.served import Served, breakers, warm_up
+from serve.settings import MAX_BODY_BYTES, MAX_BODY_S, MAX_K
 from serve.stages import LocalStages, RemoteStages, Setting, prepare_process, replica_name
 from serve.tracing import send_spans
 
@@ -46,7 +50,6 @@ M = TypeVar("M")
 Q = TypeVar("Q")
 
 FLUSH_S = 1.0
-WARM_UP_S = 30.0
 
 api = FastAPI(
     title="Two-tower recommendations",
@@ -57,27 +60,7 @@ api.openapi = partial(described, api, RecommendRequest, BatchRequest, SimilarReq
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
 
 
-@dataclass(frozen=True)
-class Served:
-    """One release as the ingress holds it."""
-
-    door: Door
-    stages: LocalStages | RemoteStages
-    breakers: dict[str, Breaker]
-
-
 # What the ingress calls stands above it: Ray Serve takes along what is there when it sees the class.
-def _breakers(config: ServeConfig) -> dict[str, Breaker]:
-    return {stage: Breaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
-
-
-async def _warm_up(served: Served, release: Release, breakers: dict[str, Breaker]) -> None:
-    """One request before all others: what is built on first use is there then, and the stages' release."""
-    users, items = (catalogue.ids.values[:1].to_pylist() for catalogue in (release.parts.users, release.parts.items))
-    query, _ = served.door.query(RecommendRequest.model_validate({"user_id": users[0], "history": items}))
-    await recommend(query, served.stages, served.door.popular, Patience(WARM_UP_S, WARM_UP_S, breakers))
-
-
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
@@ -112,8 +95,9 @@ class Recommender:
         prepare_process(setting.serve)
         self._config = setting.serve
         self._handles = stages
-        self._releases = await setting.follow(self._open, replica_name()).start()
+        self._releases = await setting.follow(self._open, replica_name(), withdraw=Served.withdraw).start()
         self._metrics = Metrics()
+        self._exposures = Exposures(Folder.of(setting.storage_root), replica_name())
         self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -121,19 +105,25 @@ class Recommender:
             await asyncio.sleep(FLUSH_S)
             served = await self._live()
             self._metrics.flush(served.door.release_id, served.breakers)
+            await self._exposures.flush()
 
     async def _open(self, setting: Setting, release: Release) -> Served:
         config = setting.serve
+        await asyncio.to_thread(check_vocabulary, release)
         door = await asyncio.to_thread(Door, release, config.num_candidates)
         stages = (
             RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(setting, release)
         )
-        served = Served(door, stages, _breakers(config))
-        await _warm_up(served, release, _breakers(config))  # its own: what it finds amiss does not stop traffic
+        served = Served(door, stages, breakers(config))
+        await warm_up(served, release, breakers(config))  # its own: what it finds amiss does not stop traffic
         return served
 
     async def _live(self) -> Served:
         return await self._releases.now()
+
+    async def _for(self, request: RecommendRequest) -> tuple[Served, Arm | None]:
+        """What answers a request: users are always in the same variant of an experiment, others by chance."""
+        return await self._releases.chosen(request.user_id or _request_id())
 
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=takes(RecommendRequest))
     async def recommend(self, http: Request) -> Response:
@@ -142,30 +132,42 @@ class Recommender:
 
     @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=takes(BatchRequest))
     async def recommend_batch(self, http: Request) -> Response:
-        """Several users in one call, each within its own deadline; all answers are of one release."""
+        """Several users in one call, each within its own deadline."""
         return _json(await self._several(await read(BatchRequest, http)))
 
     async def _one(self, request: RecommendRequest) -> dict[str, Any]:
-        served = await self._live()
-        return await self._recommended(served, request, *understood(served.door.query, request))
+        served, arm = await self._for(request)
+        return await self._recommended(served, arm, request, *understood(served.door.query, request))
 
     async def _several(self, batch: BatchRequest) -> dict[str, Any]:
-        served = await self._live()
+        chosen = [await self._for(request) for request in batch.requests]
         queries = [
-            understood(served.door.query, request, "requests", number) for number, request in enumerate(batch.requests)
+            understood(served.door.query, request, "requests", number)
+            for number, ((served, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
         ]
         answers = (
-            self._recommended(served, request, *taken_in)
-            for request, taken_in in zip(batch.requests, queries, strict=True)
+            self._recommended(served, arm, request, *taken_in)
+            for (served, arm), request, taken_in in zip(chosen, batch.requests, queries, strict=True)
         )
         return {"responses": await asyncio.gather(*answers)}
 
     async def _recommended(
-        self, served: Served, request: RecommendRequest, query: Query, unknown: Unknown
+        self, served: Served, arm: Arm | None, request: RecommendRequest, query: Query, unknown: Unknown
     ) -> dict[str, Any]:
-        answer = await recommend(query, served.stages, served.door.popular, self._patience(request.timeout_ms, served))
+        started, request_id = time.perf_counter(), _request_id()
+        try:
+            patience = self._patience(request.timeout_ms, served)
+            answer = await recommend(query, served.stages, served.door.popular, patience)
+        except Exception:
+            if arm is not None:
+                took_ms = 1000 * (time.perf_counter() - started)
+                self._exposures.failed(arm, served.door.release_id, request.user_id, request_id, took_ms)
+            raise
         self._record(answer, request.user_id)
-        content = served.door.answer(answer, unknown, _request_id())
+        content = served.door.answer(answer, unknown, request_id, arm)
+        if arm is not None:
+            took_ms = 1000 * (time.perf_counter() - started)
+            self._exposures.add(arm, answer, request.user_id, request_id, served.door.ids(answer.rows), took_ms)
         if (explanation := answer.explanation) is not None:
             content["explained"] = {
                 "filter": request.filter,

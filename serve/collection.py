@@ -54,7 +54,7 @@ def write_collection(
     with connected(config) as client:
         client.drop_collection(name, timeout=config.timeout_s)
         try:
-            _create(client, config, name, features, dim)
+            create(client, config, name, features, dim)
             written = sum(_upsert(client, config, name, batch, features) for batch in items)
             client.flush(name, timeout=config.timeout_s * 10)
             _index(client, config, name, written)
@@ -84,6 +84,12 @@ def _index(client: MilvusClient, config: IndexConfig, name: str, num_items: int)
                 f"collection {name}: {pending} items not indexed after {INDEXED_WITHIN_S} s; see Milvus's index nodes"
             )
         time.sleep(0.2)
+
+
+def drop(config: IndexConfig, name: str) -> None:
+    """Removes a collection of ours, where it is there."""
+    with connected(config) as client:
+        client.drop_collection(name, timeout=config.timeout_s)
 
 
 def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
@@ -125,7 +131,8 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
     return vectors
 
 
-def _create(client: MilvusClient, config: IndexConfig, name: str, features: Sequence[Feature], dim: int) -> None:
+def create(client: MilvusClient, config: IndexConfig, name: str, features: Sequence[Feature], dim: int) -> None:
+    """An empty collection for items with these features."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=OURS)
     schema.add_field("row", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
@@ -143,14 +150,18 @@ def _create(client: MilvusClient, config: IndexConfig, name: str, features: Sequ
 
 
 def _upsert(client: MilvusClient, config: IndexConfig, name: str, batch: pa.Table, features: Sequence[Feature]) -> int:
+    client.upsert(name, entities(batch, features), timeout=config.timeout_s * 10)
+    return batch.num_rows
+
+
+def entities(batch: pa.Table, features: Sequence[Feature]) -> list[dict[str, Any]]:
+    """Items as pymilvus takes them."""
     columns: dict[str, list[Any]] = {"row": batch["row"].to_pylist(), "vector": _vectors(batch)}
     for feature in features:
         if feature.kind is not FeatureKind.text:
             columns[column_name(feature.name)] = _values(batch[feature.name], feature)
     names = list(columns)
-    entities = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    client.upsert(name, entities, timeout=config.timeout_s * 10)
-    return batch.num_rows
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _vectors(batch: pa.Table) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from data.storage import Folder
 from serve.api import RecommendResponse
 from serve.client import RecommendClient
 from serve.front import runtime_env
+from serve.gate import Gatekeeper
 from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry
@@ -125,7 +126,8 @@ def task(config: "Config") -> dict[str, Any]:
     step("evaluation on the full catalogue, beside its floors")
     show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.peers))
     step("publishing item vectors to Milvus as a release")
-    release_id = publish(config.index, checkpoint, storage)
+    keeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
+    release_id = publish(config.index, checkpoint, storage, keeper=keeper)
     step("promoting the release")
     registry = Registry.of(storage)
     promote(config.index, registry, release_id, config.serve.ready_within_s)

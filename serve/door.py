@@ -1,12 +1,14 @@
 """The door between external ids and rows: what the ingress needs of a release to take requests in and answers out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from data.schema import FeatureKind
 from serve.api import LiveResponse, RecommendRequest, SimilarRequest
+from serve.experiment import Arm
 from serve.filters import Filter, FilterError, finite, parse
 from serve.popular import PopularItems
 from serve.release import Release
@@ -43,9 +45,14 @@ class Door:
         self.features = items.features
         self.items = items.ids
         self.popular = PopularItems(release.id, release.parts, release.columns)
+        self._withdrawn: tuple[int, ...] = ()
         self._context = release.parts.reranker.context
         self._num_candidates = num_candidates
         self._shown = ShownItems(items)
+
+    def withdraw(self, item_ids: Iterable[str]) -> None:
+        """From now on these items are in no answer, whatever it is to."""
+        self._withdrawn = tuple(sorted(row for id_ in item_ids if (row := self.items.row(id_))))
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
         """The request in rows, and what this release does not know of it.
@@ -88,8 +95,9 @@ class Door:
         )
         return query, {"unknown_items": unknown}
 
-    def answer(self, response: Response, unknown: Unknown, request_id: str) -> dict[str, Any]:
+    def answer(self, response: Response, unknown: Unknown, request_id: str, arm: Arm | None = None) -> dict[str, Any]:
         """The response as JSON, but for what `explained` adds."""
+        tried = {} if arm is None else {"experiment": arm.experiment, "variant": arm.variant}
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         if response.explanation is not None:
             for extra, explanation in zip(extras, self._explained(response.rows, response.explanation), strict=True):
@@ -97,6 +105,7 @@ class Door:
         return {
             "request_id": request_id,
             "release_id": response.release_id,
+            **tried,
             "source": response.source,
             "degraded": response.degraded,
             "reasons": response.reasons,
@@ -108,6 +117,11 @@ class Door:
     def shown(self, rows: Sequence[int], extras: Sequence[dict[str, Any]]) -> list[orjson.Fragment]:
         """Rows as people and services read them: `serve.api.Item` as JSON."""
         return self._shown.json(rows, extras)
+
+    def ids(self, rows: list[int]) -> list[str]:
+        """What others call these items."""
+        ids: list[str] = self.items.ids(np.array(rows, dtype=np.int64)).to_pylist()
+        return ids
 
     def live(self) -> LiveResponse:
         names = ("created_at", "num_items", "metrics")
@@ -161,11 +175,11 @@ class Door:
         return features
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
-        """Two lists of ids as the rows that are known, and those ids that are not."""
+        """History and exclusions as the rows that are known, what is withdrawn among the latter, and unknown ids."""
         rows = [[self.items.row(id_) for id_ in ids] for ids in (first, second)]
         unknown = [id_ for id_, row in zip([*first, *second], [*rows[0], *rows[1]], strict=True) if row == 0]
         known_first, known_second = (tuple(row for row in found if row) for found in rows)
-        return known_first, known_second, unknown
+        return known_first, (*known_second, *self._withdrawn), unknown
 
 
 WANTED = {

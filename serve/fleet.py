@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pyarrow import fs
 
 from data.storage import Folder
+from serve.pointer import Live
 from serve.under_way import is_alive, is_here
 
 REPLICAS = ".replicas"
@@ -32,6 +33,8 @@ class Note:
         current: the release that it answers by; None while it starts.
         holds: releases that it could answer by at once, in MiB of its memory each.
         failed: why it could not make releases ready, by `attempted`.
+        experiment: the one that it takes part in, by `Experiment.key`.
+        withdrawn: the list of items that it leaves out.
         lease_s: it answers by no older pointer than this.
     """
 
@@ -41,7 +44,14 @@ class Note:
     current: str | None = None
     holds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    experiment: str | None = None
+    withdrawn: str | None = None
     lease_s: float = 0.0
+
+    def follows(self, live: Live) -> bool:
+        """It answers by this pointer."""
+        experiment = None if live.experiment is None else live.experiment.key
+        return (self.current, self.experiment, self.withdrawn) == (live.release, experiment, live.withdrawn)
 
     def __str__(self) -> str:
         return f"{self.replica} on {self.host}"

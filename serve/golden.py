@@ -4,10 +4,12 @@ Shape legend: D dimension, C candidates.
 """
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from serve.embedder import UserEmbedder
@@ -36,6 +38,7 @@ class Golden:
         vector: by the user tower, [D].
         candidates, scores: rows by exact search, without the history, best first, [C].
         ranked: the re-ranker's score of each of them.
+        user_id, item_ids: what others call the user and the candidates.
     """
 
     user_row: int
@@ -44,6 +47,8 @@ class Golden:
     candidates: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     ranked: list[float] = field(default_factory=list)
+    user_id: str | None = None
+    item_ids: list[str] = field(default_factory=list)
 
     def asked(self, release_id: str) -> tuple[Query, UserVector, Candidates]:
         """What is handed to the stages."""
@@ -69,10 +74,21 @@ def golden_queries(parts: Checkpoint) -> list[Golden]:
         rows_C, scores_C = _candidates(parts, vector_D, history)
         golden = Golden(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist())
         (ranked,) = reranker.rank_all([golden.asked("golden")])
-        found.append(
-            Golden(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist(), _in_order(ranked, rows_C))
-        )
+        (user_id,), item_ids = parts.users.ids.ids(np.array([row])).to_pylist(), parts.items.ids.ids(rows_C).to_pylist()
+        found.append(replace(golden, ranked=_in_order(ranked, rows_C), user_id=user_id, item_ids=item_ids))
     return found
+
+
+def timed(parts: Checkpoint, rounds: int = 5) -> float:
+    """Milliseconds of a golden query through all stages in this process, exact search among them: the median."""
+    embedder, reranker, took = UserEmbedder("golden", parts), RerankStage("golden", parts), []
+    for golden in golden_queries(parts) * rounds:
+        started = time.perf_counter()
+        embedder.vectors([(golden.user_row, np.array(golden.history))])
+        _candidates(parts, np.array(golden.vector, dtype=np.float32), golden.history)
+        reranker.rank_all([golden.asked("golden")])
+        took.append(time.perf_counter() - started)
+    return 1000 * float(np.median(took))
 
 
 def read_golden(release: Release) -> list[Golden]:
@@ -84,9 +100,22 @@ def read_golden(release: Release) -> list[Golden]:
 
 
 def check_golden(release: Release) -> None:
-    """Raises ReleaseError where user tower and re-ranker do not answer the golden queries as at publish."""
+    """Raises ReleaseError where vocabulary, user tower and re-ranker do not answer the golden queries as at publish."""
+    check_vocabulary(release)
     check_vectors(release, UserEmbedder(release.id, release.parts))
     check_ranking(release, RerankStage(release.id, release.parts))
+
+
+def check_vocabulary(release: Release) -> None:
+    """Raises ReleaseError where the golden queries' users and items are called otherwise than at publish."""
+    users, items = release.parts.users.ids, release.parts.items.ids
+    for golden in read_golden(release):
+        user_is_there = golden.user_id is None or users.row(golden.user_id) == golden.user_row
+        rows_C = items.rows(pa.array(golden.item_ids, pa.string()))
+        if not user_is_there or not np.array_equal(rows_C, golden.candidates[: len(rows_C)]):
+            raise ReleaseError(
+                f"release {release.id}: golden query of user row {golden.user_row}: the vocabulary is another one"
+            )
 
 
 def check_vectors(release: Release, embedder: UserEmbedder) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from serve.experiment import CONTROL, Arm, Experiment
 from serve.fleet import BEAT_S, Fleet, Note, attempted
 from serve.memory import check_room, used_mib
 from serve.pointer import Live
@@ -45,8 +46,17 @@ class Following:
 class LiveReleases(Generic[T]):
     """Follows the live pointer and keeps `build(release)` for what it names. All methods run on one event loop."""
 
-    def __init__(self, registry: Registry, build: Callable[[Release], Awaitable[T]], following: Following) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        build: Callable[[Release], Awaitable[T]],
+        following: Following,
+        withdraw: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
+    ) -> None:
+        """`withdraw`: has what was built leave out items, by their ids."""
         self._registry = registry
+        self._withdraw = withdraw
+        self._withdrawn: tuple[str | None, frozenset[str]] = (None, frozenset())
         self._build = build
         self._following = following
         self._fleet = Fleet.of(registry.folder)
@@ -58,6 +68,7 @@ class LiveReleases(Generic[T]):
         self._looked_at = self._told_at = -math.inf
         self._unused_until = 0.0
         self._told: Note | None = None
+        self._experiment: Experiment | None = None
         self.current: str | None = None
 
     async def start(self) -> "LiveReleases[T]":
@@ -67,10 +78,13 @@ class LiveReleases(Generic[T]):
             ReleaseError: nothing is promoted, or the live release does not come out as it was published.
         """
         await self._tell()  # before the pointer is read: whoever moves it from now on waits for this replica
+        await self._leave_out((await self._pointer()).withdrawn)
         while (live := await self._pointer()).release != self.current:
             await self.get(live.release)
             self.current = live.release
-        await self._tell()
+        for release_id in live.others:
+            await self._make(release_id, live)
+        await self._look()
         self._task = asyncio.create_task(self._follow())
         return self
 
@@ -81,6 +95,16 @@ class LiveReleases(Generic[T]):
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
+    async def chosen(self, unit: str) -> tuple[T, Arm | None]:
+        """What answers a user, or a request of nobody: by the live release, or by another that an experiment tries."""
+        live = await self.now()
+        if self._experiment is None:
+            return live, None
+        variant = self._experiment.variant(unit)
+        if variant not in self._built:  # control, or a release that this replica could not make ready
+            return live, Arm(self._experiment.name, CONTROL)
+        return self._built[variant], Arm(self._experiment.name, variant)
+
     async def get(self, release_id: str) -> T:
         """What was built for a release; built now where this replica does not hold it."""
         if release_id not in self._built:
@@ -88,7 +112,9 @@ class LiveReleases(Generic[T]):
                 if release_id not in self._built:
                     before = used_mib()
                     release = await asyncio.to_thread(self._open, release_id)
-                    self._built[release_id] = await self._build(release)
+                    built = await self._build(release)
+                    self._withdraw(built, self._withdrawn[1])
+                    self._built[release_id] = built
                     self._memory[release_id] = round(max(used_mib() - before, 0.0), 1)
         return self._built[release_id]
 
@@ -109,7 +135,9 @@ class LiveReleases(Generic[T]):
                 return
             started = time.monotonic()
             try:
-                self._heed(await self._pointer())
+                live = await self._pointer()
+                await self._leave_out(live.withdrawn)
+                self._heed(live)
             except (ValueError, OSError) as e:
                 logger.error("staying on release %s: %s", self.current, e)
             self._looked_at = started
@@ -122,9 +150,21 @@ class LiveReleases(Generic[T]):
             raise ReleaseError("no release is live: run python -m serve.promote")
         return live
 
+    async def _leave_out(self, withdrawn: str | None) -> None:
+        """Reads the list of withdrawn items where it is another one."""
+        if withdrawn == self._withdrawn[0]:
+            return
+        self._withdrawn = withdrawn, await asyncio.to_thread(self._registry.withdrawn, withdrawn)
+        for built in self._built.values():
+            self._withdraw(built, self._withdrawn[1])
+
     def _heed(self, live: Live) -> None:
-        if live.release in self._built and live.release != self.current:
+        before = (self.current, self._experiment)
+        if live.release in self._built:
             self.current = live.release
+        if all(id_ in self._built for id_ in live.others):
+            self._experiment = live.experiment
+        if (self.current, self._experiment) != before:
             self._unused_until = time.monotonic() + self._following.linger_s
         if self._making is None or self._making.done():
             lacking = [id_ for id_ in live.held() if id_ not in self._built and self._may_try(id_, live)]
@@ -132,12 +172,12 @@ class LiveReleases(Generic[T]):
 
     def _may_try(self, release_id: str, live: Live) -> bool:
         failed = self._failed.get(attempted(release_id, live.attempt))
-        return failed is None or (release_id != live.candidate and time.monotonic() - failed[1] > AGAIN_S)
+        return failed is None or (release_id not in live.candidates and time.monotonic() - failed[1] > AGAIN_S)
 
     async def _make(self, release_id: str, live: Live) -> None:
         """Makes room, then makes a release ready; what fails is noted and not taken."""
         await asyncio.sleep(self._unused_until - time.monotonic())
-        kept = {self.current, *live.held()}
+        kept = {self.current, *live.held(), *([] if self._experiment is None else self._experiment.shares)}
         self._built = {id_: built for id_, built in self._built.items() if id_ in kept}
         try:
             await self.get(release_id)
@@ -152,6 +192,8 @@ class LiveReleases(Generic[T]):
             current=self.current,
             holds={id_: self._memory[id_] for id_ in self._built},
             failed={key: reason for key, (reason, _) in self._failed.items()},
+            experiment=None if self._experiment is None else self._experiment.key,
+            withdrawn=self._withdrawn[0],
             lease_s=self._following.lease_s,
         )
 

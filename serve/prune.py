@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from data.prepare import Say
 from data.storage import Folder, is_sealed, leftovers
+from serve.collection import drop
+from serve.fleet import Fleet
 from serve.index import IndexConfig
-from serve.milvus import connected
 from serve.release import Registry
 from serve.under_way import Fate, UnderWay
 
@@ -41,7 +42,7 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
         raise ValueError(f"keep: {keep} must be at least 1")
     with registry.locked():
         ids, live = registry.ids(), registry.live()
-        used = {live.release, live.previous} if live is not None else set()
+        used = {live.previous, *live.held()} if live is not None else set()
         old = [id_ for id_ in ids[:-keep] if id_ not in used]
         for id_ in old:  # from here on it is no release, and its collection is known to be one of nobody
             registry.marks.set(id_, registry.manifest(id_)["collection"], Fate.pruned)
@@ -49,6 +50,7 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
             say(f"prune: release {id_}")
         found = [mark for mark in registry.marks.all() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
         dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
+    Fleet.of(registry.folder).bury()
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()
@@ -62,8 +64,7 @@ def _finish(config: IndexConfig, registry: Registry, mark: UnderWay) -> bool:
     """Drops the collection that a dead process left, unless the release was sealed after all; says whether it did."""
     whole = is_sealed(registry.path(mark.release))
     if not whole:
-        with connected(config) as client:
-            client.drop_collection(mark.collection, timeout=config.timeout_s)
+        drop(config, mark.collection)
     registry.marks.clear(mark.release)
     return not whole
 

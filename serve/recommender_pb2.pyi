@@ -103,7 +103,7 @@ class AnswerExplanation(_message.Message):
     def __init__(self, filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., num_excluded: _Optional[int] = ..., num_candidates: _Optional[int] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained", "unknown_context")
+    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained", "unknown_context", "experiment", "variant")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,8 @@ class RecommendResponse(_message.Message):
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     EXPLAINED_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     source: str
@@ -131,7 +133,9 @@ class RecommendResponse(_message.Message):
     timings_ms: _containers.ScalarMap[str, float]
     explained: AnswerExplanation
     unknown_context: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ..., unknown_context: _Optional[_Iterable[str]] = ...) -> None: ...
+    experiment: str
+    variant: str
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., experiment: _Optional[str] = ..., variant: _Optional[str] = ...) -> None: ...
 
 class BatchResponse(_message.Message):
     __slots__ = ("responses",)

@@ -66,7 +66,7 @@ class RecommenderServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecommendBatch(self, request, context):
-        """Several users in one call; all answers are of one release.
+        """Several users in one call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,7 +10,7 @@ from typing import Any
 
 from data.storage import MANIFEST, Folder, NotSealed, is_sealed, open_sealed
 from serve.masks import FilterColumns
-from serve.pointer import Live, PointerError, promoted, rolled_back
+from serve.pointer import Live, PointerError, now, promoted, rolled_back
 from serve.under_way import Marks
 from towers.checkpoint import Checkpoint, load
 
@@ -18,6 +18,12 @@ UNDER_WAY = ".under-way"
 """Folder of the marks, and of the locks."""
 
 POINTER = "live.json"
+
+WITHDRAWN = ".withdrawn"
+"""Folder of the lists of withdrawn items, of which the pointer names one."""
+
+HISTORY = ".history"
+"""Folder of what the pointer has said, a file for each change of what serves, by its time."""
 
 
 class ReleaseError(ValueError):
@@ -92,7 +98,7 @@ class Registry:
         if not self.folder.exists(POINTER):
             return None
         try:
-            return Live(**self.folder.read_json(POINTER))
+            return Live.of_json(self.folder.read_json(POINTER))
         except (TypeError, ValueError) as e:
             raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); run python -m serve.promote") from e
 
@@ -111,13 +117,13 @@ class Registry:
         """Points at a release, waiting for nobody (serve.switch waits for the replicas)."""
         return self.move(lambda live: promoted(live, release_id))
 
-    def rollback(self) -> Live:
-        """Points at what served before, waiting for nobody.
+    def rollback(self, reason: str | None = None) -> Live:
+        """Ends an experiment, or points at what served before, waiting for nobody.
 
         Raises:
             PointerError: nothing is live, or nothing was before.
         """
-        return self.move(rolled_back)
+        return self.move(lambda live: rolled_back(live, reason))
 
     def move(self, change: Callable[[Live | None], Live]) -> Live:
         """Replaces the pointer by what `change` makes of it, in one step; one change at a time.
@@ -133,11 +139,17 @@ class Registry:
                 return after
             self.manifest(after.release)
             self.folder.write_json(POINTER, asdict(after))
+            if not after.serves_as(before):
+                self.folder.write_json(f"{HISTORY}/{now()}.json", asdict(after))
             if not self.folder.is_local and self.live() != after:
                 raise PointerError(
                     "somebody else moved the live pointer at the same time; see python -m serve.releases"
                 )
             return after
+
+    def withdrawn(self, name: str | None) -> frozenset[str]:
+        """The items of a list of withdrawn ones."""
+        return frozenset() if name is None else frozenset(self.folder.read_json(f"{WITHDRAWN}/{name}"))
 
     @contextmanager
     def locked(self, what: str = "registry") -> Iterator[None]:

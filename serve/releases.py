@@ -15,10 +15,12 @@ METRICS = ("recall", "ndcg")
 
 
 def state(release_id: str, live: Live | None) -> str:
-    """live, previous (what a rollback goes back to), rolled back, or nothing."""
+    """live, on trial (a part of the traffic), candidate, previous (for a rollback), rolled back, or nothing."""
     if live is None:
         return ""
-    states = {live.previous: "previous", live.rolled_back: "rolled back", live.release: "live"}
+    rolled_back = dict.fromkeys((live.rolled_back or "").split(", "), "rolled back")
+    in_part = dict.fromkeys(live.others, "on trial") | dict.fromkeys(live.candidates, "candidate")
+    states = {live.previous: "previous"} | rolled_back | in_part | {live.release: "live"}
     return states.get(release_id, "")
 
 
@@ -37,7 +39,7 @@ def listed(registry: Registry) -> list[dict[str, Any]]:
                 "num_items": manifest["num_items"],
                 "metrics": at_k,
                 "state": state(release_id, live),
-                "traffic": 1.0 if live is not None and live.release == release_id else 0.0,
+                "traffic": live.share(release_id) if live is not None else 0.0,
             }
         )
     return rows

@@ -1,4 +1,7 @@
-"""Back to the release that served before: `python -m serve.rollback`. Running it again changes nothing more."""
+"""Back to the release that served before: `python -m serve.rollback`; while a canary or an experiment runs, it is over.
+
+Running it again changes nothing more. `reason='...'` is kept with the pointer.
+"""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -6,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 from data.storage import Folder
 from serve.promote import told
 from serve.release import Registry
-from serve.switch import back
+from serve.switch import BEFORE_S, back
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-BEFORE_S = 2.0
-"""Replicas that do not hold the release from before have so long to load it; then the pointer moves all the same."""
 
 
 def task(config: "Config") -> dict[str, Any]:
@@ -20,10 +20,12 @@ def task(config: "Config") -> dict[str, Any]:
     started = time.perf_counter()
     registry = Registry.of(Folder.of(config.storage.root))
     before = registry.live()
-    switched = back(registry, BEFORE_S)
+    switched = back(registry, BEFORE_S, config.reason)
     live = switched.live
     seconds = time.perf_counter() - started
-    if before is not None and live.release == before.release:
+    if before is not None and before.experiment is not None:
+        print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all, {seconds:.2f} s")
+    elif before is not None and live.release == before.release:
         print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
         print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases names them)")
     else:

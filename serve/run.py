@@ -16,6 +16,7 @@ from data.prepare import Say
 from data.storage import Folder
 from serve.bind import build
 from serve.front import runtime_env
+from serve.guard import Guard
 from serve.logs import as_json
 from serve.milvus import reached
 from serve.release import Registry, ReleaseError
@@ -81,6 +82,23 @@ def wait_for_stop() -> None:
     stop.wait()
 
 
+@contextmanager
+def guarded(config: "Config") -> Iterator[None]:
+    """Releases on trial are watched as long as the block lasts."""
+    if not config.guard.enabled:
+        yield
+        return
+    stop = threading.Event()
+    guard = Guard(config.guard, Folder.of(config.storage.root))
+    thread = threading.Thread(target=guard.watch, args=(stop.wait,), name="guard")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def curl(address: str, user_id: str = "u00042") -> str:
     """A line to try the endpoint with."""
     body = json.dumps({"user_id": user_id, "k": 5})
@@ -96,7 +114,7 @@ def task(config: "Config") -> dict[str, Any]:
     from conf.session import connect
 
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
-    with running(config) as address:
+    with running(config) as address, guarded(config):
         print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)
         wait_for_stop()
     return {"address": address}

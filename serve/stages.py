@@ -40,7 +40,9 @@ class Setting:
     index: IndexConfig
     serve: ServeConfig
 
-    def follow(self, build: Callable[["Setting", Release], Awaitable[Any]], replica: str) -> LiveReleases[Any]:
+    def follow(
+        self, build: Callable[["Setting", Release], Awaitable[Any]], replica: str, **hooks: Any
+    ) -> LiveReleases[Any]:
         """The releases, built by `build`, as a replica of this endpoint follows them."""
         following = Following(
             replica=replica,
@@ -48,7 +50,7 @@ class Setting:
             lease_s=self.serve.lease_s,
             linger_s=self.serve.max_timeout_ms / 1000,
         )
-        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), following)
+        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks)
 
 
 def replica_name() -> str:

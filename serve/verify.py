@@ -93,8 +93,10 @@ async def _recall(config: IndexConfig, collection: str, parts: Checkpoint) -> fl
     scores[:, 0] = -torch.inf
     rows_QK, scores_QK = top_k(scores, min(20, num_items))
     index = MilvusIndex.open(config, collection, collection, num_items, dim)
-    found = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows]
+    hits = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows]
     await index.close()
+    # scored by the release's own vectors: those of the collection may be others
+    found = [Hits(h.rows, (item_ID[h.rows] @ item_ID[row]).numpy()) for h, row in zip(hits, rows, strict=True)]
     exact = [Hits(*pair) for pair in zip(rows_QK.numpy(), scores_QK.numpy(), strict=True)]
     return float(np.mean([recall(*pair) for pair in zip(found, exact, strict=True)]))
 

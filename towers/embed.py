@@ -10,6 +10,9 @@ from data.storage import Folder
 from towers.checkpoint import Checkpoint, open_checkpoint
 from towers.two_tower import TwoTower
 
+BATCHES = 4
+"""Of a block, which is what Ray Data hands to a task: a large catalogue never lies in its store whole."""
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -21,7 +24,9 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
         num_gpus: reserved per task; 0 embeds on CPUs.
     """
     embed = partial(_embed, str(checkpoint.folder))
-    items = ray.data.from_arrow(checkpoint.items.table)
+    table, size = checkpoint.items.table, BATCHES * batch_size
+    blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
+    items = ray.data.from_arrow(blocks)
     return items.map_batches(embed, batch_size=batch_size, batch_format="pyarrow", num_gpus=num_gpus or None)
 
 

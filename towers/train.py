@@ -20,6 +20,7 @@ from towers.context import Context, lift
 from towers.evaluate import present
 from towers.fit_reranker import fit
 from towers.job import Job, check
+from towers.lineage import lineage
 from towers.measure import evaluate
 from towers.metrics import hits
 from towers.ranking import HeldOut, embed, lists_of, queries_of, retrieve
@@ -107,6 +108,7 @@ def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Resu
         "fit_on": config.train.fit_on.value,
         "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "rerank", "seed")},
         "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
+        "lineage": lineage(config.tracking, training_name(config, dataset)),
         "training": {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)},
     }
 

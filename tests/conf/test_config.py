@@ -20,7 +20,8 @@ REQUIRED = {
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yaml"))]
 ENTRY_POINTS = [
     "data.prepare", "towers.train", "towers.evaluate", "towers.compare", "serve.publish", "serve.promote",
-    "serve.releases", "serve.rollback", "serve.verify", "serve.prune", "serve.run", "serve.demo", "serve.recommend",
+    "serve.releases", "serve.rollback", "serve.split", "serve.verify", "serve.prune", "serve.run", "serve.demo",
+    "serve.recommend", "serve.lift", "serve.guard", "serve.lineage", "serve.withdraw",
 ]  # fmt: skip
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from conf.schema import Config
 from data.storage import MANIFEST, Folder, NotSealed
+from serve.card import CARD, lineage_of
 from serve.collection import list_collections
 from serve.golden import GOLDEN, read_golden
 from serve.index import IndexConfig, IndexUnavailable
+from serve.lineage import found
 from serve.milvus import connected
 from serve.pointer import Live
 from serve.promote import promote
@@ -118,3 +120,27 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
 def test_the_pointer_is_a_small_json_file(registry: Registry) -> None:
     registry.promote("first")
     assert Live(**registry.folder.read_json("live.json")) == registry.live()
+
+
+def test_a_card_says_what_it_is_and_where_it_comes_from(tiny: Config, release: Release) -> None:
+    text = release.parts.folder.read_bytes(CARD).decode()
+    ndcg = release.manifest["reranked"]["ndcg@20"]
+    for part in (
+        release.id,
+        "## Intended use",
+        f"{ndcg:.4f}",
+        "popularity",
+        release.manifest["dataset"]["fingerprint"],
+    ):
+        assert part in text
+    assert len(release.manifest["lineage"]["commit"] or "0" * 40) == 40
+    assert release.manifest["lineage"]["versions"]["torch"].startswith("2.13.0")
+
+
+def test_from_what_it_comes_of_back_to_the_release(tiny: Config, release: Release) -> None:
+    registry = Registry.of(Folder.of(tiny.storage.root))
+    of = lineage_of(release.manifest)
+    for name in ("checkpoint", "checkpoint fingerprint", "dataset fingerprint"):
+        assert release.id in found(registry, of[name][:12])
+    with pytest.raises(ReleaseError, match="find: 'nonsense' begins no release's checkpoint"):
+        found(registry, "nonsense")

@@ -98,7 +98,7 @@ async def test_one_replica_that_refuses_stops_it_with_its_reason(registry: Regis
             await switching(registry, "second")
         live = registry.live()
         assert live is not None
-        assert (live.release, live.candidate) == ("first", None)
+        assert (live.release, live.candidates) == ("first", [])
         assert [await a.now(), await b.now()] == ["first", "first"]
         assert (await switching(registry, "third")).live.release == "third", "the next one is not held up"
 
@@ -114,7 +114,7 @@ async def test_what_is_not_ready_in_time_does_not_become_live(registry: Registry
         assert await a.now() == "first"
         live = registry.live()
         assert live is not None
-        assert live.candidate is None
+        assert live.candidates == []
 
 
 async def test_a_damaged_release_is_refused_by_the_replicas(registry: Registry) -> None:

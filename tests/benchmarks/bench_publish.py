@@ -1,0 +1,153 @@
+"""Publishing beside bare pymilvus upserts of the same rows to the same Milvus, in one run:
+`python -m tests.benchmarks.bench_publish [items=100000] [uri=var/bench-publish/milvus.db]`.
+
+Bare: rows that lie ready as pymilvus takes them, upserted batch by batch into a collection of the same schema; nothing
+else is timed. Publishing: from the checkpoint to the release: vectors by the item tower, rows made of them, upserts,
+index, verification. Its memory is that of the process and of all its workers. Writes var/bench/publish.{md,json}.
+"""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import ray
+from rich.console import Console
+
+from conf.schema import Config, load
+from conf.session import ClusterConfig, connect
+from data.prepare import prepare
+from data.storage import Folder
+from serve.collection import create, drop, entities, write_collection
+from serve.index import IndexConfig
+from serve.milvus import connected, reached
+from serve.publish import publish, release_id
+from serve.release import Registry
+from tests.benchmarks.tables import write
+from towers.checkpoint import Checkpoint
+from towers.train import train
+
+ROOT = "var/bench-publish"
+BARE = "twotower_ray_bare"
+
+
+def main(items: str = "100000", uri: str = f"{ROOT}/milvus.db") -> None:
+    console, config = Console(), configured(int(items), uri)
+    storage = Folder.of(config.storage.root)
+    connect(ClusterConfig())
+    checkpoint = train(config, prepare(config.data, storage), storage)
+    with reached(config.index):
+        bare_s = bare(config.index, checkpoint)
+        forget(config, checkpoint, storage)
+        with Memory() as memory:
+            started = time.perf_counter()
+            publish(config.index, checkpoint, storage)
+            publish_s = time.perf_counter() - started
+        rows_s = written(config.index, checkpoint)
+    ray.shutdown()
+    number = int(items)
+    rows = [
+        {"what": "bare pymilvus upserts", "seconds": bare_s, "items_per_s": number / bare_s},
+        {
+            "what": "rows and upserts, index, count (write_collection)",
+            "seconds": rows_s,
+            "items_per_s": number / rows_s,
+        },
+        {
+            "what": "publish, from checkpoint to verified release",
+            "seconds": publish_s,
+            "items_per_s": number / publish_s,
+        },
+    ]
+    ratios = {"publish_rate_ratio": bare_s / publish_s, "write_rate_ratio": bare_s / rows_s, "memory_mib": memory.most}
+    facts = {"items": number, "dimension": config.model.embedding_dim, "batch": config.index.upsert_batch, "uri": uri}
+    write("publish", "Publishing beside bare upserts", facts, rows, ratios, console)
+
+
+def configured(items: int, uri: str) -> Config:
+    return load(
+        [
+            f"storage.root={ROOT}", f"index.uri={uri}", "tracking=off", f"data.source.num_items={items}",
+            f"data.source.num_users={max(items // 10, 2000)}", "data.source.interactions_per_user=20",
+            "data.source.num_clusters=200", "train.epochs=1", "train.batch_size=2048", "rerank.max_queries=1000",
+            "rerank.epochs=1", "evaluate.floors=[]",
+        ]
+    )  # fmt: skip
+
+
+def batches(config: IndexConfig, checkpoint: Checkpoint) -> list[pa.Table]:
+    """What the item tower gives, ready."""
+    item_ND = checkpoint.reranker.item_ID[1:].numpy()
+    vectors = pa.FixedSizeListArray.from_arrays(item_ND.ravel(), item_ND.shape[1]).cast(pa.list_(pa.float32()))
+    table = checkpoint.items.table.append_column("vector", vectors)
+    return [table.slice(start, config.upsert_batch) for start in range(0, table.num_rows, config.upsert_batch)]
+
+
+def bare(config: IndexConfig, checkpoint: Checkpoint) -> float:
+    """Seconds of the upserts alone."""
+    features, dim = checkpoint.items.features, checkpoint.model.config.embedding_dim
+    ready = [entities(batch, features) for batch in batches(config, checkpoint)]
+    with connected(config) as client:
+        client.drop_collection(BARE, timeout=60)
+        create(client, config, BARE, features, dim)
+        started = time.perf_counter()
+        for batch in ready:
+            client.upsert(BARE, batch, timeout=60)
+        seconds = time.perf_counter() - started
+    drop(config, BARE)
+    return seconds
+
+
+def written(config: IndexConfig, checkpoint: Checkpoint) -> float:
+    """Seconds of a whole collection out of vectors that are there."""
+    ready, dim = batches(config, checkpoint), checkpoint.model.config.embedding_dim
+    started = time.perf_counter()
+    write_collection(config, BARE, ready, checkpoint.items.features, dim)
+    seconds = time.perf_counter() - started
+    drop(config, BARE)
+    return seconds
+
+
+def forget(config: Config, checkpoint: Checkpoint, storage: Folder) -> None:
+    """As if it had never been published."""
+    Registry.of(storage).path(release_id(checkpoint, config.index)).delete()
+
+
+class Memory:
+    """The most that this process and its children hold beyond what they held before, in MiB."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+        self._before = self._held()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def _held(self) -> float:
+        raylets = [p for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith("ray::")]
+        own = psutil.Process()
+        total = 0
+        for process in {own, *own.children(recursive=True), *raylets}:
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        return total / 2**20
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.2):
+            self.most = max(self.most, self._held() - self._before)
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+if __name__ == "__main__":
+    Path(ROOT).mkdir(parents=True, exist_ok=True)
+    main(**dict(argument.split("=", 1) for argument in sys.argv[1:]))
