@@ -172,6 +172,13 @@ def is_sealed(folder: Folder) -> bool:
     return folder.exists(MANIFEST)
 
 
+def remove_sealed(folder: Folder) -> None:
+    """Removes a folder, its manifest first: no reader ever sees a part."""
+    if is_sealed(folder):
+        folder.filesystem.delete_file(f"{folder.path}/{MANIFEST}")
+    folder.delete()
+
+
 def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str, Any]:
     """Reads the manifest of a sealed folder of this `kind` (dataset, checkpoint, release).
 

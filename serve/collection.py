@@ -1,6 +1,7 @@
 """A release's Milvus collection: written once, verified, searched, dropped; never changed in place."""
 
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,8 +26,11 @@ INDEXED_WITHIN_S = 3600
 
 
 def collection_name(release_id: str) -> str:
-    """The physical collection of a release."""
-    return f"{OURS}_{release_id.replace('-', '_')}"
+    """A name for a release's collection, another one each time: what an earlier attempt left is not in the way.
+
+    (A disk that is full as Milvus Lite makes a collection leaves a folder that it neither lists nor overwrites.)
+    """
+    return f"{OURS}_{release_id.replace('-', '_')}_{uuid.uuid4().hex[:8]}"
 
 
 def num_lists(num_items: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.prepare import Say
-from data.storage import Folder, is_sealed, leftovers
+from data.storage import Folder, is_sealed, leftovers, remove_sealed
 from serve.collection import drop
 from serve.fleet import Fleet
 from serve.index import IndexConfig
@@ -46,7 +46,7 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
         old = [id_ for id_ in ids[:-keep] if id_ not in used]
         for id_ in old:  # from here on it is no release, and its collection is known to be one of nobody
             registry.marks.set(id_, registry.manifest(id_)["collection"], Fate.pruned)
-            registry.path(id_).delete()
+            remove_sealed(registry.path(id_))
             say(f"prune: release {id_}")
         found = [mark for mark in registry.marks.all() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
         dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
@@ -61,12 +61,15 @@ def prune(config: IndexConfig, registry: Registry, keep: int, say: Say = print, 
 
 
 def _finish(config: IndexConfig, registry: Registry, mark: UnderWay) -> bool:
-    """Drops the collection that a dead process left, unless the release was sealed after all; says whether it did."""
-    whole = is_sealed(registry.path(mark.release))
-    if not whole:
+    """Drops the collection that a dead process left, unless the release was sealed with it; says whether it did."""
+    folder = registry.path(mark.release)
+    is_used = is_sealed(folder) and registry.manifest(mark.release)["collection"] == mark.collection
+    if not is_used:
         drop(config, mark.collection)
-    registry.marks.clear(mark.release)
-    return not whole
+        if not is_sealed(folder):
+            folder.delete()
+    registry.marks.clear(mark.collection)
+    return not is_used
 
 
 def task(config: "Config") -> dict[str, Any]:

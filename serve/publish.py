@@ -63,11 +63,12 @@ def publish(
 def _publish(
     config: IndexConfig, checkpoint: Checkpoint, registry: Registry, id_: str, say: Say, keeper: Gatekeeper | None
 ) -> None:
-    collection = collection_name(id_)
-    if is_sealed(registry.path(id_)) and num_held(config, collection) == checkpoint.items.table.num_rows:
-        say(f"publish: release {id_} is already published")
-        return
-    started = time.perf_counter()
+    if is_sealed(registry.path(id_)):
+        if num_held(config, registry.manifest(id_)["collection"]) == checkpoint.items.table.num_rows:
+            say(f"publish: release {id_} is already published")
+            return
+        say(f"publish: the collection of release {id_} is not whole any more")
+    started, collection = time.perf_counter(), collection_name(id_)
     gate = keeper(checkpoint, registry) if keeper is not None else None
     registry.marks.set(id_, collection, Fate.published)
     written = _write(config, collection, checkpoint, say)
@@ -78,7 +79,7 @@ def _publish(
     except BaseException:
         drop(config, collection)
         raise
-    registry.marks.clear(id_)
+    registry.marks.clear(collection)
     seconds = time.perf_counter() - started
     say(f"publish: release {id_}, {written:,} items in {collection}, recall@20 {found:.3f}, {seconds:.1f} s")
 

@@ -43,18 +43,18 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """One small file per release, in a folder of their own."""
+    """One small file per collection, in a folder of their own."""
 
     folder: Folder
 
     def set(self, release: str, collection: str, fate: Fate) -> None:
         self.folder.create()
         mark = UnderWay(release, collection, fate, time.time(), socket.gethostname(), os.getpid())
-        self.folder.write_json(f"{release}.json", asdict(mark) | {"fate": fate.value})
+        self.folder.write_json(f"{collection}.json", asdict(mark) | {"fate": fate.value})
 
-    def clear(self, release: str) -> None:
+    def clear(self, collection: str) -> None:
         """What was marked is done."""
-        path = f"{self.folder.path}/{release}.json"
+        path = f"{self.folder.path}/{collection}.json"
         if self.folder.filesystem.get_file_info(path).type is FileType.File:
             self.folder.filesystem.delete_file(path)
 

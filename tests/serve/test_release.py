@@ -11,7 +11,7 @@ import pytest
 from conf.schema import Config
 from data.storage import MANIFEST, Folder, NotSealed
 from serve.card import CARD, lineage_of
-from serve.collection import list_collections
+from serve.collection import drop, list_collections
 from serve.golden import GOLDEN, read_golden
 from serve.index import IndexConfig, IndexUnavailable
 from serve.lineage import found
@@ -43,12 +43,13 @@ def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint
     assert said == [f"publish: release {release.id} is already published"]
 
 
-def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, release: Release) -> None:
-    with connected(tiny.index) as client:
-        client.drop_collection(release.collection, timeout=10)
-    assert publish(tiny.index, checkpoint, Folder.of(tiny.storage.root)) == release.id
-    with connected(tiny.index) as client:
-        assert release.collection in list_collections(client, tiny.index)
+def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    storage, index = Folder.of(str(tmp_path)), replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    release_id, registry = publish(index, checkpoint, storage), Registry.of(storage)
+    drop(index, registry.manifest(release_id)["collection"])
+    assert publish(index, checkpoint, storage) == release_id
+    with connected(index) as client:
+        assert list_collections(client, index) == [registry.manifest(release_id)["collection"]]
 
 
 def test_a_release_carries_what_it_serves(release: Release) -> None:
