@@ -2,7 +2,9 @@
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,10 @@ from serve.index import Algorithm, IndexConfig, IndexUnavailable
 from serve.milvus import connected
 
 OURS = "twotower_ray"
-"""Prefix of our collections: nothing else is ever listed or dropped."""
+"""Prefix, and description, of our collections: nothing else is ever listed or dropped."""
+
+WRITERS = 2
+"""Batches that are on their way to Milvus at a time."""
 
 MAX_VALUES = 64
 """Values of a multi-categorical field per item that Milvus keeps."""
@@ -56,17 +61,17 @@ def write_collection(
         IndexUnavailable: Milvus failed, or does not hold what was written; nothing is left of the collection.
     """
     with connected(config) as client:
-        client.drop_collection(name, timeout=config.timeout_s)
+        _drop(client, config, name)
         try:
             create(client, config, name, features, dim)
-            written = sum(_upsert(client, config, name, batch, features) for batch in items)
+            written = upsert_all(client, config, name, items, features)
             client.flush(name, timeout=config.timeout_s * 10)
             _index(client, config, name, written)
             client.load_collection(name, timeout=config.timeout_s * 10)
             if (held := count(client, config, name)) != written:
                 raise IndexUnavailable(f"collection {name}: {written} items written, but Milvus counts {held}")
         except BaseException:
-            client.drop_collection(name, timeout=config.timeout_s)
+            _drop(client, config, name)
             raise
         return written
 
@@ -91,9 +96,23 @@ def _index(client: MilvusClient, config: IndexConfig, name: str, num_items: int)
 
 
 def drop(config: IndexConfig, name: str) -> None:
-    """Removes a collection of ours, where it is there."""
+    """Removes a collection of ours, where it is there.
+
+    Raises:
+        IndexUnavailable: Milvus does not answer, or it is somebody else's.
+    """
     with connected(config) as client:
-        client.drop_collection(name, timeout=config.timeout_s)
+        _drop(client, config, name)
+
+
+def _drop(client: MilvusClient, config: IndexConfig, name: str) -> None:
+    if not client.has_collection(name, timeout=config.timeout_s):
+        return
+    if (described := client.describe_collection(name, timeout=config.timeout_s)["description"]) != OURS:
+        raise IndexUnavailable(
+            f"collection {name}: is not one of ours (its description is {described!r}); nothing was dropped"
+        )
+    client.drop_collection(name, timeout=config.timeout_s)
 
 
 def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
@@ -151,6 +170,22 @@ def create(client: MilvusClient, config: IndexConfig, name: str, features: Seque
                 field, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_VALUES, max_length=4 * MAX_LENGTH
             )  # fmt: skip
     client.create_collection(name, schema=schema, timeout=config.timeout_s)
+
+
+def upsert_all(
+    client: MilvusClient, config: IndexConfig, name: str, items: Iterable[pa.Table], features: Sequence[Feature]
+) -> int:
+    """Upserts as the items come, a few batches at a time and no more in memory; returns how many items there were."""
+    written, waiting = 0, deque[Future[int]]()
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="upsert") as writers:
+        try:
+            for batch in items:
+                waiting.append(writers.submit(_upsert, client, config, name, batch, features))
+                while len(waiting) > WRITERS or (waiting and waiting[0].done()):
+                    written += waiting.popleft().result()
+            return written + sum(done.result() for done in waiting)
+        finally:
+            writers.shutdown(cancel_futures=True)
 
 
 def _upsert(client: MilvusClient, config: IndexConfig, name: str, batch: pa.Table, features: Sequence[Feature]) -> int:

@@ -5,6 +5,7 @@ Shape legend: D dimension, K hits.
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ class IndexConfig:
     Attributes:
         uri: a Milvus server (http://host:19530), or a path ending in .db for Milvus Lite. The token, where the server
             wants one, comes from MILVUS_TOKEN in the environment.
+        ca_file: for https: whom to trust, as PEM; null trusts the certificate authorities that gRPC comes with.
         timeout_s: of every call to Milvus.
         algorithm: of the collections that publish makes.
         exact_up_to: replica: above this many items an inverted file (IVF) takes the place of exact search.
@@ -43,6 +45,7 @@ class IndexConfig:
 
     kind: IndexKind = IndexKind.replica
     uri: str = "./var/milvus.db"
+    ca_file: str | None = None
     timeout_s: float = 10.0
     algorithm: Algorithm = Algorithm.flat
     exact_up_to: int = 50_000
@@ -53,6 +56,10 @@ class IndexConfig:
     def __post_init__(self) -> None:
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
             raise ValueError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
+        if self.ca_file is not None and not (self.uri.startswith("https://") and Path(self.ca_file).is_file()):
+            raise ValueError(
+                f"index.ca_file: {self.ca_file} must be a file, and index.uri ({self.uri}) an https:// address"
+            )
         if self.uri.endswith(".db") and self.algorithm is not Algorithm.flat:
             raise ValueError(
                 f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items"

@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from milvus_lite.server_manager import server_manager_instance as lite
 from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from serve.index import IndexConfig, IndexUnavailable
+
+DEFAULT_TOKEN = "root:Milvus"
 
 TAKEOVER_S = 5.0
 """How long to look for the owner of a locked .db: it writes its port a moment after it takes the lock."""
@@ -65,7 +68,7 @@ def connected(config: IndexConfig) -> Iterator[MilvusClient]:
     """A client for as long as the block lasts; Milvus's own errors come out as IndexUnavailable."""
     with reached(config) as address:
         try:
-            client = MilvusClient(uri=address, token=_token(), timeout=config.timeout_s)
+            client = MilvusClient(uri=address, **_options(config))
             try:
                 yield client
             finally:
@@ -76,7 +79,7 @@ def connected(config: IndexConfig) -> Iterator[MilvusClient]:
 
 def async_client(config: IndexConfig, address: str) -> AsyncMilvusClient:
     """A client for the running event loop, and no other."""
-    return AsyncMilvusClient(uri=address, token=_token(), timeout=config.timeout_s)
+    return AsyncMilvusClient(uri=address, **_options(config))
 
 
 def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
@@ -85,8 +88,20 @@ def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
     return IndexUnavailable(f"index.uri: Milvus at {config.uri}: {text}; is it up, and is this its address?")
 
 
-def _token() -> str:
-    return os.environ.get("MILVUS_TOKEN", "")
+def _options(config: IndexConfig) -> dict[str, Any]:
+    """Of every client.
+
+    Raises:
+        IndexUnavailable: the password is the one that every Milvus is born with.
+    """
+    token = os.environ.get("MILVUS_TOKEN", "")
+    if token == DEFAULT_TOKEN:
+        raise IndexUnavailable(
+            "MILVUS_TOKEN: holds Milvus's default password, which everybody knows; change it on the server (pymilvus:"
+            " client.update_password) and set MILVUS_TOKEN=user:password"
+        )
+    trusted = {} if config.ca_file is None else {"server_pem_path": config.ca_file}
+    return {"token": token, "timeout": config.timeout_s} | trusted
 
 
 def _knock(uri: str, timeout_s: float) -> None:

@@ -104,7 +104,12 @@ async def _recall(config: IndexConfig, collection: str, parts: Checkpoint) -> fl
 def task(config: "Config") -> dict[str, Any]:
     """Entry point: of `release` (default: the live one)."""
     registry = Registry.of(Folder.of(config.storage.root))
-    return verify(config.index, registry, registry.chosen(config.release))
+    release_id = registry.chosen(config.release)
+    found = verify(config.index, registry, release_id)
+    live = registry.live()
+    if live is None or live.release != release_id:
+        print(f"Next: python -m serve.promote release={release_id}")
+    return found
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What several folders of tests share: one Ray session, and small artifacts built once by the real code."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # before anything imports Ray
@@ -86,9 +88,11 @@ SERVER_PYTHON = Path(os.environ.get("MILVUS_SERVER_PYTHON", ".venv-milvus/bin/py
 """An interpreter with milvus==2.3.5 installed; `make milvus-server` makes one."""
 
 SERVE_MILVUS = """
-import sys
+import json, sys
 from milvus import MilvusServer
 server = MilvusServer(debug=False)
+for name, value in json.loads(sys.argv[2]).items():
+    server.config.set(name, value)
 server.set_base_dir(sys.argv[1])
 server.start()
 print(server.listen_port, flush=True)
@@ -97,15 +101,12 @@ server.stop()
 """
 
 
-@pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real Milvus 2.3.5 standalone server, started for the session."""
-    if not SERVER_PYTHON.exists():
-        pytest.skip(f"no Milvus server: {SERVER_PYTHON} is missing; run make milvus-server")
-    folder = tmp_path_factory.mktemp("milvus-server")
+@contextmanager
+def serving_milvus(folder: Path, python: Path, **settings: object) -> Iterator[str]:
+    """A real Milvus 2.3.5 standalone server as long as the block lasts; yields its port."""
     log = (folder / "log").open("w")
     process = subprocess.Popen(
-        [str(SERVER_PYTHON), "-c", SERVE_MILVUS, str(folder / "data")],
+        [str(python), "-c", SERVE_MILVUS, str(folder / "data"), json.dumps(settings)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
     )  # fmt: skip
     assert process.stdin is not None
@@ -113,6 +114,21 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = process.stdout.readline().strip()
     if not port:
         pytest.fail(f"the Milvus server did not start: {(folder / 'log').read_text()[-2000:]}")
-    yield f"http://127.0.0.1:{port}"
+    yield port
     process.stdin.close()
     process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def milvus_python() -> Path:
+    """What can run a Milvus server."""
+    if not SERVER_PYTHON.exists():
+        pytest.skip(f"no Milvus server: {SERVER_PYTHON} is missing; run make milvus-server")
+    return SERVER_PYTHON
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory, milvus_python: Path) -> Iterator[str]:
+    """The address of a server, started for the session."""
+    with serving_milvus(tmp_path_factory.mktemp("milvus-server"), milvus_python) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from threading import Event
 
@@ -19,9 +20,10 @@ from data.storage import MANIFEST, Folder, sealing
 from serve.api import RecommendResponse
 from serve.client import RecommendClient
 from serve.logs import hashed
+from serve.promote import promote
 from serve.publish import publish
 from serve.release import Registry, Release
-from serve.run import running
+from serve.run import guarded, running
 from serve.settings import ScaleConfig, Topology
 from serve.switch import switch
 from tests.benchmarks.servers import asleep, metrics_address, replicas
@@ -112,6 +114,25 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     finally:
         switch(registry, release.id, 60)
     assert explained(client, known_user, lambda answer: not answer.degraded).release_id == release.id
+
+
+def test_the_guard_ends_a_canary_whose_answers_lack_something(
+    client: RecommendClient, tiny: Config, release: Release, overflowing: str
+) -> None:
+    registry = Registry.of(Folder.of(tiny.storage.root))
+    promote(tiny.index, registry, overflowing, 60, percent=50)
+    users = cycle(release.parts.users.ids.values.to_pylist())
+    with guarded(replace(tiny, guard=replace(tiny.guard, every_s=0.5, min_requests=100))):
+        ends = time.monotonic() + 60
+        while registry.live().experiment is not None:  # type: ignore[union-attr]
+            assert time.monotonic() < ends, registry.live()
+            client.recommend(user_id=next(users), k=K, context={"daypart": "evening"})
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.rolled_back) == (release.id, overflowing)
+    assert live.reason is not None
+    assert "of its answers degraded, control's 0.0%" in live.reason
+    assert not client.recommend(user_id=next(users), k=K, context={"daypart": "evening"}).degraded
 
 
 def test_metrics_count_outcomes_reasons_and_breakers_and_name_nobody(client: RecommendClient, known_user: str) -> None:
