@@ -114,9 +114,11 @@ def serving_milvus(folder: Path, python: Path, **settings: object) -> Iterator[s
     port = process.stdout.readline().strip()
     if not port:
         pytest.fail(f"the Milvus server did not start: {(folder / 'log').read_text()[-2000:]}")
-    yield port
-    process.stdin.close()
-    process.wait(timeout=60)
+    try:
+        yield port
+    finally:
+        process.stdin.close()
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

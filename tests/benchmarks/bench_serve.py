@@ -5,8 +5,8 @@ The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the
 one client, then 32, each asking again as soon as it has its answer. What is compared is up at the same time and takes
 turns, since a machine's speed changes from minute to minute.
 
-Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that the last core is
-wrk's alone and the endpoint has the others: what refusals cost the one who asks is none of the endpoint's.
+Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that wrk keeps to the
+last core: what it costs to ask, and to be refused, shall not spread over all that the endpoint has.
 Writes var/bench/serve.{md,json,png}.
 """
 
@@ -47,7 +47,7 @@ FLOODING = 512
 """Connections that overload comes over."""
 
 NUM_CORES = os.cpu_count() or 2
-SERVERS_CORES, WRKS_CORE = f"0-{NUM_CORES - 2}", f"{NUM_CORES - 1}"
+WRKS_CORE = f"{NUM_CORES - 1}"
 
 OVERRIDES = (
     f"storage.root={ROOT}",
@@ -76,13 +76,13 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
                 stages = stage_ms()
         console.print({f"{name}, {c} clients": shown(m) for name in pair for c, m in found[name].items()})
     console.print("measuring overload")
-    with started("fused", release_id, SERVERS_CORES) as address:
+    with started("fused", release_id) as address:
         warm(address, users)
         capacity, overload = overloaded(address, users, length)
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
-    rows.append({"endpoint": "fused, wrk apart", "clients": MANY, **shown(capacity)})
+    rows.append({"endpoint": "fused, wrk on one core", "clients": MANY, **shown(capacity)})
     rows += [
-        {"endpoint": f"fused, wrk apart, {times}x overload", "clients": FLOODING, **shown(m)}
+        {"endpoint": f"fused, wrk on one core, {times}x overload", "clients": FLOODING, **shown(m)}
         for times, (m, _) in overload.items()
     ]
     plot(found)
@@ -126,7 +126,7 @@ def released(items: int, users: int) -> str:
     return release_id
 
 
-def started(name: str, release_id: str, cores: str = "") -> AbstractContextManager[str]:
+def started(name: str, release_id: str) -> AbstractContextManager[str]:
     port, log = free_port(), FOLDER / f"serve-{name}.log"
     if name in ("fused", "staged"):
         fixed = [
@@ -135,7 +135,7 @@ def started(name: str, release_id: str, cores: str = "") -> AbstractContextManag
             for m in ("min", "max")
         ]
         own = [f"storage.root={ROOT}", f"serve={name}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
-        return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log, cores)
+        return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log)
     module = f"tests.benchmarks.endpoints.{name}"
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
 

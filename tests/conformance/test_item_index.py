@@ -183,8 +183,13 @@ def test_searches_at_the_same_time_find_what_each_finds_alone(subject: Subject) 
         searches = (subject.index.search(q, k, filter=f, exclude=np.array(e)) for q, k, f, e in asked)
         return await asyncio.gather(*searches)
 
-    for hits, alone in zip(subject.loop.run_until_complete(together()), asked, strict=True):
-        assert hits.rows.tolist() == subject.search(*alone).rows.tolist()
+    for hits, one in zip(subject.loop.run_until_complete(together()), asked, strict=True):
+        alone = subject.search(*one)
+        if subject.recall == 1:
+            assert hits.rows.tolist() == alone.rows.tolist()
+        else:  # a server goes on merging segments, and finds others then
+            assert len(hits.rows) == len(alone.rows)
+            assert (hits.scores >= alone.scores[-1:] - 1e-5).mean() >= subject.recall
 
 
 def test_the_exact_search_is_exact(subject: Subject) -> None:

@@ -5,22 +5,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from pymilvus import MilvusClient
 
 from conf.entry import FOLDER
 from data.schema import Feature, FeatureKind
-from serve.collection import drop, read_vectors, write_collection
+from serve.collection import drop, write_collection
 from serve.filters import parse
 from serve.index import Algorithm, IndexConfig, IndexKind, IndexUnavailable
 from serve.milvus import connected, reached
 from serve.milvus_index import MilvusIndex
-from tests.conftest import serving_milvus
 
 LIST = """
 import sys
@@ -136,46 +133,3 @@ def test_somebody_elses_collection_is_not_dropped_whatever_its_name(config: Inde
     with connected(config) as client:
         assert client.has_collection("twotower_ray_not_ours", timeout=10)
     drop(config, "twotower_ray_never_there")
-
-
-def test_the_password_that_everybody_knows_is_refused(config: IndexConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILVUS_TOKEN", "root:Milvus")
-    with pytest.raises(IndexUnavailable, match="MILVUS_TOKEN: holds Milvus's default password"), connected(config):
-        pass
-
-
-def test_a_certificate_is_for_https(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"index\.ca_file: .*/ca\.pem must be a file, and index\.uri"):
-        IndexConfig(uri="https://127.0.0.1:19530", ca_file=str(tmp_path / "ca.pem"))
-
-
-@pytest.fixture
-def guarded_server(tmp_path: Path, milvus_python: Path) -> Iterator[tuple[str, str]]:
-    """A Milvus 2.3.5 with TLS and users: its address, and whom to trust."""
-    name = "/CN=localhost"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", name]
-    made += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
-    settings = {
-        "authorization_enabled": True, "tls_mode": 1, "server_pem_path": str(tmp_path / "cert.pem"),
-        "server_key_path": str(tmp_path / "key.pem"), "ca_pem_path": str(tmp_path / "cert.pem"),
-    }  # fmt: skip
-    with serving_milvus(tmp_path, milvus_python, **settings) as port:
-        yield f"https://localhost:{port}", str(tmp_path / "cert.pem")
-
-
-def test_a_server_with_tls_and_users(guarded_server: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    uri, ca_file = guarded_server
-    config = IndexConfig(uri=uri, ca_file=ca_file, timeout_s=10)
-    with MilvusClient(uri=uri, token="root:Milvus", server_pem_path=ca_file, timeout=30) as client:
-        client.update_password("root", "Milvus", "a-better-one")
-    monkeypatch.setenv("MILVUS_TOKEN", "root:a-better-one")
-    table = pa.table({"row": [1, 2], "vector": [[1.0, 0.0], [0.0, 1.0]]})
-    write_collection(config, "twotower_ray_safe", [table], [], 2)
-    assert read_vectors(config, "twotower_ray_safe", 2, 2).tolist() == [[1.0, 0.0], [0.0, 1.0]]
-    monkeypatch.setenv("MILVUS_TOKEN", "root:wrong")
-    with pytest.raises(IndexUnavailable), connected(config) as client:
-        client.list_collections(timeout=5)
-    monkeypatch.setenv("MILVUS_TOKEN", "root:a-better-one")
-    with pytest.raises(IndexUnavailable), connected(IndexConfig(uri=uri, timeout_s=5)) as client:  # trusts nobody here
-        client.list_collections(timeout=5)
