@@ -79,6 +79,9 @@ class Exposures:
 
     async def flush(self, every_s: float = EVERY_S) -> None:
         """Writes what waits, off the event loop, unless that was done a moment ago."""
+        if self.lost:
+            logger.error("exposures: %d not recorded, the storage did not take them in time", self.lost)
+            self.lost = 0
         if not self._waiting or time.monotonic() - self._written_at < every_s:
             return
         self._written_at = time.monotonic()

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 BY_CHANCE = 0.001
 """A rise that chance would bring this often is none. (The guard looks again and again.)"""
 
+MOST = 200_000
+"""It judges by so many of the latest answers."""
+
 MIN_MS = 2.0
 """A release is not slow for less than this more."""
 
@@ -156,7 +159,8 @@ class Guard:
         tables = [folder.read_table(name).cast(SCHEMA) for name in new]
         self._read |= set(new)
         fresh = [table.filter(pc.greater_equal(table["time"], since)) for table in tables]
-        self._shown = pa.concat_tables([self._shown, *fresh])
+        shown = pa.concat_tables([self._shown, *fresh])
+        self._shown = shown.slice(max(len(shown) - MOST, 0))
 
 
 def task(config: "Config") -> dict[str, Any]:

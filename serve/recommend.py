@@ -25,7 +25,7 @@ from serve.golden import check_golden
 from serve.release import Registry
 from serve.request import Source
 from serve.settings import MAX_K
-from towers.ranking import HeldOut, embed, rerank, retrieve
+from towers.ranking import HeldOut, Ranking, embed, rerank, retrieve
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -70,10 +70,13 @@ class RecommendConfig:
 class Recommender:
     """One release's stages over whole parts; what each process of Ray Data holds."""
 
-    def __init__(self, storage_root: str, release_id: str, folder: str, k: int, num_candidates: int) -> None:
+    def __init__(
+        self, storage_root: str, release_id: str, folder: str, k: int, num_candidates: int, withdrawn: list[str]
+    ) -> None:
         release = Registry.of(Folder.of(storage_root)).open(release_id)
         check_golden(release)
         self._parts, self._folder, self._k, self._num_candidates = release.parts, Folder.of(folder), k, num_candidates
+        self._withdrawn = release.parts.items.ids.rows(pa.array(withdrawn, pa.string()))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Writes the parts of a batch (`part`, `user_ids`); returns how many users each has."""
@@ -88,7 +91,8 @@ class Recommender:
         parts, nothing = self._parts, np.zeros(0, dtype=np.int64)
         queries = HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (nothing, nothing), parts.seen)
         vectors, item_ID = embed(parts.model, queries, BATCH), parts.reranker.item_ID
-        found = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH, self._num_candidates)
+        asked = self._num_candidates + len(self._withdrawn)
+        found = self._kept(retrieve(vectors, queries, parts.counts_I, item_ID, BATCH, asked))
         ranked = rerank(parts.reranker, vectors, found, queries, BATCH)
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]
         there_QK = rows_QK > 0
@@ -97,6 +101,14 @@ class Recommender:
         sources = pa.array(np.where(ranked.by_towers_Q, Source.towers.value, Source.popular.value), pa.string())
         lists = (pa.ListArray.from_arrays(offsets, values) for values in (items, scores))
         return pa.table([user_ids, *lists, sources], schema=SCHEMA)
+
+    def _kept(self, found: Ranking) -> Ranking:
+        """The candidates without what is withdrawn, in their order."""
+        gone_QK = np.isin(found.rows_QK, self._withdrawn)
+        first_QK = np.argsort(gone_QK, axis=1, kind="stable")[:, : self._num_candidates]
+        rows_QK = np.take_along_axis(np.where(gone_QK, -1, found.rows_QK), first_QK, axis=1)
+        scores_QK = np.take_along_axis(np.where(gone_QK, -np.inf, found.scores_QK), first_QK, axis=1)
+        return Ranking(rows_QK, scores_QK, found.by_towers_Q)
 
 
 def recommend(
@@ -111,7 +123,9 @@ def recommend(
     registry = Registry.of(storage)
     registry.manifest(release_id)
     user_ids = read_users(config.users) if config.users else registry.open(release_id).parts.users.ids.values
-    folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates)}"
+    live = registry.live()
+    withdrawn = sorted(registry.withdrawn(None if live is None else live.withdrawn))
+    folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates, withdrawn)}"
     if is_sealed(folder):
         say(f"recommend: {folder} is already there")
         return folder
@@ -119,7 +133,7 @@ def recommend(
     missing = [name for name in names if not folder.create().exists(name)]
     started, done = time.perf_counter(), 0
     for count in _run(
-        config, user_ids, names, missing, (str(storage), release_id, str(folder), config.k, num_candidates)
+        config, user_ids, names, missing, (str(storage), release_id, str(folder), config.k, num_candidates, withdrawn)
     ):
         done += count
         rate = done / (time.perf_counter() - started)
@@ -167,11 +181,11 @@ def read_users(uri: str) -> pa.Array:
     return ids
 
 
-def _digest(user_ids: pa.Array, config: RecommendConfig, num_candidates: int) -> str:
+def _digest(user_ids: pa.Array, config: RecommendConfig, num_candidates: int, withdrawn: list[str]) -> str:
     content = pa.BufferOutputStream()
     with pa.ipc.new_stream(content, pa.schema([("user_id", user_ids.type)])) as stream:
         stream.write_batch(pa.record_batch([user_ids], ["user_id"]))
-    decides = hashlib.sha256(f"{config.k} {config.part_size} {num_candidates}".encode())
+    decides = hashlib.sha256(f"{config.k} {config.part_size} {num_candidates} {withdrawn}".encode())
     decides.update(content.getvalue())
     return decides.hexdigest()[:10]
 

@@ -12,6 +12,7 @@ from data.schema import DataError
 from data.storage import MANIFEST, Folder
 from serve.recommend import RecommendConfig, read_users, recommend
 from serve.release import Registry, Release, ReleaseError
+from serve.withdraw import restore, withdraw
 
 NUM_CANDIDATES = 100
 
@@ -79,3 +80,21 @@ def test_mistakes_are_named(storage: Folder, release: Release, tmp_path: Path) -
         Registry.of(Folder.of(str(tmp_path))).chosen(None)
     with pytest.raises(ValueError, match=r"recommend\.k: 101 must lie in 1\.\.100"):
         RecommendConfig(k=101)
+
+
+def test_withdrawn_items_are_left_out_and_others_come_instead(
+    written: Folder, release: Release, storage: Folder
+) -> None:
+    registry = Registry.of(storage)
+    before = pa.concat_tables(tables(written))["item_ids"].to_pylist()
+    gone = {before[0][0], before[1][0]}
+    withdraw(registry, gone, "recalled", 5)
+    try:
+        folder = recommend(RecommendConfig(k=5, part_size=100), release.id, NUM_CANDIDATES, storage)
+    finally:
+        restore(registry, gone, 5)
+    after = pa.concat_tables(tables(folder))["item_ids"].to_pylist()
+    for old, new in zip(before, after, strict=True):
+        assert len(set(new)) == 5
+        assert not set(new) & gone
+        assert [item for item in new if item in old] == [item for item in old if item in new], "in the order of before"

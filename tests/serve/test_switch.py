@@ -214,7 +214,7 @@ async def test_a_replica_without_a_live_release_says_so(registry: Registry) -> N
 
 def test_a_release_that_does_not_fit_is_refused() -> None:
     check_room({"memory_mib": 1.0})
-    with pytest.raises(ReleaseError, match=r"no room for a second release: it needs 125000000 MiB"):
+    with pytest.raises(ReleaseError, match=r"no room for the release: it needs 125000000 MiB"):
         check_room({"memory_mib": 1e8})
 
 
