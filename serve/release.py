@@ -100,7 +100,7 @@ class Registry:
         try:
             return Live.of_json(self.folder.read_json(POINTER))
         except (TypeError, ValueError) as e:
-            raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); run python -m serve.promote") from e
+            raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); remove it and promote again") from e
 
     def chosen(self, release_id: str | None) -> str:
         """The release named, or the live one.
