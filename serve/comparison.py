@@ -50,13 +50,11 @@ class Queries:
     num_all: int
 
 
-def queries(dataset: PreparedDataset, known_to: Checkpoint | None) -> Queries:
+def queries(dataset: PreparedDataset, known_to: Checkpoint) -> Queries:
     """Those whose users `known_to` knows as well."""
     held_out = queries_of(dataset)
     activity_Q = quarters(held_out.seen.lengths_U[held_out.user_rows_Q])
-    kept = np.arange(len(held_out.user_rows_Q))
-    if known_to is not None:
-        kept = np.flatnonzero(known_to.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
+    kept = np.flatnonzero(known_to.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
     return Queries(_some(held_out, kept), activity_Q[kept] == 1, len(activity_Q))
 
 

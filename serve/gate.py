@@ -17,9 +17,8 @@ from serve.comparison import Answers, Queries, answers, in_rows_of, queries
 from serve.golden import timed
 from serve.release import Registry, Release
 from towers.checkpoint import Checkpoint
-from towers.intervals import LEVEL, intervals, sign_flip_test
-from towers.measure import SEED
-from towers.report import EvaluateConfig
+from towers.compare import differences
+from towers.report import RERANKED, EvaluateConfig
 
 
 class GateError(ValueError):
@@ -179,15 +178,14 @@ def _quality(
     """A paired test by user: not clearly worse, and the loss within its bound."""
     if not of_Q.any():
         return Check(name, 0.0, 0.0, "no such user", True)
-    difference_Q1 = (ours.ndcg_Q - theirs.ndcg_Q)[of_Q][:, None]
-    ((low, high),) = intervals(difference_Q1, SEED, evaluate.resamples).tolist()
-    (p,) = sign_flip_test(difference_Q1, SEED).tolist()
-    change, live = float(difference_Q1.mean()), float(theirs.ndcg_Q[of_Q].mean())
-    passed = not (change < 0 and p < 1 - LEVEL) and (max_loss is None or change >= -max_loss * live)
-    bound = f"not worse: {change:+.4f} ({low:+.4f} .. {high:+.4f}), p {p:.3g}"
+    (found,) = differences(RERANKED, {name: ours.ndcg_Q[of_Q]}, {name: theirs.ndcg_Q[of_Q]}, evaluate)
+    is_worse = found.difference < 0 and found.is_clear
+    passed = not is_worse and (max_loss is None or found.difference >= -max_loss * found.baseline)
+    low, high = found.interval
+    bound = f"not worse: {found.difference:+.4f} ({low:+.4f} .. {high:+.4f}), p {found.p:.3g}"
     if max_loss is not None:
-        bound += f"; at least {(1 - max_loss) * live:.4g}"
-    return Check(name, float(ours.ndcg_Q[of_Q].mean()), live, bound, passed)
+        bound += f"; at least {(1 - max_loss) * found.baseline:.4g}"
+    return Check(name, found.checkpoint, found.baseline, bound, passed)
 
 
 def _health(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:

@@ -6,6 +6,8 @@ search finds what exact search finds.
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,10 +71,17 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> flo
 
 async def _golden_items(config: IndexConfig, release: Release) -> None:
     """Raises ReleaseError where the collection's items are not those of the golden queries."""
-    num_items, dim = release.parts.items.table.num_rows, release.parts.model.config.embedding_dim
-    index = MilvusIndex.open(config, release.collection, release.id, num_items, dim)
-    try:
+    async with _searched(config, release.collection, release.parts) as index:
         await check_retrieval(release, index)
+
+
+@asynccontextmanager
+async def _searched(config: IndexConfig, collection: str, parts: Checkpoint) -> AsyncIterator[MilvusIndex]:
+    """A collection's index as long as the block lasts."""
+    num_items, dim = parts.items.table.num_rows, parts.model.config.embedding_dim
+    index = MilvusIndex.open(config, collection, collection, num_items, dim)
+    try:
+        yield index
     finally:
         await index.close()
 
@@ -87,14 +96,13 @@ def num_held(config: IndexConfig, collection: str) -> int:
 async def _recall(config: IndexConfig, collection: str, parts: Checkpoint) -> float:
     """Of the collection's neighbours of some items, against exact search; ties at the end count as found."""
     item_ID = parts.reranker.item_ID
-    num_items, dim = len(item_ID) - 1, item_ID.shape[1]
+    num_items = len(item_ID) - 1
     rows = np.unique(np.linspace(1, num_items, min(SAMPLE, num_items)).astype(np.int64))
     scores = item_ID[torch.from_numpy(rows)] @ item_ID.T
     scores[:, 0] = -torch.inf
     rows_QK, scores_QK = top_k(scores, min(20, num_items))
-    index = MilvusIndex.open(config, collection, collection, num_items, dim)
-    hits = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows]
-    await index.close()
+    async with _searched(config, collection, parts) as index:
+        hits = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows]
     # scored by the release's own vectors: those of the collection may be others
     found = [Hits(h.rows, (item_ID[h.rows] @ item_ID[row]).numpy()) for h, row in zip(hits, rows, strict=True)]
     exact = [Hits(*pair) for pair in zip(rows_QK.numpy(), scores_QK.numpy(), strict=True)]

@@ -17,16 +17,13 @@ START_S = 180
 
 
 @contextmanager
-def server(module: str, arguments: Sequence[str], port: int, log: Path, cores: str = "") -> Iterator[str]:
+def server(module: str, arguments: Sequence[str], port: int, log: Path) -> Iterator[str]:
     """`python -m module arguments`, from the moment that it answers /readyz; yields its address.
-
-    Args:
-        cores: all that it has, as taskset names them; empty is all there are.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the end of its log says why.
     """
-    command = [*(("taskset", "-c", cores) if cores else ()), sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
