@@ -21,7 +21,9 @@ from serve.milvus_index import MilvusIndex
 from serve.replica import ReplicaIndex
 
 SIZE, DIM, K = 3000, 16, 50
-QUERIES = 40  # a graph is another one each time it is built: the mean recall of few queries falls now and then by chance
+QUERIES = (
+    40  # a graph is another one each time it is built: the mean recall of few queries falls now and then by chance
+)
 COLLECTION = collection_name("conformance-0")
 FEATURES = (
     Feature(name="group", kind=FeatureKind.categorical),
