@@ -10,7 +10,7 @@ FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf te
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality o
 
 bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=1000000 uri=http://127.0.0.1:19530"
 	$(BIN)/python -m tests.benchmarks.bench_publish $(ARGS)
+
+bench-refresh: $(READY) ## seconds from a new item's row to its first appearance in an answer; ARGS="items=100000"
+	$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
 
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)

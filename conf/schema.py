@@ -40,7 +40,8 @@ class Config:
         percent: serve.promote: of the users, who get the release; below 100 it is a canary.
         outcomes: serve.lift: a Parquet file of what users did.
         find: serve.lineage: the beginning of a checkpoint, dataset, commit or W&B run.
-        items: serve.withdraw: item ids; `restore` brings them back.
+        items: serve.withdraw: item ids; `restore` brings them back. serve.refresh: item ids to take out.
+        rows: serve.refresh: a Parquet or CSV file of items to add or change; `promote` makes the new release live.
         force: serve.publish: past the gate, for the `reason` given (serve.rollback and serve.withdraw keep one too).
     """
 
@@ -54,6 +55,8 @@ class Config:
     find: str | None = None
     items: list[str] = field(default_factory=list)
     restore: bool = False
+    rows: str | None = None
+    promote: bool = False
     force: bool = False
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)

@@ -122,6 +122,15 @@ class TableSource(SourceConfig):
             for file in files_at(uri, f"data.source.{name}")
         ]
 
+    def item_rows(self) -> pa.Table:
+        """The items table alone.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        assert self.items is not None, "asked for where it is given"
+        return self._entities(self.items, "item", self.item_features)
+
     def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
         """One piece of each Parquet file, as their types may differ; of text files, which have none, the first."""
         if self.format is TableFormat.csv:
@@ -168,6 +177,14 @@ class TableSource(SourceConfig):
                 pieces.append(_Piece(file, position, group))
                 position += footer.row_group(group).num_rows
         return pieces
+
+
+def has_column(source: TableSource, uri: str, name: str) -> bool:
+    """Does the first file of a table have such a column?"""
+    file = files_at(uri, "table")[0]
+    if source.format is TableFormat.csv:
+        return name in delimited_names(file, Delimited(delimiter=source.delimiter, encoding=source.encoding))
+    return name in parquet_footer(file).schema.to_arrow_schema().names
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def _lines(release_id: str, manifest: dict[str, Any]) -> Iterator[str]:
         *_gate(manifest.get("gate")),
         "## What to know",
         "",
+        *_refreshed(manifest),
         *(f"- {note}" for note in report.notes),
         "- Users and items that the log says little of are answered worse: see the slices.",
         "- It has learnt what was taken before, and repeats its leanings (the gate has the share of popular ones).",
@@ -61,6 +62,7 @@ def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "dataset": manifest["dataset"]["name"],
         "dataset fingerprint": manifest["dataset"]["fingerprint"],
         "commit": lineage.get("commit") and lineage["commit"] + (" (changed)" if lineage.get("changed") else ""),
+        "refreshed from": manifest.get("refreshed", {}).get("from"),
         "W&B run": wandb and f"{wandb['project']}/{wandb['run']}",
         "seed": config["seed"],
         "collection": manifest["collection"],
@@ -91,6 +93,17 @@ def _slices(report: Report) -> Iterator[str]:
         for part in report.slices
     )
     return _table(head, rows)
+
+
+def _refreshed(manifest: dict[str, Any]) -> Iterator[str]:
+    """What came to its catalogue after it was trained and measured."""
+    if (counts := manifest.get("refreshed")) is None:
+        return
+    new, withdrawn = manifest["num_items"] - manifest["num_fitted_items"], len(manifest["withdrawn"])
+    yield (
+        f"- {new:,} of its items came after training, and are placed by their features alone; {withdrawn:,} are in no"
+        f" answer. Refreshed from {counts['from']} ({counts['added']:,} added, {counts['changed']:,} changed)."
+    )
 
 
 def _gate(gate: dict[str, Any] | None) -> Iterator[str]:

@@ -45,14 +45,15 @@ class Door:
         self.features = items.features
         self.items = items.ids
         self.popular = PopularItems(release.id, release.parts, release.columns)
-        self._withdrawn: tuple[int, ...] = ()
         self._context = release.parts.reranker.context
         self._num_candidates = num_candidates
         self._shown = ShownItems(items)
+        self._gone = release.withdrawn
+        self.withdraw(())
 
     def withdraw(self, item_ids: Iterable[str]) -> None:
-        """From now on these items are in no answer, whatever it is to."""
-        self._withdrawn = tuple(sorted(row for id_ in item_ids if (row := self.items.row(id_))))
+        """From now on these items, and those that the release itself has none of, are in no answer."""
+        self._withdrawn = tuple(sorted(row for id_ in self._gone.union(item_ids) if (row := self.items.row(id_))))
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
         """The request in rows, and what this release does not know of it.

@@ -26,8 +26,13 @@ def promote(
     within_s: float,
     say: Say = print,
     percent: float = 100,
+    instead_of: str | None = None,
 ) -> Switched:
     """Verifies a release (None: the newest), has all replicas make it ready, and gives it the traffic, or a part of it.
+
+    Args:
+        percent: of the users.
+        instead_of: see serve.switch.
 
     Raises:
         ValueError: percent is not above 0 and at most 100.
@@ -44,7 +49,7 @@ def promote(
         release_id = ids[-1]
     verify(config, registry, release_id, say)
     if percent == 100:
-        return switch(registry, release_id, within_s, say)
+        return switch(registry, release_id, within_s, say, instead_of)
     canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, now())
     return share(registry, canary, within_s, say)
 

@@ -121,10 +121,10 @@ def recommend(
         ReleaseError: there is no such release.
     """
     registry = Registry.of(storage)
-    registry.manifest(release_id)
+    left_out = frozenset(registry.manifest(release_id).get("withdrawn", ()))
     user_ids = read_users(config.users) if config.users else registry.open(release_id).parts.users.ids.values
     live = registry.live()
-    withdrawn = sorted(registry.withdrawn(None if live is None else live.withdrawn))
+    withdrawn = sorted(registry.withdrawn(None if live is None else live.withdrawn) | left_out)
     folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates, withdrawn)}"
     if is_sealed(folder):
         say(f"recommend: {folder} is already there")

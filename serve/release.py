@@ -43,6 +43,11 @@ class Release:
         """Physical name of its Milvus collection; never an alias."""
         return self.manifest["collection"]
 
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """Items that are in its catalogue and in none of its answers; see serve.refresh."""
+        return frozenset(self.manifest.get("withdrawn", ()))
+
     @cached_property
     def columns(self) -> FilterColumns:
         """The items' features, prepared for filters; takes seconds for a million items."""

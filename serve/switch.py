@@ -47,8 +47,13 @@ class Switched:
     behind: list[str] = field(default_factory=list)
 
 
-def switch(registry: Registry, release_id: str, within_s: float, say: Say = print) -> Switched:
+def switch(
+    registry: Registry, release_id: str, within_s: float, say: Say = print, instead_of: str | None = None
+) -> Switched:
     """Makes a release live. Nothing changes where a replica cannot make it ready, or not in time.
+
+    Args:
+        instead_of: only where this one is live until then, and alone.
 
     Raises:
         ReleaseError: there is no such release; a replica refuses it, or has not made it ready within `within_s`; or
@@ -58,7 +63,10 @@ def switch(registry: Registry, release_id: str, within_s: float, say: Say = prin
     live = registry.live()
     if live is None or live.release == release_id:
         return followed(registry, registry.promote(release_id), within_s)
-    return _in_two_steps(registry, [release_id], lambda now: promoted(now, release_id), within_s, say)
+    _stands(live, instead_of)
+    return _in_two_steps(
+        registry, [release_id], lambda now: promoted(_stands(now, instead_of), release_id), within_s, say
+    )
 
 
 def share(registry: Registry, experiment: Experiment, within_s: float, say: Say = print) -> Switched:
@@ -126,6 +134,14 @@ def _ask(registry: Registry, releases: list[str]) -> str:
 def _still(live: Live | None) -> Live:
     if live is None:
         raise ReleaseError("the live pointer was removed; run python -m serve.promote again")
+    return live
+
+
+def _stands(live: Live, wanted: str | None) -> Live:
+    """The pointer as it is, unless another release is live than is wanted, or has company."""
+    if wanted is not None and (live.release != wanted or live.experiment is not None):
+        beside = f", with {', '.join(live.others)} on trial" if live.experiment is not None else ""
+        raise ReleaseError(f"release {wanted}: is not what is live alone (live: {live.release}{beside})")
     return live
 
 

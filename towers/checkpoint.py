@@ -29,6 +29,10 @@ from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
 T = TypeVar("T")
 
 
+BY_ITEM = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
+"""Weights with a row per item, and along which dimension."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be used: damaged, of other shapes, or of another dataset."""
 
@@ -63,16 +67,28 @@ def load_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
 
 
-def load_weights(module: nn.Module, folder: Folder, name: str) -> None:
-    """Loads weights in place; raises CheckpointError where names or shapes are others, or values not finite."""
+def load_weights(module: nn.Module, folder: Folder, name: str, num_added: int = 0) -> None:
+    """Loads weights in place; raises CheckpointError where names or shapes are others, or values not finite.
+
+    Args:
+        num_added: items that came after the weights were fitted: whatever has a row per item has none for them.
+    """
     tensors = load_tensors(folder, name)
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{folder}/{name}: {key} holds NaN or infinite values")
+    for key in tensors.keys() & BY_ITEM.keys():
+        tensors[key] = _with_rows(tensors[key], num_added, BY_ITEM[key])
     try:
         module.load_state_dict(tensors)
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
+
+
+def _with_rows(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
+    shape = list(tensor.shape)
+    shape[dim] = count
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim) if count else tensor
 
 
 def save(
@@ -101,25 +117,32 @@ def save(
         save_tensors(staging, "sequences.safetensors", {k: torch.from_numpy(v) for k, v in arrays.items()})
 
 
-def load(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
+def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = None) -> Checkpoint:
     """Opens the model files of a checkpoint, or of a release that carries them.
+
+    Args:
+        items: in place of the folder's own: the same in the same order, with other features, and more behind them. They
+            are to the towers what an item without training data is.
 
     Raises:
         CheckpointError: a file is damaged or does not fit the others.
     """
     users = Catalogue.load(folder, "users", "user_id", manifest["user_features"])
-    items = Catalogue.load(folder, "items", "item_id", manifest["item_features"])
+    items = items or Catalogue.load(folder, "items", "item_id", manifest["item_features"])
+    num_fitted = manifest.get("num_fitted_items", items.table.num_rows)
+    if (num_added := items.table.num_rows - num_fitted) < 0:
+        raise CheckpointError(f"{folder}: holds {items.table.num_rows} items, was fitted on {num_fitted}")
     fit_on = FitOn(manifest["fit_on"])
     user_side = side(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_side = side(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
     model = build(_typed(ModelConfig, manifest["model"]), user_side, item_side, seed=0)
-    load_weights(model, folder, "model.safetensors")
+    load_weights(model, folder, "model.safetensors", num_added)
     model.eval()
     counts_I = fit_counts(items, fit_on)
     rerank = _typed(RerankConfig, manifest["rerank"])
     context = Context.of_json(manifest.get("context", {}))  # older ones have none
-    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side, context)
-    load_weights(reranker, folder, "reranker.safetensors")
+    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side, context, num_fitted)
+    load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
     return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I)

@@ -33,9 +33,13 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
 @torch.inference_mode()
 def _embed(checkpoint: str, batch: pa.Table) -> pa.Table:
     rows_B = torch.tensor(batch["row"].to_numpy()).to(DEVICE)
-    vector_BD = _model(checkpoint).item_vectors(rows_B).cpu().numpy()
-    flat = pa.array(vector_BD.reshape(-1), pa.float32())
-    return batch.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vector_BD.shape[1]))
+    return with_vectors(batch, _model(checkpoint).item_vectors(rows_B))
+
+
+def with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
+    """The same items with their vectors."""
+    flat = pa.array(vector_ND.cpu().numpy().reshape(-1), pa.float32())
+    return items.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vector_ND.shape[1]))
 
 
 @cache

@@ -137,9 +137,16 @@ class Reranker(nn.Module):
     calibration: Tensor
 
     def __init__(
-        self, config: RerankConfig, item_ID: Tensor, counts_I: np.ndarray, items: Side, context: Context | None = None
+        self,
+        config: RerankConfig,
+        item_ID: Tensor,
+        counts_I: np.ndarray,
+        items: Side,
+        context: Context | None = None,
+        num_fitted: int | None = None,
     ) -> None:
-        """`counts_I`: interactions of each item row; `items`: whose features are embedded."""
+        """`counts_I`: interactions of each item row; `items`: whose features are embedded; `num_fitted`: the first so
+        many items were there when it was fitted (None: all), and popularity is measured by them."""
         super().__init__()
         self.config = config
         self.context = context or Context()
@@ -151,7 +158,8 @@ class Reranker(nn.Module):
         self.register_buffer("calibration", torch.tensor(UNFITTED))
         self.register_buffer("item_ID", item_ID, persistent=False)
         log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
-        popularity_I = (log_count - log_count.mean()) / (log_count.std() + 1e-6)
+        fitted = log_count if num_fitted is None else log_count[: num_fitted + 1]
+        popularity_I = (log_count - fitted.mean()) / (fitted.std() + 1e-6)
         self.register_buffer("popularity_I", popularity_I, persistent=False)
 
     @property

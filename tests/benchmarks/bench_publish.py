@@ -24,7 +24,7 @@ from data.storage import Folder
 from serve.collection import create, drop, entities, upsert_all, write_collection
 from serve.index import IndexConfig
 from serve.milvus import connected, reached
-from serve.publish import publish, release_id
+from serve.publish import publish
 from serve.release import Registry
 from tests.benchmarks.tables import write
 from towers.checkpoint import Checkpoint
@@ -44,7 +44,7 @@ def main(items: str = "100000", uri: str = f"{ROOT}/milvus.db") -> None:
     with reached(config.index):
         bare_s = bare(config.index, checkpoint)
         rows_s, whole_s = written(config.index, checkpoint, upserts_only=True), written(config.index, checkpoint)
-        forget(config, checkpoint, storage)
+        forget(storage)
         with Memory() as memory:
             started = time.perf_counter()
             publish(config.index, checkpoint, storage)
@@ -123,9 +123,11 @@ def written(config: IndexConfig, checkpoint: Checkpoint, upserts_only: bool = Fa
     return seconds
 
 
-def forget(config: Config, checkpoint: Checkpoint, storage: Folder) -> None:
+def forget(storage: Folder) -> None:
     """As if it had never been published."""
-    Registry.of(storage).path(release_id(checkpoint, config.index)).delete()
+    registry = Registry.of(storage)
+    for id_ in registry.ids():
+        registry.path(id_).delete()
 
 
 class Memory:
