@@ -64,6 +64,7 @@ def main(items: str = "20000", rounds: str = "5") -> None:
             console.print({name: round(seconds[-1], 2) for name, seconds in took.items() if seconds})
         before = client.live().release_id
         with asked_until(lambda: client.live().release_id != before, took["train, publish, promote"]):
+            verb("towers.train", own, "seed=1")
             verb("serve.publish", own, "seed=1", "force=true", "reason=benchmark")
             verb("serve.promote", own)
     rows = [
