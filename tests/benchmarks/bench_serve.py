@@ -14,8 +14,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import httpx
 import matplotlib.pyplot as plt
@@ -78,16 +79,16 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
     console.print("measuring overload")
     with started("fused", release_id) as address:
         warm(address, users)
-        capacity, overload = overloaded(address, users, length)
+        capacity, overload = overloaded(address, users, int(rounds), length)
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
     rows.append({"endpoint": "fused, wrk on one core", "clients": MANY, **shown(capacity)})
     rows += [
-        {"endpoint": f"fused, wrk on one core, {times}x overload", "clients": FLOODING, **shown(m)}
-        for times, (m, _) in overload.items()
+        {"endpoint": f"fused, wrk on one core, {times}x overload", "clients": FLOODING, **shown(of.measured)}
+        for times, of in overload.items()
     ]
     plot(found)
     given = facts(items, length, int(rounds))
-    write("serve", "The endpoint under load", given, rows, ratios(found, capacity, overload) | stages, console)
+    write("serve", "The endpoint under load", given, rows, ratios(found, overload) | stages, console)
 
 
 def turns(addresses: dict[str, str], users: int, rounds: int, seconds: int) -> dict[str, dict[int, Measured]]:
@@ -140,19 +141,42 @@ def started(name: str, release_id: str) -> AbstractContextManager[str]:
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
 
 
-def overloaded(address: str, users: int, seconds: int) -> tuple[Measured, dict[int, tuple[Measured, dict[str, float]]]]:
-    """The capacity, and what comes of its multiples: turns of 2 and 4 times so many seconds, the worst turn's costs.
+@dataclass(frozen=True)
+class Overload:
+    """Arrivals at a multiple of the capacity.
 
-    They are long, as wrk does not count what is still on the way in the end.
+    Attributes:
+        goodput: over the capacity; the median of the turns, and their range.
+        costs: the worst turn's.
     """
-    capacities: list[Measured] = []
-    floods: dict[int, list[tuple[Measured, dict[str, float]]]] = {times: [] for times in OVERLOADS}
-    for times, of in (*floods.items(), *reversed(floods.items())):
-        capacities.append(load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE))
-        of.append(flooded(address, users, times, capacities[-1].per_s, 4 * seconds))
-    costs = {times: [own for _, own in of] for times, of in floods.items()}
-    worst = {times: {name: max(own[name] for own in of) for name in of[0]} for times, of in costs.items()}
-    return together(capacities), {times: (together([m for m, _ in of]), worst[times]) for times, of in floods.items()}
+
+    measured: Measured
+    goodput: float
+    goodput_range: tuple[float, float]
+    costs: dict[str, float]
+
+    @classmethod
+    def of(cls, turns: Sequence[tuple[Measured, dict[str, float], float]]) -> "Overload":
+        ratios = [ratio for _, _, ratio in turns]
+        worst = {name: max(costs[name] for _, costs, _ in turns) for name in turns[0][1]}
+        low_high = min(ratios), max(ratios)
+        return cls(together([measured for measured, _, _ in turns]), float(np.median(ratios)), low_high, worst)
+
+
+def overloaded(address: str, users: int, rounds: int, seconds: int) -> tuple[Measured, dict[int, Overload]]:
+    """The capacity, and what comes of its multiples: each flood is held against the capacity before and after it.
+
+    A flood lasts for three of such times, as wrk does not count what is still on the way in the end.
+    """
+    capacities = [load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE)]
+    floods: dict[int, list[tuple[Measured, dict[str, float], float]]] = {times: [] for times in OVERLOADS}
+    for _ in range(rounds):
+        for times, of in floods.items():
+            measured, costs = flooded(address, users, times, capacities[-1].per_s, 3 * seconds)
+            capacities.append(load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE))
+            around = (capacities[-2].per_s + capacities[-1].per_s) / 2
+            of.append((measured, costs, measured.good_per_s / around))
+    return together(capacities), {times: Overload.of(of) for times, of in floods.items()}
 
 
 def flooded(address: str, users: int, times: int, capacity: float, seconds: int) -> tuple[Measured, dict[str, float]]:
@@ -206,9 +230,7 @@ def shown(measured: Measured) -> dict[str, float]:
     return {"requests_per_s": measured.per_s, "good_per_s": measured.good_per_s} | {n: values[n] for n in names}
 
 
-def ratios(
-    found: dict[str, dict[int, Measured]], capacity: Measured, overload: dict[int, tuple[Measured, dict[str, float]]]
-) -> dict[str, float]:
+def ratios(found: dict[str, dict[int, Measured]], overload: dict[int, Overload]) -> dict[str, float]:
     floor, fused, staged, ordinary = (found[name] for name in ("floor", "fused", "staged", "ordinary"))
     return {
         "fused_p50_ratio_1": fused[1].p50_ms / floor[1].p50_ms,
@@ -216,8 +238,10 @@ def ratios(
         "fused_p99_over_p50_32": fused[MANY].p99_ms / fused[MANY].p50_ms,
         "staged_p50_ratio_vs_ordinary_1": staged[1].p50_ms / ordinary[1].p50_ms,
         "staged_rps_ratio_vs_ordinary_32": staged[MANY].per_s / ordinary[MANY].per_s,
-        **{f"overload_goodput_{times}x": m.good_per_s / capacity.per_s for times, (m, _) in overload.items()},
-        **{f"overload_{name}_{times}x": value for times, (_, own) in overload.items() for name, value in own.items()},
+        **{f"overload_goodput_{times}x": of.goodput for times, of in overload.items()},
+        **{f"overload_goodput_{times}x_min": of.goodput_range[0] for times, of in overload.items()},
+        **{f"overload_goodput_{times}x_max": of.goodput_range[1] for times, of in overload.items()},
+        **{f"overload_{name}_{times}x": value for times, of in overload.items() for name, value in of.costs.items()},
     }
 
 
