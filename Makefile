@@ -10,7 +10,7 @@ FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf te
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ bench-serve: $(READY) ## the endpoint under load, beside FastAPI + FAISS and an 
 
 bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
 	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)
+
+bench-sweep: $(READY) ## sixteen short trials by hydra/launcher=ray, beside Hydra's joblib and basic launchers
+	$(BIN)/python -m tests.benchmarks.bench_sweep $(ARGS)
 
 peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 

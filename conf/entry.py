@@ -4,14 +4,15 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,13 +33,14 @@ def launch(module: str) -> None:
     """
     from conf.schema import register
 
+    sys.argv = expanded(sys.argv)
     register()
     task = importlib.import_module(module).task
 
     wants_traceback = os.environ.get(TRACEBACK) == "1"
 
     def run(values: DictConfig) -> Any:
-        with one_line_for_mistakes(wants_traceback):
+        with nullcontext() if _is_trial() else one_line_for_mistakes(wants_traceback):
             summary = task(typed(values))
         (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         return summary
@@ -47,6 +49,30 @@ def launch(module: str) -> None:
     run.__module__ = module  # from which Hydra takes the name of the run's folder
     with one_line_for_mistakes(wants_traceback):
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """`seeds=3` of a sweep is `seed=0,1,2`: each point three times.
+
+    Raises:
+        SystemExit: it is no number, or there is no sweep.
+    """
+    found = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name != "seeds":
+            found.append(argument)
+            continue
+        if not value.isdigit() or int(value) < 1 or not {"-m", "--multirun"} & set(arguments):
+            print(f"error: seeds: {value!r} must be a whole number above 0, in a sweep (-m)", file=sys.stderr)
+            sys.exit(MISTAKE)
+        found.append(f"seed={','.join(map(str, range(int(value))))}")
+    return found
+
+
+def _is_trial() -> bool:
+    """Is this one of a sweep's jobs? Then its mistake is the launcher's to tell, and others go on."""
+    return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def run_folder() -> Path:

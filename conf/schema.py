@@ -1,9 +1,12 @@
 """The typed root config: every field is declared beside the code that it configures, and gathered here."""
 
+import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from conf.session import ClusterConfig
 from data.interaction_lists import InteractionListsSource
@@ -38,6 +41,9 @@ class Config:
         release: a release id; null means the newest (serve.promote) or the live one (serve.recommend, serve.verify).
         keep: serve.prune: so many releases.
         percent: serve.promote: of the users, who get the release; below 100 it is a canary.
+        sweep: towers.leaderboard: a sweep's folder; null means the newest.
+        metric: towers.leaderboard: what counts, a dotted path into what a trial returned; null means the search's own
+            objective, or training.best_value.
         outcomes: serve.lift: a Parquet file of what users did.
         find: serve.lineage: the beginning of a checkpoint, dataset, commit or W&B run.
         items: serve.withdraw: item ids; `restore` brings them back. serve.refresh: item ids to take out.
@@ -51,6 +57,8 @@ class Config:
     release: str | None = None
     keep: int = 3
     percent: float = 100
+    sweep: str | None = None
+    metric: str | None = None
     outcomes: str | None = None
     find: str | None = None
     items: list[str] = field(default_factory=list)
@@ -87,10 +95,17 @@ SOURCES = {
 
 def register() -> None:
     """Makes the schemas known to Hydra: the root as `schema`, each source as `data/source/<name>`."""
+    OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, source in SOURCES.items():
         store.store(group="data/source", name=name, node=source)
+
+
+def sweep_id() -> str:
+    """Of the command line, but for what says where and how long a sweep runs: the same command, the same folder."""
+    deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
+    return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
 
 
 def load(overrides: Sequence[str] = ()) -> Config:

@@ -27,8 +27,12 @@ class ClusterConfig:
     dashboard: bool = True
 
 
-def connect(config: ClusterConfig, runtime_env: Mapping[str, object] | None = None) -> None:
+def connect(
+    config: ClusterConfig, runtime_env: Mapping[str, object] | None = None, *, log_to_driver: bool = True
+) -> None:
     """Joins or starts Ray, unless this process has done so already; `runtime_env` is that of its workers.
+
+    With `log_to_driver` what its workers print is printed here, too.
 
     A Ray started here asks for its token (RAY_AUTH_MODE, `token` unless set) and listens on loopback alone.
 
@@ -41,15 +45,20 @@ def connect(config: ClusterConfig, runtime_env: Mapping[str, object] | None = No
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, logging_level=logging.WARNING, runtime_env=dict(runtime_env or {}))
+        ray.init(
+            address=address,
+            logging_level=logging.WARNING,
+            runtime_env=dict(runtime_env or {}),
+            log_to_driver=log_to_driver,
+        )
     else:
-        _start(config, dict(runtime_env or {}))
+        _start(config, dict(runtime_env or {}), log_to_driver)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
 
 
-def _start(config: ClusterConfig, runtime_env: dict[str, object]) -> None:
+def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:
     """Ray has no option for loopback on Linux: it takes the machine's address for 127.0.0.1 (services.py,
     resolve_ip_for_localhost), except where clusters are off, which RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER decides on import.
     """
@@ -60,6 +69,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object]) -> None:
         include_dashboard=config.dashboard,
         logging_level=logging.ERROR,
         runtime_env=runtime_env,
+        log_to_driver=log_to_driver,
     )
 
 

@@ -63,9 +63,15 @@ def prepare(config: DataConfig, storage: Folder, say: Say = print) -> PreparedDa
     """
     request = _request(config)
     folder = storage / "datasets" / f"{config.name}-{request[:10]}"
-    if is_sealed(folder):
-        say(f"dataset {config.name}: already prepared in {folder}")
-        return PreparedDataset.open(folder)
+    with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
+        if is_sealed(folder):
+            say(f"dataset {config.name}: already prepared in {folder}")
+        else:
+            _prepare(config, request, folder, say)
+    return PreparedDataset.open(folder)
+
+
+def _prepare(config: DataConfig, request: str, folder: Folder, say: Say) -> None:
     say(f"dataset {config.name}: reading the log")
     log = config.source.read()
     seen = survey(log)
@@ -83,7 +89,6 @@ def prepare(config: DataConfig, storage: Folder, say: Say = print) -> PreparedDa
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     say(f"dataset {config.name}: prepared in {folder}")
-    return PreparedDataset.open(folder)
 
 
 def _refuse_unsplit(config: DataConfig, counts: dict[str, int], place: str) -> None:

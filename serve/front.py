@@ -3,8 +3,8 @@
 - HAProxy: more requests in flight than the ingress replicas take (their ongoing and queued ones) are refused there, in
   microseconds: 503 with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of
   its core on that under a flood. Refusals are counted by HAProxy's own metrics, and by no line of a log each, which
-  was a quarter of what they cost. Under a flood it leaves the cores to the replicas where they are short: its niceness is
-  a little above theirs. Statistics and metrics listen on loopback; Ray binds them to all interfaces.
+  was a quarter of what they cost. Under a flood it leaves the cores to the replicas where they are short: its
+  niceness is a little above theirs. Statistics and metrics listen on loopback; Ray binds them to all interfaces.
 - gRPC servers, of which those for calls between deployments take pickled requests, listen on the node's own address
   alone (loopback for a Ray that `conf.session` starts); Ray binds them to all interfaces. Where gRPC comes in from
   outside, HAProxy dials replicas of its own node by loopback.

@@ -1,11 +1,9 @@
 """A release: everything that answers a request, as one immutable folder; and the registry of them all."""
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from data.storage import MANIFEST, Folder, NotSealed, is_sealed, open_sealed
@@ -159,9 +157,5 @@ class Registry:
     @contextmanager
     def locked(self, what: str = "registry") -> Iterator[None]:
         """One change at a time, of the pointer or of a release; an object store has no locks: there the last counts."""
-        if not self.folder.is_local:
-            yield
-            return
-        with (Path((self.folder / UNDER_WAY).create().path) / f"{what}.lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (self.folder / UNDER_WAY).locked(what):
             yield

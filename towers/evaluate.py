@@ -11,6 +11,7 @@ from towers.report import RERANKED, TOWERS, Report
 from towers.runs import open_for
 from towers.tables import metric_cells, metrics_table, slice_cells, slices_table
 from towers.tracking import Tracker
+from towers.trial import current
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -26,7 +27,8 @@ def present(report: Report, name: str, config: "Config") -> dict[str, Any]:
     show(slices_table(report))
     images = save(report, run_folder())
     print(f"plots and summary.json: {run_folder()}")
-    tracker = Tracker(config.tracking, name, jsonable(config), kind="evaluate")
+    sweep = trial.sweep if (trial := current()) is not None else None
+    tracker = Tracker(config.tracking, name, jsonable(config), kind="evaluate", group=sweep)
     tracker.show(_summary(report), {"metrics": metric_cells(report, peers), "slices": slice_cells(report)}, images)
     tracker.finish()
     return report.as_json() | {"peers": [asdict(peer) for peer in peers]}

@@ -10,6 +10,7 @@ from towers.build import FitOn
 from towers.losses import LossConfig, LossKind
 from towers.report import EvaluateConfig
 from towers.tracking import TrackingConfig
+from towers.trial import Trial
 from towers.two_tower import HistoryKind, ModelConfig
 
 IN_MEMORY_ROWS = 200_000_000
@@ -52,7 +53,7 @@ class TrainConfig:
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, and pays on GPUs.
         num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
         labels: of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
-        threads: torch threads per worker; null shares the machine's cores.
+        threads: torch threads per worker; null shares the machine's cores, or in a sweep takes cpus_per_worker.
         max_failures: worker failures that Ray Train restarts from before it gives up.
     """
 
@@ -97,6 +98,7 @@ class Job:
 
     Attributes:
         resolved: the root config as JSON values, for tracking.
+        trial: of a sweep that this is; None outside of one.
         large: object reference to (sides, start or None, suggestions or None, sequences, counts_I, validation queries
             or None), which are shared memory on a node.
     """
@@ -109,6 +111,7 @@ class Job:
     evaluate: EvaluateConfig
     tracking: TrackingConfig
     resolved: dict[str, Any]
+    trial: Trial | None
     large: ray.ObjectRef
 
 

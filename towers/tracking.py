@@ -34,11 +34,18 @@ class TrackingConfig:
 class Tracker:
     """One W&B run; does nothing when tracking is off.
 
-    What is done to one model (train, evaluate, compare: the `kind`) is one group, named after it. Each is a run of its
-    own: two offline runs of one id overwrite each other when they are sent.
+    What is done to one model (train, evaluate, compare: the `kind`) is one group, named after it; or else a sweep is.
+    Each is a run of its own: two offline runs of one id overwrite each other when they are sent.
     """
 
-    def __init__(self, config: TrackingConfig, name: str, values: dict[str, Any], kind: str = "train") -> None:
+    def __init__(
+        self,
+        config: TrackingConfig,
+        name: str,
+        values: dict[str, Any],
+        kind: str = "train",
+        group: str | None = None,
+    ) -> None:
         self._run = None
         if config.mode is TrackingMode.off:
             return
@@ -49,8 +56,8 @@ class Tracker:
         Path(config.folder).mkdir(parents=True, exist_ok=True)
         settings, run = wandb.Settings(silent=True), name if kind == "train" else f"{name}-{kind}"
         self._run = wandb.init(
-            project=config.project, name=run, id=run, group=name, job_type=kind, resume="allow", mode=config.mode.value,
-            dir=config.folder, config=values, settings=settings,
+            project=config.project, name=run, id=run, group=group or name, job_type=kind, resume="allow",
+            mode=config.mode.value, dir=config.folder, config=values, settings=settings,
         )  # fmt: skip
 
     def log(self, values: dict[str, float], step: int) -> None:

@@ -17,6 +17,7 @@ from data.storage import Folder, is_sealed
 from towers.build import FitOn, build, fit_counts
 from towers.checkpoint import Checkpoint, load_weights, open_checkpoint, save
 from towers.context import Context, lift
+from towers.cost import cost
 from towers.evaluate import present
 from towers.fit_reranker import fit
 from towers.job import Job, check
@@ -29,6 +30,7 @@ from towers.reranker import Reranker
 from towers.runs import checkpoint_folder, training_name
 from towers.smoothing import smooth
 from towers.trainer import large, sides, trainer
+from towers.trial import Pruned, current
 from towers.two_tower import TwoTower, all_item_vectors
 
 if TYPE_CHECKING:
@@ -75,9 +77,13 @@ def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder) -> 
         evaluate=config.evaluate,
         tracking=config.tracking,
         resolved=jsonable(config),
+        trial=current(),
         large=large(dataset, config.model, config.train, config.seed),
     )
-    return trainer(job, dataset, storage).fit()
+    result = trainer(job, dataset, storage).fit()
+    if (metrics := result.metrics or {}).get("pruned"):
+        raise Pruned(f"after epoch {metrics['epoch']}, {config.train.monitor} {metrics['best_value']:.4g} at best")
+    return result
 
 
 def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Result) -> TwoTower:
@@ -113,6 +119,11 @@ def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Resu
     }
 
 
+def demand(config: "Config") -> tuple[list[dict[str, float]], dict[str, str]]:
+    """What Ray Train reserves: a bundle per worker, and the labels of the nodes where they may run."""
+    return [config.train.resources()] * config.train.num_workers, dict(config.train.labels)
+
+
 def task(config: "Config") -> dict[str, Any]:
     """Entry point: prepares where needed, trains, measures on the test part."""
     from conf.session import connect
@@ -120,7 +131,11 @@ def task(config: "Config") -> dict[str, Any]:
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
     checkpoint = train(config, prepare(config.data, storage), storage)
-    training = {"checkpoint": str(checkpoint.folder), "training": checkpoint.manifest["training"]}
+    training = {
+        "checkpoint": str(checkpoint.folder),
+        "training": checkpoint.manifest["training"],
+        "cost": cost(checkpoint),
+    }
     return training | present(report_of(checkpoint.manifest), checkpoint.name, config)
 
 

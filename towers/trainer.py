@@ -19,6 +19,7 @@ from towers.job import Job, TrainConfig
 from towers.ranking import HeldOut
 from towers.spectral import spectral_start
 from towers.suggested import Suggested
+from towers.trial import InReservation, reserved
 from towers.two_tower import ModelConfig, Side, Start
 from towers.worker import train_worker
 
@@ -49,6 +50,7 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
     """The trainer of a job; the same job finds its own earlier epochs under `storage`."""
     settings = job.train
     os.environ.setdefault(*POLL)
+    group = reserved([settings.resources()] * settings.num_workers)
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
@@ -65,6 +67,7 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             logging_config=LoggingConfig(log_level="WARNING"),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            callbacks=[] if group is None else [InReservation(group)],
         ),
         datasets={"train": _interactions(dataset, settings.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),

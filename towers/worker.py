@@ -58,7 +58,8 @@ def train_worker(config: dict[str, Job]) -> None:
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report to the root logger
     run = _start(config["job"])
     leading = ray.train.get_context().get_world_rank() == 0
-    tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved) if leading else None
+    sweep = run.job.trial.sweep if run.job.trial is not None else None
+    tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved, group=sweep) if leading else None
     try:
         while not _finished(run):
             values = _epoch(run)
@@ -67,7 +68,10 @@ def train_worker(config: dict[str, Job]) -> None:
                 line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
                 sys.stdout.write(f"epoch {run.progress.epoch:3d}  {line}\n")  # Ray Train would show a print twice
                 sys.stdout.flush()
-            _report(run, values, leading)
+            pruned = not _goes_on(run, values, leading)
+            _report(run, values, leading, pruned)
+            if pruned:
+                break
     finally:
         if tracker is not None:
             tracker.finish()
@@ -75,7 +79,7 @@ def train_worker(config: dict[str, Job]) -> None:
 
 def _start(job: Job) -> Run:
     (users, items), start, suggested, sequences, counts_I, validation = ray.get(job.large)
-    torch.set_num_threads(job.train.threads or max((os.cpu_count() or 1) // job.train.num_workers, 1))
+    torch.set_num_threads(job.train.threads or _share_of_cores(job))
     device = ray.train.torch.get_device()
     model = build(job.model, users, items, seed=job.seed).to(device)
     if start is not None:
@@ -91,6 +95,13 @@ def _start(job: Job) -> Run:
         job, model, optimizers, objective, batches, suggested, counts_I, validation, device, Progress(), {}
     )  # fmt: skip
     return _resume(run)
+
+
+def _share_of_cores(job: Job) -> int:
+    """The machine's cores, among this training's workers; other trials have theirs, too."""
+    if job.trial is not None:
+        return max(int(job.train.cpus_per_worker), 1)
+    return max((os.cpu_count() or 1) // job.train.num_workers, 1)
 
 
 def _batches(job: Job, sequences: Sequences) -> Batches:
@@ -175,8 +186,24 @@ def _weights(module: TwoTower) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
-def _report(run: Run, values: dict[str, float], leading: bool) -> None:
-    totals = {"epoch": run.progress.epoch, "seconds": run.progress.seconds, "examples": run.progress.examples}
+def _goes_on(run: Run, values: dict[str, float], leading: bool) -> bool:
+    """Tells the sweep, if there is one, of an epoch; all ranks agree on what it says."""
+    if run.job.trial is None:
+        return True
+    said = run.job.trial.goes_on(run.progress.epoch, values) if leading else True
+    return bool(broadcast_from_rank_zero(said)) or _finished(run)
+
+
+def _report(run: Run, values: dict[str, float], leading: bool, pruned: bool) -> None:
+    done = run.progress
+    totals = {
+        "epoch": done.epoch,
+        "seconds": done.seconds,
+        "examples": done.examples,
+        "best_epoch": done.best_epoch,
+        "best_value": done.best_value,
+        "pruned": int(pruned),
+    }
     if not leading:
         ray.train.report(totals)
         return

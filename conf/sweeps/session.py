@@ -1,0 +1,42 @@
+"""The Ray that a sweep works on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from omegaconf import DictConfig
+
+from conf.session import ClusterConfig, connect
+from conf.sweeps.settings import LauncherConfig
+
+LEFT_OUT = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
+"""Of the code's folder, where it is sent to a cluster."""
+
+
+@contextmanager
+def joined(settings: LauncherConfig, config: DictConfig) -> Iterator[None]:
+    """Joins or starts Ray as long as the block lasts; one that was there before stays.
+
+    Raises:
+        ConnectionError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    cores = os.cpu_count() or 1
+    cluster = ClusterConfig(address=address, num_cpus=settings.num_cpus or 2 * cores, dashboard=False)
+    connect(cluster, _shipped() if address else None, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _shipped() -> dict[str, object]:
+    """The code, for a cluster elsewhere; a job of the cluster's own has brought it along."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return {}
+    return {"working_dir": str(Path(__file__).parents[2]), "excludes": list(LEFT_OUT)}

@@ -1,0 +1,86 @@
+"""From Hydra's override grammar to a search space: choices, ranges, intervals and globs, and what stays fixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+SEED = "seed"
+"""A sweep over this is no dimension: each point is tried with each of them, and their mean counts."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space.
+
+    Attributes:
+        searched: distributions by override key (+, and @package, included).
+        fixed: overrides that all trials have.
+        seeds: of each point; one, None, where none is given.
+    """
+
+    searched: dict[str, BaseDistribution]
+    fixed: list[str]
+    seeds: list[str | None]
+
+    @classmethod
+    def of(cls, overrides: Sequence[Override]) -> "Space":
+        """A later override of a key replaces an earlier one.
+
+        Raises:
+            ValueError: there is nothing to search for, or an interval without numbers between its ends.
+        """
+        searched: dict[str, BaseDistribution] = {}
+        fixed: dict[str, str] = {}
+        seeds: list[str | None] = [None]
+        for override in overrides:
+            key = override.get_key_element()
+            searched.pop(key, None)
+            fixed.pop(key, None)
+            if not override.is_sweep_override():
+                fixed[key] = f"{key}={override.get_value_element_as_str()}"
+            elif key == SEED:
+                seeds = list(override.sweep_string_iterator())
+            else:
+                searched[key] = distribution(override)
+        if not searched:
+            raise ValueError(
+                "hydra/sweeper=optuna: there is nothing to search; give a choice(...), range(...) or interval(...), on"
+                " the command line or in hydra.sweeper.params"
+            )
+        return cls(searched, list(fixed.values()), seeds)
+
+    def overrides(self, values: dict[str, object], seed: str | None) -> list[str]:
+        """What a trial is started with."""
+        own = [f"{key}={value}" for key, value in values.items()]
+        return [*self.fixed, *own, *([] if seed is None else [f"{SEED}={seed}"])]
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """Numbers keep their order: a range and an interval are numeric, everything else is a choice of texts."""
+    swept, key = override.value(), override.get_key_element()
+    if isinstance(swept, IntervalSweep):
+        assert swept.start is not None
+        assert swept.end is not None
+        log = "log" in swept.tags
+        if swept.start >= swept.end or (log and swept.start <= 0):
+            raise ValueError(
+                f"{key}: interval({swept.start}, {swept.end}) holds nothing{', or no logarithm' if log else ''}"
+            )
+        if isinstance(swept.start, int) and isinstance(swept.end, int):
+            return IntDistribution(swept.start, swept.end, log=log)
+        return FloatDistribution(swept.start, swept.end, log=log)
+    if isinstance(swept, RangeSweep) and swept.start is not None and swept.stop is not None and swept.step > 0:
+        values = list(swept.range())
+        if not values:
+            raise ValueError(f"{key}: range({swept.start}, {swept.stop}, {swept.step}) is empty")
+        if all(isinstance(value, int) for value in values):
+            return IntDistribution(int(values[0]), int(values[-1]), step=int(swept.step))
+        return FloatDistribution(float(values[0]), float(values[-1]), step=float(swept.step))
+    return CategoricalDistribution(list(override.sweep_string_iterator()))

@@ -1,0 +1,1 @@
+"""Hydra plugins: `hydra/launcher=ray` and `hydra/sweeper=optuna`."""

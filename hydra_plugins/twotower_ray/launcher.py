@@ -1,0 +1,111 @@
+"""`hydra/launcher=ray`: a sweep's jobs side by side on whatever cluster Ray is connected to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from conf.sweeps.settings import LauncherConfig
+
+if TYPE_CHECKING:
+    from conf.sweeps.records import Record
+    from conf.sweeps.trials import Source
+
+
+@dataclass
+class RayLauncherConf(LauncherConfig):
+    _target_: str = "hydra_plugins.twotower_ray.launcher.RayLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="twotower_ray")
+
+
+class RayLauncher(Launcher):
+    """Runs each job as a trial of its own, see conf/sweeps/trials.py."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = LauncherConfig(**settings)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """What each job returned, in order; one that did not finish raises when its value is looked at."""
+        from conf.sweeps.listed import Listed
+
+        jobs = [list(overrides) for overrides in job_overrides]
+        source = Listed(jobs, initial_job_idx, self.known())
+        self.run(source, jobs, len(source.done))
+        return [source.returned(overrides) for overrides in jobs]
+
+    def known(self) -> "list[Record]":
+        """What the sweep's folder tells of earlier launches."""
+        from conf.sweeps.records import Records
+
+        return Records(self.folder()).read() if self.settings.resume else []
+
+    def folder(self) -> Path:
+        """The sweep's."""
+        return Path(str(self.config.hydra.sweep.dir)).absolute()
+
+    def run(
+        self, source: "Source", jobs: Sequence[Sequence[str]], done: int, total: int | None = None
+    ) -> "list[Record]":
+        """Runs what a source gives; says how it ended."""
+        from conf.sweeps.live import LiveTable, failures, summary
+        from conf.sweeps.records import Records
+        from conf.sweeps.session import joined
+        from conf.sweeps.trials import Trials
+
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        folder = self.folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_dict(self.config):
+            self.config.hydra.sweep.dir = str(folder)
+        total = total or len(jobs)
+        if done:
+            print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
+        with joined(self.settings, self.config), LiveTable(jobs, done, total) as table:
+            ended = Trials(self.settings, self._sweep(folder), source, Records(folder), table).run()
+        for line in failures(ended):
+            print(f"sweep: {line}")
+        if ended:
+            print(f"sweep: {summary(ended)}; what each printed: {folder}/*/log.txt")
+        self._told(folder)
+        return ended
+
+    def _told(self, folder: Path) -> None:
+        """The leaderboard, where the sweep's task returns what one can be made of."""
+        from conf.session import show
+        from conf.sweeps.records import Records, at
+        from conf.sweeps.results import DEFAULT, written
+
+        objectives = OmegaConf.select(self.config, "hydra.sweeper.objectives")
+        metric = objectives[0].metric if objectives else DEFAULT
+        if all(at(record.result, metric) is None for record in Records(folder).read()):
+            return
+        board, commands = written(folder, metric)
+        show(board.table())
+        for command in commands:
+            print(f"  {command}")
+        print(f"sweep: {folder}/leaderboard.html")
+
+    def _sweep(self, folder: Path) -> Any:
+        from conf.sweeps.job import Sweep
+
+        return Sweep(
+            name=folder.name,
+            hydra_context=self.hydra_context,
+            config=self.config,
+            task_function=self.task_function,
+            singletons=Singleton.get_state(),
+            folder=str(Path.cwd()),
+        )

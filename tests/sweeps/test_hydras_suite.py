@@ -1,0 +1,50 @@
+"""What Hydra asks of every launcher: its own test suite."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+from hydra_plugins.twotower_ray.launcher import RayLauncher
+from hydra_plugins.twotower_ray.sweeper import OptunaSweeper
+
+QUICK = ["hydra.launcher.cpus=0"]
+
+
+def test_hydra_finds_the_plugins() -> None:
+    assert RayLauncher.__name__ in [x.__name__ for x in Plugins.instance().discover(Launcher)]
+    assert OptunaSweeper.__name__ in [x.__name__ for x in Plugins.instance().discover(Sweeper)]
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", QUICK)])
+class TestRayLauncher(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", ["hydra.sweeper.max_batch_size=2", *QUICK])])
+class TestRayLauncherInBatches(BatchedSweeperTestSuite):
+    pass
+
+
+@pytest.fixture
+def found_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's apps lie in folders of their own."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("found_elsewhere")
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ray", "hydra.launcher.resume=false", *QUICK])]
+)
+class TestRayLauncherIntegration(IntegrationTestSuite):
+    pass
