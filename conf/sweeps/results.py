@@ -1,5 +1,6 @@
 """What a sweep leaves behind for people: leaderboard and pictures, in its folder."""
 
+import json
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -9,6 +10,9 @@ from conf.sweeps.plots import draw
 from conf.sweeps.records import Records
 
 DEFAULT = "training.best_value"
+
+SWEEP = "sweep.json"
+"""In a sweep's folder: the module that it calls."""
 
 
 def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
@@ -29,7 +33,7 @@ def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[
     path = metric or (first.metric if first is not None else DEFAULT)
     minimize = first is not None and first.metric == path and str(first.direction).endswith("minimize")
     board = Leaderboard.of(records, path, not minimize)
-    commands = board.commands(str(OmegaConf.select(config, "hydra.job.name") or "towers.train"))
+    commands = board.commands(json.loads((folder / SWEEP).read_text())["module"])
     images = draw(board, folder, OmegaConf.select(config, "train.monitor"))
     board.write(folder, images, commands)
     return board, commands

@@ -1,5 +1,7 @@
 """`hydra/launcher=ray`: a sweep's jobs side by side on whatever cluster Ray is connected to."""
 
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,7 @@ class RayLauncher(Launcher):
         """Runs what a source gives; says how it ended."""
         from conf.sweeps.live import LiveTable, failures, summary
         from conf.sweeps.records import Records
+        from conf.sweeps.results import SWEEP
         from conf.sweeps.session import joined
         from conf.sweeps.trials import Trials
 
@@ -70,6 +73,7 @@ class RayLauncher(Launcher):
         folder.mkdir(parents=True, exist_ok=True)
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)
+        (folder / SWEEP).write_text(json.dumps({"module": self._module()}))
         total = total or len(jobs)
         if done:
             print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
@@ -97,6 +101,11 @@ class RayLauncher(Launcher):
         for command in commands:
             print(f"  {command}")
         print(f"sweep: {folder}/leaderboard.html")
+
+    def _module(self) -> str:
+        """What is called by `python -m`."""
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        return spec.name if spec is not None else self.task_function.__module__
 
     def _sweep(self, folder: Path) -> Any:
         from conf.sweeps.job import Sweep

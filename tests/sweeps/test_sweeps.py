@@ -137,6 +137,6 @@ def test_seeds_are_averaged_and_the_leaderboard_says_how_to_go_on(tmp_path: Path
     assert board[0]["seeds"] == 3
     assert board[0]["low"] < board[0]["mean"] < board[0]["high"]
     assert board[1]["p"] == 0.0, "each seed is the same bit worse"
-    assert "python -m app x=0.3 seed=2" in done.stdout
+    assert "python -m tests.sweeps.app x=0.3 seed=2" in done.stdout
     page = (folder / "leaderboard.html").read_text()
     assert page.count("<img") >= 2
