@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from conf.sweeps.places import Running
 from conf.sweeps.records import Record, State, parameters, varying
-from conf.sweeps.trials import Running
 
 LATEST = 12
 """Ended trials that the table shows."""

@@ -7,21 +7,20 @@ its own. What waits for a place is asked of an autoscaling cluster.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import ray
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from ray.actor import ActorHandle
-from ray.autoscaler.sdk import request_resources
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
-from ray.util import placement_group, placement_group_table, remove_placement_group
-from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from conf.entry import one_line
 from conf.sweeps.board import Board
 from conf.sweeps.job import Ended, Sweep, bundles, run
+from conf.sweeps.places import Places, Running
 from conf.sweeps.records import Record, Records, State
 from conf.sweeps.settings import LauncherConfig
 
@@ -30,38 +29,6 @@ LOOK_S, SOON_S = 0.1, 0.01
 
 AT_ONCE = 64
 """Trials that are placed or wait for a place, unless told otherwise."""
-
-GIB = 1 << 30
-
-
-@dataclass(kw_only=True)
-class Running:
-    """A trial that waits for its place, or works.
-
-    Attributes:
-        workers: what each of its workers asks for; labels: of their nodes.
-        group: where it is placed; None as long as there is no room.
-        task: of its process; None as long as it waits.
-        epochs: (epoch, values) as reported.
-        num_epochs: as many there will be at most; None where its config has none.
-    """
-
-    number: int
-    overrides: list[str]
-    workers: list[dict[str, float]]
-    labels: dict[str, str]
-    asked_at: float
-    group: PlacementGroup | None = None
-    started_at: float | None = None
-    signed_at: float | None = None
-    task: ray.ObjectRef | None = None
-    epochs: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    num_epochs: int | None = None
-    attempts: int = 1
-
-    @property
-    def worker_cpus(self) -> float:
-        return sum(worker.get("CPU", 0.0) for worker in self.workers)
 
 
 class Source(Protocol):
@@ -97,7 +64,7 @@ class Trials:
         self._ended: list[Record] = []
         self._most = settings.max_concurrent or AT_ONCE
         self._seen = 0
-        self._wanted: list[dict[str, float]] = []
+        self._places = Places(settings)
 
     def run(self) -> list[Record]:
         """All that ended, in the order of their ends. Whatever stops it, no process of a trial is left."""
@@ -111,8 +78,8 @@ class Trials:
             raise
         finally:
             for trial in self._running.values():
-                _leave(trial)
-            self._ask_cluster([])
+                trial.leave()
+            self._places.close()
             ray.kill(self._board)
             self._watch([], self._ended)
         return self._ended
@@ -126,54 +93,21 @@ class Trials:
         return True
 
     def _place(self, number: int, overrides: list[str], attempts: int = 1) -> None:
-        """A trial waits for its place from now on."""
-        config = self._sweep.composed(number, overrides)
-        workers, labels = bundles(self._sweep.task_function.__module__, config)
-        self._running[number] = Running(
-            number=number,
-            overrides=overrides,
-            workers=workers,
-            labels=labels,
-            asked_at=time.time(),
-            num_epochs=config.train.epochs if "train" in config else None,
-            attempts=attempts,
-        )
-
-    def _admit(self) -> None:
-        """Places those for which there are CPUs, in their order; one that is alone waits for a node."""
-        total, taken = float(ray.cluster_resources().get("CPU", 0.0)), 0.0
-        for trial in list(self._running.values())[: self._most]:
-            taken += trial.worker_cpus + self._settings.cpus
-            if trial.group is None and (taken <= total or len(self._running) == 1):
-                trial.group = self._reserved(trial)
-            elif trial.group is None:
-                break
-        self._ask_cluster(
-            [
-                bundle
-                for trial in list(self._running.values())[: self._most]
-                for bundle in (*trial.workers, {"CPU": self._settings.cpus})
-            ]
-        )
-
-    def _reserved(self, trial: Running) -> PlacementGroup:
-        """Places for a trial's workers, and one more for its own process, which takes no CPU of them."""
-        own = {"CPU": 0.001} | ({"memory": self._settings.memory_gib * GIB} if self._settings.memory_gib else {})
-        selector = [trial.labels] * len(trial.workers) + [{}] if trial.labels else None
-        return placement_group([*trial.workers, own], strategy="PACK", bundle_label_selector=selector)
-
-    def _ask_cluster(self, wanted: list[dict[str, float]]) -> None:
-        """Has an autoscaling cluster hold room for all of this; nothing lets it go."""
-        if wanted != self._wanted:
-            self._wanted = wanted
-            request_resources(bundles=[bundle for bundle in wanted if any(bundle.values())])
+        """A trial waits for its place from now on; one whose config is a mistake has failed."""
+        trial = Running(number=number, overrides=overrides, asked_at=time.time(), attempts=attempts)
+        self._running[number] = trial
+        try:
+            config = self._sweep.composed(number, overrides)
+            trial.workers, trial.labels = bundles(self._sweep.task_function.__module__, config)
+            trial.num_epochs = config.train.epochs if "train" in config else None
+        except (ValueError, HydraException, OmegaConfBaseException) as e:
+            self._end(trial, State.failed, f"{type(e).__name__}: {one_line(e)}")
 
     def _look(self) -> None:
         """Starts what has its place, hears what is reported, and takes what has ended."""
-        self._admit()
-        for trial in [t for t in self._running.values() if t.task is None and t.group is not None]:
-            if placement_group_table(trial.group)["state"] == "CREATED":
-                self._start(trial)
+        self._places.give(list(self._running.values())[: self._most])
+        for trial in [t for t in self._running.values() if t.task is None and t.is_placed]:
+            self._start(trial)
         placed = any(t.task is None and t.group is not None for t in self._running.values())
         tasks = {t.task: t for t in self._running.values() if t.task is not None}
         if tasks:
@@ -244,13 +178,13 @@ class Trials:
     def _lose(self, trial: Running, reason: str) -> None:
         """Tries again, or records the loss."""
         if trial.attempts <= self._settings.retries:
-            _leave(trial)
+            trial.leave()
             self._place(trial.number, trial.overrides, trial.attempts + 1)
         else:
             self._end(trial, State.lost, reason)
 
     def _end(self, trial: Running, state: State, reason: str | None, job: JobReturn | None = None) -> None:
-        _leave(trial)
+        trial.leave()
         del self._running[trial.number]
         started = trial.started_at or time.time()
         record = Record(
@@ -268,12 +202,6 @@ class Trials:
         self._records.add(record)
         self._ended.append(record)
         self._source.ended(record, job)
-
-
-def _leave(trial: Running) -> None:
-    """Frees a trial's place; whatever process of it is left ends."""
-    if trial.group is not None:
-        remove_placement_group(trial.group)
 
 
 def jsonable(value: object) -> object:
