@@ -65,6 +65,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve an endpoint's replicas
     ray.init(
+        address="local",  # and not whatever was started on this machine by others
         num_cpus=config.num_cpus,
         include_dashboard=config.dashboard,
         logging_level=logging.ERROR,
