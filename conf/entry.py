@@ -33,7 +33,6 @@ def launch(module: str) -> None:
     """
     from conf.schema import register
 
-    sys.argv = expanded(sys.argv)
     register()
     task = importlib.import_module(module).task
 
@@ -48,6 +47,7 @@ def launch(module: str) -> None:
     os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
     run.__module__ = module  # from which Hydra takes the name of the run's folder
     with one_line_for_mistakes(wants_traceback):
+        sys.argv = expanded(sys.argv)
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
 
 
@@ -55,7 +55,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     """`seeds=3` of a sweep is `seed=0,1,2`: each point three times.
 
     Raises:
-        SystemExit: it is no number, or there is no sweep.
+        ValueError: it is no number, or there is no sweep.
     """
     found = []
     for argument in arguments:
@@ -64,8 +64,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             found.append(argument)
             continue
         if not value.isdigit() or int(value) < 1 or not {"-m", "--multirun"} & set(arguments):
-            print(f"error: seeds: {value!r} must be a whole number above 0, in a sweep (-m)", file=sys.stderr)
-            sys.exit(MISTAKE)
+            raise ValueError(f"seeds: {value!r} must be a whole number above 0, in a sweep (-m)")
         found.append(f"seed={','.join(map(str, range(int(value))))}")
     return found
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from data.prepared import SCHEMA_VERSION, Catalogue, PreparedDataset, feature_to_json
 from data.schema import ARROW_TYPES, INTERACTIONS, SPLITS, DataError, Feature, FeatureKind
 from data.sources import RawLog, SourceConfig, Survey, survey
-from data.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check
+from data.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
 from data.storage import Folder, is_sealed, sealing
 from data.vocabulary import Vocabulary, fit_vocabulary
 
@@ -63,15 +63,18 @@ def prepare(config: DataConfig, storage: Folder, say: Say = print) -> PreparedDa
     """
     request = _request(config)
     folder = storage / "datasets" / f"{config.name}-{request[:10]}"
-    with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
-        if is_sealed(folder):
-            say(f"dataset {config.name}: already prepared in {folder}")
-        else:
+    if is_sealed(folder):
+        say(f"dataset {config.name}: already prepared in {folder}")
+    else:
+        with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
             _prepare(config, request, folder, say)
     return PreparedDataset.open(folder)
 
 
 def _prepare(config: DataConfig, request: str, folder: Folder, say: Say) -> None:
+    if is_sealed(folder):
+        say(f"dataset {config.name}: already prepared in {folder}")
+        return
     say(f"dataset {config.name}: reading the log")
     log = config.source.read()
     seen = survey(log)
@@ -85,20 +88,11 @@ def _prepare(config: DataConfig, request: str, folder: Folder, say: Say) -> None
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         check({name: manifest["counts"][name] for name in SPLITS})
-        _refuse_unsplit(config, manifest["counts"], log.place)
+        if config.split.kind is SplitKind.given and config.min_weight is None:
+            refuse_unsplit(manifest["counts"], log.place)
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     say(f"dataset {config.name}: prepared in {folder}")
-
-
-def _refuse_unsplit(config: DataConfig, counts: dict[str, int], place: str) -> None:
-    """Refuses interactions that a given split says nothing about, rather than lose them."""
-    missing = counts["raw_interactions"] - sum(counts[name] for name in SPLITS)
-    if missing and config.split.kind is SplitKind.given and config.min_weight is None:
-        raise DataError(
-            f"{place}: {missing} of {counts['raw_interactions']} interactions have no split; name the column in"
-            f" data.source.columns.split and fill it with {', '.join(SPLITS)}, or change data.split.kind"
-        )
 
 
 def _request(config: DataConfig) -> str:

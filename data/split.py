@@ -106,6 +106,16 @@ def check(counts: dict[str, int]) -> None:
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
+def refuse_unsplit(counts: dict[str, int], place: str) -> None:
+    """Refuses interactions that a given split says nothing about, rather than lose them."""
+    missing = counts["raw_interactions"] - sum(counts[name] for name in SPLITS)
+    if missing:
+        raise DataError(
+            f"{place}: {missing} of {counts['raw_interactions']} interactions have no split; name the column in"
+            f" data.source.columns.split and fill it with {', '.join(SPLITS)}, or change data.split.kind"
+        )
+
+
 def _by_time(time: np.ndarray, bounds: Boundaries) -> pa.Array:
     code = (time >= bounds.validation_from).astype(np.int8) + (time >= bounds.test_from).astype(np.int8)
     return pa.DictionaryArray.from_arrays(code, list(SPLITS)).cast(pa.string())

@@ -6,14 +6,14 @@ the live one, and the vectors of all items that did not change; `promote=true` m
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from data.prepare import Say
 from data.prepared import Catalogue
-from data.refreshed import Refreshed, refreshed
+from data.refreshed import refreshed
 from data.storage import Folder
 from data.tables import Columns, TableFormat, TableSource, has_column
 from serve.build import Candidate, build, release_id
@@ -25,8 +25,8 @@ from serve.promote import promote, told
 from serve.publish import gatekeeper
 from serve.release import Registry, Release, ReleaseError
 from serve.withdraw import MOST
-from towers.checkpoint import Checkpoint, load
-from towers.embed import with_vectors
+from towers.checkpoint import load
+from towers.embed import embedded_items
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -81,11 +81,9 @@ def refresh(
         GateError, IndexUnavailable: as for serve.publish; there is no new release then.
     """
     before = release.parts.items
-    change = (
-        refreshed(before, rows) if rows is not None else Refreshed(before, *[pa.chunked_array([[]], pa.string())] * 2)
-    )
-    back = frozenset() if rows is None else frozenset(rows["item_id"].to_pylist())
-    withdrawn = sorted((release.withdrawn - back) | _known(change.items, gone))
+    rows = before.table[:0] if rows is None else rows
+    change = refreshed(before, rows)
+    withdrawn = sorted(release.withdrawn.difference(rows["item_id"].to_pylist()) | _known(change.items, gone))
     if len(withdrawn) > MOST:
         raise ReleaseError(f"items: {len(withdrawn)} would be taken out, {MOST} at most; train without them")
     counts = {
@@ -134,16 +132,9 @@ def _candidate(
         id=release_id(manifest, *decides),
         parts=parts,
         told=own,
-        embedded=lambda: _embedded(parts, config.upsert_batch),
+        embedded=lambda: embedded_items(parts, config.upsert_batch),
         fill=fill,
     )
-
-
-def _embedded(parts: Checkpoint, size: int) -> Iterator[pa.Table]:
-    """The items with the vectors that the towers were loaded with."""
-    table, item_ND = parts.items.table, parts.reranker.item_ID[1:]
-    for start in range(0, table.num_rows, size):
-        yield with_vectors(table.slice(start, size), item_ND[start : start + size])
 
 
 def _digest(table: pa.Table) -> str:

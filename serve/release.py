@@ -1,7 +1,7 @@
 """A release: everything that answers a request, as one immutable folder; and the registry of them all."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -154,8 +154,6 @@ class Registry:
         """The items of a list of withdrawn ones."""
         return frozenset() if name is None else frozenset(self.folder.read_json(f"{WITHDRAWN}/{name}"))
 
-    @contextmanager
-    def locked(self, what: str = "registry") -> Iterator[None]:
+    def locked(self, what: str = "registry") -> AbstractContextManager[None]:
         """One change at a time, of the pointer or of a release; an object store has no locks: there the last counts."""
-        with (self.folder / UNDER_WAY).locked(what):
-            yield
+        return (self.folder / UNDER_WAY).locked(what)

@@ -1,5 +1,6 @@
 """Item vectors of a whole catalogue by Ray Data batch inference."""
 
+from collections.abc import Iterator
 from functools import cache, partial
 
 import pyarrow as pa
@@ -33,11 +34,17 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
 @torch.inference_mode()
 def _embed(checkpoint: str, batch: pa.Table) -> pa.Table:
     rows_B = torch.tensor(batch["row"].to_numpy()).to(DEVICE)
-    return with_vectors(batch, _model(checkpoint).item_vectors(rows_B))
+    return _with_vectors(batch, _model(checkpoint).item_vectors(rows_B))
 
 
-def with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
-    """The same items with their vectors."""
+def embedded_items(parts: Checkpoint, batch_size: int) -> Iterator[pa.Table]:
+    """The same in this process: the item table with the vectors that were computed as the towers were loaded."""
+    table, item_ND = parts.items.table, parts.reranker.item_ID[1:]
+    for start in range(0, table.num_rows, batch_size):
+        yield _with_vectors(table.slice(start, batch_size), item_ND[start : start + batch_size])
+
+
+def _with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
     flat = pa.array(vector_ND.cpu().numpy().reshape(-1), pa.float32())
     return items.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vector_ND.shape[1]))
 

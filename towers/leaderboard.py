@@ -14,15 +14,10 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Entry point."""
-    from conf.session import show
-    from conf.sweeps.results import written
+    from conf.sweeps.results import shown
 
     folder = Path(config.sweep) if config.sweep else newest(config)
-    board, commands = written(folder, config.metric)
-    show(board.table())
-    for command in commands:
-        print(f"  {command}")
-    print(f"leaderboard: {folder}/leaderboard.html, {folder}/leaderboard.parquet")
+    board, commands = shown(folder, config.metric)
     return {"sweep": str(folder), "points": board.arrow().to_pylist(), "commands": commands}
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from ray.actor import ActorHandle
 
-from conf.entry import one_line
-from towers.trial import Pruned, Trial, being
+from conf.entry import one_line, typed
+from towers.trial import Trial, being
 
 LOG = "log.txt"
 """In a trial's folder: what it printed."""
@@ -51,11 +50,9 @@ def bundles(module: str, config: DictConfig) -> tuple[list[dict[str, float]], di
 
     A task says so by a function `demand(config)` in its module; without one it asks for nothing.
     """
-    demand = getattr(importlib.import_module(module), "demand", None) if module in sys.modules else None
+    demand = getattr(sys.modules.get(module), "demand", None)
     if demand is None:
         return [], {}
-    from conf.entry import typed
-
     task = copy.deepcopy(config)
     with read_write(task), open_dict(task):
         del task["hydra"]
@@ -63,16 +60,8 @@ def bundles(module: str, config: DictConfig) -> tuple[list[dict[str, float]], di
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """What comes back from a job's process."""
-
-    job: JobReturn
-    pruned: bool = False
-
-
 @ray.remote(num_cpus=0, max_retries=0)
-def run(sweep: Sweep, number: int, overrides: list[str], board: ActorHandle) -> Ended:
+def run(sweep: Sweep, number: int, overrides: list[str], board: ActorHandle) -> JobReturn:
     """Runs a job."""
     ray.get(board.sign.remote(number))
     _quiet()
@@ -93,8 +82,7 @@ def run(sweep: Sweep, number: int, overrides: list[str], board: ActorHandle) -> 
         )
         if job.status is JobStatus.FAILED:
             print(f"error: {one_line(job._return_value)}", file=sys.stderr)
-    pruned = isinstance(job._return_value, Pruned)
-    return Ended(job=job, pruned=pruned)
+    return job
 
 
 def _quiet() -> None:

@@ -1,6 +1,8 @@
 """A sweep in pictures: learning curves, parallel coordinates, importance of each parameter, quality against cost."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,8 +18,8 @@ CURVES = 30
 
 def draw(board: Leaderboard, folder: Path, monitor: str | None) -> dict[str, Path]:
     """Writes PNG files and returns them by title; a picture that would show nothing is left out."""
-    drawings = {
-        "learning curves": (curves, "curves.png"),
+    drawings: dict[str, tuple[Callable[[Leaderboard, Axes], bool], str]] = {
+        "learning curves": (partial(curves, monitor=monitor), "curves.png"),
         "parallel coordinates": (coordinates, "coordinates.png"),
         "importance of each parameter": (importances, "importance.png"),
         "quality against cost": (costs, "cost.png"),
@@ -25,7 +27,7 @@ def draw(board: Leaderboard, folder: Path, monitor: str | None) -> dict[str, Pat
     images = {}
     for title, (drawing, name) in drawings.items():
         figure, axes = plt.subplots(figsize=(9, 4.5))
-        if drawing(board, axes, monitor):
+        if drawing(board, axes):
             figure.tight_layout()
             figure.savefig(folder / name, dpi=120)
             images[title] = folder / name
@@ -48,7 +50,7 @@ def curves(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
     return drawn
 
 
-def coordinates(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
+def coordinates(board: Leaderboard, axes: Axes) -> bool:
     """A line per point through its parameters and its value; the darker, the better."""
     points = [point for point in board.points if point.mean is not None]
     if len(points) < 2 or not board.names:
@@ -83,7 +85,7 @@ def _places(values: list[str]) -> tuple[list[float], dict[float, str]]:
     return [float(place) for place in (numbers - low) / span], labels
 
 
-def importances(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
+def importances(board: Leaderboard, axes: Axes) -> bool:
     """By PED-ANOVA (Watanabe et al. 2023), which wants a handful of points."""
     found = importance(board)
     if not found:
@@ -130,7 +132,7 @@ def _distribution(values: list[str]) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(min(numbers), max(numbers))
 
 
-def costs(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
+def costs(board: Leaderboard, axes: Axes) -> bool:
     """The metric against training time; size by the dot."""
     points = [point for point in board.points if point.mean is not None]
     seconds, size, latency = (_numbers(points, name) for name in COSTS)

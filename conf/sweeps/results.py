@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from conf.session import show
 from conf.sweeps.leaderboard import Leaderboard
 from conf.sweeps.plots import draw
 from conf.sweeps.records import Records
@@ -13,6 +14,16 @@ DEFAULT = "training.best_value"
 
 SWEEP = "sweep.json"
 """In a sweep's folder: the module that it calls."""
+
+
+def shown(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
+    """The same, for people to read as well."""
+    board, commands = written(folder, metric)
+    show(board.table())
+    for command in commands:
+        print(f"  {command}")
+    print(f"leaderboard: {folder}/leaderboard.html, {folder}/leaderboard.parquet")
+    return board, commands
 
 
 def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:

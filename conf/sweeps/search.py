@@ -75,7 +75,6 @@ class _Point:
     trial: Trial
     waiting: deque[int]
     values: list[list[float]] = field(default_factory=list)
-    stopped: bool = False
 
 
 class Search:

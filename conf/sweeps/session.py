@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
-from omegaconf import DictConfig
 
 from conf.session import ClusterConfig, connect
 from conf.sweeps.settings import LauncherConfig
@@ -16,7 +15,7 @@ LEFT_OUT = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
 
 
 @contextmanager
-def joined(settings: LauncherConfig, config: DictConfig) -> Iterator[None]:
+def joined(settings: LauncherConfig) -> Iterator[None]:
     """Joins or starts Ray as long as the block lasts; one that was there before stays.
 
     Raises:

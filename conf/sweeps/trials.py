@@ -19,10 +19,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from conf.entry import one_line
 from conf.sweeps.board import Board
-from conf.sweeps.job import Ended, Sweep, bundles, run
+from conf.sweeps.job import Sweep, bundles, run
 from conf.sweeps.places import Places, Running
 from conf.sweeps.records import Record, Records, State
 from conf.sweeps.settings import LauncherConfig
+from towers.trial import Pruned
 
 LOOK_S, SOON_S = 0.1, 0.01
 """Between two looks at the trials, at most; and while one is about to get its place."""
@@ -147,7 +148,7 @@ class Trials:
     def _take(self, trial: Running) -> None:
         """A process has come to its end, or was lost."""
         try:
-            ended: Ended = ray.get(trial.task)
+            job: JobReturn = ray.get(trial.task)
         except RayTaskError as e:  # before or after the job itself
             return self._end(trial, State.failed, f"{type(e.cause).__name__}: {one_line(e.cause)}")
         except OutOfMemoryError as e:
@@ -156,11 +157,10 @@ class Trials:
             return self._lose(trial, f"its node is gone: {one_line(e)[:300]}")
         except RayError as e:
             return self._lose(trial, f"its process died: {one_line(e)[:300]}")
-        job = ended.job
-        if ended.pruned:
-            return self._end(trial, State.pruned, f"{job._return_value}", job)
+        error = job._return_value
+        if isinstance(error, Pruned):
+            return self._end(trial, State.pruned, f"{error}", job)
         if job.status is JobStatus.FAILED:
-            error = job._return_value
             return self._end(trial, State.failed, f"{type(error).__name__}: {one_line(error)}", job)
         return self._end(trial, State.finished, None, job)
 

@@ -77,7 +77,7 @@ class RayLauncher(Launcher):
         total = total or len(jobs)
         if done:
             print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
-        with joined(self.settings, self.config), LiveTable(jobs, done, total) as table:
+        with joined(self.settings), LiveTable(jobs, done, total) as table:
             ended = Trials(self.settings, self._sweep(folder), source, Records(folder), table).run()
         for line in failures(ended):
             print(f"sweep: {line}")
@@ -88,19 +88,13 @@ class RayLauncher(Launcher):
 
     def _told(self, folder: Path) -> None:
         """The leaderboard, where the sweep's task returns what one can be made of."""
-        from conf.session import show
-        from conf.sweeps.records import Records, at
-        from conf.sweeps.results import DEFAULT, written
+        from conf.sweeps.records import Records
+        from conf.sweeps.results import DEFAULT, shown
 
         objectives = OmegaConf.select(self.config, "hydra.sweeper.objectives")
         metric = objectives[0].metric if objectives else DEFAULT
-        if all(at(record.result, metric) is None for record in Records(folder).read()):
-            return
-        board, commands = written(folder, metric)
-        show(board.table())
-        for command in commands:
-            print(f"  {command}")
-        print(f"sweep: {folder}/leaderboard.html")
+        if any(record.value(metric) is not None for record in Records(folder).read()):
+            shown(folder, metric)
 
     def _module(self) -> str:
         """What is called by `python -m`."""

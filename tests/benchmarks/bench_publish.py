@@ -28,6 +28,7 @@ from serve.publish import publish
 from serve.release import Registry
 from tests.benchmarks.tables import write
 from towers.checkpoint import Checkpoint
+from towers.embed import embedded_items
 from towers.train import train
 
 ROOT = "var/bench-publish"
@@ -81,10 +82,7 @@ def configured(items: int, uri: str) -> Config:
 
 def batches(config: IndexConfig, checkpoint: Checkpoint) -> list[pa.Table]:
     """What the item tower gives, ready."""
-    item_ND = checkpoint.reranker.item_ID[1:].numpy()
-    vectors = pa.FixedSizeListArray.from_arrays(item_ND.ravel(), item_ND.shape[1]).cast(pa.list_(pa.float32()))
-    table = checkpoint.items.table.append_column("vector", vectors)
-    return [table.slice(start, config.upsert_batch) for start in range(0, table.num_rows, config.upsert_batch)]
+    return list(embedded_items(checkpoint, config.upsert_batch))
 
 
 def bare(config: IndexConfig, checkpoint: Checkpoint) -> float:

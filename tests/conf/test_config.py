@@ -97,6 +97,14 @@ def test_multirun_and_summary(tmp_path: Path) -> None:
     assert "no release to promote" in reason
 
 
+@pytest.mark.parametrize("arguments", [("seeds=3",), ("-m", "seeds=none")])
+def test_seeds_are_a_number_and_of_a_sweep(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run("serve.promote", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: seeds: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("module", ENTRY_POINTS)
 def test_every_entry_point_takes_cfg(
     module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -30,6 +30,7 @@ from serve.run import running
 from serve.settings import ScaleConfig
 from serve.switch import back
 from serve.verify import verify
+from towers.features import FeatureEncoder
 
 WITHIN_S = 60
 NEW = {"item_id": "new1", "title": "Fresh", "genres": ["Drama", "Western"], "studio": "Nobody Before", "year": 2026.0}
@@ -98,8 +99,6 @@ def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
 
 
 def described_vector(live: Release, item: dict[str, object]) -> torch.Tensor:
-    from towers.features import FeatureEncoder
-
     encoder = FeatureEncoder.of_json(live.parts.items, live.manifest["item_scales"])
     with torch.inference_mode():
         return live.parts.model.new_item_vectors(encoder.encode(rows(live, item)))[0]
