@@ -26,6 +26,7 @@ class LiveTable:
         self._console = console or Console(width=None if sys.stdout.isatty() else 160)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._said: dict[int, object] = {}
+        self._waits_for: str | None = None
         self._started = time.time()
 
     def __enter__(self) -> "LiveTable":
@@ -36,11 +37,14 @@ class LiveTable:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._live.stop()
 
-    def __call__(self, running: Sequence[Running], ended: Sequence[Record]) -> None:
+    def __call__(self, running: Sequence[Running], ended: Sequence[Record], waits_for: str | None) -> None:
         if not self._names:
             self._names = varying([*(t.overrides for t in running), *(r.overrides for r in ended)])
         if self._console.is_terminal:
             self._live.update(self._table(running, ended))
+        if waits_for is not None and waits_for != self._waits_for:
+            self._console.print(waits_for, highlight=False)
+        self._waits_for = waits_for
         for record in ended:
             if self._said.get(record.number) != record.state:
                 self._said[record.number] = record.state

@@ -15,21 +15,21 @@ LEFT_OUT = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
 
 
 @contextmanager
-def joined(settings: LauncherConfig) -> Iterator[None]:
-    """Joins or starts Ray as long as the block lasts; one that was there before stays.
+def joined(settings: LauncherConfig) -> Iterator[bool]:
+    """Joins or starts Ray as long as the block lasts; one that was there before stays. Yields whether it may grow.
 
     Raises:
         ConnectionError: nothing answers at the address.
     """
     if ray.is_initialized():
-        yield
+        yield True
         return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     cores = os.cpu_count() or 1
     cluster = ClusterConfig(address=address, num_cpus=settings.num_cpus or 2 * cores, dashboard=False)
-    connect(cluster, _shipped() if address else None, log_to_driver=False)
+    connect(cluster, _shipped() if address and settings.ship_code else None, log_to_driver=False)
     try:
-        yield
+        yield bool(address)
     finally:
         ray.shutdown()
 

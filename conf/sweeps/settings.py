@@ -22,7 +22,9 @@ class LauncherConfig:
         hangs_after_s: without a sign (an epoch) for so long a trial is given up; null never.
         timeout_s: a trial may take so long; null has no limit.
         resume: what the sweep's folder holds of earlier launches is not done again.
-        runtime_env: of the trials' processes. On a cluster elsewhere, and outside of a Ray job, the code is sent along.
+        ship_code: send this code to a cluster that is not started here, unless it is a Ray job that runs, which has
+            brought its own; without, the cluster's nodes have it where it lies here.
+        runtime_env: of the trials' processes.
     """
 
     address: str | None = None
@@ -34,6 +36,7 @@ class LauncherConfig:
     hangs_after_s: float | None = None
     timeout_s: float | None = None
     resume: bool = True
+    ship_code: bool = True
     runtime_env: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -55,9 +55,15 @@ class Trials:
     """Runs what a source gives, until it gives no more and all have ended."""
 
     def __init__(
-        self, settings: LauncherConfig, sweep: Sweep, source: Source, records: Records, watch: Callable[..., None]
+        self,
+        settings: LauncherConfig,
+        sweep: Sweep,
+        source: Source,
+        records: Records,
+        places: Places,
+        watch: Callable[[Sequence[Running], Sequence[Record], str | None], None],
     ) -> None:
-        """`watch(running, ended)` is called at every look."""
+        """`watch(running, ended, what is waited for)` is called at every look."""
         self._settings, self._sweep, self._source, self._records, self._watch = settings, sweep, source, records, watch
         self._shared = ray.put(sweep)
         self._board: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(Board).remote(source.judges)
@@ -65,14 +71,15 @@ class Trials:
         self._ended: list[Record] = []
         self._most = settings.max_concurrent or AT_ONCE
         self._seen = 0
-        self._places = Places(settings)
+        self._places = places
 
     def run(self) -> list[Record]:
         """All that ended, in the order of their ends. Whatever stops it, no process of a trial is left."""
         try:
             while self._fill() or self._running:
                 self._look()
-                self._watch(list(self._running.values()), self._ended)
+                running = list(self._running.values())
+                self._watch(running, self._ended, self._places.notice(running))
         except KeyboardInterrupt:
             for trial in list(self._running.values()):
                 self._end(trial, State.interrupted, "the sweep was stopped")
@@ -82,7 +89,7 @@ class Trials:
                 trial.leave()
             self._places.close()
             ray.kill(self._board)
-            self._watch([], self._ended)
+            self._watch([], self._ended, None)
         return self._ended
 
     def _fill(self) -> bool:
@@ -94,15 +101,18 @@ class Trials:
         return True
 
     def _place(self, number: int, overrides: list[str], attempts: int = 1) -> None:
-        """A trial waits for its place from now on; one whose config is a mistake has failed."""
+        """A trial waits for its place from now on; with a mistake in its config, or where no room will be, it fails."""
         trial = Running(number=number, overrides=overrides, asked_at=time.time(), attempts=attempts)
         self._running[number] = trial
         try:
             config = self._sweep.composed(number, overrides)
             trial.workers, trial.labels = bundles(self._sweep.task_function.__module__, config)
             trial.num_epochs = config.train.epochs if "train" in config else None
+            reason = self._places.lacking(trial)
         except (ValueError, HydraException, OmegaConfBaseException) as e:
-            self._end(trial, State.failed, f"{type(e).__name__}: {one_line(e)}")
+            reason = f"{type(e).__name__}: {one_line(e)}"
+        if reason is not None:
+            self._end(trial, State.failed, reason)
 
     def _look(self) -> None:
         """Starts what has its place, hears what is reported, and takes what has ended."""

@@ -62,6 +62,7 @@ class RayLauncher(Launcher):
     ) -> "list[Record]":
         """Runs what a source gives; says how it ended."""
         from conf.sweeps.live import LiveTable, failures, summary
+        from conf.sweeps.places import Places
         from conf.sweeps.records import Records
         from conf.sweeps.results import SWEEP
         from conf.sweeps.session import joined
@@ -77,8 +78,9 @@ class RayLauncher(Launcher):
         total = total or len(jobs)
         if done:
             print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
-        with joined(self.settings), LiveTable(jobs, done, total) as table:
-            ended = Trials(self.settings, self._sweep(folder), source, Records(folder), table).run()
+        with joined(self.settings) as grows, LiveTable(jobs, done, total) as table:
+            places = Places(self.settings, grows)
+            ended = Trials(self.settings, self._sweep(folder), source, Records(folder), places, table).run()
         for line in failures(ended):
             print(f"sweep: {line}")
         if ended:

@@ -6,7 +6,8 @@ one client, then 32, each asking again as soon as it has its answer. What is com
 turns, since a machine's speed changes from minute to minute.
 
 Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that wrk keeps to the
-last core: what it costs to ask, and to be refused, shall not spread over all that the endpoint has.
+last core and yields to the endpoint there (nice 10): what it costs to ask, and to be refused, is not the endpoint's,
+and would fall on other machines. How many times the capacity has really arrived is measured (`overload_offered_10x`).
 Writes var/bench/serve.{md,json,png}.
 """
 
@@ -47,8 +48,12 @@ OVERLOADS = (2, 10)
 FLOODING = 512
 """Connections that overload comes over."""
 
+PACED = 1.3
+"""Times as many arrivals are paced as are to come: a connection's next one waits for its answer, too."""
+
 NUM_CORES = os.cpu_count() or 2
-WRKS_CORE = f"{NUM_CORES - 1}"
+APART = {"cores": f"{NUM_CORES - 1}", "niceness": 10}
+"""Where wrk runs while it overloads."""
 
 OVERRIDES = (
     f"storage.root={ROOT}",
@@ -81,9 +86,9 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
         warm(address, users)
         capacity, overload = overloaded(address, users, int(rounds), length)
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
-    rows.append({"endpoint": "fused, wrk on one core", "clients": MANY, **shown(capacity)})
+    rows.append({"endpoint": "fused, wrk apart", "clients": MANY, **shown(capacity)})
     rows += [
-        {"endpoint": f"fused, wrk on one core, {times}x overload", "clients": FLOODING, **shown(of.measured)}
+        {"endpoint": f"fused, wrk apart, {times}x overload", "clients": FLOODING, **shown(of.measured)}
         for times, of in overload.items()
     ]
     plot(found)
@@ -147,20 +152,24 @@ class Overload:
 
     Attributes:
         goodput: over the capacity; the median of the turns, and their range.
+        offered: arrivals over the capacity, the median.
         costs: the worst turn's.
     """
 
     measured: Measured
     goodput: float
     goodput_range: tuple[float, float]
+    offered: float
     costs: dict[str, float]
 
     @classmethod
     def of(cls, turns: Sequence[tuple[Measured, dict[str, float], float]]) -> "Overload":
-        ratios = [ratio for _, _, ratio in turns]
+        """From (what wrk saw, costs, capacity at the time) of each turn."""
+        ratios = [measured.good_per_s / capacity for measured, _, capacity in turns]
+        offered = float(np.median([measured.per_s / capacity for measured, _, capacity in turns]))
         worst = {name: max(costs[name] for _, costs, _ in turns) for name in turns[0][1]}
         low_high = min(ratios), max(ratios)
-        return cls(together([measured for measured, _, _ in turns]), float(np.median(ratios)), low_high, worst)
+        return cls(together([measured for measured, _, _ in turns]), float(np.median(ratios)), low_high, offered, worst)
 
 
 def overloaded(address: str, users: int, rounds: int, seconds: int) -> tuple[Measured, dict[int, Overload]]:
@@ -168,14 +177,14 @@ def overloaded(address: str, users: int, rounds: int, seconds: int) -> tuple[Mea
 
     A flood lasts for three of such times, as wrk does not count what is still on the way in the end.
     """
-    capacities = [load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE)]
+    capacities = [load_with(address, users, K, MANY, 2 * seconds, **APART)]
     floods: dict[int, list[tuple[Measured, dict[str, float], float]]] = {times: [] for times in OVERLOADS}
     for _ in range(rounds):
         for times, of in floods.items():
             measured, costs = flooded(address, users, times, capacities[-1].per_s, 3 * seconds)
-            capacities.append(load_with(address, users, K, MANY, 2 * seconds, cores=WRKS_CORE))
+            capacities.append(load_with(address, users, K, MANY, 2 * seconds, **APART))
             around = (capacities[-2].per_s + capacities[-1].per_s) / 2
-            of.append((measured, costs, measured.good_per_s / around))
+            of.append((measured, costs, around))
     return together(capacities), {times: Overload.of(of) for times, of in floods.items()}
 
 
@@ -196,7 +205,7 @@ def flooded(address: str, users: int, times: int, capacity: float, seconds: int)
 
     before, stranger = memory(), threading.Thread(target=ask)
     stranger.start()
-    measured = load_with(address, users, K, FLOODING, seconds, rate=times * capacity, cores=WRKS_CORE)
+    measured = load_with(address, users, K, FLOODING, seconds, rate=PACED * times * capacity, **APART)
     stop.set()
     stranger.join()
     found = {"refusal_p99_ms": float(np.percentile(waits.get(503, [0.0]), 99)), "memory_growth_mib": memory() - before}
@@ -239,6 +248,7 @@ def ratios(found: dict[str, dict[int, Measured]], overload: dict[int, Overload])
         "staged_p50_ratio_vs_ordinary_1": staged[1].p50_ms / ordinary[1].p50_ms,
         "staged_rps_ratio_vs_ordinary_32": staged[MANY].per_s / ordinary[MANY].per_s,
         **{f"overload_goodput_{times}x": of.goodput for times, of in overload.items()},
+        **{f"overload_offered_{times}x": of.offered for times, of in overload.items()},
         **{f"overload_goodput_{times}x_min": of.goodput_range[0] for times, of in overload.items()},
         **{f"overload_goodput_{times}x_max": of.goodput_range[1] for times, of in overload.items()},
         **{f"overload_{name}_{times}x": value for times, of in overload.items() for name, value in of.costs.items()},

@@ -11,6 +11,7 @@ from conf.schema import Config
 from data.batches import TrainBatch
 from data.prepared import PreparedDataset
 from towers.build import build, fit_counts
+from towers.job import Precision
 from towers.loop import Objective, train_epoch
 from towers.optimizer import Optimizers
 from towers.spectral import spectral_start
@@ -38,24 +39,28 @@ class Loop:
     objective: Objective
     generator: torch.Generator
     suggested: Suggested | None
+    device: torch.device = CPU
 
     @classmethod
-    def of(cls, dataset: PreparedDataset, config: Config) -> "Loop":
+    def of(cls, dataset: PreparedDataset, config: Config, device: torch.device = CPU) -> "Loop":
         fit_on, seed = config.train.fit_on, config.seed
         counts_I, suggested, sequences = fit_counts(dataset.items, fit_on), None, dataset.sequences(*fit_on.splits)
-        model = build(config.model, *sides(dataset, fit_on), seed=seed)
+        model = build(config.model, *sides(dataset, fit_on), seed=seed).to(device)
         if config.model.start is Start.spectral:
             model.start_from(*spectral_start(sequences, len(counts_I), config.model.embedding_dim, seed))
         if config.train.suggested:
             suggested = Suggested.of(sequences, len(counts_I), config.train.suggested)
         optimizers = Optimizers(model, config.train.learning_rate, config.train.weight_decay)
         generator = torch.Generator().manual_seed(seed)
-        return cls(model, optimizers, Objective(config.loss, counts_I), generator, suggested)
+        objective = Objective(config.loss, counts_I, bfloat16=config.train.precision is Precision.bfloat16)
+        if config.train.compile:
+            model.compile_parts()
+        return cls(model, optimizers, objective, generator, suggested, device)
 
     def train(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> float:
         """Trains on the batches; returns the seconds that it took."""
         started = time.perf_counter()
         rates = iter(lambda: 1.0, 0.0) if rates is None else rates
-        for _ in train_epoch(self.model, self.optimizers, self.objective, batches, self.generator, CPU, rates):
+        for _ in train_epoch(self.model, self.optimizers, self.objective, batches, self.generator, self.device, rates):
             pass
         return time.perf_counter() - started

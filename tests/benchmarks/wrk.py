@@ -41,6 +41,7 @@ def load(
     seconds: int,
     rate: float = 0.0,
     cores: str = "",
+    niceness: int = 0,
     deadline_ms: int = 2000,
 ) -> Measured:
     """Requests of random users over `clients` connections.
@@ -49,6 +50,7 @@ def load(
         rate: 0 is a closed loop: each client asks again as soon as it has its answer. Otherwise requests per second
             over all clients, as independent arrivals, as long as the clients are not all waiting.
         cores: where wrk runs, as taskset names them; empty is anywhere.
+        niceness: of wrk.
         deadline_ms: that each request names.
 
     Raises:
@@ -57,7 +59,7 @@ def load(
     if shutil.which("wrk") is None:
         raise FileNotFoundError("wrk is not installed: apt-get install wrk")
     pause_ms = 1000 * clients / rate if rate else 0
-    command = ["taskset", "-c", cores] if cores else []
+    command = ["nice", "-n", niceness, *(["taskset", "-c", cores] if cores else [])]
     command += ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
     command += [users, k, pause_ms, deadline_ms]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)

@@ -28,11 +28,18 @@ class Told:
     x: float = 0.0
     seed: int = 0
     epochs: int = 0
+    cpus: float = 0.0
+    """Of a worker that the trial asks for, and leaves alone."""
     unless: str = ""
     """A file: where it is there, whatever was to go wrong goes well."""
 
 
 ConfigStore.instance().store(name="told", node=Told)
+
+
+def demand(told: Told) -> tuple[list[dict[str, float]], dict[str, str]]:
+    """What the launcher reserves for a trial."""
+    return [{"CPU": told.cpus}] if told.cpus else [], {}
 
 
 @hydra.main(config_path=None, config_name="told", version_base="1.3")

@@ -70,6 +70,15 @@ def test_a_trial_that_raises_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_trial_for_which_there_is_no_room_is_told_at_once(tmp_path: Path) -> None:
+    done = swept(tmp_path / "sweep", "cpus=64,1")
+    assert done.returncode != 0
+    assert states(tmp_path / "sweep") == {0: State.failed, 1: State.finished}
+    assert "trial 0 asks for 1 worker(s) with 64 CPU" in done.stdout
+    assert "the Ray started here has 4 CPU: set hydra.launcher.address" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_stopped_sweep_leaves_no_process_and_goes_on_later(tmp_path: Path) -> None:
     folder, mended = tmp_path / "sweep", tmp_path / "mended"
     jobs = ("number=0,1,2", "what=finish,hang", f"unless={mended}")
