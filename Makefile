@@ -10,7 +10,7 @@ FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf te
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test check bench bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=
 
 bench-refresh: $(READY) ## seconds from a new item's row to its first appearance in an answer; ARGS="items=100000"
 	$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
+
+bench-gpu: $(READY) ## training steps and embedding on a GPU beside the machine's cores; DATASETS=...; ARGS="steps=200"
+	$(BIN)/python -m tests.benchmarks.bench_gpu $(ARGS)
 
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)

@@ -41,6 +41,7 @@ class IndexConfig:
             temporary folder.
         monitored_share: of the searches by an approximate index, repeated exactly in the background to measure recall.
         upsert_batch: items per upsert, and per call of the item tower, at publish.
+        embed_gpus: GPUs that each of the tasks reserves by which publish computes item vectors; 0 takes CPUs.
     """
 
     kind: IndexKind = IndexKind.replica
@@ -52,6 +53,7 @@ class IndexConfig:
     folder: str | None = None
     monitored_share: float = 0.001
     upsert_batch: int = 4096
+    embed_gpus: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
@@ -71,6 +73,8 @@ class IndexConfig:
             raise ValueError(f"index.monitored_share: {self.monitored_share} must lie in 0..1")
         if not 1 <= self.upsert_batch <= 65_536:
             raise ValueError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
+        if not self.embed_gpus >= 0:
+            raise ValueError(f"index.embed_gpus: {self.embed_gpus} must be at least 0")
 
 
 class IndexUnavailable(ConnectionError):

@@ -46,9 +46,8 @@ def _candidate(config: IndexConfig, checkpoint: Checkpoint) -> Candidate:
     fingerprint = checkpoint.manifest["fingerprint"]
 
     def embedded() -> Iterable[pa.Table]:
-        stream: Iterable[pa.Table] = item_vectors(checkpoint, config.upsert_batch).iter_batches(
-            batch_size=config.upsert_batch, batch_format="pyarrow"
-        )
+        vectors = item_vectors(checkpoint, config.upsert_batch, config.embed_gpus)
+        stream: Iterable[pa.Table] = vectors.iter_batches(batch_size=config.upsert_batch, batch_format="pyarrow")
         return stream
 
     def fill(staging: Folder) -> None:

@@ -48,7 +48,7 @@ SETTINGS = {
 
 def main(steps: int = 200, cpu_steps: int = 30, items: int = 500_000) -> None:
     if not torch.cuda.is_available():
-        sys.exit("error: no GPU here")
+        return print("no GPU here: nothing to measure")
     connect(ClusterConfig(dashboard=False))
     console, rows, ratios = Console(width=140), [], {}
     for recipe, overrides in RECIPES.items():
