@@ -48,16 +48,17 @@ SETTINGS = {
 
 def main(steps: int = 200, cpu_steps: int = 30, items: int = 500_000) -> None:
     if not torch.cuda.is_available():
-        return print("no GPU here: nothing to measure")
+        print("no GPU here: nothing to measure")
+        return
     connect(ClusterConfig(dashboard=False))
     console, rows, ratios = Console(width=140), [], {}
     for recipe, overrides in RECIPES.items():
         base = load(overrides)
         dataset = prepare(base.data, Folder.of("var"))
         batches = list(islice(batches_of(dataset, base), WARM_UP + steps))
-        own = base.model.history is HistoryKind.transformer
+        has_blocks = base.model.history is HistoryKind.transformer
         for name, (device, more) in SETTINGS.items():
-            if "train.compile=true" in more and not own:
+            if "train.compile=true" in more and not has_blocks:
                 continue  # nothing there to compile
             taken = batches[: WARM_UP + (cpu_steps if device is CPU else steps)]
             found = trained(dataset, load([*overrides, *more]), device, taken)
