@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from ray.actor import ActorHandle
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
+from ray.train import WorkerGroupError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from conf.entry import one_line
@@ -161,15 +162,13 @@ class Trials:
             job: JobReturn = ray.get(trial.task)
         except RayTaskError as e:  # before or after the job itself
             return self._end(trial, State.failed, f"{type(e.cause).__name__}: {one_line(e.cause)}")
-        except OutOfMemoryError as e:
-            return self._lose(trial, f"out of memory: {one_line(e)[:300]}")
-        except NodeDiedError as e:
-            return self._lose(trial, f"its node is gone: {one_line(e)[:300]}")
         except RayError as e:
-            return self._lose(trial, f"its process died: {one_line(e)[:300]}")
+            return self._lose(trial, died(e) or one_line(e))
         error = job._return_value
         if isinstance(error, Pruned):
             return self._end(trial, State.pruned, f"{error}", job)
+        if (reason := died(error)) is not None:
+            return self._lose(trial, f"of a training worker, {reason}")
         if job.status is JobStatus.FAILED:
             return self._end(trial, State.failed, f"{type(error).__name__}: {one_line(error)}", job)
         return self._end(trial, State.finished, None, job)
@@ -212,6 +211,19 @@ class Trials:
         self._records.add(record)
         self._ended.append(record)
         self._source.ended(record, job)
+
+
+def died(error: object) -> str | None:
+    """How a process was lost, where that is what the error says: its own, or a worker's of Ray Train."""
+    if isinstance(error, WorkerGroupError):
+        failures = (getattr(failure, "health_check_failure", failure) for failure in error.worker_failures.values())
+        return next((reason for failure in failures if (reason := died(failure)) is not None), None)
+    if not isinstance(error, RayError) or isinstance(error, RayTaskError):
+        return None
+    told = one_line(error)[:300]
+    if isinstance(error, OutOfMemoryError) or "low on memory" in told:
+        return f"out of memory: {told}"
+    return f"its node is gone: {told}" if isinstance(error, NodeDiedError) else f"its process died: {told}"
 
 
 def jsonable(value: object) -> object:
