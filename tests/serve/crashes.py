@@ -85,7 +85,7 @@ def work(setup: dict[str, str], job: dict[str, Any]) -> dict[str, Any]:
     if (after_s := job.get("after_s")) is not None:
         threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
     if job["verb"] == "publish":
-        serve.publish.item_vectors = lambda checkpoint, batch: Vectors(job["vectors"])  # type: ignore[assignment]
+        serve.publish.item_vectors = lambda *_: Vectors(job["vectors"])  # type: ignore[assignment]
         serve.publish.publish(index, open_checkpoint(Folder.of(job["checkpoint"])), storage, lambda _: None)
     else:
         serve.promote.promote(index, Registry.of(storage), job["release"], WITHIN_S, lambda _: None)
