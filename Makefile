@@ -4,9 +4,9 @@ WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two processes of about the same length. What starts Ray Serve or Milvus is in one: a machine has one each.
+# Two processes of about the same length. What starts Ray Serve, Milvus or a cluster is in one: a machine has one each.
 # (pytest ends with 5 where it is left no tests.)
-FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/test_readme.py
+FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/sweeps/test_autoscaling.py tests/test_readme.py
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
