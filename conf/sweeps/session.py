@@ -1,9 +1,13 @@
 """The Ray that a sweep works on."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from types import FrameType
 
 import ray
 
@@ -32,6 +36,28 @@ def joined(settings: LauncherConfig) -> Iterator[bool]:
         yield bool(address)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def stoppable() -> Iterator[Event]:
+    """An event that Ctrl-C sets as long as the block lasts; a second one interrupts as ever.
+
+    Where Python raises KeyboardInterrupt by itself, in a finalizer or a callback of Ray's, say, it may be lost.
+    """
+    stop, before = Event(), signal.getsignal(signal.SIGINT)
+
+    def stopped(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signal.signal(signal.SIGINT, stopped)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _shipped() -> dict[str, object]:

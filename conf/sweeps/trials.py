@@ -7,6 +7,7 @@ its own. What waits for a place is asked of an autoscaling cluster.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from threading import Event
 from typing import Protocol
 
 import ray
@@ -63,8 +64,9 @@ class Trials:
         records: Records,
         places: Places,
         watch: Callable[[Sequence[Running], Sequence[Record], str | None], None],
+        stop: Event,
     ) -> None:
-        """`watch(running, ended, what is waited for)` is called at every look."""
+        """`watch(running, ended, what is waited for)` is called at every look; `stop`: Ctrl-C was pressed."""
         self._settings, self._sweep, self._source, self._records, self._watch = settings, sweep, source, records, watch
         self._shared = ray.put(sweep)
         self._board: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(Board).remote(source.judges)
@@ -72,12 +74,14 @@ class Trials:
         self._ended: list[Record] = []
         self._most = settings.max_concurrent or AT_ONCE
         self._seen = 0
-        self._places = places
+        self._places, self._stop = places, stop
 
     def run(self) -> list[Record]:
         """All that ended, in the order of their ends. Whatever stops it, no process of a trial is left."""
         try:
             while self._fill() or self._running:
+                if self._stop.is_set():
+                    raise KeyboardInterrupt
                 self._look()
                 running = list(self._running.values())
                 self._watch(running, self._ended, self._places.notice(running))

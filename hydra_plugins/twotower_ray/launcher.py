@@ -65,7 +65,7 @@ class RayLauncher(Launcher):
         from conf.sweeps.places import Places
         from conf.sweeps.records import Records
         from conf.sweeps.results import SWEEP
-        from conf.sweeps.session import joined
+        from conf.sweeps.session import joined, stoppable
         from conf.sweeps.trials import Trials
 
         setup_globals()
@@ -78,9 +78,9 @@ class RayLauncher(Launcher):
         total = total or len(jobs)
         if done:
             print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
-        with joined(self.settings) as grows, LiveTable(jobs, done, total) as table:
-            places = Places(self.settings, grows)
-            ended = Trials(self.settings, self._sweep(folder), source, Records(folder), places, table).run()
+        with joined(self.settings) as grows, LiveTable(jobs, done, total) as table, stoppable() as stop:
+            places, records = Places(self.settings, grows), Records(folder)
+            ended = Trials(self.settings, self._sweep(folder), source, records, places, table, stop).run()
         for line in failures(ended):
             print(f"sweep: {line}")
         if ended:
