@@ -96,6 +96,7 @@ SOURCES = {
 def register() -> None:
     """Makes the schemas known to Hydra: the root as `schema`, each source as `data/source/<name>`."""
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, source in SOURCES.items():
@@ -106,6 +107,11 @@ def sweep_id() -> str:
     """Of the command line, but for what says where and how long a sweep runs: the same command, the same folder."""
     deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
     return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
+
+
+def on_disk(root: str) -> str:
+    """Where this machine keeps its runs and Milvus Lite: `storage.root`, or ./var where that is a URI."""
+    return "./var" if "://" in root else root
 
 
 def load(overrides: Sequence[str] = ()) -> Config:

@@ -120,3 +120,8 @@ def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (summary,) = (tmp_path / "var" / "runs" / "prepare").rglob("summary.json")
     assert json.loads(summary.read_text())["counts"]["items"] == 100
+
+
+def test_an_object_store_holds_artifacts_and_this_machine_its_runs(tmp_path: Path) -> None:
+    assert load(["storage.root=s3://bucket/twotower"]).index.uri == "./var/milvus.db"
+    assert load([f"storage.root={tmp_path}"]).index.uri == f"{tmp_path}/milvus.db"
