@@ -63,18 +63,18 @@ def prepare(config: DataConfig, storage: Folder, say: Say = print) -> PreparedDa
     """
     request = _request(config)
     folder = storage / "datasets" / f"{config.name}-{request[:10]}"
-    if is_sealed(folder):
-        say(f"dataset {config.name}: already prepared in {folder}")
-    else:
+    found = is_sealed(folder)
+    if not found:
         with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
-            _prepare(config, request, folder, say)
+            found = is_sealed(folder)
+            if not found:
+                _prepare(config, request, folder, say)
+    if found:
+        say(f"dataset {config.name}: already prepared in {folder}")
     return PreparedDataset.open(folder)
 
 
 def _prepare(config: DataConfig, request: str, folder: Folder, say: Say) -> None:
-    if is_sealed(folder):
-        say(f"dataset {config.name}: already prepared in {folder}")
-        return
     say(f"dataset {config.name}: reading the log")
     log = config.source.read()
     seen = survey(log)

@@ -27,9 +27,10 @@ def newest(config: "Config") -> Path:
     Raises:
         ValueError: there is none.
     """
+    from conf.schema import on_disk
     from conf.sweeps.records import TRIALS
 
-    root = Path(Folder.of(config.storage.root).path) / "sweeps"
+    root = Path(Folder.of(on_disk(config.storage.root)).path) / "sweeps"
     found = sorted(root.glob(f"*/*/{TRIALS}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise ValueError(f"sweep: null, and {root} holds none; run python -m towers.train -m ... hydra/launcher=ray")

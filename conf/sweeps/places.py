@@ -91,11 +91,13 @@ class Places:
 
     def lacking(self, trial: Running) -> str | None:
         """Why a trial will never have its place, where that is certain."""
+        if self._grows:
+            return None
         there, asked = ray.cluster_resources(), Counter({"CPU": self._cpus})
         for worker in trial.workers:
             asked.update(worker)
         short = {name: amount for name, amount in asked.items() if amount > there.get(name, 0.0)}
-        if self._grows or not (short or trial.labels):
+        if not (short or trial.labels):
             return None
         has = " and ".join(f"{there.get(name, 0.0):g} {name}" for name in short) or "no labels"
         return (

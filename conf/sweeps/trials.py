@@ -167,7 +167,7 @@ class Trials:
         except RayTaskError as e:  # before or after the job itself
             return self._end(trial, State.failed, f"{type(e.cause).__name__}: {one_line(e.cause)}")
         except RayError as e:
-            return self._lose(trial, died(e) or one_line(e))
+            return self._lose(trial, lost_by(e))
         error = job._return_value
         if isinstance(error, Pruned):
             return self._end(trial, State.pruned, f"{error}", job)
@@ -222,8 +222,11 @@ def died(error: object) -> str | None:
     if isinstance(error, WorkerGroupError):
         failures = (getattr(failure, "health_check_failure", failure) for failure in error.worker_failures.values())
         return next((reason for failure in failures if (reason := died(failure)) is not None), None)
-    if not isinstance(error, RayError) or isinstance(error, RayTaskError):
-        return None
+    return lost_by(error) if isinstance(error, RayError) and not isinstance(error, RayTaskError) else None
+
+
+def lost_by(error: RayError) -> str:
+    """What Ray says of a lost process, in short."""
     told = one_line(error)[:300]
     if isinstance(error, OutOfMemoryError) or "low on memory" in told:
         return f"out of memory: {told}"

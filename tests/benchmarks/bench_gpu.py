@@ -27,7 +27,6 @@ from data.windows import WindowBatches
 from tests.benchmarks.steps import CPU, Loop
 from tests.benchmarks.tables import write
 from towers.job import Precision
-from towers.loop import train_epoch
 from towers.two_tower import HistoryKind, all_item_vectors
 
 GPU = torch.device("cuda")
@@ -83,9 +82,9 @@ class Rows:
 
 def batches_of(dataset: PreparedDataset, config: Config) -> Iterator[TrainBatch]:
     sequences = dataset.sequences(*config.train.fit_on.splits)
-    users = np.repeat(np.arange(len(sequences.lengths_U)), sequences.lengths_U)
-    positions = np.arange(len(users)) - np.repeat(sequences.offsets_U1[:-1], sequences.lengths_U)
-    columns = {"user_row": users.astype(np.int32), "item_row": sequences.items_N, "position": positions}
+    users, items = sequences.of_users(np.arange(len(sequences.lengths_U)))
+    positions = np.arange(len(users)) - sequences.offsets_U1[users]
+    columns = {"user_row": users.astype(np.int32), "item_row": items, "position": positions}
     shard, model, size = Rows(pa.table(columns)), config.model, config.train.batch_size
     if model.history is HistoryKind.transformer:
         own = WindowBatches(shard, sequences, size, model.history_length)
@@ -105,12 +104,7 @@ def trained(
         torch.cuda.reset_peak_memory_stats()
     torch.manual_seed(0)
     loop.train(batches[:WARM_UP])
-    started, losses = time.perf_counter(), []
-    for loss in train_epoch(
-        loop.model, loop.optimizers, loop.objective, batches[WARM_UP:], loop.generator, device, iter(lambda: 1.0, 0.0)
-    ):
-        losses.append(loss)
-    seconds = time.perf_counter() - started
+    losses, seconds = loop.losses(batches[WARM_UP:])
     positives = sum(int((batch.item_rows > 0).sum()) for batch in batches[WARM_UP:])
     return {
         "positives_per_s": positives / seconds,

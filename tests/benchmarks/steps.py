@@ -59,8 +59,13 @@ class Loop:
 
     def train(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> float:
         """Trains on the batches; returns the seconds that it took."""
+        return self.losses(batches, rates)[1]
+
+    def losses(self, batches: Iterable[TrainBatch], rates: Iterable[float] | None = None) -> tuple[list[float], float]:
+        """The same, with the loss of each batch."""
         started = time.perf_counter()
         rates = iter(lambda: 1.0, 0.0) if rates is None else rates
-        for _ in train_epoch(self.model, self.optimizers, self.objective, batches, self.generator, self.device, rates):
-            pass
-        return time.perf_counter() - started
+        steps = train_epoch(
+            self.model, self.optimizers, self.objective, batches, self.generator, self.device, rates
+        )  # fmt: skip
+        return list(steps), time.perf_counter() - started

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+
+from tests.benchmarks.servers import free_port
 
 HEAD = "f" * 54 + "00"
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
@@ -28,9 +29,7 @@ ENVIRONMENT = {
 @contextmanager
 def autoscaling(folder: Path, node_cpus: int, most: int) -> Iterator[str]:
     """A head without CPUs, and up to `most` nodes that come when they are wanted; yields the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"127.0.0.1:{port}"
     (folder / "cluster.yaml").write_text(yaml.safe_dump(described(address, node_cpus, most)))
     command = [
