@@ -64,6 +64,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
     """
     ray_constants.ENABLE_RAY_CLUSTER = False
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve an endpoint's replicas
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     ray.init(
         address="local",  # and not whatever was started on this machine by others
         num_cpus=config.num_cpus,

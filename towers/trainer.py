@@ -7,6 +7,8 @@ import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2.api.config import LoggingConfig
 
 from data.prepared import PreparedDataset
@@ -25,6 +27,19 @@ from towers.worker import train_worker
 
 POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 """A worker's report waits until Ray Train looks at it, every 2 s unless told otherwise: longer than a small epoch."""
+
+
+class Trainer(TorchTrainer):
+    """Leaves out Ray Train's watch over the workers' places, for drivers that outlive their trainer: ours ends with it,
+    and a sweep frees its trials' places.
+
+    The watch asks the dashboard, and ends 12 s after each training where there is none, or where it finds the address
+    of a Ray that is gone (Ray 2.60).
+    """
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        callbacks = super()._create_default_callbacks()
+        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
 def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
@@ -46,12 +61,12 @@ def large(dataset: PreparedDataset, model: ModelConfig, settings: TrainConfig, s
     return ray.put((sides(dataset, fit_on), start, suggested, sequences, counts_I, validation))
 
 
-def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
+def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> Trainer:
     """The trainer of a job; the same job finds its own earlier epochs under `storage`."""
     settings = job.train
     os.environ.setdefault(*POLL)
     group = reserved([settings.resources()] * settings.num_workers)
-    return TorchTrainer(
+    return Trainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
