@@ -17,7 +17,7 @@ IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
 
 
-PLACEMENT = ("cpus_per_worker", "labels", "threads", "max_failures")
+PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that say where training runs and how fast, not what comes out."""
 
 
@@ -52,6 +52,7 @@ class TrainConfig:
         precision: of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, and pays on GPUs.
         num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
+        gpus_per_worker: where use_gpu is set; with a part of one, a sweep's trainings share a GPU.
         labels: of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
         threads: torch threads per worker; null shares the machine's cores, or in a sweep takes cpus_per_worker.
         max_failures: worker failures that Ray Train restarts from before it gives up.
@@ -71,6 +72,7 @@ class TrainConfig:
     num_workers: int = 1
     use_gpu: bool = False
     cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 1.0
     labels: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
     max_failures: int = 2
@@ -83,13 +85,23 @@ class TrainConfig:
             raise ValueError(
                 f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
             )
+        if not 0 < self.gpus_per_worker <= 1:
+            raise ValueError(
+                f"train.gpus_per_worker: {self.gpus_per_worker} must be above 0 and at most 1: a worker computes on one"
+                " GPU; use_gpu=false takes none, num_workers takes more"
+            )
+        if self.gpus_per_worker < 1 < self.num_workers:
+            raise ValueError(
+                f"train.gpus_per_worker: {self.gpus_per_worker} would have several of {self.num_workers} workers share a"
+                " GPU, which NCCL refuses; set gpus_per_worker=1 or num_workers=1"
+            )
         if not self.learning_rate > 0:
             raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
         if not 0 <= self.suggested < 1:
             raise ValueError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
-        return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.use_gpu else {})
+        return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,8 @@ def test_experiments_bring_their_peers() -> None:
         ("data=movielens", "data.source.path"),
         ("index.uri=nowhere", "index.uri: 'nowhere'"),
         ("train.batch_size=1001 train.num_workers=2", "train.batch_size: 1001"),
+        ("train.gpus_per_worker=2", "train.gpus_per_worker: 2.0"),
+        ("train.gpus_per_worker=0.5 train.num_workers=2", "train.gpus_per_worker: 0.5"),
         ("evaluate.ks=[0]", "evaluate.ks"),
         ("evaluate.k=7", "evaluate.k: 7 must be one of"),
         ("evaluate.floors=[nonsense]", "evaluate.floors"),

@@ -1,15 +1,18 @@
-"""A sweep asks for more than there is: nodes come, all trials finish, nodes go."""
+"""A sweep asks for more than there is: nodes come, one is taken away under its trials, all trials finish, nodes go."""
 
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 from threading import Event, Thread
 
+import psutil
 import pytest
 
 from conf.sweeps.records import Records, State
+from tests.sweeps.app import BEGAN
 from tests.sweeps.simulated import ENVIRONMENT, autoscaling
 from tests.sweeps.test_sweeps import command
 
@@ -29,8 +32,19 @@ def num_nodes(address: str) -> int:
     return int(counted.stdout.strip().splitlines()[-1])
 
 
+def preempt(folder: Path) -> None:
+    """Ends the node that the first trial of a sweep to begin works on."""
+    ends = time.monotonic() + 90
+    while not (began := sorted(folder.glob(f"*/{BEGAN}"))) or not (pid := began[0].read_text()):
+        assert time.monotonic() < ends, "no trial began"
+        time.sleep(0.1)
+    node = psutil.Process(int(pid)).parent()
+    assert node is not None and node.name() == "raylet"
+    node.kill()
+
+
 @pytest.mark.slow
-def test_nodes_come_for_a_sweep_and_go_after_it(tmp_path: Path) -> None:
+def test_nodes_come_for_a_sweep_one_is_lost_and_they_go_after_it(tmp_path: Path) -> None:
     with autoscaling(tmp_path, node_cpus=2, most=3) as address:
         assert num_nodes(address) == 0
         seen, stop = [], Event()
@@ -41,14 +55,21 @@ def test_nodes_come_for_a_sweep_and_go_after_it(tmp_path: Path) -> None:
 
         watching = Thread(target=watch)
         watching.start()
-        asked = ("number=range(6)", "epochs=40", f"hydra.launcher.address={address}", "hydra.launcher.ship_code=false")
-        environment = {**os.environ, **ENVIRONMENT}
-        sweep = command(tmp_path / "sweep", asked)
-        done = subprocess.run(sweep, env=environment, capture_output=True, text=True, timeout=200)
+        asked = (
+            "number=range(6)", "epochs=40", "hydra.launcher.retries=1", f"hydra.launcher.address={address}",
+            "hydra.launcher.ship_code=false",
+        )  # fmt: skip
+        sweep = subprocess.Popen(
+            command(tmp_path / "sweep", asked), env={**os.environ, **ENVIRONMENT}, stdout=PIPE, stderr=PIPE, text=True
+        )
+        preempt(tmp_path / "sweep")
+        _, told = sweep.communicate(timeout=200)
         stop.set()
         watching.join()
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert [record.state for record in Records(tmp_path / "sweep").read()] == [State.finished] * 6
+        assert sweep.returncode == 0, told[-2000:]
+        records = Records(tmp_path / "sweep").read()
+        assert [record.state for record in records] == [State.finished] * 6
+        assert max(record.attempts for record in records) == 2
         assert max(seen) >= 2
         ends = time.monotonic() + 90
         while (left := num_nodes(address)) and time.monotonic() < ends:
