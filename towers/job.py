@@ -92,7 +92,7 @@ class TrainConfig:
             )
         if self.gpus_per_worker < 1 < self.num_workers:
             raise ValueError(
-                f"train.gpus_per_worker: {self.gpus_per_worker} would have several of {self.num_workers} workers share a"
+                f"train.gpus_per_worker: {self.gpus_per_worker} would have the {self.num_workers} workers share a"
                 " GPU, which NCCL refuses; set gpus_per_worker=1 or num_workers=1"
             )
         if not self.learning_rate > 0:
