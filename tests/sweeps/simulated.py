@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from ray._common.utils import get_default_ray_temp_dir
 
 from tests.benchmarks.servers import free_port
 
@@ -53,6 +54,9 @@ def autoscaling(folder: Path, node_cpus: int, most: int) -> Iterator[str]:
             head.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
+        told = Path(get_default_ray_temp_dir()) / "ray_current_cluster"  # others would look for this cluster there
+        if told.exists() and told.read_text() == address:
+            told.unlink()
 
 
 def described(address: str, node_cpus: int, most: int) -> dict[str, object]:

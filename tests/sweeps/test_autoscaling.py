@@ -20,7 +20,7 @@ COUNT = """
 import sys
 import ray
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
-print(sum(node["Alive"] for node in ray.nodes()) - 1)
+print("nodes", sum(node["Alive"] for node in ray.nodes()) - 1)
 """
 
 
@@ -29,7 +29,7 @@ def num_nodes(address: str) -> int:
     counted = subprocess.run(
         [sys.executable, "-c", COUNT, address], env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
     )  # fmt: skip
-    return int(counted.stdout.strip().splitlines()[-1])
+    return next(int(line.split()[1]) for line in counted.stdout.splitlines() if line.startswith("nodes "))
 
 
 def preempt(folder: Path) -> None:

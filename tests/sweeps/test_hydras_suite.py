@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import ray
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -15,7 +16,7 @@ from hydra.test_utils.launcher_common_tests import (
 from hydra_plugins.twotower_ray.launcher import RayLauncher
 from hydra_plugins.twotower_ray.sweeper import OptunaSweeper
 
-QUICK = ["hydra.launcher.cpus=0"]
+QUICK = ["hydra.launcher.cpus=0", "hydra.launcher.ship_code=false"]
 
 
 def test_hydra_finds_the_plugins() -> None:
@@ -36,9 +37,11 @@ class TestRayLauncherInBatches(BatchedSweeperTestSuite):
 
 
 @pytest.fixture
-def found_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite's apps lie in folders of their own."""
+def found_elsewhere(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's apps lie in folders of their own; all join one Ray."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or 127.0.0.1 would be taken for the address outside
 
 
 @pytest.mark.slow
