@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import stats
 
 from data.prepare import Say
 from data.storage import Folder
@@ -100,12 +99,16 @@ def _faults(config: GuardConfig, trial: pa.Table, control: pa.Table) -> list[str
 
 def _p_of_rise(bad: int, trials: int, usual: int, controls: int) -> float:
     """Of so many more by chance: Fisher's exact test, one-sided."""
+    from scipy import stats  # takes half a second, which every command would wait for
+
     counts = [[bad, trials - bad], [usual, controls - usual]]
     return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 
 
 def _clearly_slower(trial: pa.Table, usual_ms: float) -> bool:
     """More of its answers than chance would bring take longer than all but 5 % of control's."""
+    from scipy import stats
+
     longer = int((trial["took_ms"].to_numpy() > usual_ms).sum())
     return float(stats.binomtest(longer, len(trial), 0.05, alternative="greater").pvalue) < BY_CHANCE
 

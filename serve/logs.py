@@ -1,21 +1,12 @@
-"""What replicas log: JSON lines with request id, release id and, in place of a user id, its keyed hash."""
+"""What replicas log, in JSON lines (serve/run.py): request id, release id and, for a user id, its keyed hash."""
 
 import hashlib
 import logging
 import os
 
-from ray.serve.schema import EncodingType, LoggingConfig
-
 from serve.request import Response
 
 logger = logging.getLogger("ray.serve")  # Ray's formatter adds request id, replica and what `extra` holds
-
-
-def as_json() -> LoggingConfig:
-    """For Ray Serve's deployments: warnings. Answers are counted by metrics; a line each would cost as much as a stage,
-    and at level INFO Ray Serve makes one even where it writes none.
-    """
-    return LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
 
 
 def log_degraded(answer: Response, user_id: str | None) -> None:

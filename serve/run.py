@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import EncodingType, LoggingConfig
 
 from data.prepare import Say
 from data.storage import Folder
 from serve.bind import build
 from serve.front import runtime_env
 from serve.guard import Guard
-from serve.logs import as_json
 from serve.milvus import reached
 from serve.release import Registry, ReleaseError
 from serve.rpc import SERVICER
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from conf.schema import Config
 
 APPLICATION = "recommender"
+
+LOGGING = LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
+"""JSON lines (serve/logs.py), warnings alone: metrics count the answers; a line each would cost as much as a stage, and
+at level INFO Ray Serve makes one even where it writes none."""
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def running(config: "Config", say: Say = print) -> Iterator[str]:
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
             setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
-            serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=as_json())
+            serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=LOGGING)
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e

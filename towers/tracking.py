@@ -6,8 +6,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import wandb
-
 
 class TrackingMode(Enum):
     offline = "offline"  # runs lie under `folder`; `wandb sync` sends them later
@@ -54,6 +52,8 @@ class Tracker:
         for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             os.environ.setdefault(variable, config.folder)
         Path(config.folder).mkdir(parents=True, exist_ok=True)
+        import wandb
+
         settings, run = wandb.Settings(silent=True), name if kind == "train" else f"{name}-{kind}"
         self._run = wandb.init(
             project=config.project, name=run, id=run, group=group or name, job_type=kind, resume="allow",
@@ -73,6 +73,8 @@ class Tracker:
         """A finished measurement: numbers for the run table, tables as (columns, rows), and image files."""
         if self._run is None:
             return
+        import wandb
+
         self._run.summary.update(summary)
         self._run.log({name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()})
         self._run.log({name: wandb.Image(str(path)) for name, path in (images or {}).items()})

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from ray._common.utils import get_default_ray_temp_dir
+from ray._common.utils import get_ray_address_file
 
 from tests.benchmarks.servers import free_port
 
@@ -54,8 +54,8 @@ def autoscaling(folder: Path, node_cpus: int, most: int) -> Iterator[str]:
             head.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
-        told = Path(get_default_ray_temp_dir()) / "ray_current_cluster"  # others would look for this cluster there
-        if told.exists() and told.read_text() == address:
+        told = Path(get_ray_address_file(None))  # where others would look for this cluster
+        if told.exists() and told.read_text().endswith(f":{port}"):
             told.unlink()
 
 
