@@ -18,14 +18,15 @@ class Progress:
 
     Attributes:
         epoch: epochs done.
-        best_epoch, best_value: the epoch with the best validation value so far (the last one where none is taken).
+        best_epoch, best_value: the epoch with the best validation value so far; the last one, and None, where there is
+            no validation part.
         seconds: time spent in training steps alone.
         examples: positives trained on.
     """
 
     epoch: int = 0
     best_epoch: int = 0
-    best_value: float = -1.0
+    best_value: float | None = None
     seconds: float = 0.0
     examples: int = 0
 

@@ -82,7 +82,9 @@ def _fit_towers(config: "Config", dataset: PreparedDataset, storage: Folder) -> 
     )
     result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
-        raise Pruned(f"after epoch {metrics['epoch']}, {config.train.monitor} {metrics['best_value']:.4g} at best")
+        best = metrics["best_value"]
+        at_best = "" if best is None else f", {config.train.monitor} {best:.4g} at best"
+        raise Pruned(f"after epoch {metrics['epoch']}{at_best}")
     return result
 
 

@@ -177,7 +177,7 @@ def _validate(run: Run, rank: int) -> dict[str, float]:
         measured = measure(found, run.validation, len(counts_I), list(config.ks))
         value = measured[monitor]
     value = broadcast_from_rank_zero(value)
-    if value > progress.best_value:
+    if progress.best_value is None or value > progress.best_value:
         progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
     return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
 

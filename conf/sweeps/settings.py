@@ -13,8 +13,9 @@ class LauncherConfig:
         address: of a running cluster; null joins the one that RAY_ADDRESS names, or else starts Ray on this machine.
         num_cpus: of a Ray started here; null counts each core twice, as of a trial's processes (its own and its
             training worker) one works at a time.
-        cpus: for a trial's own process and its Ray Data tasks. What its training asks for (train.num_workers,
-            train.cpus_per_worker, train.use_gpu, train.labels) comes on top, and is reserved all at once.
+        cpus: for a trial's own process, which computes on as many threads, and its Ray Data tasks. What its training
+            asks for (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) comes on top, and is
+            reserved all at once.
         memory_gib: of a trial's own process; Ray places no more of them on a node than fit.
         max_concurrent: trials that are placed, or wait for a place, at the same time; null: 64. The cluster grows for
             those that wait.
@@ -47,6 +48,12 @@ class LauncherConfig:
         for name in ("cpus", "memory_gib", "retries"):
             if getattr(self, name) < 0:
                 raise ValueError(f"hydra.launcher.{name}: {getattr(self, name)} must not be below 0")
+
+    def environment(self) -> dict[str, Any]:
+        """Of a trial's own process: `runtime_env`, and threads for what has more than one CPU (Ray gives it one)."""
+        threads = {"OMP_NUM_THREADS": str(int(self.cpus))} if self.cpus >= 2 else {}
+        variables = threads | self.runtime_env.get("env_vars", {})
+        return self.runtime_env | ({"env_vars": variables} if variables else {})
 
 
 class Sampler(Enum):

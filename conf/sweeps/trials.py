@@ -142,7 +142,7 @@ class Trials:
         strategy = PlacementGroupSchedulingStrategy(trial.group, own, placement_group_capture_child_tasks=True)
         trial.started_at = trial.signed_at = time.time()
         trial.task = run.options(
-            scheduling_strategy=strategy, name=f"trial {trial.number}", runtime_env=self._settings.runtime_env or None
+            scheduling_strategy=strategy, name=f"trial {trial.number}", runtime_env=self._settings.environment() or None
         ).remote(self._shared, trial.number, trial.overrides, self._board)
 
     def _hear(self) -> None:

@@ -33,7 +33,8 @@ class RayLauncher(Launcher):
     """Runs each job as a trial of its own, see conf/sweeps/trials.py."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = LauncherConfig(**settings)
+        merged = OmegaConf.merge(OmegaConf.structured(LauncherConfig), settings)
+        self.settings: LauncherConfig = OmegaConf.to_object(merged)  # type: ignore[assignment]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
@@ -89,14 +90,19 @@ class RayLauncher(Launcher):
         return ended
 
     def _told(self, folder: Path) -> None:
-        """The leaderboard, where the sweep's task returns what one can be made of."""
+        """The leaderboard, where the sweep's task returns what one can be made of; else how to make one."""
         from conf.sweeps.records import Records
         from conf.sweeps.results import DEFAULT, shown
 
         objectives = OmegaConf.select(self.config, "hydra.sweeper.objectives")
         metric = objectives[0].metric if objectives else DEFAULT
-        if any(record.value(metric) is not None for record in Records(folder).read()):
+        records = Records(folder).read()
+        if any(record.value(metric) is not None for record in records):
             shown(folder, metric)
+        elif any(isinstance(record.result, dict) for record in records):
+            print(
+                f"sweep: no trial gave {metric}; python -m towers.leaderboard sweep={folder} metric=... takes another"
+            )
 
     def _module(self) -> str:
         """What is called by `python -m`."""

@@ -62,18 +62,21 @@ def test_trials_that_die_do_not_stop_the_others_and_a_second_run_does_the_rest(t
 
 @pytest.mark.slow
 def test_a_trial_that_raises_is_told_in_a_line(tmp_path: Path) -> None:
-    done = swept(tmp_path / "sweep", "number=0,1,2", "+plan={t1:raise}")
+    threads = "+hydra.launcher.runtime_env.env_vars.OMP_NUM_THREADS='3'"
+    done = swept(tmp_path / "sweep", "number=0,1,2", "+plan={t1:raise}", threads)
     assert done.returncode != 0
     assert states(tmp_path / "sweep") == {0: State.finished, 1: State.failed, 2: State.finished}
+    assert {record.value("threads") for record in records(tmp_path / "sweep")} == {"3", None}
     assert "sweep: trial 1 failed: ValueError: number: 1 is not wanted" in done.stdout
     assert "number: 1 is not wanted" in (tmp_path / "sweep" / "1" / "log.txt").read_text()
 
 
 @pytest.mark.slow
 def test_a_trial_for_which_there_is_no_room_is_told_at_once(tmp_path: Path) -> None:
-    done = swept(tmp_path / "sweep", "cpus=64,1")
+    done = swept(tmp_path / "sweep", "cpus=64,1", "hydra.launcher.cpus=2")
     assert done.returncode != 0
     assert states(tmp_path / "sweep") == {0: State.failed, 1: State.finished}
+    assert [record.value("threads") for record in records(tmp_path / "sweep")] == [None, "2"]
     assert "trial 0 asks for 1 worker(s) with 64 CPU" in done.stdout
     assert "the Ray started here has 4 CPU: set hydra.launcher.address" in done.stdout
 

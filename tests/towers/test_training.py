@@ -63,6 +63,7 @@ def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> No
     found = trained(tiny, fit_on=FitOn.train_validation, patience=0, epochs=1)
     counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
     assert found.counts_I.sum() == counts["train"] + counts["validation"]
+    assert "best_value" not in found.manifest["training"], "there is nothing to validate on"
     assert not found.reranker.is_fitted, "nothing is left to fit the re-ranker on: retrieval order"
 
 
