@@ -22,7 +22,7 @@ from towers.evaluate import present
 from towers.fit_reranker import fit
 from towers.job import Job, check
 from towers.lineage import lineage
-from towers.measure import evaluate
+from towers.measure import evaluate, measure
 from towers.metrics import hits
 from towers.ranking import HeldOut, embed, lists_of, queries_of, retrieve
 from towers.report import report_of
@@ -58,11 +58,12 @@ def train(config: "Config", dataset: PreparedDataset, storage: Folder, say: Say 
     reranker = Reranker(config.rerank, all_item_vectors(model).clone(), counts_I, items, context)
     if reranker.lift_VI is not None:
         reranker.lift_VI.copy_(torch.from_numpy(lift(context, dataset, config.train.fit_on.splits)))
-    fitted = _fit_reranker(reranker, model, dataset, config) if has_validation else {}
-    if fitted:
+    totals = {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)}
+    if has_validation:
+        totals["best_value"], fitted = _validate(model, reranker, dataset, config)
         say("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
     report = evaluate(model, reranker, dataset, config.train.fit_on, config.evaluate)
-    manifest = _manifest(config, dataset, result) | report.as_json()
+    manifest = _manifest(config, dataset, totals) | report.as_json()
     save(folder, manifest, model, reranker, dataset, dataset.sequences(TRAIN, VALIDATION))
     return open_checkpoint(folder)
 
@@ -97,18 +98,27 @@ def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Re
     return model.eval()
 
 
-def _fit_reranker(reranker: Reranker, model: TwoTower, dataset: PreparedDataset, config: "Config") -> dict[str, float]:
-    """On the validation part: candidates as retrieval returns them from what was known before it."""
-    held_out, batch_size = HeldOut.of(dataset, VALIDATION), config.evaluate.batch_size
+def _validate(
+    model: TwoTower, reranker: Reranker, dataset: PreparedDataset, config: "Config"
+) -> tuple[float, dict[str, float]]:
+    """On the validation part: the value of the towers as they are saved, smoothed ones included, by `train.monitor`, and
+    the re-ranker's fit, to candidates as retrieval returns them from what was known before it.
+    """
+    held_out, batch_size, num_items = (
+        HeldOut.of(dataset, VALIDATION),
+        config.evaluate.batch_size,
+        len(dataset.items.ids),
+    )
     queries = embed(model, held_out, batch_size)
     found = retrieve(queries, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
-    hit_QK = hits(found.rows_QK, held_out.relevant, len(dataset.items.ids))
+    value = measure(found, held_out, num_items, list(config.evaluate.ks))[config.train.monitor]
+    hit_QK = hits(found.rows_QK, held_out.relevant, num_items)
     by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
     lists = lists_of(queries, found, held_out, reranker.context)
-    return fit(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
+    return value, fit(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
 
 
-def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Result) -> dict[str, Any]:
+def _manifest(config: "Config", dataset: PreparedDataset, totals: dict[str, Any]) -> dict[str, Any]:
     resolved = jsonable(config)
     return {
         "model": resolved["model"],
@@ -117,7 +127,7 @@ def _manifest(config: "Config", dataset: PreparedDataset, result: ray.train.Resu
         "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "rerank", "seed")},
         "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
         "lineage": lineage(config.tracking, training_name(config, dataset)),
-        "training": {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)},
+        "training": totals,
     }
 
 

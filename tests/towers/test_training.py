@@ -54,6 +54,14 @@ def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoi
     assert found.reranker.deep is None
 
 
+def test_the_best_value_is_that_of_the_towers_as_they_are_saved(tiny: Config, checkpoint: Checkpoint) -> None:
+    """Smoothing comes after the epochs that were validated."""
+    plain = checkpoint.manifest["training"]
+    assert plain["best_value"] >= plain[tiny.train.monitor] - 1e-6, "the last epoch's, or that of a better one"
+    smoothed = trained(replace(tiny, model=replace(tiny.model, smoothing=0.5)), epochs=1).manifest["training"]
+    assert abs(smoothed["best_value"] - smoothed[tiny.train.monitor]) > 1e-4
+
+
 def test_early_stopping_keeps_the_best_epoch(tiny: Config, ray_session: None) -> None:
     found = trained(tiny, epochs=60, patience=2, learning_rate=0.02)
     assert found.manifest["training"]["epoch"] < 60
