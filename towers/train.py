@@ -101,7 +101,7 @@ def _best_model(config: "Config", dataset: PreparedDataset, result: ray.train.Re
 def _validate(
     model: TwoTower, reranker: Reranker, dataset: PreparedDataset, config: "Config"
 ) -> tuple[float, dict[str, float]]:
-    """On the validation part: the value of the towers as they are saved, smoothed ones included, by `train.monitor`, and
+    """On the validation part: the value by `train.monitor` of the towers as they are saved, smoothed ones included, and
     the re-ranker's fit, to candidates as retrieval returns them from what was known before it.
     """
     held_out, batch_size, num_items = (

@@ -105,7 +105,7 @@ class Leaderboard:
         return pa.Table.from_pylist(rows)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Columns and rows for people."""
+        """Columns and rows for people; a column without a value, as the interval of single seeds, is left out."""
         columns = ["", *self.names, self.metric, "95 %", "p", "seeds", *COSTS, "trials"]
         rows = []
         for number, point in enumerate(self.points, 1):
@@ -114,7 +114,8 @@ class Leaderboard:
             mean, p = "" if point.mean is None else f"{point.mean:.4f}", "" if point.p is None else f"{point.p:.3g}"
             shown = [point.given.get(name, "") for name in self.names]
             rows.append([f"{number}", *shown, mean, interval, p, f"{len(point.values)}", *costs, point.states])
-        return columns, rows
+        filled = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+        return [columns[at] for at in filled], [[row[at] for at in filled] for row in rows]
 
     def table(self, most: int = 20) -> Table:
         columns, rows = self.cells()
