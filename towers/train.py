@@ -104,13 +104,10 @@ def _validate(
     """On the validation part: the value by `train.monitor` of the towers as they are saved, smoothed ones included, and
     the re-ranker's fit, to candidates as retrieval returns them from what was known before it.
     """
-    held_out, batch_size, num_items = (
-        HeldOut.of(dataset, VALIDATION),
-        config.evaluate.batch_size,
-        len(dataset.items.ids),
-    )
+    held_out, num_items = HeldOut.of(dataset, VALIDATION), len(dataset.items.ids)
+    counts_I, batch_size = fit_counts(dataset.items, FitOn.train), config.evaluate.batch_size
     queries = embed(model, held_out, batch_size)
-    found = retrieve(queries, held_out, fit_counts(dataset.items, FitOn.train), reranker.item_ID, batch_size)
+    found = retrieve(queries, held_out, counts_I, reranker.item_ID, batch_size)
     value = measure(found, held_out, num_items, list(config.evaluate.ks))[config.train.monitor]
     hit_QK = hits(found.rows_QK, held_out.relevant, num_items)
     by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
