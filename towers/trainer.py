@@ -31,7 +31,7 @@ POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 class Trainer(TorchTrainer):
     """Leaves out Ray Train's watch over the workers' places, for drivers that outlive their trainer: ours ends with it,
-    and a sweep frees its trials' places.
+    and a sweep frees its trials' places. (In a notebook the places of one that was killed are free once Ray ends.)
 
     The watch asks the dashboard, and ends 12 s after each training where there is none, or where it finds the address
     of a Ray that is gone (Ray 2.60).

@@ -1,8 +1,19 @@
 """The values of `hydra/launcher=ray` and `hydra/sweeper=optuna`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+Settings = TypeVar("Settings")
+
+
+def checked(of: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """What Hydra hands to a plugin, as the dataclass that it is of; `__post_init__` checks it."""
+    found: Settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(of), given))  # type: ignore[assignment]
+    return found
 
 
 @dataclass(kw_only=True)
@@ -51,9 +62,10 @@ class LauncherConfig:
 
     def environment(self) -> dict[str, Any]:
         """Of a trial's own process: `runtime_env`, and threads for what has more than one CPU (Ray gives it one)."""
-        threads = {"OMP_NUM_THREADS": str(int(self.cpus))} if self.cpus >= 2 else {}
-        variables = threads | self.runtime_env.get("env_vars", {})
-        return self.runtime_env | ({"env_vars": variables} if variables else {})
+        if self.cpus < 2:
+            return self.runtime_env
+        threads = {"OMP_NUM_THREADS": str(int(self.cpus))}
+        return self.runtime_env | {"env_vars": threads | self.runtime_env.get("env_vars", {})}
 
 
 class Sampler(Enum):

@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from conf.sweeps.settings import LauncherConfig
+from conf.sweeps.settings import LauncherConfig, checked
 
 if TYPE_CHECKING:
     from conf.sweeps.records import Record
@@ -33,8 +33,7 @@ class RayLauncher(Launcher):
     """Runs each job as a trial of its own, see conf/sweeps/trials.py."""
 
     def __init__(self, **settings: Any) -> None:
-        merged = OmegaConf.merge(OmegaConf.structured(LauncherConfig), settings)
-        self.settings: LauncherConfig = OmegaConf.to_object(merged)  # type: ignore[assignment]
+        self.settings = checked(LauncherConfig, settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config

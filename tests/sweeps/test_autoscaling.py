@@ -12,9 +12,8 @@ import psutil
 import pytest
 
 from conf.sweeps.records import Records, State
-from tests.sweeps.app import BEGAN
 from tests.sweeps.simulated import ENVIRONMENT, autoscaling
-from tests.sweeps.test_sweeps import command
+from tests.sweeps.test_sweeps import begun, command
 
 COUNT = """
 import sys
@@ -34,11 +33,7 @@ def num_nodes(address: str) -> int:
 
 def preempt(folder: Path) -> None:
     """Ends the node that the first trial of a sweep to begin works on."""
-    ends = time.monotonic() + 90
-    while not (began := sorted(folder.glob(f"*/{BEGAN}"))) or not (pid := began[0].read_text()):
-        assert time.monotonic() < ends, "no trial began"
-        time.sleep(0.1)
-    node = psutil.Process(int(pid)).parent()
+    node = psutil.Process(begun(folder, 1)[0]).parent()
     assert node is not None and node.name() == "raylet"
     node.kill()
 

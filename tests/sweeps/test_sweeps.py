@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.sweeps.records import Record, Records, State
+from tests.sweeps.app import BEGAN
 
 RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=4")
 
@@ -31,6 +32,15 @@ def command(folder: Path, arguments: Sequence[str]) -> list[str]:
 
 def records(folder: Path) -> list[Record]:
     return Records(folder).read()
+
+
+def begun(folder: Path, trials: int) -> list[int]:
+    """The processes of a sweep's trials, as soon as so many have begun."""
+    ends = time.monotonic() + 120
+    while len(pids := [int(pid) for path in folder.glob(f"*/{BEGAN}") if (pid := path.read_text())]) < trials:
+        assert time.monotonic() < ends, f"{len(pids)} of {trials} trials began"
+        time.sleep(0.1)
+    return pids
 
 
 def states(folder: Path) -> dict[int, State]:
@@ -86,15 +96,10 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on_later(tmp_path: Path) -> 
     folder, mended = tmp_path / "sweep", tmp_path / "mended"
     jobs = ("number=0,1,2", "what=finish,hang", f"unless={mended}")
     sweep = subprocess.Popen(command(folder, jobs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    began: list[Path] = []
-    ends = time.monotonic() + 120
-    while len(began) < 4 and time.monotonic() < ends:
-        began = list(folder.glob("*/began"))
-        time.sleep(0.2)
+    pids = begun(folder, 4)
     sweep.send_signal(signal.SIGINT)
     sweep.communicate(timeout=60)
     assert sweep.returncode != 0
-    pids = [int(path.read_text()) for path in began]
     assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
     assert State.interrupted in states(folder).values()
     done = [number for number, state in states(folder).items() if state is State.finished]
