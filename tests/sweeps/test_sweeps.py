@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.sweeps.records import Record, Records, State
-from tests.sweeps.app import BEGAN
+
+BEGAN = "began"
+"""As in tests/sweeps/app.py, which is not imported: its hydra.main would set Hydra's version for the whole process."""
 
 RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=4")
 
