@@ -28,7 +28,8 @@ class Point:
         given: the parameters that vary in the sweep.
         values: the metric by seed, of those that finished.
         interval: of its mean, 95 %, by Student's t; None for a single seed.
-        p: of a paired t-test against the best point, over the seeds that both have; None where there are not two.
+        p: of a paired t-test against the best point, over the seeds that both have, by Holm's correction for as many
+            tests as the leaderboard has; None where there are not two seeds.
         costs: means, by name; None where it is not known.
         best: the record of its best seed; None where no trial of it finished.
     """
@@ -75,11 +76,9 @@ class Leaderboard:
                 f"metric: no finished trial has {metric!r}; it may be training.best_value or metrics.ndcg@20"
             )
         order = sorted(range(len(values)), key=lambda i: _rank(values[i], maximize))
-        first = values[order[0]] if order else {}
         of = list(groups.values())
-        points = [
-            _point(of[i], values[i], first if number else None, names, maximize) for number, i in enumerate(order)
-        ]
+        tested = _holm([None if i == order[0] else _paired(values[i], values[order[0]]) for i in order])
+        points = [_point(of[i], values[i], p, names, maximize) for i, p in zip(order, tested, strict=True)]
         return cls(metric=metric, maximize=maximize, names=names, points=points)
 
     @property
@@ -119,7 +118,8 @@ class Leaderboard:
 
     def table(self, most: int = 20) -> Table:
         columns, rows = self.cells()
-        caption = "p: paired t-test against the best, over seeds" if any(p.p is not None for p in self.points) else None
+        tested = any(point.p is not None for point in self.points)
+        caption = "p: paired t-tests against the best, over seeds, by Holm's correction" if tested else None
         table = Table(title=f"{self.metric}, best first", caption=caption)
         for column in columns:
             table.add_column(column)
@@ -180,9 +180,7 @@ def _rank(values: dict[str, float], maximize: bool) -> tuple[bool, float]:
     return not values, -mean if maximize else mean
 
 
-def _point(
-    records: list[Record], values: dict[str, float], first: dict[str, float] | None, names: list[str], maximize: bool
-) -> Point:
+def _point(records: list[Record], values: dict[str, float], p: float | None, names: list[str], maximize: bool) -> Point:
     given = parameters(records[0].overrides)
     finished = [record for record in records if parameters(record.overrides).get(SEED, "") in values]
     costs: dict[str, float | None] = {}
@@ -196,7 +194,7 @@ def _point(
         trials=records,
         values=values,
         interval=_interval(list(values.values())),
-        p=None if first is None else _paired(values, first),
+        p=p,
         costs=costs,
         best=best,
     )
@@ -218,3 +216,13 @@ def _paired(values: dict[str, float], first: dict[str, float]) -> float | None:
     if np.ptp(differences) == 0:
         return 1.0 if differences[0] == 0 else 0.0
     return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def _holm(tested: Sequence[float | None]) -> list[float | None]:
+    """The p of several tests, such that the chance of any false finding stays below what each promises (Holm, 1979)."""
+    known = sorted((p, at) for at, p in enumerate(tested) if p is not None)
+    corrected, least = list(tested), 0.0
+    for number, (p, at) in enumerate(known):
+        least = max(least, min(1.0, p * (len(known) - number)))
+        corrected[at] = least
+    return corrected

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from conf.sweeps.leaderboard import Leaderboard
 from conf.sweeps.plots import draw, importance
@@ -43,6 +44,19 @@ def test_points_are_means_over_seeds_best_first() -> None:
     assert (best.p, second.p, third.p, third.interval) == (None, pytest.approx(0.0), None, None)
     assert third.states == "1 finished, 1 failed"
     assert best.costs == {"seconds": 2.0, "MiB": 1.5, "ms": 0.2}
+
+
+def test_paired_tests_are_corrected_for_how_many_they_are() -> None:
+    values = {"8": (0.50, 0.60, 0.55), "4": (0.41, 0.52, 0.45), "2": (0.40, 0.55, 0.39)}
+    trials = [record(n, value, f"d={d}", f"seed={n}") for d, seeds in values.items() for n, value in enumerate(seeds)]
+    clear, unclear = (float(stats.ttest_rel(values[d], values["8"]).pvalue) for d in ("4", "2"))
+    assert clear * 2 < unclear, "or the second would be held up to the first"
+    board = Leaderboard.of(trials, "training.best_value")
+    assert [(point.given["d"], point.p) for point in board.points] == [
+        ("8", None),
+        ("4", pytest.approx(2 * clear)),
+        ("2", pytest.approx(unclear)),
+    ]
 
 
 def test_the_commands_are_of_the_best_seed() -> None:
