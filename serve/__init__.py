@@ -1,11 +1,12 @@
 """Releases and the endpoint: publish, promote, retrieve, re-rank, answer.
 
-Ray Serve reads its throughput settings when it is imported, so they are set here, before anything can import it.
+Ray Serve and gRPC read their settings when they are imported, so they are set here, before anything can import them.
 `RAY_SERVE_ENABLE_HA_PROXY=0` in the environment turns HAProxy off.
 """
 
 import os
 
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # its handlers abort processes that are just being started
 os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
 os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
 os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", "1")  # Ray's four compete with the replicas where cores are few

@@ -36,6 +36,19 @@ with connected(IndexConfig(uri=sys.argv[1])) as client:
     sys.stdin.read()
 """
 
+FORK = """
+import subprocess, sys
+from serve.index import IndexConfig
+from serve.milvus import connected
+ended = []
+with connected(IndexConfig(uri=sys.argv[1])) as client:
+    for number in range(1_500):
+        if number % 3 == 0:
+            client.list_collections()
+        ended.append(subprocess.run(["true"], preexec_fn=lambda: None).returncode)
+print(len(ended), set(ended))
+"""
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> IndexConfig:
@@ -133,3 +146,9 @@ def test_somebody_elses_collection_is_not_dropped_whatever_its_name(config: Inde
     with connected(config) as client:
         assert client.has_collection("twotower_ray_not_ours", timeout=10)
     drop(config, "twotower_ray_never_there")
+
+
+def test_processes_are_started_while_milvus_is_spoken_to(config: IndexConfig) -> None:
+    """As Ray starts its own, by a fork: gRPC's handlers aborted one in 130 (grpcio 1.85)."""
+    output, _ = python(FORK, config).communicate(timeout=120)
+    assert output == "1500 {0}\n"
