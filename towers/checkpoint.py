@@ -8,15 +8,15 @@ manifest.json            config, feature scales, dataset fingerprint, metrics, s
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from omegaconf import OmegaConf
 from safetensors import SafetensorError
 from torch import nn
 
+from conf.structured import structured
 from data.batches import Sequences
 from data.prepared import Catalogue, PreparedDataset, feature_to_json
 from data.storage import Folder, open_sealed, sealing
@@ -25,9 +25,6 @@ from towers.context import Context
 from towers.features import FeatureEncoder
 from towers.reranker import RerankConfig, Reranker
 from towers.two_tower import ModelConfig, TwoTower, all_item_vectors
-
-T = TypeVar("T")
-
 
 BY_ITEM = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
 """Weights with a row per item, and along which dimension."""
@@ -135,22 +132,17 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     fit_on = FitOn(manifest["fit_on"])
     user_side = side(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_side = side(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
-    model = build(_typed(ModelConfig, manifest["model"]), user_side, item_side, seed=0)
+    model = build(structured(ModelConfig, manifest["model"]), user_side, item_side, seed=0)
     load_weights(model, folder, "model.safetensors", num_added)
     model.eval()
     counts_I = fit_counts(items, fit_on)
-    rerank = _typed(RerankConfig, manifest["rerank"])
+    rerank = structured(RerankConfig, manifest["rerank"])
     context = Context.of_json(manifest.get("context", {}))  # older ones have none
     reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side, context, num_fitted)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
     return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I)
-
-
-def _typed(config: type[T], values: dict[str, Any]) -> T:
-    """A typed config out of a manifest."""
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), values))  # type: ignore[return-value]
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

@@ -1,19 +1,8 @@
 """The values of `hydra/launcher=ray` and `hydra/sweeper=optuna`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
-
-from omegaconf import OmegaConf
-
-Settings = TypeVar("Settings")
-
-
-def checked(of: type[Settings], given: Mapping[str, Any]) -> Settings:
-    """What Hydra hands to a plugin, as the dataclass that it is of; `__post_init__` checks it."""
-    found: Settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(of), given))  # type: ignore[assignment]
-    return found
+from typing import Any
 
 
 @dataclass(kw_only=True)

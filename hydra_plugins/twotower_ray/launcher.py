@@ -14,7 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from conf.sweeps.settings import LauncherConfig, checked
+from conf.structured import structured
+from conf.sweeps.settings import LauncherConfig
 
 if TYPE_CHECKING:
     from conf.sweeps.records import Record
@@ -33,7 +34,7 @@ class RayLauncher(Launcher):
     """Runs each job as a trial of its own, see conf/sweeps/trials.py."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = checked(LauncherConfig, settings)
+        self.settings = structured(LauncherConfig, settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config

@@ -11,7 +11,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from conf.sweeps.settings import SweeperConfig, checked
+from conf.structured import structured
+from conf.sweeps.settings import SweeperConfig
 
 RESULTS = "optimization_results.yaml"
 """In the sweep's folder: the best, under the names that Hydra's own Optuna sweeper gives."""
@@ -29,7 +30,7 @@ class OptunaSweeper(Sweeper):
     """Asks for trials as the launcher has room for them; wants `hydra/launcher=ray`."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = checked(SweeperConfig, settings)
+        self.settings = structured(SweeperConfig, settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config

@@ -42,7 +42,6 @@ def demand(told: Told) -> tuple[list[dict[str, float]], dict[str, str]]:
     return [{"CPU": told.cpus}] if told.cpus else [], {}
 
 
-@hydra.main(config_path=None, config_name="told", version_base="1.3")
 def run(told: Told) -> dict[str, Any]:
     """Reports `epochs` epochs, then does `what`."""
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -75,4 +74,5 @@ def value(told: Told) -> float:
 
 
 if __name__ == "__main__":
-    run()
+    # No decorator: it would set Hydra's version for every process that imports this.
+    hydra.main(config_path=None, config_name="told", version_base="1.3")(run)()

@@ -14,9 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conf.sweeps.records import Record, Records, State
-
-BEGAN = "began"
-"""As in tests/sweeps/app.py, which is not imported: its hydra.main would set Hydra's version for the whole process."""
+from tests.sweeps.app import BEGAN
 
 RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=4")
 
