@@ -70,8 +70,8 @@ notebooks: $(READY) ## executes notebooks/*.ipynb into var/notebooks
 	@mkdir -p var/notebooks
 	$(BIN)/python -m nbconvert --to notebook --execute --output-dir var/notebooks notebooks/*.ipynb
 
-proto: $(READY) ## serve/recommender_pb2*.py from serve/recommender.proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. serve/recommender.proto
+proto: $(READY) ## serve/api/recommender_pb2*.py from serve/api/recommender.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. serve/api/recommender.proto
 
 milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integration tests, in a venv of its own
 

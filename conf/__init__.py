@@ -1,1 +1,1 @@
-"""Values in yaml, their types in `conf.schema`, and what every entry point shares in `conf.entry`."""
+"""The configuration: yaml values, the typed root schema, and the entry point that loads them."""

@@ -7,17 +7,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-if TYPE_CHECKING:
-    from conf.schema import Config
+from data.artifacts.errors import one_line
+from data.artifacts.structured import typed
 
 FOLDER = Path(__file__).parent
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -34,7 +35,7 @@ def launch(module: str) -> None:
     from conf.schema import register
 
     register()
-    task = importlib.import_module(module).task
+    task = _command(module).task
 
     wants_traceback = os.environ.get(TRACEBACK) == "1"
 
@@ -49,6 +50,12 @@ def launch(module: str) -> None:
     with one_line_for_mistakes(wants_traceback):
         sys.argv = expanded(sys.argv)
         hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+
+
+def _command(module: str) -> ModuleType:
+    """The module of a command: `serve.promote`, or the `__main__` of a package, such as `serve.releases`."""
+    found = importlib.import_module(module)
+    return found if hasattr(found, "task") else importlib.import_module(f"{module}.__main__")
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -91,22 +98,3 @@ def one_line_for_mistakes(wants_traceback: bool) -> Iterator[None]:
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-
-
-def typed(values: DictConfig) -> "Config":
-    """The one place where a DictConfig becomes dataclasses; `__post_init__` checks them."""
-    missing = sorted(OmegaConf.missing_keys(values))
-    if missing:
-        raise ValueError(f"{', '.join(missing)}: must be given, e.g. {missing[0]}=...")
-    config: Config = OmegaConf.to_object(values)  # type: ignore[assignment]
-    return config
-
-
-def one_line(error: BaseException) -> str:
-    """A message on one line, with the key that it is about."""
-    cause: BaseException | None = error
-    while cause is not None and not getattr(cause, "full_key", None):
-        cause = cause.__cause__
-    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
-    key = getattr(cause, "full_key", None)
-    return text if key is None or key in text else f"{key}: {text}"

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from conf.session import ClusterConfig
-from data.interaction_lists import InteractionListsSource
-from data.movielens import MovieLensSource
-from data.prepare import DataConfig
-from data.storage import StorageConfig
-from data.synthetic import SyntheticSource
-from data.tables import TableSource
-from serve.experiment import TrafficConfig
-from serve.gate import GateConfig
-from serve.guard import GuardConfig
-from serve.index import IndexConfig
-from serve.recommend import RecommendConfig
-from serve.settings import DemoConfig, ServeConfig
-from towers.job import TrainConfig
-from towers.losses import LossConfig
-from towers.report import EvaluateConfig
-from towers.reranker import RerankConfig
-from towers.tracking import TrackingConfig
-from towers.two_tower import ModelConfig
+from data.artifacts.folders import StorageConfig
+from data.cluster.session import ClusterConfig
+from data.dataset.preparation import DataConfig
+from data.sources.interaction_lists import InteractionListsSource
+from data.sources.movielens import MovieLensSource
+from data.sources.synthetic import SyntheticSource
+from data.sources.tables import TableSource
+from serve.batch.recommendations import RecommendConfig
+from serve.deployment.settings import DemoConfig, ServeConfig
+from serve.experiments.assignment import TrafficConfig
+from serve.experiments.canary_analysis import GuardConfig
+from serve.index.config import IndexConfig
+from serve.releases.gate.config import GateConfig
+from towers.evaluation.config import EvaluateConfig
+from towers.model.config import ModelConfig
+from towers.reranking.reranker import RerankConfig
+from towers.training.config import TrainConfig
+from towers.training.losses import LossConfig
+from towers.training.tracking import TrackingConfig
 
 
 @dataclass(kw_only=True, slots=True)
@@ -124,7 +124,9 @@ def load(overrides: Sequence[str] = ()) -> Config:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from conf.entry import FOLDER, one_line, typed
+    from conf.entry import FOLDER
+    from data.artifacts.errors import one_line
+    from data.artifacts.structured import typed
 
     register()
     try:

@@ -1,1 +1,1 @@
-"""Raw logs to a prepared dataset: sources, vocabularies, splits, and the batches that training reads."""
+"""Raw logs become prepared datasets: sources, schemas, splits, and the batches that training reads."""

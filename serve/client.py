@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from serve.api import (
+from serve.api.schemas import (
     BatchRequest,
     BatchResponse,
     LiveResponse,
@@ -48,7 +48,7 @@ class RecommendClient:
     def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
     ) -> RecommendResponse:
-        """Recommends; `fields` are those of `serve.api.RecommendRequest`.
+        """Recommends; `fields` are those of `serve.api.schemas.RecommendRequest`.
 
         Raises:
             EndpointError: any answer but 200, or none.
@@ -58,7 +58,7 @@ class RecommendClient:
         return RecommendResponse.model_validate_json(self._send("POST", "/v1/recommend", content=body, headers=headers))
 
     def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
-        """Several users in one call; each of `requests` has the fields of `serve.api.RecommendRequest`."""
+        """Several users in one call; each of `requests` has the fields of `serve.api.schemas.RecommendRequest`."""
         body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
         sent = self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
         return BatchResponse.model_validate_json(sent).responses

@@ -3,24 +3,23 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from rich.table import Table
-
-from data.prepare import prepare
-from data.schema import FeatureKind
-from data.storage import Folder
-from serve.api import RecommendResponse
+from data.artifacts.folders import Folder
+from data.cluster.console import show
+from data.cluster.ray_compatibility import runtime_env
+from data.cluster.session import connect
+from data.dataset.preparation import prepare
+from serve.api.examples import answer_table, requests
 from serve.client import RecommendClient
-from serve.front import runtime_env
-from serve.gate import Gatekeeper
-from serve.promote import promote
-from serve.publish import publish
-from serve.release import Registry
-from serve.run import curl, running, wait_for_stop
-from towers.checkpoint import Checkpoint
-from towers.report import report_of
-from towers.tables import metrics_table
-from towers.train import train
+from serve.deployment.endpoint import curl, running
+from serve.releases.gate.gate import Gatekeeper
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
+from serve.rollout.promotion import promote
+from serve.run import wait_for_stop
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.report import report_of
+from towers.evaluation.tables import metrics_table
+from towers.training.fit import train
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -42,67 +41,8 @@ class Steps:
         return round(time.perf_counter() - self._started, 1)
 
 
-def requests(checkpoint: Checkpoint, k: int) -> dict[str, dict[str, Any]]:
-    """Requests that fit any dataset: a known user, an unknown one, one with a filter, one with a history, a context."""
-    seen = checkpoint.seen
-    known_row = int((seen.lengths_U >= min(10, seen.lengths_U.max())).argmax())
-    known = checkpoint.users.ids.ids(np.array([known_row]))[0].as_py()
-    recent = checkpoint.items.ids.ids(seen.of_user(known_row)[-3:]).to_pylist()
-    filtered = {"user_id": known, "k": k} | ({"filter": f} if (f := example_filter(checkpoint)) else {})
-    values = checkpoint.reranker.context.as_json()
-    context = {name: known_values[-1] for name, known_values in values.items() if known_values}
-    told = {f"known user, context {context}": {"user_id": known, "k": k, "context": context}} if context else {}
-    return {
-        f"known user {known}": {"user_id": known, "k": k},
-        "unknown user": {"user_id": "nobody-we-know", "k": k},
-        f"known user, filter {filtered.get('filter')}": filtered,
-        f"no user id, history {recent} in the request": {"history": recent, "k": k},
-        **told,
-    }
-
-
-def example_filter(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """A filter on the first filterable item feature, by its most common value."""
-    for feature in checkpoint.items.features:
-        column = checkpoint.items.table[feature.name].combine_chunks()
-        if feature.kind is FeatureKind.multi_categorical:
-            counts = column.flatten().value_counts()
-        elif feature.kind is FeatureKind.categorical:
-            counts = column.drop_null().value_counts()
-        else:
-            continue
-        if len(counts):
-            value = max(counts.to_pylist(), key=lambda c: c["counts"])["values"]
-            op = "contains" if feature.kind is FeatureKind.multi_categorical else "=="
-            return {"field": feature.name, "op": op, "value": value}
-    return None
-
-
-def answer_table(title: str, answer: RecommendResponse) -> Table:
-    """One answer for people: titles, features, scores, and where the time went."""
-    stages = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in answer.timings_ms.items())
-    table = Table(
-        title=title,
-        caption=f"{answer.source.value}{' DEGRADED ' + str(answer.reasons) if answer.degraded else ''}; {stages}",
-    )
-    for column in ("", "title", "features", "score"):
-        table.add_column(column, justify="right" if column in ("", "score") else "left")
-    for rank, item in enumerate(answer.items, start=1):
-        features = "  ".join(_plain(value) for value in item.features.values() if value not in (None, []))
-        table.add_row(str(rank), item.title, features, f"{item.score:.3f}")
-    return table
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
     """Asks and shows; returns the answers as JSON values."""
-    from conf.session import show
-
     answers = {}
     with RecommendClient(address) as client:
         for title, body in requests(checkpoint, k).items():
@@ -114,8 +54,6 @@ def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
 
 def task(config: "Config") -> dict[str, Any]:
     """Entry point: every step of the way, each as its own entry point would do it."""
-    from conf.session import connect, show
-
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))

@@ -6,63 +6,12 @@ Endpoints that run change over under traffic, all replicas at once.
 import time
 from typing import TYPE_CHECKING, Any
 
-from data.prepare import Say
-from data.storage import Folder
-from serve.experiment import Experiment
-from serve.index import IndexConfig
-from serve.pointer import now
-from serve.release import Registry, ReleaseError
-from serve.switch import Switched, share, switch
-from serve.verify import verify
+from data.artifacts.folders import Folder
+from serve.releases.registry import Registry
+from serve.rollout.promotion import promote, told
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-
-def promote(
-    config: IndexConfig,
-    registry: Registry,
-    release_id: str | None,
-    within_s: float,
-    say: Say = print,
-    percent: float = 100,
-    instead_of: str | None = None,
-) -> Switched:
-    """Verifies a release (None: the newest), has all replicas make it ready, and gives it the traffic, or a part of it.
-
-    Args:
-        percent: of the users.
-        instead_of: see serve.switch.
-
-    Raises:
-        ValueError: percent is not above 0 and at most 100.
-        ReleaseError, NotSealed, CheckpointError: there is no such release, or it is not sound; nothing has changed.
-        PointerError: a part is asked for, and nothing is live beside it.
-        IndexUnavailable: its collection cannot be looked at.
-    """
-    if not 0 < percent <= 100:
-        raise ValueError(f"percent: {percent:g} must be above 0 and at most 100")
-    if release_id is None:
-        ids = registry.ids()
-        if not ids:
-            raise ReleaseError(f"{registry.folder}: no release to promote; run python -m serve.publish")
-        release_id = ids[-1]
-    verify(config, registry, release_id, say)
-    if percent == 100:
-        return switch(registry, release_id, within_s, say, instead_of)
-    canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, now())
-    return share(registry, canary, within_s, say)
-
-
-def told(switched: Switched) -> str:
-    """What a change of release did, for people."""
-    if not switched.replicas and not switched.behind:
-        return "no endpoint runs"
-    behind = f"; {', '.join(switched.behind)} still load it" if switched.behind else ""
-    return (
-        f"{switched.replicas} replica{'s' if switched.replicas != 1 else ''} made it ready in {switched.ready_s:.1f} s"
-        f" ({switched.mib:.0f} MiB each at most) and answer by it since {switched.moved_s:.1f} s later{behind}"
-    )
 
 
 def task(config: "Config") -> dict[str, Any]:

@@ -4,144 +4,17 @@ The live release's item tower embeds what is new by its features. The new releas
 the live one, and the vectors of all items that did not change; `promote=true` makes it live at once.
 """
 
-import hashlib
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from data.prepare import Say
-from data.prepared import Catalogue
-from data.refreshed import refreshed
-from data.storage import Folder
-from data.tables import Columns, TableFormat, TableSource, has_column
-from serve.build import Candidate, build, release_id
-from serve.card import CARD
-from serve.gate import Gatekeeper
-from serve.golden import GOLDEN
-from serve.index import IndexConfig
-from serve.promote import promote, told
-from serve.publish import gatekeeper
-from serve.release import Registry, Release, ReleaseError
-from serve.withdraw import MOST
-from towers.checkpoint import load
-from towers.embed import embedded_items
+from data.artifacts.folders import Folder
+from serve.releases.gate.gate import Gatekeeper
+from serve.releases.refresh import read_rows, refresh
+from serve.releases.registry import Registry
+from serve.rollout.promotion import promote, told
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-ITEMS = "items.parquet"
-OWN = (ITEMS, GOLDEN, CARD)
-"""Files that a refreshed release does not share with the one that it comes from."""
-
-
-def read_rows(uri: str, release: Release) -> pa.Table:
-    """Items in Parquet or CSV, laid out as the items table of the log that the release was trained on.
-
-    (Where that log came in a format of its own: `item_id`, the features by their names and, if there is one, `title`.)
-
-    Raises:
-        DataError: it is not there, lacks a column, an id is missing or there twice, or a value is not of its kind.
-    """
-    log = release.manifest["config"]["data"]["source"]
-    layout = {name: log[name] for name in ("multi_separator", "delimiter", "encoding") if name in log}
-    kind = TableFormat.csv if uri.removesuffix(".gz").endswith((".csv", ".tsv")) else TableFormat.parquet
-    source = TableSource(
-        format=kind,
-        interactions=uri,
-        items=uri,
-        columns=Columns(**log.get("columns", {})),
-        item_features=list(release.parts.items.features),
-        **layout,
-    )
-    if source.columns.title is None and has_column(source, uri, "title"):
-        source.columns.title = "title"
-    return source.item_rows()
-
-
-def refresh(
-    config: IndexConfig,
-    registry: Registry,
-    release: Release,
-    rows: pa.Table | None,
-    gone: Sequence[str] = (),
-    say: Say = print,
-    keeper: Gatekeeper | None = None,
-) -> str:
-    """Builds the release that comes of another and returns its id; the same one where nothing would change.
-
-    Args:
-        release: the live one.
-        rows: items to add, or to describe anew (as `entity_table` gives them); one that was taken out is back.
-        gone: item ids to take out.
-
-    Raises:
-        ReleaseError: an item to be taken out is not in the catalogue, or too many are.
-        GateError, IndexUnavailable: as for serve.publish; there is no new release then.
-    """
-    before = release.parts.items
-    rows = before.table[:0] if rows is None else rows
-    change = refreshed(before, rows)
-    withdrawn = sorted(release.withdrawn.difference(rows["item_id"].to_pylist()) | _known(change.items, gone))
-    if len(withdrawn) > MOST:
-        raise ReleaseError(f"items: {len(withdrawn)} would be taken out, {MOST} at most; train without them")
-    counts = {
-        "added": len(change.added),
-        "changed": len(change.changed),
-        "withdrawn": len(set(withdrawn) - release.withdrawn),
-        "back": len(release.withdrawn.difference(withdrawn)),
-    }
-    if not any(counts.values()):
-        say(f"refresh: {release.id} has all of it already")
-        return release.id
-    say(f"refresh: {', '.join(f'{count:,} {name}' for name, count in counts.items())}; from {release.id}")
-    candidate = _candidate(config, release, change.items, withdrawn, counts)
-    build(config, registry, candidate, "refresh", say, keeper)
-    return candidate.id
-
-
-def _known(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
-    unknown = [id_ for id_ in ids if not items.ids.row(id_)]
-    if unknown:
-        raise ReleaseError(
-            f"items: {', '.join(unknown[:5])} {'is' if len(unknown) == 1 else 'are'} not in the catalogue"
-        )
-    return frozenset(ids)
-
-
-def _candidate(
-    config: IndexConfig, release: Release, items: Catalogue, withdrawn: list[str], counts: dict[str, int]
-) -> Candidate:
-    manifest = release.manifest
-    own = {
-        "refreshed": {"from": release.id, **counts},
-        "num_fitted_items": manifest.get("num_fitted_items", release.parts.items.table.num_rows),
-        "withdrawn": withdrawn,
-    }
-    parts = load(release.parts.folder, manifest | own, items)
-
-    def fill(staging: Folder) -> None:
-        for name in release.parts.folder.files():
-            if name not in OWN:
-                staging.share(name, release.parts.folder)
-        staging.write_table(ITEMS, items.table)
-
-    decides = (release.id, config.algorithm.value, _digest(items.table), *withdrawn)
-    return Candidate(
-        id=release_id(manifest, *decides),
-        parts=parts,
-        told=own,
-        embedded=lambda: embedded_items(parts, config.upsert_batch),
-        fill=fill,
-    )
-
-
-def _digest(table: pa.Table) -> str:
-    content = pa.BufferOutputStream()
-    with pa.ipc.new_stream(content, table.schema) as stream:
-        stream.write_table(table)
-    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def task(config: "Config") -> dict[str, Any]:
@@ -152,7 +25,8 @@ def task(config: "Config") -> dict[str, Any]:
     registry = Registry.of(Folder.of(config.storage.root))
     release = registry.open(registry.chosen(None))
     rows = read_rows(config.rows, release) if config.rows else None
-    id_ = refresh(config.index, registry, release, rows, config.items, keeper=gatekeeper(config))
+    keeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
+    id_ = refresh(config.index, registry, release, rows, config.items, keeper=keeper)
     summary = {"release": id_, "from": release.id, **registry.manifest(id_).get("refreshed", {})}
     if id_ == release.id:
         return summary

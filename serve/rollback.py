@@ -6,10 +6,10 @@ Running it again changes nothing more. `reason='...'` is kept with the pointer.
 import time
 from typing import TYPE_CHECKING, Any
 
-from data.storage import Folder
-from serve.promote import told
-from serve.release import Registry
-from serve.switch import BEFORE_S, back
+from data.artifacts.folders import Folder
+from serve.releases.registry import Registry
+from serve.rollout.promotion import told
+from serve.rollout.switch import BEFORE_S, back
 
 if TYPE_CHECKING:
     from conf.schema import Config

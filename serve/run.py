@@ -1,81 +1,15 @@
 """Starts the endpoint on the live release: `python -m serve.run`, `serve=staged` for stages scaled by themselves."""
 
-import json
 import signal
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
-from ray.serve.exceptions import RayServeException
-from ray.serve.schema import EncodingType, LoggingConfig
-
-from data.prepare import Say
-from data.storage import Folder
-from serve.bind import build
-from serve.front import runtime_env
-from serve.guard import Guard
-from serve.milvus import reached
-from serve.release import Registry, ReleaseError
-from serve.rpc import SERVICER
-from serve.settings import ServeConfig
-from serve.stages import Setting
+from data.cluster.ray_compatibility import runtime_env
+from data.cluster.session import connect
+from serve.deployment.endpoint import curl, guarded, running
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-APPLICATION = "recommender"
-
-LOGGING = LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
-"""JSON lines (serve/logs.py), warnings alone: metrics count the answers; a line each would cost as much as a stage, and
-at level INFO Ray Serve makes one even where it writes none."""
-
-
-@contextmanager
-def running(config: "Config", say: Say = print) -> Iterator[str]:
-    """The endpoint, up and ready, as long as the block lasts; yields its address. Needs a Ray session.
-
-    Raises:
-        ReleaseError: no release is live.
-        OSError: the port is taken.
-        IndexUnavailable: Milvus cannot be reached.
-    """
-    live = Registry.of(Folder.of(config.storage.root)).live()
-    if live is None:
-        raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
-    for name in ("port", "grpc_port"):
-        check_port(config.serve, name)
-    address = f"http://{config.serve.host}:{config.serve.port}"
-    say(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
-    with reached(config.index):
-        http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
-        serve.start(http_options=http, grpc_options=_grpc(config.serve))
-        try:
-            setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
-            serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=LOGGING)
-            yield address
-        except RayServeException as e:
-            raise ReleaseError(f"the endpoint did not come up: {e}") from e
-        finally:
-            serve.shutdown()
-
-
-def _grpc(config: ServeConfig) -> gRPCOptions | None:
-    return gRPCOptions(port=config.grpc_port, grpc_servicer_functions=[SERVICER]) if config.grpc_port else None
-
-
-def check_port(config: ServeConfig, name: str) -> None:
-    """Raises OSError, naming the port and the cure, where something listens there already."""
-    port = getattr(config, name)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, port))
-        except OSError as e:
-            raise OSError(f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=...") from e
 
 
 def wait_for_stop() -> None:
@@ -86,37 +20,8 @@ def wait_for_stop() -> None:
     stop.wait()
 
 
-@contextmanager
-def guarded(config: "Config") -> Iterator[None]:
-    """Releases on trial are watched as long as the block lasts."""
-    if not config.guard.enabled:
-        yield
-        return
-    stop = threading.Event()
-    guard = Guard(config.guard, Folder.of(config.storage.root))
-    thread = threading.Thread(target=guard.watch, args=(stop.wait,), name="guard")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def curl(address: str, user_id: str = "u00042") -> str:
-    """A line to try the endpoint with."""
-    body = json.dumps({"user_id": user_id, "k": 5})
-    return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
-
-
-def _absolute(root: str) -> str:
-    return root if "://" in root else Folder.of(root).path
-
-
 def task(config: "Config") -> dict[str, Any]:
     """Entry point: serves until Ctrl-C."""
-    from conf.session import connect
-
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     with running(config) as address, guarded(config):
         print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)

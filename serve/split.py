@@ -3,34 +3,12 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from data.prepare import Say
-from data.storage import Folder
-from serve.experiment import Experiment, TrafficConfig
-from serve.index import IndexConfig
-from serve.pointer import now
-from serve.promote import told
-from serve.release import Registry
-from serve.switch import Switched, share, switch
-from serve.verify import verify
+from data.artifacts.folders import Folder
+from serve.releases.registry import Registry
+from serve.rollout.promotion import split, told
 
 if TYPE_CHECKING:
     from conf.schema import Config
-
-
-def split(
-    config: IndexConfig, registry: Registry, traffic: TrafficConfig, within_s: float, say: Say = print
-) -> Switched:
-    """Begins an experiment, every release of it verified and held by all replicas first, or ends the one that runs.
-
-    Raises:
-        ReleaseError, NotSealed, CheckpointError: a release is missing or not sound; nothing has changed.
-        PointerError: nothing is live, or the live release is among the shares.
-    """
-    if not traffic.shares:
-        return switch(registry, registry.chosen(None), within_s, say)
-    for release_id in traffic.shares:
-        verify(config, registry, release_id, say)
-    return share(registry, Experiment(traffic.name, dict(traffic.shares), now()), within_s, say)
 
 
 def task(config: "Config") -> dict[str, Any]:

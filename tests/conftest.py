@@ -13,13 +13,13 @@ os.environ.setdefault("WANDB_SILENT", "true")
 import pytest
 
 from conf.schema import Config, load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.prepared import PreparedDataset
-from data.storage import Folder
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
 from tests.collector import Collector
-from towers.checkpoint import Checkpoint
-from towers.train import train
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.training.fit import train
 
 TINY = (
     "tracking=off",
@@ -49,8 +49,8 @@ def ray_session(collector: Collector) -> Iterator[None]:
     """A local Ray with two CPUs, as serve.run starts it."""
     import ray
 
-    from serve.front import runtime_env
-    from serve.settings import ScaleConfig
+    from data.cluster.ray_compatibility import runtime_env
+    from serve.deployment.settings import ScaleConfig
 
     connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(ScaleConfig().in_flight))
     yield

@@ -1,1 +1,1 @@
-"""A user tower and an item tower: model, losses, training, evaluation, batch embedding."""
+"""A user tower and an item tower: model, training, re-ranking, evaluation, checkpoints and sweeps."""

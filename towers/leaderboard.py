@@ -6,7 +6,7 @@ A table, leaderboard.parquet and leaderboard.html with plots in the sweep's fold
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.storage import Folder
+from data.artifacts.folders import Folder
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Entry point."""
-    from conf.sweeps.results import shown
+    from towers.sweeps.results.summary import shown
 
     folder = Path(config.sweep) if config.sweep else newest(config)
     board, commands = shown(folder, config.metric)
@@ -28,7 +28,7 @@ def newest(config: "Config") -> Path:
         ValueError: there is none.
     """
     from conf.schema import on_disk
-    from conf.sweeps.records import TRIALS
+    from towers.sweeps.records import TRIALS
 
     root = Path(Folder.of(on_disk(config.storage.root)).path) / "sweeps"
     found = sorted(root.glob(f"*/*/{TRIALS}"), key=lambda path: path.stat().st_mtime)

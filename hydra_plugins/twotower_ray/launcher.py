@@ -14,12 +14,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from conf.structured import structured
-from conf.sweeps.settings import LauncherConfig
+from data.artifacts.structured import structured
+from towers.sweeps.settings import LauncherConfig
 
 if TYPE_CHECKING:
-    from conf.sweeps.records import Record
-    from conf.sweeps.trials import Source
+    from towers.sweeps.records import Record
+    from towers.sweeps.trials import Source
 
 
 @dataclass
@@ -31,7 +31,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 
 
 class RayLauncher(Launcher):
-    """Runs each job as a trial of its own, see conf/sweeps/trials.py."""
+    """Runs each job as a trial of its own, see towers/sweeps/trials.py."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = structured(LauncherConfig, settings)
@@ -41,7 +41,7 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """What each job returned, in order; one that did not finish raises when its value is looked at."""
-        from conf.sweeps.listed import Listed
+        from towers.sweeps.listed import Listed
 
         jobs = [list(overrides) for overrides in job_overrides]
         source = Listed(jobs, initial_job_idx, self.known())
@@ -50,7 +50,7 @@ class RayLauncher(Launcher):
 
     def known(self) -> "list[Record]":
         """What the sweep's folder tells of earlier launches."""
-        from conf.sweeps.records import Records
+        from towers.sweeps.records import Records
 
         return Records(self.folder()).read() if self.settings.resume else []
 
@@ -62,12 +62,12 @@ class RayLauncher(Launcher):
         self, source: "Source", jobs: Sequence[Sequence[str]], done: int, total: int | None = None
     ) -> "list[Record]":
         """Runs what a source gives; says how it ended."""
-        from conf.sweeps.live import LiveTable, failures, summary
-        from conf.sweeps.places import Places
-        from conf.sweeps.records import Records
-        from conf.sweeps.results import SWEEP
-        from conf.sweeps.session import joined, stoppable
-        from conf.sweeps.trials import Trials
+        from towers.sweeps.live import LiveTable, failures, summary
+        from towers.sweeps.placement import Places
+        from towers.sweeps.records import Records
+        from towers.sweeps.results.summary import SWEEP
+        from towers.sweeps.session import joined, stoppable
+        from towers.sweeps.trials import Trials
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -91,8 +91,8 @@ class RayLauncher(Launcher):
 
     def _told(self, folder: Path) -> None:
         """The leaderboard, where the sweep's task returns what one can be made of; else how to make one."""
-        from conf.sweeps.records import Records
-        from conf.sweeps.results import DEFAULT, shown
+        from towers.sweeps.records import Records
+        from towers.sweeps.results.summary import DEFAULT, shown
 
         objectives = OmegaConf.select(self.config, "hydra.sweeper.objectives")
         metric = objectives[0].metric if objectives else DEFAULT
@@ -110,7 +110,7 @@ class RayLauncher(Launcher):
         return spec.name if spec is not None else self.task_function.__module__
 
     def _sweep(self, folder: Path) -> Any:
-        from conf.sweeps.job import Sweep
+        from towers.sweeps.job import Sweep
 
         return Sweep(
             name=folder.name,

@@ -11,8 +11,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from conf.structured import structured
-from conf.sweeps.settings import SweeperConfig
+from data.artifacts.structured import structured
+from towers.sweeps.settings import SweeperConfig
 
 RESULTS = "optimization_results.yaml"
 """In the sweep's folder: the best, under the names that Hydra's own Optuna sweeper gives."""
@@ -44,8 +44,8 @@ class OptunaSweeper(Sweeper):
         Raises:
             ValueError: there is nothing to search, or it needs another launcher.
         """
-        from conf.sweeps.search import Search, best, open_study
-        from conf.sweeps.space import Space
+        from towers.sweeps.search import Search, best, open_study
+        from towers.sweeps.space import Space
 
         if not hasattr(self.launcher, "run"):  # by class it could not be told: Hydra executes plugin modules anew
             raise ValueError(

@@ -18,16 +18,17 @@ import torch
 from rich.console import Console
 
 from conf.schema import Config, load
-from conf.session import ClusterConfig, connect
-from data.batches import ShardBatches, TrainBatch
-from data.prepare import prepare
-from data.prepared import PreparedDataset
-from data.storage import Folder
-from data.windows import WindowBatches
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from data.sequences.batches import ShardBatches, TrainBatch
+from data.sequences.windows import WindowBatches
 from tests.benchmarks.steps import CPU, Loop
 from tests.benchmarks.tables import write
-from towers.job import Precision
-from towers.two_tower import HistoryKind, all_item_vectors
+from towers.model.config import HistoryKind
+from towers.model.two_tower import all_item_vectors
+from towers.training.config import Precision
 
 GPU = torch.device("cuda")
 WARM_UP, FIRST = 20, 30

@@ -18,11 +18,11 @@ import psutil
 import pyarrow as pa
 from rich.console import Console
 
-from data.schema import Feature, FeatureKind
-from serve.faiss_index import FaissIndexes, shared
-from serve.filters import Filter, parse
-from serve.masks import FilterColumns
-from serve.replica import ReplicaIndex, Wanted
+from data.sources.schema import Feature, FeatureKind
+from serve.filters.grammar import Filter, parse
+from serve.filters.masks import FilterColumns
+from serve.index.faiss_files import FaissIndexes, shared
+from serve.index.replica_index import ReplicaIndex, Wanted
 from tests.benchmarks.tables import write
 
 DIM, CANDIDATES, K = 64, 200, 100

@@ -18,18 +18,18 @@ import ray
 from rich.console import Console
 
 from conf.schema import Config, load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.storage import Folder
-from serve.collection import create, drop, entities, upsert_all, write_collection
-from serve.index import IndexConfig
-from serve.milvus import connected, reached
-from serve.publish import publish
-from serve.release import Registry
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from serve.index.collection import create, drop, entities, upsert_all, write_collection
+from serve.index.config import IndexConfig
+from serve.index.connection import connected, reached
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
 from tests.benchmarks.tables import write
-from towers.checkpoint import Checkpoint
-from towers.embed import embedded_items
-from towers.train import train
+from towers.checkpoint.batch_embedding import embedded_items
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.training.fit import train
 
 ROOT = "var/bench-publish"
 BARE = "twotower_ray_bare"

@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 
 from conf.schema import Config, load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.storage import Folder
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
 from tests.benchmarks.tables import write
-from towers.report import Report, report_of
-from towers.train import train
+from towers.evaluation.report import Report, report_of
+from towers.training.fit import train
 
 EXPERIMENTS = "gowalla,movielens_1m_leave_one_out,toys"
 METRICS = ("recall", "ndcg")

@@ -20,15 +20,15 @@ import ray
 from rich.console import Console
 
 from conf.schema import load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.storage import Folder
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
 from serve.client import RecommendClient
-from serve.publish import publish
-from serve.release import Registry
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
 from tests.benchmarks.servers import free_port, server
 from tests.benchmarks.tables import FOLDER, write
-from towers.train import train
+from towers.training.fit import train
 
 ROOT = Path("var/bench-refresh")
 ASK_EVERY_S, WITHIN_S = 0.01, 600.0

@@ -17,19 +17,20 @@ import torch
 from rich.console import Console
 
 from conf.schema import Config, load
-from data.prepare import prepare
-from data.prepared import PreparedDataset
-from data.storage import Folder
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
 from tests.benchmarks.peer import PYTHON, run_peer, save_interactions
 from tests.benchmarks.steps import Loop, in_memory
 from tests.benchmarks.tables import write
-from towers.build import fit_counts
-from towers.floors import item_filter, rank_by_filter
-from towers.measure import measure
-from towers.optimizer import linear
-from towers.ranking import QueryVectors, Ranking, embed, queries_of, retrieve
-from towers.smoothing import smooth
-from towers.two_tower import all_item_vectors
+from towers.evaluation.baselines import item_filter, rank_by_filter
+from towers.evaluation.measure import measure
+from towers.evaluation.queries import queries_of
+from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
+from towers.model.build import fit_counts
+from towers.model.smoothing import smooth
+from towers.model.two_tower import all_item_vectors
+from towers.training.optimizer import linear
 
 TARGETS = (0.1745, 0.188)
 K = 20

@@ -26,16 +26,16 @@ import ray
 from rich.console import Console
 
 from conf.schema import load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.storage import Folder
-from serve.publish import publish
-from serve.release import Registry
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
 from tests.benchmarks.servers import free_port, metrics_address, replicas, server
 from tests.benchmarks.tables import FOLDER, write
 from tests.benchmarks.wrk import Measured, together
 from tests.benchmarks.wrk import load as load_with
-from towers.train import train
+from towers.training.fit import train
 
 ROOT = "var/bench-serve"
 K, CANDIDATES, MANY = 20, 200, 32

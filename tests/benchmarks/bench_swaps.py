@@ -18,18 +18,18 @@ import ray
 from rich.console import Console
 
 from conf.schema import load
-from conf.session import ClusterConfig, connect
-from data.prepare import prepare
-from data.storage import Folder
-from serve.publish import publish
-from serve.recommend import RecommendConfig, recommend
-from serve.release import Registry
-from serve.switch import back, switch
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from serve.batch.recommendations import RecommendConfig, recommend
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
+from serve.rollout.switch import back, switch
 from tests.benchmarks.history import Asked, Change, Expected, first_p99_ratio, judge
 from tests.benchmarks.recorder import recorded
 from tests.benchmarks.servers import free_port, server
 from tests.benchmarks.tables import FOLDER, write
-from towers.train import train
+from towers.training.fit import train
 
 ROOT = "var/bench-swaps"
 K, USERS = 10, 400

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conf.sweeps.records import Records
 from tests.benchmarks.tables import write
 from tests.benchmarks.trial import TOOK
+from towers.sweeps.records import Records
 
 ROOT = Path("var/bench-sweep")
 STEPS = 16_000

@@ -20,18 +20,19 @@ from rich.console import Console
 from rich.progress import track
 
 from conf.schema import Config, load
-from conf.session import ClusterConfig, connect
-from data.batches import HistoryOrder, ShardBatches, TrainBatch
-from data.prepare import prepare
-from data.prepared import PreparedDataset
-from data.split import TRAIN
-from data.storage import Folder
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from data.dataset.split import TRAIN
+from data.sequences.batches import ShardBatches, TrainBatch
+from data.sequences.histories import HistoryOrder
 from tests.benchmarks.peer import PYTHON, run_peer, save_interactions
 from tests.benchmarks.steps import CPU, Loop, in_memory
 from tests.benchmarks.tables import write
-from towers.loop import positives
-from towers.losses import LossConfig, LossKind
-from towers.two_tower import HistoryKind, ModelConfig
+from towers.model.config import HistoryKind, ModelConfig
+from towers.training.loop import positives
+from towers.training.losses import LossConfig, LossKind
 
 BATCH, WARM_UP = 2048, 5
 IN_BATCH, PERCEPTRON, UNIFORM, BPR = (

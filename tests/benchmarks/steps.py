@@ -8,16 +8,17 @@ import numpy as np
 import torch
 
 from conf.schema import Config
-from data.batches import TrainBatch
-from data.prepared import PreparedDataset
-from towers.build import build, fit_counts
-from towers.job import Precision
-from towers.loop import Objective, train_epoch
-from towers.optimizer import Optimizers
-from towers.spectral import spectral_start
-from towers.suggested import Suggested
-from towers.trainer import sides
-from towers.two_tower import Start, TwoTower
+from data.dataset.prepared import PreparedDataset
+from data.sequences.batches import TrainBatch
+from towers.model.build import build, fit_counts
+from towers.model.config import Start
+from towers.model.spectral import spectral_start
+from towers.model.two_tower import TwoTower
+from towers.training.config import Precision
+from towers.training.loop import Objective, train_epoch
+from towers.training.optimizer import Optimizers
+from towers.training.suggested import Suggested
+from towers.training.trainer import sides
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import pytest
 
 from conf.entry import FOLDER, TRACEBACK, launch
 from conf.schema import Config, load
-from serve.settings import Topology
+from serve.deployment.settings import Topology
 
 REQUIRED = {
     ("data", "movielens"): ["data.source.path=x"],

@@ -9,16 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.prepared import Catalogue
-from data.schema import Feature, FeatureKind
-from data.vocabulary import Vocabulary
-from serve.collection import collection_name, count, list_collections, write_collection
-from serve.filters import Filter, parse
-from serve.index import Algorithm, Hits, IndexConfig, IndexKind, IndexUnavailable, ItemIndex
-from serve.masks import FilterColumns
-from serve.milvus import connected
-from serve.milvus_index import MilvusIndex
-from serve.replica import ReplicaIndex
+from data.dataset.catalogue import Catalogue
+from data.dataset.vocabulary import Vocabulary
+from data.sources.schema import Feature, FeatureKind
+from serve.filters.grammar import Filter, parse
+from serve.filters.masks import FilterColumns
+from serve.index.collection import collection_name, count, list_collections, write_collection
+from serve.index.config import Algorithm, IndexConfig, IndexKind
+from serve.index.connection import connected
+from serve.index.milvus_index import MilvusIndex
+from serve.index.protocol import Hits, IndexUnavailable, ItemIndex
+from serve.index.replica_index import ReplicaIndex
 
 SIZE, DIM, K = 3000, 16, 50
 QUERIES = (

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from data.schema import RAW_INTERACTIONS
-from data.sources import RawLog
+from data.sources.schema import RAW_INTERACTIONS
+from data.sources.source import RawLog
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 
 from conf.schema import Config
-from data.storage import Folder
-from serve.publish import publish
-from serve.release import Registry, Release
-from serve.run import running
-from serve.settings import ScaleConfig
+from data.artifacts.folders import Folder
+from serve.deployment.endpoint import running
+from serve.deployment.settings import ScaleConfig
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
+from serve.releases.release import Release
 from tests.benchmarks import servers
-from towers.checkpoint import Checkpoint
+from towers.checkpoint.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="session")

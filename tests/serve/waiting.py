@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serve.api import RecommendResponse
+from serve.api.schemas import RecommendResponse
 from serve.client import RecommendClient
 
 K = 5

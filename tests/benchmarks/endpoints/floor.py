@@ -14,12 +14,12 @@ import uvicorn
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
-from data.schema import FeatureKind
-from data.storage import Folder
-from serve.release import Registry
-from towers.checkpoint import Checkpoint
-from towers.history import pad
-from towers.reranker import RECENT, Lists
+from data.artifacts.folders import Folder
+from data.sources.schema import FeatureKind
+from serve.releases.registry import Registry
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.model.history import pad
+from towers.reranking.reranker import RECENT, Lists
 
 
 class Ask(BaseModel):

@@ -17,17 +17,18 @@ from pydantic import BaseModel
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from conf.session import ClusterConfig, connect
-from data.storage import Folder
-from serve.door import Door
-from serve.embedder import UserEmbedder
-from serve.index import IndexConfig
-from serve.release import Registry, Release
-from serve.request import Candidates, Query, Ranked, UserVector
-from serve.reranker import RerankStage
-from serve.retriever import Retriever
+from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
+from serve.api.adapter import Door
+from serve.deployment.stages import open_index
+from serve.index.config import IndexConfig
+from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
+from serve.pipeline.reranker import RerankStage
+from serve.pipeline.retriever import Retriever
+from serve.pipeline.user_encoder import UserEmbedder
+from serve.releases.registry import Registry
+from serve.releases.release import Release
 from serve.run import wait_for_stop
-from serve.stages import open_index
 
 api = FastAPI()
 stage = serve.deployment(max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.4})

@@ -1,0 +1,1 @@
+"""The prepared dataset: its schema, vocabularies, splits and catalogues, and how a log becomes one."""

@@ -1,0 +1,218 @@
+"""From a raw log to a prepared dataset.
+
+Survey the log (one pass: ids, times, what is wrong), fix vocabularies and split boundaries from it, then part the
+interactions by user with Ray Data; each part is sorted, split and written by the task that holds it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import ray
+
+from data.artifacts.folders import Folder
+from data.artifacts.seals import is_sealed, sealing
+from data.artifacts.structured import jsonable
+from data.cluster.console import ProgressReporter
+from data.dataset.catalogue import Catalogue, feature_to_json
+from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
+from data.dataset.schema import INTERACTIONS
+from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
+from data.dataset.vocabulary import Vocabulary, fit_vocabulary
+from data.sources.schema import ARROW_TYPES, SPLITS, DataError, Feature, FeatureKind
+from data.sources.source import RawLog, SourceConfig
+from data.sources.survey import Survey, survey
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """Which log, and how it becomes a dataset.
+
+    Attributes:
+        name: folder name of the prepared dataset and prefix of what is made from it.
+        min_weight: interactions of a lower weight (rating) are left out; null keeps all.
+        users_per_part: users in one interaction file: the unit of work and of memory in preparation.
+    """
+
+    name: str
+    source: SourceConfig
+    split: SplitConfig = field(default_factory=SplitConfig)
+    min_weight: float | None = None
+    users_per_part: int = 50_000
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
+        if self.users_per_part < 1:
+            raise ValueError(f"data.users_per_part: {self.users_per_part} must be at least 1")
+
+
+def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
+    """Prepares the log, or opens what an earlier call prepared from the same files with the same values.
+
+    Raises:
+        DataError: the log cannot be used; nothing is left behind.
+    """
+    request = _request(config)
+    folder = storage / "datasets" / f"{config.name}-{request[:10]}"
+    found = is_sealed(folder)
+    if not found:
+        with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
+            found = is_sealed(folder)
+            if not found:
+                _prepare(config, request, folder, progress)
+    if found:
+        progress(f"dataset {config.name}: already prepared in {folder}")
+    return PreparedDataset.open(folder)
+
+
+def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
+    progress(f"dataset {config.name}: reading the log")
+    log = config.source.read()
+    seen = survey(log)
+    bounds = boundaries(config.split, seen.times)
+    users = _catalogue("user_id", log.users, seen.user_ids, log.user_features)
+    items = _catalogue("item_id", log.items, seen.item_ids, log.item_features)
+    progress(
+        f"dataset {config.name}: {seen.num_interactions:,} interactions, {len(seen.user_ids):,} users, parting by user"
+    )
+    manifest = _manifest(config, request, seen, bounds, users, items, log.context)
+    with sealing(folder, manifest) as staging:
+        _write_interactions(config, log, users.ids, items.ids, bounds, staging)
+        counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
+        manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
+        check({name: manifest["counts"][name] for name in SPLITS})
+        if config.split.kind is SplitKind.given and config.min_weight is None:
+            refuse_unsplit(manifest["counts"], log.place)
+        _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
+        _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
+    progress(f"dataset {config.name}: prepared in {folder}")
+
+
+def _request(config: DataConfig) -> str:
+    """Digest of what is asked for: resolved values, and name, size and mtime of the input files."""
+    stats = []
+    for path in config.source.files():
+        source = Folder.of(path)
+        info = source.filesystem.get_file_info(source.path)
+        stats.append([path, info.size, info.mtime_ns])
+    asked = {"schema": SCHEMA_VERSION, "config": _as_asked(config), "files": stats}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _as_asked(config: DataConfig) -> dict[str, Any]:
+    """The config as JSON values, with the class of the source, whose fields alone do not tell it from others."""
+    values: dict[str, Any] = jsonable(config)
+    values["source"]["adapter"] = type(config.source).__name__
+    return values
+
+
+def _catalogue(id_column: str, table: pa.Table | None, seen: pa.Array, features: tuple[Feature, ...]) -> Catalogue:
+    """All ids of the table and of the log, sorted; features are null where only the log knows the id."""
+    table = table if table is not None else pa.table({id_column: pa.array([], pa.string())})
+    ids = Vocabulary.of(table[id_column], seen)
+    index = pc.index_in(ids.values, value_set=table[id_column].combine_chunks())
+    columns = {"row": pa.array(np.arange(1, len(ids), dtype=np.int32)), id_column: ids.values}
+    if id_column == "item_id":
+        title = table["title"] if "title" in table.column_names else table[id_column]
+        columns["title"] = pc.coalesce(title.combine_chunks().take(index), ids.values)
+    for feature in features:
+        columns[feature.name] = _take(table, feature, index)
+    vocabularies = {
+        f.name: fit_vocabulary(pa.chunked_array([columns[f.name]]), f)
+        for f in features
+        if f.kind is not FeatureKind.numeric
+    }
+    return Catalogue(id_column, pa.table(columns), features, vocabularies)
+
+
+def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
+    column = table[feature.name].combine_chunks().cast(ARROW_TYPES[feature.kind])
+    if feature.kind is FeatureKind.numeric:
+        column = pc.if_else(pc.is_finite(column), column, None)
+    return column.take(index)
+
+
+def _write_interactions(
+    config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
+) -> None:
+    """Encodes, parts by user, sorts, splits and writes; each part's files are written by the task that holds it."""
+    vocabularies = ray.put((users, items))
+    min_weight, users_per_part, split = config.min_weight, config.users_per_part, config.split
+
+    def encode(batch: pa.Table) -> pa.Table:
+        users, items = ray.get(vocabularies)
+        if min_weight is not None:
+            batch = batch.filter(pc.greater_equal(batch["weight"], min_weight))
+        user_rows = users.rows(batch["user_id"])
+        rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
+        return pa.table(rows | {name: batch[name] for name in ("time", "weight", "position", "split", "context")})
+
+    def write(part: pa.Table) -> pa.Table:
+        order = [(name, "ascending") for name in ("user_row", "time", "position", "item_row")]
+        part = part.sort_by(order)
+        code = assign(part, split, bounds)
+        for name in SPLITS:
+            rows = part.filter(pc.equal(code, name))
+            if rows.num_rows:
+                rows = rows.set_column(rows.column_names.index("position"), "position", positions(rows["user_row"]))
+                file = f"interactions/split={name}/part-{part['part'][0].as_py():05d}.parquet"
+                staging.write_table(file, rows.select(INTERACTIONS.names).cast(INTERACTIONS))
+        return part.select(["part"]).slice(0, 1)
+
+    encoded = log.interactions.map_batches(encode, batch_format="pyarrow", batch_size=None)
+    if not encoded.groupby("part").map_groups(write, batch_format="pyarrow").count():
+        raise DataError(f"data.min_weight: {min_weight} leaves no interaction: lower it")
+
+
+def positions(user_rows: pa.ChunkedArray) -> pa.Array:
+    """Index of each interaction among its user's; `user_rows` is sorted."""
+    rows = user_rows.to_numpy()
+    return pa.array(np.arange(len(rows)) - np.searchsorted(rows, rows), pa.int32())
+
+
+def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Interactions of a split by user row and by item row, int64 [num_users], [num_items]; streamed."""
+    by_user, by_item = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
+    if staging.exists(f"interactions/split={split}"):
+        path = f"{staging.path}/interactions/split={split}"
+        parts = pads.dataset(path, schema=INTERACTIONS, filesystem=staging.filesystem)
+        for batch in parts.to_batches(columns=["user_row", "item_row"]):
+            by_user += np.bincount(batch["user_row"], minlength=num_users)
+            by_item += np.bincount(batch["item_row"], minlength=num_items)
+    return by_user, by_item
+
+
+def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalogue:
+    table = catalogue.table
+    for name in ("train", "validation"):
+        table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))
+    return Catalogue(catalogue.id_column, table, catalogue.features, catalogue.vocabularies)
+
+
+def _manifest(
+    config: DataConfig,
+    request: str,
+    seen: Survey,
+    bounds: Boundaries | None,
+    users: Catalogue,
+    items: Catalogue,
+    context: tuple[str, ...],
+) -> dict[str, Any]:
+    return {
+        "kind": "dataset",
+        "schema_version": SCHEMA_VERSION,
+        "name": config.name,
+        "request": request,
+        "config": _as_asked(config),
+        "counts": {"users": len(users.ids) - 1, "items": len(items.ids) - 1, "raw_interactions": seen.num_interactions},
+        "boundaries": bounds.as_manifest() if bounds else None,
+        "user_features": [feature_to_json(f) for f in users.features],
+        "item_features": [feature_to_json(f) for f in items.features],
+        "context": list(context),
+    }

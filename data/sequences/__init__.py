@@ -1,0 +1,1 @@
+"""Training input: users' histories, windows over them, and batches."""

@@ -1,0 +1,84 @@
+"""From a worker's shard of interactions to training batches, each with the user's history at that moment.
+
+Shape legend: B batch, L history length, U users (row 0 included), N interactions.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import pyarrow as pa
+
+
+class HistoryOrder(Enum):
+    """Which of a user's other interactions a training example may look at."""
+
+    before = "before"  # those before it: logs with a clock
+    others = "others"  # all but itself: logs that are sets
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """All users' items, oldest first, in one array.
+
+    Attributes:
+        offsets_U1: int64 [U + 1]; user u's items are items_N[offsets[u]:offsets[u + 1]].
+        items_N: int32 item rows.
+    """
+
+    offsets_U1: np.ndarray
+    items_N: np.ndarray
+
+    @classmethod
+    def of(cls, interactions: pa.Table, num_users: int) -> "Sequences":
+        """From interactions that are oldest first within each user (several splits one after the other will do)."""
+        users = interactions["user_row"].to_numpy()
+        order = np.argsort(users, kind="stable")
+        offsets = np.zeros(num_users + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=num_users), out=offsets[1:])
+        return cls(offsets, interactions["item_row"].to_numpy()[order].astype(np.int32, copy=False))
+
+    @property
+    def lengths_U(self) -> np.ndarray:
+        return np.diff(self.offsets_U1)
+
+    def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(user rows, item rows) of the distinct interactions, int64, by user, then item."""
+        owner = np.repeat(np.arange(len(self.lengths_U)), self.lengths_U)
+        num_items = int(self.items_N.max(initial=0)) + 1
+        pairs = np.unique(owner * num_items + self.items_N)
+        return pairs // num_items, pairs % num_items
+
+    def of_user(self, user_row: int) -> np.ndarray:
+        """int32 item rows of one user, oldest first; a view."""
+        return self.items_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
+
+    def of_users(self, user_rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All items of some users: (index into user_rows_B, item row), flat, in order."""
+        lengths = self.lengths_U[user_rows_B]
+        owner = np.repeat(np.arange(len(user_rows_B)), lengths)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return owner, self.items_N[self.offsets_U1[user_rows_B][owner] + within]
+
+    def last(self, user_rows_B: np.ndarray, length: int) -> np.ndarray:
+        """int32 [B, length]: each user's latest items, oldest first, padded with 0 on the left."""
+        return self.before(user_rows_B, self.lengths_U[user_rows_B], length)
+
+    def before(self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int) -> np.ndarray:
+        """int32 [B, length]: the items just before each position, oldest first, padded with 0 on the left."""
+        within = positions_B[:, None] - length + np.arange(length)
+        return self._take(user_rows_B, within, within >= 0)
+
+    def others(
+        self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """int32 [B, length]: each user's items but the one at the position; a random window where there are more."""
+        count = np.maximum(self.lengths_U[user_rows_B] - 1, 1)[:, None]
+        start = (random.random((len(user_rows_B), 1)) * count).astype(np.int64)
+        step = np.arange(length)
+        within = (positions_B[:, None] + 1 + (start + step) % count) % (count + 1)
+        return self._take(user_rows_B, within, step < self.lengths_U[user_rows_B][:, None] - 1)
+
+    def _take(self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray) -> np.ndarray:
+        index = np.where(valid_BL, self.offsets_U1[user_rows_B][:, None] + within_BL, 0)
+        return np.where(valid_BL, self.items_N[index] if len(self.items_N) else 0, 0).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Logs in any format become canonical tables, and are surveyed for faults."""

@@ -1,0 +1,177 @@
+"""Casts of any log's columns to the canonical types; a value that cannot be read becomes null.
+
+Each takes a whole column, without row loops, and raises DataError only for a column *type* that can never be cast: that
+shows on a first block, on the driver. Single values are carried on as nulls, since to raise inside a Ray task prints
+Ray's tracebacks in place of a clear line.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.sources.schema import DataError, Feature, FeatureKind
+
+NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN])$"
+DATE = r"(?P<date>\d{4}-\d{2}-\d{2})"
+CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
+ZONE = r"(?:Z|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)"
+ISO_TIME = rf"^\s*{DATE}(?:[T ]{CLOCK})?\s*{ZONE}?\s*$"
+HEAD_ROWS = 10_000
+FARTHEST_S = 2.0**62  # beyond it a float has no int64
+
+
+def ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """External ids as strings: strings letter by letter, integers in decimal."""
+    column = _plain(column)
+    if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
+        return column.cast(pa.string())
+    raise DataError(f"ids must be strings or integers, not {column.type}: cast the column in the log")
+
+
+def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """float64 from numbers, booleans or text; NaN and infinity stay what they are."""
+    column = _plain(column)
+    if pa.types.is_string(column.type):
+        return _parsed(column)
+    if _is_number(column.type) or pa.types.is_boolean(column.type):
+        return column.cast(pa.float64(), safe=False)
+    raise DataError(f"numbers are due, not {column.type}")
+
+
+def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """int64 unix seconds, floored, from numbers, timestamps, dates, or text of numbers or ISO-8601 (UTC if no zone)."""
+    column = _plain(column)
+    if pa.types.is_string(column.type):
+        return _text_seconds(column)
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return column.cast(pa.timestamp("s", getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.int64(), safe=False)
+    if _is_number(column.type):
+        return _floored(column.cast(pa.float64()))
+    raise DataError(f"times must be numbers, timestamps, dates or ISO-8601 text, not {column.type}")
+
+
+def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """One string a row, from strings, numbers, booleans or dates."""
+    column = _plain(column)
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise DataError(f"one value a row is due, not {column.type}")
+    return column.cast(pa.string())
+
+
+def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
+    """list<string> from lists, or from text such as "a|b"; null and "" give an empty list."""
+    column = _plain(column)
+    if pa.types.is_string(column.type):
+        lists = pc.split_pattern(_only(pc.not_equal(column, ""), column), separator)
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lists = column.cast(pa.list_(pa.string()))
+    else:
+        raise DataError(f"lists or text separated by {separator!r} are due, not {column.type}")
+    return pc.fill_null(lists, pa.scalar([], lists.type))
+
+
+def feature_values(column: pa.ChunkedArray, feature: Feature, separator: str) -> pa.ChunkedArray:
+    """A feature column in the Arrow type of its kind."""
+    if feature.kind is FeatureKind.numeric:
+        return numbers(column)
+    if feature.kind is FeatureKind.multi_categorical:
+        return value_sets(column, separator)
+    return labels(column)
+
+
+INTERACTION_CASTS = {"user_id": ids, "item_id": ids, "time": seconds, "weight": numbers, "split": labels}
+
+
+def interaction_columns(block: pa.Table, names: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:
+    """The canonical columns of a block of a log; `names` gives the log's name for each."""
+    return {name: INTERACTION_CASTS[name](block[column]) for name, column in names.items()}
+
+
+def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str, context: Sequence[str] = ()) -> None:
+    """Casts the first rows on the driver, where an error can name column and value; see `checked`."""
+    casts = [(INTERACTION_CASTS[name], column) for name, column in names.items()]
+    for block in itertools.islice(blocks, 1):
+        for cast, column in (*casts, *((labels, column) for column in context)):
+            checked(cast, block[column].slice(0, HEAD_ROWS), f"{place}, column {column!r}")
+
+
+def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.ChunkedArray, place: str) -> pa.ChunkedArray:
+    """The cast of a column that is whole on the driver.
+
+    Raises:
+        DataError: the column's type or one of its values cannot be cast. The message starts with `place`.
+    """
+    try:
+        result = cast(column)
+    except DataError as e:
+        raise DataError(f"{place}: {e}") from e
+    lost = pc.and_(pc.is_null(result), pc.is_valid(column))
+    if count := pc.sum(lost).as_py():
+        row = pc.index(lost, True).as_py()
+        value = column[row].as_py()
+        due = "a time" if pa.types.is_int64(result.type) else "a number"
+        others = f" (nor are {count - 1} others)" if count > 1 else ""
+        raise DataError(
+            f"{place}: {value!r} in row {row} is not {due}{others}: mend or empty it, or use another column"
+        )
+    return result
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionaries decoded; every kind of string, and a column of nothing but nulls, made `string`."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    stringlike = pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind)
+    return column.cast(pa.string()) if stringlike else column
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _only(kept: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(kept, values, pa.scalar(None, values.type))
+
+
+def _parsed(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return text.cast(pa.float64())
+    except pa.ArrowInvalid:  # some value is no number: those become null
+        text = pc.utf8_trim_whitespace(text)
+        return _only(pc.match_substring_regex(text, NUMBER), text).cast(pa.float64())
+
+
+def _floored(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return _only(pc.less(pc.abs(values), FARTHEST_S), pc.floor(values)).cast(pa.int64())  # NaN is not less
+
+
+def _text_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return text.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return pc.coalesce(_floored(_parsed(text)), _iso_seconds(text))
+
+
+def _iso_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    fields = pc.extract_regex(text, ISO_TIME)
+
+    def part(name: str) -> pa.ChunkedArray:
+        digits = pc.struct_field(fields, name)
+        return pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64())
+
+    date = pc.struct_field(fields, "date")
+    day = pc.strptime(date, format="%Y-%m-%d", unit="s", error_is_null=True)
+    day = _only(pc.equal(pc.strftime(day, "%Y-%m-%d"), date), day).cast(pa.int64())  # strptime takes 30 February
+    clock = _seconds_of(part("hour"), part("minute"), part("second"))
+    shift = _seconds_of(part("zone_hour"), part("zone_minute"), 0)
+    east = pc.equal(pc.struct_field(fields, "sign"), "+")
+    return pc.add(pc.add(day, clock), pc.if_else(east, pc.negate(shift), shift))
+
+
+def _seconds_of(hours: pa.ChunkedArray, minutes: pa.ChunkedArray, seconds: pa.ChunkedArray | int) -> pa.ChunkedArray:
+    return pc.add(pc.add(pc.multiply(hours, 3600), pc.multiply(minutes, 60)), seconds)

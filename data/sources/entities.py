@@ -1,0 +1,56 @@
+"""The users and items tables of a log, cast to their declared features and checked; whole on the driver."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.sources.casts import checked, feature_values, ids, labels
+from data.sources.schema import DataError, Feature, FeatureKind
+
+
+def entity_table(
+    raw: pa.Table, id_column: str, features: Sequence[Feature], place: str, separator: str = "|"
+) -> pa.Table:
+    """The canonical table: the ids, for items the title (null where there is none), and the declared features.
+
+    Args:
+        raw: has the id column and all features, in any types; `title` where there is one.
+        place: the file, for messages.
+        separator: between the values of a multi_categorical feature that is held as text.
+
+    Raises:
+        DataError: an id is missing or there twice, or a feature is not of its declared kind.
+    """
+    columns = {id_column: checked(ids, raw[id_column], f"{place}, column {id_column!r}")}
+    _check_ids(raw, columns[id_column], id_column, place)
+    if id_column == "item_id":
+        columns["title"] = labels(raw["title"]) if "title" in raw.column_names else pa.nulls(len(raw), pa.string())
+    for feature in features:
+        cast = partial(feature_values, feature=feature, separator=separator)
+        values = checked(cast, raw[feature.name], f"{place}, column {feature.name!r}")
+        columns[feature.name] = _finite(values) if feature.kind is FeatureKind.numeric else values
+    return pa.table(columns)
+
+
+def _finite(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+
+
+def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) -> None:
+    missing = pc.fill_null(pc.equal(ids, ""), True)
+    if count := pc.sum(missing).as_py():
+        row = pc.index(missing, True).as_py()
+        raise DataError(
+            f"{place}: {id_column} is missing in {count} of {len(raw)} rows, first in row {row} "
+            f"({raw.slice(row, 1).to_pylist()[0]}): give each row its id, or remove it"
+        )
+    counts = pc.value_counts(ids.combine_chunks())
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        example = twice[0].as_py()
+        raise DataError(
+            f"{place}: {len(twice)} values of {id_column} stand in more than one row, such as {example['values']!r} "
+            f"in {example['counts']}: keep one row each"
+        )

@@ -1,0 +1,106 @@
+"""Logs without a clock, as papers publish them: `user item item ...` a line, or one `user item` pair a line."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.artifacts.folders import Folder
+from data.sources.entities import entity_table
+from data.sources.files import lines, located
+from data.sources.schema import SPLITS, DataError, Feature, FeatureKind
+from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block
+
+TRAIN, VALIDATION, TEST = SPLITS
+ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_values=32)
+
+
+@dataclass(kw_only=True, slots=True)
+class InteractionListsSource(SourceConfig):
+    """Lists of items by user, oldest first; ids are parted by white space, files may be compressed.
+
+    Time is the position in the log. Without `test` there is no split: use `data.split.kind=leave_last_out`.
+
+    Attributes:
+        train: all interactions, or those of the train part.
+        test: those of the test part (`data.split.kind=given`).
+        validation: a subset of train that is held out.
+        item_attributes: JSON object, item to list of attribute ids: the items' feature `attributes`.
+    """
+
+    train: str
+    test: str | None = None
+    validation: str | None = None
+    item_attributes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.validation is not None and self.test is None:
+            raise ValueError("data.source.validation: needs data.source.test; without one, split by leave_last_out")
+
+    def read(self) -> RawLog:
+        found = self._located()
+        pairs = _pairs(found["train"])
+        splits = pa.nulls(len(pairs), pa.string())
+        if "test" in found:
+            splits = _train_splits(pairs, found.get("validation"))
+            test = _pairs(found["test"])
+            splits = pa.concat_arrays([splits, pa.repeat(TEST, len(test))])
+            pairs = pa.concat_tables([pairs, test])
+        order = pa.array(np.arange(len(pairs), dtype=np.int64))
+        table = raw_block(
+            user_id=pairs["user_id"], item_id=pairs["item_id"], time=order, split=splits, first_position=0
+        )
+        items = _attributes(found["item_attributes"]) if "item_attributes" in found else None
+        features = () if items is None else (ATTRIBUTES,)
+        return RawLog(in_blocks(table), None, items, item_features=features, place=self.train)
+
+    def files(self) -> list[str]:
+        return [str(file) for file in self._located().values()]
+
+    def _located(self) -> Mapping[str, Folder]:
+        names = ("train", "test", "validation", "item_attributes")
+        uris = {name: getattr(self, name) for name in names}
+        return {name: located(uri, f"data.source.{name}") for name, uri in uris.items() if uri is not None}
+
+
+def _pairs(file: Folder) -> pa.Table:
+    """Columns user_id and item_id, in the file's order; a user without items gives none."""
+    words = pc.ascii_split_whitespace(lines(file))  # no line is empty: each has a user
+    flat, first = words.flatten(), words.offsets.to_numpy()[:-1]
+    is_item = np.ones(len(flat), dtype=bool)
+    is_item[first] = False
+    users = flat.take(first).take(pc.list_parent_indices(words))
+    return pa.table({"user_id": users, "item_id": flat}).filter(pa.array(is_item))
+
+
+def _train_splits(train: pa.Table, validation: Folder | None) -> pa.Array:
+    """The split of each pair in the train file."""
+    if validation is None:
+        return pa.repeat(TRAIN, len(train))
+    all_pairs, held_out = _joined(train), _joined(_pairs(validation))
+    strange = held_out.filter(pc.invert(pc.is_in(held_out, all_pairs)))
+    if len(strange):
+        raise DataError(
+            f"{validation}: {len(strange)} of {len(held_out)} pairs are not in data.source.train, such as "
+            f"{strange[0].as_py()!r}: validation must be a part of train"
+        )
+    return pc.if_else(pc.is_in(all_pairs, held_out), VALIDATION, TRAIN).combine_chunks()
+
+
+def _joined(pairs: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(pairs["user_id"], pairs["item_id"], " ")
+
+
+def _attributes(file: Folder) -> pa.Table:
+    """The items table: item_id, no title, `attributes`."""
+    with file.filesystem.open_input_stream(file.path) as stream:
+        content = stream.read()
+    try:
+        by_item = json.loads(content)
+        raw = pa.table({"item_id": pa.array(by_item.keys()), ATTRIBUTES.name: pa.array(by_item.values())})
+    except (ValueError, AttributeError, TypeError) as e:  # ArrowInvalid is a ValueError
+        raise DataError(f"{file}: a JSON object of item to list of attribute ids is due ({e})") from e
+    return entity_table(raw, "item_id", (ATTRIBUTES,), str(file))

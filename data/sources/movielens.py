@@ -1,0 +1,172 @@
+"""GroupLens's releases and their kin, in whichever of their three formats a folder holds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.artifacts.folders import Folder
+from data.sources.casts import check_head, interaction_columns, numbers
+from data.sources.entities import entity_table
+from data.sources.files import Delimited, delimited_blocks, lines, located, split_lines
+from data.sources.schema import DataError, Feature, FeatureKind
+from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts
+
+RATING = ("user_id", "item_id", "weight", "time")
+SAME_NAMES = {name: name for name in RATING}
+MOVIE = ("item_id", "title", "genres")
+AGE_GROUPS = (1, 18, 25, 35, 45, 50, 56)
+YEAR = r"\((?P<year>\d{4})(?:[-–]\d{0,4})?\)\s*$"
+NO_GENRES = "(no genres listed)"
+GENRES_100K = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+ITEM_FEATURES = (
+    Feature(name="year", kind=FeatureKind.numeric),
+    Feature(name="genres", kind=FeatureKind.multi_categorical),
+    Feature(name="words", kind=FeatureKind.text),
+)
+USER_FEATURES = (
+    Feature(name="gender", kind=FeatureKind.categorical),
+    Feature(name="age_group", kind=FeatureKind.categorical),
+    Feature(name="occupation", kind=FeatureKind.categorical),
+)
+
+
+@dataclass(kw_only=True, slots=True)
+class MovieLensSource(SourceConfig):
+    """A folder with one release, as it was unpacked; single files may be compressed.
+
+    `ratings.dat` (1M, 10M, MovieTweetings), `ratings.csv` (20M, 25M, 32M, latest) or `u.data` (100K), with the movies
+    and users files that come with it. Ids stay the strings that they are.
+    """
+
+    path: str
+
+    def read(self) -> RawLog:
+        folder = located(self.path, "data.source.path")
+        release, ratings = _release(folder)
+        check_head(delimited_blocks(ratings, release.layout, RATING), SAME_NAMES, str(ratings))
+        users = _entities(folder, release.users, release.read_users, "user_id", USER_FEATURES)
+        items = _entities(folder, release.movies, release.read_movies, "item_id", ITEM_FEATURES)
+        return RawLog(
+            read_in_parts([partial(_ratings, ratings, release.layout)]),
+            users,
+            items,
+            USER_FEATURES if users is not None else (),
+            ITEM_FEATURES if items is not None else (),
+            str(ratings),
+        )
+
+    def files(self) -> list[str]:
+        folder = located(self.path, "data.source.path")
+        release, ratings = _release(folder)
+        others = (_found(folder, name) for name in (release.movies, release.users))
+        return [str(ratings), *(str(file) for file in others if file)]
+
+
+Reader = Callable[[Folder], pa.Table | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """One of the formats: its file names and how they are read."""
+
+    ratings: str
+    movies: str
+    users: str
+    layout: Delimited
+    read_movies: Reader
+    read_users: Reader
+
+
+def _release(folder: Folder) -> tuple[_Release, Folder]:
+    for release in RELEASES:
+        if ratings := _found(folder, release.ratings):
+            return release, ratings
+    names = ", ".join(release.ratings for release in RELEASES)
+    raise DataError(f"data.source.path: {folder} holds none of {names} (nor one of them with .gz)")
+
+
+def _found(folder: Folder, name: str) -> Folder | None:
+    there = [file for file in (name, f"{name}.gz") if folder.exists(file)]
+    return folder / there[0] if there else None
+
+
+def _entities(
+    folder: Folder, name: str, read: Reader, id_column: str, features: tuple[Feature, ...]
+) -> pa.Table | None:
+    file = _found(folder, name)
+    raw = read(file) if file else None
+    return None if raw is None else entity_table(raw, id_column, features, str(file))
+
+
+def _ratings(file: Folder, layout: Delimited) -> Iterator[pa.Table]:
+    position = 0
+    for block in delimited_blocks(file, layout, RATING):
+        yield raw_block(**interaction_columns(block, SAME_NAMES), first_position=position)
+        position += block.num_rows
+
+
+def _movies(raw: pa.Table) -> pa.Table:
+    """Adds `year`, from "Title (1995)", and `words`, the title as text; clears genres that say there are none."""
+    year = pc.struct_field(pc.extract_regex(raw["title"], YEAR), "year")
+    genres = pc.replace_substring(raw["genres"], NO_GENRES, "")
+    return pa.table(
+        {"item_id": raw["item_id"], "title": raw["title"], "year": year, "genres": genres, "words": raw["title"]}
+    )
+
+
+def _dat_movies(file: Folder) -> pa.Table:
+    return _movies(split_lines(file, "::", MOVIE))
+
+
+def _dat_users(file: Folder) -> pa.Table | None:
+    """1M's; MovieTweetings' file of this name holds Twitter ids, which tell nothing."""
+    first = lines(file)[:1].to_pylist()
+    if not first or first[0].count("::") != 4:
+        return None
+    return split_lines(file, "::", ("user_id", "gender", "age_group", "occupation", "zip"))
+
+
+def _csv_movies(file: Folder) -> pa.Table | None:
+    blocks = list(delimited_blocks(file, Delimited(names=MOVIE, skip_lines=1), MOVIE))
+    return _movies(pa.concat_tables(blocks)) if blocks else None
+
+
+def _no_users(file: Folder) -> None:
+    """The csv releases have none."""
+
+
+def _item_movies(file: Folder) -> pa.Table:
+    """100K's: one column of 0 or 1 per genre."""
+    raw = split_lines(file, "|", ("item_id", "title", "date", "video_date", "url", *GENRES_100K))
+    none = pa.scalar(None, pa.string())
+    marked = [pc.if_else(pc.equal(raw[genre], "1"), genre, none) for genre in GENRES_100K]
+    genres = pc.binary_join_element_wise(*marked, "|", null_handling="skip")
+    return _movies(pa.table({"item_id": raw["item_id"], "title": raw["title"], "genres": genres}))
+
+
+def _user_users(file: Folder) -> pa.Table:
+    """100K's, with ages put into 1M's groups (named by their lowest age, the first by 1)."""
+    raw = split_lines(file, "|", ("user_id", "age", "gender", "occupation", "zip"))
+    group = np.searchsorted(AGE_GROUPS, numbers(raw["age"]).to_numpy(), side="right") - 1
+    return raw.append_column("age_group", pa.array(np.array(AGE_GROUPS)[group]))
+
+
+RELEASES = (
+    _Release(
+        "ratings.dat",
+        "movies.dat",
+        "users.dat",
+        Delimited(":", names=("user_id", "_1", "item_id", "_2", "weight", "_3", "time"), quoted=False),
+        _dat_movies,
+        _dat_users,
+    ),
+    _Release("ratings.csv", "movies.csv", "users.csv", Delimited(names=RATING, skip_lines=1), _csv_movies, _no_users),
+    _Release("u.data", "u.item", "u.user", Delimited("\t", names=RATING, quoted=False), _item_movies, _user_users),
+)

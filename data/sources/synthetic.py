@@ -1,0 +1,185 @@
+"""A log with planted tastes: what a good model must find is known, and no data need be at hand."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block
+from data.sources.synthetic_features import (
+    CONTEXT,
+    ITEM_FEATURES,
+    LENGTHS,
+    USER_FEATURES,
+    dayparts,
+    item_table,
+    user_table,
+)
+from data.sources.synthetic_titles import number_within
+
+END_S = 1_767_225_600  # 2026-01-01 UTC: the same log on every day
+DAY_S = 86_400
+LATE = 0.92  # share of the timeline before which late users and items are not seen
+LAST_START = 0.97
+SETTLED = 0.6  # by then every other user has come
+FAVOURITE_SHARE = 0.65  # of the interactions of a user with two tastes
+SPARE_DRAWS = 4  # per interaction: most repeats, and items from before their time, are replaced
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticSource(SourceConfig):
+    """A planted log. Half of the cold users and items never interact, half only in the last part of the timeline.
+
+    Attributes:
+        num_clusters: tastes; an item has one, a user one or two.
+        interactions_per_user: mean; users differ widely.
+        noise_share: of the interactions, with an item of any taste.
+        daypart_share: of the interactions, in the part of the day that goes with the item's length.
+        popularity_skew: exponent of Zipf's law within a taste; 0 makes its items equally popular.
+    """
+
+    num_users: int = 2_000
+    num_items: int = 1_000
+    num_clusters: int = 24
+    interactions_per_user: float = 30.0
+    noise_share: float = 0.15
+    daypart_share: float = 0.6
+    popularity_skew: float = 0.5
+    cold_user_share: float = 0.05
+    cold_item_share: float = 0.05
+    days: int = 365
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_users", "num_items", "num_clusters", "days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.source.{name}: {getattr(self, name)} must be at least 1")
+        for name in ("noise_share", "daypart_share", "cold_user_share", "cold_item_share"):
+            if not 0 <= getattr(self, name) <= 0.9:
+                raise ValueError(f"data.source.{name}: {getattr(self, name)} must lie in [0, 0.9]")
+        if self.num_clusters > self.num_items:
+            raise ValueError(
+                f"data.source.num_clusters: {self.num_clusters} must not exceed num_items {self.num_items}"
+            )
+        if not 1 <= self.interactions_per_user <= self.num_items / 2:
+            raise ValueError(
+                f"data.source.interactions_per_user: {self.interactions_per_user} must lie between 1 and num_items / 2"
+            )
+        if self.popularity_skew < 0:
+            raise ValueError(f"data.source.popularity_skew: {self.popularity_skew} must not be negative")
+
+    def read(self) -> RawLog:
+        planted = plant(self)
+        return RawLog(
+            in_blocks(planted.interactions),
+            planted.users,
+            planted.items,
+            USER_FEATURES,
+            ITEM_FEATURES,
+            "the synthetic log",
+            CONTEXT,
+        )
+
+    def files(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """The log and the truth behind it; arrays are in the order of the tables.
+
+    Attributes:
+        user_clusters: int [num_users, 2], the favourite taste and the second (the same one for half of the users).
+        item_clusters: int [num_items].
+        item_weights: float [num_items], how much an item is liked within its taste; 0 where it never interacts.
+        user_start, item_start: float [...], share of the timeline before which they are not seen; inf: never.
+    """
+
+    interactions: pa.Table
+    users: pa.Table
+    items: pa.Table
+    user_clusters: np.ndarray
+    item_clusters: np.ndarray
+    item_weights: np.ndarray
+    user_start: np.ndarray
+    item_start: np.ndarray
+
+
+def plant(config: SyntheticSource) -> Planted:
+    """Draws tastes, features and interactions; equal values give an equal log."""
+    rng, apart = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
+    item_clusters = rng.permutation(np.arange(config.num_items) % config.num_clusters)
+    user_clusters = rng.integers(config.num_clusters, size=(config.num_users, 2))
+    one_taste = rng.random(config.num_users) < 0.5
+    user_clusters[one_taste, 1] = user_clusters[one_taste, 0]
+    user_start = _starts(rng, config.num_users, config.cold_user_share, SETTLED)
+    item_start = _starts(rng, config.num_items, config.cold_item_share, 0.0)
+    item_weights = np.where(np.isfinite(item_start), _popularity(rng, item_clusters, config.popularity_skew), 0.0)
+    lengths = apart.integers(len(LENGTHS), size=config.num_items)
+    users, items = user_table(rng, user_clusters[:, 0]), item_table(rng, item_clusters, lengths)
+    user, item, time = _draw(rng, config, user_clusters, item_clusters, item_weights, user_start, item_start)
+    seconds = END_S - config.days * DAY_S + (time * config.days * DAY_S).astype(np.int64)
+    order = np.argsort(seconds, kind="stable")
+    interactions = raw_block(
+        user_id=users["user_id"].take(user[order]),
+        item_id=items["item_id"].take(item[order]),
+        time=pa.array(seconds[order]),
+        context=[dayparts(apart, lengths[item[order]], config.daypart_share)],
+        first_position=0,
+    )
+    return Planted(interactions, users, items, user_clusters, item_clusters, item_weights, user_start, item_start)
+
+
+def _starts(rng: np.random.Generator, num: int, cold_share: float, settled: float) -> np.ndarray:
+    starts = rng.random(num) * settled
+    cold = rng.permutation(num)[: round(num * cold_share)]
+    never, late = np.array_split(cold, 2)
+    starts[never] = np.inf
+    starts[late] = rng.uniform(LATE, LAST_START, len(late))
+    return starts
+
+
+def _popularity(rng: np.random.Generator, clusters: np.ndarray, skew: float) -> np.ndarray:
+    """Zipf's law within each taste, ranks at random."""
+    shuffled = rng.permutation(len(clusters))
+    weights = np.empty(len(clusters))
+    weights[shuffled] = (1.0 + number_within(clusters[shuffled])) ** -skew
+    return weights
+
+
+def _draw(
+    rng: np.random.Generator,
+    config: SyntheticSource,
+    user_clusters: np.ndarray,
+    item_clusters: np.ndarray,
+    item_weights: np.ndarray,
+    user_start: np.ndarray,
+    item_start: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """User and item indices and times in [0, 1) of the interactions; no user meets an item twice."""
+    wanted = 1 + rng.poisson(rng.gamma(3.0, (config.interactions_per_user - 1) / 3.0, config.num_users))
+    wanted[np.isinf(user_start)] = 0
+    user = np.repeat(np.arange(config.num_users), wanted * SPARE_DRAWS)
+    start = user_start[user]
+    time = start + (1.0 - start) * rng.random(len(user))
+    second = (rng.random(len(user)) > FAVOURITE_SHARE).astype(np.int64)
+    noise = rng.random(len(user)) < config.noise_share
+    taste = np.where(noise, rng.integers(config.num_clusters, size=len(user)), user_clusters[user, second])
+    item = _draw_items(rng, taste, item_clusters, item_weights)
+    there = np.flatnonzero(item_start[item] <= time)
+    _, first = np.unique(user[there] * config.num_items + item[there], return_index=True)
+    kept = there[np.sort(first)]
+    kept = kept[number_within(user[kept]) < wanted[user[kept]]]
+    return user[kept], item[kept], time[kept]
+
+
+def _draw_items(
+    rng: np.random.Generator, taste: np.ndarray, item_clusters: np.ndarray, item_weights: np.ndarray
+) -> np.ndarray:
+    """An item of each taste, by weight: items lie on a line, by taste, each as long as its weight."""
+    order = np.argsort(item_clusters, kind="stable")
+    ends = np.cumsum(item_weights[order])
+    bounds = np.concatenate([[0.0], ends])[np.searchsorted(item_clusters[order], np.arange(taste.max(initial=0) + 2))]
+    point = rng.uniform(bounds[taste], bounds[taste + 1])
+    items: np.ndarray = order[np.minimum(np.searchsorted(ends, point, side="right"), len(order) - 1)]
+    return items

@@ -1,0 +1,213 @@
+"""Any log in Parquet or CSV: which columns are the user, the item, the time, and which are features."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+
+import pyarrow as pa
+
+from data.artifacts.folders import Folder
+from data.sources.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
+from data.sources.entities import entity_table
+from data.sources.files import Delimited, delimited_blocks, delimited_names, files_at, parquet_blocks, parquet_footer
+from data.sources.schema import DataError, Feature
+from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts
+
+POSITIONS_PER_FILE = 1 << 40  # text files do not say how many rows they hold
+
+
+class TableFormat(Enum):
+    parquet = "parquet"
+    csv = "csv"
+
+
+@dataclass(kw_only=True, slots=True)
+class Columns:
+    """Names of the log's columns; the ids have the same names in the users and items tables.
+
+    Attributes:
+        time: unix seconds (whole or not), timestamps, dates, or ISO-8601 text (UTC where it names no zone).
+        weight: of an interaction, such as a rating; None: each counts 1.
+        split: train, validation or test, for `data.split.kind=given`.
+        title: in the items table.
+        context: of an interaction: what it came with, such as a channel or a part of the day; one value each. Requests
+            name it too, and the re-ranker learns what it tells.
+    """
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    time: str = "time"
+    weight: str | None = None
+    split: str | None = None
+    title: str | None = None
+    context: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(set(self.context)) < len(self.context):
+            raise ValueError(f"data.source.columns.context: {self.context} must be distinct")
+
+    def of_interactions(self) -> dict[str, str]:
+        """Canonical name to column name, user_id first."""
+        named = {name: getattr(self, name) for name in INTERACTION_CASTS}
+        return {name: column for name, column in named.items() if column is not None}
+
+
+@dataclass(kw_only=True, slots=True)
+class TableSource(SourceConfig):
+    """Interactions, users and items in Parquet or CSV: each one file, or a folder of files that are read in parallel.
+
+    Attributes:
+        user_features, item_features: columns of the users / items table, under their own names.
+        multi_separator: between the values of a multi_categorical column that holds text, not lists.
+        delimiter, encoding: of CSV files, whose first line names the columns.
+    """
+
+    format: TableFormat
+    interactions: str
+    users: str | None = None
+    items: str | None = None
+    columns: Columns = field(default_factory=Columns)
+    user_features: list[Feature] = field(default_factory=list)
+    item_features: list[Feature] = field(default_factory=list)
+    multi_separator: str = "|"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or not self.multi_separator:
+            raise ValueError("data.source: delimiter must be one character, multi_separator at least one")
+        for side, table, features in (
+            ("user", self.users, self.user_features),
+            ("item", self.items, self.item_features),
+        ):
+            names = [feature.name for feature in features]
+            if names and table is None:
+                raise ValueError(f"data.source.{side}_features: {names} need a table: set data.source.{side}s")
+            if len(set(names)) < len(names):
+                raise ValueError(f"data.source.{side}_features: {names} must be distinct")
+
+    def read(self) -> RawLog:
+        names = self.columns.of_interactions()
+        context = tuple(self.columns.context)
+        columns = list(dict.fromkeys([*names.values(), *context]))
+        pieces = self._pieces(self.interactions, "interactions", columns)
+        for piece in self._heads(pieces):
+            check_head(piece.blocks(columns), names, str(piece.file), context)
+        users = self._entities(self.users, "user", self.user_features) if self.users else None
+        items = self._entities(self.items, "item", self.item_features) if self.items else None
+        return RawLog(
+            read_in_parts([partial(_raw_blocks, piece, columns, names, context) for piece in pieces]),
+            users,
+            items,
+            tuple(self.user_features),
+            tuple(self.item_features),
+            self.interactions,
+            context,
+        )
+
+    def files(self) -> list[str]:
+        tables = {"interactions": self.interactions, "users": self.users, "items": self.items}
+        return [
+            str(file)
+            for name, uri in tables.items()
+            if uri is not None
+            for file in files_at(uri, f"data.source.{name}")
+        ]
+
+    def item_rows(self) -> pa.Table:
+        """The items table alone.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        assert self.items is not None, "asked for where it is given"
+        return self._entities(self.items, "item", self.item_features)
+
+    def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
+        """One piece of each Parquet file, as their types may differ; of text files, which have none, the first."""
+        if self.format is TableFormat.csv:
+            return pieces[:1]
+        return {str(piece.file): piece for piece in reversed(pieces)}.values()
+
+    def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
+        id_column = f"{side}_id"
+        names = {id_column: getattr(self.columns, id_column)}
+        if side == "item" and self.columns.title:
+            names["title"] = self.columns.title
+        names |= {feature.name: feature.name for feature in features}
+        columns = list(dict.fromkeys(names.values()))
+        blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
+        if not blocks:
+            raise DataError(
+                f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
+            )
+        try:
+            raw = pa.concat_tables(blocks, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid) as e:
+            raise DataError(f"{uri}: its files hold a column in types that do not go together ({e})") from e
+        return entity_table(
+            pa.table({name: raw[column] for name, column in names.items()}),
+            id_column,
+            features,
+            uri,
+            self.multi_separator,
+        )
+
+    def _pieces(self, uri: str, setting: str, columns: Sequence[str]) -> "list[_Piece]":
+        """The pieces of a table, in order; all its files have the columns."""
+        layout = Delimited(delimiter=self.delimiter, encoding=self.encoding)
+        pieces: list[_Piece] = []
+        position = 0
+        for number, file in enumerate(files_at(uri, f"data.source.{setting}")):
+            if self.format is TableFormat.csv:
+                _require(columns, delimited_names(file, layout), file)
+                pieces.append(_Piece(file, number * POSITIONS_PER_FILE, layout))
+                continue
+            footer = parquet_footer(file)
+            _require(columns, footer.schema.to_arrow_schema().names, file)
+            for group in range(footer.num_row_groups):
+                pieces.append(_Piece(file, position, group))
+                position += footer.row_group(group).num_rows
+        return pieces
+
+
+def has_column(source: TableSource, uri: str, name: str) -> bool:
+    """Does the first file of a table have such a column?"""
+    file = files_at(uri, "table")[0]
+    if source.format is TableFormat.csv:
+        return name in delimited_names(file, Delimited(delimiter=source.delimiter, encoding=source.encoding))
+    return name in parquet_footer(file).schema.to_arrow_schema().names
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one task reads: a text file, or one row group of a Parquet file."""
+
+    file: Folder
+    first_position: int
+    at: Delimited | int
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        if isinstance(self.at, int):
+            return parquet_blocks(self.file, self.at, columns)
+        return delimited_blocks(self.file, self.at, columns)
+
+
+def _raw_blocks(
+    piece: _Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
+) -> Iterator[pa.Table]:
+    position = piece.first_position
+    for block in piece.blocks(columns):
+        named, came_with = interaction_columns(block, names), [labels(block[name]) for name in context]
+        yield raw_block(**named, context=came_with, first_position=position)
+        position += block.num_rows
+
+
+def _require(columns: Sequence[str], there: Sequence[str], file: Folder) -> None:
+    missing = [column for column in columns if column not in there]
+    if missing:
+        raise DataError(
+            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, there))}: "
+            "name them in data.source.columns or in the features"
+        )

@@ -1,0 +1,1 @@
+"""Batch inference: recommendations for all users."""

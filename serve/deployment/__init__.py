@@ -1,0 +1,1 @@
+"""Ray Serve deployments: the ingress, the stages, their settings, and the running endpoint."""

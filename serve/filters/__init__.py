@@ -1,0 +1,1 @@
+"""Typed filters on item features: the grammar, Milvus expressions and masks."""

@@ -1,0 +1,29 @@
+"""Popular items: the answer where nothing is known of the user, and when retrieval cannot answer."""
+
+import numpy as np
+
+from serve.filters.grammar import Filter
+from serve.filters.masks import FilterColumns
+from serve.pipeline.messages import Candidates
+from serve.pipeline.source import Source
+from towers.checkpoint.checkpoint import Checkpoint
+
+
+class PopularItems:
+    """All items of one release by training interactions, ties by lower row."""
+
+    def __init__(self, release_id: str, parts: Checkpoint, columns: FilterColumns) -> None:
+        self.release_id = release_id
+        self._counts_I = parts.counts_I
+        self._columns = columns
+        by_count = np.argsort(-self._counts_I, kind="stable")
+        self._order = by_count[by_count > 0]
+
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
+        """The k most popular items that pass the filter and are not excluded."""
+        allowed_I = np.ones(len(self._counts_I), dtype=bool)
+        if filter is not None:
+            allowed_I[1:] = self._columns.mask(filter)
+        allowed_I[exclude] = False
+        rows_K = self._order[allowed_I[self._order]][:k]
+        return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)

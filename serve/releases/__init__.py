@@ -1,0 +1,1 @@
+"""Releases: the registry, building, golden queries, the gate, verification, model cards and pruning."""

@@ -1,0 +1,1 @@
+"""The release gate: what a candidate must hold beside the live release."""

@@ -1,0 +1,1 @@
+"""Bringing a release live: promotion, two-phase switch, heartbeats, the follower, the denylist and the guard."""

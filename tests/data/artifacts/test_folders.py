@@ -1,0 +1,83 @@
+"""Sealed folders: whole or not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.artifacts.folders import Folder
+from data.artifacts.seals import NotSealed, fingerprint, is_sealed, open_sealed, sealing
+
+
+def sealed(folder: Folder, content: bytes = b"x") -> None:
+    with sealing(folder, {"kind": "dataset"}) as staging:
+        staging.write_bytes("a/b.bin", content)
+
+
+def test_what_is_sealed_opens_and_verifies(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder)
+    manifest = open_sealed(folder, "dataset", verify=True)
+    assert list(manifest["files"]) == ["a/b.bin"]
+    assert manifest["fingerprint"] == fingerprint(manifest["files"])
+
+
+def test_an_error_while_building_leaves_nothing(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    with pytest.raises(RuntimeError), sealing(folder, {"kind": "dataset"}) as staging:
+        staging.write_bytes("a", b"x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_manifest_is_not_there(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder)
+    (tmp_path / "d" / "manifest.json").unlink()
+    assert not is_sealed(folder)
+    with pytest.raises(NotSealed, match="no dataset there"):
+        open_sealed(folder, "dataset")
+
+
+def test_a_changed_file_is_found(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder)
+    (tmp_path / "d" / "a" / "b.bin").write_bytes(b"y")
+    open_sealed(folder, "dataset")
+    with pytest.raises(NotSealed, match="b.bin: missing or changed"):
+        open_sealed(folder, "dataset", verify=True)
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder)
+    with pytest.raises(NotSealed, match="holds a 'dataset', not a 'release'"):
+        open_sealed(folder, "release")
+
+
+def test_sealing_again_replaces_and_leaves_no_leftovers(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder, b"old")
+    sealed(folder, b"new")
+    assert folder.read_bytes("a/b.bin") == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_partial_folder_beside_it_is_not_listed(tmp_path: Path) -> None:
+    root = Folder.of(str(tmp_path))
+    sealed(root / "d")
+    (tmp_path / ".d.1234.partial").mkdir()
+    assert [folder.name for folder in root.subfolders()] == ["d"]
+
+
+def test_json_is_replaced_whole(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path))
+    folder.write_json("p.json", {"a": 1})
+    folder.write_json("p.json", {"a": 2})
+    assert json.loads((tmp_path / "p.json").read_text()) == {"a": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(ValueError, match="storage location 'nope://x'"):
+        Folder.of("nope://x")

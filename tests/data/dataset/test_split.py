@@ -1,0 +1,64 @@
+"""Splits, worked by hand."""
+
+import pyarrow as pa
+import pytest
+
+from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check
+from data.sources.schema import DataError
+
+
+def test_temporal_shares_never_tear_a_second_apart() -> None:
+    counts = pa.table({"time": [1, 2, 3, 4], "count": [5, 3, 1, 1]})
+    config = SplitConfig(kind=SplitKind.temporal, validation_share=0.1, test_share=0.1)
+    assert boundaries(config, counts) == Boundaries(3, 4)
+
+
+def test_temporal_dates() -> None:
+    config = SplitConfig(kind=SplitKind.temporal, validation_from="1970-01-02", test_from="1970-01-03")
+    found = boundaries(config, pa.table({"time": [0], "count": [1]}))
+    assert found == Boundaries(86_400, 172_800)
+
+
+def test_temporal_assignment() -> None:
+    table = pa.table({"user_row": [1, 1, 1], "time": [9, 10, 20], "split": pa.nulls(3, pa.string())})
+    split = assign(table, SplitConfig(), Boundaries(10, 20))
+    assert split.to_pylist() == ["train", "validation", "test"]
+
+
+def test_leave_last_out_keeps_short_users_in_train() -> None:
+    table = pa.table({"user_row": [1, 1, 2, 2, 2, 2], "time": range(6), "split": pa.nulls(6, pa.string())})
+    split = assign(table, SplitConfig(kind=SplitKind.leave_last_out), None)
+    assert split.to_pylist() == ["train", "train", "train", "train", "validation", "test"]
+
+
+def test_temporal_by_user_takes_shares_of_each_user() -> None:
+    users = [1] * 10 + [2] * 4 + [3] * 2
+    table = pa.table({"user_row": users, "time": range(16), "split": pa.nulls(16, pa.string())})
+    config = SplitConfig(kind=SplitKind.temporal_by_user, validation_share=0.1, test_share=0.3)
+    code = "".join(name[0].upper() if name != "test" else "X" for name in assign(table, config, None).to_pylist())
+    assert code == "TTTTTTVXXX" + "TTVX" + "TT"
+
+
+def test_given_is_taken_as_it_is() -> None:
+    table = pa.table({"user_row": [1, 1], "time": [0, 1], "split": ["test", "train"]})
+    assert assign(table, SplitConfig(kind=SplitKind.given), None).to_pylist() == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"test_share": 1.0}, "test_share: 1.0"),
+        ({"validation_share": 0.5, "test_share": 0.5}, "something to train on"),
+        ({"test_from": "2024-01-01"}, "both validation_from and test_from"),
+        ({"validation_from": "soon", "test_from": "later"}, "'soon' is no ISO date"),
+        ({"validation_from": "2024-02-01", "test_from": "2024-01-01"}, "not be later"),
+    ],
+)
+def test_nonsense_is_refused(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SplitConfig(**values)
+
+
+def test_an_empty_part_is_refused() -> None:
+    with pytest.raises(DataError, match="no test interactions"):
+        check({"train": 3, "validation": 0, "test": 0})

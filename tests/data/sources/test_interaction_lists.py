@@ -1,0 +1,92 @@
+"""Lists and pairs are read alike, with the split and the attributes that come with them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from data.sources.interaction_lists import InteractionListsSource
+from data.sources.schema import DataError
+from data.sources.source import RawLog, SourceConfig
+from data.sources.survey import survey
+
+needs_ray = pytest.mark.usefixtures("ray_session")
+Written = Callable[..., Path]
+Rows = Callable[[RawLog], list[dict[str, Any]]]
+
+
+def fault_of(source: SourceConfig) -> str:
+    """The message with which reading or surveying refuses the log."""
+    with pytest.raises(DataError) as caught:
+        survey(source.read())
+    return str(caught.value)
+
+
+@needs_ray
+def test_lists_and_pairs_are_the_same_log(written: Written, rows: Rows) -> None:
+    folder = written({"lists.txt": "u1 a b\nu2\nu3  c\t\n", "pairs.txt.gz": "u1 a\nu1 b\nu3 c\n"})
+    lists, pairs = (InteractionListsSource(train=str(folder / name)).read() for name in ("lists.txt", "pairs.txt.gz"))
+    assert rows(lists) == rows(pairs)
+    assert [(r["user_id"], r["item_id"], r["time"], r["split"]) for r in rows(lists)] == [
+        ("u1", "a", 0, None),
+        ("u1", "b", 1, None),
+        ("u3", "c", 2, None),
+    ]
+
+
+@needs_ray
+def test_lists_with_their_own_split_and_attributes(written: Written, rows: Rows) -> None:
+    attributes = json.dumps({"a": ["1", "2"], "b": [], "c": ["x"], "d": ["y"]})
+    files = {"train": "1 a b c\n2 a\n", "test": "1 d\n", "validation": "1 b\n", "item_attributes": attributes}
+    paths = {name: str(written(files) / name) for name in files}
+    source = InteractionListsSource(**paths)
+    log = source.read()
+    assert [(r["item_id"], r["split"]) for r in rows(log)] == [
+        ("a", "train"),
+        ("b", "validation"),
+        ("c", "train"),
+        ("a", "train"),
+        ("d", "test"),
+    ]
+    assert log.items is not None
+    assert dict(zip(*log.items.select(["item_id", "attributes"]).to_pydict().values(), strict=True))["a"] == ["1", "2"]
+    assert log.items["title"].null_count == 4
+    assert source.files() == list(paths.values())
+
+
+@needs_ray
+def test_lists_faults(written: Written) -> None:
+    files = {"train.txt": "1 a\n", "test.txt": "1 b\n", "other.txt": "9 z\n", "list.json": "[1]", "empty.txt": "\n"}
+    folder = written(files)
+    train, test = str(folder / "train.txt"), str(folder / "test.txt")
+    strange = InteractionListsSource(train=train, test=test, validation=str(folder / "other.txt"))
+    assert "1 of 1 pairs are not in data.source.train, such as '9 z'" in fault_of(strange)
+    assert "a JSON object" in fault_of(InteractionListsSource(train=train, item_attributes=str(folder / "list.json")))
+    assert "no interactions" in fault_of(InteractionListsSource(train=str(folder / "empty.txt")))
+    assert "data.source.train: no file" in fault_of(InteractionListsSource(train=str(folder / "none.txt")))
+    with pytest.raises(ValueError, match=r"data\.source\.validation: needs data\.source\.test"):
+        InteractionListsSource(train=train, validation=test)
+
+
+@needs_ray
+def test_gowalla_has_its_published_counts(public_data: Callable[..., list[str]]) -> None:
+    files = public_data(*(f"gowalla/{part}.txt.gz" for part in ("train", "test", "validation")))
+    log = InteractionListsSource(train=files[0], test=files[1], validation=files[2]).read()
+    found = survey(log)
+    assert (len(found.user_ids), len(found.item_ids)) == (29_858, 40_981)
+    splits = pa.concat_tables(log.interactions.iter_batches(batch_size=None, batch_format="pyarrow"))["split"]
+    counts = {count["values"]: count["counts"] for count in pc.value_counts(splits).to_pylist()}
+    assert counts == {"train": 810_128 - 91_047, "validation": 91_047, "test": 217_242}
+
+
+@needs_ray
+def test_toys_have_their_published_counts_and_attributes(public_data: Callable[..., list[str]]) -> None:
+    sequences, attributes = public_data("s3rec-toys/sequences.txt", "s3rec-toys/item_attributes.json")
+    log = InteractionListsSource(train=sequences, item_attributes=attributes).read()
+    found = survey(log)
+    assert (len(found.user_ids), len(found.item_ids), found.num_interactions) == (19_412, 11_924, 167_597)
+    assert log.items is not None and len(log.items) == 11_924

@@ -1,0 +1,46 @@
+"""The survey learns ids and times in one pass, and names each fault with column, count and example."""
+
+import pyarrow as pa
+import pytest
+
+from data.sources.schema import RAW_INTERACTIONS, DataError
+from data.sources.source import RawLog, in_blocks, raw_block
+from data.sources.survey import survey
+
+needs_ray = pytest.mark.usefixtures("ray_session")
+
+
+def log_of(**columns: list) -> RawLog:
+    sound = {"user_id": ["a", "b"], "item_id": ["x", "y"], "time": [1, 2], "weight": [1.0, 1.0], "split": [None, None]}
+    fields = {name: RAW_INTERACTIONS.field(name).type for name in sound}
+    arrays = {name: pa.array((sound | columns)[name], kind) for name, kind in fields.items()}
+    return RawLog(in_blocks(raw_block(**arrays, first_position=0), rows_per_block=1), None, None, place="log.csv")
+
+
+@needs_ray
+def test_survey_counts_over_all_blocks() -> None:
+    log = log_of(user_id=["b", "a"], item_id=["x", "x"], time=[5, 5])
+    found = survey(log)
+    assert (found.user_ids.to_pylist(), found.item_ids.to_pylist()) == (["a", "b"], ["x"])
+    assert found.times.to_pylist() == [{"time": 5, "count": 2}]
+    assert found.num_interactions == 2
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user_id": ["a", None]}, r"user_id is missing in 1 of 2 rows, first at position 1 .*item_id 'y'"),
+        ({"item_id": ["", None]}, r"item_id is missing in 2 of 2 rows, first at position 0"),
+        ({"time": [1, None]}, r"time is missing or cannot be read .*user_id 'b', item_id 'y'"),
+        ({"time": [-3, 2]}, r"time is negative .* 1 of 2 rows, first at position 0 \(time -3, user_id 'a'"),
+        ({"time": [1, 1767225600000]}, r"time lies past the year 9999 \(seconds are due, not milliseconds\)"),
+        ({"weight": [float("nan"), float("inf")]}, r"weight is not a finite number in 2 of 2 rows.*weight nan"),
+        ({"weight": [1.0, None]}, r"weight is not a finite number in 1 of 2"),
+        ({"split": ["train", "holdout"]}, r"split is none of .* 1 of 2 rows.*'holdout'"),
+        ({name: [] for name in ("user_id", "item_id", "time", "weight", "split")}, r"no interactions"),
+    ],
+)
+def test_survey_names_each_fault_with_count_and_example(columns: dict[str, list], message: str) -> None:
+    with pytest.raises(DataError, match=r"^log\.csv: .*" + message):
+        survey(log_of(**columns))

@@ -1,0 +1,73 @@
+"""Bodies beyond the limits get 413 or 408 however they are sent, and are not read for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from serve.api.body_limit import DISCARDED, BodyLimit
+
+MAX_BYTES = 10
+CHUNK = b"12345"
+
+app = FastAPI()
+app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, max_s=0.5)
+
+
+@app.post("/")
+async def echo(request: Request) -> str:
+    return (await request.body()).decode()
+
+
+async def send(**content: object) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        return await client.post("/", **content)  # type: ignore[arg-type]
+
+
+class Chunks:
+    """A body, and how many of its chunks were taken."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.count):
+            self.taken += 1
+            yield CHUNK
+
+
+async def test_up_to_the_limit_passes() -> None:
+    assert (await send(content=b"1234567890")).json() == "1234567890"
+    assert (await send(content=Chunks(2))).json() == "1234512345"
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, True), (2 * DISCARDED, True), (10_000, False)])
+async def test_beyond_the_limit_is_413_after_a_bounded_rest(count: int, kept: bool) -> None:
+    chunks = Chunks(count)
+    declared = await send(content=CHUNK * count)
+    streamed = await send(content=chunks)
+    for answer in (declared, streamed):
+        assert answer.status_code == 413
+        assert "larger than 10 bytes" in answer.json()["detail"]
+        assert ("connection" not in answer.headers) == kept
+    assert chunks.taken == min(count, DISCARDED * MAX_BYTES // len(CHUNK) + 1)
+
+
+async def test_a_body_that_never_ends_is_408() -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b""
+            await asyncio.sleep(0.05)
+
+    answer = await send(content=trickle())
+    assert answer.status_code == 408
+    assert "not complete after 0.5 s" in answer.json()["detail"]
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1e9"])
+async def test_a_false_length_is_413(length: str) -> None:
+    assert (await send(content=b"1", headers={"content-length": length})).status_code == 413

@@ -1,0 +1,101 @@
+"""Batch inference: everybody once, what is done stays done, and mistakes are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conf.schema import Config
+from data.artifacts.folders import MANIFEST, Folder
+from data.sources.schema import DataError
+from serve.batch.recommendations import RecommendConfig, read_users, recommend
+from serve.releases.registry import Registry
+from serve.releases.release import Release, ReleaseError
+from serve.rollout.denylist import restore, withdraw
+
+NUM_CANDIDATES = 100
+
+
+@pytest.fixture(scope="module")
+def storage(tiny: Config) -> Folder:
+    return Folder.of(tiny.storage.root)
+
+
+@pytest.fixture(scope="module")
+def written(release: Release, storage: Folder) -> Folder:
+    return recommend(RecommendConfig(k=5, part_size=100), release.id, NUM_CANDIDATES, storage)
+
+
+def tables(folder: Folder) -> list[pa.Table]:
+    return [folder.read_table(name) for name in sorted(folder.read_json(MANIFEST)["files"])]
+
+
+def test_every_user_once_and_nothing_seen(written: Folder, release: Release) -> None:
+    users = release.parts.users.ids
+    table = pa.concat_tables(tables(written))
+    assert len(tables(written)) == -(-len(users.values) // 100)
+    assert table["user_id"].combine_chunks().equals(users.values)
+    for user_id, item_ids in zip(table["user_id"].to_pylist(), table["item_ids"].to_pylist(), strict=True):
+        seen = release.parts.seen.of_user(users.row(user_id))
+        assert len(set(item_ids)) == 5
+        assert not {release.parts.items.ids.row(item) for item in item_ids} & set(seen.tolist())
+
+
+def test_scores_fall(written: Folder) -> None:
+    for table in tables(written):
+        assert (np.diff(np.array(table["scores"].to_pylist()), axis=1) <= 0).all()
+
+
+def test_again_only_what_is_missing_is_done(written: Folder, release: Release, storage: Folder) -> None:
+    kept, lost = (Path(written.path) / f"part-0000{number}.parquet" for number in (0, 1))
+    before, content = kept.stat().st_mtime_ns, lost.read_bytes()
+    lost.unlink()
+    (Path(written.path) / MANIFEST).unlink()
+    said: list[str] = []
+    again = recommend(RecommendConfig(k=5, part_size=100), release.id, NUM_CANDIDATES, storage, said.append)
+    assert (again, len(said), said[0].split(",")[0]) == (written, 1, "recommend: 100 users")
+    assert kept.stat().st_mtime_ns == before
+    assert lost.read_bytes() == content
+    recommend(RecommendConfig(k=5, part_size=100), release.id, NUM_CANDIDATES, storage, said.append)
+    assert said[1] == f"recommend: {written} is already there"
+
+
+def test_a_list_of_users_unknown_ones_among_them(release: Release, storage: Folder, tmp_path: Path) -> None:
+    known = release.parts.users.ids.values[0].as_py()
+    pq.write_table(pa.table({"user_id": ["nobody", known, known]}), tmp_path / "users.parquet")
+    config = RecommendConfig(k=3, users=str(tmp_path / "users.parquet"))
+    (table,) = tables(recommend(config, release.id, NUM_CANDIDATES, storage))
+    assert table["user_id"].to_pylist() == ["nobody", known]
+    assert table["source"].to_pylist()[0] == "popular"
+
+
+def test_mistakes_are_named(storage: Folder, release: Release, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"customer": ["a"]}), tmp_path / "users.parquet")
+    with pytest.raises(DataError, match="recommend.users: .* column user_id"):
+        read_users(str(tmp_path / "users.parquet"))
+    with pytest.raises(ReleaseError, match="no such release"):
+        recommend(RecommendConfig(), "another", NUM_CANDIDATES, storage)
+    with pytest.raises(ReleaseError, match=r"run python -m serve\.promote"):
+        Registry.of(Folder.of(str(tmp_path))).chosen(None)
+    with pytest.raises(ValueError, match=r"recommend\.k: 101 must lie in 1\.\.100"):
+        RecommendConfig(k=101)
+
+
+def test_withdrawn_items_are_left_out_and_others_come_instead(
+    written: Folder, release: Release, storage: Folder
+) -> None:
+    registry = Registry.of(storage)
+    before = pa.concat_tables(tables(written))["item_ids"].to_pylist()
+    gone = {before[0][0], before[1][0]}
+    withdraw(registry, gone, "recalled", 5)
+    try:
+        folder = recommend(RecommendConfig(k=5, part_size=100), release.id, NUM_CANDIDATES, storage)
+    finally:
+        restore(registry, gone, 5)
+    after = pa.concat_tables(tables(folder))["item_ids"].to_pylist()
+    for old, new in zip(before, after, strict=True):
+        assert len(set(new)) == 5
+        assert not set(new) & gone
+        assert [item for item in new if item in old] == [item for item in old if item in new], "in the order of before"

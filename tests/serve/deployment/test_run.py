@@ -1,0 +1,106 @@
+"""Starting the endpoint: what stops it, each with one clear line, and where it listens."""
+
+import asyncio
+import re
+import socket
+import time
+from collections import Counter
+from dataclasses import replace
+
+import httpx
+import psutil
+import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+from conf.schema import Config
+from data.cluster.ray_compatibility import changed
+from serve.deployment.endpoint import running
+from serve.deployment.settings import ScaleConfig
+from serve.index.protocol import IndexUnavailable
+from serve.releases.release import Release, ReleaseError
+
+IN_FLIGHT = ScaleConfig().in_flight
+COUNTS = "http://127.0.0.1:9101/metrics"
+SETTLED_S = 5
+"""HAProxy's own metrics, and the age from which on no other process of it is expected."""
+
+
+def of_ray(process: psutil.Process) -> bool:
+    """Ray's processes carry its name; HAProxy's configuration lies in a folder of Ray Serve's."""
+    try:
+        command = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return "ray" in command.lower() or "haproxy" in command
+
+
+def starting(config: Config) -> None:
+    with running(config):
+        raise AssertionError("it started")
+
+
+def test_no_release_is_live(tiny: Config, ray_session: None, tmp_path) -> None:
+    elsewhere = replace(tiny, storage=replace(tiny.storage, root=str(tmp_path)))
+    with pytest.raises(ReleaseError, match=r"no release is live: run python -m serve\.publish"):
+        starting(elsewhere)
+
+
+def test_the_port_is_taken(tiny: Config, release: Release) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=rf"serve\.port: 127\.0\.0\.1:{port} is in use .* pass serve\.port="):
+            starting(replace(tiny, serve=replace(tiny.serve, port=port)))
+
+
+def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int) -> None:
+    nowhere = replace(tiny.index, uri="http://127.0.0.1:1")
+    with pytest.raises(IndexUnavailable, match=r"index\.uri: no Milvus at"):
+        starting(replace(tiny, index=nowhere, serve=replace(tiny.serve, port=free_port)))
+
+
+def test_everything_listens_on_loopback(fused: tuple[str, str]) -> None:
+    this = psutil.Process()
+    ours = {p.pid: " ".join(p.cmdline()) for p in (this, *filter(of_ray, this.children(recursive=True)))}
+    listening = {
+        (c.laddr.ip, c.laddr.port, ours[c.pid])
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.pid in ours
+    }
+    assert {*(int(place.rsplit(":", 1)[1]) for place in fused), 8404, 9101} <= {port for _, port, _ in listening}
+    assert not {place for place in listening if place[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
+
+
+async def settled(client: httpx.AsyncClient) -> None:
+    """HAProxy has had one config for some seconds: with a new one comes a new process, which counts from 0 beside one
+    that still answers, uncounted.
+    """
+    ends = time.monotonic() + 60
+    while int(re.findall(r"haproxy_process_uptime_seconds (\d+)", (await client.get(COUNTS)).text)[0]) < SETTLED_S:
+        assert time.monotonic() < ends, "HAProxy has one config after another"
+        await asyncio.sleep(0.5)
+
+
+async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answered(fused: tuple[str, str]) -> None:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=fused[0], timeout=60, limits=limits) as client:
+        await settled(client)
+        asked = (client.post("/v1/recommend", json={"user_id": f"u{n:05d}"}) for n in range(8 * IN_FLIGHT))
+        answers = await asyncio.gather(*asked)
+        statuses = Counter(answer.status_code for answer in answers)
+        assert set(statuses) == {200, 503}
+        assert statuses[200] >= IN_FLIGHT
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert (refused.headers["Retry-After"], "try again" in refused.json()["detail"]) == ("1", True)
+        assert (await client.post("/v1/recommend", json={"user_id": "u00001"})).status_code == 200
+        counted = (await client.get(COUNTS)).text
+        line = r'haproxy_frontend_http_responses_total{proxy="http_frontend",code="5xx"} (\d+)'
+        assert int(re.findall(line, counted)[0]) >= statuses[503]
+
+
+def test_the_changes_to_haproxy_fit_the_installed_ray() -> None:
+    template = changed(HAPROXY_CONFIG_TEMPLATE, 10)
+    assert "mul(10)" in template
+    with pytest.raises(ValueError, match="no longer"):
+        changed(template, 10)

@@ -1,0 +1,134 @@
+"""One request through the stages, when stages are late or fail: always an answer, and the reason in it.
+
+The stages here are stand-ins, for faults that the real ones cannot be made to have.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve.filters.masks import FilterColumns
+from serve.index.protocol import IndexUnavailable
+from serve.pipeline.breaker import Breaker, State
+from serve.pipeline.budget import Patience
+from serve.pipeline.fallback import PopularItems
+from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector, WrongRelease, same_release
+from serve.pipeline.request import STAGES, recommend
+from serve.pipeline.source import Source
+from serve.releases.release import Release
+from towers.checkpoint.checkpoint import Checkpoint
+
+Fault = Callable[[], Awaitable[None]]
+
+
+async def fine() -> None:
+    pass
+
+
+async def sleeps() -> None:
+    await asyncio.sleep(5)
+
+
+async def dies() -> None:
+    raise IndexUnavailable("index.uri: gone")
+
+
+@dataclass
+class Stages:
+    """Answers items 1, 2, 3, re-ranked to 3, 2, 1, after each stage's fault."""
+
+    embedding: Fault = fine
+    retrieving: Fault = fine
+    reranking: Fault = fine
+
+    async def embed(self, query: Query) -> UserVector:
+        await self.embedding()
+        return UserVector("r", np.ones(4, np.float32), np.array([7]))
+
+    async def retrieve(self, query: Query, user: UserVector) -> Candidates:
+        await self.retrieving()
+        return Candidates("r", np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]), Source.towers)
+
+    async def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
+        await self.reranking()
+        return Ranked("r", np.array([3, 2, 1]), np.array([3.0, 2.0, 1.0]))
+
+
+@pytest.fixture(scope="module")
+def popular(checkpoint: Checkpoint) -> PopularItems:
+    return PopularItems("r", checkpoint, FilterColumns(checkpoint.items.table, checkpoint.items.features))
+
+
+def answer(
+    popular: PopularItems, stages: Stages, patience: Patience | None = None, k: int = 2, **fields: Any
+) -> Response:
+    query = Query(release_id="r", user_id="u", k=k, num_candidates=100, **fields)
+    return asyncio.run(recommend(query, stages, popular, patience or waiting()))
+
+
+def waiting(timeout_s: float = 0.1) -> Patience:
+    return Patience(timeout_s, 0.05, {stage: Breaker(3, 60) for stage in STAGES})
+
+
+def test_all_well(popular: PopularItems) -> None:
+    found = answer(popular, Stages())
+    assert (found.rows, found.scores) == ([3, 2], [3.0, 2.0])
+    assert (found.source, found.degraded, found.reasons) == (Source.towers, False, [])
+    assert list(found.timings_ms) == ["embed", "retrieve", "rerank"]
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(sleeps, "rerank_late"), (dies, "rerank_failed")])
+def test_without_the_reranker_retrieval_order(popular: PopularItems, fault: Fault, reason: str) -> None:
+    found = answer(popular, Stages(reranking=fault))
+    assert (found.rows, found.source, found.degraded, found.reasons) == ([1, 2], Source.towers, True, [reason])
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(sleeps, "retrieve_late"), (dies, "retrieve_failed")])
+def test_without_retrieval_popular_items(popular: PopularItems, fault: Fault, reason: str) -> None:
+    best = popular.top(3, None, np.zeros(0, np.int64)).rows_K
+    found = answer(popular, Stages(retrieving=fault), exclude=(int(best[0]),))
+    assert (found.rows, found.source, found.reasons) == (best[1:].tolist(), Source.popular, [reason])
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(sleeps, "embed_late"), (dies, "embed_failed")])
+def test_without_a_user_vector_popular_items_without_the_history(
+    popular: PopularItems, fault: Fault, reason: str
+) -> None:
+    best = popular.top(3, None, np.zeros(0, np.int64)).rows_K
+    found = answer(popular, Stages(embedding=fault), history=(int(best[1]),))
+    assert (found.rows, found.source, found.reasons) == ([best[0], best[2]], Source.popular, [reason])
+
+
+def test_short_retrieval_is_filled_up_with_popular_items(popular: PopularItems) -> None:
+    found = answer(popular, Stages(), k=5)
+    best = [row for row in popular.top(10, None, np.array([7])).rows_K if row not in (1, 2, 3)]
+    assert (found.rows, found.source, found.reasons) == ([3, 2, 1, *best[:2]], Source.towers, ["retrieve_short"])
+
+
+def test_a_stage_that_keeps_failing_is_left_alone(popular: PopularItems) -> None:
+    patience, calls = waiting(), []
+
+    async def dies_counted() -> None:
+        calls.append(1)
+        await dies()
+
+    found = [answer(popular, Stages(reranking=dies_counted), patience).reasons for _ in range(5)]
+    assert found == 3 * [["rerank_failed"]] + 2 * [["rerank_skipped"]]
+    assert len(calls) == 3
+
+
+def test_a_client_in_a_hurry_does_not_bring_a_stage_down(popular: PopularItems) -> None:
+    """It is late for a deadline of a millisecond, which says nothing about the stage."""
+    patience = waiting(timeout_s=0.001)
+    for _ in range(10):
+        assert answer(popular, Stages(retrieving=sleeps), patience).reasons == ["retrieve_late"]
+    assert patience.breakers["retrieve"].state is State.closed
+
+
+def test_stages_refuse_another_release(release: Release) -> None:
+    with pytest.raises(WrongRelease, match="holds release r1, was asked for r2"):
+        same_release("r1", "r2")

@@ -1,0 +1,249 @@
+"""Items added, changed and taken out without training: the vectors they get, what stays, and what an endpoint says."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from conf.schema import Config
+from data.artifacts.folders import Folder
+from data.sources.schema import DataError
+from serve.client import RecommendClient
+from serve.deployment.endpoint import running
+from serve.deployment.settings import ScaleConfig
+from serve.index.collection import count
+from serve.index.connection import connected
+from serve.pipeline.messages import Candidates, Query, UserVector
+from serve.pipeline.reranker import RerankStage
+from serve.pipeline.source import Source
+from serve.releases.gate.gate import Gatekeeper
+from serve.releases.model_card import CARD, lineage_of
+from serve.releases.prune import prune
+from serve.releases.refresh import read_rows, refresh
+from serve.releases.registry import Registry
+from serve.releases.release import Release, ReleaseError
+from serve.releases.verify import verify
+from serve.rollout.promotion import promote
+from serve.rollout.switch import back
+from towers.model.features import FeatureEncoder
+
+WITHIN_S = 60
+NEW = {"item_id": "new1", "title": "Fresh", "genres": ["Drama", "Western"], "studio": "Nobody Before", "year": 2026.0}
+NEW |= {"words": "Fresh", "length": "short"}
+
+
+def silent(_: object) -> None:
+    pass
+
+
+@pytest.fixture
+def registry(release: Release, tmp_path: Path) -> Registry:
+    """A registry of its own, in which the real release is live."""
+    shutil.copytree(release.parts.folder.path, tmp_path / "releases" / release.id)
+    registry = Registry.of(Folder.of(str(tmp_path)))
+    registry.promote(release.id)
+    return registry
+
+
+@pytest.fixture
+def live(registry: Registry, release: Release) -> Release:
+    return registry.open(release.id)
+
+
+def rows(live: Release, *items: dict[str, object]) -> pa.Table:
+    """Items as `read_rows` gives them."""
+    fields = live.parts.items.table.schema
+    names = ["item_id", "title", *(feature.name for feature in live.parts.items.features)]
+    return pa.Table.from_pylist(list(items), schema=pa.schema([fields.field(name) for name in names]))
+
+
+def described(live: Release, item_id: str, **changed: object) -> dict[str, object]:
+    """An item as it is, but for what changed."""
+    table, row = live.parts.items.table, live.parts.items.ids.row(item_id)
+    (found,) = table.slice(row - 1, 1).to_pylist()
+    return {
+        name: value for name, value in found.items() if name not in ("row", "train_count", "validation_count")
+    } | changed
+
+
+def refreshed(
+    tiny: Config, registry: Registry, live: Release, *items: dict[str, object], gone: tuple[str, ...] = ()
+) -> Release:
+    table = rows(live, *items) if items else None
+    return registry.open(refresh(tiny.index, registry, live, table, gone, silent))
+
+
+def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
+    tiny: Config, registry: Registry, live: Release
+) -> None:
+    after = refreshed(tiny, registry, live, NEW, described(live, "i00003", genres=["Horror"], studio=None))
+    old, new = live.parts, after.parts
+    size, changed = len(old.items.ids), old.items.ids.row("i00003")
+    assert (len(new.items.ids), new.items.ids.row("new1")) == (size + 1, size)
+    same = np.setdiff1d(np.arange(size), [changed])
+    assert torch.allclose(new.reranker.item_ID[same], old.reranker.item_ID[same], atol=1e-6)
+    assert not torch.allclose(new.reranker.item_ID[changed], old.reranker.item_ID[changed], atol=1e-3)
+    vector_D = described_vector(live, NEW)
+    assert torch.allclose(new.reranker.item_ID[size], vector_D, atol=1e-6)
+    assert after.manifest["refreshed"] == {"from": live.id, "added": 1, "changed": 1, "withdrawn": 0, "back": 0}
+    assert lineage_of(after.manifest)["refreshed from"] == live.id
+    assert "1 of its items came after training" in after.parts.folder.read_bytes(CARD).decode()
+    with connected(tiny.index) as client:
+        assert count(client, tiny.index, after.collection) == size
+    assert verify(tiny.index, registry, after.id, silent)["release"] == after.id
+
+
+def described_vector(live: Release, item: dict[str, object]) -> torch.Tensor:
+    encoder = FeatureEncoder.of_json(live.parts.items, live.manifest["item_scales"])
+    with torch.inference_mode():
+        return live.parts.model.new_item_vectors(encoder.encode(rows(live, item)))[0]
+
+
+def test_the_reranker_scores_what_stays_as_before(tiny: Config, registry: Registry, live: Release) -> None:
+    after = refreshed(tiny, registry, live, *({**NEW, "item_id": f"new{number}"} for number in range(30)))
+    user_D, rows_C = live.parts.reranker.item_ID[5].numpy(), np.arange(1, 40)
+
+    def scores(release: Release) -> dict[int, float]:
+        query = Query(release_id=release.id, user_id=None, k=1, num_candidates=len(rows_C))
+        given = Candidates(release.id, rows_C, np.linspace(1, 0, len(rows_C), dtype=np.float32), Source.towers)
+        user = UserVector(release.id, user_D, np.array([7, 8, 9]))
+        (ranked,) = RerankStage(release.id, release.parts).rank_all([(query, user, given)])
+        return dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
+
+    assert scores(after) == pytest.approx(scores(live), abs=1e-6)
+
+
+def test_a_refreshed_release_shares_files_and_outlives_the_one_it_comes_from(
+    tiny: Config, registry: Registry, live: Release
+) -> None:
+    first = refreshed(tiny, registry, live, NEW)
+    path = Path(first.parts.folder.path)
+    for name in ("model.safetensors", "reranker.safetensors", "users.parquet", "sequences.safetensors"):
+        assert (path / name).samefile(Path(live.parts.folder.path) / name)
+    registry.promote(first.id)
+    second = refreshed(tiny, registry, first, {**NEW, "item_id": "new2"}, {**NEW, "title": "Fresher"})
+    assert second.parts.items.ids.row("new1") == first.parts.items.ids.row("new1")
+    assert second.manifest["num_fitted_items"] == live.parts.items.table.num_rows
+    assert second.manifest["refreshed"]["changed"] == 1
+    registry.promote(second.id)
+    registry.path(live.id).delete()
+    prune(tiny.index, registry, 1, silent)
+    assert registry.open(second.id).parts.items.ids.row("new2")
+
+
+def test_run_again_it_finds_the_release_and_nothing_new_is_none(
+    tiny: Config, registry: Registry, live: Release
+) -> None:
+    said: list[str] = []
+    first = refresh(tiny.index, registry, live, rows(live, NEW), (), silent)
+    assert refresh(tiny.index, registry, live, rows(live, NEW), (), said.append) == first
+    assert said[-1] == f"refresh: release {first} is already published"
+    as_it_is = rows(live, described(live, "i00005"), described(live, "i00006", title=None))
+    assert refresh(tiny.index, registry, live, as_it_is, (), said.append) == live.id
+    assert said[-1] == f"refresh: {live.id} has all of it already"
+
+
+def test_of_two_at_a_time_the_second_does_not_undo_the_first(tiny: Config, registry: Registry, live: Release) -> None:
+    one = refresh(tiny.index, registry, live, rows(live, NEW), (), silent)
+    other = refresh(tiny.index, registry, live, rows(live, {**NEW, "item_id": "new2"}), (), silent)
+    promote(tiny.index, registry, one, WITHIN_S, silent, instead_of=live.id)
+    with pytest.raises(ReleaseError, match="is not what is live alone"):
+        promote(tiny.index, registry, other, WITHIN_S, silent, instead_of=live.id)
+    pointer = registry.live()
+    assert pointer is not None
+    assert (pointer.release, pointer.candidates) == (one, [])
+
+
+def test_taken_out_and_back(tiny: Config, registry: Registry, live: Release) -> None:
+    without = refreshed(tiny, registry, live, gone=("i00007", "i00008"))
+    assert without.withdrawn == {"i00007", "i00008"}
+    again = refreshed(tiny, registry, without, described(live, "i00007"))
+    assert again.withdrawn == {"i00008"}
+    assert again.manifest["refreshed"] == {"from": without.id, "added": 0, "changed": 0, "withdrawn": 0, "back": 1}
+    with pytest.raises(ReleaseError, match="nowhere is not in the catalogue"):
+        refresh(tiny.index, registry, live, None, ("nowhere",), silent)
+
+
+def test_the_gate_looks_at_it(tiny: Config, registry: Registry, live: Release) -> None:
+    keeper = Gatekeeper(config=tiny.gate, evaluate=tiny.evaluate, show=silent)
+    id_ = refresh(tiny.index, registry, live, rows(live, NEW), (), silent, keeper)
+    gate = registry.manifest(id_)["gate"]
+    assert (gate["against"], gate["failed"]) == (live.id, [])
+
+
+@pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.csv.gz"])
+def test_rows_are_read(name: str, live: Release, tmp_path: Path) -> None:
+    table = rows(live, NEW, {**NEW, "item_id": "new2", "title": None, "year": None})
+    path = str(tmp_path / name)
+    if name.endswith(".parquet"):
+        pq.write_table(table, path)
+    else:
+        flat = table.set_column(2, "genres", pa.array(["Drama|Western"] * 2))
+        with pa.output_stream(path, compression="gzip" if name.endswith(".gz") else None) as stream:
+            pa.csv.write_csv(flat, stream)
+    assert read_rows(path, live).to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("item_id,title\nnew1,Fresh\n", "no column 'genres'"),
+        ("item_id,genres,studio,year,words,length\nn,Drama,S,2026,w,l\nn,Drama,S,2026,w,l\n", "more than one row"),
+        ("item_id,genres,studio,year,words,length\n,Drama,S,2026,w,l\n", "item_id is missing in 1 of 1 rows"),
+        ("item_id,genres,studio,year,words,length\n", "there are no items in it"),
+    ],
+)
+def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_rows(str(path), live)
+
+
+@pytest.fixture(scope="module")
+def served(
+    tiny: Config, release: Release, free_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Registry, RecommendClient]]:
+    """An endpoint on a registry of its own."""
+    root = tmp_path_factory.mktemp("refreshed")
+    shutil.copytree(release.parts.folder.path, root / "releases" / release.id)
+    registry = Registry.of(Folder.of(str(root)))
+    registry.promote(release.id)
+    serve = replace(tiny.serve, port=free_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1))
+    with (
+        running(replace(tiny, serve=serve, storage=replace(tiny.storage, root=str(root)))) as address,
+        RecommendClient(address, timeout_s=30) as client,
+    ):
+        yield registry, client
+
+
+def test_an_endpoint_answers_with_new_items_and_not_with_those_taken_out(
+    tiny: Config, served: tuple[Registry, RecommendClient], known_user: str
+) -> None:
+    registry, client = served
+    pointer = registry.live()
+    assert pointer is not None
+    live = registry.open(pointer.release)
+    only_new = {"field": "studio", "op": "==", "value": "Nobody Before"}
+    assert client.recommend(user_id=known_user, k=5, filter=only_new).items == []
+    best = client.recommend(user_id=known_user, k=1).items[0].id
+    id_ = refresh(tiny.index, registry, live, rows(live, NEW), (best,), silent)
+    promote(tiny.index, registry, id_, WITHIN_S, silent, instead_of=live.id)
+    answer = client.recommend(user_id=known_user, k=5, filter=only_new)
+    assert (answer.release_id, [item.id for item in answer.items]) == (id_, ["new1"])
+    assert answer.items[0].title == "Fresh"
+    everything = client.recommend(user_id=known_user, k=100).items
+    assert best not in [item.id for item in everything]
+    by_it = client.recommend(history=["new1"], k=5)
+    assert (by_it.unknown_items, len(by_it.items)) == ([], 5)
+    assert client.similar("new1", k=3).items
+    back(registry, 5)
+    assert client.recommend(user_id=known_user, k=5, filter=only_new).items == []
+    assert client.recommend(user_id=known_user, k=1).items[0].id == best

@@ -1,0 +1,150 @@
+"""Releases: published once, verified, promoted by one atomic step; a damaged one never takes traffic."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conf.schema import Config
+from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.seals import NotSealed
+from serve.deployment.stages import Setting, build_embedder, build_reranker, build_retriever
+from serve.index.collection import drop, list_collections
+from serve.index.config import IndexConfig
+from serve.index.connection import connected
+from serve.index.protocol import IndexUnavailable
+from serve.releases.golden_queries import GOLDEN, read_golden
+from serve.releases.lineage import found
+from serve.releases.model_card import CARD, lineage_of
+from serve.releases.pointer import Live
+from serve.releases.publish import publish
+from serve.releases.registry import Registry
+from serve.releases.release import Release, ReleaseError
+from serve.rollout.promotion import promote
+from towers.checkpoint.checkpoint import Checkpoint, load
+
+
+@pytest.fixture
+def registry(release: Release, tmp_path: Path) -> Registry:
+    """A registry of its own with two releases, `first` and `second`, copies of the real one."""
+    for name in ("first", "second"):
+        shutil.copytree(release.parts.folder.path, tmp_path / "releases" / name)
+    return Registry.of(Folder.of(str(tmp_path)))
+
+
+def damage(registry: Registry, release_id: str, name: str) -> None:
+    path = Path(registry.path(release_id).path) / name
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint, release: Release) -> None:
+    said: list[str] = []
+    assert publish(tiny.index, checkpoint, Folder.of(tiny.storage.root), said.append) == release.id
+    assert said == [f"publish: release {release.id} is already published"]
+
+
+def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    storage, index = Folder.of(str(tmp_path)), replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    release_id, registry = publish(index, checkpoint, storage), Registry.of(storage)
+    drop(index, registry.manifest(release_id)["collection"])
+    assert publish(index, checkpoint, storage) == release_id
+    with connected(index) as client:
+        assert list_collections(client, index) == [registry.manifest(release_id)["collection"]]
+
+
+def test_a_release_carries_what_it_serves(release: Release) -> None:
+    names = {"kind", "collection", "num_items", "metrics", "floors", "dataset", "checkpoint", "created_at", "config"}
+    assert names <= release.manifest.keys()
+    assert release.manifest["index_recall@20"] == 1.0
+    assert {"model.safetensors", "reranker.safetensors", GOLDEN} <= release.manifest["files"].keys()
+    assert len(read_golden(release)) == 8
+
+
+def test_nothing_is_left_where_milvus_does_not_answer(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    storage = Folder.of(str(tmp_path))
+    with pytest.raises(IndexUnavailable, match=r"no Milvus at http://127\.0\.0\.1:1 .* set index\.uri"):
+        publish(IndexConfig(uri="http://127.0.0.1:1"), checkpoint, storage)
+    assert Registry.of(storage).ids() == []
+
+
+def test_promotion_moves_the_pointer_and_remembers(registry: Registry) -> None:
+    assert registry.live() is None
+    assert registry.promote("first").release == "first"
+    assert registry.promote("second").release == "second"
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.previous) == ("second", "first")
+    assert registry.promote("second") == live, "promoting the live release changes nothing"
+
+
+def test_promoting_what_is_not_there_names_what_is(tiny: Config, registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"'third': no such release \(there are: first, second\)"):
+        registry.promote("third")
+    with pytest.raises(ReleaseError, match="no release to promote; run python -m serve.publish"):
+        promote(tiny.index, Registry.of(Folder.of(str(tmp_path / "empty"))), None, 1)
+    assert registry.live() is None
+
+
+def test_a_half_written_release_does_not_exist(registry: Registry) -> None:
+    (Path(registry.path("second").path) / MANIFEST).unlink()
+    assert registry.ids() == ["first"]
+
+
+def test_a_changed_file_is_refused(registry: Registry) -> None:
+    damage(registry, "second", "model.safetensors")
+    with pytest.raises(NotSealed, match=r"model\.safetensors: missing or changed"):
+        registry.open("second")
+
+
+def rewritten(registry: Registry, **changed: Any) -> Release:
+    """The first release with golden queries that expect something else."""
+    path = Path(registry.path("first").path) / GOLDEN
+    golden = json.loads(path.read_text())
+    path.write_text(json.dumps([one | changed for one in golden]))
+    return replace(registry.open("second"), id="first", parts=load(registry.path("first"), registry.manifest("first")))
+
+
+async def test_golden_queries_that_do_not_come_out_are_refused(
+    tiny: Config, registry: Registry, release: Release
+) -> None:
+    dim, count = release.parts.model.config.embedding_dim, len(read_golden(release)[0].candidates)
+    setting = Setting(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    wrong = rewritten(registry, vector=[0.0] * dim)
+    with pytest.raises(ReleaseError, match="golden query of user row .*: the user's vector is off by"):
+        await build_embedder(setting, wrong)
+    with pytest.raises(ReleaseError, match=r"the index finds 0\.\d+ of the golden queries' items, 0\.95 at least"):
+        await build_retriever(setting, rewritten(registry, candidates=list(range(1, count + 1)), scores=[9.0] * count))
+    with pytest.raises(ReleaseError, match="golden query of user row .*: re-ranking is off by"):
+        await build_reranker(setting, rewritten(registry, ranked=[0.0] * count))
+
+
+def test_the_pointer_is_a_small_json_file(registry: Registry) -> None:
+    registry.promote("first")
+    assert Live(**registry.folder.read_json("live.json")) == registry.live()
+
+
+def test_a_card_says_what_it_is_and_where_it_comes_from(tiny: Config, release: Release) -> None:
+    text = release.parts.folder.read_bytes(CARD).decode()
+    ndcg = release.manifest["reranked"]["ndcg@20"]
+    for part in (
+        release.id,
+        "## Intended use",
+        f"{ndcg:.4f}",
+        "popularity",
+        release.manifest["dataset"]["fingerprint"],
+    ):
+        assert part in text
+    assert len(release.manifest["lineage"]["commit"] or "0" * 40) == 40
+    assert release.manifest["lineage"]["versions"]["torch"].startswith("2.13.0")
+
+
+def test_from_what_it_comes_of_back_to_the_release(tiny: Config, release: Release) -> None:
+    registry = Registry.of(Folder.of(tiny.storage.root))
+    of = lineage_of(release.manifest)
+    for name in ("checkpoint", "checkpoint fingerprint", "dataset fingerprint"):
+        assert release.id in found(registry, of[name][:12])
+    with pytest.raises(ReleaseError, match="find: 'nonsense' begins no release's checkpoint"):
+        found(registry, "nonsense")

@@ -1,0 +1,84 @@
+"""A checkpoint is opened whole or not at all: every damage is named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.seals import NotSealed
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+
+
+@pytest.fixture
+def copy(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint.folder.path, tmp_path / checkpoint.name))
+
+
+def sealed_again(folder: Path) -> Folder:
+    """The folder with a manifest that agrees with its files, as a forger would write it."""
+    at = Folder.of(str(folder))
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"] = {name: at.sha256(name) for name in at.files()}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return at
+
+
+def with_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    change(tensors)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+def test_what_was_saved_opens(copy: Path, checkpoint: Checkpoint) -> None:
+    again = open_checkpoint(Folder.of(str(copy)))
+    assert again.manifest == checkpoint.manifest
+    assert torch.equal(again.reranker.item_ID, checkpoint.reranker.item_ID)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "items.parquet", "sequences.safetensors"])
+def test_a_flipped_bit_is_found(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(bytes(content))
+    with pytest.raises(NotSealed, match=f"{name}: missing or changed"):
+        open_checkpoint(Folder.of(str(copy)))
+
+
+def test_a_missing_file_and_a_missing_manifest(copy: Path) -> None:
+    (copy / "users.parquet").unlink()
+    with pytest.raises(NotSealed, match=r"users\.parquet: missing"):
+        open_checkpoint(Folder.of(str(copy)))
+    (copy / MANIFEST).unlink()
+    with pytest.raises(NotSealed, match="no checkpoint there"):
+        open_checkpoint(Folder.of(str(copy)))
+
+
+def test_a_dataset_is_no_checkpoint(checkpoint: Checkpoint, dataset) -> None:
+    with pytest.raises(NotSealed, match="holds a 'dataset', not a 'checkpoint'"):
+        open_checkpoint(dataset.folder)
+
+
+def test_nan_weights_are_refused(copy: Path) -> None:
+    with_weights(copy, lambda t: t["item_ids.table.weight"][3].fill_(torch.nan))
+    with pytest.raises(CheckpointError, match=r"item_ids\.table\.weight holds NaN"):
+        open_checkpoint(sealed_again(copy))
+
+
+def test_other_shapes_are_refused_on_one_line(copy: Path) -> None:
+    with_weights(copy, lambda t: t.update({"item_ids.table.weight": torch.zeros(3, 2)}))
+    with pytest.raises(CheckpointError, match="not the weights of this model") as caught:
+        open_checkpoint(sealed_again(copy))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"\xff" * 8 + b"{}", b"torn" * 100])
+def test_what_is_no_safetensors_file_is_refused(copy: Path, content: bytes) -> None:
+    """An empty file, a pickle, a giant header, garbage."""
+    (copy / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        open_checkpoint(sealed_again(copy))

@@ -1,0 +1,91 @@
+"""Comparing checkpoints: what is tested, what is refused, and the entry point as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conf.entry import FOLDER
+from conf.schema import Config
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.comparison import compare
+from towers.evaluation.paired import differences
+from towers.evaluation.report import report_of
+from towers.training.fit import train
+
+
+@pytest.fixture(scope="module")
+def worse(tiny: Config, dataset: PreparedDataset) -> Checkpoint:
+    """One epoch instead of four."""
+    return train(replace(tiny, train=replace(tiny.train, epochs=1), seed=3), dataset, Folder.of(tiny.storage.root))
+
+
+def test_differences_are_paired_by_user(tiny: Config) -> None:
+    """The same means, and users who all gain the same beside users who go up and down."""
+    random = np.random.default_rng(0)
+    theirs = {"recall@20": random.random(200), "ndcg@20": random.random(200)}
+    ours = {"recall@20": theirs["recall@20"] + 0.01, "ndcg@20": random.permutation(theirs["ndcg@20"]) + 0.01}
+    found = {d.metric: d for d in differences("towers", ours, theirs, tiny.evaluate)}
+    assert [d.difference for d in found.values()] == pytest.approx([0.01, 0.01])
+    assert found["recall@20"].is_clear
+    assert found["recall@20"].interval == pytest.approx([0.01, 0.01], abs=1e-6)
+    assert not found["ndcg@20"].is_clear
+    assert found["ndcg@20"].interval[0] < 0 < found["ndcg@20"].interval[1]
+
+
+def test_against_itself_nothing_differs(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
+    found = compare(checkpoint, checkpoint, dataset, tiny.evaluate)
+    assert {(d.difference, d.p, *d.interval) for d in found} == {(0, 1, 0, 0)}
+
+
+def test_means_are_those_of_the_reports(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, worse: Checkpoint
+) -> None:
+    for d in compare(checkpoint, worse, dataset, tiny.evaluate):
+        ours, theirs = (report_of(one.manifest).rankings[d.ranking][d.metric] for one in (checkpoint, worse))
+        assert (d.checkpoint, d.baseline) == pytest.approx((ours, theirs))
+        assert d.interval[0] <= d.difference <= d.interval[1]
+
+
+def test_checkpoints_of_different_datasets_are_refused(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, root: Path
+) -> None:
+    storage = Folder.of(str(root))
+    elsewhere = replace(tiny.data, source=replace(tiny.data.source, seed=5))
+    other = train(
+        replace(tiny, data=elsewhere, train=replace(tiny.train, epochs=1)), prepare(elsewhere, storage), storage
+    )
+    with pytest.raises(CheckpointError, match="only checkpoints of one dataset can be compared"):
+        compare(checkpoint, other, dataset, tiny.evaluate)
+
+
+def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "WANDB_SILENT": "true"}
+    command = [sys.executable, "-m", module, "cluster.dashboard=false", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180)
+
+
+@pytest.mark.slow
+def test_the_entry_point_writes_table_json_and_wandb(checkpoint: Checkpoint, worse: Checkpoint, tmp_path: Path) -> None:
+    folders = (f"checkpoint={checkpoint.folder}", f"baseline={worse.folder}")
+    done = run("towers.compare", *folders, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{checkpoint.name} against {worse.name}" in done.stdout.replace("\n", " ")
+    (summary,) = (tmp_path / "var" / "runs" / "compare").rglob("summary.json")
+    assert {d["metric"] for d in json.loads(summary.read_text())["differences"]} >= {"recall@20", "ndcg@20"}
+    assert list((tmp_path / "var" / "wandb").rglob("*.wandb"))
+
+
+@pytest.mark.slow
+def test_a_missing_baseline_is_one_line(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    done = run("towers.compare", f"checkpoint={checkpoint.folder}", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "baseline=" in done.stderr

@@ -1,0 +1,179 @@
+"""Evaluation: what is masked, what is relevant, how ties fall, and popularity for those of whom nothing is known."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from rich.console import Console
+
+from conf.schema import Config
+from data.dataset.prepared import PreparedDataset
+from data.dataset.split import TEST, TRAIN, VALIDATION
+from data.sequences.histories import Sequences
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation import plots
+from towers.evaluation.config import Peer
+from towers.evaluation.measure import evaluate, measure
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import embed, rank_by_popularity, retrieve
+from towers.evaluation.report import report_of
+from towers.evaluation.retrieval import mask_seen, top_k
+from towers.evaluation.tables import metric_cells, metrics_table, slices_table
+from towers.model.build import FitOn
+from towers.training.runs import training_name
+from towers.training.tracking import Tracker, TrackingConfig, TrackingMode
+
+
+def seen(*pairs: tuple[int, int], num_users: int = 4) -> Sequences:
+    users, items = (np.array(column, dtype=np.int32) for column in zip(*pairs, strict=True))
+    return Sequences.of(pa.table({"user_row": users, "item_row": items}), num_users)
+
+
+def test_ties_go_to_the_lower_row_even_across_the_boundary() -> None:
+    scores = torch.tensor([[0.0, 1.0, 1.0, 1.0, 2.0, 1.0], [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
+    rows, _ = top_k(scores, 3)
+    assert rows.tolist() == [[4, 1, 2], [0, 1, 2]]
+
+
+def test_top_k_of_random_ties_is_a_stable_sort() -> None:
+    scores = torch.randint(0, 5, (50, 200), generator=torch.Generator().manual_seed(0)).float()
+    rows, found = top_k(scores, 20)
+    wanted, order = scores.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(rows, order[:, :20])
+    assert torch.equal(found, wanted[:, :20])
+
+
+@pytest.mark.parametrize("levels", [1, 3, 50, 10**6])
+@pytest.mark.parametrize("num_items", [3_000, 3_231])
+def test_top_k_of_a_large_catalogue_is_a_stable_sort(levels: int, num_items: int) -> None:
+    """Large enough to go by blocks; ties in and across blocks, and masked items."""
+    scores = torch.randint(0, levels, (20, num_items), generator=torch.Generator().manual_seed(levels)).float()
+    scores[:, 5:70] = -torch.inf
+    rows, found = top_k(scores, 30)
+    wanted, order = scores.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(rows, order[:, :30])
+    assert torch.equal(found, wanted[:, :30])
+
+
+def test_seen_items_and_row_0_are_masked() -> None:
+    masked = mask_seen(torch.zeros(2, 4), seen((1, 2), (2, 1), (2, 3)), np.array([1, 2]))
+    assert torch.isinf(masked).tolist() == [[True, False, True, False], [True, True, False, True]]
+
+
+def test_popularity_ranks_by_count_without_what_was_seen() -> None:
+    held_out = HeldOut(np.array([1, 2], np.int32), (np.array([0, 1]), np.array([3, 2])), seen((1, 1), (2, 3)))
+    ranking = rank_by_popularity(held_out, np.array([0, 9, 5, 7]), batch_size=1, k=3)
+    assert ranking.rows_QK.tolist() == [[3, 2, -1], [1, 2, -1]]
+    assert measure(ranking, held_out, num_items=4, ks=[1])["recall@1"] == 0.5
+
+
+def test_relevant_are_new_items_of_the_split(dataset: PreparedDataset) -> None:
+    held_out = HeldOut.of(dataset, TEST)
+    owner, items = held_out.relevant
+    for query in range(0, len(held_out.user_rows_Q), 7):
+        row = held_out.user_rows_Q[query]
+        before = dataset.interactions(TRAIN, VALIDATION).filter(pa.compute.field("user_row") == int(row))["item_row"]
+        after = dataset.interactions(TEST).filter(pa.compute.field("user_row") == int(row))["item_row"]
+        assert set(items[owner == query].tolist()) == set(after.to_pylist()) - set(before.to_pylist())
+        assert held_out.seen.of_user(row).tolist() == before.to_pylist()
+
+
+def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
+    held_out = HeldOut.of(dataset, TEST)
+    queries = embed(checkpoint.model, held_out, batch_size=50)
+    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.reranker.item_ID, batch_size=50)
+    popular = rank_by_popularity(held_out, checkpoint.counts_I, batch_size=50)
+    unknown = ~found.by_towers_Q
+    assert unknown.any(), "the planted log has users who come late"
+    assert (found.rows_QK[unknown] == popular.rows_QK[unknown]).all()
+
+
+def test_evaluating_again_gives_the_same(tiny, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
+    again = evaluate(checkpoint.model, checkpoint.reranker, dataset, FitOn.train, tiny.evaluate)
+    assert again == report_of(checkpoint.manifest)
+
+
+def test_every_ranking_is_measured_in_the_same_way(checkpoint: Checkpoint) -> None:
+    report = report_of(checkpoint.manifest)
+    assert [*report.rankings][:3] == ["popularity", "recent popularity", "item-item filter"]
+    assert len({frozenset(values) for values in report.rankings.values()}) == 1
+    for name, values in report.rankings.items():
+        for metric, (low, high) in report.intervals[name].items():
+            assert low <= values[metric] <= high, (name, metric)
+        assert sum(report.shown[name]) == pytest.approx(1)
+
+
+def test_slices_add_up_to_the_whole(checkpoint: Checkpoint) -> None:
+    """Users by activity: their recalls, weighed by their number, are the recall."""
+    report = report_of(checkpoint.manifest)
+    by_user = [part for part in report.slices if part["group"] == "users by activity"]
+    assert sum(part["num_users"] for part in by_user) == report.num_queries
+    for name, values in report.rankings.items():
+        total = sum(part["recall"][name] * part["num_users"] for part in by_user)
+        assert total / report.num_queries == pytest.approx(values[f"recall@{report.k}"]), name
+
+
+def test_the_planted_cold_are_there(checkpoint: Checkpoint) -> None:
+    names = {part["name"] for part in report_of(checkpoint.manifest).slices}
+    assert {"cold users", "cold items"} <= names
+
+
+def test_a_report_from_before_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no .*intervals.* measure again with towers.evaluate"):
+        report_of({"split": "test", "num_queries": 1, "metrics": {}, "reranked": {}, "floors": {}})
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer(name="Someone's", source="Someone 2020", metrics={"recall@20": 0.123456})
+
+
+def test_tables_show_floors_peers_and_slices(checkpoint: Checkpoint, peer: Peer) -> None:
+    report = report_of(checkpoint.manifest)
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(metrics_table(report, "name", [peer]), slices_table(report))
+    text = console.export_text()
+    for word in (*report.rankings, "Someone's", "0.1235", "Someone 2020", "cold users", "random"):
+        assert word in text, word
+    assert f"{report.metrics['ndcg@20']:.4f}" in text
+
+
+def test_cells_for_wandb_hold_every_metric(checkpoint: Checkpoint, peer: Peer) -> None:
+    report = report_of(checkpoint.manifest)
+    columns, rows = metric_cells(report, [peer])
+    assert set(columns[2:]) == set(report.metrics)
+    values = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+    assert values["towers"]["mrr@50"] == report.metrics["mrr@50"]
+    assert (values["Someone's"]["source"], values["Someone's"]["mrr@50"]) == ("Someone 2020", None)
+
+
+def test_plots_are_labelled_and_saved(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    report = report_of(checkpoint.manifest)
+    for path in plots.save(report, tmp_path).values():
+        assert path.read_bytes().startswith(b"\x89PNG")
+    left, right = plots.recall_by_slice(report).axes
+    assert (left.get_ylabel(), right.get_xlabel()) == ("recall@20", "items by popularity")
+    (axes,) = plots.popularity_of_shown(report).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert drawn == report.shown
+
+
+def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Tables and images lie in the offline run's folder, as files that wandb sync sends."""
+    report = report_of(checkpoint.manifest)
+    settings = TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb"))
+    tracker = Tracker(settings, "some-model", {}, kind="evaluate")
+    tracker.show({"test/recall@20": 0.5}, {"metrics": metric_cells(report)}, plots.save(report, tmp_path))
+    tracker.finish()
+    (folder,) = (tmp_path / "wandb").rglob("offline-run-*-some-model-evaluate")
+    media = sorted(path.name.split("_")[0] for path in (folder / "files" / "media").rglob("*.*"))
+    assert media == ["metrics", "popularity", "recall", "reliability"]
+
+
+def test_peers_do_not_change_which_run_it_is(tiny: Config, dataset: PreparedDataset, peer: Peer) -> None:
+    shown = replace(tiny, evaluate=replace(tiny.evaluate, peers=[peer], k=10))
+    assert training_name(shown, dataset) == training_name(tiny, dataset)

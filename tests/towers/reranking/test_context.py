@@ -1,0 +1,63 @@
+"""What a request comes with, as rows: the same for a log and for a request; and what it tells of items."""
+
+from math import log
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.dataset.prepared import PreparedDataset
+from towers.reranking import context
+from towers.reranking.context import PRIOR, Context, lift
+
+CONTEXT = Context.of_json({"channel": ["app", "web"], "daypart": ["evening", "night"]})
+VALUES = [["app", "evening"], ["web", None], ["fax", "night"]]
+
+
+class Log:
+    """Four interactions, with items 1, 1, 1 and 2 of three."""
+
+    context = ("channel",)
+    items = type("Items", (), {"ids": range(4)})
+
+    def interactions(self, *splits: str, columns: list[str]) -> pa.Table:
+        table = pa.table({"item_row": [1, 1, 1, 2], "context": [["app"], ["app"], ["web"], [None]]})
+        return table.select(columns)
+
+
+LOG = cast(PreparedDataset, Log())
+
+
+def test_a_log_and_a_request_give_the_same_rows() -> None:
+    names = list(CONTEXT.vocabularies)
+    wanted = [[1, 3], [2, 0], [0, 4]]
+    assert CONTEXT.encode(pa.array(VALUES)).tolist() == wanted
+    requests: Any = [{n: v for n, v in zip(names, values, strict=True) if v} for values in VALUES]
+    assert [list(CONTEXT.rows(request | {"mood": "good"})) for request in requests] == wanted
+
+
+def test_it_survives_json() -> None:
+    again = Context.of_json(CONTEXT.as_json())
+    assert again.as_json() == {"channel": ["app", "web"], "daypart": ["evening", "night"]}
+    assert (len(again), again.num_values) == (2, 5)
+
+
+def test_without_features_there_are_no_columns() -> None:
+    assert Context().encode(pa.nulls(3, pa.list_(pa.string()))).shape == (3, 0)
+    assert (Context().rows({"channel": "app"}), Context().num_values) == ((), 1)
+
+
+def test_the_most_frequent_values_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Context.of(LOG, ["train"]).as_json() == {"channel": ["app", "web"]}
+    monkeypatch.setattr(context, "MAX_VALUES", 1)
+    assert Context.of(LOG, ["train"]).as_json() == {"channel": ["app"]}
+
+
+def test_lift_by_hand() -> None:
+    """Of four interactions two came by app; of item 1's three, two: log((2 + 10 / 2) / (3 + 10) / (1 / 2))."""
+    found = lift(Context.of(LOG, ["train"]), LOG, ["train"])
+    assert found.shape == (3, 4)
+    app = [0, log((2 + PRIOR / 2) / (3 + PRIOR) * 2), log((PRIOR / 2) / (1 + PRIOR) * 2), 0]
+    web = [0, log((1 + PRIOR / 4) / (3 + PRIOR) * 4), log((PRIOR / 4) / (1 + PRIOR) * 4), 0]
+    assert found == pytest.approx(np.array([[0] * 4, app, web]), abs=1e-3)

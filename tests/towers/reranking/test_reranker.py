@@ -1,0 +1,162 @@
+"""The re-ranker: retrieval order until fitted; fitting finds what matters, products of vectors too, and calibrates."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from towers.model.features import FeatureEncoder
+from towers.model.two_tower import Side
+from towers.reranking.calibration import Calibration, platt
+from towers.reranking.context import Context
+from towers.reranking.cross_network import CrossNetwork
+from towers.reranking.reranker import RECENT, SIGNALS, Lists, RerankConfig, Reranker, order
+from towers.training.fit_reranker import fit, listwise
+
+ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
+LINEAR = RerankConfig(num_cross=0, hidden_dim=0)
+
+
+def reranker(
+    config: RerankConfig = LINEAR, vectors: torch.Tensor | None = None, context: Context | None = None
+) -> Reranker:
+    torch.manual_seed(0)
+    if vectors is None:
+        vectors = normalize(torch.randn(ITEMS, DIM), dim=1)
+    encoder = FeatureEncoder((), {}, {})
+    side = Side(encoder, encoder.encode(pa.table({"row": np.arange(1, len(vectors))})), torch.ones(len(vectors)) > 0)
+    return Reranker(config, vectors, np.arange(len(vectors)), side, context)
+
+
+def lists(random: np.random.Generator) -> Lists:
+    """Candidates in retrieval order, with scores that say nothing of what hits."""
+    rows = np.stack([random.permutation(ITEMS - 1)[:K] + 1 for _ in range(QUERIES)])
+    users = random.normal(size=(QUERIES, DIM))
+    scores = np.sort(random.random((QUERIES, K)))[:, ::-1]
+    users /= np.linalg.norm(users, axis=1, keepdims=True)
+    return Lists.of(users, scores, rows, np.zeros((QUERIES, RECENT)))
+
+
+def one_hit(by_BK: torch.Tensor) -> torch.Tensor:
+    """bool [B, K]: in each list the candidate with the highest value hits."""
+    return torch.zeros(by_BK.shape, dtype=torch.bool).scatter(1, by_BK.argmax(1, keepdim=True), True)
+
+
+@pytest.mark.parametrize("config", [LINEAR, RerankConfig()], ids=["linear", "deep"])
+def test_unfitted_it_is_the_retrieval_score(config: RerankConfig) -> None:
+    given = lists(np.random.default_rng(0))
+    assert torch.equal(reranker(config).eval()(given), given.score_BK)
+
+
+def test_fitting_finds_the_signal_that_matters() -> None:
+    given, model = lists(np.random.default_rng(0)), reranker()
+    found = fit(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+    weight = dict(zip(SIGNALS, model.weight.tolist(), strict=True))
+    assert found["linear"] > 0.9 > 0.6 > found["retrieval"]
+    assert weight["log_popularity"] > 10 * abs(weight["retrieval_score"])
+
+
+def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
+    """What hits is where the first entries of both vectors agree most: no linear signal says so."""
+    given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=30, learning_rate=0.005))
+    wanted_BK = given.user_BD[:, :1] * model.item_ID[given.rows_BK][..., 0]
+    found = fit(model, given, one_hit(wanted_BK), seed=0)
+    assert found["deep"] > found["linear"] + 0.15
+
+
+def test_fitting_again_gives_the_same() -> None:
+    given = lists(np.random.default_rng(0))
+    models = [reranker(RerankConfig(epochs=2)) for _ in range(2)]
+    for model in models:
+        torch.rand(3)  # whatever else has drawn from the global generator
+        fit(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+    for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_without_hits_nothing_changes() -> None:
+    given, model = lists(np.random.default_rng(0)), reranker(RerankConfig())
+    assert fit(model, given, torch.zeros(given.rows_BK.shape, dtype=torch.bool), seed=0) == {}
+    assert not model.is_fitted
+    assert torch.equal(model.eval()(given), given.score_BK)
+
+
+def test_log_odds_are_calibrated() -> None:
+    """Hits drawn with a probability that depends on popularity: on other draws, predictions say how many hit."""
+    random, model = np.random.default_rng(0), reranker()
+    given = lists(random)
+    probability_BK = torch.sigmoid(2 * model.popularity_I[given.rows_BK] - 1).numpy()
+    fit(model, given, torch.from_numpy(random.random(probability_BK.shape) < probability_BK), seed=0)
+    again = random.random(probability_BK.shape) < probability_BK
+    predicted = torch.sigmoid(model(given)).detach().numpy()
+    assert Calibration.of(predicted.ravel(), again.ravel()).error < 0.05
+    assert np.abs(predicted - probability_BK).mean() < 0.05
+
+
+def test_signals_by_hand() -> None:
+    model = reranker(vectors=torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]))
+    history = np.array([[0] * (RECENT - 2) + [1, 2]])  # padding, then items 1 and 2
+    given = Lists.of(np.zeros((1, 2)), np.array([[0.5, 0.2]]), np.array([[3, -1]]), history)
+    found = dict(zip(SIGNALS, model.signals(given)[0, 0].tolist(), strict=True))
+    taste = model.popularity_I[1:3].mean().item()
+    wanted = (0.5, 0.0, model.popularity_I[3].item(), 0.8, 0.7, 0.8, taste, 2 / RECENT)
+    assert found == pytest.approx(dict(zip(SIGNALS, wanted, strict=True)))
+
+
+def test_without_a_history_its_signals_are_zero() -> None:
+    given = lists(np.random.default_rng(0))
+    assert (reranker().signals(given)[..., SIGNALS.index("nearest_recent_item") :] == 0).all()
+
+
+def test_what_a_request_comes_with_counts_by_what_it_tells_of_the_item() -> None:
+    """By app the odd items hit, by web the even ones; of a request that does not say, nothing is known."""
+    given, model = lists(np.random.default_rng(0)), reranker(context=Context.of_json({"channel": ["app", "web"]}))
+    assert model.lift_VI is not None
+    odd_I = torch.arange(ITEMS) % 2 == 1
+    model.lift_VI[1], model.lift_VI[2] = odd_I.float() - 0.5, 0.5 - odd_I.float()
+    came_B1 = torch.arange(QUERIES)[:, None] % 2 + 1
+    given = replace(given, context_BC=came_B1)
+    assert torch.equal(model.signals(given)[..., -1], model.lift_VI[came_B1, given.rows_BK].float())
+    fits_BK = odd_I[given.rows_BK] == (came_B1 == 1)
+    found = fit(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]), seed=0)
+    assert found["linear"] > 0.9
+    silent = replace(given, context_BC=torch.zeros(QUERIES, 0, dtype=torch.int64))
+    assert (model.signals(silent)[..., -1] == 0).all()
+
+
+def test_a_missing_candidate_does_not_count_in_the_loss() -> None:
+    score, hit = torch.tensor([[1.0, 0.0, 9.0]]), torch.tensor([[True, False, False]])
+    found = listwise(score, hit, torch.tensor([[False, False, True]]))
+    assert found.item() == pytest.approx(np.log(1 + np.exp(-1)))
+
+
+def test_ties_go_to_the_lower_row() -> None:
+    assert order(np.array([[1.0, 1.0, 2.0]]), np.array([[9, 4, 7]])).tolist() == [[2, 1, 0]]
+
+
+def test_a_cross_layer_by_hand() -> None:
+    """x0 = (1, 2), W = U V = (1, 1)' (3, 1), b = (0, 1): x1 = x0 * (W x0 + b) + x0 = (1 * 5 + 1, 2 * 6 + 2)."""
+    cross = CrossNetwork(2, num_layers=1, rank=1)
+    with torch.no_grad():
+        cross.down[0].weight.copy_(torch.tensor([[3.0, 1.0]]))
+        cross.up[0].weight.fill_(1.0)
+        cross.up[0].bias.copy_(torch.tensor([0.0, 1.0]))
+    assert cross(torch.tensor([1.0, 2.0])).tolist() == [6.0, 14.0]
+
+
+def test_platt_recovers_slope_and_bias() -> None:
+    random = np.random.default_rng(0)
+    score = torch.from_numpy(random.normal(size=20_000).astype(np.float32))
+    hit = torch.from_numpy(random.random(20_000)) < torch.sigmoid(1.7 * score - 2)
+    assert platt(score, hit).tolist() == pytest.approx([1.7, -2], abs=0.1)
+    assert platt(score, torch.zeros(20_000, dtype=torch.bool)).tolist() == [1, 0]
+
+
+def test_calibration_error_by_hand() -> None:
+    """Ten bins of one: predictions 0, .1 ... .9 against a hit each: mean of 1 - p."""
+    found = Calibration.of(np.arange(10) / 10, np.ones(10, dtype=bool))
+    assert found.error == pytest.approx(0.55)
+    assert found.observed == [1.0] * 10

@@ -1,0 +1,177 @@
+"""Losses and negatives, worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from towers.training import losses
+from towers.training.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
+from towers.training.negatives import draw_popular, draw_uniform, log_expected_count, same_items
+
+
+def scored(positive: list[float], negative: list[list[float]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Query vectors, positive scores and negative vectors whose dot products are these scores."""
+    query = torch.tensor(negative, requires_grad=True)
+    return query, torch.tensor(positive, requires_grad=True), torch.eye(len(negative[0]), requires_grad=True)
+
+
+def written_out(query, positive, negative, log_q=None, excluded=None, exponent=None) -> Tensor:  # type: ignore[no-untyped-def]
+    """Both losses as the papers write them, over the whole matrix of scores."""
+    scores = query @ negative.T - (0 if log_q is None else log_q)
+    if excluded is not None:
+        hidden = torch.zeros(scores.shape, dtype=torch.bool)
+        hidden[excluded[0], excluded[1]] = True
+        scores = scores.masked_fill(hidden, -torch.inf)
+    if exponent is not None:
+        return (exponent * scores.logsumexp(1) - positive).mean()
+    return functional.cross_entropy(
+        torch.cat([positive[:, None], scores], 1), torch.zeros(len(query), dtype=torch.int64)
+    )
+
+
+def test_sampled_softmax_by_hand() -> None:
+    wanted = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-2))) / 2
+    assert sampled_softmax(*scored([1.0, 2.0], [[0.0], [0.0]])).item() == pytest.approx(wanted)
+
+
+def test_log_q_lowers_negatives_that_are_drawn_often() -> None:
+    q = torch.tensor([2.0, 1.0]).log()
+    # the positive counts as exp(0), the negatives as exp(0) / 2 and exp(0) / 1
+    assert sampled_softmax(*scored([0.0], [[0.0, 0.0]]), q).item() == pytest.approx(-math.log(1 / 2.5))
+
+
+def test_bilateral_softmax_by_hand() -> None:
+    first = 1.5 * math.log(1 + math.exp(0.5)) - 1.0
+    second = 1.5 * math.log(1 + math.exp(-1)) - 2.0
+    found = bilateral_softmax(*scored([1.0, 2.0], [[0.0, 0.5], [0.0, -1.0]]), exponent=1.5)
+    assert found.item() == pytest.approx((first + second) / 2)
+
+
+def test_bpr_by_hand() -> None:
+    positive = torch.tensor([2.0, 0.5], requires_grad=True)
+    loss = bpr(positive, torch.tensor([1.0, 0.5]), torch.tensor([False, True]))
+    loss.backward()
+    assert loss.item() == pytest.approx((math.log(1 + math.exp(-1)) + math.log(2)) / 2)
+    assert positive.grad is not None
+    assert positive.grad.tolist() == pytest.approx([-1 / (1 + math.e) / 2, 0.0])
+
+
+def test_an_accidental_hit_gets_exactly_no_gradient() -> None:
+    query, positive, negative = scored([0.0], [[0.0, 0.0, 3.0]])
+    q = torch.tensor([2.0, 1.0, 1.0]).log()
+    loss = bilateral_softmax(query, positive, negative, 1.0, q, torch.tensor([[0], [2]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(1 / 2 + 1))
+    assert query.grad is not None and positive.grad is not None and negative.grad is not None
+    assert query.grad[0].tolist() == pytest.approx([1 / 3, 2 / 3, 0.0])  # the negatives are the axes
+    assert positive.grad.tolist() == [-1.0]
+    assert negative.grad[2].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("exponent", [None, 1.3])
+@pytest.mark.parametrize(("num_queries", "num_negatives"), [(1, 1), (7, 5), (40, 3), (3, 700)])
+def test_the_blockwise_losses_are_those_written_out(
+    num_queries: int, num_negatives: int, exponent: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(losses.BLOCK, "cpu", 16)  # several blocks, the last one smaller
+    random = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(shape, generator=random) for shape in ((num_queries, 4), (num_queries,), (num_negatives, 4))]
+    log_q = torch.randn(num_negatives, generator=random)
+    row = torch.arange(1, num_queries, 2)
+    excluded = torch.stack([row, row % num_negatives]) if num_negatives > 1 else None
+    found, wanted = ([d.clone().requires_grad_() for d in drawn] for _ in range(2))
+    loss = (
+        sampled_softmax(*found, log_q, excluded)
+        if exponent is None
+        else bilateral_softmax(*found, exponent, log_q, excluded)
+    )
+    reference = written_out(*wanted, log_q, excluded, exponent)
+    (2 * loss).backward()
+    (2 * reference).backward()
+    assert loss.item() == pytest.approx(reference.item(), abs=1e-5)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_without_a_negative_that_counts_nothing_moves() -> None:
+    query, positive, negative = scored([0.5], [[1.0]])
+    loss = sampled_softmax(query, positive, negative, excluded_2E=torch.tensor([[0], [0]]))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in (query, positive, negative))
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=12),
+    st.lists(st.integers(1, 6), max_size=12),
+)
+def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: list[int]) -> None:
+    pairs = same_items(torch.tensor(positives), torch.tensor(candidates, dtype=torch.int64))
+    wanted = [(b, c) for b, item in enumerate(positives) for c, other in enumerate(candidates) if item == other]
+    assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
+
+
+def test_expected_counts_are_those_of_the_mixture() -> None:
+    counts = np.array([0, 6, 2])  # row 0 is unknown
+    found = log_expected_count(counts, num_by_count=4, num_uniform=10).exp()
+    assert found[1:].tolist() == pytest.approx([4 * 6 / 8 + 10 / 2, 4 * 2 / 8 + 10 / 2])
+
+
+def test_uniform_draws_never_give_the_unknown_row() -> None:
+    rows = draw_uniform(5, 1000, torch.Generator().manual_seed(0))
+    assert set(rows.tolist()) == {1, 2, 3, 4}
+
+
+def test_popular_draws_come_as_often_as_the_log_has_them() -> None:
+    counts = np.array([0, 6, 0, 2])
+    cumulative = torch.from_numpy(np.cumsum(counts)).double()
+    rows = draw_popular(cumulative, 20_000, torch.Generator().manual_seed(0))
+    assert (torch.bincount(rows, minlength=4) / 20_000).tolist() == pytest.approx([0, 0.75, 0, 0.25], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("in_batch", "num_uniform", "num_popular"), [(256, 0, 0), (32, 64, 0), (1, 64, 0), (32, 32, 64)]
+)
+def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(
+    in_batch: int, num_uniform: int, num_popular: int
+) -> None:
+    """On a skewed catalogue, free logits end at log popularity plus a constant, whatever the mix of negatives."""
+    random, share = np.random.default_rng(0), np.array([0.5, 0.25, 0.15, 0.1])
+    counts = np.concatenate([[0], 1000 * share])
+    log_q_I = log_expected_count(counts, in_batch - 1 + num_popular, num_uniform)
+    logits_I = torch.zeros(5, requires_grad=True)
+    optimizer = torch.optim.Adam([logits_I], lr=0.02)
+    for step in range(800):
+        optimizer.param_groups[0]["lr"] = 0.02 * (1 - step / 800)
+        items = torch.from_numpy(random.choice(np.arange(1, 5), size=in_batch, p=share))
+        drawn = (random.integers(1, 5, num_uniform), random.choice(np.arange(1, 5), size=num_popular, p=share))
+        candidates = torch.cat([items, *map(torch.from_numpy, drawn)])
+        one = torch.ones(in_batch, 1)  # a query vector of 1 makes an item's vector its score
+        loss = sampled_softmax(
+            one, logits_I[items], logits_I[candidates, None], log_q_I[candidates], same_items(items, candidates)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = functional.softmax(logits_I[1:].detach(), dim=0).numpy()
+    assert np.abs(found - share).max() < 0.03
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": 0},
+        {"num_uniform": -1},
+        {"num_uniform": 0, "in_batch": False},
+        {"full": True, "kind": LossKind.bpr},
+    ],
+)
+def test_nonsense_is_refused(values: dict) -> None:
+    with pytest.raises(ValueError, match="loss"):
+        LossConfig(**values)

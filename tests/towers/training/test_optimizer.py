@@ -1,0 +1,65 @@
+"""Row-wise Adam: the rows of a step, and no others; state that survives a restart."""
+
+import pytest
+import torch
+from torch import nn
+
+from towers.training.optimizer import LAST_SHARE, Optimizers, RowAdam, linear
+
+
+def table(values: list[list[float]]) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(torch.tensor(values), freeze=False, sparse=True)
+
+
+def test_one_step_by_hand() -> None:
+    """Gradient g of row 1: the step is lr * g / rms(g), since bias correction undoes the first step's decay."""
+    ids = table([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    optimizer = RowAdam([ids.weight], lr=0.1)
+    (ids(torch.tensor([1])) * torch.tensor([3.0, 1.0])).sum().backward()
+    optimizer.step()
+    rms = (10 / 2) ** 0.5
+    assert ids.weight[1].tolist() == pytest.approx([2 - 0.1 * 3 / rms, 2 - 0.1 / rms], rel=1e-5)
+
+
+def test_untouched_rows_do_not_move_and_repeated_rows_move_once() -> None:
+    ids = table([[1.0], [2.0], [3.0]])
+    optimizer = RowAdam([ids.weight], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        ids(torch.tensor([2, 2])).sum().backward()
+        optimizer.step()
+    assert ids.weight[:2].flatten().tolist() == [1.0, 2.0]
+    assert ids.weight[2].item() == pytest.approx(3 - 3 * 0.1, rel=1e-5)
+
+
+def steps(model: nn.Sequential, optimizers: Optimizers, number: int) -> None:
+    for step in range(number):
+        optimizers.at(linear(step / 10))
+        optimizers.zero_grad()
+        model(torch.tensor([1, step % 3])).square().sum().backward()
+        optimizers.step()
+
+
+def test_state_goes_on_where_it_was() -> None:
+    def fresh() -> nn.Sequential:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Embedding(4, 3, sparse=True), nn.Linear(3, 2))
+
+    whole = fresh()
+    steps(whole, Optimizers(whole, lr=0.1, weight_decay=0.0), 4)
+    resumed = fresh()
+    before = Optimizers(resumed, lr=0.1, weight_decay=0.0)
+    steps(resumed, before, 2)
+    after = Optimizers(resumed, lr=0.1, weight_decay=0.0)
+    after.load_state(before.state())
+    for step in (2, 3):
+        after.at(linear(step / 10))
+        after.zero_grad()
+        resumed(torch.tensor([1, step % 3])).square().sum().backward()
+        after.step()
+    for wanted, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(wanted, found)
+
+
+def test_the_linear_schedule_ends_low_but_not_at_zero() -> None:
+    assert [linear(done) for done in (0.0, 0.5, 1.0, 1.5)] == [1.0, 0.5, LAST_SHARE, LAST_SHARE]

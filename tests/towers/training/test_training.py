@@ -1,0 +1,168 @@
+"""Training by real Ray Train: it finds what was planted, stops when told, and a kill changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from conf.entry import FOLDER
+from conf.schema import Config, load
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.evaluation.report import report_of
+from towers.model.build import FitOn
+from towers.reranking.reranker import RerankConfig
+from towers.training.fit import train
+from towers.training.runs import checkpoint_folder, open_for
+from towers.training.tracking import TrackingConfig, TrackingMode
+
+
+def trained(config: Config, **settings: object) -> Checkpoint:
+    storage = Folder.of(config.storage.root)
+    changed = replace(config, train=replace(config.train, **settings))
+    return train(changed, prepare(changed.data, storage), storage)
+
+
+def test_recall_on_planted_tastes_is_three_times_popularitys(ray_session: None, root: Path) -> None:
+    config = load(["tracking=off", f"storage.root={root}", "train.epochs=6"])
+    report = report_of(trained(config).manifest)
+    assert report.metrics["recall@20"] >= 3 * report.floors["popularity"]["recall@20"]
+    assert report.reranked["ndcg@20"] >= report.metrics["ndcg@20"]
+
+
+def test_the_same_run_is_found_again(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
+    said: list[str] = []
+    again = train(tiny, dataset, Folder.of(tiny.storage.root), said.append)
+    assert said == [f"train: {checkpoint.name} is already trained"]
+    assert again.manifest == checkpoint.manifest
+
+
+def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoint: Checkpoint) -> None:
+    linear = replace(tiny, rerank=RerankConfig(num_cross=0, hidden_dim=0))
+    found = trained(linear)
+    assert found.name != checkpoint.name
+    assert found.manifest["training"] == checkpoint.manifest["training"]
+    assert torch.equal(found.reranker.item_ID, checkpoint.reranker.item_ID)
+    assert found.reranker.deep is None
+
+
+def test_the_best_value_is_that_of_the_towers_as_they_are_saved(tiny: Config, checkpoint: Checkpoint) -> None:
+    """Smoothing comes after the epochs that were validated."""
+    plain = checkpoint.manifest["training"]
+    assert plain["best_value"] >= plain[tiny.train.monitor] - 1e-6, "the last epoch's, or that of a better one"
+    smoothed = trained(replace(tiny, model=replace(tiny.model, smoothing=0.5)), epochs=1).manifest["training"]
+    assert abs(smoothed["best_value"] - smoothed[tiny.train.monitor]) > 1e-4
+
+
+def test_early_stopping_keeps_the_best_epoch(tiny: Config, ray_session: None) -> None:
+    found = trained(tiny, epochs=60, patience=2, learning_rate=0.02)
+    assert found.manifest["training"]["epoch"] < 60
+
+
+def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> None:
+    found = trained(tiny, fit_on=FitOn.train_validation, patience=0, epochs=1)
+    counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
+    assert found.counts_I.sum() == counts["train"] + counts["validation"]
+    assert "best_value" not in found.manifest["training"], "there is nothing to validate on"
+    assert not found.reranker.is_fitted, "nothing is left to fit the re-ranker on: retrieval order"
+
+
+def test_offline_runs_lie_where_the_config_says(tiny: Config, ray_session: None, tmp_path: Path) -> None:
+    tracked = replace(tiny, seed=7, tracking=TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb")))
+    trained(tracked, epochs=1)
+    (run,) = (tmp_path / "wandb").rglob("offline-run-*")
+    assert list(run.glob("*.wandb"))
+
+
+def test_two_workers(tiny: Config, ray_session: None) -> None:
+    report = report_of(trained(tiny, num_workers=2, cpus_per_worker=0.5).manifest)
+    assert report.metrics["recall@20"] > report.floors["popularity"]["recall@20"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [
+            "model.start=spectral",
+            "model.history=none",
+            "model.smoothing=0.1",
+            "loss=bilateral",
+            "train.schedule=linear",
+            "train.suggested=0.2",
+        ],
+        ["model=transformer", "loss=full_softmax", "model.history_length=10", "train.batch_size=16", "train.epochs=8"],
+    ],
+    ids=["spectral-bilateral-suggested", "transformer-full"],
+)
+def test_other_towers_and_losses_train(
+    options: list[str], ray_session: None, root: Path, tiny_overrides: tuple[str]
+) -> None:
+    report = report_of(trained(load([*tiny_overrides, f"storage.root={root}", *options])).manifest)
+    assert report.metrics["recall@20"] > report.floors["popularity"]["recall@20"]
+
+
+def test_a_transformer_does_not_take_in_batch_negatives(
+    ray_session: None, root: Path, tiny_overrides: tuple[str]
+) -> None:
+    config = load([*tiny_overrides, f"storage.root={root}", "model=transformer"])
+    with pytest.raises(ValueError, match="set loss.in_batch=false"):
+        trained(config)
+
+
+def test_a_checkpoint_of_another_dataset_is_refused(tiny: Config, checkpoint: Checkpoint, root: Path) -> None:
+    other = replace(tiny, data=replace(tiny.data, source=replace(tiny.data.source, seed=5)))
+    with pytest.raises(
+        CheckpointError, match=r"was trained on dataset synthetic .* pass the data= it was trained with"
+    ):
+        open_for(replace(other, checkpoint=str(checkpoint.folder)))
+
+
+def test_nothing_to_measure_is_said_before_training(ray_session: None, tmp_path: Path) -> None:
+    """One item only."""
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id,time\n" + "".join(f"u{i % 5},only,{i}\n" for i in range(100)))
+    config = load(["data=csv", f"data.source.interactions={log}", f"storage.root={tmp_path}/var"])
+    with pytest.raises(ValueError, match="no user has an item there that is new"):
+        trained(config)
+    assert not (tmp_path / "var" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(tiny_overrides: tuple[str], ray_session: None, tmp_path: Path) -> None:
+    options = [*tiny_overrides, "train.epochs=8", "train.patience=0", "train.suggested=0.1"]
+    killed_root = tmp_path / "killed"
+    command = [sys.executable, "-m", "towers.train", *options, f"storage.root={killed_root}"]
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not any(int(p.name[-1]) > 0 for p in epochs(killed_root)):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    config = load([*options, f"storage.root={killed_root}"])
+    dataset = prepare(config.data, Folder.of(str(killed_root)))
+    assert not Path(checkpoint_folder(config, dataset, Folder.of(str(killed_root))).path).exists()
+    resumed = trained(config)
+    undisturbed = trained(load([*options, f"storage.root={tmp_path / 'undisturbed'}"]))
+    for name, wanted in report_of(undisturbed.manifest).metrics.items():
+        assert report_of(resumed.manifest).metrics[name] == pytest.approx(wanted, abs=1e-6), name
+    for (name, wanted), found in zip(
+        undisturbed.model.state_dict().items(), resumed.model.state_dict().values(), strict=True
+    ):
+        assert torch.allclose(found, wanted, atol=1e-6), name
+    assert 0 < resumed.manifest["training"]["examples"] == undisturbed.manifest["training"]["examples"]
+
+
+def epochs(root: Path) -> list[Path]:
+    """Whole training states of a run."""
+    return [p.parent for p in root.glob("training/*/checkpoint_*/state.json")]

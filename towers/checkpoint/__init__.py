@@ -1,0 +1,1 @@
+"""Trained models as sealed folders: weights, vocabularies and lineage, and batch embedding."""

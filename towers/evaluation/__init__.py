@@ -1,0 +1,1 @@
+"""Full-catalogue evaluation: queries, rankings, metrics, baselines, intervals, slices, reports and plots."""

@@ -1,0 +1,68 @@
+"""Rankings of the whole catalogue for held-out queries: by the towers, re-ranked, and by popularity as the floor.
+
+Every user with a held-out interaction is a query; every item is a candidate; items already seen are masked. A user of
+whom nothing is known gets popular items, here as at the endpoint.
+
+Shape legend: Q queries, B a batch of them, I items (row 0 = unknown), D dimension, K ranks, L history length.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.dataset.prepared import PreparedDataset
+from data.dataset.split import TEST, TRAIN, VALIDATION
+from data.sequences.histories import Sequences
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The queries of one split: users with relevant items that they have not seen before.
+
+    Attributes:
+        user_rows_Q: int32, ascending.
+        relevant: (query index, item row), flat, distinct.
+        seen: what each user had seen before the split began; masked, and the user's history.
+        context_Q: list<string>, what each user's first interaction of the split came with; None where nobody knows.
+    """
+
+    user_rows_Q: np.ndarray
+    relevant: tuple[np.ndarray, np.ndarray]
+    seen: Sequences
+    context_Q: pa.Array | None = None
+
+    @classmethod
+    def of(cls, dataset: PreparedDataset, split: str) -> "HeldOut":
+        """The queries of `split`, with all earlier splits as what has been seen."""
+        before = (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
+        num_users, num_items = len(dataset.users.ids), len(dataset.items.ids)
+        seen_pairs = dataset.interactions(*before, columns=["user_row", "item_row"])
+        held_out = dataset.interactions(split, columns=["user_row", "item_row", "context"])
+        keys = np.setdiff1d(_keys(held_out, num_items), _keys(seen_pairs, num_items))
+        users, queries = np.unique(keys // num_items, return_inverse=True)
+        seen, first_Q = Sequences.of(seen_pairs, num_users), np.searchsorted(held_out["user_row"].to_numpy(), users)
+        context_Q = held_out["context"].take(first_Q).combine_chunks()
+        return cls(users.astype(np.int32), (queries, keys % num_items), seen, context_Q)
+
+    @property
+    def num_relevant_Q(self) -> np.ndarray:
+        return np.bincount(self.relevant[0], minlength=len(self.user_rows_Q))
+
+
+def queries_of(dataset: PreparedDataset) -> HeldOut:
+    """The queries of the test part.
+
+    Raises:
+        ValueError: no user has a test interaction with an item not seen before.
+    """
+    held_out = HeldOut.of(dataset, TEST)
+    if not len(held_out.user_rows_Q):
+        raise ValueError("test part: no user has an item there that is new to them; change data.split")
+    return held_out
+
+
+def _keys(interactions: Any, num_items: int) -> np.ndarray:
+    users = interactions["user_row"].to_numpy().astype(np.int64)
+    return users * num_items + interactions["item_row"].to_numpy()

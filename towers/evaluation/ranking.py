@@ -1,0 +1,155 @@
+"""Rankings of the whole catalogue for held-out queries: by the towers, re-ranked, and by popularity as the floor.
+
+Every user with a held-out interaction is a query; every item is a candidate; items already seen are masked. A user of
+whom nothing is known gets popular items, here as at the endpoint.
+
+Shape legend: Q queries, B a batch of them, I items (row 0 = unknown), D dimension, K ranks, L history length.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.retrieval import mask_seen, top_k
+from towers.model.two_tower import TwoTower
+from towers.reranking.context import Context
+from towers.reranking.reranker import RECENT, Lists, Reranker, order
+
+RANKS = 100
+
+Scorer = Callable[[slice], tuple[Tensor, Tensor]]
+"""Some queries to scores of all items [B, I], and which of these users the towers could speak for [B]."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Every query's best items: rows int64 [Q, K] (-1 = none left), scores float32 [Q, K].
+
+    Attributes:
+        by_towers_Q: bool; the other queries, of whom nothing is known, got popular items.
+    """
+
+    rows_QK: np.ndarray
+    scores_QK: np.ndarray
+    by_towers_Q: np.ndarray
+
+
+@dataclass(frozen=True)
+class QueryVectors:
+    """What the user tower says of every query.
+
+    Attributes:
+        user_QD: float32, on the towers' device.
+        known_Q: bool, the same; of the others nothing is known.
+    """
+
+    user_QD: Tensor
+    known_Q: Tensor
+
+
+@torch.inference_mode()
+def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
+    """All queries' user vectors, with everything that their users had seen as history."""
+    model.eval()
+    device = model.item_ids.table.weight.device
+    parts = []
+    for at in _chunks(len(held_out.user_rows_Q), batch_size):
+        history = held_out.seen.last(held_out.user_rows_Q[at], model.config.num_history)
+        history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
+        parts.append((model.user_vectors(rows_B, history_BL), model.can_place(rows_B, history_BL)))
+    return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+@torch.inference_mode()
+def retrieve(
+    queries: QueryVectors, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
+) -> Ranking:
+    """Exact retrieval for all queries by the towers; popular items where nothing is known of the user."""
+    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
+
+    def scores(at: slice) -> tuple[Tensor, Tensor]:
+        scores_BI, known_B = queries.user_QD[at] @ item_ID.T, queries.known_Q[at]
+        scores_BI[~known_B] = popularity_I
+        return scores_BI, known_B
+
+    return rank(scores, held_out, batch_size, k)
+
+
+def rank_by_popularity(held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS) -> Ranking:
+    """The floor: everybody gets the most popular items that they have not seen, ties by lower row.
+
+    Only the head of the catalogue is looked at: so many items that nobody has seen too many of them.
+    """
+    longest = int(held_out.seen.lengths_U.max(initial=0))
+    best_H = np.argsort(-counts_I[1:], kind="stable")[: k + longest] + 1
+    position_I = np.full(len(counts_I), len(best_H))
+    position_I[best_H] = np.arange(len(best_H))
+    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    parts = [_first_unseen(best_H, position_I, held_out, at, k) for at in chunks]
+    rows_QK = np.concatenate(parts)
+    scores_QK = np.where(rows_QK < 0, -np.inf, counts_I[rows_QK]).astype(np.float32)
+    return Ranking(rows_QK, scores_QK, np.zeros(len(rows_QK), dtype=bool))
+
+
+def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut, at: slice, k: int) -> np.ndarray:
+    """int64 [B, K]: the first k of best_H that each user of a batch has not seen; -1 where there are fewer."""
+    user_rows_B = held_out.user_rows_Q[at]
+    owner, items = held_out.seen.of_users(user_rows_B)
+    new_BH = np.ones((len(user_rows_B), len(best_H) + 1), dtype=bool)
+    new_BH[owner, position_I[items]] = False
+    rank_BH = np.cumsum(new_BH[:, :-1], axis=1) - 1
+    query, position = np.nonzero(new_BH[:, :-1] & (rank_BH < k))
+    rows_BK = np.full((len(user_rows_B), min(k, len(position_I))), -1, dtype=np.int64)
+    rows_BK[query, rank_BH[query, position]] = best_H[position]
+    return rows_BK
+
+
+def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> Lists:
+    """What the re-ranker is given: the candidates that the towers found, for all queries."""
+    recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
+    context_QC = None if held_out.context_Q is None else context.encode(held_out.context_Q)
+    return Lists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
+
+
+@torch.inference_mode()
+def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
+    """Reorders the candidates that the towers found; popular items keep their order, as at the endpoint."""
+    lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
+    for at in _chunks(len(ranking.rows_QK), batch_size):
+        rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
+        new_BK = reranker(lists[at]).numpy()
+        new_BK = np.where(by_towers_B[:, None], np.where(rows_BK < 0, -np.inf, new_BK), old_BK)
+        by = order(new_BK, rows_BK)
+        parts.append((np.take_along_axis(rows_BK, by, 1), np.take_along_axis(new_BK, by, 1), by_towers_B))
+    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int = RANKS, threads: int = 1) -> Ranking:
+    """Every query's k best items that its user has not seen.
+
+    Args:
+        threads: batches at a time, for scorers that leave the interpreter's lock and use one core each.
+    """
+
+    def ranked(at: slice) -> tuple[np.ndarray, ...]:
+        scores_BI, by_towers_B = scores(at)
+        rows_BK, scores_BK = top_k(mask_seen(scores_BI, held_out.seen, held_out.user_rows_Q[at]), k)
+        rows_BK = torch.where(torch.isinf(scores_BK), -1, rows_BK)
+        return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
+
+    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    if threads == 1:
+        parts = [ranked(at) for at in chunks]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(ranked, chunks))
+    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))

@@ -1,0 +1,1 @@
+"""The two towers: features, history encoders, embedding tables, spectral start and smoothing."""

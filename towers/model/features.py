@@ -1,0 +1,95 @@
+"""Declared features to tensors: the one transform of training, batch embedding and the endpoint.
+
+Shape legend: N rows of a catalogue (row 0, unknown, included), M values of a feature, F numeric features, D dimension.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from data.dataset.catalogue import Catalogue
+from data.dataset.vocabulary import Vocabulary, value_lists
+from data.sources.schema import Feature, FeatureKind
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A numeric feature's mean and standard deviation over the catalogue."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFeatures:
+    """Features of N rows.
+
+    Attributes:
+        bags: by feature name, int32 [N, M] value rows, 0 = nothing there or unknown.
+        numbers_NF: float32 [N, 2 * F]: standardised values (0 where missing), then 1 where missing.
+    """
+
+    bags: dict[str, Tensor]
+    numbers_NF: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureEncoder:
+    """How the features of one side (users or items) become tensors; fixed when a dataset is prepared or trained on."""
+
+    features: tuple[Feature, ...]
+    vocabularies: dict[str, Vocabulary]
+    scales: dict[str, Scale]
+
+    @classmethod
+    def fit(cls, catalogue: Catalogue) -> "FeatureEncoder":
+        """Takes the catalogue's vocabularies and measures its numeric features."""
+        numeric = [f.name for f in catalogue.features if f.kind is FeatureKind.numeric]
+        scales = {name: _scale(catalogue.table[name]) for name in numeric}
+        return cls(catalogue.features, catalogue.vocabularies, scales)
+
+    def encode(self, table: pa.Table) -> EncodedFeatures:
+        """Encodes rows 1..N-1 of a table with the declared columns; row 0 comes out empty."""
+        bags = {f.name: self._bag(table, f) for f in self.features if f.kind is not FeatureKind.numeric}
+        numbers = [self._numbers(table, name) for name in self.scales]
+        values = [v for v, _ in numbers] + [missing for _, missing in numbers]
+        matrix = np.stack(values, axis=1) if values else np.zeros((table.num_rows, 0), dtype=np.float32)
+        unknown = np.concatenate([np.zeros(len(numbers)), np.ones(len(numbers))]).astype(np.float32)
+        return EncodedFeatures(bags, torch.from_numpy(np.concatenate([unknown[None], matrix])))
+
+    def _bag(self, table: pa.Table, feature: Feature) -> Tensor:
+        lists = value_lists(table[feature.name].combine_chunks(), feature)
+        rows = self.vocabularies[feature.name].rows(pc.list_flatten(lists))
+        owner = pc.list_parent_indices(lists).to_numpy()
+        known = rows > 0
+        rows, owner = rows[known], owner[known]
+        within = np.arange(len(owner)) - np.searchsorted(owner, owner)
+        width = min(feature.max_values, int(within.max(initial=0)) + 1)
+        bag = np.zeros((table.num_rows + 1, width), dtype=np.int32)
+        keep = within < width
+        bag[owner[keep] + 1, within[keep]] = rows[keep]
+        return torch.from_numpy(bag)
+
+    def _numbers(self, table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+        values = table[name].to_numpy().astype(np.float64)
+        missing = ~np.isfinite(values)
+        scale = self.scales[name]
+        scaled = np.where(missing, 0.0, (values - scale.mean) / scale.std)
+        return scaled.astype(np.float32), missing.astype(np.float32)
+
+    def scales_to_json(self) -> dict[str, Any]:
+        return {name: [scale.mean, scale.std] for name, scale in self.scales.items()}
+
+    @classmethod
+    def of_json(cls, catalogue: Catalogue, scales: dict[str, Any]) -> "FeatureEncoder":
+        return cls(catalogue.features, catalogue.vocabularies, {name: Scale(*value) for name, value in scales.items()})
+
+
+def _scale(column: pa.ChunkedArray) -> Scale:
+    mean, std = pc.mean(column).as_py(), pc.stddev(column).as_py()
+    return Scale(mean or 0.0, std if std else 1.0)

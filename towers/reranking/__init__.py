@@ -1,0 +1,1 @@
+"""The re-ranker: its model, the context of a request, and calibration."""

@@ -1,0 +1,1 @@
+"""Hyperparameter sweeps on Ray: trials, placement, search, records and leaderboards."""

@@ -1,0 +1,1 @@
+"""What a finished sweep leaves for people: the leaderboard and its plots."""

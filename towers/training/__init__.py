@@ -1,0 +1,1 @@
+"""Training with Ray Train: config, workers, the loop, losses, negatives, optimizers and tracking."""

@@ -1,0 +1,115 @@
+"""Fitting the re-ranker on what retrieval really returns: candidates of held-out queries, and which of them hit.
+
+Shape legend: B queries, K candidates, F signals.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from towers.evaluation.metrics import per_query
+from towers.reranking.calibration import platt
+from towers.reranking.reranker import Lists, Reranker
+
+AT = "ndcg@10"
+
+
+def fit(reranker: Reranker, lists: Lists, hit_BK: Tensor, seed: int) -> dict[str, float]:
+    """Fits in place; returns the held-out queries' nDCG@10 in retrieval order, linear and deep. {} without hits.
+
+    The linear part by L-BFGS, listwise; then all of it by Adam, listwise and by candidate, kept at the epoch that is
+    best on the queries held out, the linear start among them; then slope and bias on those queries.
+
+    Args:
+        hit_BK: bool, the candidate is relevant.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept = torch.randperm(len(lists), generator=generator)[: reranker.config.max_queries]
+    num_held_out = max(round(reranker.config.held_out * len(kept)), 1)
+    train, held_out = kept[num_held_out:], kept[:num_held_out]
+    if not (len(train) and hit_BK[train].any() and hit_BK[held_out].any()):
+        return {}
+    found = {"retrieval": _ndcg(lists[held_out].score_BK, lists[held_out], hit_BK[held_out])}
+    _fit_linear(reranker, lists[train], hit_BK[train])
+    found["linear"] = _measure(reranker, lists[held_out], hit_BK[held_out])
+    if reranker.deep is not None:
+        found["deep"] = _fit_deep(reranker, lists, hit_BK, train, held_out, generator)
+    _calibrate(reranker, lists[held_out], hit_BK[held_out])
+    return found
+
+
+def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor) -> Tensor:
+    """-mean over hits of log softmax_k(score_bk), nats: ListNet with binary relevance (Cao et al. 2007)."""
+    return -torch.log_softmax(score_BK.masked_fill(missing_BK, -torch.inf), dim=1)[hit_BK].mean()
+
+
+def _fit_linear(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
+    useful = hit_BK.any(1)
+    lists, hit_BK = lists[useful], hit_BK[useful]
+    with torch.no_grad():
+        signals_BKF = reranker.signals(lists)
+    optimizer = torch.optim.LBFGS([reranker.weight], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = listwise(signals_BKF @ reranker.weight, hit_BK, lists.rows_BK == 0)
+        loss.backward()
+        return loss.item()
+
+    optimizer.step(closure)
+
+
+def _fit_deep(
+    reranker: Reranker, lists: Lists, hit_BK: Tensor, train: Tensor, held_out: Tensor, generator: torch.Generator
+) -> float:
+    """Trains epoch by epoch and leaves the best one in place; returns its nDCG@10 on the queries held out."""
+    config = reranker.config
+    optimizer = torch.optim.Adam(reranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    best, kept = _measure(reranker, lists[held_out], hit_BK[held_out]), copy.deepcopy(reranker.state_dict())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(generator.initial_seed()))  # of the perceptron's dropout
+        for _ in range(config.epochs):
+            reranker.train()
+            shuffled = train[torch.randperm(len(train), generator=generator)]
+            for at in shuffled.split(config.batch_size):
+                if hit_BK[at].any():
+                    optimizer.zero_grad()
+                    _loss(reranker, lists[at], hit_BK[at]).backward()
+                    optimizer.step()
+            value = _measure(reranker.eval(), lists[held_out], hit_BK[held_out])
+            if value > best:
+                best, kept = value, copy.deepcopy(reranker.state_dict())
+    reranker.load_state_dict(kept)
+    reranker.eval()
+    return best
+
+
+def _loss(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> Tensor:
+    """Listwise for the order, cross-entropy by candidate for the level (as JRC, Sheng et al. 2023), weighed equally."""
+    score_BK, missing_BK = reranker.raw(lists), lists.rows_BK == 0
+    level = functional.binary_cross_entropy_with_logits(score_BK[~missing_BK], hit_BK[~missing_BK].float())
+    return listwise(score_BK, hit_BK, missing_BK) + level
+
+
+@torch.no_grad()
+def _calibrate(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
+    there_BK = lists.rows_BK > 0
+    score_BK = reranker.raw(lists)
+    with torch.enable_grad():
+        reranker.calibration.copy_(platt(score_BK[there_BK], hit_BK[there_BK]))
+
+
+@torch.no_grad()
+def _measure(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> float:
+    return _ndcg(reranker.raw(lists), lists, hit_BK)
+
+
+def _ndcg(score_BK: Tensor, lists: Lists, hit_BK: Tensor) -> float:
+    """Mean nDCG@10 of the queries with a hit among their candidates, those taken for all that is relevant."""
+    useful = hit_BK.any(1)
+    score_BK = score_BK.masked_fill(lists.rows_BK == 0, -torch.inf)[useful]
+    ranked_BK = hit_BK[useful].gather(1, score_BK.argsort(dim=1, descending=True, stable=True)).numpy()
+    return float(np.mean(per_query(ranked_BK, ranked_BK.sum(1), [10])[AT]))
