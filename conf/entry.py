@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from data.artifacts.errors import one_line
+from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.structured import typed
 
 FOLDER = Path(__file__).parent
@@ -71,7 +71,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             found.append(argument)
             continue
         if not value.isdigit() or int(value) < 1 or not {"-m", "--multirun"} & set(arguments):
-            raise ValueError(f"seeds: {value!r} must be a whole number above 0, in a sweep (-m)")
+            raise ConfigError(f"seeds: {value!r} must be a whole number above 0, in a sweep (-m)")
         found.append(f"seed={','.join(map(str, range(int(value))))}")
     return found
 

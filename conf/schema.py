@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import StorageConfig
 from data.cluster.session import ClusterConfig
 from data.dataset.preparation import DataConfig
@@ -133,4 +134,4 @@ def load(overrides: Sequence[str] = ()) -> Config:
         with initialize_config_dir(str(FOLDER), version_base="1.3"):
             return typed(compose("config", overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as e:
-        raise ValueError(one_line(e)) from e
+        raise ConfigError(one_line(e)) from e

@@ -15,6 +15,7 @@ Shape legend: U users.
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.experiments.analysis import analyse, read_exposures, read_outcomes, table
@@ -29,7 +30,7 @@ def task(config: "Config") -> dict[str, Any]:
     """Entry point. Of an experiment that is over, `traffic.shares` says what they were."""
     storage = Folder.of(config.storage.root)
     if config.outcomes is None:
-        raise ValueError("outcomes: null; name a Parquet file with request_id and value, outcomes=clicks.parquet")
+        raise ConfigError("outcomes: null; name a Parquet file with request_id and value, outcomes=clicks.parquet")
     shown = read_exposures(storage, config.traffic.name)
     live = Registry.of(storage).live()
     if live is not None and live.experiment is not None and live.experiment.name == config.traffic.name:
@@ -37,7 +38,7 @@ def task(config: "Config") -> dict[str, Any]:
     elif config.traffic.shares:
         shares = {CONTROL: 1 - sum(config.traffic.shares.values()), **config.traffic.shares}
     else:
-        raise ValueError(f"traffic.shares: experiment {config.traffic.name!r} is over; say what its shares were")
+        raise ConfigError(f"traffic.shares: experiment {config.traffic.name!r} is over; say what its shares were")
     found = analyse(shown, read_outcomes(config.outcomes), shares)
     show(table(found))
     return asdict(found)

@@ -7,6 +7,7 @@ the live one, and the vectors of all items that did not change; `promote=true` m
 import time
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.refresh import read_rows, refresh
@@ -21,7 +22,9 @@ def task(config: "Config") -> dict[str, Any]:
     """Entry point: of the live release, by `rows` and `items` (to be taken out)."""
     started = time.perf_counter()
     if not config.rows and not config.items:
-        raise ValueError("rows: null; give a file of items to add or change, rows=..., or ids to take out, items=[...]")
+        raise ConfigError(
+            "rows: null; give a file of items to add or change, rows=..., or ids to take out, items=[...]"
+        )
     registry = Registry.of(Folder.of(config.storage.root))
     release = registry.open(registry.chosen(None))
     rows = read_rows(config.rows, release) if config.rows else None

@@ -7,6 +7,7 @@ look at the pointer, and the command returns when all of them do.
 import time
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.registry import Registry
 from serve.rollout.denylist import listed, restore, withdraw
@@ -28,7 +29,7 @@ def task(config: "Config") -> dict[str, Any]:
     if config.restore:
         switched = restore(registry, config.items, config.serve.ready_within_s)
     elif not config.reason:
-        raise ValueError("reason: null; a withdrawal needs one, for the record; reason='...'")
+        raise ConfigError("reason: null; a withdrawal needs one, for the record; reason='...'")
     else:
         switched = withdraw(registry, config.items, config.reason, config.serve.ready_within_s)
     behind = f"; not yet known to {', '.join(switched.behind)}" if switched.behind else ""

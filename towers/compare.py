@@ -8,6 +8,7 @@ looking at several metrics: decide on one beforehand.
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.console import show
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def _opened(config: "Config") -> tuple[Checkpoint, Checkpoint, PreparedDataset]:
     """`checkpoint` (default: the one that this config trains), `baseline`, and the dataset they tell of."""
     if not config.baseline:
-        raise ValueError(
+        raise ConfigError(
             "baseline: null is no checkpoint folder; name the one to compare with, baseline=var/checkpoints/..."
         )
     baseline = open_checkpoint(Folder.of(config.baseline))

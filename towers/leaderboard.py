@@ -6,6 +6,7 @@ A table, leaderboard.parquet and leaderboard.html with plots in the sweep's fold
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def newest(config: "Config") -> Path:
     root = Path(Folder.of(on_disk(config.storage.root)).path) / "sweeps"
     found = sorted(root.glob(f"*/*/{TRIALS}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise ValueError(f"sweep: null, and {root} holds none; run python -m towers.train -m ... hydra/launcher=ray")
+        raise ConfigError(f"sweep: null, and {root} holds none; run python -m towers.train -m ... hydra/launcher=ray")
     return found[-1].parent
 
 

@@ -1,4 +1,15 @@
-"""Error messages on one line."""
+"""Errors that a user can mend, and messages on one line.
+
+A command ends a `UserError` in one line; any other exception is a fault of ours or of a library, and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Something that a user can mend. The message names the field, the value and the cure."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config value is refused, or values do not go together."""
 
 
 def one_line(error: BaseException) -> str:

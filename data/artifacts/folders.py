@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from data.artifacts.errors import ConfigError
+
 MANIFEST = "manifest.json"
 
 
@@ -44,7 +46,7 @@ class Folder:
         try:
             filesystem, path = fs.FileSystem.from_uri(uri)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-            raise ValueError(f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})") from e
+            raise ConfigError(f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})") from e
         return cls(filesystem, path.rstrip("/"))
 
     def __truediv__(self, name: str) -> "Folder":

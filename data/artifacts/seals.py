@@ -14,10 +14,11 @@ from typing import Any
 
 from pyarrow import fs
 
+from data.artifacts.errors import UserError
 from data.artifacts.folders import MANIFEST, Folder
 
 
-class NotSealed(FileNotFoundError):
+class NotSealed(UserError, FileNotFoundError):
     """The folder is missing, half-written, or its files are not those of its manifest."""
 
 

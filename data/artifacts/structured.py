@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -29,7 +31,7 @@ def typed(values: DictConfig) -> Any:
     """
     missing = sorted(OmegaConf.missing_keys(values))
     if missing:
-        raise ValueError(f"{', '.join(missing)}: must be given, e.g. {missing[0]}=...")
+        raise ConfigError(f"{', '.join(missing)}: must be given, e.g. {missing[0]}=...")
     return OmegaConf.to_object(values)
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import ray
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.structured import jsonable
@@ -47,9 +48,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
+            raise ConfigError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
         if self.users_per_part < 1:
-            raise ValueError(f"data.users_per_part: {self.users_per_part} must be at least 1")
+            raise ConfigError(f"data.users_per_part: {self.users_per_part} must be at least 1")
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import ConfigError
 from data.sources.schema import SPLITS, DataError
 
 TRAIN, VALIDATION, TEST = SPLITS
@@ -40,13 +41,13 @@ class SplitConfig:
     def __post_init__(self) -> None:
         for name in ("validation_share", "test_share"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"data.split.{name}: {getattr(self, name)} must lie in [0, 1)")
+                raise ConfigError(f"data.split.{name}: {getattr(self, name)} must lie in [0, 1)")
         if self.validation_share + self.test_share >= 1:
-            raise ValueError("data.split: validation_share + test_share must leave something to train on")
+            raise ConfigError("data.split: validation_share + test_share must leave something to train on")
         if (self.validation_from is None) != (self.test_from is None):
-            raise ValueError("data.split: give both validation_from and test_from, or neither")
+            raise ConfigError("data.split: give both validation_from and test_from, or neither")
         if self.validation_from and self.test_from and _seconds(self.validation_from) > _seconds(self.test_from):
-            raise ValueError("data.split.validation_from: must not be later than test_from")
+            raise ConfigError("data.split.validation_from: must not be later than test_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +142,5 @@ def _seconds(date: str) -> int:
     try:
         parsed = datetime.fromisoformat(date)
     except ValueError as e:
-        raise ValueError(f"data.split: {date!r} is no ISO date such as 2024-01-31") from e
+        raise ConfigError(f"data.split: {date!r} is no ISO date such as 2024-01-31") from e
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())

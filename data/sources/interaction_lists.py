@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.entities import entity_table
 from data.sources.files import lines, located
@@ -38,7 +39,7 @@ class InteractionListsSource(SourceConfig):
 
     def __post_init__(self) -> None:
         if self.validation is not None and self.test is None:
-            raise ValueError("data.source.validation: needs data.source.test; without one, split by leave_last_out")
+            raise ConfigError("data.source.validation: needs data.source.test; without one, split by leave_last_out")
 
     def read(self) -> RawLog:
         found = self._located()

@@ -8,8 +8,10 @@ from enum import Enum
 
 import pyarrow as pa
 
+from data.artifacts.errors import ConfigError, UserError
 
-class DataError(ValueError):
+
+class DataError(UserError, ValueError):
     """A log, table or prepared dataset is not what it should be. The message names place, value and cure."""
 
 
@@ -48,11 +50,11 @@ class Feature:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in RESERVED_COLUMNS:
-            raise ValueError(
+            raise ConfigError(
                 f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}"
             )
         if self.max_values < 1 or self.min_count < 1:
-            raise ValueError(f"feature {self.name!r}: max_values and min_count must be at least 1")
+            raise ConfigError(f"feature {self.name!r}: max_values and min_count must be at least 1")
 
 
 RESERVED_COLUMNS = frozenset(

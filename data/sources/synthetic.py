@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import ConfigError
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block
 from data.sources.synthetic_features import (
     CONTEXT,
@@ -53,20 +54,20 @@ class SyntheticSource(SourceConfig):
     def __post_init__(self) -> None:
         for name in ("num_users", "num_items", "num_clusters", "days"):
             if getattr(self, name) < 1:
-                raise ValueError(f"data.source.{name}: {getattr(self, name)} must be at least 1")
+                raise ConfigError(f"data.source.{name}: {getattr(self, name)} must be at least 1")
         for name in ("noise_share", "daypart_share", "cold_user_share", "cold_item_share"):
             if not 0 <= getattr(self, name) <= 0.9:
-                raise ValueError(f"data.source.{name}: {getattr(self, name)} must lie in [0, 0.9]")
+                raise ConfigError(f"data.source.{name}: {getattr(self, name)} must lie in [0, 0.9]")
         if self.num_clusters > self.num_items:
-            raise ValueError(
+            raise ConfigError(
                 f"data.source.num_clusters: {self.num_clusters} must not exceed num_items {self.num_items}"
             )
         if not 1 <= self.interactions_per_user <= self.num_items / 2:
-            raise ValueError(
+            raise ConfigError(
                 f"data.source.interactions_per_user: {self.interactions_per_user} must lie between 1 and num_items / 2"
             )
         if self.popularity_skew < 0:
-            raise ValueError(f"data.source.popularity_skew: {self.popularity_skew} must not be negative")
+            raise ConfigError(f"data.source.popularity_skew: {self.popularity_skew} must not be negative")
 
     def read(self) -> RawLog:
         planted = plant(self)

@@ -7,6 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
 from data.sources.entities import entity_table
@@ -45,7 +46,7 @@ class Columns:
 
     def __post_init__(self) -> None:
         if len(set(self.context)) < len(self.context):
-            raise ValueError(f"data.source.columns.context: {self.context} must be distinct")
+            raise ConfigError(f"data.source.columns.context: {self.context} must be distinct")
 
     def of_interactions(self) -> dict[str, str]:
         """Canonical name to column name, user_id first."""
@@ -76,16 +77,16 @@ class TableSource(SourceConfig):
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.multi_separator:
-            raise ValueError("data.source: delimiter must be one character, multi_separator at least one")
+            raise ConfigError("data.source: delimiter must be one character, multi_separator at least one")
         for side, table, features in (
             ("user", self.users, self.user_features),
             ("item", self.items, self.item_features),
         ):
             names = [feature.name for feature in features]
             if names and table is None:
-                raise ValueError(f"data.source.{side}_features: {names} need a table: set data.source.{side}s")
+                raise ConfigError(f"data.source.{side}_features: {names} need a table: set data.source.{side}s")
             if len(set(names)) < len(names):
-                raise ValueError(f"data.source.{side}_features: {names} must be distinct")
+                raise ConfigError(f"data.source.{side}_features: {names} must be distinct")
 
     def read(self) -> RawLog:
         names = self.columns.of_interactions()

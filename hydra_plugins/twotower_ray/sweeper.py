@@ -11,6 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
 
@@ -48,7 +49,7 @@ class OptunaSweeper(Sweeper):
         from towers.sweeps.space import Space
 
         if not hasattr(self.launcher, "run"):  # by class it could not be told: Hydra executes plugin modules anew
-            raise ValueError(
+            raise ConfigError(
                 "hydra/sweeper=optuna: asks for one trial at a time as there is room; add hydra/launcher=ray"
             )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

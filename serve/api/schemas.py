@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data.artifacts.errors import ConfigError
 from serve.api.limits import MAX_BATCH, MAX_K
 from serve.pipeline.source import Source
 
@@ -79,7 +80,7 @@ class SimilarRequest(BaseModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> "SimilarRequest":
         if bool(self.item_ids) == (self.features is not None):
-            raise ValueError("give either item_ids or features")
+            raise ConfigError("give either item_ids or features")
         return self
 
 

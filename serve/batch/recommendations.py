@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
@@ -60,10 +61,10 @@ class RecommendConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:
-            raise ValueError(f"recommend.k: {self.k} must lie in 1..{MAX_K}")
+            raise ConfigError(f"recommend.k: {self.k} must lie in 1..{MAX_K}")
         for name in ("part_size", "num_workers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"recommend.{name}: {getattr(self, name)} must be at least 1")
+                raise ConfigError(f"recommend.{name}: {getattr(self, name)} must be at least 1")
 
 
 class Recommender:

@@ -12,6 +12,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import EncodingType, LoggingConfig
 
+from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder, StorageConfig
 from data.cluster.console import ProgressReporter
 from serve.api.grpc_service import SERVICER
@@ -30,6 +31,10 @@ APPLICATION = "recommender"
 LOGGING = LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
 """JSON lines (serve/observability/logs.py), warnings alone: metrics count the answers; a line each would cost as much as a stage, and
 at level INFO Ray Serve makes one even where it writes none."""
+
+
+class PortInUse(UserError, OSError):
+    """A port that the endpoint is to listen on is taken."""
 
 
 class EndpointConfig(Protocol):
@@ -51,7 +56,7 @@ def running(config: EndpointConfig, progress: ProgressReporter = print) -> Itera
 
     Raises:
         ReleaseError: no release is live.
-        OSError: the port is taken.
+        PortInUse: a port is taken.
         IndexUnavailable: Milvus cannot be reached.
     """
     live = Registry.of(Folder.of(config.storage.root)).live()
@@ -79,14 +84,16 @@ def _grpc(config: ServeConfig) -> gRPCOptions | None:
 
 
 def check_port(config: ServeConfig, name: str) -> None:
-    """Raises OSError, naming the port and the cure, where something listens there already."""
+    """Raises PortInUse, naming the port and the cure, where something listens there already."""
     port = getattr(config, name)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.host, port))
         except OSError as e:
-            raise OSError(f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=...") from e
+            raise PortInUse(
+                f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=..."
+            ) from e
 
 
 @contextmanager

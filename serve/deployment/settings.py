@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.errors import ConfigError
 from serve.api.limits import MAX_K
 
 
@@ -45,16 +46,16 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
-            raise ValueError(
+            raise ConfigError(
                 f"serve: min_replicas ({self.min_replicas}) must lie in 1..max_replicas ({self.max_replicas})"
             )
         if not 0 < self.target_ongoing_requests <= self.max_ongoing_requests:
-            raise ValueError(
+            raise ConfigError(
                 f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must lie above 0 and at most at"
                 f" max_ongoing_requests ({self.max_ongoing_requests}), or nothing ever scales"
             )
         if not self.look_back_s > 0 or self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
-            raise ValueError(
+            raise ConfigError(
                 f"serve: look_back_s ({self.look_back_s}) must be above 0, upscale_delay_s ({self.upscale_delay_s}) and"
                 f" downscale_delay_s ({self.downscale_delay_s}) at least 0"
             )
@@ -98,18 +99,18 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         if not MAX_K <= self.num_candidates <= 10_000:
-            raise ValueError(f"serve.num_candidates: {self.num_candidates} must lie in {MAX_K}..10000")
+            raise ConfigError(f"serve.num_candidates: {self.num_candidates} must lie in {MAX_K}..10000")
         if not 1 <= self.timeout_ms <= self.max_timeout_ms:
-            raise ValueError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
+            raise ConfigError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
         if not 1 <= self.port <= 65_535:
-            raise ValueError(f"serve.port: {self.port} must lie in 1..65535")
+            raise ConfigError(f"serve.port: {self.port} must lie in 1..65535")
         if not self.lease_s > self.poll_s:
-            raise ValueError(f"serve.lease_s: {self.lease_s} must be above serve.poll_s ({self.poll_s})")
+            raise ConfigError(f"serve.lease_s: {self.lease_s} must be above serve.poll_s ({self.poll_s})")
         if not 0 <= self.grpc_port <= 65_535 or self.grpc_port == self.port:
-            raise ValueError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
+            raise ConfigError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
         for name in ("poll_s", "ready_within_s", "breaker_failures", "breaker_pause_s", "threads"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"serve.{name}: {getattr(self, name)} must be above 0")
+                raise ConfigError(f"serve.{name}: {getattr(self, name)} must be above 0")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,6 +7,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+from data.artifacts.errors import ConfigError
+
 CONTROL = "control"
 """The variant of those who are answered by the live release."""
 
@@ -27,9 +29,9 @@ class TrafficConfig:
 
     def __post_init__(self) -> None:
         if not NAMED.fullmatch(self.name):
-            raise ValueError(f"traffic.name: {self.name!r} must be up to 100 letters, digits, '-', '_' or '.'")
+            raise ConfigError(f"traffic.name: {self.name!r} must be up to 100 letters, digits, '-', '_' or '.'")
         if not all(0 < share < 1 for share in self.shares.values()) or sum(self.shares.values()) >= 1:
-            raise ValueError(
+            raise ConfigError(
                 f"traffic.shares: {dict(self.shares)} must lie between 0 and 1, with something left to the live release"
             )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.artifacts.errors import ConfigError
 from serve.experiments.assignment import CONTROL
 
 BY_CHANCE = 0.001
@@ -42,7 +43,7 @@ class GuardConfig:
 
     def __post_init__(self) -> None:
         if not self.every_s > 0 or self.min_requests < 1:
-            raise ValueError(
+            raise ConfigError(
                 f"guard.every_s ({self.every_s}) must be above 0, guard.min_requests ({self.min_requests}) at least 1"
             )
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from data.artifacts.errors import UserError
 from data.sources.schema import Feature, FeatureKind
 
 MAX_DEPTH, MAX_CONDITIONS, MAX_VALUES, MAX_LENGTH = 5, 32, 256, 256
@@ -32,7 +33,7 @@ MISSING_NUMBER = -1e300
 """What Milvus stores for a missing number; a missing string is "", a missing list is empty."""
 
 
-class FilterError(ValueError):
+class FilterError(UserError, ValueError):
     """A filter that is not one: names the field, the value and what would do."""
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from data.artifacts.errors import ConfigError
+
 
 class IndexKind(Enum):
     replica = "replica"  # a FAISS copy in each serving replica, hydrated from the release's collection
@@ -52,21 +54,21 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
-            raise ValueError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
+            raise ConfigError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
         if self.ca_file is not None and not (self.uri.startswith("https://") and Path(self.ca_file).is_file()):
-            raise ValueError(
+            raise ConfigError(
                 f"index.ca_file: {self.ca_file} must be a file, and index.uri ({self.uri}) an https:// address"
             )
         if self.uri.endswith(".db") and self.algorithm is not Algorithm.flat:
-            raise ValueError(
+            raise ConfigError(
                 f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items"
                 " under a filter; use index.algorithm=flat, or a server as index.uri"
             )
         if not self.timeout_s > 0:
-            raise ValueError(f"index.timeout_s: {self.timeout_s} must be above 0")
+            raise ConfigError(f"index.timeout_s: {self.timeout_s} must be above 0")
         if not 0 <= self.monitored_share <= 1:
-            raise ValueError(f"index.monitored_share: {self.monitored_share} must lie in 0..1")
+            raise ConfigError(f"index.monitored_share: {self.monitored_share} must lie in 0..1")
         if not 1 <= self.upsert_batch <= 65_536:
-            raise ValueError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
+            raise ConfigError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
         if not self.embed_gpus >= 0:
-            raise ValueError(f"index.embed_gpus: {self.embed_gpus} must be at least 0")
+            raise ConfigError(f"index.embed_gpus: {self.embed_gpus} must be at least 0")

@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
+from data.artifacts.errors import UserError
 from serve.filters.grammar import Filter
 
 
-class IndexUnavailable(ConnectionError):
+class IndexUnavailable(UserError, ConnectionError):
     """Milvus does not answer, or not with what was asked for. The message names the address and the cure."""
 
 

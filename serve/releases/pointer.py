@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from data.artifacts.errors import UserError
 from serve.experiments.assignment import Experiment
 
 
-class PointerError(ValueError):
+class PointerError(UserError, ValueError):
     """The pointer cannot move like that."""
 
 

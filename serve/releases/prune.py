@@ -6,6 +6,7 @@ ever dropped: a Milvus may be shared.
 
 from dataclasses import dataclass
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop
@@ -35,7 +36,7 @@ def prune(
         IndexUnavailable: Milvus does not answer; run it again, and it goes on.
     """
     if keep < 1:
-        raise ValueError(f"keep: {keep} must be at least 1")
+        raise ConfigError(f"keep: {keep} must be at least 1")
     with registry.locked():
         ids, live = registry.ids(), registry.live()
         used = {live.previous, *live.held()} if live is not None else set()

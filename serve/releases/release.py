@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from data.artifacts.errors import UserError
 from serve.filters.masks import FilterColumns
 from towers.checkpoint.checkpoint import Checkpoint
 
 
-class ReleaseError(ValueError):
+class ReleaseError(UserError, ValueError):
     """A release is missing, damaged, or does not reproduce its golden queries."""
 
 

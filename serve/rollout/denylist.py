@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from data.artifacts.errors import ConfigError
 from serve.releases.pointer import Live, now
 from serve.releases.registry import MOST_WITHDRAWN, WITHDRAWN, Registry
 from serve.releases.release import ReleaseError
@@ -47,7 +48,7 @@ def _changed(registry: Registry, change: Any, within_s: float) -> Switched:
         before = listed(registry, live)
         after = change(before)
         if len(after) > MOST_WITHDRAWN:
-            raise ValueError(
+            raise ConfigError(
                 f"items: {len(after)} would be withdrawn, {MOST_WITHDRAWN} at most; publish a release without them"
             )
         if after == before:

@@ -1,5 +1,6 @@
 """Promotion: a verified release gets all of the traffic (promote), or some releases get shares of it (split)."""
 
+from data.artifacts.errors import ConfigError
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
@@ -32,7 +33,7 @@ def promote(
         IndexUnavailable: its collection cannot be looked at.
     """
     if not 0 < percent <= 100:
-        raise ValueError(f"percent: {percent:g} must be above 0 and at most 100")
+        raise ConfigError(f"percent: {percent:g} must be above 0 and at most 100")
     if release_id is None:
         ids = registry.ids()
         if not ids:

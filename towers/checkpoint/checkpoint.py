@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed, sealing
 from data.artifacts.structured import structured
@@ -33,7 +34,7 @@ BY_ITEM = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
 """Weights with a row per item, and along which dimension."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint cannot be used: damaged, of other shapes, or of another dataset."""
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from data.artifacts.errors import ConfigError
 from towers.evaluation.baselines import Floor
 from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.ranking import RANKS
@@ -45,11 +46,11 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         if not self.ks or not all(1 <= k <= RANKS for k in self.ks):
-            raise ValueError(f"evaluate.ks: {list(self.ks)} must be cut-offs between 1 and {RANKS}")
+            raise ConfigError(f"evaluate.ks: {list(self.ks)} must be cut-offs between 1 and {RANKS}")
         if self.k not in self.ks:
-            raise ValueError(f"evaluate.k: {self.k} must be one of evaluate.ks {list(self.ks)}; add it there")
+            raise ConfigError(f"evaluate.k: {self.k} must be one of evaluate.ks {list(self.ks)}; add it there")
         for name in ("batch_size", "resamples"):
             if getattr(self, name) < 1:
-                raise ValueError(f"evaluate.{name}: {getattr(self, name)} must be at least 1")
+                raise ConfigError(f"evaluate.{name}: {getattr(self, name)} must be at least 1")
         if not 0 < self.recent_share <= 1:
-            raise ValueError(f"evaluate.recent_share: {self.recent_share} must lie in (0, 1]")
+            raise ConfigError(f"evaluate.recent_share: {self.recent_share} must lie in (0, 1]")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
@@ -59,7 +60,7 @@ def queries_of(dataset: PreparedDataset) -> HeldOut:
     """
     held_out = HeldOut.of(dataset, TEST)
     if not len(held_out.user_rows_Q):
-        raise ValueError("test part: no user has an item there that is new to them; change data.split")
+        raise ConfigError("test part: no user has an item there that is new to them; change data.split")
     return held_out
 
 

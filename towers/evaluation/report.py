@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from data.artifacts.errors import ConfigError
 from towers.evaluation.baselines import Floor
 
 TOWERS, RERANKED, RELEVANT = "towers", "towers + re-ranker", "relevant"
@@ -54,5 +55,7 @@ def report_of(manifest: dict[str, Any]) -> Report:
     """
     names = [f.name for f in fields(Report)]
     if missing := [name for name in names if name not in manifest]:
-        raise ValueError(f"the report in this manifest has no {', '.join(missing)}: measure again with towers.evaluate")
+        raise ConfigError(
+            f"the report in this manifest has no {', '.join(missing)}: measure again with towers.evaluate"
+        )
     return Report(**{name: manifest[name] for name in names})

@@ -7,6 +7,7 @@ distinct items of a batch's histories.
 from dataclasses import dataclass
 from enum import Enum
 
+from data.artifacts.errors import ConfigError
 from data.sequences.histories import HistoryOrder
 
 ARCHITECTURE = 2
@@ -61,27 +62,27 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.embedding_dim <= 4096:
-            raise ValueError(f"model.embedding_dim: {self.embedding_dim} must lie in 1..4096")
+            raise ConfigError(f"model.embedding_dim: {self.embedding_dim} must lie in 1..4096")
         if self.hidden_dim < 0:
-            raise ValueError(f"model.hidden_dim: {self.hidden_dim} must be at least 0")
+            raise ConfigError(f"model.hidden_dim: {self.hidden_dim} must be at least 0")
         for name in ("dropout", "id_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"model.{name}: {getattr(self, name)} must lie in [0, 1)")
+                raise ConfigError(f"model.{name}: {getattr(self, name)} must lie in [0, 1)")
         if not 1 <= self.history_length <= 1000:
-            raise ValueError(f"model.history_length: {self.history_length} must lie in 1..1000")
+            raise ConfigError(f"model.history_length: {self.history_length} must lie in 1..1000")
         if self.num_blocks < 1 or self.num_heads < 1 or self.embedding_dim % self.num_heads:
-            raise ValueError(
+            raise ConfigError(
                 f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
                 f" num_heads must divide embedding_dim ({self.embedding_dim})"
             )
         if self.history is HistoryKind.transformer and self.embedding_dim // self.num_heads % 2:
-            raise ValueError(
+            raise ConfigError(
                 f"model.embedding_dim: {self.embedding_dim} over num_heads ({self.num_heads}) must be an even number"
             )
         if not self.smoothing >= 0:
-            raise ValueError(f"model.smoothing: {self.smoothing} must be at least 0")
+            raise ConfigError(f"model.smoothing: {self.smoothing} must be at least 0")
         if not self.user_ids and self.history is HistoryKind.none:
-            raise ValueError("model.user_ids: false needs a history, or nothing would be known of any user")
+            raise ConfigError("model.user_ids: false needs a history, or nothing would be known of any user")
 
     @property
     def num_history(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.artifacts.errors import ConfigError
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.layers import zeroed
 from towers.model.two_tower import Side
@@ -69,14 +70,14 @@ class RerankConfig:
     def __post_init__(self) -> None:
         for name in ("num_cross", "hidden_dim", "epochs", "dropout", "weight_decay"):
             if getattr(self, name) < 0:
-                raise ValueError(f"rerank.{name}: {getattr(self, name)} must be at least 0")
+                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 0")
         for name in ("cross_rank", "feature_dim", "batch_size", "max_queries"):
             if getattr(self, name) < 1:
-                raise ValueError(f"rerank.{name}: {getattr(self, name)} must be at least 1")
+                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 1")
         if not 0 < self.held_out < 1:
-            raise ValueError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
+            raise ConfigError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
         if self.num_cross and not self.hidden_dim:
-            raise ValueError(f"rerank.num_cross: {self.num_cross} needs a perceptron behind; set rerank.hidden_dim")
+            raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron behind; set rerank.hidden_dim")
 
 
 @dataclass(frozen=True, slots=True)

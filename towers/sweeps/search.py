@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from data.artifacts.errors import ConfigError
 from towers.sweeps.records import Record, State
 from towers.sweeps.settings import Sampler, SweeperConfig
 from towers.sweeps.space import Space
@@ -120,7 +121,7 @@ class Search:
         if point is None or seed or not self.judges:
             return True
         if value is None:
-            raise ValueError(
+            raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
             )
         point.trial.report(value, epoch)

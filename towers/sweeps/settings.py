@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from data.artifacts.errors import ConfigError
+
 
 @dataclass(kw_only=True)
 class LauncherConfig:
@@ -44,10 +46,10 @@ class LauncherConfig:
         for name in ("num_cpus", "max_concurrent", "hangs_after_s", "timeout_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"hydra.launcher.{name}: {value} must be above 0, or null")
+                raise ConfigError(f"hydra.launcher.{name}: {value} must be above 0, or null")
         for name in ("cpus", "memory_gib", "retries"):
             if getattr(self, name) < 0:
-                raise ValueError(f"hydra.launcher.{name}: {getattr(self, name)} must not be below 0")
+                raise ConfigError(f"hydra.launcher.{name}: {getattr(self, name)} must not be below 0")
 
     def environment(self) -> dict[str, Any]:
         """Of a trial's own process: `runtime_env`, and threads for what has more than one CPU (Ray gives it one)."""
@@ -98,7 +100,7 @@ class Halving:
 
     def __post_init__(self) -> None:
         if self.first < 1 or self.factor < 0 or self.factor == 1:
-            raise ValueError(
+            raise ConfigError(
                 f"hydra.sweeper.halving: first ({self.first}) must be at least 1, factor ({self.factor}) 2 or 0"
             )
 
@@ -130,10 +132,10 @@ class SweeperConfig:
 
     def __post_init__(self) -> None:
         if self.trials < 1:
-            raise ValueError(f"hydra.sweeper.trials: {self.trials} must be at least 1")
+            raise ConfigError(f"hydra.sweeper.trials: {self.trials} must be at least 1")
         if not self.objectives:
-            raise ValueError("hydra.sweeper.objectives: [] must name at least one")
+            raise ConfigError("hydra.sweeper.objectives: [] must name at least one")
         if self.halving.factor and len(self.objectives) > 1:
-            raise ValueError(
+            raise ConfigError(
                 "hydra.sweeper.halving: prunes by one value, and there are several objectives; leave it out"
             )

@@ -11,6 +11,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from data.artifacts.errors import ConfigError
+
 SEED = "seed"
 """A sweep over this is no dimension: each point is tried with each of them, and their mean counts."""
 
@@ -50,7 +52,7 @@ class Space:
             else:
                 searched[key] = distribution(override)
         if not searched:
-            raise ValueError(
+            raise ConfigError(
                 "hydra/sweeper=optuna: there is nothing to search; give a choice(...), range(...) or interval(...), on"
                 " the command line or in hydra.sweeper.params"
             )
@@ -70,7 +72,7 @@ def distribution(override: Override) -> BaseDistribution:
         assert swept.end is not None
         log = "log" in swept.tags
         if swept.start >= swept.end or (log and swept.start <= 0):
-            raise ValueError(
+            raise ConfigError(
                 f"{key}: interval({swept.start}, {swept.end}) holds nothing{', or no logarithm' if log else ''}"
             )
         if isinstance(swept.start, int) and isinstance(swept.end, int):
@@ -79,7 +81,7 @@ def distribution(override: Override) -> BaseDistribution:
     if isinstance(swept, RangeSweep) and swept.start is not None and swept.stop is not None and swept.step > 0:
         values = list(swept.range())
         if not values:
-            raise ValueError(f"{key}: range({swept.start}, {swept.stop}, {swept.step}) is empty")
+            raise ConfigError(f"{key}: range({swept.start}, {swept.stop}, {swept.step}) is empty")
         if all(isinstance(value, int) for value in values):
             return IntDistribution(int(values[0]), int(values[-1]), step=int(swept.step))
         return FloatDistribution(float(values[0]), float(values[-1]), step=float(swept.step))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.errors import ConfigError
 from towers.model.build import FitOn
 from towers.model.config import HistoryKind, ModelConfig
 from towers.training.losses import LossConfig, LossKind
@@ -73,25 +74,25 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "num_workers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"train.{name}: {getattr(self, name)} must be at least 1")
+                raise ConfigError(f"train.{name}: {getattr(self, name)} must be at least 1")
         if self.batch_size % self.num_workers:
-            raise ValueError(
+            raise ConfigError(
                 f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
             )
         if not 0 < self.gpus_per_worker <= 1:
-            raise ValueError(
+            raise ConfigError(
                 f"train.gpus_per_worker: {self.gpus_per_worker} must be above 0 and at most 1: a worker computes on one"
                 " GPU; use_gpu=false takes none, num_workers takes more"
             )
         if self.gpus_per_worker < 1 < self.num_workers:
-            raise ValueError(
+            raise ConfigError(
                 f"train.gpus_per_worker: {self.gpus_per_worker} would have the {self.num_workers} workers share a"
                 " GPU, which NCCL refuses; set gpus_per_worker=1 or num_workers=1"
             )
         if not self.learning_rate > 0:
-            raise ValueError(f"train.learning_rate: {self.learning_rate} must be above 0")
+            raise ConfigError(f"train.learning_rate: {self.learning_rate} must be above 0")
         if not 0 <= self.suggested < 1:
-            raise ValueError(f"train.suggested: {self.suggested} must lie in [0, 1)")
+            raise ConfigError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
         return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
@@ -102,15 +103,15 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     if model.history is not HistoryKind.transformer:
         return
     if train.suggested:
-        raise ValueError(
+        raise ConfigError(
             f"train.suggested: {train.suggested} is for positives without an order, and model.history=transformer"
             " trains on whole histories; set train.suggested=0"
         )
     if loss.kind is LossKind.bpr:
-        raise ValueError(
+        raise ConfigError(
             "loss.kind: model.history=transformer needs many negatives, and bpr has one; set loss.kind=softmax"
         )
     if loss.in_batch and not loss.full:
-        raise ValueError(
+        raise ConfigError(
             "loss.in_batch: model.history=transformer trains on thousands of positions at once; set loss.in_batch=false"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import ray.train
 import torch
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed
 from data.artifacts.structured import jsonable
@@ -45,7 +46,7 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     check(config.model, config.loss, config.train)
     has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
     if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
-        raise ValueError("train.patience: there is no validation part to stop early on; set train.patience=0")
+        raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
     queries_of(dataset)  # raises where nothing could be measured in the end
     progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
     result = _fit_towers(config, dataset, storage)

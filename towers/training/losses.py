@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data.artifacts.errors import ConfigError
+
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
 """Scores held at a time: on a CPU, what stays in a core's cache."""
 
@@ -46,16 +48,16 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"loss.temperature: {self.temperature} must be above 0")
+            raise ConfigError(f"loss.temperature: {self.temperature} must be above 0")
         if not self.exponent > 0:
-            raise ValueError(f"loss.exponent: {self.exponent} must be above 0")
+            raise ConfigError(f"loss.exponent: {self.exponent} must be above 0")
         for name in ("num_uniform", "num_popular"):
             if getattr(self, name) < 0:
-                raise ValueError(f"loss.{name}: {getattr(self, name)} must be at least 0")
+                raise ConfigError(f"loss.{name}: {getattr(self, name)} must be at least 0")
         if not (self.num_uniform or self.num_popular or self.in_batch or self.full):
-            raise ValueError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")
+            raise ConfigError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")
         if self.full and self.kind is LossKind.bpr:
-            raise ValueError("loss.full: bpr has one negative for each positive; set loss.full=false")
+            raise ConfigError("loss.full: bpr has one negative for each positive; set loss.full=false")
 
 
 def sampled_softmax(

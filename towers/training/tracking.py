@@ -6,6 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from data.artifacts.errors import ConfigError
+
 
 class TrackingMode(Enum):
     offline = "offline"  # runs lie under `folder`; `wandb sync` sends them later
@@ -53,7 +55,7 @@ class Tracker:
         if config.mode is TrackingMode.off:
             return
         if config.mode is TrackingMode.online and not os.environ.get("WANDB_API_KEY"):
-            raise ValueError("tracking=online: WANDB_API_KEY is not set; set it, or use tracking=offline")
+            raise ConfigError("tracking=online: WANDB_API_KEY is not set; set it, or use tracking=offline")
         for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             os.environ.setdefault(variable, config.folder)
         Path(config.folder).mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,10 @@ Shape legend: Q queries, N items, D dimension.
 
 from dataclasses import dataclass
 
+from data.artifacts.errors import ConfigError, UserError
 
-class GateError(ValueError):
+
+class GateError(UserError, ValueError):
     """A release is held back: the message names what it lacks."""
 
 
@@ -38,4 +40,4 @@ class GateConfig:
     def __post_init__(self) -> None:
         for name in ("max_golden_ms", "max_norm_ratio"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"gate.{name}: {getattr(self, name)} must be above 0")
+                raise ConfigError(f"gate.{name}: {getattr(self, name)} must be above 0")

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.cluster.console import show
@@ -76,7 +77,7 @@ class Gatekeeper:
             ValueError: it is forced without a reason.
         """
         if force and not reason:
-            raise ValueError("reason: force=true needs one, for the record; reason='...'")
+            raise ConfigError("reason: force=true needs one, for the record; reason='...'")
         return cls(config=config, evaluate=evaluate, reason=reason if force else None, show=show)
 
     def __call__(self, checkpoint: Checkpoint, registry: Registry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from scipy import stats
 
+from data.artifacts.errors import ConfigError
 from towers.sweeps.records import Record, State, parameters, varying
 
 NAME = "leaderboard"
@@ -72,7 +73,7 @@ class Leaderboard:
             groups.setdefault(tuple(f"{k}={v}" for k, v in given.items() if k != SEED), []).append(record)
         values = [_values(of, metric) for of in groups.values()]
         if records and not any(values):
-            raise ValueError(
+            raise ConfigError(
                 f"metric: no finished trial has {metric!r}; it may be training.best_value or metrics.ndcg@20"
             )
         order = sorted(range(len(values)), key=lambda i: _rank(values[i], maximize))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from data.artifacts.errors import ConfigError
 from data.cluster.console import show
 from towers.sweeps.records import Records
 from towers.sweeps.results.leaderboard import Leaderboard
@@ -37,7 +38,7 @@ def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[
     """
     records = Records(folder).read()
     if not records:
-        raise ValueError(f"sweep: {folder} holds no trial that has ended")
+        raise ConfigError(f"sweep: {folder} holds no trial that has ended")
     config = OmegaConf.load(folder / "multirun.yaml") if (folder / "multirun.yaml").exists() else OmegaConf.create()
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives") or []
     first = objectives[0] if objectives else None
