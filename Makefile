@@ -6,11 +6,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes of about the same length. What starts Ray Serve, Milvus or a cluster is in one: a machine has one each.
 # (pytest ends with 5 where it is left no tests.)
-FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/sweeps/test_autoscaling.py tests/test_readme.py
+FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/towers/sweeps/test_autoscaling.py tests/test_docs.py
+define tested
+$(BIN)/python -m pytest -q $(FIRST) $(1) $(ARGS) & first=$$!; \
+$(BIN)/python -m pytest -q $(FIRST:%=--ignore=%) tests $(1) $(ARGS); rest=$$?; wait $$first; first=$$?; \
+for status in $$rest $$first; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test check bench bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test test-slow test-all check bench bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,15 +23,19 @@ help: ## this list
 demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
 
-test: $(READY) ## the tests, in two processes; ARGS="-k filters"
-	@$(BIN)/python -m pytest -q $(FIRST) $(ARGS) & first=$$!; \
-	$(BIN)/python -m pytest -q $(FIRST:%=--ignore=%) tests $(ARGS); rest=$$?; wait $$first; first=$$?; \
-	for status in $$rest $$first; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+test: $(READY) ## the everyday tests, within 5 minutes on 2 cores; ARGS="-k filters"
+	@$(call tested,-m "not slow")
 
-check: $(READY) ## format, lint, types
+test-slow: $(READY) ## the tests marked slow: endpoints under faults, sweeps, crashes, notebooks
+	@$(call tested,-m slow)
+
+test-all: test test-slow ## all tests, as CI runs them
+
+check: $(READY) ## format, lint, types, and the order of imports (import-linter)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
 	@set -e; for file in $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py))); do echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$file $(ARGS); done

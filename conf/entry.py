@@ -1,10 +1,13 @@
-"""What every entry point shares: Hydra in front, one clear line for a mistake, `summary.json` at the end."""
+"""What every command shares: Hydra in front, one line for a mistake, and `summary.json` at the end."""
 
 import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -17,39 +20,81 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from data.artifacts.errors import ConfigError, one_line
+from conf.overrides import complaint, expanded, renamed
+from conf.schema import FOLDER, register
+from conf.verbs import refuse_unused
+from data.artifacts.errors import UserError, one_line
 from data.artifacts.structured import typed
 
-FOLDER = Path(__file__).parent
 TRACEBACK = "HYDRA_FULL_ERROR"
-MISTAKE, INTERRUPTED = 2, 130
-"""Exit statuses: a user's mistake, Ctrl-C."""
+FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
+"""Exit statuses: an unexpected error, a user's mistake, Ctrl-C."""
 
 
 def launch(module: str) -> None:
     """Runs `module.task(config)` under Hydra; what it returns is written as summary.json into the run's folder.
 
-    A mistake (ValueError, OSError, or Hydra's own complaint) ends in one line on stderr and status 2;
-    HYDRA_FULL_ERROR=1 shows the traceback.
+    A mistake (a UserError, or a complaint of Hydra's about the config) ends in one line on stderr and status 2. Any
+    other exception ends in one line that names a file with its traceback, and status 1. HYDRA_FULL_ERROR=1 shows the
+    traceback of both.
     """
-    from conf.schema import register
-
     register()
     task = _command(module).task
-
     wants_traceback = os.environ.get(TRACEBACK) == "1"
 
     def run(values: DictConfig) -> Any:
-        with nullcontext() if _is_trial() else one_line_for_mistakes(wants_traceback):
-            summary = task(typed(values))
+        with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
+            try:
+                refuse_unused(module, HydraConfig.get().overrides.task)
+                config = typed(values)
+            except OmegaConfBaseException as e:
+                raise HydraException(one_line(e)) from e
+            summary = task(config)
         (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
     run.__module__ = module  # from which Hydra takes the name of the run's folder
-    with one_line_for_mistakes(wants_traceback):
-        sys.argv = expanded(sys.argv)
-        hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)()
+    with one_line_for_errors(module, wants_traceback):
+        sys.argv = renamed(expanded(sys.argv))
+        main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
+        try:
+            main()
+        except OmegaConfBaseException as e:  # while the config is composed
+            raise HydraException(one_line(e)) from e
+
+
+def run_folder() -> Path:
+    """The folder of the command's run, where it leaves what people look at."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+@contextmanager
+def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
+    """Ends the process with one line on stderr where the block raises."""
+    try:
+        yield
+    except (UserError, HydraException) as e:
+        if wants_traceback:
+            raise
+        print(f"error: {complaint(one_line(e))}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as e:
+        if wants_traceback:
+            raise
+        log = _traceback_file(verb)
+        log.write_text("".join(traceback.format_exception(e)))
+        print(f"error: unexpected {type(e).__name__}: {one_line(e)}; its traceback is in {log}", file=sys.stderr)
+        sys.exit(FAULT)
+
+
+def _traceback_file(verb: str) -> Path:
+    """In the run's folder, or, before there is one, in the system's temporary folder."""
+    if HydraConfig.initialized() and run_folder().is_dir():
+        return run_folder() / "traceback.txt"
+    return Path(tempfile.gettempdir()) / f"{verb}-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}.traceback.txt"
 
 
 def _command(module: str) -> ModuleType:
@@ -58,43 +103,6 @@ def _command(module: str) -> ModuleType:
     return found if hasattr(found, "task") else importlib.import_module(f"{module}.__main__")
 
 
-def expanded(arguments: Sequence[str]) -> list[str]:
-    """`seeds=3` of a sweep is `seed=0,1,2`: each point three times.
-
-    Raises:
-        ValueError: it is no number, or there is no sweep.
-    """
-    found = []
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name != "seeds":
-            found.append(argument)
-            continue
-        if not value.isdigit() or int(value) < 1 or not {"-m", "--multirun"} & set(arguments):
-            raise ConfigError(f"seeds: {value!r} must be a whole number above 0, in a sweep (-m)")
-        found.append(f"seed={','.join(map(str, range(int(value))))}")
-    return found
-
-
 def _is_trial() -> bool:
-    """Is this one of a sweep's jobs? Then its mistake is the launcher's to tell, and others go on."""
+    """Whether this is one of a sweep's jobs: then the launcher reports its errors, and the others go on."""
     return HydraConfig.get().mode is RunMode.MULTIRUN
-
-
-def run_folder() -> Path:
-    """The folder of the entry point's run, where it leaves what people look at."""
-    return Path(HydraConfig.get().runtime.output_dir)
-
-
-@contextmanager
-def one_line_for_mistakes(wants_traceback: bool) -> Iterator[None]:
-    """Ends the process with one line on stderr where the block raises what a user can mend."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as e:
-        if wants_traceback:
-            raise
-        print(f"error: {one_line(e)}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)

@@ -4,18 +4,21 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from data.artifacts.errors import ConfigError
+from conf.overrides import complaint, renamed
+from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
+from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
 from data.dataset.preparation import DataConfig
-from data.sources.interaction_lists import InteractionListsSource
-from data.sources.movielens import MovieLensSource
-from data.sources.synthetic import SyntheticSource
-from data.sources.tables import TableSource
+from data.sources.source import sources
 from serve.batch.recommendations import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.experiments.assignment import TrafficConfig
@@ -24,10 +27,13 @@ from serve.index.config import IndexConfig
 from serve.releases.gate.config import GateConfig
 from towers.evaluation.config import EvaluateConfig
 from towers.model.config import ModelConfig
-from towers.reranking.reranker import RerankConfig
+from towers.reranking.config import RerankConfig
 from towers.training.config import TrainConfig
-from towers.training.losses import LossConfig
+from towers.training.losses.config import LossConfig
 from towers.training.tracking import TrackingConfig
+
+FOLDER = Path(__file__).parent
+"""Where the yaml lies."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,26 +92,18 @@ class Config:
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
 
-SOURCES = {
-    "synthetic": SyntheticSource,
-    "movielens": MovieLensSource,
-    "interaction_lists": InteractionListsSource,
-    "table": TableSource,
-}
-
-
 def register() -> None:
     """Makes the schemas known to Hydra: the root as `schema`, each source as `data/source/<name>`."""
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for name, source in SOURCES.items():
+    for name, source in sources().items():
         store.store(group="data/source", name=name, node=source)
 
 
 def sweep_id() -> str:
-    """Of the command line, but for what says where and how long a sweep runs: the same command, the same folder."""
+    """Digest of the command line, without what says where and how long a sweep runs: the same command, the same folder."""
     deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
     return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
 
@@ -119,19 +117,12 @@ def load(overrides: Sequence[str] = ()) -> Config:
     """The typed config of these Hydra overrides, for notebooks and tests.
 
     Raises:
-        ValueError: an override names an unknown key or gives a wrong value; one line says which.
+        ConfigError: an override names an unknown key or gives a wrong value; one line says which.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from conf.entry import FOLDER
-    from data.artifacts.errors import one_line
-    from data.artifacts.structured import typed
-
     register()
     try:
         with initialize_config_dir(str(FOLDER), version_base="1.3"):
-            return typed(compose("config", overrides=list(overrides)))
+            config: Config = typed(compose("config", overrides=renamed(overrides)))
     except (HydraException, OmegaConfBaseException) as e:
-        raise ConfigError(one_line(e)) from e
+        raise ConfigError(complaint(one_line(e))) from e
+    return config

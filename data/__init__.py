@@ -1,1 +1,1 @@
-"""Raw logs become prepared datasets: sources, schemas, splits, and the batches that training reads."""
+"""From raw logs to prepared datasets, and from those to training batches."""

@@ -1,7 +1,6 @@
-"""Raw log to prepared dataset: `python -m data.prepare data=movietweetings data.source.path=...`.
+"""Command: prepares a dataset from a raw log, `python -m data.prepare data=movietweetings data.source.path=...`.
 
-Survey the log (one pass: ids, times, what is wrong), fix vocabularies and split boundaries from it, then part the
-interactions by user with Ray Data; each part is sorted, split and written by the task that holds it.
+It prints the counts of the dataset. If the same files were prepared with the same values before, that dataset is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: prepares `data` and shows what came out."""
+    """Prepares the dataset of `config.data`, prints its counts, and returns its folder and parts of its manifest."""
     connect(config.cluster)
     dataset = prepare(config.data, Folder.of(config.storage.root))
     show(_table(dataset))

@@ -1,7 +1,8 @@
-"""Releases and the endpoint: publish, promote, retrieve, re-rank, answer.
+"""Releases and the endpoint: publish a checkpoint as a release, make it live, and answer requests by it.
 
-Ray Serve and gRPC read their settings when they are imported, so they are set here, before anything can import them.
-`RAY_SERVE_ENABLE_HA_PROXY=0` in the environment turns HAProxy off.
+Ray Serve and gRPC read their settings from the environment when they are imported, so these are set here, before
+anything can import them. A variable that is already set keeps its value: `RAY_SERVE_ENABLE_HA_PROXY=0` turns HAProxy
+off.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A typed Python client of the endpoint, synchronous and asynchronous.
+"""A typed Python client of the endpoint, synchronous and asynchronous. It needs httpx and pydantic alone.
 
 with RecommendClient("http://127.0.0.1:8000") as client:
     for item in client.recommend(user_id="u00042", k=10).items:
@@ -26,11 +26,11 @@ JSON = {"Content-Type": "application/json"}
 
 
 class EndpointError(ConnectionError):
-    """The endpoint refused, failed or cannot be reached; `status` is None where it did not answer.
+    """The endpoint refused a request, failed, or cannot be reached.
 
     Attributes:
-        status: HTTP status.
-        retry_after_s: how long the endpoint asks to wait, where it does (503).
+        status: The HTTP status; None if the endpoint did not answer.
+        retry_after_s: Seconds that the endpoint asks to wait before the next attempt (with 503); None if it does not.
     """
 
     def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
@@ -40,7 +40,7 @@ class EndpointError(ConnectionError):
 
 
 class RecommendClient:
-    """One connection pool; safe to share between threads."""
+    """A synchronous client with one connection pool; threads may share it."""
 
     def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
         self._http = httpx.Client(base_url=address, timeout=timeout_s)
@@ -48,32 +48,43 @@ class RecommendClient:
     def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
     ) -> RecommendResponse:
-        """Recommends; `fields` are those of `serve.api.schemas.RecommendRequest`.
+        """Recommends items.
+
+        Args:
+            user_id: The user; None for a request without a user.
+            request_id: An id of the caller's own for the request, which the answer repeats.
+            fields: Further fields of `serve.api.schemas.RecommendRequest`.
 
         Raises:
-            EndpointError: any answer but 200, or none.
-            pydantic.ValidationError: the request breaks a limit; nothing was sent.
+            EndpointError: The endpoint did not answer, or with another status than 200.
+            pydantic.ValidationError: The request breaks a limit; nothing was sent.
         """
         body, headers = _request(user_id, request_id, fields)
         return RecommendResponse.model_validate_json(self._send("POST", "/v1/recommend", content=body, headers=headers))
 
     def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
-        """Several users in one call; each of `requests` has the fields of `serve.api.schemas.RecommendRequest`."""
+        """Recommends items to several users in one call.
+
+        Each of `requests` has the fields of `serve.api.schemas.RecommendRequest`; the answers are in the same order.
+        """
         body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
         sent = self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
         return BatchResponse.model_validate_json(sent).responses
 
     def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
-        """The nearest items of an item."""
+        """Returns the items nearest to an item."""
         return SimilarResponse.model_validate_json(self._send("GET", _similar_path(item_id), params={"k": k}))
 
     def similar_to(self, **fields: Any) -> SimilarResponse:
-        """The nearest of several items, or of one that features describe; `fields` are those of `SimilarRequest`."""
+        """Returns the items nearest to several items, or to one that features describe.
+
+        `fields` are those of `serve.api.schemas.SimilarRequest`.
+        """
         body = SimilarRequest.model_validate(fields).model_dump_json(exclude_unset=True)
         return SimilarResponse.model_validate_json(self._send("POST", "/v1/similar", content=body, headers=JSON))
 
     def live(self) -> LiveResponse:
-        """The release that answers now."""
+        """Returns the live release."""
         return LiveResponse.model_validate_json(self._send("GET", "/v1/releases/live"))
 
     def _send(self, method: str, path: str, **options: Any) -> bytes:
@@ -83,6 +94,7 @@ class RecommendClient:
             raise _unreachable(self._http.base_url, e) from e
 
     def close(self) -> None:
+        """Closes the connections."""
         self._http.close()
 
     def __enter__(self) -> "RecommendClient":
@@ -93,7 +105,7 @@ class RecommendClient:
 
 
 class AsyncRecommendClient:
-    """The same for asyncio; one per event loop."""
+    """An asynchronous client with the methods of `RecommendClient`; use it on one event loop."""
 
     def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
         self._http = httpx.AsyncClient(base_url=address, timeout=timeout_s)
@@ -113,7 +125,7 @@ class AsyncRecommendClient:
         return BatchResponse.model_validate_json(sent).responses
 
     async def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
-        """The nearest items of an item."""
+        """See `RecommendClient.similar`."""
         return SimilarResponse.model_validate_json(await self._send("GET", _similar_path(item_id), params={"k": k}))
 
     async def similar_to(self, **fields: Any) -> SimilarResponse:
@@ -122,7 +134,7 @@ class AsyncRecommendClient:
         return SimilarResponse.model_validate_json(await self._send("POST", "/v1/similar", content=body, headers=JSON))
 
     async def live(self) -> LiveResponse:
-        """The release that answers now."""
+        """See `RecommendClient.live`."""
         return LiveResponse.model_validate_json(await self._send("GET", "/v1/releases/live"))
 
     async def _send(self, method: str, path: str, **options: Any) -> bytes:
@@ -132,6 +144,7 @@ class AsyncRecommendClient:
             raise _unreachable(self._http.base_url, e) from e
 
     async def close(self) -> None:
+        """Closes the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> "AsyncRecommendClient":

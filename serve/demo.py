@@ -1,24 +1,23 @@
-"""The whole way in one command, `make demo`: log -> dataset -> towers -> release -> endpoint -> recommendations."""
+"""The whole stack in one command, `make demo`: from a log to an endpoint that answers requests."""
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from data.cluster.console import show
-from data.cluster.ray_compatibility import runtime_env
+from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
 from data.dataset.preparation import prepare
 from serve.api.examples import answer_table, requests
 from serve.client import RecommendClient
-from serve.deployment.endpoint import curl, running
+from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
 from serve.rollout.promotion import promote
-from serve.run import wait_for_stop
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.presentation.tables import metrics_table
 from towers.evaluation.report import report_of
-from towers.evaluation.tables import metrics_table
 from towers.training.fit import train
 
 if TYPE_CHECKING:
@@ -26,23 +25,25 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """Numbered headings with the time since the start."""
+    """Prints numbered headings with the seconds since the start."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._number = 0
 
     def __call__(self, heading: str) -> None:
+        """Prints the next heading."""
         self._number += 1
         print(f"\n[{self._number}] {heading}  ({time.perf_counter() - self._started:.0f} s)", flush=True)
 
     @property
     def seconds(self) -> float:
+        """Seconds since the start."""
         return round(time.perf_counter() - self._started, 1)
 
 
 def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
-    """Asks and shows; returns the answers as JSON values."""
+    """Sends the example requests to the endpoint, shows the answers as tables, and returns them as JSON values."""
     answers = {}
     with RecommendClient(address) as client:
         for title, body in requests(checkpoint, k).items():
@@ -53,7 +54,7 @@ def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: every step of the way, each as its own entry point would do it."""
+    """Runs each step of the stack as its own command would, and returns what came of it."""
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
@@ -61,16 +62,16 @@ def task(config: "Config") -> dict[str, Any]:
     dataset = prepare(config.data, storage)
     step("training both towers with Ray Train")
     checkpoint = train(config, dataset, storage)
-    step("evaluation on the full catalogue, beside its floors")
-    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.peers))
+    step("evaluation on the full catalogue, beside its baselines")
+    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.published))
     step("publishing item vectors to Milvus as a release")
-    keeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
-    release_id = publish(config.index, checkpoint, storage, keeper=keeper)
+    gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
+    release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
     step("promoting the release")
     registry = Registry.of(storage)
     promote(config.index, registry, release_id, config.serve.ready_within_s)
     step("starting Ray Serve")
-    with running(config) as address:
+    with running_endpoint(config) as address:
         step("asking for recommendations")
         answers = ask(address, checkpoint, config.demo.k)
         seconds = step.seconds

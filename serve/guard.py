@@ -1,8 +1,9 @@
-"""Watches what is on trial: `python -m serve.run` does so by itself, `python -m serve.guard` for an endpoint elsewhere.
+"""Watches releases on trial and rolls back one that does harm: `python -m serve.guard`.
 
-Every variant of an experiment is held against control by what both have shown (serve/experiments/exposures.py): failures, degraded
-answers, latency, and how much of the catalogue is shown in as many answers. What is past the bounds, and not by chance,
-is rolled back, and the reason is kept.
+serve.run does so by itself; this command watches an endpoint that runs elsewhere on the same storage. Each variant of
+the running experiment is compared with control: the share of failed and of degraded answers, latency, and how much of
+the catalogue is shown. Where a variant exceeds a bound of conf/guard, and not by chance, the experiment is rolled back,
+and the reason is kept with the live pointer.
 """
 
 import threading
@@ -11,19 +12,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.rollout.guard import Guard
+from serve.rollout.guard import CanaryGuard
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: watches until Ctrl-C."""
+    """Watches until Ctrl-C."""
     print(f"guard: looking every {config.guard.every_s:g} s; stop with Ctrl-C", flush=True)
-    guard = Guard(config.guard, Folder.of(config.storage.root))
-    stop = threading.Event()
+    guard = CanaryGuard(config.guard, Folder.of(config.storage.root))
     with suppress(KeyboardInterrupt):
-        guard.watch(stop.wait)
+        guard.watch(threading.Event().wait)
     return {"stopped_at": time.time()}
 
 

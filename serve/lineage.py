@@ -1,6 +1,7 @@
-"""Where a release comes from, and what came of something: `python -m serve.lineage release=ID`, or `find=TEXT`.
+"""Shows where a release comes from, or finds releases: `python -m serve.lineage release=ID`, or `find=TEXT`.
 
-`find` takes the beginning of a checkpoint's name or fingerprint, a dataset's, a commit, or a W&B run.
+`find` takes the beginning of a checkpoint's name or fingerprint, a dataset's name or fingerprint, a commit, or a W&B
+run.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from rich.table import Table
 
 from data.artifacts.folders import Folder
 from data.cluster.console import show
-from serve.releases.lineage import found, lineage_of
-from serve.releases.model_card import CARD
+from serve.releases.lineage import find_releases, lineage_of
+from serve.releases.model_card import CARD_FILE
 from serve.releases.registry import Registry
 
 if TYPE_CHECKING:
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: of `release` (default: the live one), or of all that come of `find`."""
+    """Shows the lineage of `release` (default: the live one), or of all releases that `find` matches."""
     registry = Registry.of(Folder.of(config.storage.root))
-    ids = found(registry, config.find) if config.find else [registry.chosen(config.release)]
+    ids = find_releases(registry, config.find) if config.find else [registry.resolve(config.release)]
     lineages = {release_id: lineage_of(registry.manifest(release_id)) for release_id in ids}
-    for release_id, of in lineages.items():
-        shown = Table(title=f"release {release_id}", show_header=False)
-        for name, value in of.items():
-            shown.add_row(name, "" if value is None else str(value))
-        show(shown)
-        print(f"Card: {registry.path(release_id)}/{CARD}; resolved config: `config` in manifest.json beside it")
+    for release_id, lineage in lineages.items():
+        table = Table(title=f"release {release_id}", show_header=False)
+        for name, value in lineage.items():
+            table.add_row(name, "" if value is None else str(value))
+        show(table)
+        print(f"Card: {registry.path(release_id)}/{CARD_FILE}; resolved config: `config` in manifest.json beside it")
     return {"releases": lineages}
 
 

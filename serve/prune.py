@@ -1,7 +1,7 @@
 """Removes old releases, and what dead processes left behind: `python -m serve.prune keep=3`.
 
-What is live, and what a rollback would go back to, stays. Only collections that a release of this registry names are
-ever dropped: a Milvus may be shared.
+The live release and the one that a rollback would return to are kept. Only collections that a release of this registry
+names are ever dropped, since a Milvus server may be shared.
 """
 
 import time
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import Folder
 from serve.releases.prune import prune
 from serve.releases.registry import Registry
-from serve.rollout.heartbeats import Fleet
+from serve.rollout.heartbeats import ReplicaRegistry
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: keeps `keep` releases."""
+    """Keeps the `keep` newest releases and those in use."""
     started = time.perf_counter()
     registry = Registry.of(Folder.of(config.storage.root))
     pruned = prune(config.index, registry, config.keep)
-    Fleet.of(registry.folder).bury()
+    ReplicaRegistry.of(registry.folder).expire()
     kept = registry.ids()
     print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s. Next: python -m serve.releases")
     return {"pruned": pruned.releases, "leftovers": pruned.leftovers, "kept": kept}

@@ -1,6 +1,6 @@
-"""A checkpoint becomes a release: `python -m serve.publish checkpoint=...`.
+"""Publishes a checkpoint as a release: `python -m serve.publish checkpoint=...`.
 
-Publishing the same checkpoint again finds the release that is there.
+A checkpoint that is published already is not published again, unless its Milvus collection is incomplete.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: publishes `checkpoint` (default: the one that this config trains)."""
+    """Publishes `checkpoint` (default: the one that this config trains)."""
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
     checkpoint = (
         open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
     )
-    keeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
-    id_ = publish(config.index, checkpoint, storage, keeper=keeper)
-    print(f"Next: python -m serve.promote release={id_}")
-    manifest = Registry.of(storage).manifest(id_)
-    names = ("collection", "metrics", "gate")
-    return {"release": id_} | {name: manifest[name] for name in names}
+    gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
+    release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
+    print(f"Next: python -m serve.promote release={release_id}")
+    manifest = Registry.of(storage).manifest(release_id)
+    return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
 
 
 if __name__ == "__main__":

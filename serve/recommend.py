@@ -1,9 +1,8 @@
-"""Recommendations for all users at once, as Parquet: `python -m serve.recommend [recommend.users=users.parquet]`.
+"""Batch inference: writes the recommendations of all users, or of those in `recommend.users`, as Parquet files.
 
-The stages of one release, in batches, by Ray Data: a user gets what the endpoint would answer. Users are cut into
-parts, a file each; run again after a kill, what is there is kept and the rest is done.
+    python -m serve.recommend [recommend.users=users.parquet] [release=<id>]
 
-    <storage>/recommendations/<release>-<digest of users and k>/part-00000.parquet ... manifest.json (written last)
+See serve/batch/recommendations.py for the files. After an interruption, the same command writes only what is missing.
 """
 
 import time
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: of `release` (default: the live one)."""
+    """Writes the recommendations of the release `release`; null means the live one."""
     connect(config.cluster)
     storage, started = Folder.of(config.storage.root), time.perf_counter()
-    release_id = Registry.of(storage).chosen(config.release)
+    release_id = Registry.of(storage).resolve(config.release)
     folder = recommend(config.recommend, release_id, config.serve.num_candidates, storage)
     manifest = folder.read_json(MANIFEST)
     print(f"recommend: {manifest['num_users']:,} users of release {release_id} in {folder}")

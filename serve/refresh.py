@@ -1,7 +1,8 @@
-"""Items added, changed or taken out of the live release, without training: `python -m serve.refresh rows=FILE`.
+"""Adds, changes or removes items of the live release without training: `python -m serve.refresh rows=FILE`.
 
-The live release's item tower embeds what is new by its features. The new release has the towers, re-ranker and users of
-the live one, and the vectors of all items that did not change; `promote=true` makes it live at once.
+The item tower of the live release embeds new and changed items by their features. The new release has the towers,
+re-ranker and users of the live one, and the vectors of all items that did not change; `promote=true` makes it live at
+once.
 """
 
 import time
@@ -12,34 +13,32 @@ from data.artifacts.folders import Folder
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import Registry
-from serve.rollout.promotion import promote, told
+from serve.rollout.promotion import describe, promote
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: of the live release, by `rows` and `items` (to be taken out)."""
+    """Adds or changes the items in the file `rows`, and removes `items`."""
     started = time.perf_counter()
     if not config.rows and not config.items:
         raise ConfigError(
             "rows: null; give a file of items to add or change, rows=..., or ids to take out, items=[...]"
         )
     registry = Registry.of(Folder.of(config.storage.root))
-    release = registry.open(registry.chosen(None))
-    rows = read_rows(config.rows, release) if config.rows else None
-    keeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
-    id_ = refresh(config.index, registry, release, rows, config.items, keeper=keeper)
-    summary = {"release": id_, "from": release.id, **registry.manifest(id_).get("refreshed", {})}
-    if id_ == release.id:
-        return summary
-    if not config.promote:
-        print(f"Next: python -m serve.promote release={id_}")
-        return summary
-    switched = promote(config.index, registry, id_, config.serve.ready_within_s, instead_of=release.id)
-    print(f"refresh: {id_} is live, {time.perf_counter() - started:.1f} s after it was asked for; {told(switched)}")
-    print("Next: python -m serve.rollback takes it back")
-    return summary
+    live = registry.open(registry.resolve(None))
+    rows = read_rows(config.rows, live) if config.rows else None
+    gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
+    release_id = refresh(config.index, registry, live, rows, config.items, gatekeeper=gatekeeper)
+    if release_id != live.id and config.promote:
+        rollout = promote(config.index, registry, release_id, config.serve.ready_within_s, expected_live=live.id)
+        print(f"refresh: {release_id} is live, {time.perf_counter() - started:.1f} s after the start of the command")
+        print(f"  {describe(rollout)}")
+        print("Next: python -m serve.rollback returns to the release before")
+    elif release_id != live.id:
+        print(f"Next: python -m serve.promote release={release_id}")
+    return {"release": release_id, "from": live.id, **registry.manifest(release_id).get("refreshed", {})}
 
 
 if __name__ == "__main__":

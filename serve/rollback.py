@@ -1,6 +1,6 @@
-"""Back to the release that served before: `python -m serve.rollback`; while a canary or an experiment runs, it is over.
+"""Returns to the release that was live before: `python -m serve.rollback`. A canary or an experiment ends instead.
 
-Running it again changes nothing more. `reason='...'` is kept with the pointer.
+Running it again changes nothing more. `reason='...'` is kept with the live pointer.
 """
 
 import time
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from serve.releases.registry import Registry
-from serve.rollout.promotion import told
-from serve.rollout.switch import BEFORE_S, back
+from serve.rollout.promotion import describe
+from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point."""
+    """Ends the running experiment or, where none runs, makes the previous release live again."""
     started = time.perf_counter()
     registry = Registry.of(Folder.of(config.storage.root))
     before = registry.live()
-    switched = back(registry, BEFORE_S, config.reason)
-    live = switched.live
-    seconds = time.perf_counter() - started
+    rollout = roll_back(registry, ROLLBACK_WAIT_S, config.reason)
+    live, seconds = rollout.live, time.perf_counter() - started
     if before is not None and before.experiment is not None:
         print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all, {seconds:.2f} s")
     elif before is not None and live.release == before.release:
         print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
-        print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases names them)")
+        print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases lists them)")
     else:
-        print(f"rollback: {live.release} is live again, {live.rolled_back} is not, {seconds:.2f} s; {told(switched)}")
+        print(f"rollback: {live.release} is live again, {live.rolled_back} is not, {seconds:.2f} s")
+        print(f"  {describe(rollout)}")
         print(f"Next: python -m serve.verify release={live.rolled_back}")
     return {"release": live.release, "rolled_back": live.rolled_back}
 

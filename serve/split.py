@@ -1,28 +1,31 @@
-"""Divides the traffic: `python -m serve.split traffic.name=homepage traffic.shares.ID=0.1`. No shares: it is over."""
+"""Divides the users between releases: `python -m serve.split traffic.name=homepage traffic.shares.ID=0.1`.
+
+Without shares, the running experiment ends, and the live release answers everybody.
+"""
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from serve.releases.registry import Registry
-from serve.rollout.promotion import split, told
+from serve.rollout.promotion import describe, split
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point."""
+    """Begins the experiment that `traffic` describes, or ends the running one."""
     started = time.perf_counter()
     registry = Registry.of(Folder.of(config.storage.root))
-    switched = split(config.index, registry, config.traffic, config.serve.ready_within_s)
-    live, seconds = switched.live, time.perf_counter() - started
+    rollout = split(config.index, registry, config.traffic, config.serve.ready_within_s)
+    live, seconds = rollout.live, time.perf_counter() - started
     if live.experiment is None:
-        print(f"split: {live.release} answers all users, {seconds:.1f} s; {told(switched)}")
+        print(f"split: {live.release} answers all users, {seconds:.1f} s; {describe(rollout)}")
         return {"release": live.release, "shares": {}}
-    for variant, part in live.experiment.variants.items():
-        print(f"split: {part:6.1%} {variant}")
-    print(f"split: {live.experiment.name} runs, {seconds:.1f} s; {told(switched)}")
+    for variant, share in live.experiment.variants.items():
+        print(f"split: {share:6.1%} {variant}")
+    print(f"split: {live.experiment.name} runs, {seconds:.1f} s; {describe(rollout)}")
     print(f"Next: python -m serve.lift traffic.name={live.experiment.name} outcomes=...")
     return {"release": live.release, "experiment": live.experiment.name, "shares": live.experiment.variants}
 

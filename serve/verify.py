@@ -1,7 +1,7 @@
-"""Whether a release is what was published: `python -m serve.verify release=ID` (default: the live one).
+"""Verifies that a release is what was published: `python -m serve.verify release=ID` (default: the live one).
 
-Its files by their sha256, its weights, its golden queries, and its collection: how many items it holds, and whether a
-search finds what exact search finds.
+It checks the files against their sha256, the weights, the golden queries, and the Milvus collection: how many items it
+holds, and whether a search in it finds what exact search finds.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: of `release` (default: the live one)."""
+    """Verifies `release` (default: the live one)."""
     registry = Registry.of(Folder.of(config.storage.root))
-    release_id = registry.chosen(config.release)
-    found = verify(config.index, registry, release_id)
+    release_id = registry.resolve(config.release)
+    verdict = verify(config.index, registry, release_id)
     live = registry.live()
     if live is None or live.release != release_id:
         print(f"Next: python -m serve.promote release={release_id}")
-    return found
+    return verdict
 
 
 if __name__ == "__main__":

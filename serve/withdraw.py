@@ -1,7 +1,7 @@
-"""Takes items out of every answer at once: `python -m serve.withdraw items=[i00007] reason='recalled'`.
+"""Takes recalled items out of every answer at once: `python -m serve.withdraw items=[i00007] reason='recalled'`.
 
-It holds for all releases, those to come too, until `restore=true` ends it. Replicas leave the items out by their next
-look at the pointer, and the command returns when all of them do.
+The items are on a denylist that holds for all releases, future ones included, until `restore=true` takes them off it.
+Replicas leave the items out when they next read the live pointer, and the command returns when all of them do.
 """
 
 import time
@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.registry import Registry
-from serve.rollout.denylist import listed, restore, withdraw
+from serve.rollout.denylist import deny, read_denylist, restore
 
 if TYPE_CHECKING:
     from conf.schema import Config
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: withdraws `items`, or with `restore` brings them back; with neither it lists what is withdrawn."""
+    """Withdraws `items`, or restores them with `restore`; lists the withdrawn items where none are given."""
     started = time.perf_counter()
     registry = Registry.of(Folder.of(config.storage.root))
     if not config.items:
-        found = listed(registry, registry.live())
-        for item, told in found.items():
-            print(f"withdraw: {item} since {told['since']}: {told['reason']}")
-        print(f"withdraw: {len(found)} items are withdrawn")
-        return {"withdrawn": found}
+        denylist = read_denylist(registry, registry.live())
+        for item, entry in denylist.items():
+            print(f"withdraw: {item} since {entry['since']}: {entry['reason']}")
+        print(f"withdraw: {len(denylist)} items are withdrawn")
+        return {"withdrawn": denylist}
     if config.restore:
-        switched = restore(registry, config.items, config.serve.ready_within_s)
+        rollout = restore(registry, config.items, config.serve.ready_within_s)
     elif not config.reason:
         raise ConfigError("reason: null; a withdrawal needs one, for the record; reason='...'")
     else:
-        switched = withdraw(registry, config.items, config.reason, config.serve.ready_within_s)
-    behind = f"; not yet known to {', '.join(switched.behind)}" if switched.behind else ""
-    what = "back" if config.restore else "in no answer any more"
-    print(f"withdraw: {len(config.items)} items are {what}, {time.perf_counter() - started:.2f} s{behind}")
-    return {"withdrawn": listed(registry, switched.live)}
+        rollout = deny(registry, config.items, config.reason, config.serve.ready_within_s)
+    behind = f"; not yet confirmed by {', '.join(rollout.behind)}" if rollout.behind else ""
+    outcome = "may be recommended again" if config.restore else "are in no answer any more"
+    print(f"withdraw: {len(config.items)} items {outcome}, {time.perf_counter() - started:.2f} s{behind}")
+    return {"withdrawn": read_denylist(registry, rollout.live)}
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def ray_session(collector: Collector) -> Iterator[None]:
     """A local Ray with two CPUs, as serve.run starts it."""
     import ray
 
-    from data.cluster.ray_compatibility import runtime_env
+    from data.cluster.ray_compatibility.serve import runtime_env
     from serve.deployment.settings import ScaleConfig
 
     connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(ScaleConfig().in_flight))

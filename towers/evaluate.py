@@ -6,8 +6,8 @@ from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
 from towers.evaluation.measure import evaluate
-from towers.evaluation.present import present
-from towers.model.build import FitOn
+from towers.evaluation.presentation.present import present
+from towers.model.build import FittedSplits
 from towers.sweeps.trial import current_sweep
 from towers.training.runs import open_for
 from towers.training.tracking import Tracker
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point: measures `checkpoint` (default: the one that this config trains)."""
+    """Measures `checkpoint` (default: the one that this config trains) on the test part of its dataset."""
     from conf.entry import run_folder
 
     connect(config.cluster)
     checkpoint, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
-    fit_on = FitOn(checkpoint.manifest["fit_on"])
-    report = evaluate(checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate)
+    fit_on = FittedSplits(checkpoint.manifest["fit_on"])
+    report = evaluate(
+        checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate, checkpoint.item_vectors_ID
+    )
     tracking, values = config.tracking, jsonable(config)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
-        found = present(report, checkpoint.name, config.evaluate.peers, tracker, run_folder())
+        found = present(report, checkpoint.name, config.evaluate.published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found
 
 

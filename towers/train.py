@@ -1,8 +1,8 @@
 """Trains both towers with Ray Train: `python -m towers.train data=movietweetings data.source.path=...`.
 
-Prepares the dataset where that has not been done, fits the towers and the re-ranker, measures both on the test part and
-seals all of it as a checkpoint. Run again after a kill, the same command goes on from the last whole epoch and ends with
-the same weights.
+Prepares the dataset if that was not done before, fits the towers and the re-ranker, measures both on the test part and
+seals the result as a checkpoint. After a kill, the same command resumes from the last complete epoch and ends with the
+same weights.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from data.artifacts.structured import jsonable
 from data.cluster.session import connect
 from data.dataset.preparation import prepare
 from towers.checkpoint.cost import cost
-from towers.evaluation.present import present
+from towers.evaluation.presentation.present import present
 from towers.evaluation.report import report_of
 from towers.sweeps.trial import current_sweep
 from towers.training.fit import train
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def demand(config: "Config") -> tuple[list[dict[str, float]], dict[str, str]]:
-    """What Ray Train reserves: a bundle per worker, and the labels of the nodes where they may run."""
+    """What a sweep reserves for this command: a bundle of resources per worker, and the labels of their nodes."""
     return [config.train.resources()] * config.train.num_workers, dict(config.train.labels)
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Entry point."""
+    """Trains; returns the checkpoint's folder, its training totals, its cost and what the report shows."""
     from conf.entry import run_folder
 
     connect(config.cluster)
@@ -42,7 +42,7 @@ def task(config: "Config") -> dict[str, Any]:
     report = report_of(checkpoint.manifest)
     tracking, values = config.tracking, jsonable(config)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
-        return summary | present(report, checkpoint.name, config.evaluate.peers, tracker, run_folder())
+        return summary | present(report, checkpoint.name, config.evaluate.published, tracker, run_folder())
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What is kept on disk: folders on any filesystem, seals, locks, and config values as JSON."""
+"""What all packages build on: folders on any filesystem, sealed folders, config dataclasses, registries and errors."""

@@ -1,8 +1,4 @@
-"""Folders on any pyarrow filesystem, and the seal that tells a whole one from a half-written one.
-
-Datasets, checkpoints and releases are *sealed folders*: built aside, then moved into place with a manifest, written
-last, that lists the sha256 of every file. A folder without a manifest does not exist for any reader.
-"""
+"""Folders on a local disk or an object store, with the operations that artifacts need."""
 
 import fcntl
 import hashlib
@@ -22,25 +18,34 @@ from pyarrow import fs
 from data.artifacts.errors import ConfigError
 
 MANIFEST = "manifest.json"
+"""The file that makes a folder a sealed one, see data/artifacts/seals.py."""
 
 
 @dataclass(kw_only=True, slots=True)
 class StorageConfig:
-    """Where every artifact lies: a local path or any pyarrow filesystem URI (s3://, gs://, ...)."""
+    """Where all artifacts are kept.
+
+    Attributes:
+        root: a local path, or a URI of a filesystem that pyarrow knows (s3://, gs://, ...).
+    """
 
     root: str = "./var"
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder by filesystem and path; `Folder.of(uri) / "name"` reads like pathlib."""
+    """A folder (or file) on a filesystem; `Folder.of(uri) / "name"` is one below it, as with pathlib."""
 
     filesystem: fs.FileSystem
     path: str
 
     @classmethod
     def of(cls, uri: str) -> "Folder":
-        """Opens a URI or a local path (made absolute). Nothing is created."""
+        """The folder at a URI or a local path. It need not exist, and is not created.
+
+        Raises:
+            ConfigError: pyarrow knows no such filesystem.
+        """
         if "://" not in uri:
             uri = str(Path(uri).expanduser().absolute())
         try:
@@ -57,84 +62,100 @@ class Folder:
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return self.path.rsplit("/", 1)[-1]
 
     @property
     def is_local(self) -> bool:
+        """Whether the folder is on a disk of this machine, where files can be renamed, linked and locked."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def create(self) -> "Folder":
+        """Creates the folder, and those above it, unless it exists."""
         self.filesystem.create_dir(self.path, recursive=True)
         return self
 
     def delete(self) -> None:
+        """Deletes the folder with all that is in it, if it exists."""
         if self.filesystem.get_file_info(self.path).type == fs.FileType.Directory:
             self.filesystem.delete_dir(self.path)
 
     def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of this name in the folder."""
         return self.filesystem.get_file_info(f"{self.path}/{name}").type != fs.FileType.NotFound
 
     def subfolders(self) -> list["Folder"]:
-        """Direct subfolders, by name; hidden ones (being built) left out."""
+        """The folders in this folder, sorted by name, without hidden ones (which are being built)."""
         infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         names = sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
         return [self / name for name in names if not name.startswith(".")]
 
     def files(self) -> list[str]:
-        """All files below, as sorted relative paths, manifest left out."""
+        """The relative paths of all files in this folder and below, sorted, without the manifest."""
         infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
         names = (i.path.removeprefix(self.path).lstrip("/") for i in infos if i.type == fs.FileType.File)
         return sorted(name for name in names if name != MANIFEST)
 
     def num_bytes(self) -> int:
-        """Of all files below."""
+        """Total size of all files in this folder and below."""
         infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
         return sum(info.size for info in infos if info.type == fs.FileType.File)
 
     def read_bytes(self, name: str) -> bytes:
+        """The content of a file, not decompressed."""
         with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             return stream.read()
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes one file so that readers see the old or the new content, never a part."""
+        """Writes a file so that readers see either the old content or the new one, and never a part of it."""
         target = f"{self.path}/{name}"
         if not self.is_local:
             with self.filesystem.open_output_stream(target, compression=None) as stream:
                 stream.write(content)
             return
-        aside = Path(f"{target}.{uuid.uuid4().hex}.partial")
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        partial = Path(f"{target}.{uuid.uuid4().hex}.partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(target)
+        partial.replace(target)
 
     def share(self, name: str, of: "Folder") -> None:
-        """Has a file of another folder here too, which nobody may write to: by a hard link, or else as a copy."""
+        """Puts a file of another folder into this one too: as a hard link if possible, otherwise as a copy.
+
+        Nothing may write to the file afterwards, because both folders may hold the same one.
+        """
         if self.is_local and of.is_local:
             Path(self.path, name).parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # other disks, or a filesystem without links
+            with suppress(OSError):  # the folders are on different disks, or the filesystem has no links
                 os.link(f"{of.path}/{name}", f"{self.path}/{name}")
                 return
         fs.copy_files(f"{of.path}/{name}", f"{self.path}/{name}", of.filesystem, self.filesystem)
 
     def read_json(self, name: str) -> Any:
+        """The value in a JSON file."""
         return json.loads(self.read_bytes(name))
 
     def write_json(self, name: str, value: Any) -> None:
+        """Writes a value as JSON, like `write_bytes`."""
         self.write_bytes(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
     def read_table(self, name: str) -> pa.Table:
+        """The table in a Parquet file."""
         return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem)
 
     def write_table(self, name: str, table: pa.Table) -> None:
+        """Writes a table as Parquet and creates the folders above the file."""
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
         pq.write_table(table, f"{self.path}/{name}", filesystem=self.filesystem)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process at a time holds a lock of this name in here; an object store has no locks, and lets all go on."""
+        """Holds the lock of this name as long as the block runs; other processes wait for it.
+
+        Object stores have no locks: there, no process waits.
+        """
         if not self.is_local:
             yield
             return
@@ -143,6 +164,7 @@ class Folder:
             yield
 
     def sha256(self, name: str) -> str:
+        """The sha256 digest of a file, in hexadecimal digits."""
         digest = hashlib.sha256()
         with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
             while chunk := stream.read(1 << 20):

@@ -1,7 +1,8 @@
-"""Folders on any pyarrow filesystem, and the seal that tells a whole one from a half-written one.
+"""Sealed folders: folders that are either complete or, for every reader, not there.
 
-Datasets, checkpoints and releases are *sealed folders*: built aside, then moved into place with a manifest, written
-last, that lists the sha256 of every file. A folder without a manifest does not exist for any reader.
+Datasets, checkpoints and releases are sealed folders. Each is built under a temporary name beside its target and then
+moved there. Its manifest, which lists the sha256 of every file, is written last. Readers treat a folder without a
+manifest as missing.
 """
 
 import hashlib
@@ -19,15 +20,18 @@ from data.artifacts.folders import MANIFEST, Folder
 
 
 class NotSealed(UserError, FileNotFoundError):
-    """The folder is missing, half-written, or its files are not those of its manifest."""
+    """A folder is missing or half-written, or its files differ from those in its manifest."""
 
 
 @contextmanager
 def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
     """Builds a sealed folder: yields an empty folder to fill, then seals it and moves it to `target`.
 
-    Keys may be added to `manifest` until the block ends; `files` (sha256 by name) and `fingerprint` (of all files) are
-    added here. Where the block raises, nothing is left. Where `target` was sealed meanwhile, the new one replaces it.
+    If the block raises, nothing is left of the folder. If something else has sealed `target` by then, it is replaced.
+
+    Args:
+        manifest: the block may add keys to it. When the block ends, `files` (sha256 by file name) and `fingerprint` (of
+            all files) are added.
     """
     staging = Folder(target.filesystem, f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
     try:
@@ -37,7 +41,7 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
         if target.is_local:
             staging.write_json(MANIFEST, sealed)
             _replace(staging, target)
-        else:  # an object store has no rename: the manifest, last, makes the copy whole
+        else:  # an object store cannot rename: the copy is complete once its manifest is there, which is written last
             fs.copy_files(staging.path, target.path, staging.filesystem, target.filesystem)
             target.write_json(MANIFEST, sealed)
         manifest.update(sealed)
@@ -46,39 +50,45 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
 
 
 def leftovers(parent: Folder, older_than_s: float) -> list[Folder]:
-    """Folders that `sealing` was building, or replacing, below `parent` when its process died so long ago."""
+    """Temporary folders in `parent` that `sealing` left when its process was killed, longer ago than `older_than_s`."""
     infos = parent.filesystem.get_file_info(fs.FileSelector(parent.path, allow_not_found=True))
     dead = [i for i in infos if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
     return [parent / i.base_name for i in dead if time.time() - i.mtime.timestamp() > older_than_s]
 
 
 def fingerprint(files: dict[str, str]) -> str:
-    """One sha256 over names and digests: equal content, equal fingerprint."""
+    """One sha256 digest over file names and their digests: folders with equal files have equal fingerprints.
+
+    Args:
+        files: sha256 by file name.
+    """
     return hashlib.sha256("\n".join(f"{name} {files[name]}" for name in sorted(files)).encode()).hexdigest()
 
 
 def is_sealed(folder: Folder) -> bool:
+    """Whether the folder is there and complete."""
     return folder.exists(MANIFEST)
 
 
 def remove_sealed(folder: Folder) -> None:
-    """Removes a folder, its manifest first: no reader ever sees a part."""
+    """Deletes a folder, its manifest first, so that no reader sees a part of it."""
     if is_sealed(folder):
         folder.filesystem.delete_file(f"{folder.path}/{MANIFEST}")
     folder.delete()
 
 
 def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str, Any]:
-    """Reads the manifest of a sealed folder of this `kind` (dataset, checkpoint, release).
+    """The manifest of a sealed folder.
 
     Args:
-        verify: also compare each file's sha256.
+        kind: what the folder must hold: "dataset", "checkpoint" or "release".
+        verify: also compute each file's sha256 and compare it with the manifest.
 
     Raises:
-        NotSealed: there is no whole folder of this kind there, or (verify) a file is not the one that was sealed.
+        NotSealed: there is no complete folder of this kind, or (with `verify`) a file is not the one that was sealed.
     """
     if not is_sealed(folder):
-        raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or writing it was cut off)")
+        raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or not written completely)")
     try:
         manifest: dict[str, Any] = folder.read_json(MANIFEST)
     except ValueError as e:
@@ -97,7 +107,7 @@ def _parent(folder: Folder) -> str:
 
 
 def _replace(staging: Folder, target: Folder) -> None:
-    """Local move into place; an older folder of the same name steps aside first."""
+    """Moves a local folder to its target; an older folder of that name is renamed first and then deleted."""
     old = Path(f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.old")
     if Path(target.path).exists():
         Path(target.path).rename(old)

@@ -1,4 +1,4 @@
-"""Config dataclasses from JSON or Hydra values, and back to JSON."""
+"""Config dataclasses made from JSON or Hydra values, and written as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ T = TypeVar("T")
 
 
 def structured(of: type[T], values: Mapping[str, Any]) -> T:
-    """An instance of the dataclass `of`: its defaults, overridden by `values`; `__post_init__` checks them.
+    """An instance of the dataclass `of` with its defaults, overridden by `values`.
 
     Raises:
-        OmegaConfBaseException: a name or a type is not one of `of`'s.
-        ValueError: a value is refused by `__post_init__`.
+        OmegaConfBaseException: the dataclass has no such field, or the field has another type.
+        ConfigError: the dataclass's `__post_init__` refuses a value.
     """
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(of), values))  # type: ignore[return-value]
 
 
 def typed(values: DictConfig) -> Any:
-    """The dataclass that a composed config describes, all dataclasses in it too; `__post_init__` checks them.
+    """The dataclass that a composed Hydra config describes, with the dataclasses in its fields.
 
     Raises:
-        ValueError: a value that has no default is missing, or one is refused.
+        ConfigError: a value without a default is missing, or a `__post_init__` refuses a value.
     """
     missing = sorted(OmegaConf.missing_keys(values))
     if missing:
@@ -36,5 +36,5 @@ def typed(values: DictConfig) -> Any:
 
 
 def jsonable(config: Any) -> Any:
-    """A config dataclass as JSON values: enums by their value, paths as text."""
+    """A config dataclass as JSON values: enums by their value, paths, feature kinds and the like as text."""
     return json.loads(json.dumps(asdict(config), default=lambda v: v.value if isinstance(v, Enum) else str(v)))

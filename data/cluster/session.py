@@ -1,4 +1,4 @@
-"""The Ray session of an entry point, and the console that people read."""
+"""The Ray session that a command works in: it joins a cluster, or starts Ray on this machine."""
 
 import logging
 import os
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import ray
 import ray.data
-from ray._private import ray_constants
+
+from data.artifacts.errors import UserError
+from data.cluster.ray_compatibility.core import listen_on_loopback
 
 
 @dataclass(kw_only=True, slots=True)
@@ -16,9 +18,10 @@ class ClusterConfig:
     """Which Ray to work on.
 
     Attributes:
-        address: of a running cluster; null joins the one that RAY_ADDRESS names, or else starts Ray on this machine.
-        num_cpus: of a Ray started here; null means all cores.
-        dashboard: start Ray's dashboard, on loopback.
+        address: address of a running cluster. Null means the cluster that the environment variable RAY_ADDRESS names
+            or, without that, a Ray that is started on this machine.
+        num_cpus: number of CPUs of a Ray that is started here; null means all cores.
+        dashboard: whether a Ray that is started here has its dashboard, on loopback.
     """
 
     address: str | None = None
@@ -26,17 +29,24 @@ class ClusterConfig:
     dashboard: bool = True
 
 
+class RayUnavailable(UserError, ConnectionError):
+    """No Ray cluster answers at the address."""
+
+
 def connect(
     config: ClusterConfig, runtime_env: Mapping[str, object] | None = None, *, log_to_driver: bool = True
 ) -> None:
-    """Joins or starts Ray, unless this process has done so already; `runtime_env` is that of its workers.
+    """Joins or starts Ray, unless this process is connected to Ray already.
 
-    With `log_to_driver` what its workers print is printed here, too.
+    A Ray that is started here listens on loopback alone, and its clients need its token (unless the environment
+    variable RAY_AUTH_MODE says otherwise).
 
-    A Ray started here asks for its token (RAY_AUTH_MODE, `token` unless set) and listens on loopback alone.
+    Args:
+        runtime_env: Ray's runtime environment for the workers.
+        log_to_driver: whether what workers print is printed by this process too.
 
     Raises:
-        ConnectionError: nothing answers at the address.
+        RayUnavailable: no cluster answers at the address.
     """
     if ray.is_initialized():
         return
@@ -44,12 +54,17 @@ def connect(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = config.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(
-            address=address,
-            logging_level=logging.WARNING,
-            runtime_env=dict(runtime_env or {}),
-            log_to_driver=log_to_driver,
-        )
+        try:
+            ray.init(
+                address=address,
+                logging_level=logging.WARNING,
+                runtime_env=dict(runtime_env or {}),
+                log_to_driver=log_to_driver,
+            )
+        except ConnectionError as e:
+            raise RayUnavailable(
+                f"cluster.address: no Ray answers at {address} ({e}); start one there, or unset RAY_ADDRESS"
+            ) from e
     else:
         _start(config, dict(runtime_env or {}), log_to_driver)
     context = ray.data.DataContext.get_current()
@@ -58,10 +73,8 @@ def connect(
 
 
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:
-    """Ray has no option for loopback on Linux: it takes the machine's address for 127.0.0.1 (services.py,
-    resolve_ip_for_localhost), except where clusters are off, which RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER decides on import.
-    """
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    """Starts Ray on this machine, listening on loopback."""
+    listen_on_loopback()
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve an endpoint's replicas
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     ray.init(

@@ -1,1 +1,1 @@
-"""The prepared dataset: its schema, vocabularies, splits and catalogues, and how a log becomes one."""
+"""The prepared dataset: its tables, vocabularies and splits, and how a log is turned into one."""

@@ -1,4 +1,4 @@
-"""The prepared dataset as its readers see it: tables, vocabularies, features and the manifest."""
+"""The users or the items of a dataset: their ids, features and vocabularies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,17 +11,19 @@ import pyarrow.dataset as pads
 
 from data.artifacts.folders import Folder
 from data.dataset.vocabulary import Vocabulary
-from data.sources.schema import Feature, FeatureKind
+from data.sources.schema import Feature
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """One side of a dataset: its table (`row` 1..N, external id, features) and how features are encoded.
+    """All users, or all items, of a dataset.
 
     Attributes:
-        table: sorted by row; columns `row`, the id column, [`title`], the features, `train_count`, `validation_count`.
+        id_column: the column of external ids: "user_id" or "item_id".
+        table: sorted by row, which counts from 1. Its columns are `row`, the id column, `title` (of items), the
+            features, and `train_count` and `validation_count`: the numbers of interactions in these splits.
         features: the declared features, in order.
-        vocabularies: by feature name, for the features that are not numeric.
+        vocabularies: by feature name, for the features whose kind has a vocabulary.
     """
 
     id_column: str
@@ -31,6 +33,7 @@ class Catalogue:
 
     @cached_property
     def ids(self) -> Vocabulary:
+        """The external ids; their rows are those of the table."""
         return Vocabulary(self.table[self.id_column].combine_chunks())
 
     def save(self, folder: Folder, name: str) -> None:
@@ -43,19 +46,22 @@ class Catalogue:
 
     @classmethod
     def load(cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]]) -> "Catalogue":
+        """Reads what `save` wrote; `features` are those of the manifest (see `feature_from_json`)."""
         specs = tuple(feature_from_json(f) for f in features)
         flat = folder.read_table(f"{name}.vocabularies.parquet")
         vocabularies = {
             f.name: Vocabulary(flat.filter(pads.field("feature") == f.name)["value"].combine_chunks())
             for f in specs
-            if f.kind is not FeatureKind.numeric
+            if f.kind.has_vocabulary
         }
         return cls(id_column, folder.read_table(f"{name}.parquet"), specs, vocabularies)
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:
-    return {**asdict(feature), "kind": feature.kind.value}
+    """The feature as the manifest holds it; its kind by name."""
+    return {**asdict(feature), "kind": feature.kind.name}
 
 
 def feature_from_json(value: dict[str, Any]) -> Feature:
-    return Feature(**{**value, "kind": FeatureKind(value["kind"])})
+    """The inverse of `feature_to_json`."""
+    return Feature(**value)

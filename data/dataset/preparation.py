@@ -1,7 +1,8 @@
-"""From a raw log to a prepared dataset.
+"""Preparation of a dataset from a raw log.
 
-Survey the log (one pass: ids, times, what is wrong), fix vocabularies and split boundaries from it, then part the
-interactions by user with Ray Data; each part is sorted, split and written by the task that holds it.
+First the survey passes over the log once and finds its ids, its times and its faults. From these follow the
+vocabularies and the boundaries of the split. Then Ray Data groups the interactions into parts of whole users, and one
+task sorts, splits and writes each part.
 """
 
 import hashlib
@@ -25,19 +26,22 @@ from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary, fit_vocabulary
-from data.sources.schema import ARROW_TYPES, SPLITS, DataError, Feature, FeatureKind
+from data.sequences.positions import positions_within_users, with_positions
+from data.sources.schema import SPLITS, DataError, Feature
 from data.sources.source import RawLog, SourceConfig
 from data.sources.survey import Survey, survey
 
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
-    """Which log, and how it becomes a dataset.
+    """Which log to read, and how to make a dataset of it.
 
     Attributes:
-        name: folder name of the prepared dataset and prefix of what is made from it.
-        min_weight: interactions of a lower weight (rating) are left out; null keeps all.
-        users_per_part: users in one interaction file: the unit of work and of memory in preparation.
+        name: begins the folder names of the dataset and of the checkpoints and releases that come from it.
+        source: where the log is and how to read it.
+        split: how interactions are split into train, validation and test.
+        min_weight: interactions with a lower weight (rating) are left out; null keeps all.
+        users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
     """
 
     name: str
@@ -54,20 +58,24 @@ class DataConfig:
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
-    """Prepares the log, or opens what an earlier call prepared from the same files with the same values.
+    """Prepares a dataset, or opens the one that was prepared from the same files with the same values before.
+
+    Args:
+        storage: where artifacts are kept; the dataset goes to its folder `datasets`.
+        progress: is given a line about each step.
 
     Raises:
-        DataError: the log cannot be used; nothing is left behind.
+        DataError: the log cannot be used. Nothing is left of the dataset.
     """
-    request = _request(config)
+    request = _request_digest(config)
     folder = storage / "datasets" / f"{config.name}-{request[:10]}"
-    found = is_sealed(folder)
-    if not found:
-        with (storage / "datasets" / ".locks").locked(folder.name):  # a sweep's trials all want it: the first prepares
-            found = is_sealed(folder)
-            if not found:
+    is_prepared = is_sealed(folder)
+    if not is_prepared:
+        with (storage / "datasets" / ".locks").locked(folder.name):  # the first of a sweep's trials prepares for all
+            is_prepared = is_sealed(folder)
+            if not is_prepared:
                 _prepare(config, request, folder, progress)
-    if found:
+    if is_prepared:
         progress(f"dataset {config.name}: already prepared in {folder}")
     return PreparedDataset.open(folder)
 
@@ -75,14 +83,15 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
 def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
     log = config.source.read()
-    seen = survey(log)
-    bounds = boundaries(config.split, seen.times)
-    users = _catalogue("user_id", log.users, seen.user_ids, log.user_features)
-    items = _catalogue("item_id", log.items, seen.item_ids, log.item_features)
+    found = survey(log)
+    bounds = boundaries(config.split, found.times)
+    users = _catalogue("user_id", log.users, found.user_ids, log.user_features)
+    items = _catalogue("item_id", log.items, found.item_ids, log.item_features)
     progress(
-        f"dataset {config.name}: {seen.num_interactions:,} interactions, {len(seen.user_ids):,} users, parting by user"
+        f"dataset {config.name}: sorting and splitting {found.num_interactions:,} interactions"
+        f" of {len(found.user_ids):,} users"
     )
-    manifest = _manifest(config, request, seen, bounds, users, items, log.context)
+    manifest = _manifest(config, request, found, bounds, users, items, log.context)
     with sealing(folder, manifest) as staging:
         _write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
@@ -95,28 +104,30 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
     progress(f"dataset {config.name}: prepared in {folder}")
 
 
-def _request(config: DataConfig) -> str:
-    """Digest of what is asked for: resolved values, and name, size and mtime of the input files."""
+def _request_digest(config: DataConfig) -> str:
+    """Digest of all that decides the dataset: the config's values, and name, size and mtime of the input files."""
     stats = []
     for path in config.source.files():
         source = Folder.of(path)
         info = source.filesystem.get_file_info(source.path)
         stats.append([path, info.size, info.mtime_ns])
-    asked = {"schema": SCHEMA_VERSION, "config": _as_asked(config), "files": stats}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    request = {"schema": SCHEMA_VERSION, "config": _config_to_json(config), "files": stats}
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
-def _as_asked(config: DataConfig) -> dict[str, Any]:
-    """The config as JSON values, with the class of the source, whose fields alone do not tell it from others."""
+def _config_to_json(config: DataConfig) -> dict[str, Any]:
+    """The config as JSON values, with the source's class, because two sources may have the same fields."""
     values: dict[str, Any] = jsonable(config)
     values["source"]["adapter"] = type(config.source).__name__
     return values
 
 
-def _catalogue(id_column: str, table: pa.Table | None, seen: pa.Array, features: tuple[Feature, ...]) -> Catalogue:
-    """All ids of the table and of the log, sorted; features are null where only the log knows the id."""
+def _catalogue(
+    id_column: str, table: pa.Table | None, ids_in_log: pa.Array, features: tuple[Feature, ...]
+) -> Catalogue:
+    """All ids of the table and of the interactions, sorted; the features of an id that the table lacks are null."""
     table = table if table is not None else pa.table({id_column: pa.array([], pa.string())})
-    ids = Vocabulary.of(table[id_column], seen)
+    ids = Vocabulary.of(table[id_column], ids_in_log)
     index = pc.index_in(ids.values, value_set=table[id_column].combine_chunks())
     columns = {"row": pa.array(np.arange(1, len(ids), dtype=np.int32)), id_column: ids.values}
     if id_column == "item_id":
@@ -125,24 +136,21 @@ def _catalogue(id_column: str, table: pa.Table | None, seen: pa.Array, features:
     for feature in features:
         columns[feature.name] = _take(table, feature, index)
     vocabularies = {
-        f.name: fit_vocabulary(pa.chunked_array([columns[f.name]]), f)
-        for f in features
-        if f.kind is not FeatureKind.numeric
+        f.name: fit_vocabulary(pa.chunked_array([columns[f.name]]), f) for f in features if f.kind.has_vocabulary
     }
     return Catalogue(id_column, pa.table(columns), features, vocabularies)
 
 
 def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
-    column = table[feature.name].combine_chunks().cast(ARROW_TYPES[feature.kind])
-    if feature.kind is FeatureKind.numeric:
-        column = pc.if_else(pc.is_finite(column), column, None)
-    return column.take(index)
+    """The feature's values at these rows of the table; null where the index is null."""
+    column = table[feature.name].combine_chunks().cast(feature.kind.arrow_type)
+    return feature.kind.clean(column).take(index)
 
 
 def _write_interactions(
     config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
 ) -> None:
-    """Encodes, parts by user, sorts, splits and writes; each part's files are written by the task that holds it."""
+    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
     vocabularies = ray.put((users, items))
     min_weight, users_per_part, split = config.min_weight, config.users_per_part, config.split
 
@@ -161,7 +169,7 @@ def _write_interactions(
         for name in SPLITS:
             rows = part.filter(pc.equal(code, name))
             if rows.num_rows:
-                rows = rows.set_column(rows.column_names.index("position"), "position", positions(rows["user_row"]))
+                rows = with_positions(rows, positions_within_users(rows["user_row"].to_numpy()))
                 file = f"interactions/split={name}/part-{part['part'][0].as_py():05d}.parquet"
                 staging.write_table(file, rows.select(INTERACTIONS.names).cast(INTERACTIONS))
         return part.select(["part"]).slice(0, 1)
@@ -171,14 +179,11 @@ def _write_interactions(
         raise DataError(f"data.min_weight: {min_weight} leaves no interaction: lower it")
 
 
-def positions(user_rows: pa.ChunkedArray) -> pa.Array:
-    """Index of each interaction among its user's; `user_rows` is sorted."""
-    rows = user_rows.to_numpy()
-    return pa.array(np.arange(len(rows)) - np.searchsorted(rows, rows), pa.int32())
-
-
 def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Interactions of a split by user row and by item row, int64 [num_users], [num_items]; streamed."""
+    """Number of interactions of a split by user row and by item row, int64 [num_users] and [num_items].
+
+    The interactions are streamed; both numbers of rows include row 0.
+    """
     by_user, by_item = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
     if staging.exists(f"interactions/split={split}"):
         path = f"{staging.path}/interactions/split={split}"
@@ -190,6 +195,7 @@ def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple
 
 
 def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalogue:
+    """Adds columns with the number of interactions in train and in validation."""
     table = catalogue.table
     for name in ("train", "validation"):
         table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))
@@ -199,7 +205,7 @@ def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalog
 def _manifest(
     config: DataConfig,
     request: str,
-    seen: Survey,
+    found: Survey,
     bounds: Boundaries | None,
     users: Catalogue,
     items: Catalogue,
@@ -210,8 +216,12 @@ def _manifest(
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
         "request": request,
-        "config": _as_asked(config),
-        "counts": {"users": len(users.ids) - 1, "items": len(items.ids) - 1, "raw_interactions": seen.num_interactions},
+        "config": _config_to_json(config),
+        "counts": {
+            "users": len(users.ids) - 1,
+            "items": len(items.ids) - 1,
+            "raw_interactions": found.num_interactions,
+        },
         "boundaries": bounds.as_manifest() if bounds else None,
         "user_features": [feature_to_json(f) for f in users.features],
         "item_features": [feature_to_json(f) for f in items.features],

@@ -1,4 +1,4 @@
-"""The prepared dataset as its readers see it: tables, vocabularies, features and the manifest."""
+"""Reading a prepared dataset: its users, its items and the interactions of each split."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,50 +14,66 @@ from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
 
 SCHEMA_VERSION = 2
+"""Version of the files' layout; datasets of another version are prepared anew."""
 
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A sealed dataset folder, opened."""
+    """A sealed folder with a prepared dataset.
+
+    Attributes:
+        manifest: what the folder's manifest says, see `data.dataset.preparation`.
+    """
 
     folder: Folder
     manifest: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Folder) -> "PreparedDataset":
-        """Raises NotSealed where the folder is missing or half-written."""
+        """The dataset in a folder.
+
+        Raises:
+            NotSealed: the folder is missing or half-written, or holds something else.
+        """
         return cls(folder, open_sealed(folder, "dataset"))
 
     @property
     def fingerprint(self) -> str:
+        """Digest of all files: datasets with the same content have the same fingerprint."""
         return self.manifest["fingerprint"]
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Names of the context features: what each value of an interaction's `context` is."""
+        """Names of the context features: what the values in the interactions' column `context` are."""
         return tuple(self.manifest["context"])
 
     @cached_property
     def users(self) -> Catalogue:
+        """All users of the log and of its table of users."""
         return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"])
 
     @cached_property
     def items(self) -> Catalogue:
+        """All items of the log and of its table of items."""
         return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"])
 
     def paths(self, *splits: str) -> list[str]:
-        """The interaction files of these splits: ascending users, each user's in one file of a split."""
+        """The interaction files of these splits, in the order of their users; a user is in one file of each split."""
         wanted = tuple(f"interactions/split={split}/" for split in splits)
         names = [n for n in self.manifest["files"] if n.startswith(wanted)]
         return [f"{self.folder.path}/{name}" for name in sorted(names)]
 
     def interactions(self, *splits: str, columns: list[str] | None = None) -> pa.Table:
-        """These splits in memory, one after the other, each sorted by user, then oldest first."""
+        """The interactions of these splits, one split after the other, each by user and then oldest first.
+
+        Args:
+            columns: the columns to read, of `data.dataset.schema.INTERACTIONS`; None means all.
+        """
         tables = [self._read(split, columns) for split in splits]
         return pa.concat_tables(tables)
 
     def sequences(self, *splits: str) -> Sequences:
-        """All users' items in these splits, oldest first."""
+        """Each user's items in these splits, oldest first."""
         return Sequences.of(self.interactions(*splits, columns=["user_row", "item_row"]), len(self.users.ids))
 
     def _read(self, split: str, columns: list[str] | None) -> pa.Table:

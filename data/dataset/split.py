@@ -1,4 +1,4 @@
-"""Train, validation and test parts: by time for all users, by each user's latest items, or as the source gives them."""
+"""Splits of interactions into train, validation and test: by time, by each user's latest items, or as the log says."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,27 +9,32 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
+from data.sequences.positions import positions_within_users
 from data.sources.schema import SPLITS, DataError
 
 TRAIN, VALIDATION, TEST = SPLITS
 
 
 class SplitKind(Enum):
-    temporal = "temporal"  # one boundary in time for all users
-    temporal_by_user = "temporal_by_user"  # each user's latest share is test, the share before it validation
-    leave_last_out = "leave_last_out"  # each user's last item is test, the last but one validation
-    given = "given"  # the source says
+    """How interactions are assigned to splits."""
+
+    temporal = "temporal"  # by two moments in time, the same for all users
+    temporal_by_user = "temporal_by_user"  # each user's latest share is test, the share before it is validation
+    leave_last_out = "leave_last_out"  # each user's last interaction is test, the last but one is validation
+    given = "given"  # as a column of the log says
 
 
 @dataclass(kw_only=True, slots=True)
 class SplitConfig:
-    """How interactions are parted.
+    """How interactions are split.
 
     Attributes:
         kind: see SplitKind.
-        validation_share, test_share: temporal: shares of all interactions, the latest being test; temporal_by_user:
-            shares of each user's, at least one interaction each.
-        validation_from, test_from: temporal: ISO dates (UTC) that take the shares' place.
+        validation_share: share of the interactions before the test split; see `test_share`.
+        test_share: share of the latest interactions: of all (temporal), or of each user's, at least one
+            (temporal_by_user). The other kinds ignore both shares.
+        validation_from: temporal: an ISO date (UTC if it names no zone) that replaces the share; needs `test_from` too.
+        test_from: temporal: the same for the test split.
     """
 
     kind: SplitKind = SplitKind.temporal
@@ -52,22 +57,29 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True)
 class Boundaries:
-    """Temporal split: the first second of validation and of test."""
+    """The boundaries of a temporal split.
+
+    Attributes:
+        validation_from: unix time of the first second of validation.
+        test_from: unix time of the first second of test.
+    """
 
     validation_from: int
     test_from: int
 
     def as_manifest(self) -> dict[str, Any]:
+        """The boundaries as the manifest holds them."""
         return asdict(self)
 
 
 def boundaries(config: SplitConfig, time_counts: pa.Table) -> Boundaries | None:
-    """The temporal boundaries, None for the other kinds.
+    """The boundaries of a temporal split; None for the other kinds.
+
+    Interactions of one second all go to the same split, so a share can differ from the configured one by as much as the
+    largest number of interactions in one second.
 
     Args:
-        time_counts: columns `time` (sorted, distinct) and `count`: how many interactions happened when.
-
-    Interactions of one second are never torn apart, so shares are met to within the largest such group.
+        time_counts: columns `time` (sorted, distinct) and `count`, the number of interactions at that time.
     """
     if config.kind is not SplitKind.temporal:
         return None
@@ -86,10 +98,12 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
     """The split of each interaction.
 
     Args:
-        table: whole users, sorted by user_row, then oldest first; `split` as the source gave it.
+        table: columns `user_row`, `time` and `split` (as the source gave it), with all interactions of each of its
+            users, sorted by user, then oldest first.
+        bounds: of a temporal split.
 
     Returns:
-        string array of the table's length, values in `schema.SPLITS`.
+        string array of the table's length with values in `SPLITS`; null where a given split is missing.
     """
     if config.kind is SplitKind.given:
         return table["split"].combine_chunks()
@@ -101,14 +115,23 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
 
 
 def check(counts: dict[str, int]) -> None:
-    """Refuses a split that leaves nothing to train on or to test."""
+    """Raises DataError if a split leaves nothing to train on or to test.
+
+    Args:
+        counts: number of interactions by split.
+    """
     for name in (TRAIN, TEST):
         if not counts.get(name):
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:
-    """Refuses interactions that a given split says nothing about, rather than lose them."""
+    """Raises DataError if a given split says nothing about some interactions, which would be lost.
+
+    Args:
+        counts: number of interactions by split, and `raw_interactions`, the number in the log.
+        place: where the log is, for the message.
+    """
     missing = counts["raw_interactions"] - sum(counts[name] for name in SPLITS)
     if missing:
         raise DataError(
@@ -123,17 +146,16 @@ def _by_time(time: np.ndarray, bounds: Boundaries) -> pa.Array:
 
 
 def _latest(user_rows: np.ndarray, validation_share: float, test_share: float) -> pa.Array:
-    """Each user's latest shares, rounded, at least one interaction each.
+    """The split of each interaction by shares of each user's latest ones, rounded, at least one interaction each.
 
-    Users with fewer than three interactions stay in train whole: nothing would be left to know them by.
+    Users with fewer than three interactions are in train alone, because nothing would be left to train on.
     """
-    _, first, count = np.unique(user_rows, return_index=True, return_counts=True)
+    _, count = np.unique(user_rows, return_counts=True)
     num_test = np.maximum(np.rint(count * test_share), 1).astype(np.int64)
     num_held_out = num_test + np.maximum(np.rint(count * validation_share), 1).astype(np.int64)
     short = (count < 3) | (num_held_out >= count)
     num_test[short] = num_held_out[short] = 0
-    position = np.arange(len(user_rows)) - np.repeat(first, count)
-    left = np.repeat(count, count) - position
+    left = np.repeat(count, count) - positions_within_users(user_rows)
     code = (left <= np.repeat(num_held_out, count)).astype(np.int8) + (left <= np.repeat(num_test, count))
     return pa.DictionaryArray.from_arrays(code, list(SPLITS)).cast(pa.string())
 

@@ -1,4 +1,4 @@
-"""External ids and feature values to rows and back; row 0 stands for whatever is unknown."""
+"""Vocabularies: rows for external ids and feature values, and back. Row 0 stands for whatever is unknown."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,40 +7,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.schema import Feature, FeatureKind
+from data.sources.schema import Feature
 
 UNKNOWN_ROW = 0
-TOKEN_BREAK = r"[^\pL\pN]+"
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Sorted distinct strings; the value at index i has row i + 1."""
+    """Sorted distinct strings. The value at index i has row i + 1."""
 
     values: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
 
     @classmethod
     def of(cls, *columns: pa.Array | pa.ChunkedArray) -> "Vocabulary":
-        """The vocabulary of all values in `columns` (nulls left out)."""
+        """The vocabulary of all values in these columns of strings, without nulls."""
         chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
         distinct = pc.unique(pa.chunked_array(chunks, pa.string())).drop_null()
         return cls(distinct.take(pc.sort_indices(distinct)))
 
     def __len__(self) -> int:
-        """Number of rows, the unknown row included."""
+        """Number of rows, including row 0."""
         return len(self.values) + 1
 
     def rows(self, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """int32 rows of `ids`, same length; unknown and null give row 0."""
+        """int32 [len(ids)]: the row of each id; 0 for null and for unknown ids."""
         indices = pc.index_in(ids, value_set=self.values)
         return pc.add(pc.fill_null(indices, -1), 1).to_numpy(zero_copy_only=False).astype(np.int32)
 
     def row(self, id_: str) -> int:
-        """Row of one id: a dictionary look-up, for the request path."""
+        """The row of one id, or 0 if it is unknown. Faster than `rows` for a single id."""
         return self._row_by_id.get(id_, UNKNOWN_ROW)
 
     def ids(self, rows: np.ndarray) -> pa.Array:
-        """External ids of `rows`; null for row 0."""
+        """The id of each row; null for row 0."""
         indices = np.asarray(rows, dtype=np.int64) - 1
         return self.values.take(pa.array(indices, mask=indices < 0))
 
@@ -50,25 +49,20 @@ class Vocabulary:
 
 
 def value_lists(column: pa.Array, feature: Feature) -> pa.ListArray:
-    """The values (tokens, for text) of a non-numeric feature column, one list per row.
+    """The values of a feature column whose kind has a vocabulary, as one list per row.
 
     Args:
-        column: of the Arrow type that `schema.ARROW_TYPES` gives for the feature's kind.
+        column: of the Arrow type of the feature's kind.
 
     Returns:
         list<string> of the column's length; null rows become empty lists.
     """
-    if feature.kind is FeatureKind.multi_categorical:
-        lists = column
-    elif feature.kind is FeatureKind.text:
-        lists = pc.split_pattern_regex(pc.utf8_trim_whitespace(pc.utf8_lower(column)), TOKEN_BREAK)
-    else:
-        lists = pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), column)
+    lists = feature.kind.value_lists(column)
     return pc.if_else(pc.is_valid(lists), lists, pa.scalar([], lists.type))
 
 
 def fit_vocabulary(column: pa.ChunkedArray, feature: Feature) -> Vocabulary:
-    """The vocabulary of a categorical, multi-categorical or text column; rarer than `min_count` stays unknown."""
+    """The vocabulary of a feature column, without the values that occur on fewer rows than `min_count`."""
     flat = pc.list_flatten(value_lists(column.combine_chunks(), feature))
     counted = pa.table({"value": flat}).group_by("value").aggregate([([], "count_all")])
     kept = counted.filter(pc.greater_equal(counted["count_all"], feature.min_count))["value"]

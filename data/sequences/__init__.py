@@ -1,1 +1,1 @@
-"""Training input: users' histories, windows over them, and batches."""
+"""Training input: users' histories, positions in them, windows over them, and batches."""

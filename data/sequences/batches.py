@@ -1,6 +1,6 @@
-"""From a worker's shard of interactions to training batches, each with the user's history at that moment.
+"""Training batches from a worker's shard of interactions, each interaction with the user's history at that moment.
 
-Shape legend: B batch, L history length, U users (row 0 included), N interactions.
+Shape legend: B batch, L history length, N interactions.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from data.sequences.histories import HistoryOrder, Sequences
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Positives and what was known of the user: int32 arrays.
+    """Positives, and what is known of each user at that moment; all arrays are int32.
 
     Attributes:
-        item_rows: [B], one positive per row, or [B, L], the positive after each item of the history (0 = none).
-        history_BL: oldest first, padded with 0 on the left.
+        item_rows: [B], one positive per row; or [B, L], the positive after each item of the history (0 = none).
+        history_BL: item rows, oldest first, padded with 0 on the left.
     """
 
     user_rows_B: np.ndarray
@@ -28,21 +28,27 @@ class TrainBatch:
 
 
 class Shard(Protocol):
-    """What a worker is fed with: `ray.train.get_dataset_shard(...)`, or a Ray dataset's own `iterator()`."""
+    """A worker's part of the interactions: `ray.train.get_dataset_shard(...)`, or `iterator()` of a Ray dataset."""
 
-    def iter_batches(self, **options: object) -> Iterator[pa.Table]: ...
+    def iter_batches(self, **options: object) -> Iterator[pa.Table]:
+        """Yields the interactions as tables; the options are those of Ray's `DataIterator.iter_batches`."""
+        ...
 
 
 @dataclass(slots=True)
 class ShardBatches:
-    """A shard as training batches, epoch after epoch, the same for the same seed.
+    """A shard as training batches, one epoch after the other; the same seed gives the same batches.
 
-    A shard in memory is taken once, put in order (a shard's blocks come in any order) and permuted anew each epoch;
-    starting Ray Data's streaming execution costs seconds per epoch. A streamed shard is shuffled in a local buffer.
+    A shard that fits into memory is loaded once, sorted (Ray delivers its blocks in any order) and permuted anew in
+    each epoch, because Ray Data's streaming execution takes seconds to start each time. A streamed shard is shuffled in
+    a buffer.
 
     Attributes:
-        sequences: all users' items, which the examples' positions point into.
-        in_memory: take the shard once, or stream it each epoch.
+        shard: columns user_row, item_row and position.
+        sequences: all users' items; the positions of the interactions are indices into them.
+        history_length: L, number of items in a history.
+        order: which of a user's other interactions make up the history.
+        in_memory: whether to load the shard once, or to stream it in each epoch.
     """
 
     shard: Shard
@@ -51,10 +57,10 @@ class ShardBatches:
     history_length: int
     order: HistoryOrder
     in_memory: bool
-    _taken: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    _loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def num_examples(self) -> int:
-        """Interactions of all shards together."""
+        """Number of interactions of all shards together."""
         return len(self.sequences.items_N)
 
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
@@ -69,9 +75,9 @@ class ShardBatches:
         return self.sequences.before(users, positions, self.history_length)
 
     def _permuted(self, random: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        if self._taken is None:
-            self._taken = taken(self.shard)
-        users, items, positions = self._taken
+        if self._loaded is None:
+            self._loaded = load_shard(self.shard)
+        users, items, positions = self._loaded
         order = random.permutation(len(users))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
@@ -84,8 +90,8 @@ class ShardBatches:
             yield _columns(table)
 
 
-def taken(shard: Shard) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A whole shard in memory: user rows, item rows, positions, by user and position."""
+def load_shard(shard: Shard) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A whole shard in memory: user rows, item rows and positions, each [N], sorted by user and position."""
     table = pa.concat_tables(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
     return _columns(table.sort_by([("user_row", "ascending"), ("position", "ascending")]))
 

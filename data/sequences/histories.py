@@ -1,6 +1,7 @@
-"""From a worker's shard of interactions to training batches, each with the user's history at that moment.
+"""All users' items in time order, and the histories that training and serving take from them.
 
-Shape legend: B batch, L history length, U users (row 0 included), N interactions.
+Shape legend: B batch, L history length, U users (row 0 included), N interactions. A position is the index of an
+interaction among the user's, see data/sequences/positions.py.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ import pyarrow as pa
 
 
 class HistoryOrder(Enum):
-    """Which of a user's other interactions a training example may look at."""
+    """Which of a user's other interactions make up the history of a training example."""
 
-    before = "before"  # those before it: logs with a clock
-    others = "others"  # all but itself: logs that are sets
+    before = "before"  # the earlier ones, for logs with times
+    others = "others"  # all others, for logs without an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Sequences:
     """All users' items, oldest first, in one array.
 
     Attributes:
-        offsets_U1: int64 [U + 1]; user u's items are items_N[offsets[u]:offsets[u + 1]].
-        items_N: int32 item rows.
+        offsets_U1: int64 [U + 1]; the items of user u are items_N[offsets_U1[u] : offsets_U1[u + 1]].
+        items_N: int32 [N], item rows.
     """
 
     offsets_U1: np.ndarray
@@ -31,7 +32,7 @@ class Sequences:
 
     @classmethod
     def of(cls, interactions: pa.Table, num_users: int) -> "Sequences":
-        """From interactions that are oldest first within each user (several splits one after the other will do)."""
+        """From interactions that are oldest first for each user, such as several splits one after the other."""
         users = interactions["user_row"].to_numpy()
         order = np.argsort(users, kind="stable")
         offsets = np.zeros(num_users + 1, dtype=np.int64)
@@ -40,21 +41,22 @@ class Sequences:
 
     @property
     def lengths_U(self) -> np.ndarray:
+        """int64 [U]: each user's number of items."""
         return np.diff(self.offsets_U1)
 
     def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """(user rows, item rows) of the distinct interactions, int64, by user, then item."""
+        """User rows and item rows of the distinct (user, item) pairs, int64, sorted by user, then item."""
         owner = np.repeat(np.arange(len(self.lengths_U)), self.lengths_U)
         num_items = int(self.items_N.max(initial=0)) + 1
         pairs = np.unique(owner * num_items + self.items_N)
         return pairs // num_items, pairs % num_items
 
     def of_user(self, user_row: int) -> np.ndarray:
-        """int32 item rows of one user, oldest first; a view."""
+        """int32: the item rows of one user, oldest first, as a view that must not be written to."""
         return self.items_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
 
     def of_users(self, user_rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All items of some users: (index into user_rows_B, item row), flat, in order."""
+        """All items of these users: for each, the index into `user_rows_B` and the item row, user after user."""
         lengths = self.lengths_U[user_rows_B]
         owner = np.repeat(np.arange(len(user_rows_B)), lengths)
         within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -72,7 +74,10 @@ class Sequences:
     def others(
         self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, random: np.random.Generator
     ) -> np.ndarray:
-        """int32 [B, length]: each user's items but the one at the position; a random window where there are more."""
+        """int32 [B, length]: each user's items without the one at the position, padded with 0 on the right.
+
+        If there are more than `length`, these are a random window that may wrap around from the latest to the oldest.
+        """
         count = np.maximum(self.lengths_U[user_rows_B] - 1, 1)[:, None]
         start = (random.random((len(user_rows_B), 1)) * count).astype(np.int64)
         step = np.arange(length)

@@ -1,1 +1,1 @@
-"""Logs in any format become canonical tables, and are surveyed for faults."""
+"""Sources: they read logs in various formats and deliver them in one canonical form, which the survey then checks."""

@@ -1,8 +1,8 @@
-"""Casts of any log's columns to the canonical types; a value that cannot be read becomes null.
+"""Casts of the columns of a log to the canonical types; a value that cannot be read becomes null.
 
-Each takes a whole column, without row loops, and raises DataError only for a column *type* that can never be cast: that
-shows on a first block, on the driver. Single values are carried on as nulls, since to raise inside a Ray task prints
-Ray's tracebacks in place of a clear line.
+A cast works on a whole column. It raises DataError only if the column's *type* can never be cast, which shows on the
+driver with the first block. It raises nothing for a single value, because an error inside a Ray task is printed with
+Ray's traceback around it. Such a value becomes null, and the survey or `checked` names it.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.schema import DataError, Feature, FeatureKind
+from data.sources.schema import DataError
 
 NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN])$"
 DATE = r"(?P<date>\d{4}-\d{2}-\d{2})"
@@ -19,11 +19,14 @@ CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[
 ZONE = r"(?:Z|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)"
 ISO_TIME = rf"^\s*{DATE}(?:[T ]{CLOCK})?\s*{ZONE}?\s*$"
 HEAD_ROWS = 10_000
-FARTHEST_S = 2.0**62  # beyond it a float has no int64
+"""So many rows of a log are checked on the driver, see `check_head`."""
+
+MAX_ABS_S = 2.0**62
+"""Greater times, as floats, may not fit into an int64."""
 
 
 def ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """External ids as strings: strings letter by letter, integers in decimal."""
+    """External ids as strings: strings stay as they are, integers are written in decimal."""
     column = _plain(column)
     if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
         return column.cast(pa.string())
@@ -31,17 +34,21 @@ def ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """float64 from numbers, booleans or text; NaN and infinity stay what they are."""
+    """float64 from numbers, booleans or text; NaN and infinity stay as they are."""
     column = _plain(column)
     if pa.types.is_string(column.type):
         return _parsed(column)
     if _is_number(column.type) or pa.types.is_boolean(column.type):
         return column.cast(pa.float64(), safe=False)
-    raise DataError(f"numbers are due, not {column.type}")
+    raise DataError(f"expected numbers, not {column.type}")
 
 
 def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """int64 unix seconds, floored, from numbers, timestamps, dates, or text of numbers or ISO-8601 (UTC if no zone)."""
+    """int64 unix seconds, rounded down.
+
+    Args:
+        column: numbers, timestamps, dates, or text that holds numbers or ISO-8601 times (UTC if they name no zone).
+    """
     column = _plain(column)
     if pa.types.is_string(column.type):
         return _text_seconds(column)
@@ -55,44 +62,50 @@ def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """One string a row, from strings, numbers, booleans or dates."""
+    """One string per row, from strings, numbers, booleans or dates."""
     column = _plain(column)
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        raise DataError(f"one value a row is due, not {column.type}")
+        raise DataError(f"expected one value per row, not {column.type}")
     return column.cast(pa.string())
 
 
 def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
-    """list<string> from lists, or from text such as "a|b"; null and "" give an empty list."""
+    """list<string> from lists, or from text such as "a|b" with a separator; null and "" give an empty list."""
     column = _plain(column)
     if pa.types.is_string(column.type):
         lists = pc.split_pattern(_only(pc.not_equal(column, ""), column), separator)
     elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         lists = column.cast(pa.list_(pa.string()))
     else:
-        raise DataError(f"lists or text separated by {separator!r} are due, not {column.type}")
+        raise DataError(f"expected lists, or text with values separated by {separator!r}, not {column.type}")
     return pc.fill_null(lists, pa.scalar([], lists.type))
 
 
-def feature_values(column: pa.ChunkedArray, feature: Feature, separator: str) -> pa.ChunkedArray:
-    """A feature column in the Arrow type of its kind."""
-    if feature.kind is FeatureKind.numeric:
-        return numbers(column)
-    if feature.kind is FeatureKind.multi_categorical:
-        return value_sets(column, separator)
-    return labels(column)
-
-
 INTERACTION_CASTS = {"user_id": ids, "item_id": ids, "time": seconds, "weight": numbers, "split": labels}
+"""The cast of each canonical column of interactions."""
 
 
 def interaction_columns(block: pa.Table, names: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:
-    """The canonical columns of a block of a log; `names` gives the log's name for each."""
+    """The canonical columns of a block of a log, cast.
+
+    Args:
+        names: the name that the log has for each canonical column.
+    """
     return {name: INTERACTION_CASTS[name](block[column]) for name, column in names.items()}
 
 
 def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str, context: Sequence[str] = ()) -> None:
-    """Casts the first rows on the driver, where an error can name column and value; see `checked`."""
+    """Casts the first rows of a log on the driver, where an error can name the column and the value.
+
+    Args:
+        blocks: of the log; only the first is read.
+        names: the name that the log has for each canonical column.
+        place: the file, for messages.
+        context: the log's names of the context features.
+
+    Raises:
+        DataError: the type of a column, or a value in it, cannot be cast.
+    """
     casts = [(INTERACTION_CASTS[name], column) for name, column in names.items()]
     for block in itertools.islice(blocks, 1):
         for cast, column in (*casts, *((labels, column) for column in context)):
@@ -100,10 +113,13 @@ def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str,
 
 
 def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.ChunkedArray, place: str) -> pa.ChunkedArray:
-    """The cast of a column that is whole on the driver.
+    """Casts a column on the driver and refuses values that cannot be read.
+
+    Args:
+        place: file and column; the message of an error begins with it.
 
     Raises:
-        DataError: the column's type or one of its values cannot be cast. The message starts with `place`.
+        DataError: the column's type, or one of its values, cannot be cast.
     """
     try:
         result = cast(column)
@@ -113,16 +129,16 @@ def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.Chunk
     if count := pc.sum(lost).as_py():
         row = pc.index(lost, True).as_py()
         value = column[row].as_py()
-        due = "a time" if pa.types.is_int64(result.type) else "a number"
+        expected = "a time" if pa.types.is_int64(result.type) else "a number"
         others = f" (nor are {count - 1} others)" if count > 1 else ""
         raise DataError(
-            f"{place}: {value!r} in row {row} is not {due}{others}: mend or empty it, or use another column"
+            f"{place}: {value!r} in row {row} is not {expected}{others}: correct or empty it, or use another column"
         )
     return result
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Dictionaries decoded; every kind of string, and a column of nothing but nulls, made `string`."""
+    """The column with dictionaries decoded; any type of string, and a column of nulls alone, becomes `string`."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
@@ -135,22 +151,26 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _only(kept: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values where the mask `kept` is true, and null elsewhere."""
     return pc.if_else(kept, values, pa.scalar(None, values.type))
 
 
 def _parsed(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """float64 from text; what is not a number becomes null."""
     try:
         return text.cast(pa.float64())
-    except pa.ArrowInvalid:  # some value is no number: those become null
+    except pa.ArrowInvalid:  # some value is not a number
         text = pc.utf8_trim_whitespace(text)
         return _only(pc.match_substring_regex(text, NUMBER), text).cast(pa.float64())
 
 
 def _floored(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return _only(pc.less(pc.abs(values), FARTHEST_S), pc.floor(values)).cast(pa.int64())  # NaN is not less
+    """int64, rounded down; NaN, infinity and numbers beyond MAX_ABS_S become null."""
+    return _only(pc.less(pc.abs(values), MAX_ABS_S), pc.floor(values)).cast(pa.int64())  # NaN is not less
 
 
 def _text_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Seconds from text of numbers or ISO-8601 times."""
     try:
         return text.cast(pa.int64())
     except pa.ArrowInvalid:
@@ -158,6 +178,7 @@ def _text_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _iso_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Seconds from ISO-8601 times; null where the text is not one, or the day does not exist."""
     fields = pc.extract_regex(text, ISO_TIME)
 
     def part(name: str) -> pa.ChunkedArray:
@@ -166,7 +187,7 @@ def _iso_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
     date = pc.struct_field(fields, "date")
     day = pc.strptime(date, format="%Y-%m-%d", unit="s", error_is_null=True)
-    day = _only(pc.equal(pc.strftime(day, "%Y-%m-%d"), date), day).cast(pa.int64())  # strptime takes 30 February
+    day = _only(pc.equal(pc.strftime(day, "%Y-%m-%d"), date), day).cast(pa.int64())  # strptime accepts 30 February
     clock = _seconds_of(part("hour"), part("minute"), part("second"))
     shift = _seconds_of(part("zone_hour"), part("zone_minute"), 0)
     east = pc.equal(pc.struct_field(fields, "sign"), "+")

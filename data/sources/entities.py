@@ -1,4 +1,4 @@
-"""The users and items tables of a log, cast to their declared features and checked; whole on the driver."""
+"""The tables of users and items of a log: cast to their declared features and checked, in the driver's memory."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,39 +6,37 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.casts import checked, feature_values, ids, labels
-from data.sources.schema import DataError, Feature, FeatureKind
+from data.sources.casts import checked, ids, labels
+from data.sources.schema import DataError, Feature
 
 
 def entity_table(
     raw: pa.Table, id_column: str, features: Sequence[Feature], place: str, separator: str = "|"
 ) -> pa.Table:
-    """The canonical table: the ids, for items the title (null where there is none), and the declared features.
+    """The canonical table of users or items: the ids, the titles of items (null if missing), and the declared features.
 
     Args:
-        raw: has the id column and all features, in any types; `title` where there is one.
+        raw: a table with the id column and all features, in any types, and `title` if there is one.
+        id_column: "user_id" or "item_id".
         place: the file, for messages.
-        separator: between the values of a multi_categorical feature that is held as text.
+        separator: stands between the values of a feature that is a list but is held as text.
 
     Raises:
-        DataError: an id is missing or there twice, or a feature is not of its declared kind.
+        DataError: an id is missing or is there twice, or the values of a feature are not of its kind.
     """
     columns = {id_column: checked(ids, raw[id_column], f"{place}, column {id_column!r}")}
     _check_ids(raw, columns[id_column], id_column, place)
     if id_column == "item_id":
         columns["title"] = labels(raw["title"]) if "title" in raw.column_names else pa.nulls(len(raw), pa.string())
     for feature in features:
-        cast = partial(feature_values, feature=feature, separator=separator)
+        cast = partial(feature.kind.cast, separator=separator)
         values = checked(cast, raw[feature.name], f"{place}, column {feature.name!r}")
-        columns[feature.name] = _finite(values) if feature.kind is FeatureKind.numeric else values
+        columns[feature.name] = feature.kind.clean(values)
     return pa.table(columns)
 
 
-def _finite(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-
-
 def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) -> None:
+    """Raises DataError if an id is missing or is there twice."""
     missing = pc.fill_null(pc.equal(ids, ""), True)
     if count := pc.sum(missing).as_py():
         row = pc.index(missing, True).as_py()

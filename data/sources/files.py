@@ -1,4 +1,4 @@
-"""The files of a log, on any filesystem, plain or compressed: found, opened, and read in blocks of Arrow columns."""
+"""Files of a log on any filesystem, plain or compressed: finding them, and reading them as blocks of Arrow columns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,14 @@ HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Delimited:
-    """How a text file holds its columns.
+    """The layout of a text file with columns.
 
     Attributes:
-        delimiter: one character.
-        names: of the columns, in the file's order; None: they are in its first line.
-        skip_lines: before the first row (or the line of names).
-        quoted: whether double quotes enclose values.
+        delimiter: the one character between columns.
+        names: the names of the columns, in the file's order; None means that the file's first line has them.
+        skip_lines: number of lines before the first row, or before the line of names.
+        quoted: whether double quotes may enclose values.
+        encoding: of the text, such as "latin-1".
     """
 
     delimiter: str = ","
@@ -38,17 +39,29 @@ class Delimited:
 def located(uri: str, setting: str) -> Folder:
     """The file or folder at `uri`.
 
+    Args:
+        setting: the config key that holds the URI, for the message.
+
     Raises:
-        DataError: there is none. `setting` is the config value to mend.
+        DataError: there is no such file or folder.
     """
     place = Folder.of(uri)
     if place.filesystem.get_file_info(place.path).type == fs.FileType.NotFound:
-        raise DataError(f"{setting}: no file or folder {place}; give the place where the log lies")
+        raise DataError(f"{setting}: no file or folder {place}; set it to the place of the log")
     return place
 
 
 def files_at(uri: str, setting: str) -> list[Folder]:
-    """The file at `uri`, or all files of the folder there, by name; names that start with . or _ are left out."""
+    """The file at `uri`, or all files in the folder at `uri`, sorted by path.
+
+    Files and folders whose names begin with "." or "_" are left out.
+
+    Args:
+        setting: the config key that holds the URI, for the message.
+
+    Raises:
+        DataError: there is no such file or folder, or the folder has no files.
+    """
     place = located(uri, setting)
     if place.filesystem.get_file_info(place.path).type == fs.FileType.File:
         return [place]
@@ -59,43 +72,56 @@ def files_at(uri: str, setting: str) -> list[Folder]:
 
 
 def delimited_names(file: Folder, layout: Delimited) -> list[str]:
-    """The column names in the first line of a file."""
+    """The names of a text file's columns, from the layout or from the file's first line.
+
+    Raises:
+        DataError: the file cannot be read in this layout.
+    """
     read, *others = _options(layout)
     read.block_size = HEADER_BYTES
     try:
         with file.filesystem.open_input_stream(file.path) as stream:
             return list(csv.open_csv(stream, read, *others).schema.names)
     except (pa.ArrowInvalid, OSError) as e:
-        raise DataError(f"{file}: not to be read as columns parted by {layout.delimiter!r} ({e})") from e
+        raise DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({e})") from e
 
 
 def delimited_blocks(file: Folder, layout: Delimited, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the columns as strings, empty values as null.
+    """Yields these columns of a text file as strings, with null for empty values.
 
-    A line with a wrong number of fields becomes a row after all others: null first, the line in the other columns.
+    Lines with a wrong number of fields become rows at the end, with null in the first column and the line's text in all
+    others.
+
+    Raises:
+        DataError: the file cannot be read in this layout.
     """
-    misfits: list[str] = []
+    invalid_lines: list[str] = []
 
-    def set_aside(row: csv.InvalidRow) -> str:
-        misfits.append(row.text)
+    def keep_aside(row: csv.InvalidRow) -> str:
+        invalid_lines.append(row.text)
         return "skip"
 
     read, parse, convert = _options(layout, columns)
-    parse.invalid_row_handler = set_aside
+    parse.invalid_row_handler = keep_aside
     try:
         with file.filesystem.open_input_stream(file.path) as stream:
             for batch in csv.open_csv(stream, read, parse, convert):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as e:
-        if "Empty CSV file" not in str(e):  # an empty log is the survey's to name
-            raise DataError(f"{file}: not to be read as columns parted by {layout.delimiter!r} ({e})") from e
-    if misfits:
-        first, *rest = columns
-        yield pa.table({first: pa.nulls(len(misfits), pa.string())} | dict.fromkeys(rest, pa.array(misfits)))
+        if "Empty CSV file" not in str(e):  # the survey says that a log is empty
+            raise DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({e})") from e
+    if invalid_lines:
+        first, *others = columns
+        nulls = pa.nulls(len(invalid_lines), pa.string())
+        yield pa.table({first: nulls} | dict.fromkeys(others, pa.array(invalid_lines)))
 
 
 def parquet_footer(file: Folder) -> pq.FileMetaData:
-    """Columns and row groups of a Parquet file."""
+    """The metadata of a Parquet file: its columns and row groups.
+
+    Raises:
+        DataError: it is not a Parquet file.
+    """
     try:
         with file.filesystem.open_input_file(file.path) as stream:
             return pq.ParquetFile(stream).metadata
@@ -104,14 +130,17 @@ def parquet_footer(file: Folder) -> pq.FileMetaData:
 
 
 def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the columns of one row group in their own types."""
+    """Yields these columns of one row group of a Parquet file, in their own types."""
     with file.filesystem.open_input_file(file.path) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, row_groups=[row_group], columns=list(columns)):
             yield pa.Table.from_batches([batch])
 
 
 def lines(file: Folder) -> pa.Array:
-    """All lines of a text file (UTF-8 or, failing that, latin-1), trimmed, empty ones left out."""
+    """All lines of a text file that are not empty, without white space around them.
+
+    The text is taken as latin-1 if it is not UTF-8.
+    """
     with file.filesystem.open_input_stream(file.path) as stream:
         content = stream.read()
     try:
@@ -124,17 +153,20 @@ def lines(file: Folder) -> pa.Array:
 
 
 def split_lines(file: Folder, separator: str, names: Sequence[str]) -> pa.Table:
-    """A small text file as columns of strings, parted by a separator of any length; nothing is quoted.
+    """A small text file as a table of strings, whose separator may be longer than one character; nothing is quoted.
+
+    Args:
+        names: of all columns, in the file's order.
 
     Raises:
-        DataError: a line has another number of fields than there are names.
+        DataError: a line has more or fewer fields than there are names.
     """
-    whole = lines(file)
-    fields = pc.split_pattern(whole, separator)
-    misfit = pc.not_equal(pc.list_value_length(fields), len(names))
-    if pc.any(misfit).as_py():
-        line = whole[pc.index(misfit, True).as_py()].as_py()
-        raise DataError(f"{file}: {len(names)} fields parted by {separator!r} are due in each line, not {line!r}")
+    all_lines = lines(file)
+    fields = pc.split_pattern(all_lines, separator)
+    is_invalid = pc.not_equal(pc.list_value_length(fields), len(names))
+    if pc.any(is_invalid).as_py():
+        line = all_lines[pc.index(is_invalid, True).as_py()].as_py()
+        raise DataError(f"{file}: {len(names)} fields separated by {separator!r} expected in each line, not {line!r}")
     flat = pc.list_flatten(fields)
     return pa.table({name: flat.take(np.arange(i, len(flat), len(names))) for i, name in enumerate(names)})
 

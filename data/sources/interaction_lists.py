@@ -1,4 +1,4 @@
-"""Logs without a clock, as papers publish them: `user item item ...` a line, or one `user item` pair a line."""
+"""The source of logs without times, as papers publish them: `user item item ...` or `user item` on each line."""
 
 import json
 from collections.abc import Mapping
@@ -13,23 +13,26 @@ from data.artifacts.folders import Folder
 from data.sources.entities import entity_table
 from data.sources.files import lines, located
 from data.sources.schema import SPLITS, DataError, Feature, FeatureKind
-from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block
+from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
 
 TRAIN, VALIDATION, TEST = SPLITS
 ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_values=32)
 
 
+@source("interaction_lists")
 @dataclass(kw_only=True, slots=True)
 class InteractionListsSource(SourceConfig):
-    """Lists of items by user, oldest first; ids are parted by white space, files may be compressed.
+    """Lists of items by user, oldest first. Ids are separated by white space, and files may be compressed.
 
-    Time is the position in the log. Without `test` there is no split: use `data.split.kind=leave_last_out`.
+    An interaction's time is its place in the log. If `test` is not given, the log brings no split:
+    `data.split.kind=leave_last_out` makes one.
 
     Attributes:
-        train: all interactions, or those of the train part.
-        test: those of the test part (`data.split.kind=given`).
-        validation: a subset of train that is held out.
-        item_attributes: JSON object, item to list of attribute ids: the items' feature `attributes`.
+        train: a file with all interactions, or with those to train on.
+        test: a file with the interactions of the test split, for `data.split.kind=given`.
+        validation: a file with interactions that are in `train` too and form the validation split.
+        item_attributes: a file with a JSON object that has a list of attribute ids for each item; they become the
+            items' feature `attributes`.
     """
 
     train: str
@@ -39,7 +42,7 @@ class InteractionListsSource(SourceConfig):
 
     def __post_init__(self) -> None:
         if self.validation is not None and self.test is None:
-            raise ConfigError("data.source.validation: needs data.source.test; without one, split by leave_last_out")
+            raise ConfigError("data.source.validation: needs data.source.test; or set data.split.kind=leave_last_out")
 
     def read(self) -> RawLog:
         found = self._located()
@@ -68,8 +71,8 @@ class InteractionListsSource(SourceConfig):
 
 
 def _pairs(file: Folder) -> pa.Table:
-    """Columns user_id and item_id, in the file's order; a user without items gives none."""
-    words = pc.ascii_split_whitespace(lines(file))  # no line is empty: each has a user
+    """Columns user_id and item_id, in the file's order; a user without items is left out."""
+    words = pc.ascii_split_whitespace(lines(file))  # no line is empty, so each begins with a user
     flat, first = words.flatten(), words.offsets.to_numpy()[:-1]
     is_item = np.ones(len(flat), dtype=bool)
     is_item[first] = False
@@ -78,15 +81,15 @@ def _pairs(file: Folder) -> pa.Table:
 
 
 def _train_splits(train: pa.Table, validation: Folder | None) -> pa.Array:
-    """The split of each pair in the train file."""
+    """The split of each pair in the train file: validation if the validation file has the pair too."""
     if validation is None:
         return pa.repeat(TRAIN, len(train))
     all_pairs, held_out = _joined(train), _joined(_pairs(validation))
-    strange = held_out.filter(pc.invert(pc.is_in(held_out, all_pairs)))
-    if len(strange):
+    unknown = held_out.filter(pc.invert(pc.is_in(held_out, all_pairs)))
+    if len(unknown):
         raise DataError(
-            f"{validation}: {len(strange)} of {len(held_out)} pairs are not in data.source.train, such as "
-            f"{strange[0].as_py()!r}: validation must be a part of train"
+            f"{validation}: {len(unknown)} of {len(held_out)} pairs are not in data.source.train, such as "
+            f"{unknown[0].as_py()!r}: validation must be a part of train"
         )
     return pc.if_else(pc.is_in(all_pairs, held_out), VALIDATION, TRAIN).combine_chunks()
 
@@ -96,12 +99,12 @@ def _joined(pairs: pa.Table) -> pa.ChunkedArray:
 
 
 def _attributes(file: Folder) -> pa.Table:
-    """The items table: item_id, no title, `attributes`."""
+    """The table of items: item_id, title (null), attributes."""
     with file.filesystem.open_input_stream(file.path) as stream:
         content = stream.read()
     try:
         by_item = json.loads(content)
         raw = pa.table({"item_id": pa.array(by_item.keys()), ATTRIBUTES.name: pa.array(by_item.values())})
     except (ValueError, AttributeError, TypeError) as e:  # ArrowInvalid is a ValueError
-        raise DataError(f"{file}: a JSON object of item to list of attribute ids is due ({e})") from e
+        raise DataError(f"{file}: expected a JSON object with a list of attribute ids for each item ({e})") from e
     return entity_table(raw, "item_id", (ATTRIBUTES,), str(file))

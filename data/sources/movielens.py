@@ -1,4 +1,4 @@
-"""GroupLens's releases and their kin, in whichever of their three formats a folder holds."""
+"""The source of MovieLens releases by GroupLens and of MovieTweetings, in any of their three formats."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from data.sources.casts import check_head, interaction_columns, numbers
 from data.sources.entities import entity_table
 from data.sources.files import Delimited, delimited_blocks, lines, located, split_lines
 from data.sources.schema import DataError, Feature, FeatureKind
-from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts
+from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
 
 RATING = ("user_id", "item_id", "weight", "time")
 SAME_NAMES = {name: name for name in RATING}
@@ -37,12 +37,16 @@ USER_FEATURES = (
 )
 
 
+@source("movielens")
 @dataclass(kw_only=True, slots=True)
 class MovieLensSource(SourceConfig):
-    """A folder with one release, as it was unpacked; single files may be compressed.
+    """A folder with one release, as it was unpacked. Files in it may be compressed one by one.
 
-    `ratings.dat` (1M, 10M, MovieTweetings), `ratings.csv` (20M, 25M, 32M, latest) or `u.data` (100K), with the movies
-    and users files that come with it. Ids stay the strings that they are.
+    The ratings are in `ratings.dat` (1M, 10M, MovieTweetings), in `ratings.csv` (20M, 25M, 32M, latest) or in `u.data`
+    (100K), beside the release's files of movies and users. Ids are kept as they are written.
+
+    Attributes:
+        path: the folder.
     """
 
     path: str
@@ -70,11 +74,21 @@ class MovieLensSource(SourceConfig):
 
 
 Reader = Callable[[Folder], pa.Table | None]
+"""Reads a file of movies or users; None if the file tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Release:
-    """One of the formats: its file names and how they are read."""
+    """One of the three formats.
+
+    Attributes:
+        ratings: name of the file of ratings; its presence tells the format.
+        movies: name of the file of movies.
+        users: name of the file of users.
+        layout: of the file of ratings.
+        read_movies: reads the file of movies.
+        read_users: reads the file of users.
+    """
 
     ratings: str
     movies: str
@@ -85,6 +99,11 @@ class _Release:
 
 
 def _release(folder: Folder) -> tuple[_Release, Folder]:
+    """The format of the release in a folder, and its file of ratings.
+
+    Raises:
+        DataError: the folder has no file of ratings.
+    """
     for release in RELEASES:
         if ratings := _found(folder, release.ratings):
             return release, ratings
@@ -93,6 +112,7 @@ def _release(folder: Folder) -> tuple[_Release, Folder]:
 
 
 def _found(folder: Folder, name: str) -> Folder | None:
+    """The file of this name, plain or compressed, if it is there."""
     there = [file for file in (name, f"{name}.gz") if folder.exists(file)]
     return folder / there[0] if there else None
 
@@ -113,7 +133,7 @@ def _ratings(file: Folder, layout: Delimited) -> Iterator[pa.Table]:
 
 
 def _movies(raw: pa.Table) -> pa.Table:
-    """Adds `year`, from "Title (1995)", and `words`, the title as text; clears genres that say there are none."""
+    """Adds `year`, from titles such as "Title (1995)", and `words`, the title; removes "(no genres listed)"."""
     year = pc.struct_field(pc.extract_regex(raw["title"], YEAR), "year")
     genres = pc.replace_substring(raw["genres"], NO_GENRES, "")
     return pa.table(
@@ -126,7 +146,7 @@ def _dat_movies(file: Folder) -> pa.Table:
 
 
 def _dat_users(file: Folder) -> pa.Table | None:
-    """1M's; MovieTweetings' file of this name holds Twitter ids, which tell nothing."""
+    """The users of 1M; None for MovieTweetings, whose file of this name has Twitter ids alone."""
     first = lines(file)[:1].to_pylist()
     if not first or first[0].count("::") != 4:
         return None
@@ -139,11 +159,11 @@ def _csv_movies(file: Folder) -> pa.Table | None:
 
 
 def _no_users(file: Folder) -> None:
-    """The csv releases have none."""
+    """The releases in CSV have no file of users."""
 
 
 def _item_movies(file: Folder) -> pa.Table:
-    """100K's: one column of 0 or 1 per genre."""
+    """The movies of 100K, whose file has a column with 0 or 1 for each genre."""
     raw = split_lines(file, "|", ("item_id", "title", "date", "video_date", "url", *GENRES_100K))
     none = pa.scalar(None, pa.string())
     marked = [pc.if_else(pc.equal(raw[genre], "1"), genre, none) for genre in GENRES_100K]
@@ -152,7 +172,7 @@ def _item_movies(file: Folder) -> pa.Table:
 
 
 def _user_users(file: Folder) -> pa.Table:
-    """100K's, with ages put into 1M's groups (named by their lowest age, the first by 1)."""
+    """The users of 100K. Their ages become the age groups of 1M, named by their lowest age (the first one by 1)."""
     raw = split_lines(file, "|", ("user_id", "age", "gender", "occupation", "zip"))
     group = np.searchsorted(AGE_GROUPS, numbers(raw["age"]).to_numpy(), side="right") - 1
     return raw.append_column("age_group", pa.array(np.array(AGE_GROUPS)[group]))

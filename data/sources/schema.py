@@ -1,35 +1,25 @@
-"""The canonical tables: what every log becomes at the door, and the errors for logs that cannot.
+"""The canonical form that every source turns its log into: declared features, columns of interactions, and splits.
 
-External ids are strings and stay at the edges; inside, a user or an item is a *row* (int32, row 0 = unknown).
+External ids are strings, and only sources, responses and files for others use them. All other code knows a user or an
+item by its *row* (int32; row 0 stands for one that is unknown).
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError, UserError
+from data.sources.feature_kinds.kind import FeatureKind, feature_kind
+
+if TYPE_CHECKING:
+    KindName = FeatureKind
+else:
+    KindName = str  # what a structured config can read from yaml; Feature replaces it by the kind of that name
 
 
 class DataError(UserError, ValueError):
-    """A log, table or prepared dataset is not what it should be. The message names place, value and cure."""
-
-
-class FeatureKind(Enum):
-    """How a declared feature column is read, encoded and filtered."""
-
-    categorical = "categorical"  # string: one value, equality filters
-    multi_categorical = "multi_categorical"  # list<string>: a set of values, containment filters
-    numeric = "numeric"  # float64: range filters
-    text = "text"  # string: tokenised for the towers, not filterable
-
-
-ARROW_TYPES: dict[FeatureKind, pa.DataType] = {
-    FeatureKind.categorical: pa.string(),
-    FeatureKind.multi_categorical: pa.list_(pa.string()),
-    FeatureKind.numeric: pa.float64(),
-    FeatureKind.text: pa.string(),
-}
+    """A log, a table or a prepared dataset cannot be used. The message names the place, the value and the cure."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,18 +27,22 @@ class Feature:
     """One declared feature of users or of items.
 
     Attributes:
-        name: column name in the canonical `users` / `items` table; also the field name of filters.
-        kind: how it is read and encoded.
-        max_values: multi_categorical and text: at most this many values (tokens) of a row are used.
-        min_count: values (tokens) seen on fewer rows than this share row 0 (unknown).
+        name: the column's name in the `users` or `items` table, which filters use too.
+        kind: how the column is read, encoded and filtered: the name of a kind in data/sources/feature_kinds.
+        max_values: at most this many values of a row are used, for kinds with several values (words) per row.
+        min_count: values (words) that occur on fewer rows than this share row 0 (unknown).
     """
 
     name: str
-    kind: FeatureKind
+    kind: KindName
     max_values: int = 16
     min_count: int = 1
 
     def __post_init__(self) -> None:
+        try:
+            self.kind = feature_kind(self.kind)
+        except ConfigError as e:
+            raise ConfigError(f"feature {self.name!r}, {e}") from e
         if not self.name.isidentifier() or self.name in RESERVED_COLUMNS:
             raise ConfigError(
                 f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}"
@@ -65,13 +59,14 @@ RAW_INTERACTIONS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
         pa.field("item_id", pa.string(), nullable=False),
-        pa.field("time", pa.int64(), nullable=False),  # unix seconds, or an ordinal where the log has no clock
+        pa.field("time", pa.int64(), nullable=False),  # unix seconds, or a running number if the log has no times
         pa.field("weight", pa.float32(), nullable=False),
-        pa.field("position", pa.int64(), nullable=False),  # order in the log: breaks ties of time
-        pa.field("split", pa.string(), nullable=True),  # set only by sources that bring their own split
-        pa.field("context", pa.list_(pa.string()), nullable=True),  # a value per context feature, where there are any
+        pa.field("position", pa.int64(), nullable=False),  # place in the log, which breaks ties of time
+        pa.field("split", pa.string(), nullable=True),  # only from sources that bring their own split
+        pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature, if there are any
     ]
 )
-"""Interactions as a source hands them over (after the source's own cast)."""
+"""The columns of interactions that every source delivers."""
 
 SPLITS = ("train", "validation", "test")
+"""The parts that every log is split into."""

@@ -1,35 +1,50 @@
-"""What every source hands over, and the survey: one pass over a log that learns its ids and times and names its faults.
+"""What a source is: a config dataclass that reads a log in some format and delivers it in canonical columns.
 
-An adapter never raises in a Ray task for a bad value: it hands the value on as null (or as it is), and the survey, on
-the driver, names it. A line that could not be read at all has no user_id and shows its text as item_id.
+A source registers itself under the name that yaml uses (`defaults: [/data/source: NAME@source]`):
+
+    @source("movielens")
+    @dataclass(kw_only=True, slots=True)
+    class MovieLensSource(SourceConfig):
+        ...
+
+To add one, add a module to this folder and a file to conf/data. A source does not raise an error for a bad value inside
+a Ray task, because Ray would print its own traceback around it. It delivers the value as null (or as it is), and the
+survey (data/sources/survey.py) names it on the driver. A line that cannot be read at all becomes a row without user_id
+whose item_id is the line's text.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
 
+from data.artifacts.registry import Registry
 from data.sources.schema import RAW_INTERACTIONS, Feature
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 Part = Callable[[], Iterable[pa.Table]]
-"""Reads one piece of a log inside a Ray task; its tables have the schema RAW_INTERACTIONS."""
+"""Reads one part of a log inside a Ray task; its tables have the schema RAW_INTERACTIONS."""
+
+S = TypeVar("S", bound="type[SourceConfig]")
 
 
 @dataclass(frozen=True)
 class RawLog:
-    """A log in canonical columns, its values not yet checked: see `survey`.
+    """A log in canonical columns whose values have not been checked yet; `survey` checks them.
 
     Attributes:
-        interactions: columns of schema.RAW_INTERACTIONS.
-        users, items: user_id / item_id and title, and the declared features; None where the log has no such table.
+        interactions: the columns of schema.RAW_INTERACTIONS.
+        users: user_id and the declared features; None if the log has no such table.
+        items: item_id, title and the declared features; None if the log has no such table.
+        user_features: the declared features of `users`.
+        item_features: the declared features of `items`.
         place: where the interactions come from, for messages.
-        context: names of what an interaction came with, such as a channel: the values of its column `context`.
+        context: names of the context features, such as a channel: what the values in the column `context` are.
     """
 
     interactions: ray.data.Dataset
@@ -43,19 +58,36 @@ class RawLog:
 
 @dataclass(kw_only=True, slots=True)
 class SourceConfig:
-    """Where a log lies and how to read it: the values of an adapter."""
+    """Where a log lies and how to read it. Each source adds its own fields."""
 
     def read(self) -> RawLog:
-        """Opens the log; needs a running Ray. Large interactions are read as they are consumed, by Ray tasks.
+        """Opens the log. Needs a running Ray, whose tasks read the interactions when they are consumed.
 
         Raises:
-            DataError: a file or a column is missing, or of a type that cannot be cast.
+            DataError: a file or a column is missing, or a column has a type that cannot be cast.
         """
         raise NotImplementedError
 
     def files(self) -> list[str]:
-        """The input files: when they change, so does the prepared dataset."""
+        """The input files. A change of one of them leads to a new prepared dataset."""
         raise NotImplementedError
+
+
+SOURCES: Registry[type[SourceConfig]] = Registry("data.source", "data.sources")
+
+
+def source(name: str) -> Callable[[S], S]:
+    """A class decorator that registers a source under the name that yaml uses.
+
+    Raises:
+        ConfigError: another source has the name already; the message names both.
+    """
+    return SOURCES.register(name)
+
+
+def sources() -> dict[str, type[SourceConfig]]:
+    """All registered sources by name, those of every module in this folder included."""
+    return dict(SOURCES)
 
 
 def raw_block(
@@ -68,7 +100,14 @@ def raw_block(
     context: Sequence[Column] = (),
     first_position: int,
 ) -> pa.Table:
-    """A table of schema RAW_INTERACTIONS: positions count up from `first_position`; no weight means 1."""
+    """A table of schema RAW_INTERACTIONS.
+
+    Args:
+        weight: None means that each interaction has weight 1.
+        split: None means that the log brings no split.
+        context: one column per context feature.
+        first_position: place of the first row in the log; the rows after it count up from there.
+    """
     rows = len(user_id)
     weights = pa.array(np.ones(rows, np.float32)) if weight is None else weight.cast(pa.float32(), safe=False)
     position = pa.array(np.arange(first_position, first_position + rows, dtype=np.int64))
@@ -78,32 +117,32 @@ def raw_block(
 
 
 def _side_by_side(columns: Sequence[Column], rows: int) -> pa.Array:
-    """list<string>: in each row a value of each column; null where there are no columns."""
+    """list<string> with one value of each column per row; null if there are no columns."""
     if not columns:
         return pa.nulls(rows, pa.list_(pa.string()))
-    flat = pa.concat_arrays([_whole(column) for column in columns])
+    flat = pa.concat_arrays([_one_chunk(column) for column in columns])
     by_row = np.arange(rows * len(columns)).reshape(len(columns), rows).T.ravel()
     return pa.ListArray.from_arrays(pa.array(np.arange(0, len(flat) + 1, len(columns)), pa.int32()), flat.take(by_row))
 
 
-def _whole(column: Column) -> pa.Array:
+def _one_chunk(column: Column) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def read_in_parts(parts: Sequence[Part]) -> ray.data.Dataset:
-    """A dataset of all tables that the parts yield: read when consumed, one Ray task a part, block by block."""
+    """A dataset of all tables that the parts yield. One Ray task per part reads it, block by block, on consumption."""
 
-    def read(ticket: pa.Table) -> Iterable[pa.Table]:
-        for part in ticket["part"].to_pylist():
+    def read(numbers: pa.Table) -> Iterable[pa.Table]:
+        for part in numbers["part"].to_pylist():
             yield from parts[part]()
 
     if not parts:
         return in_blocks(RAW_INTERACTIONS.empty_table())
-    tickets = [pa.table({"part": [number]}) for number in range(len(parts))]
-    return ray.data.from_arrow(tickets).map_batches(read, batch_format="pyarrow", batch_size=None)
+    numbers = [pa.table({"part": [number]}) for number in range(len(parts))]
+    return ray.data.from_arrow(numbers).map_batches(read, batch_format="pyarrow", batch_size=None)
 
 
 def in_blocks(table: pa.Table, rows_per_block: int = 1 << 18) -> ray.data.Dataset:
-    """A dataset of a table that lies in the driver's memory."""
+    """A dataset of a table in the driver's memory, cut into blocks."""
     starts = range(0, max(table.num_rows, 1), rows_per_block)
     return ray.data.from_arrow([table.slice(start, rows_per_block) for start in starts])

@@ -1,7 +1,7 @@
-"""What every source hands over, and the survey: one pass over a log that learns its ids and times and names its faults.
+"""The survey: one pass over a log that finds its ids, its times and its faults.
 
-An adapter never raises in a Ray task for a bad value: it hands the value on as null (or as it is), and the survey, on
-the driver, names it. A line that could not be read at all has no user_id and shows its text as item_id.
+Sources deliver values that they cannot read as null (see data/sources/source.py). The survey counts such faults in Ray
+tasks and names them on the driver, all in one error.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,19 @@ from ray.exceptions import RayTaskError
 from data.sources.schema import RAW_INTERACTIONS, SPLITS, DataError
 from data.sources.source import RawLog
 
-FARTHEST_TIME = 253_402_300_799  # the year 9999 in unix seconds: beyond it are milliseconds
+MAX_TIME_S = 253_402_300_799
+"""The end of the year 9999 in unix seconds. Later times are probably milliseconds."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a sound log found.
+    """What is in a log without faults.
 
     Attributes:
-        user_ids, item_ids: distinct, sorted strings.
-        times: columns `time` (distinct, sorted) and `count`, int64.
+        user_ids: the distinct ids of users, sorted.
+        item_ids: the distinct ids of items, sorted.
+        times: columns `time` (distinct, sorted) and `count`, the number of interactions at that time; int64.
+        num_interactions: number of all interactions.
     """
 
     user_ids: pa.Array
@@ -36,16 +39,16 @@ class Survey:
 
 
 def survey(log: RawLog) -> Survey:
-    """Passes once over the interactions.
+    """Passes once over the interactions of a log.
 
     Raises:
-        DataError: the log is empty, or has faults; each is named with its count and its first row.
+        DataError: the log is empty, cannot be read, or has faults. Each fault is named with its count and first row.
     """
     seen = log.interactions.map_batches(_survey_block, batch_format="pyarrow", batch_size=None)
     try:
         tables = [table for table in ray.get(seen.to_arrow_refs()) if table.num_rows]
     except RayTaskError as e:
-        cause = str(e.cause).partition("\n")[0]  # Ray adds lines of its own
+        cause = str(e.cause).partition("\n")[0]  # the other lines are Ray's
         raise DataError(f"{log.place}: reading it failed: {cause}") from e
     blocks = pa.concat_tables([_survey_block(RAW_INTERACTIONS.empty_table()), *tables])
     num_interactions = pc.sum(blocks["num_interactions"]).as_py()
@@ -59,14 +62,19 @@ def survey(log: RawLog) -> Survey:
 
 
 def _distinct(lists: pa.ChunkedArray) -> pa.Array:
-    """The distinct values of all lists, sorted; nulls left out."""
+    """The distinct values of all lists, sorted, without nulls."""
     values = pc.unique(pc.list_flatten(lists)).drop_null()
     return values.take(pc.sort_indices(values))
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """A fault that a value can have. `found` gives a mask, null and false meaning sound."""
+    """A fault that a value of a column can have.
+
+    Attributes:
+        found: gives a mask of the faulty values; null counts as false.
+        fault: the fault in words, after the name of the column.
+    """
 
     column: str
     found: Callable[[pa.ChunkedArray], pa.ChunkedArray]
@@ -77,10 +85,10 @@ _CHECKS = (
     _Check("user_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
     _Check("item_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
     _Check("time", pc.is_null, "is missing or cannot be read as a time"),
-    _Check("time", lambda times: pc.less(times, 0), "is negative (unix seconds or an ordinal are due)"),
+    _Check("time", lambda times: pc.less(times, 0), "is negative (expected unix seconds or a running number)"),
     _Check(
         "time",
-        lambda times: pc.greater(times, FARTHEST_TIME),
+        lambda times: pc.greater(times, MAX_TIME_S),
         "lies past the year 9999 (seconds are due, not milliseconds)",
     ),
     _Check("weight", lambda weights: pc.invert(pc.fill_null(pc.is_finite(weights), False)), "is not a finite number"),
@@ -89,7 +97,7 @@ _CHECKS = (
 
 
 def _survey_block(block: pa.Table) -> pa.Table:
-    """One row: the block's distinct values as lists, and its faults."""
+    """One row with the block's distinct values as lists, and its faults."""
     times = block.group_by("time").aggregate([([], "count_all")])
     distinct = {name: pc.unique(block[name]) for name in ("user_id", "item_id")}
     distinct |= {"time": times["time"].combine_chunks(), "count": times["count_all"].combine_chunks()}
@@ -105,6 +113,7 @@ _FAULTS = pa.list_(
 
 
 def _faults(block: pa.Table, check: _Check) -> list[dict[str, Any]]:
+    """What a check found in a block: nothing, or one fault with its count and its first row."""
     found = check.found(block[check.column])
     if not (count := pc.sum(found).as_py()):
         return []
@@ -114,6 +123,7 @@ def _faults(block: pa.Table, check: _Check) -> list[dict[str, Any]]:
 
 
 def _refuse_faults(faults: list[dict[str, Any]], num_interactions: int, place: str) -> None:
+    """Raises DataError if there are faults."""
     messages = []
     for number, check in enumerate(_CHECKS):
         same = [fault for fault in faults if fault["check"] == number]
@@ -122,4 +132,4 @@ def _refuse_faults(faults: list[dict[str, Any]], num_interactions: int, place: s
             where = f"first at position {first['position']} ({first['example']})"
             messages.append(f"{check.column} {check.fault} in {count} of {num_interactions} rows, {where}")
     if messages:
-        raise DataError(f"{place}: {'; '.join(messages)}. Mend or remove these rows")
+        raise DataError(f"{place}: {'; '.join(messages)}. Correct or remove these rows")

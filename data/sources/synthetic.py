@@ -1,4 +1,4 @@
-"""A log with planted tastes: what a good model must find is known, and no data need be at hand."""
+"""The source of synthetic logs, with planted tastes that a good model must find. It needs no data."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
-from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block
+from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
 from data.sources.synthetic_features import (
     CONTEXT,
     ITEM_FEATURES,
@@ -18,25 +18,32 @@ from data.sources.synthetic_features import (
 )
 from data.sources.synthetic_titles import number_within
 
-END_S = 1_767_225_600  # 2026-01-01 UTC: the same log on every day
+END_S = 1_767_225_600  # 2026-01-01 UTC, the end of the timeline: a fixed one gives the same log on every day
 DAY_S = 86_400
-LATE = 0.92  # share of the timeline before which late users and items are not seen
-LAST_START = 0.97
-SETTLED = 0.6  # by then every other user has come
-FAVOURITE_SHARE = 0.65  # of the interactions of a user with two tastes
-SPARE_DRAWS = 4  # per interaction: most repeats, and items from before their time, are replaced
+LATE = 0.92  # late users and items first occur after this share of the timeline
+LAST_START = 0.97  # and before this share
+LAST_NORMAL_START = 0.6  # all other users first occur before this share
+FAVOURITE_SHARE = 0.65  # share of the favourite taste in the interactions of a user with two tastes
+DRAWS_PER_INTERACTION = 4  # spare draws replace items that a user had before, and those drawn before their start
 
 
+@source("synthetic")
 @dataclass(kw_only=True, slots=True)
 class SyntheticSource(SourceConfig):
-    """A planted log. Half of the cold users and items never interact, half only in the last part of the timeline.
+    """A synthetic log. Half of the cold users and items never interact, the others only at the end of the timeline.
 
     Attributes:
-        num_clusters: tastes; an item has one, a user one or two.
-        interactions_per_user: mean; users differ widely.
-        noise_share: of the interactions, with an item of any taste.
-        daypart_share: of the interactions, in the part of the day that goes with the item's length.
-        popularity_skew: exponent of Zipf's law within a taste; 0 makes its items equally popular.
+        num_users: number of users.
+        num_items: number of items.
+        num_clusters: number of tastes; an item has one, a user has one or two.
+        interactions_per_user: the mean; users differ widely.
+        noise_share: share of the interactions that are with an item of any taste.
+        daypart_share: share of the interactions that are in the part of the day that goes with the item's length.
+        popularity_skew: exponent of Zipf's law within a taste; with 0, its items are equally popular.
+        cold_user_share: share of the users that are cold.
+        cold_item_share: share of the items that are cold.
+        days: length of the timeline.
+        seed: of all random numbers.
     """
 
     num_users: int = 2_000
@@ -87,13 +94,17 @@ class SyntheticSource(SourceConfig):
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """The log and the truth behind it; arrays are in the order of the tables.
+    """The log and the planted truth behind it. Users and items are in the order of their tables.
 
     Attributes:
-        user_clusters: int [num_users, 2], the favourite taste and the second (the same one for half of the users).
-        item_clusters: int [num_items].
-        item_weights: float [num_items], how much an item is liked within its taste; 0 where it never interacts.
-        user_start, item_start: float [...], share of the timeline before which they are not seen; inf: never.
+        interactions: the columns of schema.RAW_INTERACTIONS.
+        users: the table of users.
+        items: the table of items.
+        user_clusters: int [num_users, 2], the favourite taste and the second one (for half of the users the same one).
+        item_clusters: int [num_items], the taste.
+        item_weights: float [num_items], popularity within the taste; 0 if the item never interacts.
+        user_start: float [num_users], the share of the timeline before which the user does not occur; inf means never.
+        item_start: float [num_items], the same for items.
     """
 
     interactions: pa.Table
@@ -107,16 +118,16 @@ class Planted:
 
 
 def plant(config: SyntheticSource) -> Planted:
-    """Draws tastes, features and interactions; equal values give an equal log."""
-    rng, apart = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
+    """Draws tastes, features and interactions; equal configs give equal logs."""
+    rng, daypart_rng = np.random.default_rng(config.seed), np.random.default_rng([config.seed, 1])
     item_clusters = rng.permutation(np.arange(config.num_items) % config.num_clusters)
     user_clusters = rng.integers(config.num_clusters, size=(config.num_users, 2))
     one_taste = rng.random(config.num_users) < 0.5
     user_clusters[one_taste, 1] = user_clusters[one_taste, 0]
-    user_start = _starts(rng, config.num_users, config.cold_user_share, SETTLED)
+    user_start = _starts(rng, config.num_users, config.cold_user_share, LAST_NORMAL_START)
     item_start = _starts(rng, config.num_items, config.cold_item_share, 0.0)
     item_weights = np.where(np.isfinite(item_start), _popularity(rng, item_clusters, config.popularity_skew), 0.0)
-    lengths = apart.integers(len(LENGTHS), size=config.num_items)
+    lengths = daypart_rng.integers(len(LENGTHS), size=config.num_items)
     users, items = user_table(rng, user_clusters[:, 0]), item_table(rng, item_clusters, lengths)
     user, item, time = _draw(rng, config, user_clusters, item_clusters, item_weights, user_start, item_start)
     seconds = END_S - config.days * DAY_S + (time * config.days * DAY_S).astype(np.int64)
@@ -125,14 +136,15 @@ def plant(config: SyntheticSource) -> Planted:
         user_id=users["user_id"].take(user[order]),
         item_id=items["item_id"].take(item[order]),
         time=pa.array(seconds[order]),
-        context=[dayparts(apart, lengths[item[order]], config.daypart_share)],
+        context=[dayparts(daypart_rng, lengths[item[order]], config.daypart_share)],
         first_position=0,
     )
     return Planted(interactions, users, items, user_clusters, item_clusters, item_weights, user_start, item_start)
 
 
-def _starts(rng: np.random.Generator, num: int, cold_share: float, settled: float) -> np.ndarray:
-    starts = rng.random(num) * settled
+def _starts(rng: np.random.Generator, num: int, cold_share: float, last_normal_start: float) -> np.ndarray:
+    """float [num]: the share of the timeline at which each first occurs; inf for those that never do."""
+    starts = rng.random(num) * last_normal_start
     cold = rng.permutation(num)[: round(num * cold_share)]
     never, late = np.array_split(cold, 2)
     starts[never] = np.inf
@@ -141,7 +153,7 @@ def _starts(rng: np.random.Generator, num: int, cold_share: float, settled: floa
 
 
 def _popularity(rng: np.random.Generator, clusters: np.ndarray, skew: float) -> np.ndarray:
-    """Zipf's law within each taste, ranks at random."""
+    """float [len(clusters)]: weights by Zipf's law within each taste, with ranks in random order."""
     shuffled = rng.permutation(len(clusters))
     weights = np.empty(len(clusters))
     weights[shuffled] = (1.0 + number_within(clusters[shuffled])) ** -skew
@@ -157,10 +169,10 @@ def _draw(
     user_start: np.ndarray,
     item_start: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """User and item indices and times in [0, 1) of the interactions; no user meets an item twice."""
+    """Indices of users and of items, and times in [0, 1), of the interactions; no user has an item twice."""
     wanted = 1 + rng.poisson(rng.gamma(3.0, (config.interactions_per_user - 1) / 3.0, config.num_users))
     wanted[np.isinf(user_start)] = 0
-    user = np.repeat(np.arange(config.num_users), wanted * SPARE_DRAWS)
+    user = np.repeat(np.arange(config.num_users), wanted * DRAWS_PER_INTERACTION)
     start = user_start[user]
     time = start + (1.0 - start) * rng.random(len(user))
     second = (rng.random(len(user)) > FAVOURITE_SHARE).astype(np.int64)
@@ -177,7 +189,7 @@ def _draw(
 def _draw_items(
     rng: np.random.Generator, taste: np.ndarray, item_clusters: np.ndarray, item_weights: np.ndarray
 ) -> np.ndarray:
-    """An item of each taste, by weight: items lie on a line, by taste, each as long as its weight."""
+    """One item of each of the tastes, drawn by weight: the inverse of the cumulated weights, taste after taste."""
     order = np.argsort(item_clusters, kind="stable")
     ends = np.cumsum(item_weights[order])
     bounds = np.concatenate([[0.0], ends])[np.searchsorted(item_clusters[order], np.arange(taste.max(initial=0) + 2))]

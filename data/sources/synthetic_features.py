@@ -1,4 +1,4 @@
-"""The users and items tables of the synthetic log: features that hint at the planted tastes, none a giveaway."""
+"""Users and items of the synthetic log, with features that are correlated with the planted tastes."""
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,11 @@ DAYPARTS = ("morning", "midday", "evening", "night")
 
 
 def user_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
-    """The users, by their favourite taste (int [num_users]): user_id, region, age."""
+    """The table of users: user_id, region, age.
+
+    Args:
+        clusters: int [num_users], the favourite tastes.
+    """
     num = len(clusters)
     region = np.where(rng.random(num) < 0.3, clusters % len(REGIONS), rng.integers(len(REGIONS), size=num))
     age = np.clip(np.round(rng.normal(24 + 3 * (clusters % 12), 9)), 13, 90)
@@ -39,7 +43,12 @@ def user_table(rng: np.random.Generator, clusters: np.ndarray) -> pa.Table:
 
 
 def item_table(rng: np.random.Generator, clusters: np.ndarray, lengths: np.ndarray) -> pa.Table:
-    """The items, by their taste and length (int [num_items]): item_id, title, the features."""
+    """The table of items: item_id, title, and the features.
+
+    Args:
+        clusters: int [num_items], the tastes.
+        lengths: int [num_items], indices into LENGTHS.
+    """
     num = len(clusters)
     own_studio = clusters * STUDIOS_PER_CLUSTER + rng.integers(STUDIOS_PER_CLUSTER, size=num)
     studio = np.where(rng.random(num) < 0.7, own_studio, rng.integers(len(STUDIOS), size=num)) % len(STUDIOS)
@@ -57,19 +66,24 @@ def item_table(rng: np.random.Generator, clusters: np.ndarray, lengths: np.ndarr
 
 
 def dayparts(rng: np.random.Generator, lengths: np.ndarray, share: float) -> pa.Array:
-    """When the interactions with items of these lengths (int [N]) came: each length has its part of the day."""
+    """string [N]: the part of the day of each interaction; each length has its own one.
+
+    Args:
+        lengths: int [N], the lengths of the items.
+        share: share of the interactions in the part of the day that goes with the length; the others are in any.
+    """
     own = rng.random(len(lengths)) < share
     return pa.array(DAYPARTS).take(np.where(own, lengths, rng.integers(len(DAYPARTS), size=len(own))))
 
 
 def numbered(prefix: str, num: int) -> pa.Array:
-    """Ids such as u00001, as wide as the last one needs."""
+    """Ids such as u00001, all with as many digits as the last one needs."""
     width = max(5, len(str(num)))
     return pa.array([f"{prefix}{number:0{width}d}" for number in range(1, num + 1)])
 
 
 def _genres(rng: np.random.Generator, clusters: np.ndarray) -> pa.ListArray:
-    """One to three genres: always the taste's first, often its second, sometimes any."""
+    """One to three genres per item: always the taste's first one, often its second, sometimes any other."""
     num, items = len(clusters), np.arange(len(clusters))
     member = np.zeros((num, len(GENRES)), dtype=bool)
     member[items, clusters % len(GENRES)] = True

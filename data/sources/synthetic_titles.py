@@ -1,4 +1,4 @@
-"""Made-up titles whose words tell the taste they belong to: the text signal of the synthetic log."""
+"""Titles of the synthetic log's items, whose words belong to a taste, so that a text feature tells tastes apart."""
 
 import numpy as np
 import pyarrow as pa
@@ -37,21 +37,24 @@ THEMES = tuple(
         Submarine Sonar Periscope Torpedo Trenchwater Hatch Abyss Diver
     """.strip().splitlines()
 )
-STRIDE = 477  # prime to the number of titles of a theme: takes them in a mixed order, each once
+STRIDE = 477
+"""Coprime to the number of titles of a theme: taking each 477th gives all of them once, in a mixed order."""
 
 
 def titles(clusters: np.ndarray) -> pa.Array:
-    """Distinct titles such as "Silent Comet of the Orbit" (then "Silent Comet of the Orbit 2", ...).
+    """string [num_items]: distinct titles such as "Silent Comet of the Orbit".
+
+    A theme that has more items than titles goes on with "Silent Comet of the Orbit 2".
 
     Args:
-        clusters: int [num_items], each item's taste; tastes that are THEMES apart share their words.
+        clusters: int [num_items], each item's taste. Its theme is the taste modulo the number of THEMES.
     """
     theme, words = clusters % len(THEMES), len(THEMES[0])
     distinct = len(ADJECTIVES) * words * (words - 1)
     volume, number = np.divmod(number_within(theme), distinct)
     number, adjective = np.divmod(number * STRIDE % distinct, len(ADJECTIVES))
     step, first = np.divmod(number, words)
-    second = (first + 1 + step) % words  # never the first again
+    second = (first + 1 + step) % words  # never the first noun again
     nouns = pa.array([noun for words in THEMES for noun in words])
     parts = [pa.array(ADJECTIVES).take(adjective), nouns.take(theme * words + first)]
     parts += [pa.scalar("of the"), nouns.take(theme * words + second), _volume(volume)]
@@ -59,7 +62,7 @@ def titles(clusters: np.ndarray) -> pa.Array:
 
 
 def number_within(groups: np.ndarray) -> np.ndarray:
-    """For each element, how many of its group come before it."""
+    """int64 [len(groups)]: for each element, the number of elements of the same group before it."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     number = np.empty(len(groups), dtype=np.int64)
@@ -68,5 +71,5 @@ def number_within(groups: np.ndarray) -> np.ndarray:
 
 
 def _volume(volume: np.ndarray) -> pa.Array:
-    """Nothing for the first item of a title, then 2, 3, ..."""
+    """The number behind a title: "" for its first item, then "2", "3", ..."""
     return pc.if_else(pa.array(volume > 0), pa.array(volume + 1).cast(pa.string()), "")

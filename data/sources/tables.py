@@ -1,4 +1,4 @@
-"""Any log in Parquet or CSV: which columns are the user, the item, the time, and which are features."""
+"""The source of logs in Parquet or CSV. The config names the columns and declares the features."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,27 +13,32 @@ from data.sources.casts import INTERACTION_CASTS, check_head, interaction_column
 from data.sources.entities import entity_table
 from data.sources.files import Delimited, delimited_blocks, delimited_names, files_at, parquet_blocks, parquet_footer
 from data.sources.schema import DataError, Feature
-from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts
+from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
 
-POSITIONS_PER_FILE = 1 << 40  # text files do not say how many rows they hold
+POSITIONS_PER_FILE = 1 << 40
+"""Numbers kept free for the rows of one text file, because such files do not say how many rows they have."""
 
 
 class TableFormat(Enum):
+    """The format of all files of a log."""
+
     parquet = "parquet"
     csv = "csv"
 
 
 @dataclass(kw_only=True, slots=True)
 class Columns:
-    """Names of the log's columns; the ids have the same names in the users and items tables.
+    """The names that the log has for the canonical columns.
 
     Attributes:
-        time: unix seconds (whole or not), timestamps, dates, or ISO-8601 text (UTC where it names no zone).
-        weight: of an interaction, such as a rating; None: each counts 1.
+        user_id: the user, in the tables of interactions and of users.
+        item_id: the item, in the tables of interactions and of items.
+        time: unix seconds (with or without decimals), timestamps, dates, or ISO-8601 text (UTC if it names no zone).
+        weight: weight of an interaction, such as a rating; null means that each has weight 1.
         split: train, validation or test, for `data.split.kind=given`.
-        title: in the items table.
-        context: of an interaction: what it came with, such as a channel or a part of the day; one value each. Requests
-            name it too, and the re-ranker learns what it tells.
+        title: the title, in the table of items.
+        context: context features of an interaction, such as a channel or a part of the day, with one value each.
+            Requests may have them too, and the re-ranker learns from them.
     """
 
     user_id: str = "user_id"
@@ -49,19 +54,27 @@ class Columns:
             raise ConfigError(f"data.source.columns.context: {self.context} must be distinct")
 
     def of_interactions(self) -> dict[str, str]:
-        """Canonical name to column name, user_id first."""
+        """The log's name for each canonical column of interactions that it has, user_id first."""
         named = {name: getattr(self, name) for name in INTERACTION_CASTS}
         return {name: column for name, column in named.items() if column is not None}
 
 
+@source("table")
 @dataclass(kw_only=True, slots=True)
 class TableSource(SourceConfig):
-    """Interactions, users and items in Parquet or CSV: each one file, or a folder of files that are read in parallel.
+    """Tables of interactions, users and items, each one file or a folder of files, which are read in parallel.
 
     Attributes:
-        user_features, item_features: columns of the users / items table, under their own names.
-        multi_separator: between the values of a multi_categorical column that holds text, not lists.
-        delimiter, encoding: of CSV files, whose first line names the columns.
+        format: of all files. The first line of a CSV file names its columns.
+        interactions: file or folder of the interactions.
+        users: file or folder of the users; null if there is none.
+        items: file or folder of the items; null if there is none.
+        columns: the names that the log has for its columns.
+        user_features: the features in the table of users; each is named like its column.
+        item_features: the features in the table of items; each is named like its column.
+        multi_separator: stands between the values of a list that is held as text.
+        delimiter: the character between the columns of CSV files.
+        encoding: of CSV files.
     """
 
     format: TableFormat
@@ -117,21 +130,22 @@ class TableSource(SourceConfig):
         ]
 
     def item_rows(self) -> pa.Table:
-        """The items table alone.
+        """The table of items alone; `items` must be set.
 
         Raises:
-            DataError: as for `read`.
+            DataError: a file or a column is missing, or its values are not of their kinds.
         """
-        assert self.items is not None, "asked for where it is given"
+        assert self.items is not None, "the caller sets `items`"
         return self._entities(self.items, "item", self.item_features)
 
     def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
-        """One piece of each Parquet file, as their types may differ; of text files, which have none, the first."""
+        """The first piece of each Parquet file, whose types may differ; of CSV files, the first piece alone."""
         if self.format is TableFormat.csv:
             return pieces[:1]
         return {str(piece.file): piece for piece in reversed(pieces)}.values()
 
     def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
+        """The canonical table of a side, "user" or "item"."""
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
         if side == "item" and self.columns.title:
@@ -140,13 +154,11 @@ class TableSource(SourceConfig):
         columns = list(dict.fromkeys(names.values()))
         blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
         if not blocks:
-            raise DataError(
-                f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
-            )
+            raise DataError(f"{uri}: the table has no {side}s; leave data.source.{side}s out if there is no such table")
         try:
             raw = pa.concat_tables(blocks, promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as e:
-            raise DataError(f"{uri}: its files hold a column in types that do not go together ({e})") from e
+            raise DataError(f"{uri}: its files have a column in types that do not go together ({e})") from e
         return entity_table(
             pa.table({name: raw[column] for name, column in names.items()}),
             id_column,
@@ -156,7 +168,11 @@ class TableSource(SourceConfig):
         )
 
     def _pieces(self, uri: str, setting: str, columns: Sequence[str]) -> "list[_Piece]":
-        """The pieces of a table, in order; all its files have the columns."""
+        """The pieces of a table, in order.
+
+        Raises:
+            DataError: there is no such file, or one lacks a column.
+        """
         layout = Delimited(delimiter=self.delimiter, encoding=self.encoding)
         pieces: list[_Piece] = []
         position = 0
@@ -174,7 +190,7 @@ class TableSource(SourceConfig):
 
 
 def has_column(source: TableSource, uri: str, name: str) -> bool:
-    """Does the first file of a table have such a column?"""
+    """Whether the first file of a table has a column of this name."""
     file = files_at(uri, "table")[0]
     if source.format is TableFormat.csv:
         return name in delimited_names(file, Delimited(delimiter=source.delimiter, encoding=source.encoding))
@@ -183,13 +199,19 @@ def has_column(source: TableSource, uri: str, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one task reads: a text file, or one row group of a Parquet file."""
+    """The part of a table that one task reads.
+
+    Attributes:
+        first_position: place of its first row among all rows of the table.
+        at: the layout of a whole text file, or the number of a row group of a Parquet file.
+    """
 
     file: Folder
     first_position: int
     at: Delimited | int
 
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yields these columns."""
         if isinstance(self.at, int):
             return parquet_blocks(self.file, self.at, columns)
         return delimited_blocks(self.file, self.at, columns)
@@ -200,15 +222,16 @@ def _raw_blocks(
 ) -> Iterator[pa.Table]:
     position = piece.first_position
     for block in piece.blocks(columns):
-        named, came_with = interaction_columns(block, names), [labels(block[name]) for name in context]
-        yield raw_block(**named, context=came_with, first_position=position)
+        canonical, context_values = interaction_columns(block, names), [labels(block[name]) for name in context]
+        yield raw_block(**canonical, context=context_values, first_position=position)
         position += block.num_rows
 
 
-def _require(columns: Sequence[str], there: Sequence[str], file: Folder) -> None:
-    missing = [column for column in columns if column not in there]
+def _require(columns: Sequence[str], present: Sequence[str], file: Folder) -> None:
+    """Raises DataError if a file lacks one of the columns."""
+    missing = [column for column in columns if column not in present]
     if missing:
         raise DataError(
-            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, there))}: "
+            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, present))}: "
             "name them in data.source.columns or in the features"
         )

@@ -1,29 +1,31 @@
-"""`hydra/launcher=ray`: a sweep's jobs side by side on whatever cluster Ray is connected to."""
+"""`hydra/launcher=ray`: runs the jobs of a sweep side by side on whatever cluster Ray is connected to.
 
-import json
-import sys
+Hydra imports this module whenever it looks for plugins, so Ray and the sweep's mechanism are imported only when used.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from data.artifacts.structured import structured
 from towers.sweeps.settings import LauncherConfig
 
 if TYPE_CHECKING:
     from towers.sweeps.records import Record
-    from towers.sweeps.trials import Source
+    from towers.sweeps.runner import TrialSource
 
 
 @dataclass
 class RayLauncherConf(LauncherConfig):
+    """The values of `hydra/launcher=ray`."""
+
     _target_: str = "hydra_plugins.twotower_ray.launcher.RayLauncher"
 
 
@@ -31,7 +33,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 
 
 class RayLauncher(Launcher):
-    """Runs each job as a trial of its own, see towers/sweeps/trials.py."""
+    """Runs each job as one trial on the cluster (towers/sweeps/launch.py)."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = structured(LauncherConfig, settings)
@@ -40,83 +42,26 @@ class RayLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """What each job returned, in order; one that did not finish raises when its value is looked at."""
-        from towers.sweeps.listed import Listed
-
-        jobs = [list(overrides) for overrides in job_overrides]
-        source = Listed(jobs, initial_job_idx, self.known())
-        self.run(source, jobs, len(source.done))
-        return [source.returned(overrides) for overrides in jobs]
-
-    def known(self) -> "list[Record]":
-        """What the sweep's folder tells of earlier launches."""
+        """What each job returned, in order; the value of a job that did not finish raises when it is read."""
+        from towers.sweeps.fixed_trials import FixedTrials
         from towers.sweeps.records import Records
 
-        return Records(self.folder()).read() if self.settings.resume else []
+        jobs = [list(overrides) for overrides in job_overrides]
+        earlier = Records(self.folder()).read() if self.settings.resume else []
+        source = FixedTrials(jobs, initial_job_idx, earlier)
+        self.run(source, overrides=jobs, num_done=len(source.done), total=len(jobs))
+        return [source.job_return(overrides) for overrides in jobs]
 
     def folder(self) -> Path:
-        """The sweep's."""
+        """The folder of the sweep, as an absolute path."""
         return Path(str(self.config.hydra.sweep.dir)).absolute()
 
     def run(
-        self, source: "Source", jobs: Sequence[Sequence[str]], done: int, total: int | None = None
+        self, source: "TrialSource", *, overrides: Sequence[Sequence[str]], num_done: int, total: int
     ) -> "list[Record]":
-        """Runs what a source gives; says how it ended."""
-        from towers.sweeps.live import LiveTable, failures, summary
-        from towers.sweeps.placement import Places
-        from towers.sweeps.records import Records
-        from towers.sweeps.results.summary import SWEEP
-        from towers.sweeps.session import joined, stoppable
-        from towers.sweeps.trials import Trials
+        """Runs the trials of a source; see `towers.sweeps.launch.launch` for the arguments."""
+        from towers.sweeps.launch import launch
+        from towers.sweeps.trial_process import SweepContext
 
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        folder = self.folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with open_dict(self.config):
-            self.config.hydra.sweep.dir = str(folder)
-        (folder / SWEEP).write_text(json.dumps({"module": self._module()}))
-        total = total or len(jobs)
-        if done:
-            print(f"sweep: {done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
-        with joined(self.settings) as grows, LiveTable(jobs, done, total) as table, stoppable() as stop:
-            places, records = Places(self.settings, grows), Records(folder)
-            ended = Trials(self.settings, self._sweep(folder), source, records, places, table, stop).run()
-        for line in failures(ended):
-            print(f"sweep: {line}")
-        if ended:
-            print(f"sweep: {summary(ended)}; what each printed: {folder}/*/log.txt")
-        self._told(folder)
-        return ended
-
-    def _told(self, folder: Path) -> None:
-        """The leaderboard, where the sweep's task returns what one can be made of; else how to make one."""
-        from towers.sweeps.records import Records
-        from towers.sweeps.results.summary import DEFAULT, shown
-
-        objectives = OmegaConf.select(self.config, "hydra.sweeper.objectives")
-        metric = objectives[0].metric if objectives else DEFAULT
-        records = Records(folder).read()
-        if any(record.value(metric) is not None for record in records):
-            shown(folder, metric)
-        elif any(isinstance(record.result, dict) for record in records):
-            print(
-                f"sweep: no trial gave {metric}; python -m towers.leaderboard sweep={folder} metric=... takes another"
-            )
-
-    def _module(self) -> str:
-        """What is called by `python -m`."""
-        spec = getattr(sys.modules["__main__"], "__spec__", None)
-        return spec.name if spec is not None else self.task_function.__module__
-
-    def _sweep(self, folder: Path) -> Any:
-        from towers.sweeps.job import Sweep
-
-        return Sweep(
-            name=folder.name,
-            hydra_context=self.hydra_context,
-            config=self.config,
-            task_function=self.task_function,
-            singletons=Singleton.get_state(),
-            folder=str(Path.cwd()),
-        )
+        sweep = SweepContext.of_this_process(self.hydra_context, self.config, self.task_function)
+        return launch(self.settings, sweep, source, overrides=overrides, num_done=num_done, total=total)

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=optuna`: a search by Optuna's samplers, with trials pruned as they run."""
+"""`hydra/sweeper=optuna`: a search by Optuna's samplers, which may stop trials early."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
 
-RESULTS = "optimization_results.yaml"
-"""In the sweep's folder: the best, under the names that Hydra's own Optuna sweeper gives."""
+RESULTS_FILE = "optimization_results.yaml"
+"""In the folder of the sweep: the best trials, under the keys that Hydra's own Optuna sweeper writes."""
 
 
 @dataclass
 class OptunaSweeperConf(SweeperConfig):
+    """The values of `hydra/sweeper=optuna`."""
+
     _target_: str = "hydra_plugins.twotower_ray.sweeper.OptunaSweeper"
 
 
@@ -28,7 +30,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSw
 
 
 class OptunaSweeper(Sweeper):
-    """Asks for trials as the launcher has room for them; wants `hydra/launcher=ray`."""
+    """Asks Optuna for a trial whenever the launcher has room for one; requires `hydra/launcher=ray`."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = structured(SweeperConfig, settings)
@@ -40,43 +42,43 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Searches until as many trials are done as wanted; returns what was best.
+        """Searches until `trials` trials are done. Returns number, parameters and values of the best ones.
 
         Raises:
-            ValueError: there is nothing to search, or it needs another launcher.
+            ConfigError: there is nothing to search, or the launcher is another one.
         """
-        from towers.sweeps.search import Search, best, open_study
-        from towers.sweeps.space import Space
+        from towers.sweeps.search.ask_and_tell import Search
+        from towers.sweeps.search.space import SearchSpace
+        from towers.sweeps.search.study import best_trials, open_study
 
-        if not hasattr(self.launcher, "run"):  # by class it could not be told: Hydra executes plugin modules anew
+        if not hasattr(self.launcher, "run"):  # isinstance would fail: Hydra executes plugin modules a second time
             raise ConfigError(
                 "hydra/sweeper=optuna: asks for one trial at a time as there is room; add hydra/launcher=ray"
             )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        params = [f"{name}={of}" for name, of in self.settings.params.items()]
-        space = Space.of(parser.parse_overrides([*params, *arguments]))
+        params = [f"{name}={values}" for name, values in self.settings.params.items()]
+        space = SearchSpace.of(parser.parse_overrides([*params, *arguments]))
         folder = self.launcher.folder()
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self.validate_batch_is_legal([space.fixed])
         study = open_study(self.settings, folder)
         search = Search(self.settings, space, study, self._monitor())
-        self.launcher.run(search, [], search.num_done(), self.settings.trials)
-        found = [{"number": t.number, "params": t.params, "values": t.values} for t in best(study)]
-        self._save(found, folder)
-        return found
+        self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
+        best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
+        self._save(best, folder)
+        return best
 
     def _monitor(self) -> str | None:
-        """The value of an epoch that halving goes by."""
+        """Name of the value of an epoch by which halving compares trials; None where nothing is pruned."""
         halving = self.settings.halving
         monitor = halving.metric or OmegaConf.select(self.config, "train.monitor")
         return str(monitor) if halving.factor else None
 
-    def _save(self, found: list[dict[str, Any]], folder: Path) -> None:
-        several = len(self.settings.objectives) > 1
+    def _save(self, best: list[dict[str, Any]], folder: Path) -> None:
         results: dict[str, Any] = {"name": "optuna"}
-        if several:
-            results["solutions"] = found
-        elif found:
-            results |= {"best_params": found[0]["params"], "best_value": found[0]["values"][0]}
-        OmegaConf.save(OmegaConf.create(results), folder / RESULTS)
+        if len(self.settings.objectives) > 1:
+            results["solutions"] = best
+        elif best:
+            results |= {"best_params": best[0]["params"], "best_value": best[0]["values"][0]}
+        OmegaConf.save(OmegaConf.create(results), folder / RESULTS_FILE)

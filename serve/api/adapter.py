@@ -1,4 +1,4 @@
-"""The door between external ids and rows: what the ingress needs of a release to take requests in and answers out."""
+"""The request adapter: converts requests with external ids to queries in rows, and answers in rows back."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,36 +6,48 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.sources.schema import FeatureKind
-from serve.api.rendering import ShownItems
+from data.sources.feature_kinds.kind import FeatureKind
+from serve.api.rendering import ItemRenderer
 from serve.api.schemas import LiveResponse, RecommendRequest, SimilarRequest
 from serve.experiments.assignment import Arm
 from serve.filters.grammar import Filter, FilterError, finite, parse
-from serve.pipeline.fallback import PopularItems
+from serve.pipeline.fallback import PopularFallback
 from serve.pipeline.messages import Explanation, Query, Response, SimilarQuery
 from serve.releases.release import Release
 
 MAX_TEXT, MAX_VALUES = 1000, 100
-"""Longest text, and most values, of a feature that a request describes an item with."""
+"""Limits on the features of an item in a request: characters of a text, values of a list."""
 
 Unknown = dict[str, list[str]]
-"""What a release does not know of a request, by the answer's field that says so."""
+"""What a release does not know of a request, by the field of the answer that reports it."""
 
 
 class FieldError(ValueError):
-    """A request's field that this release cannot make sense of.
+    """A field of a request that is not valid for this release.
 
     Attributes:
-        place: where it stands: names, and numbers within lists.
+        location: Where the field is: names of fields, and numbers within lists.
     """
 
-    def __init__(self, place: tuple[str | int, ...], message: str) -> None:
+    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
-        self.place = place
+        self.location = location
 
 
-class Door:
-    """One release's vocabulary, items as they are shown, and popular items."""
+class RequestAdapter:
+    """Converts requests and answers of one release.
+
+    Args:
+        release: The release that answers.
+        num_candidates: Items to retrieve for each request.
+
+    Attributes:
+        release_id: The release.
+        manifest: The release's manifest.
+        features: The item features that filters and descriptions may name.
+        items: The release's vocabulary of item ids.
+        fallback: The release's popular items.
+    """
 
     def __init__(self, release: Release, num_candidates: int) -> None:
         items = release.parts.items
@@ -43,22 +55,23 @@ class Door:
         self.manifest = release.manifest
         self.features = items.features
         self.items = items.ids
-        self.popular = PopularItems(release.id, release.parts, release.columns)
+        self.fallback = PopularFallback(release.id, release.parts, release.columns)
         self._context = release.parts.reranker.context
         self._num_candidates = num_candidates
-        self._shown = ShownItems(items)
-        self._gone = release.withdrawn
-        self.withdraw(())
+        self._renderer = ItemRenderer(items)
+        self._removed = release.removed_items
+        self.set_denylist(())
 
-    def withdraw(self, item_ids: Iterable[str]) -> None:
-        """From now on these items, and those that the release itself has none of, are in no answer."""
-        self._withdrawn = tuple(sorted(row for id_ in self._gone.union(item_ids) if (row := self.items.row(id_))))
+    def set_denylist(self, item_ids: Iterable[str]) -> None:
+        """Keeps these items, and those that the release itself has removed, out of all answers from now on."""
+        rows = (self.items.row(id_) for id_ in self._removed.union(item_ids))
+        self._denied_rows = tuple(sorted(row for row in rows if row))
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
-        """The request in rows, and what this release does not know of it.
+        """Returns the request as a query in rows, and what this release does not know of it.
 
         Raises:
-            FieldError: the filter is not one on this release's features.
+            FieldError: The filter is not valid for this release's features.
         """
         history, exclude, unknown = self._rows(request.history, request.exclude)
         query = Query(
@@ -73,14 +86,14 @@ class Door:
             filter=self._filter(request.filter),
             explain=request.explain,
         )
-        others = [name for name in request.context if name not in self._context.vocabularies]
-        return query, {"unknown_items": unknown, "unknown_context": others}
+        unknown_context = [name for name in request.context if name not in self._context.vocabularies]
+        return query, {"unknown_items": unknown, "unknown_context": unknown_context}
 
     def similar(self, request: SimilarRequest) -> tuple[SimilarQuery, Unknown]:
-        """The same for a request by items or by features.
+        """Returns a request for similar items as a query in rows, and what this release does not know of it.
 
         Raises:
-            FieldError: the filter is not one on this release's features, no item is known, or a feature is none of its.
+            FieldError: The filter or a feature is not valid for this release, or it knows none of the items.
         """
         rows, exclude, unknown = self._rows(request.item_ids, request.exclude)
         if request.item_ids and not rows:
@@ -89,41 +102,65 @@ class Door:
             release_id=self.release_id,
             k=request.k,
             rows=rows,
-            features=None if request.features is None else self._described(request.features),
+            features=None if request.features is None else self._check_features(request.features),
             exclude=exclude,
             filter=self._filter(request.filter),
         )
         return query, {"unknown_items": unknown}
 
-    def answer(self, response: Response, unknown: Unknown, request_id: str, arm: Arm | None = None) -> dict[str, Any]:
-        """The response as JSON, but for what `explained` adds."""
-        tried = {} if arm is None else {"experiment": arm.experiment, "variant": arm.variant}
+    def answer(
+        self,
+        response: Response,
+        unknown: Unknown,
+        request_id: str,
+        arm: Arm | None = None,
+        filter: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Returns the response as JSON values, see `serve.api.schemas.RecommendResponse` and `SimilarResponse`.
+
+        Args:
+            response: The pipeline's answer.
+            unknown: What `query` or `similar` did not know of the request.
+            request_id: The request's id.
+            arm: The arm of the experiment that the answer is part of, if any.
+            filter: The request's filter, which an explanation repeats.
+        """
+        experiment = {} if arm is None else {"experiment": arm.experiment, "variant": arm.variant}
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
-        if response.explanation is not None:
-            for extra, explanation in zip(extras, self._explained(response.rows, response.explanation), strict=True):
-                extra["explanation"] = explanation
+        explained: dict[str, Any] = {}
+        if (explanation := response.explanation) is not None:
+            for extra, item_explanation in zip(extras, self._explain(response.rows, explanation), strict=True):
+                extra["explanation"] = item_explanation
+            num_candidates = 0 if explanation.candidates is None else len(explanation.candidates.rows_K)
+            explained["explained"] = {
+                "filter": filter,
+                "num_excluded": explanation.num_excluded,
+                "num_candidates": num_candidates,
+            }
         return {
             "request_id": request_id,
             "release_id": response.release_id,
-            **tried,
+            **experiment,
             "source": response.source,
             "degraded": response.degraded,
             "reasons": response.reasons,
             **unknown,
-            "items": self.shown(response.rows, extras),
+            "items": self.render(response.rows, extras),
             "timings_ms": response.timings_ms,
+            **explained,
         }
 
-    def shown(self, rows: Sequence[int], extras: Sequence[dict[str, Any]]) -> list[orjson.Fragment]:
-        """Rows as people and services read them: `serve.api.schemas.Item` as JSON."""
-        return self._shown.json(rows, extras)
+    def render(self, rows: Sequence[int], extras: Sequence[dict[str, Any]]) -> list[orjson.Fragment]:
+        """Returns rows as `serve.api.schemas.Item` in JSON, each with the fields of its entry of `extras`."""
+        return self._renderer.render(rows, extras)
 
     def ids(self, rows: list[int]) -> list[str]:
-        """What others call these items."""
+        """Returns the external ids of item rows."""
         ids: list[str] = self.items.ids(np.array(rows, dtype=np.int64)).to_pylist()
         return ids
 
     def live(self) -> LiveResponse:
+        """Returns what `/v1/releases/live` reports of this release."""
         names = ("created_at", "num_items", "metrics")
         values = {name: self.manifest[name] for name in names}
         return LiveResponse(
@@ -133,12 +170,14 @@ class Door:
             **values,
         )
 
-    def _explained(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
-        """`serve.api.schemas.ItemExplanation` of each row."""
+    def _explain(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
+        """Returns `serve.api.schemas.ItemExplanation` of each row, as JSON values."""
         candidates, ranked, nearest = explanation.candidates, explanation.ranked, explanation.nearest
-        retrieved = {} if candidates is None else {row: at for at, row in enumerate(candidates.rows_K.tolist(), 1)}
+        ranks = {} if candidates is None else {row: rank for rank, row in enumerate(candidates.rows_K.tolist(), 1)}
         scores = [] if candidates is None else candidates.scores_K.tolist()
-        rerank = {} if ranked is None else dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
+        rerank_scores = (
+            {} if ranked is None else dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
+        )
         near: list[list[dict[str, Any]]] = [[] for _ in rows]
         if nearest is not None:
             ids = self.items.ids(nearest.rows_KH.ravel()).to_pylist()
@@ -148,9 +187,9 @@ class Door:
             near = [each[start : start + width] for start in range(0, len(each), width)]
         return [
             {
-                "retrieval_rank": retrieved.get(row),
-                "retrieval_score": scores[retrieved[row] - 1] if row in retrieved else None,
-                "rerank_score": rerank.get(row),
+                "retrieval_rank": ranks.get(row),
+                "retrieval_score": scores[ranks[row] - 1] if row in ranks else None,
+                "rerank_score": rerank_scores.get(row),
                 "nearest_history": near_row,
             }
             for row, near_row in zip(rows, near, strict=True)
@@ -162,8 +201,8 @@ class Door:
         except FilterError as e:
             raise FieldError(("filter",), str(e)) from e
 
-    def _described(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Features whose names and types are this release's."""
+    def _check_features(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Returns the features; raises FieldError unless their names and types are those of this release."""
         kinds = {f.name: f.kind for f in self.features}
         for name, value in features.items():
             if name not in kinds:
@@ -171,31 +210,30 @@ class Door:
                     ("features",), f"features: {name[:50]!r} is none of {', '.join(kinds) or 'the release'}"
                 )
             if not _fits(kinds[name], value):
-                raise FieldError(("features",), f"features.{name}: {WANTED[kinds[name]]} is wanted")
+                raise FieldError(("features",), f"features.{name}: {_wanted(kinds[name])} is wanted")
         return features
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
-        """History and exclusions as the rows that are known, what is withdrawn among the latter, and unknown ids."""
+        """Returns two lists of ids as rows, the denylist added to the second, and the ids that are unknown."""
         rows = [[self.items.row(id_) for id_ in ids] for ids in (first, second)]
         unknown = [id_ for id_, row in zip([*first, *second], [*rows[0], *rows[1]], strict=True) if row == 0]
         known_first, known_second = (tuple(row for row in found if row) for found in rows)
-        return known_first, (*known_second, *self._withdrawn), unknown
+        return known_first, (*known_second, *self._denied_rows), unknown
 
 
-WANTED = {
-    FeatureKind.numeric: "a finite number",
-    FeatureKind.categorical: f"a string of at most {MAX_TEXT} characters",
-    FeatureKind.multi_categorical: f"a list of at most {MAX_VALUES} strings",
-    FeatureKind.text: f"a string of at most {MAX_TEXT} characters",
-}
+def _wanted(kind: FeatureKind) -> str:
+    """The values that `_fits` takes, in words."""
+    if kind.is_number:
+        return "a finite number"
+    return f"a list of at most {MAX_VALUES} strings" if kind.is_list else f"a string of at most {MAX_TEXT} characters"
 
 
 def _fits(kind: FeatureKind, value: object) -> bool:
     if value is None:
         return True
-    if kind is FeatureKind.numeric:
+    if kind.is_number:
         return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
-    if kind is FeatureKind.multi_categorical:
+    if kind.is_list:
         return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
     return _is_text(value)
 

@@ -1,6 +1,7 @@
-"""The limits of request bodies, size and time, in front of everything else.
+"""Limits on the size of request bodies and on the time that they take to arrive, before anything is parsed.
 
-Starlette has one too (RequestBodyLimitMiddleware, behind FastAPI's max_body_size), which refuses before the body is in.
+Starlette has such a limit too (RequestBodyLimitMiddleware, behind FastAPI's max_body_size), but it refuses a request
+before its body has arrived.
 """
 
 import asyncio
@@ -10,14 +11,14 @@ from math import inf
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DISCARDED = 16
-"""So many times the limit are read of a body that is refused, and thrown away: a proxy that gets the answer while it
-still sends may lose it, and the connection's next request with it."""
+"""Up to this many times the limit are read of a refused body and thrown away. A proxy that gets an answer while it
+still sends the body may lose that answer, and the next request on the same connection too."""
 
 
 class BodyLimit:
-    """ASGI middleware: a body of more than `max_bytes` is answered with 413, one that takes more than `max_s` with 408.
+    """ASGI middleware that answers 413 for a body of more than `max_bytes`, and 408 for one that takes over `max_s` s.
 
-    A refusal comes when the body has ended and leaves the connection open, or else closes it.
+    If the refused body has been read to its end, the connection stays open; otherwise the answer closes it.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_s: float) -> None:
@@ -49,26 +50,28 @@ class BodyLimit:
 
 
 class _Body:
-    """A request's body as it comes in: kept up to the limit, and what comes beyond it thrown away."""
+    """The body of one request: kept up to the limit, thrown away once it is longer."""
 
     def __init__(self, receive: Receive, declared: bytes, max_bytes: int) -> None:
         self.content = b""
         self.ended = False
-        self._length = int(declared) if declared.isdigit() else inf  # declared, or come in where that is more
+        self._length = int(declared) if declared.isdigit() else inf  # as declared, or as received if that is more
         self._receive = receive
         self._max_bytes = max_bytes
 
     @property
     def too_long(self) -> bool:
+        """Whether the body is, or is declared to be, longer than the limit."""
         return self._length > self._max_bytes
 
     async def read(self) -> None:
-        come_in = 0
+        """Reads the body to its end, or as far as a refused one is read."""
+        received = 0
         while not self.ended and self._length <= DISCARDED * self._max_bytes:
             message = await self._receive()
             part = message.get("body", b"")
-            come_in += len(part)
-            self._length = max(self._length, come_in)
+            received += len(part)
+            self._length = max(self._length, received)
             self.content = b"" if self.too_long else self.content + part
             self.ended = not message.get("more_body", False)  # true of http.disconnect
 

@@ -1,4 +1,4 @@
-"""gRPC messages (serve/api/recommender.proto) as the requests and answers of serve/api/schemas.py: one meaning, two ways in."""
+"""Converts gRPC messages (serve/api/recommender.proto) to and from the requests and answers of serve/api/schemas.py."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -16,39 +16,50 @@ M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=Message)
 
 SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
-"""What Ray Serve calls to learn of the service."""
+"""The function that Ray Serve calls to register the gRPC service, as a dotted path."""
 
 
 class Context(Protocol):
-    """What is used of Ray Serve's gRPC context."""
+    """The part of Ray Serve's gRPC context that is used here."""
 
     def set_code(self, code: grpc.StatusCode) -> None: ...
     def set_details(self, details: str) -> None: ...
 
 
-async def answered(
+async def reply_to(
     message: Message, model: type[M], reply: type[R], context: Context, answer: Callable[[M], Awaitable[dict[str, Any]]]
 ) -> R:
-    """The reply to a message; INVALID_ARGUMENT, with field and cure, where the door cannot take it in."""
+    """Answers a message.
+
+    Args:
+        message: The request.
+        model: The pydantic model of the request.
+        reply: The type of the answer's message.
+        context: Takes the status code if the request is refused.
+        answer: Returns the answer to a valid request as JSON values.
+
+    Returns:
+        The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused.
+    """
     try:
-        return _message(await answer(_request(message, model)), reply)
+        return _to_message(await answer(_to_request(message, model)), reply)
     except (ValidationError, FieldError) as e:
         context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-        context.set_details(_said(e))
+        context.set_details(_details(e))
         return reply()
 
 
-def _request(message: Message, model: type[M]) -> M:
+def _to_request(message: Message, model: type[M]) -> M:
     if message.ByteSize() > MAX_BODY_BYTES:
         raise FieldError((), f"message: larger than {MAX_BODY_BYTES} bytes; send fewer ids")
     return model.model_validate(MessageToDict(message, preserving_proto_field_name=True))
 
 
-def _message(content: dict[str, Any], reply: type[R]) -> R:
+def _to_message(content: dict[str, Any], reply: type[R]) -> R:
     return Parse(orjson.dumps(content), reply())
 
 
-def _said(error: ValidationError | FieldError) -> str:
+def _details(error: ValidationError | FieldError) -> str:
     if isinstance(error, FieldError):
         return str(error)
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))

@@ -1,13 +1,13 @@
-"""How the endpoint is laid out, limited and scaled: the values of `serve=fused` and `serve=staged`."""
+"""The limits of requests, which the endpoint and its clients check alike."""
 
 MAX_K = 100
-"""Longest answer."""
+"""Most items in one answer."""
 
 MAX_BATCH = 64
-"""Most requests in one call."""
+"""Most requests in one batch."""
 
 MAX_BODY_BYTES = 65_536
-"""Larger request bodies get 413, before anything is parsed."""
+"""Larger request bodies are answered with 413 before they are parsed."""
 
 MAX_BODY_S = 5.0
-"""Request bodies that take longer to come in get 408."""
+"""Request bodies that take longer than this many seconds to arrive are answered with 408."""

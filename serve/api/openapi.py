@@ -1,7 +1,8 @@
-"""The endpoint's JSON: requests with their limits, responses, and the examples that OpenAPI shows.
+"""Reading request bodies, and their place in the OpenAPI document.
 
-Requests are read and answers written without FastAPI's own passes over them, which cost more than the search: `read`
-and `takes` on the way in, ready JSON on the way out. The response models are documentation, and what clients parse.
+The routes read their bodies by `read_body` and return JSON that is already serialised, because FastAPI's own passes
+over requests and answers cost more than the search. `body_schema` and `openapi_document` tell OpenAPI what it would
+otherwise learn from the routes' parameters.
 """
 
 from typing import Any, TypeVar
@@ -15,11 +16,11 @@ from pydantic.json_schema import models_json_schema
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read(model: type[M], request: Request) -> M:
-    """The request's body as a model.
+async def read_body(model: type[M], request: Request) -> M:
+    """Returns the request's body as a model.
 
     Raises:
-        RequestValidationError: it is none (422, with the place and the cure).
+        RequestValidationError: The body is not valid; FastAPI answers 422 with the location and what is wrong.
     """
     try:
         return model.model_validate_json(await request.body())
@@ -28,14 +29,14 @@ async def read(model: type[M], request: Request) -> M:
         raise RequestValidationError([{**error, "loc": ("body", *error["loc"])} for error in errors]) from e
 
 
-def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """A route's `openapi_extra` for a body that `read` reads."""
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns the `openapi_extra` of a route whose body is read by `read_body`."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def described(api: FastAPI, *bodies: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI document, the bodies that `read` reads among its schemas."""
+def openapi_document(api: FastAPI, *bodies: type[BaseModel]) -> dict[str, Any]:
+    """Returns the OpenAPI document of the API, with the schemas of these bodies added."""
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
     _, schemas = models_json_schema(
         [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"

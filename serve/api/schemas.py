@@ -1,14 +1,13 @@
 """The endpoint's JSON: requests with their limits, responses, and the examples that OpenAPI shows.
 
-Requests are read and answers written without FastAPI's own passes over them, which cost more than the search: `read`
-and `takes` on the way in, ready JSON on the way out. The response models are documentation, and what clients parse.
+The endpoint validates requests by these models and writes responses as ready JSON (see serve/api/openapi.py); clients
+validate requests and parse responses by them. This module needs pydantic alone, so that a client needs no more.
 """
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.artifacts.errors import ConfigError
 from serve.api.limits import MAX_BATCH, MAX_K
 from serve.pipeline.source import Source
 
@@ -25,27 +24,27 @@ REQUEST_EXAMPLES: list[Any] = [
 
 
 class RecommendRequest(BaseModel):
-    """Whom to recommend to, and within what limits."""
+    """A request for recommendations."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": REQUEST_EXAMPLES})
 
-    user_id: Id | None = Field(None, description="Known or not; without one, the history alone speaks.")
+    user_id: Id | None = Field(None, description="The user, who may be unknown; without one, the history alone counts.")
     k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
     history: list[Id] = Field([], max_length=200, description="Item ids just interacted with, oldest first.")
     exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
     context: dict[Name, Id] = Field(
-        {}, max_length=16, description="What the request comes with, such as a channel; the re-ranker looks at it."
+        {}, max_length=16, description="Properties of the request, such as its channel; the re-ranker uses them."
     )
-    exclude_seen: bool = Field(True, description="Leave out what the user is known to have seen.")
+    exclude_seen: bool = Field(True, description="Leave out items that the user is known to have seen.")
     filter: dict[str, Any] | None = Field(
         None, description='A condition on item features, e.g. {"field": "genres", "op": "contains", "value": "Drama"}.'
     )
-    timeout_ms: int | None = Field(None, ge=1, description="Deadline; the server's maximum applies.")
-    explain: bool = Field(False, description="ProgressReporter of each item how it came into the answer.")
+    timeout_ms: int | None = Field(None, ge=1, description="Deadline in milliseconds; the server's maximum applies.")
+    explain: bool = Field(False, description="Say of each item how it came into the answer.")
 
 
 class BatchRequest(BaseModel):
-    """Several users in one call."""
+    """Requests for several users in one call."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -57,7 +56,7 @@ class BatchRequest(BaseModel):
 
 
 class SimilarRequest(BaseModel):
-    """Items to find the like of: some of the catalogue, or the features of one that need not be in it."""
+    """A request for items similar to some of the catalogue, or to one that features describe."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -75,24 +74,24 @@ class SimilarRequest(BaseModel):
     k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
     exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
     filter: dict[str, Any] | None = Field(None, description="A condition on item features, as for recommendations.")
-    timeout_ms: int | None = Field(None, ge=1, description="Deadline; the server's maximum applies.")
+    timeout_ms: int | None = Field(None, ge=1, description="Deadline in milliseconds; the server's maximum applies.")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "SimilarRequest":
+    def _check_one_is_given(self) -> "SimilarRequest":
         if bool(self.item_ids) == (self.features is not None):
-            raise ConfigError("give either item_ids or features")
+            raise ValueError("give either item_ids or features")
         return self
 
 
 class NearestItem(BaseModel):
-    """An item of the history that is near to a recommended one."""
+    """An item of the user's history that is near to a recommended one."""
 
     id: str
     cosine: float
 
 
 class ItemExplanation(BaseModel):
-    """How an item came into the answer; nulls where a stage did not have it."""
+    """How an item came into the answer; null for a stage that did not have the item."""
 
     retrieval_rank: int | None = Field(description="from 1")
     retrieval_score: float | None
@@ -101,15 +100,15 @@ class ItemExplanation(BaseModel):
 
 
 class AnswerExplanation(BaseModel):
-    """What held for the whole answer."""
+    """How the answer as a whole came about."""
 
-    filter: dict[str, Any] | None = Field(description="as it was asked for")
+    filter: dict[str, Any] | None = Field(description="the filter of the request")
     num_excluded: int = Field(description="items left out: excluded, or seen")
     num_candidates: int = Field(description="items that retrieval gave")
 
 
 class Item(BaseModel):
-    """One recommended item, best first in its list."""
+    """One recommended item."""
 
     id: str
     title: str
@@ -119,7 +118,7 @@ class Item(BaseModel):
 
 
 class RecommendResponse(BaseModel):
-    """The answer, and how it came about."""
+    """The answer to a request for recommendations; the best item comes first."""
 
     request_id: str
     release_id: str
@@ -142,7 +141,7 @@ class BatchResponse(BaseModel):
 
 
 class SimilarResponse(BaseModel):
-    """The nearest items."""
+    """The answer to a request for similar items; the nearest comes first."""
 
     request_id: str
     release_id: str
@@ -155,7 +154,7 @@ class SimilarResponse(BaseModel):
 
 
 class LiveResponse(BaseModel):
-    """The release that answers now."""
+    """The live release."""
 
     release_id: str
     created_at: str
@@ -166,6 +165,6 @@ class LiveResponse(BaseModel):
 
 
 class Problem(BaseModel):
-    """Any error: what is wrong, and where."""
+    """Any error: what is wrong, and with which field."""
 
     detail: Any

@@ -1,4 +1,4 @@
-"""The deployments and how `serve=fused|staged` binds them: the ingress (app.py) alone, or each stage one of its own."""
+"""The Ray Serve deployments: the ingress alone (`serve=fused`), or one for each stage too (`serve=staged`)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,47 +7,59 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
-from serve.deployment.ingress import Recommender
+from data.cluster.ray_compatibility.serve import replica_name
+from serve.deployment.ingress import RecommenderIngress
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.deployment.stages import (
-    Setting,
-    build_embedder,
+    ReplicaSettings,
     build_reranker,
     build_retriever,
+    build_user_encoder,
     prepare_process,
-    replica_name,
 )
 from serve.releases.release import Release
 
 RETRY_AFTER_S = 1.0
+"""What the Retry-After header of a 503 answer asks clients to wait, in seconds."""
 
 
 class StageReplica:
-    """A replica of one stage (staged topology): the stage of whichever release the ingress asks for."""
+    """A replica of one stage in the staged topology; it holds the stage of every release that the live pointer names.
 
-    async def __init__(self, setting: Setting, build: Callable[[Setting, Release], Awaitable[Any]]) -> None:  # type: ignore[misc]
-        prepare_process(setting.serve)
-        self._releases = await setting.follow(build, replica_name()).start()
+    Args:
+        settings: What every replica is started with.
+        build: Builds the stage of one release.
+    """
+
+    async def __init__(  # type: ignore[misc]
+        self, settings: ReplicaSettings, build: Callable[[ReplicaSettings, Release], Awaitable[Any]]
+    ) -> None:
+        prepare_process(settings.serve)
+        self._releases = await settings.follow(build, replica_name()).start()
 
     async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
-        """An answer to each call, or the exception in its place."""
+        """Calls a method of the release's stage once for each tuple of arguments.
+
+        Returns:
+            An answer to each call, in the same order; for a call that failed, its exception.
+        """
         ask = getattr(await self._releases.get(release_id), method)
         return await asyncio.gather(*(ask(*arguments) for arguments in calls), return_exceptions=True)
 
 
-def build(setting: Setting) -> serve.Application:
-    """The application in the topology that the setting asks for."""
-    config = setting.serve
-    ingress = _deployment(Recommender, "Recommender", config.ingress)
+def build_application(settings: ReplicaSettings) -> serve.Application:
+    """Returns the Ray Serve application in the topology that the settings ask for."""
+    config = settings.serve
+    ingress = _deployment(RecommenderIngress, "Recommender", config.ingress)
     if config.topology is Topology.fused:
-        return ingress.bind(setting)
+        return ingress.bind(settings)
     stages = (
-        ("UserEmbedder", config.embedder, build_embedder),
+        ("UserEmbedder", config.embedder, build_user_encoder),
         ("Retriever", config.retriever, build_retriever),
         ("Reranker", config.reranker, build_reranker),
     )
     return ingress.bind(
-        setting, *(_deployment(StageReplica, name, scale).bind(setting, make) for name, scale, make in stages)
+        settings, *(_deployment(StageReplica, name, scale).bind(settings, build) for name, scale, build in stages)
     )  # fmt: skip
 
 
@@ -61,7 +73,7 @@ def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deploymen
             "label_selector": dict(scale.labels),
         },
         max_ongoing_requests=scale.max_ongoing_requests,
-        max_queued_requests=scale.in_flight,  # of a burst, all are queued for a moment
+        max_queued_requests=scale.in_flight,  # in a burst, all of them are queued for a moment
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
         autoscaling_config=AutoscalingConfig(
             min_replicas=scale.min_replicas,

@@ -1,6 +1,7 @@
-"""The endpoint on this machine: started on the live release, watched, and stopped."""
+"""The endpoint on this machine: starts Ray Serve on the live release, watches canaries, and stops again."""
 
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,29 +17,29 @@ from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder, StorageConfig
 from data.cluster.console import ProgressReporter
 from serve.api.grpc_service import SERVICER
-from serve.deployment.deployments import build
+from serve.deployment.deployments import build_application
 from serve.deployment.settings import ServeConfig
-from serve.deployment.stages import Setting
+from serve.deployment.stages import ReplicaSettings
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
-from serve.index.connection import reached
+from serve.index.connection import milvus_address
 from serve.releases.registry import Registry
 from serve.releases.release import ReleaseError
-from serve.rollout.guard import Guard
+from serve.rollout.guard import CanaryGuard
 
 APPLICATION = "recommender"
 
 LOGGING = LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
-"""JSON lines (serve/observability/logs.py), warnings alone: metrics count the answers; a line each would cost as much as a stage, and
-at level INFO Ray Serve makes one even where it writes none."""
+"""Warnings as JSON lines (see serve/observability/logs.py). Metrics count the answers; a log line for each would cost
+as much as a stage, and at level INFO Ray Serve composes one even if it does not write it."""
 
 
 class PortInUse(UserError, OSError):
-    """A port that the endpoint is to listen on is taken."""
+    """Another process listens on a port that the endpoint needs."""
 
 
 class EndpointConfig(Protocol):
-    """What an endpoint is started with, as the root config holds it."""
+    """The sections of the root config that an endpoint needs."""
 
     @property
     def storage(self) -> StorageConfig: ...
@@ -51,12 +52,12 @@ class EndpointConfig(Protocol):
 
 
 @contextmanager
-def running(config: EndpointConfig, progress: ProgressReporter = print) -> Iterator[str]:
-    """The endpoint, up and ready, as long as the block lasts; yields its address. Needs a Ray session.
+def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print) -> Iterator[str]:
+    """Runs the endpoint as long as the block lasts, and yields its address once it is ready. Needs a Ray session.
 
     Raises:
-        ReleaseError: no release is live.
-        PortInUse: a port is taken.
+        ReleaseError: No release is live, or the endpoint does not come up.
+        PortInUse: Another process listens on one of its ports.
         IndexUnavailable: Milvus cannot be reached.
     """
     live = Registry.of(Folder.of(config.storage.root)).live()
@@ -66,12 +67,14 @@ def running(config: EndpointConfig, progress: ProgressReporter = print) -> Itera
         check_port(config.serve, name)
     address = f"http://{config.serve.host}:{config.serve.port}"
     progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
-    with reached(config.index):
+    with milvus_address(config.index):
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
-            setting = Setting(storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve)
-            serve.run(build(setting), name=APPLICATION, route_prefix="/", logging_config=LOGGING)
+            settings = ReplicaSettings(
+                storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve
+            )
+            serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=LOGGING)
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
@@ -84,7 +87,7 @@ def _grpc(config: ServeConfig) -> gRPCOptions | None:
 
 
 def check_port(config: ServeConfig, name: str) -> None:
-    """Raises PortInUse, naming the port and the cure, where something listens there already."""
+    """Raises PortInUse if another process listens on the port of this config key (`port` or `grpc_port`)."""
     port = getattr(config, name)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -97,13 +100,13 @@ def check_port(config: ServeConfig, name: str) -> None:
 
 
 @contextmanager
-def guarded(config: EndpointConfig) -> Iterator[None]:
-    """Releases on trial are watched as long as the block lasts."""
+def watching_canaries(config: EndpointConfig) -> Iterator[None]:
+    """Watches the releases of a running experiment as long as the block lasts, unless `guard.enabled` is false."""
     if not config.guard.enabled:
         yield
         return
     stop = threading.Event()
-    guard = Guard(config.guard, Folder.of(config.storage.root))
+    guard = CanaryGuard(config.guard, Folder.of(config.storage.root))
     thread = threading.Thread(target=guard.watch, args=(stop.wait,), name="guard")
     thread.start()
     try:
@@ -114,10 +117,18 @@ def guarded(config: EndpointConfig) -> Iterator[None]:
 
 
 def curl(address: str, user_id: str = "u00042") -> str:
-    """A line to try the endpoint with."""
+    """Returns a shell command that asks the endpoint for recommendations."""
     body = json.dumps({"user_id": user_id, "k": 5})
     return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
 
 
 def _absolute(root: str) -> str:
     return root if "://" in root else Folder.of(root).path
+
+
+def wait_for_stop() -> None:
+    """Blocks until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

@@ -1,4 +1,4 @@
-"""How the endpoint is laid out, limited and scaled: the values of `serve=fused` and `serve=staged`."""
+"""The configuration of the endpoint: topology, limits and scale, as in conf/serve/fused.yaml and staged.yaml."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,29 +8,35 @@ from serve.api.limits import MAX_K
 
 
 class Topology(Enum):
-    fused = "fused"  # all stages in each ingress replica: a function call between stages
-    staged = "staged"  # each stage a deployment of its own, scaled and placed by itself
+    """Where the stages run."""
+
+    fused = "fused"  # all stages run in each replica of the ingress; a stage is a function call
+    staged = "staged"  # each stage is a deployment of its own, with its own scale and placement
 
 
 @dataclass(kw_only=True, slots=True)
 class ScaleConfig:
-    """One deployment's replicas and queue. What a stage counts are calls, of up to 32 requests each (serve/pipeline/remote_batcher.py).
+    """The replicas and the queue of one deployment.
+
+    A deployment of a stage receives calls that carry up to 32 requests each (see serve/pipeline/remote_batcher.py), and
+    counts calls where this says requests.
 
     Attributes:
-        min_replicas, max_replicas: equal means fixed.
-        target_ongoing_requests: requests in progress per replica that autoscaling steers to, by their mean over
-            look_back_s.
-        upscale_delay_s, downscale_delay_s: more replicas must have been called for so long, or fewer.
-        max_ongoing_requests: in progress per replica at most; more wait.
-        max_queued_requests: waiting at most; beyond it 503 with Retry-After.
-        num_cpus, num_gpus: reserved per replica.
-        labels: of the nodes where replicas may run, such as {role: server} of cluster.yaml.
+        min_replicas, max_replicas: Bounds of autoscaling; equal values fix the number of replicas.
+        target_ongoing_requests: Requests in progress per replica, averaged over look_back_s, that autoscaling aims at.
+        look_back_s: Seconds of that average; Ray Serve demands more than 10.
+        upscale_delay_s: Seconds for which more replicas must have been needed before they are started.
+        downscale_delay_s: Seconds for which fewer replicas must have sufficed before some are stopped.
+        max_ongoing_requests: Most requests in progress per replica; further ones wait.
+        max_queued_requests: Most requests that wait per replica; further ones get 503 with Retry-After.
+        num_cpus, num_gpus: Resources reserved per replica.
+        labels: Labels of the nodes on which replicas may run, such as {role: server} of cluster.yaml.
     """
 
     min_replicas: int = 1
     max_replicas: int = 1
     target_ongoing_requests: float = 8
-    look_back_s: float = 12.0  # Ray Serve wants more than 10
+    look_back_s: float = 12.0
     upscale_delay_s: float = 3.0
     downscale_delay_s: float = 120.0
     max_ongoing_requests: int = 32
@@ -41,10 +47,11 @@ class ScaleConfig:
 
     @property
     def in_flight(self) -> int:
-        """Requests that a replica has at most."""
+        """Most requests that one replica has at a time, waiting ones included."""
         return self.max_ongoing_requests + self.max_queued_requests
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for a value that is refused, or values that do not go together."""
         if not 1 <= self.min_replicas <= self.max_replicas:
             raise ConfigError(
                 f"serve: min_replicas ({self.min_replicas}) must lie in 1..max_replicas ({self.max_replicas})"
@@ -66,17 +73,20 @@ class ServeConfig:
     """The endpoint.
 
     Attributes:
-        host, port: where it listens.
-        grpc_port: where it listens for gRPC (serve/recommender.proto), on the same host; 0 does not.
-        num_candidates: retrieved per query, and re-ranked.
-        timeout_ms: deadline of a request that names none; max_timeout_ms: the most that a request may name.
-        poll_s: how often a replica looks at the live pointer; lease_s: it answers by no older look than this.
-        ready_within_s: how long serve.promote waits until every replica has made a release ready.
-        breaker_failures: a stage that failed so often in a row is left alone for breaker_pause_s, and for twice as long
-            each time that it fails again.
-        threads: of torch in each replica; more than its share of the cores makes replicas wait for each other.
-        ingress: scale of the ingress (fused: of everything).
-        embedder, retriever, reranker: scale of the stages (staged only).
+        topology: Where the stages run.
+        host, port: The address of HTTP.
+        grpc_port: The port of gRPC (serve/api/recommender.proto) on the same host; 0 turns gRPC off.
+        num_candidates: Items that are retrieved and re-ranked for each request.
+        timeout_ms: Deadline of a request that does not name one.
+        max_timeout_ms: Longest deadline that a request may name.
+        poll_s: Seconds between two readings of the live pointer by a replica.
+        lease_s: A replica does not answer by a reading of the live pointer that is older than this many seconds.
+        ready_within_s: Seconds that serve.promote waits until every replica has loaded a release.
+        breaker_failures: A stage that failed this often in a row is skipped for a while.
+        breaker_pause_s: Seconds for which it is skipped; twice as many after each further failure.
+        threads: Threads of torch in each replica; with more than its share of the cores, replicas wait for each other.
+        ingress: Scale of the ingress, which in the fused topology holds all stages.
+        embedder, retriever, reranker: Scale of the stages in the staged topology.
     """
 
     topology: Topology = Topology.fused
@@ -98,6 +108,7 @@ class ServeConfig:
     reranker: ScaleConfig = field(default_factory=ScaleConfig)
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for a value that is refused, or values that do not go together."""
         if not MAX_K <= self.num_candidates <= 10_000:
             raise ConfigError(f"serve.num_candidates: {self.num_candidates} must lie in {MAX_K}..10000")
         if not 1 <= self.timeout_ms <= self.max_timeout_ms:
@@ -115,11 +126,11 @@ class ServeConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DemoConfig:
-    """The demonstration.
+    """The demonstration of serve.demo.
 
     Attributes:
-        wait: keep serving until Ctrl-C after the requests.
-        k: items per answer.
+        wait: Keep serving until Ctrl-C after the example requests.
+        k: Items per answer.
     """
 
     wait: bool = True

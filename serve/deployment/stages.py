@@ -1,4 +1,7 @@
-"""Where the stages run: in this process (fused), or behind Ray Serve handles (staged). The pipeline cannot tell."""
+"""The stages of one release: built in this process (fused topology), or called through Ray Serve handles (staged).
+
+Both are `serve.pipeline.request.Stages`, so the pipeline is the same for either.
+"""
 
 import asyncio
 import gc
@@ -9,118 +12,124 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from ray.serve.context import _get_internal_replica_context
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
 from serve.deployment.settings import ServeConfig
-from serve.index.config import IndexConfig, IndexKind
-from serve.index.milvus_index import MilvusIndex
+from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.config import IndexConfig
 from serve.index.protocol import ItemIndex
 from serve.index.recall_monitor import RecallMonitor
-from serve.index.replica_index import ReplicaIndex
 from serve.observability.metrics import recall_reporter
 from serve.pipeline.messages import Candidates, Nearest, Query, Ranked, SimilarQuery, UserVector
-from serve.pipeline.remote_batcher import Carrier
+from serve.pipeline.remote_batcher import RemoteBatcher
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
-from serve.pipeline.user_encoder import UserEmbedder
+from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.golden_queries import check_ranking, check_retrieval, check_vectors
 from serve.releases.registry import Registry
 from serve.releases.release import Release
-from serve.rollout.follower import Following, LiveReleases
+from serve.rollout.follower import FollowerConfig, ReleaseFollower
 
-COLLECTED_AFTER = (20_000, 20, 20)
-"""Allocations before the garbage collector looks at the youngest objects, and how many such runs before older ones."""
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Allocations before the garbage collector runs on the youngest generation, and such runs before each older one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What every replica is told: where the releases lie, how to reach the index, and the limits."""
+class ReplicaSettings:
+    """What every replica is started with.
+
+    Attributes:
+        storage_root: The folder or URI that holds the releases.
+        index: How to open the index of a release.
+        serve: Topology, limits and scale of the endpoint.
+    """
 
     storage_root: str
     index: IndexConfig
     serve: ServeConfig
 
     def follow(
-        self, build: Callable[["Setting", Release], Awaitable[Any]], replica: str, **hooks: Any
-    ) -> LiveReleases[Any]:
-        """The releases, built by `build`, as a replica of this endpoint follows them."""
-        following = Following(
+        self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any
+    ) -> ReleaseFollower[Any]:
+        """Returns a follower that keeps `build(settings, release)` for each release that the live pointer names."""
+        following = FollowerConfig(
             replica=replica,
             poll_s=self.serve.poll_s,
             lease_s=self.serve.lease_s,
             linger_s=self.serve.max_timeout_ms / 1000,
         )
-        return LiveReleases(Registry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks)
-
-
-def replica_name() -> str:
-    """This replica's, as part of a file's name."""
-    replica_id = _get_internal_replica_context().replica_id
-    return f"{replica_id.deployment_id.name}-{replica_id.unique_id}"
+        return ReleaseFollower(Registry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks)
 
 
 def prepare_process(config: ServeConfig) -> None:
-    """Of a replica: torch's threads, and how often the garbage collector runs.
+    """Sets the number of torch's threads and how often the garbage collector runs in a replica's process.
 
-    Ray Serve has taken from its view what was there when the replica started; with Python's own thresholds it would
-    still run several times in each request.
+    Ray Serve has frozen the objects that existed when the replica started. With Python's own thresholds the collector
+    would still run several times in each request.
     """
     torch.set_num_threads(config.threads)
-    gc.set_threshold(*COLLECTED_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def build_embedder(setting: Setting, release: Release) -> UserEmbedder:
-    embedder = UserEmbedder(release.id, release.parts)
-    await asyncio.to_thread(check_vectors, release, embedder)
-    return embedder
+async def build_user_encoder(settings: ReplicaSettings, release: Release) -> UserEncoder:
+    """Builds a release's user encoder; raises ReleaseError if it does not reproduce the golden queries' vectors."""
+    encoder = UserEncoder(release.id, release.parts)
+    await asyncio.to_thread(check_vectors, release, encoder)
+    return encoder
 
 
-async def build_retriever(setting: Setting, release: Release) -> Retriever:
-    index = await open_index(setting.index, release)
+async def build_retriever(settings: ReplicaSettings, release: Release) -> Retriever:
+    """Builds a release's retriever; raises ReleaseError if its index does not find the golden queries' items."""
+    index = await open_index(settings.index, release)
     await check_retrieval(release, index)
-    watched = index.approximate and setting.index.monitored_share > 0
-    monitor = RecallMonitor(setting.index.monitored_share, index, recall_reporter()) if watched else None
+    is_monitored = index.approximate and settings.index.monitored_share > 0
+    monitor = RecallMonitor(settings.index.monitored_share, index, recall_reporter()) if is_monitored else None
     return Retriever(release.id, index, monitor)
 
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
-    """The release's items, kept as the config says."""
-    num_items, dim = release.parts.items.table.num_rows, release.parts.model.config.embedding_dim
-    if config.kind is IndexKind.milvus:
-        return await asyncio.to_thread(MilvusIndex.open, config, release.collection, release.id, num_items, dim)
-    columns = await asyncio.to_thread(lambda: release.columns)
-    return await ReplicaIndex.hydrate(config, release.collection, release.id, columns, dim)
+    """Opens a release's items by the back end of `index.kind`; raises IndexUnavailable if it cannot read them."""
+    items = PublishedItems(
+        release_id=release.id,
+        collection=release.collection,
+        num_items=release.parts.items.table.num_rows,
+        dim=release.parts.model.config.embedding_dim,
+        columns=lambda: release.columns,
+    )
+    return await INDEX_BACKENDS[config.kind](config, items)
 
 
-async def build_reranker(setting: Setting, release: Release) -> RerankStage:
-    def checked() -> RerankStage:
+async def build_reranker(settings: ReplicaSettings, release: Release) -> RerankStage:
+    """Builds a release's re-ranker; raises ReleaseError if it does not reproduce the golden queries' scores."""
+
+    def build_and_check() -> RerankStage:
         stage = RerankStage(release.id, release.parts)
         check_ranking(release, stage)
         return stage
 
-    return await asyncio.to_thread(checked)
+    return await asyncio.to_thread(build_and_check)
 
 
 @dataclass(frozen=True)
 class LocalStages:
     """All three stages of one release in this process."""
 
-    embedder: UserEmbedder
+    user_encoder: UserEncoder
     retriever: Retriever
     reranker: RerankStage
 
     @classmethod
-    async def build(cls, setting: Setting, release: Release) -> "LocalStages":
+    async def build(cls, settings: ReplicaSettings, release: Release) -> "LocalStages":
+        """Builds the stages; raises ReleaseError if one of them does not reproduce the golden queries."""
         return cls(
-            await build_embedder(setting, release),
-            await build_retriever(setting, release),
-            await build_reranker(setting, release),
+            await build_user_encoder(settings, release),
+            await build_retriever(settings, release),
+            await build_reranker(settings, release),
         )
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
-        return self.embedder(query)
+        return self.user_encoder(query)
 
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
         return self.retriever(query, user)
@@ -129,7 +138,7 @@ class LocalStages:
         return self.reranker(query, user, candidates)
 
     def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
-        return self.embedder.describe(query)
+        return self.user_encoder.describe(query)
 
     def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
         return self.retriever.similar(query, vector_D)
@@ -139,20 +148,20 @@ class LocalStages:
 
 
 class RemoteStages:
-    """The stages of one release as deployments of their own; `serve.deployment.deployments.StageReplica` is the other end."""
+    """The stages of one release as deployments of their own, which run `serve.deployment.deployments.StageReplica`."""
 
     def __init__(
-        self, release_id: str, embedder: DeploymentHandle, retriever: DeploymentHandle, reranker: DeploymentHandle
+        self, release_id: str, user_encoder: DeploymentHandle, retriever: DeploymentHandle, reranker: DeploymentHandle
     ) -> None:
-        def carrier(stage: DeploymentHandle, method: str) -> Carrier[tuple[Any, ...], Any]:
-            return Carrier(partial(_call, stage, release_id, method))
+        def batcher(stage: DeploymentHandle, method: str) -> RemoteBatcher[tuple[Any, ...], Any]:
+            return RemoteBatcher(partial(_call, stage, release_id, method))
 
-        self._embed = carrier(embedder, "__call__")
-        self._describe = carrier(embedder, "describe")
-        self._retrieve = carrier(retriever, "__call__")
-        self._similar = carrier(retriever, "similar")
-        self._nearest = carrier(retriever, "nearest")
-        self._rerank = carrier(reranker, "__call__")
+        self._embed = batcher(user_encoder, "__call__")
+        self._describe = batcher(user_encoder, "describe")
+        self._retrieve = batcher(retriever, "__call__")
+        self._similar = batcher(retriever, "similar")
+        self._nearest = batcher(retriever, "nearest")
+        self._rerank = batcher(reranker, "__call__")
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
         return self._embed((query,))
@@ -174,6 +183,7 @@ class RemoteStages:
 
 
 async def _call(stage: DeploymentHandle, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Calls a method of a stage's replica with several tuples of arguments; cancelling it cancels the remote call."""
     response = stage.remote(release_id, method, calls)
     try:
         return cast(list[Any], await response)

@@ -1,1 +1,1 @@
-"""Experiments: who is in which variant, what was shown, and what came of it."""
+"""Experiments: who is in which variant, what was shown, what came of it, and whether a canary does harm."""

@@ -1,19 +1,21 @@
-"""What an experiment has brought: `python -m serve.lift traffic.name=homepage outcomes=clicks.parquet`.
+"""Experiment analysis: exposures joined with outcomes, and each variant's effect beside control.
 
-Exposures are joined with outcomes: a Parquet file with `request_id` and `value` (a click, an amount; several of a
-request add up). The unit is the user, who is always in one variant; a request of nobody is a unit of its own. Of each
-variant: the mean outcome per user, and its lift over control.
+The unit of analysis is the user, who is always in the same variant; a request without a user is a unit of its own. For
+each variant the analysis gives the mean outcome per unit and its lift over control. Three things keep these numbers
+honest:
 
-Three things keep such a number honest. The sample-ratio check: do the variants have the users that their shares promise
-(chi-square)? If not, nothing else counts. The interval at a time fixed beforehand (Welch). And a confidence sequence
-(Waudby-Smith et al. 2021, "Time-uniform central limit theory", theorem 2.2), which holds however often one looks: as
-soon as it excludes 0 one may stop.
+- The sample-ratio check, a chi-square test: do the variants have the numbers of users that their shares promise? Where
+  they do not, something is wrong with the assignment or the recording, and no other number can be trusted.
+- A confidence interval (Welch) for an analysis at one time that was fixed beforehand.
+- A confidence sequence (Waudby-Smith et al. 2021, "Time-uniform central limit theory", theorem 2.2), which holds
+  however often one looks: as soon as it excludes 0, the experiment may be stopped.
 
-Shape legend: U users.
+Shape legend: U units.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,149 +24,187 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from scipy import stats
 
-from data.artifacts.folders import Folder
 from data.sources.schema import DataError
 from serve.experiments.assignment import CONTROL
-from serve.experiments.exposures import SCHEMA, exposures
 
 LEVEL = 0.95
+"""Confidence level of both intervals."""
 
-MIN_RATIO_P = 0.001
-"""Below this p the shares of users are not those that were asked for."""
+MIN_SAMPLE_RATIO_P = 0.001
+"""With a smaller p-value, the numbers of users do not agree with the shares."""
 
 EXPECTED_USERS = 10_000
-"""Users at which the confidence sequence is tightest."""
+"""Number of users at which the confidence sequence is narrowest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lift:
-    """A variant against control; nulls for control itself.
+class VariantResult:
+    """A variant beside control; what needs both is None for control itself, and the intervals with under two users.
 
     Attributes:
-        users: exposed.
-        mean: outcome per user.
-        lift: difference of the means; `relative` as a share of control's.
-        interval: of the lift, at 95 %, if this is the one time that one looks.
-        anytime: of the lift, at 95 %, whenever one looks.
+        variant: `CONTROL` or a release id.
+        num_users: users, and requests without a user, that were exposed to it.
+        mean: mean outcome per user.
+        lift: mean minus control's mean.
+        relative_lift: the lift divided by control's mean; None where that is 0.
+        interval: 95 % confidence interval of the lift, valid for an analysis at one time fixed beforehand.
+        anytime_interval: 95 % confidence sequence of the lift, valid whenever and however often one looks.
     """
 
     variant: str
-    users: int
+    num_users: int
     mean: float
     lift: float | None = None
-    relative: float | None = None
+    relative_lift: float | None = None
     interval: list[float] | None = None
-    anytime: list[float] | None = None
+    anytime_interval: list[float] | None = None
 
     @property
     def may_stop(self) -> bool:
-        """Whatever comes, the difference is there."""
-        return self.anytime is not None and (self.anytime[0] > 0 or self.anytime[1] < 0)
+        """Whether the confidence sequence excludes 0, so that the experiment may be stopped now."""
+        bounds = self.anytime_interval
+        return bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON values, for summary.json."""
+        return {
+            "variant": self.variant,
+            "users": self.num_users,
+            "mean": self.mean,
+            "lift": self.lift,
+            "relative": self.relative_lift,
+            "interval": self.interval,
+            "anytime": self.anytime_interval,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
-    """An experiment so far.
+class ExperimentAnalysis:
+    """The result of an experiment so far.
 
     Attributes:
-        ratio_p: of the sample-ratio check.
-        moved: users who were seen in more than one variant, and are left out.
+        experiment: name of the experiment.
+        results: one for each variant, control first.
+        sample_ratio_p: p-value of the sample-ratio check.
+        users_in_several_variants: number of users who were seen in more than one variant, and are left out. That
+            happens where shares were changed under the same name.
     """
 
     experiment: str
-    lifts: list[Lift]
-    ratio_p: float
-    moved: int
+    results: list[VariantResult]
+    sample_ratio_p: float
+    users_in_several_variants: int
 
     @property
-    def ratio_holds(self) -> bool:
-        return self.ratio_p >= MIN_RATIO_P
+    def sample_ratio_holds(self) -> bool:
+        """Whether the numbers of users agree with the shares."""
+        return self.sample_ratio_p >= MIN_SAMPLE_RATIO_P
+
+    def as_json(self) -> dict[str, Any]:
+        """The analysis as JSON values, for summary.json."""
+        return {
+            "experiment": self.experiment,
+            "lifts": [result.as_json() for result in self.results],
+            "ratio_p": self.sample_ratio_p,
+            "moved": self.users_in_several_variants,
+        }
 
 
-def analyse(shown: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -> Analysis:
-    """Exposures (`serve.experiments.exposures.SCHEMA`) joined with outcomes (request_id, value).
+def analyse(exposures: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -> ExperimentAnalysis:
+    """Joins exposures with outcomes and compares the variants.
 
     Args:
-        shares: of the users by variant, control's too.
+        exposures: of one experiment, by the schema `serve.experiments.exposures.SCHEMA`.
+        outcomes: columns `request_id` and `value`; several outcomes of a request add up.
+        shares: share of the users by variant, with that of control.
     """
-    values = outcomes.group_by("request_id").aggregate([("value", "sum")])
-    unit = pc.coalesce(shown["user"], shown["request_id"])
-    joined = pa.table({"unit": unit, "variant": shown["variant"], "request_id": shown["request_id"]})
-    joined = joined.group_by(["unit", "variant", "request_id"]).aggregate([])
-    joined = joined.join(values, "request_id", join_type="left outer")
-    value = pc.fill_null(joined["value_sum"].cast(pa.float64()), 0.0)
-    units = pa.table({"unit": joined["unit"], "variant": joined["variant"], "value": value})
-    units = units.group_by(["unit", "variant"]).aggregate([("value", "sum")])
-    times = units.group_by("unit").aggregate([([], "count_all")])
-    moved = times.filter(pc.greater(times["count_all"], 1))["unit"]
-    units = units.filter(pc.invert(pc.is_in(units["unit"], moved.combine_chunks())))
+    units = _value_per_unit(exposures, outcomes)
+    num_variants = units.group_by("unit").aggregate([([], "count_all")])
+    in_several = num_variants.filter(pc.greater(num_variants["count_all"], 1))["unit"]
+    units = units.filter(pc.invert(pc.is_in(units["unit"], in_several.combine_chunks())))
     by_variant = {
         variant: units.filter(pc.equal(units["variant"], variant))["value_sum"].to_numpy() for variant in shares
     }
     control_U = by_variant[CONTROL]
-    lifts = [
-        Lift(CONTROL, len(control_U), _mean(control_U)),
-        *(_lift(name, value_U, control_U) for name, value_U in by_variant.items() if name != CONTROL),
+    results = [
+        VariantResult(CONTROL, len(control_U), _mean(control_U)),
+        *(_compare(name, value_U, control_U) for name, value_U in by_variant.items() if name != CONTROL),
     ]
-    return Analysis(shown["experiment"][0].as_py(), lifts, _ratio_p([lift.users for lift in lifts], shares), len(moved))
+    sample_ratio_p = _sample_ratio_p([result.num_users for result in results], shares)
+    return ExperimentAnalysis(exposures["experiment"][0].as_py(), results, sample_ratio_p, len(in_several))
 
 
-def _lift(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> Lift:
-    mean, base = _mean(value_U), _mean(control_U)
-    change, relative = mean - base, (mean - base) / base if base else None
+def _value_per_unit(exposures: pa.Table, outcomes: pa.Table) -> pa.Table:
+    """Columns `unit`, `variant` and `value_sum`, which is 0 for units without an outcome."""
+    values = outcomes.group_by("request_id").aggregate([("value", "sum")])
+    unit = pc.coalesce(exposures["user"], exposures["request_id"])
+    joined = pa.table({"unit": unit, "variant": exposures["variant"], "request_id": exposures["request_id"]})
+    joined = joined.group_by(["unit", "variant", "request_id"]).aggregate([])  # a request may be recorded twice
+    joined = joined.join(values, "request_id", join_type="left outer")
+    value = pc.fill_null(joined["value_sum"].cast(pa.float64()), 0.0)
+    units = pa.table({"unit": joined["unit"], "variant": joined["variant"], "value": value})
+    return units.group_by(["unit", "variant"]).aggregate([("value", "sum")])
+
+
+def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> VariantResult:
+    """A variant's outcome per unit beside control's, float64 [U] each (their lengths differ)."""
+    mean, control_mean = _mean(value_U), _mean(control_U)
+    lift, relative_lift = mean - control_mean, (mean - control_mean) / control_mean if control_mean else None
     if min(len(value_U), len(control_U)) < 2:
-        return Lift(variant, len(value_U), mean, change, relative)
+        return VariantResult(variant, len(value_U), mean, lift, relative_lift)
     error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
-    fixed = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
-    users = len(value_U) + len(control_U)
-    always = error * boundary(users)
-    intervals = [[change - radius, change + radius] for radius in (fixed, always)]
-    return Lift(variant, len(value_U), mean, change, relative, *intervals)
+    fixed_radius = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
+    anytime_radius = error * boundary(len(value_U) + len(control_U))
+    intervals = [[lift - radius, lift + radius] for radius in (fixed_radius, anytime_radius)]
+    return VariantResult(variant, len(value_U), mean, lift, relative_lift, *intervals)
 
 
-def boundary(users: int, level: float = LEVEL, tightest: int = EXPECTED_USERS) -> float:
-    """Standard errors to either side that hold for all sample sizes at once (the mixture boundary of the paper).
+def boundary(num_users: int, level: float = LEVEL, tightest: int = EXPECTED_USERS) -> float:
+    """The radius of the confidence sequence in standard errors: the mixture boundary of the paper.
 
     sqrt((n r + 1) / (n r) * log((n r + 1) / a^2)) with r = rho^2, chosen to be narrowest near `tightest` users (their
     eq. 10: rho^2 = (-2 log a + log(-2 log a + 1)) / n).
     """
     alpha = 1 - level
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tightest
-    scaled = users * rho2
+    scaled = num_users * rho2
     return math.sqrt((scaled + 1) / scaled * math.log((scaled + 1) / alpha**2))
 
 
-def _ratio_p(users: list[int], shares: dict[str, float]) -> float:
-    """Of the numbers of users being those of the shares."""
-    expected = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)]) * sum(users)
-    return float(stats.chisquare(users, expected).pvalue) if sum(users) else 1.0
+def _sample_ratio_p(num_users: list[int], shares: dict[str, float]) -> float:
+    """The p-value of the numbers of users, control first, under the shares; 1 where there are no users."""
+    total = sum(num_users)
+    expected = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)]) * total
+    return float(stats.chisquare(num_users, expected).pvalue) if total else 1.0
 
 
 def _mean(value_U: np.ndarray) -> float:
     return float(value_U.mean()) if len(value_U) else 0.0
 
 
-def table(found: Analysis) -> Table:
-    """For people."""
-    verdict = "shares as asked for" if found.ratio_holds else "SHARES ARE NOT THOSE ASKED FOR: look for the cause first"
-    caption = f"{verdict} (p {found.ratio_p:.3g}); {found.moved} users in more than one variant left out"
-    shown = Table(title=f"experiment {found.experiment}", caption=caption, caption_justify="left")
+def analysis_table(analysis: ExperimentAnalysis) -> Table:
+    """The analysis as a table, with the sample-ratio check below it."""
+    ok = analysis.sample_ratio_holds
+    verdict = "shares as asked for" if ok else "SHARES ARE NOT THOSE ASKED FOR: look for the cause first"
+    caption = (
+        f"{verdict} (p {analysis.sample_ratio_p:.3g});"
+        f" {analysis.users_in_several_variants} users in more than one variant left out"
+    )
+    table = Table(title=f"experiment {analysis.experiment}", caption=caption, caption_justify="left")
     for column in ("variant", "users", "per user", "lift", "95 % at a fixed time", "95 % at any time", ""):
-        shown.add_column(column, justify="left" if column in ("variant", "") else "right")
-    for lift in found.lifts:
-        relative = "" if lift.relative is None else f" ({lift.relative:+.1%})"
-        change = "" if lift.lift is None else f"{lift.lift:+.4g}{relative}"
-        verdict = "may stop" if lift.may_stop and found.ratio_holds else ""
-        shown.add_row(
-            lift.variant,
-            f"{lift.users:,}",
-            f"{lift.mean:.4g}",
-            change,
-            _range(lift.interval),
-            _range(lift.anytime),
-            verdict,
+        table.add_column(column, justify="left" if column in ("variant", "") else "right")
+    for result in analysis.results:
+        relative = "" if result.relative_lift is None else f" ({result.relative_lift:+.1%})"
+        table.add_row(
+            result.variant,
+            f"{result.num_users:,}",
+            f"{result.mean:.4g}",
+            "" if result.lift is None else f"{result.lift:+.4g}{relative}",
+            _range(result.interval),
+            _range(result.anytime_interval),
+            "may stop" if result.may_stop and ok else "",
         )
-    return shown
+    return table
 
 
 def _range(bounds: list[float] | None) -> str:
@@ -172,22 +212,17 @@ def _range(bounds: list[float] | None) -> str:
 
 
 def read_outcomes(path: str) -> pa.Table:
-    """Raises DataError where it is no such file, or lacks a column."""
+    """Reads what users did: the columns `request_id` and `value` of a Parquet file.
+
+    Raises:
+        DataError: the file is missing or not Parquet, or a column is missing.
+    """
     try:
-        found = pq.read_table(path)
+        outcomes = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as e:
         raise DataError(f"outcomes: {path}: no Parquet file ({e})") from e
-    if missing := {"request_id", "value"} - set(found.column_names):
+    if missing := {"request_id", "value"} - set(outcomes.column_names):
         raise DataError(
             f"outcomes: {path}: has no column {', '.join(sorted(missing))}; request_id and value are wanted"
         )
-    return found.select(["request_id", "value"])
-
-
-def read_exposures(storage: Folder, experiment: str) -> pa.Table:
-    """Raises DataError where nothing was shown in such an experiment."""
-    folder = exposures(storage, experiment)
-    names = [name for name in folder.files() if name.endswith(".parquet")]
-    if not names:
-        raise DataError(f"traffic.name: {experiment!r}: no exposures in {folder}")
-    return pa.concat_tables([folder.read_table(name).cast(SCHEMA) for name in names])
+    return outcomes.select(["request_id", "value"])

@@ -1,6 +1,7 @@
-"""Experiments: some users are answered by other releases than the live one. A canary is one with a single other.
+"""Experiments: a share of the users is answered by other releases than the live one. A canary has one such release.
 
-Who is asked by what is decided by hash, for each user always alike, and for each experiment anew.
+A hash of the experiment's name and the user decides who is in which variant. A user therefore stays in a variant, and
+another experiment divides the users independently.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ from dataclasses import dataclass, field
 from data.artifacts.errors import ConfigError
 
 CONTROL = "control"
-"""The variant of those who are answered by the live release."""
+"""The variant of the users whom the live release answers."""
 
-NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""What an experiment may be called: the name is part of a path."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -20,15 +22,16 @@ class TrafficConfig:
     """An experiment as an operator asks for it, conf/traffic.
 
     Attributes:
-        name: of the experiment; it decides who is in which variant.
-        shares: of the users, by release; the rest is the live release's. Empty: the experiment is over.
+        name: name of the experiment; it decides who is in which variant.
+        shares: share of the users by release id, each between 0 and 1; the live release answers the rest. Empty: the
+            running experiment ends.
     """
 
     name: str = "experiment"
     shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not NAMED.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ConfigError(f"traffic.name: {self.name!r} must be up to 100 letters, digits, '-', '_' or '.'")
         if not all(0 < share < 1 for share in self.shares.values()) or sum(self.shares.values()) >= 1:
             raise ConfigError(
@@ -38,11 +41,12 @@ class TrafficConfig:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One that runs.
+    """A running experiment. Its fields are keys of live.json.
 
     Attributes:
-        shares: by release, of all users.
-        since: ISO.
+        name: name of the experiment.
+        shares: share of all users by release id, without the live release.
+        since: ISO timestamp of its beginning.
     """
 
     name: str
@@ -51,33 +55,42 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Tells it from others of its name."""
+        """Identifies this run of the experiment among others of the same name."""
         return f"{self.name}@{self.since}"
 
     @property
     def variants(self) -> dict[str, float]:
-        """All shares, the live release's first."""
-        return {CONTROL: 1 - sum(self.shares.values()), **self.shares}
+        """The shares of all variants, that of control first."""
+        return with_control(self.shares)
 
-    def variant(self, unit: str) -> str:
-        """Control, or a release: for a user, or for a request of nobody."""
-        at = place(self.name, unit)
-        for release, share in self.shares.items():
-            if at < share:
-                return release
-            at -= share
+    def assign(self, unit: str) -> str:
+        """The variant of a unit: `CONTROL` or a release id.
+
+        Args:
+            unit: a user id; for a request without a user, the request's id.
+        """
+        position = hash_to_unit_interval(self.name, unit)
+        for release_id, share in self.shares.items():
+            if position < share:
+                return release_id
+            position -= share
         return CONTROL
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What an answer was part of."""
+    """The experiment, and its variant, of which an answer is part."""
 
     experiment: str
     variant: str
 
 
-def place(name: str, unit: str) -> float:
-    """A number in [0, 1) that looks random and is always the same for an experiment's name and a unit."""
+def with_control(shares: dict[str, float]) -> dict[str, float]:
+    """Shares by release with that of control, the rest, in front."""
+    return {CONTROL: 1 - sum(shares.values()), **shares}
+
+
+def hash_to_unit_interval(name: str, unit: str) -> float:
+    """A number in [0, 1), uniform over units and independent between names, and always the same for both."""
     digest = hashlib.blake2b(f"{name}\0{unit}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,8 +1,9 @@
-"""Watches what is on trial: `python -m serve.run` does so by itself, `python -m serve.guard` for an endpoint elsewhere.
+"""Canary analysis: whether a release on trial is worse than the live one, from what both have answered.
 
-Every variant of an experiment is held against control by what both have shown (serve/experiments/exposures.py): failures, degraded
-answers, latency, and how much of the catalogue is shown in as many answers. What is past the bounds, and not by chance,
-is rolled back, and the reason is kept.
+Each variant of an experiment is compared with control by its exposures (serve/experiments/exposures.py): the share of
+failed and of degraded answers, latency, and how much of the catalogue is shown in equally many answers. A variant is
+worse where a difference exceeds its configured bound and, for failures, degradation and latency, is too large to be due
+to chance.
 """
 
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import pyarrow.compute as pc
 from data.artifacts.errors import ConfigError
 from serve.experiments.assignment import CONTROL
 
-BY_CHANCE = 0.001
-"""A rise that chance would bring this often is none. (The guard looks again and again.)"""
+SIGNIFICANCE_LEVEL = 0.001
+"""A p-value below this is not taken for chance. It is small because the analysis is repeated every few seconds."""
 
-MIN_MS = 2.0
-"""A release is not slow for less than this more."""
+MIN_LATENCY_RISE_MS = 2.0
+"""A variant is not slow for a smaller rise of the 95th percentile, whatever the ratio."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -26,11 +27,14 @@ class GuardConfig:
     """Bounds of a release on trial, conf/guard.
 
     Attributes:
-        every_s: between two looks.
-        min_requests: of each variant, before it is judged.
-        max_failed_rise, max_degraded_rise: of the share of such answers, over control's.
-        max_latency_ratio: of the 95th percentiles.
-        min_coverage_ratio: of the distinct items that both show in as many answers.
+        enabled: whether serve.run watches experiments.
+        every_s: seconds between two analyses.
+        min_requests: requests of each variant, and of control, before the variant is judged.
+        max_failed_rise: the largest difference between the variant's and control's share of failed requests.
+        max_degraded_rise: the same for degraded answers.
+        max_latency_ratio: the largest ratio of the variant's to control's 95th percentile of the latency.
+        min_coverage_ratio: the smallest ratio of distinct items that the variant shows to those that control shows, in
+            equally many answers.
     """
 
     enabled: bool = True
@@ -48,57 +52,63 @@ class GuardConfig:
             )
 
 
-def judged(config: GuardConfig, shown: pa.Table) -> list[str]:
-    """What is past its bounds, in words; empty while nothing is, or too little is known."""
-    of = {
-        variant: shown.filter(pc.equal(shown["variant"], variant))
-        for variant in pc.unique(shown["variant"]).to_pylist()
+def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:
+    """Describes in words where a variant is worse than control; empty where none is, or where there is too little data.
+
+    Args:
+        exposures: of one experiment, by the schema `serve.experiments.exposures.SCHEMA`.
+    """
+    by_variant = {
+        variant: exposures.filter(pc.equal(exposures["variant"], variant))
+        for variant in pc.unique(exposures["variant"]).to_pylist()
     }
-    control = of.pop(CONTROL, shown.slice(0, 0))
+    control = by_variant.pop(CONTROL, exposures.slice(0, 0))
     if len(control) < config.min_requests:
         return []
     return [
-        f"{variant}: {fault}"
-        for variant, trial in of.items()
+        f"{variant}: {regression}"
+        for variant, trial in by_variant.items()
         if len(trial) >= config.min_requests
-        for fault in _faults(config, trial, control)
+        for regression in _regressions(config, trial, control)
     ]
 
 
-def _faults(config: GuardConfig, trial: pa.Table, control: pa.Table) -> list[str]:
+def _regressions(config: GuardConfig, trial: pa.Table, control: pa.Table) -> list[str]:
+    """Describes where one variant's exposures are worse than control's."""
     found = []
-    for name, most in (("failed", config.max_failed_rise), ("degraded", config.max_degraded_rise)):
-        bad, usual = (int(pc.sum(table[name]).as_py() or 0) for table in (trial, control))
-        rise = bad / len(trial) - usual / len(control)
-        if rise > most and _p_of_rise(bad, len(trial), usual, len(control)) < BY_CHANCE:
-            found.append(f"{bad / len(trial):.1%} of its answers {name}, control's {usual / len(control):.1%}")
-    slow, usual_ms = (float(np.percentile(table["took_ms"].to_numpy(), 95)) for table in (trial, control))
-    if slow > max(config.max_latency_ratio * usual_ms, usual_ms + MIN_MS) and _clearly_slower(trial, usual_ms):
-        found.append(f"p95 {slow:.1f} ms, control's {usual_ms:.1f} ms")
-    answers = min(len(trial), len(control))
-    ours, theirs = (_distinct(table, answers) for table in (trial, control))
-    if ours < config.min_coverage_ratio * theirs:
-        found.append(f"{ours:,} distinct items in {answers:,} answers, control {theirs:,}")
+    for name, max_rise in (("failed", config.max_failed_rise), ("degraded", config.max_degraded_rise)):
+        bad, bad_control = (int(pc.sum(table[name]).as_py() or 0) for table in (trial, control))
+        rise = bad / len(trial) - bad_control / len(control)
+        if rise > max_rise and _p_of_rise(bad, len(trial), bad_control, len(control)) < SIGNIFICANCE_LEVEL:
+            found.append(f"{bad / len(trial):.1%} of its answers {name}, control's {bad_control / len(control):.1%}")
+    p95_ms, control_p95_ms = (float(np.percentile(table["took_ms"].to_numpy(), 95)) for table in (trial, control))
+    bound_ms = max(config.max_latency_ratio * control_p95_ms, control_p95_ms + MIN_LATENCY_RISE_MS)
+    if p95_ms > bound_ms and _is_significantly_slower(trial, control_p95_ms):
+        found.append(f"p95 {p95_ms:.1f} ms, control's {control_p95_ms:.1f} ms")
+    num_answers = min(len(trial), len(control))
+    distinct, distinct_control = (_num_distinct_items(table, num_answers) for table in (trial, control))
+    if distinct < config.min_coverage_ratio * distinct_control:
+        found.append(f"{distinct:,} distinct items in {num_answers:,} answers, control {distinct_control:,}")
     return found
 
 
-def _p_of_rise(bad: int, trials: int, usual: int, controls: int) -> float:
-    """Of so many more by chance: Fisher's exact test, one-sided."""
-    from scipy import stats  # takes half a second, which every command would wait for
+def _p_of_rise(bad: int, num_trial: int, bad_control: int, num_control: int) -> float:
+    """The p-value of Fisher's exact test, one-sided: whether bad answers are more frequent than in control."""
+    from scipy import stats  # imported here, because the import takes half a second and few commands need it
 
-    counts = [[bad, trials - bad], [usual, controls - usual]]
+    counts = [[bad, num_trial - bad], [bad_control, num_control - bad_control]]
     return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 
 
-def _clearly_slower(trial: pa.Table, usual_ms: float) -> bool:
-    """More of its answers than chance would bring take longer than all but 5 % of control's."""
+def _is_significantly_slower(trial: pa.Table, control_p95_ms: float) -> bool:
+    """Whether more than 5 % of the variant's answers take longer than control's 95th percentile (binomial test)."""
     from scipy import stats
 
-    longer = int((trial["took_ms"].to_numpy() > usual_ms).sum())
-    return float(stats.binomtest(longer, len(trial), 0.05, alternative="greater").pvalue) < BY_CHANCE
+    num_longer = int((trial["took_ms"].to_numpy() > control_p95_ms).sum())
+    return float(stats.binomtest(num_longer, len(trial), 0.05, alternative="greater").pvalue) < SIGNIFICANCE_LEVEL
 
 
-def _distinct(shown: pa.Table, answers: int) -> int:
-    """Items in so many answers, spread over the whole time."""
-    at = np.linspace(0, len(shown) - 1, answers).astype(np.int64)
-    return len(pc.unique(pc.list_flatten(shown["item_ids"].combine_chunks().take(pa.array(at)))))
+def _num_distinct_items(exposures: pa.Table, num_answers: int) -> int:
+    """The distinct items in a number of answers, spread evenly over all of them."""
+    indices = np.linspace(0, len(exposures) - 1, num_answers).astype(np.int64)
+    return len(pc.unique(pc.list_flatten(exposures["item_ids"].combine_chunks().take(pa.array(indices)))))

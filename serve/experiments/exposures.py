@@ -1,4 +1,4 @@
-"""Who was shown what in an experiment: Parquet under `<storage>/exposures/<experiment>`, to join with outcomes."""
+"""The exposures of an experiment: who was shown what, as Parquet files under `<storage>/exposures/<experiment>`."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
+from data.sources.schema import DataError
 from serve.experiments.assignment import Arm
 from serve.observability.logs import hashed
 from serve.pipeline.messages import Response
@@ -20,50 +21,74 @@ SCHEMA = pa.schema(
     [
         ("time", pa.timestamp("us", tz="UTC")),
         ("request_id", pa.string()),
-        ("user", pa.string()),  # its keyed hash (serve.observability.logs), null for a request of nobody
+        ("user", pa.string()),  # keyed hash (serve.observability.logs); null for a request without a user
         ("experiment", pa.string()),
         ("variant", pa.string()),
         ("release_id", pa.string()),
         ("degraded", pa.bool_()),
-        ("failed", pa.bool_()),  # no answer at all
+        ("failed", pa.bool_()),  # the request raised an error and has no answer
         ("took_ms", pa.float32()),
         ("item_ids", pa.list_(pa.string())),
     ]
 )
-EVERY_S = 10.0
-"""Between two files of a replica."""
+FLUSH_INTERVAL_S = 10.0
+"""Seconds between two files of a replica."""
 
-MOST = 100_000
-"""Exposures that wait to be written; where the storage does not take them, later ones are not recorded."""
+MAX_WAITING = 100_000
+"""The most exposures that wait to be written. When the storage does not accept them, further ones are lost."""
 
 
-def exposures(storage: Folder, experiment: str) -> Folder:
+def exposures_folder(storage: Folder, experiment: str) -> Folder:
+    """The folder of an experiment's exposures, whether it exists or not."""
     return storage / "exposures" / experiment
 
 
-class Exposures:
-    """What one replica shows. `add` is called on the request path: it appends to a list."""
+def read_exposures(storage: Folder, experiment: str) -> pa.Table:
+    """All exposures of an experiment, by SCHEMA.
+
+    Raises:
+        DataError: there are none.
+    """
+    folder = exposures_folder(storage, experiment)
+    names = [name for name in folder.files() if name.endswith(".parquet")]
+    if not names:
+        raise DataError(f"traffic.name: {experiment!r}: no exposures in {folder}")
+    return pa.concat_tables([folder.read_table(name).cast(SCHEMA) for name in names])
+
+
+class ExposureLog:
+    """Records what one replica shows.
+
+    The `add` methods run on the request path and append to a list; `flush` writes the list to the storage.
+    """
 
     def __init__(self, storage: Folder, replica: str) -> None:
+        """Begins with nothing recorded.
+
+        Args:
+            storage: the storage root.
+            replica: a unique name of this replica, which becomes part of the files' names.
+        """
         self._storage, self._replica = storage, replica
         self._waiting: list[dict[str, Any]] = []
-        self._written_at = time.monotonic()
-        self.lost = 0
+        self._flushed_at = time.monotonic()
+        self._num_lost = 0
 
-    def failed(self, arm: Arm, release_id: str, user_id: str | None, request_id: str, took_ms: float) -> None:
-        """Notes a request that died."""
-        self._note(arm, release_id, user_id, request_id, failed=True, degraded=False, took_ms=took_ms, item_ids=[])
+    def add_failure(self, arm: Arm, release_id: str, user_id: str | None, request_id: str, took_ms: float) -> None:
+        """Records a request that raised an error."""
+        outcome = {"degraded": False, "item_ids": [], "took_ms": took_ms, "failed": True}
+        self._add(arm, release_id, user_id, request_id, outcome)
 
-    def add(
+    def add_answer(
         self, arm: Arm, answer: Response, user_id: str | None, request_id: str, item_ids: list[str], took_ms: float
     ) -> None:
-        """Notes an answer."""
-        said = {"degraded": answer.degraded, "item_ids": item_ids, "took_ms": took_ms, "failed": False}
-        self._note(arm, answer.release_id, user_id, request_id, **said)
+        """Records an answer with the external ids of its items."""
+        outcome = {"degraded": answer.degraded, "item_ids": item_ids, "took_ms": took_ms, "failed": False}
+        self._add(arm, answer.release_id, user_id, request_id, outcome)
 
-    def _note(self, arm: Arm, release_id: str, user_id: str | None, request_id: str, **said: Any) -> None:
-        if len(self._waiting) >= MOST:
-            self.lost += 1
+    def _add(self, arm: Arm, release_id: str, user_id: str | None, request_id: str, outcome: dict[str, Any]) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._num_lost += 1
             return
         self._waiting.append(
             {
@@ -73,29 +98,29 @@ class Exposures:
                 "experiment": arm.experiment,
                 "variant": arm.variant,
                 "release_id": release_id,
-                **said,
+                **outcome,
             }
         )
 
-    async def flush(self, every_s: float = EVERY_S) -> None:
-        """Writes what waits, off the event loop, unless that was done a moment ago."""
-        if self.lost:
-            logger.error("exposures: %d not recorded, the storage did not take them in time", self.lost)
-            self.lost = 0
-        if not self._waiting or time.monotonic() - self._written_at < every_s:
+    async def flush(self, interval_s: float = FLUSH_INTERVAL_S) -> None:
+        """Writes what waits, off the event loop, unless the last flush was less than `interval_s` ago."""
+        if self._num_lost:
+            logger.error("exposures: %d not recorded, the storage did not take them in time", self._num_lost)
+            self._num_lost = 0
+        if not self._waiting or time.monotonic() - self._flushed_at < interval_s:
             return
-        self._written_at = time.monotonic()
+        self._flushed_at = time.monotonic()
         waiting, self._waiting = self._waiting, []
         try:
             await asyncio.to_thread(self._write, waiting)
         except OSError as e:
-            logger.error("exposures: %s; tried again in %g s", e, every_s)
-            self._waiting = waiting[: MOST - len(self._waiting)] + self._waiting
+            logger.error("exposures: %s; tried again in %g s", e, interval_s)
+            self._waiting = waiting[: MAX_WAITING - len(self._waiting)] + self._waiting
 
     def _write(self, waiting: list[dict[str, Any]]) -> None:
         by_experiment: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for exposure in waiting:
             by_experiment[exposure["experiment"]].append(exposure)
-        for name, shown in by_experiment.items():
-            table = pa.Table.from_pylist(shown, schema=SCHEMA)
-            exposures(self._storage, name).write_table(f"{self._replica}-{uuid.uuid4().hex[:12]}.parquet", table)
+        for name, exposures in by_experiment.items():
+            table = pa.Table.from_pylist(exposures, schema=SCHEMA)
+            exposures_folder(self._storage, name).write_table(f"{self._replica}-{uuid.uuid4().hex[:12]}.parquet", table)

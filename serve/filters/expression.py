@@ -1,25 +1,22 @@
-"""Typed filters on item features: from the API's JSON to a Milvus expression, and to a mask.
+"""Filters as boolean expressions of Milvus.
 
-    {"field": "year", "op": ">=", "value": 1990}
-    {"all": [{"field": "genres", "op": "contains_any", "value": ["Drama"]},
-             {"not": {"field": "studio", "op": "==", "value": "A"}}]}
-
-Logic is two-valued: a condition on a missing value is false (`!=` too), its `not` true, in Milvus as in the mask.
+Logic is two-valued: a condition on a missing value is false (also with `!=`), and its `not` is true, as in
+serve/filters/masks.py.
 """
 
 import json
 
-from data.sources.schema import FeatureKind
+from data.sources.feature_kinds.kind import CONTAINMENT
 from serve.filters.grammar import MISSING_NUMBER, AllOf, AnyOf, Condition, Filter, Not
 
 
 def column_name(field: str) -> str:
-    """The Milvus field of a feature; prefixed, so that it clashes with nothing."""
+    """Returns the name of a feature's Milvus field; its prefix keeps it apart from our own fields."""
     return f"f_{field}"
 
 
 def to_expression(filter: Filter) -> str:
-    """The Milvus boolean expression. Values go in as JSON literals or float reprs, never as pasted text."""
+    """Returns the Milvus expression of a filter. Values become JSON or float literals, so that none can inject code."""
     match filter:
         case Not(part):
             return f"not ({to_expression(part)})"
@@ -33,16 +30,11 @@ def to_expression(filter: Filter) -> str:
 
 def _condition_expression(condition: Condition) -> str:
     name, op = column_name(condition.field), condition.op
-    if condition.kind is FeatureKind.multi_categorical:
-        function = {
-            "contains": "array_contains",
-            "contains_any": "array_contains_any",
-            "contains_all": "array_contains_all",
-        }
-        return f"{function[op]}({name}, {_literal(condition.value)})"
+    if op in CONTAINMENT:
+        return f"array_{op}({name}, {_literal(condition.value)})"
     text = f"{name} {op} {_literal(condition.value)}"
-    if op in ("!=", "<", "<="):  # the only ones that the stand-in for a missing value would pass
-        missing = '""' if condition.kind is FeatureKind.categorical else repr(MISSING_NUMBER)
+    if op in ("!=", "<", "<="):  # only these would accept the stored value of a missing one
+        missing = repr(MISSING_NUMBER) if condition.kind.is_number else '""'
         return f"({text} and {name} != {missing})"
     return text
 

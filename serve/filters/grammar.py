@@ -1,10 +1,11 @@
-"""Typed filters on item features: from the API's JSON to a Milvus expression, and to a mask.
+"""The grammar of filters: conditions on item features, parsed from the API's JSON and checked against their types.
 
     {"field": "year", "op": ">=", "value": 1990}
     {"all": [{"field": "genres", "op": "contains_any", "value": ["Drama"]},
              {"not": {"field": "studio", "op": "==", "value": "A"}}]}
 
-Logic is two-valued: a condition on a missing value is false (`!=` too), its `not` true, in Milvus as in the mask.
+Logic is two-valued: a condition on a missing value is false (also with `!=`), and its `not` is true. Milvus
+(serve/filters/expression.py) and masks (serve/filters/masks.py) agree on this.
 """
 
 import json
@@ -15,31 +16,28 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from data.artifacts.errors import UserError
-from data.sources.schema import Feature, FeatureKind
+from data.sources.feature_kinds.kind import FeatureKind
+from data.sources.schema import Feature
 
 MAX_DEPTH, MAX_CONDITIONS, MAX_VALUES, MAX_LENGTH = 5, 32, 256, 256
+"""Limits on nesting, conditions in a filter, values in a list, and characters of a string."""
 
-OPERATORS: dict[FeatureKind, tuple[str, ...]] = {
-    FeatureKind.categorical: ("==", "!=", "in"),
-    FeatureKind.multi_categorical: ("contains", "contains_any", "contains_all"),
-    FeatureKind.numeric: ("==", "!=", "<", "<=", ">", ">=", "in"),
-}
-
-LISTS = ("in", "contains_any", "contains_all")
+LIST_OPERATORS = ("in", "contains_any", "contains_all")
+"""Operators whose value is a list."""
 
 COMBINATIONS = ("all", "any", "not")
 
 MISSING_NUMBER = -1e300
-"""What Milvus stores for a missing number; a missing string is "", a missing list is empty."""
+"""What Milvus stores for a missing number. A missing string is stored as "", a missing list as an empty one."""
 
 
 class FilterError(UserError, ValueError):
-    """A filter that is not one: names the field, the value and what would do."""
+    """A filter is not valid; the message names the field, the value and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One comparison of a feature with a value; list operators have a tuple."""
+    """A comparison of one feature with a value, which is a tuple with the LIST_OPERATORS."""
 
     field: str
     kind: FeatureKind
@@ -49,16 +47,22 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
+    """True if all parts are true."""
+
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
+    """True if any part is true."""
+
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """True if the part is false."""
+
     part: "Filter"
 
 
@@ -66,12 +70,12 @@ Filter: TypeAlias = Condition | AllOf | AnyOf | Not
 
 
 def parse(value: object, features: Sequence[Feature]) -> Filter:
-    """The filter that a JSON value describes.
+    """Returns the filter that a JSON value describes.
 
     Raises:
-        FilterError: it describes none on these features, or is larger than the limits.
+        FilterError: The value is not a filter on these features, or exceeds a limit.
     """
-    fields = {f.name: f.kind for f in features if f.kind in OPERATORS}
+    fields = {f.name: f.kind for f in features if f.kind.is_filterable}
     parsed = _parse(value, fields, MAX_DEPTH)
     if (count := _count(parsed)) > MAX_CONDITIONS:
         raise FilterError(f"filter: {count} conditions, at most {MAX_CONDITIONS} are allowed")
@@ -107,11 +111,12 @@ def _condition(value: dict[str, Any], fields: dict[str, FeatureKind]) -> Conditi
     if not isinstance(field, str) or field not in fields:
         raise FilterError(f"filter: unknown field {_short(field)}; known: {', '.join(fields) or 'none'}")
     kind = fields[field]
-    if op not in OPERATORS[kind]:
+    if op not in kind.filter_operators:
         raise FilterError(
-            f"filter on {field!r}: unknown operator {_short(op)}; {kind.value} fields take {' '.join(OPERATORS[kind])}"
+            f"filter on {field!r}: unknown operator {_short(op)};"
+            f" {kind.name} fields take {' '.join(kind.filter_operators)}"
         )
-    if op not in LISTS:
+    if op not in LIST_OPERATORS:
         return Condition(field, kind, op, _scalar(field, kind, given))
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_VALUES:
         raise FilterError(f"filter on {field!r}: {op} takes a list of 1 to {MAX_VALUES} values, not {_short(given)}")
@@ -119,7 +124,7 @@ def _condition(value: dict[str, Any], fields: dict[str, FeatureKind]) -> Conditi
 
 
 def _scalar(field: str, kind: FeatureKind, value: object) -> str | float:
-    if kind is FeatureKind.numeric:
+    if kind.is_number:
         if isinstance(value, bool) or not isinstance(value, int | float) or not finite(value):
             raise FilterError(f"filter on {field!r}: expected a finite number, not {_short(value)}")
         return float(value) + 0.0  # -0.0 becomes 0.0, which Milvus's `in` tells apart
@@ -132,11 +137,12 @@ def _scalar(field: str, kind: FeatureKind, value: object) -> str | float:
 
 
 def _unwritable(character: str) -> bool:
-    """Control characters and lone surrogates: Milvus's grammar knows no escape for them."""
+    """Whether this is a control character or a lone surrogate, for which Milvus's grammar has no escape."""
     return unicodedata.category(character) in ("Cc", "Cs")
 
 
 def finite(value: int | float) -> bool:
+    """Whether a number is finite as a float, and smaller than the stored value of a missing number."""
     return math.isfinite(value) and abs(value) < abs(MISSING_NUMBER) if abs(value) < 2**1000 else False
 
 
@@ -157,6 +163,4 @@ def _short(value: object) -> str:
 
 def _example(fields: dict[str, FeatureKind]) -> str:
     name, kind = next(iter(fields.items()), ("year", FeatureKind.numeric))
-    return json.dumps(
-        {"field": name, "op": OPERATORS[kind][0], "value": 1990 if kind is FeatureKind.numeric else "..."}
-    )
+    return json.dumps({"field": name, "op": kind.filter_operators[0], "value": 1990 if kind.is_number else "..."})

@@ -1,4 +1,4 @@
-"""Filters over the item features of one release, in memory: from a filter to a mask over all items.
+"""Masks: which items of one release pass a filter, computed from the item features in memory.
 
 Shape legend: N items (rows 1..N), V distinct values of a field, M (item, value) pairs.
 """
@@ -12,41 +12,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.schema import Feature, FeatureKind
+from data.sources.schema import Feature
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 
-KEPT_MASKS = 64
+MAX_CACHED_MASKS = 64
+"""Masks kept by one FilterColumns, one for each of the filters used last."""
 
 
 @dataclass(frozen=True)
-class Passing:
-    """The items that pass a filter, in the forms that searches want. Not to be written to: they are kept.
+class MatchingItems:
+    """The items that pass a filter, in the forms that searches need. They are cached, so never write to them.
 
     Attributes:
-        mask_N: bool; entry i is the item of row i + 1.
+        mask_N: bool [N]; entry i is the item of row i + 1.
     """
 
     mask_N: np.ndarray
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """uint8 [ceil(N / 8)], the lowest bit first, as FAISS takes it."""
+        """The mask as uint8 [ceil(N / 8)], lowest bit first, which is FAISS's form of it."""
         return np.packbits(self.mask_N, bitorder="little")
 
     @cached_property
     def entries(self) -> np.ndarray:
-        """int64: where the mask is true."""
+        """int64; the entries where the mask is true, ascending."""
         return self.mask_N.nonzero()[0]
 
 
 class NumericColumn:
-    """float64 [N]; NaN where missing, which fails every comparison but `!=`."""
+    """A numeric field as float64 [N]; a missing value is NaN, which fails every comparison but `!=`."""
 
     def __init__(self, column: pa.Array) -> None:
         self._values_N = column.to_numpy(zero_copy_only=False).astype(np.float64)
 
     def mask(self, condition: Condition) -> np.ndarray:
-        """bool [N]."""
+        """Returns which items meet the condition, bool [N]."""
         values_N, value = self._values_N, condition.value
         match condition.op:
             case "==":
@@ -66,7 +67,7 @@ class NumericColumn:
 
 
 class ValueColumn:
-    """Categorical and multi-categorical fields: for each distinct value, the items that have it."""
+    """A field of strings, one or several per item: for each distinct value, the items that have it."""
 
     def __init__(self, column: pa.Array) -> None:
         self._size = len(column)
@@ -82,7 +83,7 @@ class ValueColumn:
         self._code_by_value = {value: code for code, value in enumerate(encoded.dictionary.to_pylist())}
 
     def has(self, value: str | float) -> np.ndarray:
-        """bool [N]: items with the value."""
+        """Returns which items have the value, bool [N]."""
         mask_N = np.zeros(self._size, dtype=bool)
         code = self._code_by_value.get(value)
         if code is not None:
@@ -90,13 +91,13 @@ class ValueColumn:
         return mask_N
 
     def present(self) -> np.ndarray:
-        """bool [N]: items with any value."""
+        """Returns which items have any value, bool [N]."""
         mask_N = np.zeros(self._size, dtype=bool)
         mask_N[self._items_M[self._starts_V[0] :]] = True
         return mask_N
 
     def mask(self, condition: Condition) -> np.ndarray:
-        """bool [N]."""
+        """Returns which items meet the condition, bool [N]."""
         match condition.op:
             case "!=":
                 return self.present() & ~self.has(_one(condition))
@@ -109,32 +110,32 @@ class ValueColumn:
 
 
 class FilterColumns:
-    """The filterable features of a catalogue, prepared for masks; the latest masks are kept."""
+    """The filterable features of a catalogue, prepared for masks; the most recently used masks are cached."""
 
     def __init__(self, table: pa.Table, features: Sequence[Feature]) -> None:
         self.num_items = table.num_rows
         self._columns = {
-            f.name: (NumericColumn if f.kind is FeatureKind.numeric else ValueColumn)(table[f.name].combine_chunks())
+            f.name: (NumericColumn if f.kind.is_number else ValueColumn)(table[f.name].combine_chunks())
             for f in features
-            if f.kind is not FeatureKind.text
+            if f.kind.is_filterable
         }
-        self._kept: OrderedDict[Filter, Passing] = OrderedDict()
+        self._cache: OrderedDict[Filter, MatchingItems] = OrderedDict()
 
-    def passing(self, filter: Filter) -> Passing:
-        """The items that pass."""
-        passing = self._kept.pop(filter, None)
-        if passing is None:
+    def matching(self, filter: Filter) -> MatchingItems:
+        """Returns the items that pass the filter."""
+        matching = self._cache.pop(filter, None)
+        if matching is None:
             mask_N = self._mask(filter)
             mask_N.setflags(write=False)
-            passing = Passing(mask_N)
-        self._kept[filter] = passing
-        if len(self._kept) > KEPT_MASKS:
-            self._kept.popitem(last=False)
-        return passing
+            matching = MatchingItems(mask_N)
+        self._cache[filter] = matching
+        if len(self._cache) > MAX_CACHED_MASKS:
+            self._cache.popitem(last=False)
+        return matching
 
     def mask(self, filter: Filter) -> np.ndarray:
-        """bool [N]: entry i is the item of row i + 1. Not to be written to."""
-        return self.passing(filter).mask_N
+        """Returns which items pass, bool [N]; entry i is the item of row i + 1. It is cached: never write to it."""
+        return self.matching(filter).mask_N
 
     def _mask(self, filter: Filter) -> np.ndarray:
         match filter:

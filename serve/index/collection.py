@@ -1,4 +1,4 @@
-"""A release's Milvus collection: written once, verified, searched, dropped; never changed in place."""
+"""A release's Milvus collection: written once, read, counted and dropped; it is never changed in place."""
 
 import time
 import uuid
@@ -12,55 +12,59 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pymilvus import DataType, MilvusClient
 
-from data.sources.schema import Feature, FeatureKind
+from data.sources.schema import Feature
 from serve.filters.expression import column_name
 from serve.filters.grammar import MAX_LENGTH, MISSING_NUMBER
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable
 
-OURS = "twotower_ray"
-"""Prefix, and description, of our collections: nothing else is ever listed or dropped."""
+OWNER = "twotower_ray"
+"""Prefix of the names of our collections, and their description. No other collection is ever listed or dropped."""
 
-AHEAD = 2
-"""Batches that may wait to be written while others are made."""
+MAX_WAITING_BATCHES = 2
+"""Batches that may wait to be written while the next ones are computed."""
 
 MAX_VALUES = 64
-"""Values of a multi-categorical field per item that Milvus keeps."""
+"""Most values of a list field that Milvus stores per item; further ones are left out."""
 
-INDEXED_WITHIN_S = 3600
-"""So long a server may take to build its index over all that was written."""
+MAX_INDEXING_S = 3600
+"""Seconds that a server may take to build the vector index of a collection."""
 
 
 def collection_name(release_id: str) -> str:
-    """A name for a release's collection, another one each time: what an earlier attempt left is not in the way.
+    """Returns a name for a release's collection, a new one with each call, so that no earlier attempt is in the way.
 
-    (A disk that is full as Milvus Lite makes a collection leaves a folder that it neither lists nor overwrites.)
+    (If the disk is full while Milvus Lite creates a collection, a folder is left that it neither lists nor overwrites.)
     """
-    return f"{OURS}_{release_id.replace('-', '_')}_{uuid.uuid4().hex[:8]}"
+    return f"{OWNER}_{release_id.replace('-', '_')}_{uuid.uuid4().hex[:8]}"
 
 
 def num_lists(num_items: int) -> int:
-    """Lists of an inverted file (ivf_flat): Milvus's own advice, 4 times the root of the number of items."""
+    """Returns the number of lists of an inverted file (ivf_flat): 4 sqrt(num_items), as Milvus recommends."""
     return min(max(round(4 * num_items**0.5), 1), 65_536)
 
 
 def write_collection(
     config: IndexConfig, name: str, items: Iterable[pa.Table], features: Sequence[Feature], dim: int
 ) -> int:
-    """Writes a collection, then indexes, loads and counts it; a leftover of the same name is replaced.
+    """Writes a collection, then indexes, loads and counts it; a collection of the same name is replaced.
 
-    Only what is loaded after its index was built is searched by it: a collection loaded before goes on for some time
-    with a makeshift index, by which Milvus 2.3.5 found 15 of 100 items that passed a filter.
+    The collection is loaded after its index is built. Loaded before, it would be searched for some time by an interim
+    index, with which Milvus 2.3.5 found 15 of 100 items that passed a filter.
 
     Args:
-        items: batches with `row`, `vector` (list of float32) and the features' columns.
+        config: The server, and the vector index to build.
+        name: The collection's physical name.
+        items: Batches with the columns `row`, `vector` (list of float32) and the features.
+        features: The item features; the filterable ones are stored.
+        dim: Length of a vector.
 
     Returns:
-        How many items it holds.
+        The number of items written.
 
     Raises:
-        IndexUnavailable: Milvus failed, or does not hold what was written; nothing is left of the collection.
+        IndexUnavailable: Milvus failed, or does not hold all items; the collection has been dropped.
     """
     with connected(config) as client:
         _drop(client, config, name)
@@ -79,29 +83,29 @@ def write_collection(
 
 
 def _index(client: MilvusClient, config: IndexConfig, name: str, num_items: int) -> None:
-    """Builds the vector index. Milvus 2.3.5 calls its state Finished before any row is in it: the rows are counted."""
+    """Builds the vector index, and waits until it holds every row; the state that Milvus 2.3.5 reports is premature."""
     build: dict[Algorithm, dict[str, int]] = {
         Algorithm.flat: {},
         Algorithm.hnsw: {"M": 16, "efConstruction": 200},
         Algorithm.ivf_flat: {"nlist": num_lists(num_items)},
     }
-    wanted = MilvusClient.prepare_index_params()
-    wanted.add_index("vector", index_type=config.algorithm.value, metric_type="IP", params=build[config.algorithm])
-    client.create_index(name, wanted, timeout=config.timeout_s)
-    ends = time.monotonic() + INDEXED_WITHIN_S
+    parameters = MilvusClient.prepare_index_params()
+    parameters.add_index("vector", index_type=config.algorithm.value, metric_type="IP", params=build[config.algorithm])
+    client.create_index(name, parameters, timeout=config.timeout_s)
+    deadline = time.monotonic() + MAX_INDEXING_S
     while (pending := int(client.describe_index(name, "vector", timeout=config.timeout_s)["pending_index_rows"])) > 0:
-        if time.monotonic() > ends:
+        if time.monotonic() > deadline:
             raise IndexUnavailable(
-                f"collection {name}: {pending} items not indexed after {INDEXED_WITHIN_S} s; see Milvus's index nodes"
+                f"collection {name}: {pending} items not indexed after {MAX_INDEXING_S} s; see Milvus's index nodes"
             )
         time.sleep(0.2)
 
 
 def drop(config: IndexConfig, name: str) -> None:
-    """Removes a collection of ours, where it is there.
+    """Drops a collection of ours, if it exists.
 
     Raises:
-        IndexUnavailable: Milvus does not answer, or it is somebody else's.
+        IndexUnavailable: Milvus does not answer, or the collection is not one that serve.publish made.
     """
     with connected(config) as client:
         _drop(client, config, name)
@@ -116,13 +120,13 @@ def _drop(client: MilvusClient, config: IndexConfig, name: str) -> None:
 
 
 def _is_ours(config: IndexConfig, described: dict[str, Any]) -> bool:
-    """By its fields, and by its description, which Milvus Lite does not keep."""
+    """Whether serve.publish made a collection: by its fields and its description, which Milvus Lite does not keep."""
     names = [field["name"] for field in described["fields"]]
-    return names[:2] == ["row", "vector"] and (described["description"] == OURS or config.uri.endswith(".db"))
+    return names[:2] == ["row", "vector"] and (described["description"] == OWNER or config.uri.endswith(".db"))
 
 
 def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
-    """Items in a collection, everything written included."""
+    """Returns the number of items in a collection, including those written a moment ago."""
     found = client.query(
         name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=config.timeout_s
     )  # fmt: skip
@@ -130,16 +134,16 @@ def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
 
 
 def list_collections(client: MilvusClient, config: IndexConfig) -> list[str]:
-    """Our collections, by name."""
+    """Returns the names of our collections, sorted."""
     names: list[str] = client.list_collections(timeout=config.timeout_s)
-    return sorted(name for name in names if name.startswith(f"{OURS}_"))
+    return sorted(name for name in names if name.startswith(f"{OWNER}_"))
 
 
 def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np.ndarray:
-    """All vectors of a collection, float32 [num_items, D]; entry i is the item of row i + 1.
+    """Returns all vectors of a collection, float32 [num_items, D]; entry i is the item of row i + 1.
 
     Raises:
-        IndexUnavailable: Milvus does not answer, or holds other rows than 1..num_items.
+        IndexUnavailable: Milvus does not answer, or the collection does not have exactly the rows 1..num_items.
     """
     vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
     with connected(config) as client:
@@ -161,36 +165,38 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
 
 
 def create(client: MilvusClient, config: IndexConfig, name: str, features: Sequence[Feature], dim: int) -> None:
-    """An empty collection for items with these features."""
-    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=OURS)
+    """Creates an empty collection for items with these features."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=OWNER)
     schema.add_field("row", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     for feature in features:
         field = column_name(feature.name)
-        if feature.kind is FeatureKind.numeric:
+        if not feature.kind.is_filterable:
+            continue
+        if feature.kind.is_number:
             schema.add_field(field, DataType.DOUBLE)
-        elif feature.kind is FeatureKind.categorical:
-            schema.add_field(field, DataType.VARCHAR, max_length=4 * MAX_LENGTH)
-        elif feature.kind is FeatureKind.multi_categorical:
+        elif feature.kind.is_list:
             schema.add_field(
                 field, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_VALUES, max_length=4 * MAX_LENGTH
             )  # fmt: skip
+        else:
+            schema.add_field(field, DataType.VARCHAR, max_length=4 * MAX_LENGTH)
     client.create_collection(name, schema=schema, timeout=config.timeout_s)
 
 
 def upsert_all(
     client: MilvusClient, config: IndexConfig, name: str, items: Iterable[pa.Table], features: Sequence[Feature]
 ) -> int:
-    """Upserts in a thread, in their order, as the items come; returns how many there were.
+    """Upserts batches in one background thread, in their order, and returns the number of items.
 
-    (More threads were no faster: pymilvus makes its messages in Python. And other orders make other indexes.)
+    More threads are no faster, because pymilvus builds its messages in Python; and another order makes another index.
     """
     written, waiting = 0, deque[Future[int]]()
     with ThreadPoolExecutor(1, thread_name_prefix="upsert") as writer:
         try:
             for batch in items:
                 waiting.append(writer.submit(_upsert, client, config, name, batch, features))
-                while len(waiting) > AHEAD or (waiting and waiting[0].done()):
+                while len(waiting) > MAX_WAITING_BATCHES or (waiting and waiting[0].done()):
                     written += waiting.popleft().result()
             return written + sum(done.result() for done in waiting)
         finally:
@@ -203,10 +209,10 @@ def _upsert(client: MilvusClient, config: IndexConfig, name: str, batch: pa.Tabl
 
 
 def entities(batch: pa.Table, features: Sequence[Feature]) -> list[dict[str, Any]]:
-    """Items as pymilvus takes them."""
+    """Returns items in the form of pymilvus: one dictionary per item."""
     columns: dict[str, list[Any]] = {"row": batch["row"].to_pylist(), "vector": _vectors(batch)}
     for feature in features:
-        if feature.kind is not FeatureKind.text:
+        if feature.kind.is_filterable:
             columns[column_name(feature.name)] = _values(batch[feature.name], feature)
     names = list(columns)
     return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -219,9 +225,7 @@ def _vectors(batch: pa.Table) -> list[np.ndarray]:
 
 
 def _values(column: pa.ChunkedArray, feature: Feature) -> list[Any]:
-    """Milvus's values of a feature; what is missing gets its stand-in, see serve.filters.grammar."""
-    if feature.kind is FeatureKind.numeric:
-        return pc.fill_null(column, MISSING_NUMBER).to_pylist()
-    if feature.kind is FeatureKind.categorical:
-        return pc.fill_null(column, "").to_pylist()
-    return [values[:MAX_VALUES] if values else [] for values in column.to_pylist()]
+    """Returns the values that Milvus stores of a feature; missing ones as serve/filters/grammar.py says."""
+    if feature.kind.is_list:
+        return [values[:MAX_VALUES] if values else [] for values in column.to_pylist()]
+    return pc.fill_null(column, MISSING_NUMBER if feature.kind.is_number else "").to_pylist()

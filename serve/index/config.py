@@ -1,7 +1,4 @@
-"""The item index: nearest items to a vector, whichever way they are kept.
-
-Shape legend: D dimension, K hits.
-"""
+"""The configuration of the item index: where item vectors are stored and how they are searched."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,13 +7,8 @@ from pathlib import Path
 from data.artifacts.errors import ConfigError
 
 
-class IndexKind(Enum):
-    replica = "replica"  # a FAISS copy in each serving replica, hydrated from the release's collection
-    milvus = "milvus"  # a search on Milvus per request
-
-
 class Algorithm(Enum):
-    """The collection's vector index. `flat` is exact."""
+    """The vector index of a Milvus collection, by Milvus's own names. `flat` is exact, the others are approximate."""
 
     flat = "FLAT"
     hnsw = "HNSW"
@@ -25,23 +17,29 @@ class Algorithm(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class IndexConfig:
-    """Where item vectors are kept and how they are searched.
+    """Where item vectors are stored and how they are searched.
 
     Attributes:
-        uri: a Milvus server (http://host:19530), or a path ending in .db for Milvus Lite. The token, where the server
-            wants one, comes from MILVUS_TOKEN in the environment.
-        ca_file: for https: whom to trust, as PEM; null trusts the certificate authorities that gRPC comes with.
-        timeout_s: of every call to Milvus.
-        algorithm: of the collections that publish makes.
-        exact_up_to: replica: above this many items an inverted file (IVF) takes the place of exact search.
-        folder: replica: where the replicas of a node share the files of such an index; null takes the system's
-            temporary folder.
-        monitored_share: of the searches by an approximate index, repeated exactly in the background to measure recall.
-        upsert_batch: items per upsert, and per call of the item tower, at publish.
-        embed_gpus: GPUs that each of the tasks reserves by which publish computes item vectors; 0 takes CPUs.
+        kind: The index back end: `replica` keeps a FAISS copy of the release's collection in each serving replica,
+            `milvus` searches on Milvus for every request, for catalogues beyond a replica's memory. Further back ends
+            register themselves, see serve/index/backends/backend.py.
+        uri: A Milvus server (http://host:19530), or a path that ends in .db for Milvus Lite. The token, if the server
+            asks for one, comes from MILVUS_TOKEN in the environment.
+        ca_file: With https: the certificates to trust, as PEM; null trusts the certificate authorities that gRPC comes
+            with.
+        timeout_s: Seconds that each call to Milvus may take.
+        algorithm: The vector index of the collections that `serve.publish` makes.
+        exact_up_to: With `replica`: catalogues of more items than this are searched by an inverted file (IVF), which is
+            approximate, instead of exactly.
+        folder: With `replica`: where the replicas of a node share the files of an inverted file; null means a folder in
+            the system's temporary folder.
+        monitored_share: Share of the searches by an approximate index that are repeated exactly in the background, to
+            measure recall.
+        upsert_batch: Items in one upsert, and in one call of the item tower, at publish.
+        embed_gpus: GPUs reserved by each of the tasks that compute item vectors at publish; 0 computes on CPUs.
     """
 
-    kind: IndexKind = IndexKind.replica
+    kind: str = "replica"
     uri: str = "./var/milvus.db"
     ca_file: str | None = None
     timeout_s: float = 10.0
@@ -53,6 +51,10 @@ class IndexConfig:
     embed_gpus: float = 0.0
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for a value that is refused, or values that do not go together."""
+        from serve.index.backends.backend import INDEX_BACKENDS  # its modules import this one
+
+        INDEX_BACKENDS[self.kind]
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
             raise ConfigError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
         if self.ca_file is not None and not (self.uri.startswith("https://") and Path(self.ca_file).is_file()):

@@ -1,7 +1,7 @@
-"""Reaching Milvus: a server by its address, or Milvus Lite, whose .db one process owns and the others reach through it.
+"""Connections to Milvus: to a server, or to Milvus Lite, which keeps its data in a .db that one process owns.
 
-Milvus Lite locks its .db for one process, which serves it on a loopback port. The owner writes that port beside the
-file, so that a second process (publishing while the endpoint runs, say) goes through the first.
+Milvus Lite locks its .db for one process, which serves it on a loopback port. The owner writes that port to a file
+beside the .db, so that a second process, for example `serve.publish` while the endpoint runs, connects to the owner.
 """
 
 import json
@@ -23,53 +23,54 @@ from serve.index.protocol import IndexUnavailable
 
 DEFAULT_TOKEN = "root:Milvus"
 
-TAKEOVER_S = 5.0
-"""How long to look for the owner of a locked .db: it writes its port a moment after it takes the lock."""
+OWNER_WAIT_S = 5.0
+"""Seconds to wait for the owner of a locked .db, which writes its port a moment after it takes the lock."""
 
-_uses: dict[Path, int] = {}
+_num_users: dict[Path, int] = {}
+"""For each .db that this process owns, how many blocks of `milvus_address` use it."""
 
-# What fails is raised as IndexUnavailable. Before that, pymilvus logs a traceback of its own; gRPC logs one for each
-# call that Milvus Lite does not know (AllocTimestamp, which its client then does without).
+# Failures are raised as IndexUnavailable. Before that, pymilvus logs a traceback of its own, and gRPC logs one for each
+# call that Milvus Lite does not implement (AllocTimestamp, which the client can do without).
 for _noisy in ("pymilvus", "grpc._server"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 
 @contextmanager
-def reached(config: IndexConfig) -> Iterator[str]:
-    """An address (http://host:port) that any process of this machine can use as long as the block lasts.
+def milvus_address(config: IndexConfig) -> Iterator[str]:
+    """Yields an address (http://host:port) that any process of this machine can use as long as the block lasts.
 
-    For a .db without an owner, this process owns it until the last such block ends.
+    A .db without an owner is owned by this process until its last such block ends.
 
     Raises:
-        IndexUnavailable: nothing answers there.
+        IndexUnavailable: Nothing answers at the address, or the .db cannot be opened.
     """
     if not config.uri.endswith(".db"):
-        _knock(config.uri, config.timeout_s)
+        _check_reachable(config.uri, config.timeout_s)
         yield config.uri
         return
     path = Path(config.uri).expanduser().absolute()
-    address = _owner_address(path) if path not in _uses else None
+    address = _owner_address(path) if path not in _num_users else None
     if address is not None:
         yield address
         return
-    address = _take(path)
-    _uses[path] = _uses.get(path, 0) + 1
+    address = _open_database(path)
+    _num_users[path] = _num_users.get(path, 0) + 1
     try:
         yield address
     finally:
-        _uses[path] -= 1
-        if not _uses[path]:
-            del _uses[path]
+        _num_users[path] -= 1
+        if not _num_users[path]:
+            del _num_users[path]
             _owner_file(path).unlink(missing_ok=True)
             lite.release_server(str(path))
 
 
 @contextmanager
 def connected(config: IndexConfig) -> Iterator[MilvusClient]:
-    """A client for as long as the block lasts; Milvus's own errors come out as IndexUnavailable."""
-    with reached(config) as address:
+    """Yields a Milvus client; inside the block, errors of Milvus are raised as IndexUnavailable."""
+    with milvus_address(config) as address:
         try:
-            client = MilvusClient(uri=address, **_options(config))
+            client = MilvusClient(uri=address, **_client_options(config))
             try:
                 yield client
             finally:
@@ -79,21 +80,21 @@ def connected(config: IndexConfig) -> Iterator[MilvusClient]:
 
 
 def async_client(config: IndexConfig, address: str) -> AsyncMilvusClient:
-    """A client for the running event loop, and no other."""
-    return AsyncMilvusClient(uri=address, **_options(config))
+    """Returns an asynchronous client, to be used on the running event loop only."""
+    return AsyncMilvusClient(uri=address, **_client_options(config))
 
 
 def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
-    """Milvus's error with the address and the cure."""
+    """Returns an error of Milvus as IndexUnavailable, with the address and what to check."""
     text = " ".join(str(error).split())[:300]
     return IndexUnavailable(f"index.uri: Milvus at {config.uri}: {text}; is it up, and is this its address?")
 
 
-def _options(config: IndexConfig) -> dict[str, Any]:
-    """Of every client.
+def _client_options(config: IndexConfig) -> dict[str, Any]:
+    """Returns the options of every client.
 
     Raises:
-        IndexUnavailable: the password is the one that every Milvus is born with.
+        IndexUnavailable: MILVUS_TOKEN holds Milvus's default password.
     """
     token = os.environ.get("MILVUS_TOKEN", "")
     if token == DEFAULT_TOKEN:
@@ -105,8 +106,8 @@ def _options(config: IndexConfig) -> dict[str, Any]:
     return {"token": token, "timeout": config.timeout_s} | trusted
 
 
-def _knock(uri: str, timeout_s: float) -> None:
-    """A TCP connection, so that a wrong address is known at once: pymilvus itself retries for minutes."""
+def _check_reachable(uri: str, timeout_s: float) -> None:
+    """Opens a TCP connection, so that a wrong address fails at once; pymilvus itself would retry for minutes."""
     host, _, port = uri.split("://", 1)[1].rstrip("/").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=timeout_s).close()
@@ -119,7 +120,7 @@ def _owner_file(path: Path) -> Path:
 
 
 def _owner_address(path: Path) -> str | None:
-    """The address at which a living owner serves the .db."""
+    """Returns the address at which the owner of the .db serves it; None if no owner answers."""
     try:
         port = json.loads(_owner_file(path).read_text())["port"]
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -128,10 +129,10 @@ def _owner_address(path: Path) -> str | None:
     return f"http://127.0.0.1:{port}"
 
 
-def _take(path: Path) -> str:
-    """Opens the .db in this process and says so beside it; where another process was faster, returns its address."""
+def _open_database(path: Path) -> str:
+    """Opens the .db in this process, or returns the address of another process that was faster to open it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + TAKEOVER_S
+    deadline = time.monotonic() + OWNER_WAIT_S
     while time.monotonic() < deadline:
         with _quiet():
             address: str | None = lite.start_and_get_uri(str(path))
@@ -148,7 +149,7 @@ def _take(path: Path) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Milvus Lite logs a traceback where the .db is locked, which is no fault here."""
+    """Silences Milvus Lite, which logs a traceback if the .db is locked although another process may well own it."""
     logger = logging.getLogger("milvus_lite.server_manager")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""`index.kind=milvus`: every search goes to Milvus. For catalogues beyond a replica's memory."""
+"""The Milvus index: every search is a search on Milvus, for catalogues beyond a replica's memory."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -11,21 +11,25 @@ from serve.filters.expression import to_expression
 from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
 from serve.index.config import Algorithm, IndexConfig
-from serve.index.connection import async_client, connected, reached, unavailable
+from serve.index.connection import async_client, connected, milvus_address, unavailable
 from serve.index.protocol import Hits, IndexUnavailable, check_query
 
-OVERFETCH = 200
-"""Up to this many exclusions are met by asking for more; beyond, they go into the expression (NOT IN costs 4 ms)."""
+MAX_OVERFETCH = 200
+"""Up to this many excluded items are met by asking for as many more hits; more of them go into the filter expression,
+where NOT IN costs some 4 ms."""
 
 MAX_K = 16_384
-"""Milvus's own limit on hits per search."""
+"""Most hits of one search, by Milvus's own limit."""
 
-LOOKED_AT = 8
-"""An inverted file compares at least so many items for each that is wanted."""
+COMPARED_PER_HIT = 8
+"""An inverted file compares at least this many items, on average, for each hit asked for."""
 
 
 class MilvusIndex:
-    """One release's collection behind AsyncMilvusClient; opened by `open`, on the event loop that it serves."""
+    """Searches one release's collection through pymilvus's asynchronous client.
+
+    It is made by `open` and used on one event loop.
+    """
 
     def __init__(
         self, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int, address: str
@@ -37,74 +41,77 @@ class MilvusIndex:
         self._collection = collection
         self._address = address
         self._client: AsyncMilvusClient | None = None
-        self._held = ExitStack()
+        self._open_resources = ExitStack()
         self.approximate = config.algorithm is not Algorithm.flat
 
     @classmethod
     def open(cls, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int) -> "MilvusIndex":
-        """Checks that the collection is there, and loads it; blocks for as long as that takes.
+        """Loads the collection in Milvus, which blocks for as long as that takes.
 
         Raises:
-            IndexUnavailable: it is not, or Milvus does not answer.
+            IndexUnavailable: Milvus does not have the collection, or does not answer.
         """
-        held = ExitStack()
-        address = held.enter_context(reached(config))
+        resources = ExitStack()
+        address = resources.enter_context(milvus_address(config))
         with connected(config) as client:
             if not client.has_collection(collection, timeout=config.timeout_s):
                 raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.uri}; publish again")
             client.load_collection(collection, timeout=config.timeout_s * 10)
         index = cls(config, collection, release_id, num_items, dim, address)
-        index._held = held
+        index._open_resources = resources
         return index
 
     async def search(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
         """See ItemIndex."""
-        return await self._found(query_D, k, filter, exclude, thorough=False)
+        return await self._search(query_D, k, filter, exclude, exhaustive=False)
 
-    async def exactly(
+    async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
-        """See ItemIndex: as near to exact as the collection's index allows."""
-        return await self._found(query_D, k, filter, exclude, thorough=True)
+        """See ItemIndex; as near to exact as the collection's vector index allows."""
+        return await self._search(query_D, k, filter, exclude, exhaustive=True)
 
-    def passing(self, filter: Filter | None) -> float | None:
+    def selectivity(self, filter: Filter | None) -> float | None:
         """See ItemIndex."""
         return 1.0 if filter is None else None
 
-    async def _found(
-        self, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None, thorough: bool
+    async def _search(
+        self, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None, exhaustive: bool
     ) -> Hits:
         check_query(query_D, self.dim)
         excluded = np.unique(exclude) if exclude is not None else np.zeros(0, dtype=np.int64)
         parts = [f"({to_expression(filter)})"] if filter is not None else []
-        if len(excluded) > OVERFETCH:
+        if len(excluded) > MAX_OVERFETCH:
             parts.append(f"row not in {excluded.tolist()}")
             limit = k
         else:
             limit = k + len(excluded)
+        expression = " and ".join(parts)
         limit = max(min(limit, self.num_items, MAX_K), 1)
-        first = self._utmost() if thorough else self._effort(k + len(excluded), filtered=filter is not None)
-        rows, scores = await self._search(query_D, limit, " and ".join(parts), first)
-        if self.approximate and not thorough and len(rows) < limit:  # few are eligible, or too few were looked at
-            rows, scores = await self._search(query_D, limit, " and ".join(parts), self._utmost())
-        kept = ~np.isin(rows, excluded)
-        return Hits.sorted(rows[kept], scores[kept], k)
+        effort = self._max_effort() if exhaustive else self._effort(k + len(excluded), filtered=filter is not None)
+        rows, scores = await self._call_search(query_D, limit, expression, effort)
+        if self.approximate and not exhaustive and len(rows) < limit:
+            # The search compared too few eligible items, or there are no more.
+            rows, scores = await self._call_search(query_D, limit, expression, self._max_effort())
+        eligible = ~np.isin(rows, excluded)
+        return Hits.sorted(rows[eligible], scores[eligible], k)
 
-    def _effort(self, wanted: int, filtered: bool) -> dict[str, int]:
-        """How far an approximate search looks around for so many items, those that it leaves out among them."""
+    def _effort(self, num_hits: int, filtered: bool) -> dict[str, int]:
+        """Returns the search parameters of the vector index that suffice for so many hits, excluded ones included."""
         match self._config.algorithm:
             case Algorithm.hnsw:
-                return {"ef": min(max(2 * wanted, 128), 2 * MAX_K)}
+                return {"ef": min(max(2 * num_hits, 128), 2 * MAX_K)}
             case Algorithm.ivf_flat:
                 lists = num_lists(self.num_items)
-                probes = max(64, lists // 16, LOOKED_AT * wanted * lists // self.num_items)
+                probes = max(64, lists // 16, COMPARED_PER_HIT * num_hits * lists // self.num_items)
                 return {"nprobe": min(4 * probes if filtered else probes, lists)}
             case Algorithm.flat:
                 return {}
 
-    def _utmost(self) -> dict[str, int]:
+    def _max_effort(self) -> dict[str, int]:
+        """Returns the search parameters with which the vector index misses least."""
         match self._config.algorithm:
             case Algorithm.hnsw:
                 return {"ef": 2 * MAX_K}
@@ -113,7 +120,7 @@ class MilvusIndex:
             case Algorithm.flat:
                 return {}
 
-    async def _search(
+    async def _call_search(
         self, query_D: np.ndarray, limit: int, expression: str, effort: dict[str, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         found = await self._call(
@@ -133,9 +140,10 @@ class MilvusIndex:
         return np.array([by_row[int(row)] for row in rows], dtype=np.float32).reshape(len(rows), self.dim)
 
     async def close(self) -> None:
+        """See ItemIndex."""
         if self._client is not None:
             await self._client.close()
-        self._held.close()
+        self._open_resources.close()
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         if self._client is None:

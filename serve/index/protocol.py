@@ -1,4 +1,4 @@
-"""The item index: nearest items to a vector, whichever way they are kept.
+"""The protocol of an item index: it finds the items of highest inner product with a vector.
 
 Shape legend: D dimension, K hits.
 """
@@ -13,33 +13,41 @@ from serve.filters.grammar import Filter
 
 
 class IndexUnavailable(UserError, ConnectionError):
-    """Milvus does not answer, or not with what was asked for. The message names the address and the cure."""
+    """The index cannot answer, most often because Milvus does not. The message names the address and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Found items, best first, ties by lower row: rows int64 [K], scores float32 [K]."""
+    """Found items, best first; ties go to the lower row.
+
+    Attributes:
+        rows: int64 [K].
+        scores: float32 [K], inner products.
+    """
 
     rows: np.ndarray
     scores: np.ndarray
 
     @classmethod
     def sorted(cls, rows: np.ndarray, scores: np.ndarray, k: int) -> "Hits":
-        """The best k of some hits in any order."""
+        """Returns the best k of some hits that may be in any order."""
         best = np.lexsort((rows, -scores))[:k]
         return cls(rows[best].astype(np.int64), scores[best].astype(np.float32))
 
 
 def recall(found: Hits, exact: Hits) -> float:
-    """The share of the exact hits that was found; what ties with the last of them counts."""
+    """Returns the share of the exact hits that was found; a hit that ties with the last exact one counts."""
     return float((found.scores >= exact.scores[-1] - 1e-5).sum() / len(exact.rows))
 
 
 class ItemIndex(Protocol):
-    """The items of one release by inner product. Every implementation passes tests/conformance.
+    """The items of one release. Every implementation passes `tests/conformance/test_item_index.py`.
 
     Attributes:
-        approximate: a search may miss some of the nearest items.
+        release_id: The release.
+        num_items: Number of items.
+        dim: Length of an item vector.
+        approximate: Whether a search may miss some of the nearest items.
     """
 
     release_id: str
@@ -50,40 +58,47 @@ class ItemIndex(Protocol):
     async def search(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
-        """The k items of highest inner product that pass the filter and are not excluded.
+        """Finds the k items of highest inner product that pass the filter and are not excluded.
 
         Args:
             query_D: float32 [D].
-            exclude: int item rows.
+            k: Hits to find.
+            filter: A condition that all hits meet; None accepts every item.
+            exclude: int; item rows that must not be among the hits.
 
         Returns:
-            Fewer than k hits only where fewer items are eligible.
+            Fewer than k hits only if fewer items are eligible.
 
         Raises:
-            ValueError: the query is not of the index's dimension.
-            IndexUnavailable: the index cannot answer.
+            ValueError: The query is not of the index's dimension, or not finite.
+            IndexUnavailable: The index cannot answer.
         """
         ...
 
-    async def exactly(
+    async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
-        """What `search` would find if it took all the time it needs; for measurements, off the event loop."""
+        """Finds what `search` would find without an approximation, as far as the index can.
+
+        It may be slow and does not block the event loop; it is meant for measurements of recall.
+        """
         ...
 
-    def passing(self, filter: Filter | None) -> float | None:
-        """The share of the items that pass a filter, where that is known without a search."""
+    def selectivity(self, filter: Filter | None) -> float | None:
+        """Returns the share of the items that pass a filter; None if that is not known without a search."""
         ...
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [len(rows), D] of items that are in the index."""
+        """Returns the vectors of items of the index, float32 [len(rows), D]."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Releases connections and files; the index cannot be used afterwards."""
+        ...
 
 
 def check_query(query_D: np.ndarray, dim: int) -> None:
-    """Raises ValueError where a query vector cannot be compared with the items."""
+    """Raises ValueError if a query vector is not finite, or not of the length of the items' vectors."""
     if query_D.shape != (dim,):
         raise ValueError(f"query vector: shape {query_D.shape}, the index holds vectors of dimension {dim}")
     if not np.isfinite(query_D).all():

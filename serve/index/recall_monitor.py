@@ -1,4 +1,4 @@
-"""How much of the exact answer approximate searches find, measured all the time on a sample of real queries."""
+"""The recall monitor: measures the recall of approximate searches on a sample of the live queries."""
 
 import asyncio
 import logging
@@ -13,16 +13,16 @@ from serve.index.protocol import Hits, IndexUnavailable, ItemIndex, recall
 
 logger = logging.getLogger("serve.index.recall_monitor")
 
-AT_MOST = 16
-"""Searches waiting to be checked; beyond, the sample has a gap rather than the replica a backlog."""
+MAX_WAITING = 16
+"""Most searches that wait to be repeated; further ones are left out of the sample, so that no backlog builds up."""
 
 BANDS = ((1.0, "all"), (0.05, "1/20 or more"), (0.001, "1/1000 or more"), (0.0, "fewer"))
-"""What share of the items a filter lets pass, and the label of such queries."""
+"""Lower bounds of the share of the items that pass a query's filter, and the metric's label for such queries."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A search that was answered approximately."""
+class SampledSearch:
+    """The arguments of a search, as for `ItemIndex.search`, and the hits that it gave."""
 
     query_D: np.ndarray
     k: int
@@ -35,40 +35,42 @@ class RecallMonitor:
     """Repeats a share of the searches exactly, one at a time, in the background.
 
     Args:
-        report: takes recall@k and the band of the filter's selectivity.
+        share: Share of the searches to repeat, in 0..1.
+        index: The index whose searches are repeated.
+        report: Called with recall@k and the label of the query's filter (see `band`) for each repeated search.
     """
 
     def __init__(self, share: float, index: ItemIndex, report: Callable[[float, str], None]) -> None:
         self._share = share
         self._index = index
         self._report = report
-        self._waiting: asyncio.Queue[Checked] = asyncio.Queue(AT_MOST)
+        self._waiting: asyncio.Queue[SampledSearch] = asyncio.Queue(MAX_WAITING)
         self._random = random.Random()
         self._task: asyncio.Task[None] | None = None
 
-    def offer(self, search: Checked) -> None:
-        """Perhaps takes a search into the sample; costs next to nothing."""
+    def sample(self, search: SampledSearch) -> None:
+        """Takes a search into the sample, with the probability `share`."""
         if self._random.random() < self._share and not self._waiting.full():
             self._waiting.put_nowait(search)
             if self._task is None:
-                self._task = asyncio.create_task(self._check())
+                self._task = asyncio.create_task(self._repeat_searches())
 
-    async def _check(self) -> None:
+    async def _repeat_searches(self) -> None:
         while True:
             search = await self._waiting.get()
             try:
-                exact = await self._index.exactly(
+                exact = await self._index.search_exact(
                     search.query_D, search.k, filter=search.filter, exclude=search.exclude
                 )
             except IndexUnavailable as e:
                 logger.warning("recall is not checked: %s", e)
                 continue
             if len(exact.rows):
-                self._report(recall(search.hits, exact), band(self._index.passing(search.filter)))
+                self._report(recall(search.hits, exact), band(self._index.selectivity(search.filter)))
 
 
-def band(passing: float | None) -> str:
-    """The label of queries whose filter lets this share of the items pass."""
-    if passing is None:
+def band(selectivity: float | None) -> str:
+    """Returns the label of queries whose filter lets this share of the items pass; None is a share not known."""
+    if selectivity is None:
         return "unknown"
-    return next(label for least, label in BANDS if passing >= least)
+    return next(label for lower_bound, label in BANDS if selectivity >= lower_bound)

@@ -1,6 +1,6 @@
-"""`index.kind=replica`: a FAISS copy of the collection in each serving process.
+"""The replica index: a FAISS copy of the release's collection in each serving process.
 
-Shape legend: N items (rows 1..N at entries 0..N-1), D dimension, B queries, K hits, L hits asked for.
+Shape legend: N items (rows 1..N are the FAISS entries 0..N-1), D dimension, B queries, L hits asked of FAISS.
 """
 
 import asyncio
@@ -11,32 +11,39 @@ import faiss
 import numpy as np
 
 from serve.filters.grammar import Filter
-from serve.filters.masks import FilterColumns, Passing
+from serve.filters.masks import FilterColumns, MatchingItems
 from serve.index.collection import read_vectors
 from serve.index.config import IndexConfig
-from serve.index.faiss_files import HITS, FaissIndexes, shared
+from serve.index.faiss_files import CALIBRATED_HITS, FaissIndexes, open_shared
+from serve.index.micro_batcher import MicroBatcher
 from serve.index.protocol import Hits, check_query
-from serve.pipeline.micro_batcher import Batcher
 
-MOST_PROBES = 4
-"""A search looks into as many more lists as its filter passes fewer items, or as it asks for more than twice the hits
-that the number of lists was found for; but at most into so many times more."""
+MAX_PROBE_FACTOR = 4
+"""A search of the inverted file looks into up to this many times the calibrated number of lists: the more, the fewer
+items pass its filter, and the more hits it asks for beyond twice those that the number was calibrated for."""
 
-FEW = 20_000
-"""Up to this many items that pass a filter are compared one by one: quicker than to look for them in an index."""
+MAX_COMPARED = 20_000
+"""If at most this many items pass a filter, all of them are compared, which is faster than a search of the index."""
 
-SPARE = 16
-"""Hits beyond k asked of FAISS, so that ties at the boundary are settled by row and not by chance."""
+TIE_MARGIN = 16
+"""Hits asked of FAISS beyond k, so that ties at the k-th place go to the lower row and are not left to chance."""
 
-ROUNDED = 1.25
-"""Times as many are asked of the inverted file, whose scores are rounded: the true ones are computed of these."""
+ROUNDING_FACTOR = 1.25
+"""The inverted file has rounded scores, so this many times the hits are asked of it and then scored exactly."""
 
-NOTHING = np.zeros(0, dtype=np.int64)
+NO_ENTRIES = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One search: float32 [D], how many, among which, without which entries (ascending, each once)."""
+class SearchRequest:
+    """The arguments of one search.
+
+    Attributes:
+        query_D: float32 [D].
+        k: Hits to find.
+        filter: A condition that all hits meet; None accepts every item.
+        exclude: int64; entries that must not be among the hits, ascending and distinct.
+    """
 
     query_D: np.ndarray
     k: int
@@ -44,44 +51,45 @@ class Wanted:
     exclude: np.ndarray
 
     @classmethod
-    def of(cls, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None) -> "Wanted":
-        entries = NOTHING if exclude is None else np.unique(exclude[exclude > 0]) - 1
+    def of(cls, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None) -> "SearchRequest":
+        """Makes a request of the arguments of `ItemIndex.search`, which excludes rows."""
+        entries = NO_ENTRIES if exclude is None else np.unique(exclude[exclude > 0]) - 1
         return cls(query_D.astype(np.float32), k, filter, entries)
 
 
 class ReplicaIndex:
-    """Exact inner product up to `exact_up_to` items, an inverted file above; complete under any filter.
+    """Searches exactly up to `index.exact_up_to` items, by an inverted file above; complete under any filter.
 
-    Searches that wait at the same time are one call of FAISS, for each filter among them. Excluded items are met by
-    asking for as many more. FAISS uses one thread, so that replicas do not fight over cores.
+    Searches that wait at the same time are one call of FAISS for each distinct filter among them. FAISS runs on one
+    thread, so that replicas do not compete for cores.
     """
 
     def __init__(self, release_id: str, indexes: FaissIndexes, columns: FilterColumns) -> None:
         self.release_id = release_id
         self._indexes = indexes
-        self._exact, self._fast, self._vectors_ND = indexes.exact, indexes.fast, indexes.vectors_ND
+        self._exact, self._inverted, self._vectors_ND = indexes.exact, indexes.inverted, indexes.vectors_ND
         self.num_items, self.dim = self._vectors_ND.shape
         self._columns = columns
-        self.approximate = self._fast is not None
-        self._batched = Batcher(self.search_all)
+        self.approximate = self._inverted is not None
+        self._batched = MicroBatcher(self.search_all)
         faiss.omp_set_num_threads(1)
 
     @classmethod
     async def hydrate(
         cls, config: IndexConfig, collection: str, release_id: str, columns: FilterColumns, dim: int
     ) -> "ReplicaIndex":
-        """Reads the release's collection from Milvus, in a thread; large ones once per node.
+        """Reads the release's collection from Milvus, in a thread; the replicas of a node share a large one.
 
         Raises:
-            IndexUnavailable: Milvus does not answer, or its collection is not whole.
+            IndexUnavailable: Milvus does not answer, or its collection is not complete.
         """
 
         def read() -> FaissIndexes:
             return FaissIndexes.of(read_vectors(config, collection, columns.num_items, dim), config.exact_up_to)
 
         def build() -> ReplicaIndex:
-            large = columns.num_items > config.exact_up_to
-            return cls(release_id, shared(collection, read, config.folder) if large else read(), columns)
+            is_large = columns.num_items > config.exact_up_to
+            return cls(release_id, open_shared(collection, read, config.folder) if is_large else read(), columns)
 
         return await asyncio.to_thread(build)
 
@@ -90,77 +98,84 @@ class ReplicaIndex:
     ) -> Hits:
         """See ItemIndex."""
         check_query(query_D, self.dim)
-        return await self._batched(Wanted.of(query_D, k, filter, exclude))
+        return await self._batched(SearchRequest.of(query_D, k, filter, exclude))
 
-    async def exactly(
+    async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
         """See ItemIndex."""
-        return await asyncio.to_thread(self.exactly_one, Wanted.of(query_D, k, filter, exclude))
+        return await asyncio.to_thread(self.search_exact_one, SearchRequest.of(query_D, k, filter, exclude))
 
-    def exactly_one(self, wanted: Wanted) -> Hits:
-        """The hits of exact search."""
-        passing = None if wanted.filter is None else self._columns.passing(wanted.filter)
-        limit = min(wanted.k + len(wanted.exclude) + SPARE, self.num_items)
-        (hits,) = self._exactly(wanted.query_D[None], limit, passing, [wanted])
+    def search_exact_one(self, request: SearchRequest) -> Hits:
+        """Returns the hits of an exact search; blocks."""
+        matching = None if request.filter is None else self._columns.matching(request.filter)
+        limit = min(request.k + len(request.exclude) + TIE_MARGIN, self.num_items)
+        (hits,) = self._search_flat(request.query_D[None], limit, matching, [request])
         return hits
 
-    def passing(self, filter: Filter | None) -> float | None:
+    def selectivity(self, filter: Filter | None) -> float | None:
         """See ItemIndex."""
-        return 1.0 if filter is None else len(self._columns.passing(filter).entries) / self.num_items
+        return 1.0 if filter is None else len(self._columns.matching(filter).entries) / self.num_items
 
-    def search_all(self, wanted: Sequence[Wanted]) -> list[Hits]:
-        """The hits of each search."""
-        answers: dict[int, Hits] = {}
-        for filter in {search.filter for search in wanted}:
-            places = [at for at, search in enumerate(wanted) if search.filter == filter]
-            passing = None if filter is None else self._columns.passing(filter)
-            answers |= zip(places, self._among(passing, [wanted[at] for at in places]), strict=True)
-        return [answers[at] for at in range(len(wanted))]
+    def search_all(self, requests: Sequence[SearchRequest]) -> list[Hits]:
+        """Returns the hits of each request, in the same order; blocks."""
+        hits: dict[int, Hits] = {}
+        for filter in {request.filter for request in requests}:
+            places = [place for place, request in enumerate(requests) if request.filter == filter]
+            matching = None if filter is None else self._columns.matching(filter)
+            hits |= zip(places, self._search_among(matching, [requests[place] for place in places]), strict=True)
+        return [hits[place] for place in range(len(requests))]
 
-    def _among(self, passing: Passing | None, wanted: Sequence[Wanted]) -> list[Hits]:
-        """The hits of searches that look among the same items."""
-        queries_BD = np.stack([search.query_D for search in wanted])
-        if passing is not None and len(passing.entries) <= FEW:
-            scores_BL = queries_BD @ self._vectors_ND[passing.entries].T
-            return [self._best(passing.entries, *found) for found in zip(scores_BL, wanted, strict=True)]
-        limit = min(max(search.k + len(search.exclude) for search in wanted) + SPARE, self.num_items)
-        if self._fast is None:
-            return self._exactly(queries_BD, limit, passing, wanted)
-        share = 1.0 if passing is None else len(passing.entries) / self.num_items
-        times = max(1, round(1 / share), round(limit / (2 * HITS)))
-        probes = self._fast.nprobe * min(times, MOST_PROBES)
-        parameters = faiss.SearchParametersIVF(nprobe=min(probes, self._fast.nlist), **_selector(passing))
-        _, entries_BL = self._fast.search(queries_BD, round(ROUNDED * limit), params=parameters)
-        scores_BL = np.einsum("bld,bd->bl", self._vectors_ND[entries_BL], queries_BD)
-        hits = [self._best(*found) for found in zip(entries_BL, scores_BL, wanted, strict=True)]
-        short = [at for at, (search, found) in enumerate(zip(wanted, hits, strict=True)) if len(found.rows) < search.k]
-        for at in short:  # too few were looked at, or there are no more
-            (hits[at],) = self._exactly(queries_BD[at : at + 1], limit, passing, wanted[at : at + 1])
+    def _search_among(self, matching: MatchingItems | None, requests: Sequence[SearchRequest]) -> list[Hits]:
+        """Returns the hits of requests that have the same filter."""
+        queries_BD = np.stack([request.query_D for request in requests])
+        if matching is not None and len(matching.entries) <= MAX_COMPARED:
+            scores_BL = queries_BD @ self._vectors_ND[matching.entries].T
+            return [self._best(matching.entries, *pair) for pair in zip(scores_BL, requests, strict=True)]
+        limit = min(max(request.k + len(request.exclude) for request in requests) + TIE_MARGIN, self.num_items)
+        if self._inverted is None:
+            return self._search_flat(queries_BD, limit, matching, requests)
+        hits = self._search_inverted(queries_BD, limit, matching, requests)
+        for place, request in enumerate(requests):
+            if len(hits[place].rows) < request.k:  # its lists held too few eligible items, or there are no more
+                one = slice(place, place + 1)
+                (hits[place],) = self._search_flat(queries_BD[one], limit, matching, requests[one])
         return hits
 
-    def _exactly(
-        self, queries_BD: np.ndarray, limit: int, passing: Passing | None, wanted: Sequence[Wanted]
+    def _search_inverted(
+        self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
     ) -> list[Hits]:
-        parameters = faiss.SearchParameters(**_selector(passing))
-        found = zip(*self._exact.search(queries_BD, limit, params=parameters), wanted, strict=True)
-        return [self._best(entries_L, scores_L, search) for scores_L, entries_L, search in found]
+        assert self._inverted is not None, "a small catalogue has no inverted file"
+        share = 1.0 if matching is None else len(matching.entries) / self.num_items
+        factor = max(1, round(1 / share), round(limit / (2 * CALIBRATED_HITS)))
+        num_probes = min(self._inverted.nprobe * min(factor, MAX_PROBE_FACTOR), self._inverted.nlist)
+        parameters = faiss.SearchParametersIVF(nprobe=num_probes, **_selector(matching))
+        _, entries_BL = self._inverted.search(queries_BD, round(ROUNDING_FACTOR * limit), params=parameters)
+        scores_BL = np.einsum("bld,bd->bl", self._vectors_ND[entries_BL], queries_BD)
+        return [self._best(*found) for found in zip(entries_BL, scores_BL, requests, strict=True)]
 
-    def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, search: Wanted) -> Hits:
-        """The best k of what was found (entry -1: nothing), without what is excluded."""
-        kept = entries_L >= 0
-        if len(search.exclude):
-            place_L = np.searchsorted(search.exclude, entries_L).clip(max=len(search.exclude) - 1)
-            kept &= search.exclude[place_L] != entries_L
-        return Hits.sorted(entries_L[kept] + 1, scores_L[kept], search.k)
+    def _search_flat(
+        self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
+    ) -> list[Hits]:
+        parameters = faiss.SearchParameters(**_selector(matching))
+        found = zip(*self._exact.search(queries_BD, limit, params=parameters), requests, strict=True)
+        return [self._best(entries_L, scores_L, request) for scores_L, entries_L, request in found]
+
+    def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, request: SearchRequest) -> Hits:
+        """Returns the best k of the entries found that are not excluded; FAISS returns entry -1 for no hit."""
+        eligible_L = entries_L >= 0
+        if len(request.exclude):
+            place_L = np.searchsorted(request.exclude, entries_L).clip(max=len(request.exclude) - 1)
+            eligible_L &= request.exclude[place_L] != entries_L
+        return Hits.sorted(entries_L[eligible_L] + 1, scores_L[eligible_L], request.k)
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See ItemIndex."""
         return self._vectors_ND[rows - 1]
 
     async def close(self) -> None:
-        pass
+        """See ItemIndex; the memory is freed with this object."""
 
 
-def _selector(passing: Passing | None) -> dict[str, faiss.IDSelector]:
-    return {} if passing is None else {"sel": faiss.IDSelectorBitmap(passing.bits)}
+def _selector(matching: MatchingItems | None) -> dict[str, faiss.IDSelector]:
+    return {} if matching is None else {"sel": faiss.IDSelectorBitmap(matching.bits)}

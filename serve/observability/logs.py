@@ -1,4 +1,4 @@
-"""What replicas log, in JSON lines (serve/run.py): request id, release id and, for a user id, its keyed hash."""
+"""Structured logs of the replicas: JSON lines with request id, release id and a keyed hash of the user id."""
 
 import hashlib
 import logging
@@ -6,11 +6,11 @@ import os
 
 from serve.pipeline.messages import Response
 
-logger = logging.getLogger("ray.serve")  # Ray's formatter adds request id, replica and what `extra` holds
+logger = logging.getLogger("ray.serve")  # Ray's formatter adds request id, replica and the fields of `extra`
 
 
 def log_degraded(answer: Response, user_id: str | None) -> None:
-    """One line for an answer that lacks something."""
+    """Logs one warning for a degraded answer: what was left out of it, and the time of each stage."""
     logger.warning(
         "degraded answer",
         extra={
@@ -23,6 +23,9 @@ def log_degraded(answer: Response, user_id: str | None) -> None:
 
 
 def hashed(user_id: str) -> str:
-    """16 hexadecimal digits; the key, from USER_HASH_KEY in the environment, keeps others from guessing ids."""
+    """Returns a keyed hash of a user id, 16 hexadecimal digits.
+
+    The key comes from USER_HASH_KEY in the environment. Without it, whoever can guess an id can find it in the logs.
+    """
     key = os.environ.get("USER_HASH_KEY", "").encode()[:64]
     return hashlib.blake2b(user_id.encode(), key=key, digest_size=8).hexdigest()

@@ -1,6 +1,6 @@
-"""What Prometheus gets to see of the endpoint, through Ray's own exporter (names get the prefix `ray_`).
+"""The endpoint's metrics for Prometheus, through Ray's own exporter, which puts `ray_` before their names.
 
-Nothing is labelled by user or item. Ray adds deployment, replica and application.
+No metric is labelled by user or item. Ray adds the labels deployment, replica and application.
 """
 
 from collections import Counter as Counts
@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
-from serve.pipeline.breaker import Breaker, State
+from serve.pipeline.breaker import CircuitBreaker, State
 from serve.pipeline.messages import Response
 
+# Upper bounds of the histograms' buckets.
 STAGE_MS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 RECALL = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0]
 RESULTS = [0.5, 1.5, 2.5, 5.5, 10.5, 20.5, 50.5, 100.5]
 
 
 class Metrics:
-    """The ingress's own counts. Durations are observed as they come, the rest is passed on by `flush`."""
+    """The metrics of an ingress replica. Durations are observed at once; counts are collected until `flush`."""
 
     def __init__(self) -> None:
         self._requests = Counter(
@@ -28,34 +29,34 @@ class Metrics:
         self._reasons = Counter("twotower_degraded_reasons", "What was left out of answers, and why.", ("reason",))
         self._stage_ms = Histogram("twotower_stage_ms", "Milliseconds per stage.", STAGE_MS, ("stage",))
         self._results = Histogram("twotower_results", "Items per answer.", RESULTS)
-        self._breaker = Gauge("twotower_breaker_open", "1 while a stage is left alone.", ("stage",))
+        self._breaker = Gauge("twotower_breaker_open", "1 while the circuit breaker is not closed.", ("stage",))
         self._release = Gauge("twotower_release_info", "1 for the release that answers.", ("release_id",))
         self._answers: Counts[tuple[str, str, str]] = Counts()
-        self._lacking: Counts[str] = Counts()
+        self._degraded_reasons: Counts[str] = Counts()
 
     def record(self, answer: Response) -> None:
-        """One answer."""
+        """Counts one answer."""
         outcome = "degraded" if answer.degraded else "ok"
         self._answers[outcome, answer.source.value, answer.release_id] += 1
-        self._lacking.update(answer.reasons)
+        self._degraded_reasons.update(answer.reasons)
         for stage, duration_ms in answer.timings_ms.items():
             self._stage_ms.observe(duration_ms, {"stage": stage})
         self._results.observe(len(answer.rows), {})
 
-    def flush(self, release_id: str, breakers: Mapping[str, Breaker]) -> None:
-        """Passes on what was counted since the last time, and how things stand."""
+    def flush(self, release_id: str, breakers: Mapping[str, CircuitBreaker]) -> None:
+        """Exports the counts since the last call, the state of the circuit breakers, and the live release."""
         for (outcome, source, release), count in self._answers.items():
             self._requests.inc(count, {"outcome": outcome, "source": source, "release_id": release})
-        for reason, count in self._lacking.items():
+        for reason, count in self._degraded_reasons.items():
             self._reasons.inc(count, {"reason": reason})
         self._answers.clear()
-        self._lacking.clear()
+        self._degraded_reasons.clear()
         for stage, breaker in breakers.items():
             self._breaker.set(float(breaker.state is not State.closed), {"stage": stage})
         self._release.set(1.0, {"release_id": release_id})
 
 
 def recall_reporter() -> Callable[[float, str], None]:
-    """Where a RecallMonitor tells what it finds: recall by the share of the items that the filter lets pass."""
-    found = Histogram("twotower_index_recall", "Recall of approximate searches.", RECALL, ("passing",))
-    return lambda recall, passing: found.observe(recall, {"passing": passing})
+    """Returns a function for RecallMonitor that exports recall, labelled by the selectivity of the query's filter."""
+    histogram = Histogram("twotower_index_recall", "Recall of approximate searches.", RECALL, ("passing",))
+    return lambda recall, passing: histogram.observe(recall, {"passing": passing})

@@ -1,6 +1,7 @@
-"""OpenTelemetry: a span per stage, in FastAPI's own span of the request, which takes up the caller's `traceparent`.
+"""OpenTelemetry traces: a span for each stage, inside FastAPI's span of the request.
 
-Spans are sent where OTEL_EXPORTER_OTLP_ENDPOINT, in the environment of the replicas, says; without it there are none.
+The request's span continues the trace of the caller's `traceparent` header. Spans are sent to the address that
+OTEL_EXPORTER_OTLP_ENDPOINT in the environment of the replicas names; without it none are recorded.
 """
 
 import os
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 
 def send_spans() -> None:
-    """Sends this process's spans from now on, if the environment says where to."""
+    """Starts to send this process's spans, if the environment names an address for them."""
     if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ:
         name = os.environ.get("OTEL_SERVICE_NAME", "twotower")
         provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))

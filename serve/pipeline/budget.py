@@ -1,4 +1,4 @@
-"""The request budget: one request's deadline, and what it has taken and lacked so far."""
+"""The request budget: the deadline of one request, the time left to its stages, and what was left out to meet it."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from opentelemetry import trace
 
-from serve.pipeline.breaker import Breaker
+from serve.pipeline.breaker import CircuitBreaker
 from serve.pipeline.messages import Explanation, Response
 from serve.pipeline.source import Source
 
@@ -17,39 +17,79 @@ T = TypeVar("T")
 logger = logging.getLogger("serve.pipeline")
 tracer = trace.get_tracer("twotower.serve")
 
-ANSWER_S = 0.005
-"""Of a request's time this much, but a tenth at most, is kept for taking it in and sending its answer."""
+OVERHEAD_S = 0.005
+"""Seconds of a request's timeout that are kept for parsing it and for sending its answer; at most a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a request waits, and when a stage is left alone.
+class BudgetLimits:
+    """The limits of one request.
 
     Attributes:
-        timeout_s: of this request.
-        fair_s: a stage that had less time than this and was late is not to blame.
-        breakers: by stage; of the release and replica, and so of many requests.
+        timeout_s: Seconds that the request may take.
+        min_stage_s: A stage that timed out counts as failed only if it had at least this many seconds. With less, the
+            short deadline is to blame and the circuit breaker does not count it.
+        breakers: The circuit breaker of each stage; requests of one release in one replica share them.
     """
 
     timeout_s: float
-    fair_s: float
-    breakers: Mapping[str, Breaker]
+    min_stage_s: float
+    breakers: Mapping[str, CircuitBreaker]
 
 
 @dataclass(slots=True)
-class Trip:
-    """One request's deadline, and what it has taken and lacked so far."""
+class RequestBudget:
+    """The deadline of one request, and a record of how its stages went.
 
-    patience: Patience
+    Attributes:
+        limits: The request's limits.
+        deadline: When the stages must be done, by the clock of the event loop.
+        timings_ms: Milliseconds of each stage that was called.
+        reasons: What was left out of the answer, for example `rerank_late`.
+    """
+
+    limits: BudgetLimits
     deadline: float
     timings_ms: dict[str, float] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
     @classmethod
-    def starting(cls, patience: Patience) -> "Trip":
-        """A trip whose time runs from now."""
-        for_stages_s = patience.timeout_s - min(ANSWER_S, patience.timeout_s / 10)
-        return cls(patience, asyncio.get_running_loop().time() + for_stages_s)
+    def start(cls, limits: BudgetLimits) -> "RequestBudget":
+        """Returns a budget whose time runs from now."""
+        stages_s = limits.timeout_s - min(OVERHEAD_S, limits.timeout_s / 10)
+        return cls(limits, asyncio.get_running_loop().time() + stages_s)
+
+    async def run_stage(self, stage: str, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Calls a stage within the time left.
+
+        Returns:
+            The stage's answer. None, with a reason added to `reasons`, if the stage fails, is still running at the
+            deadline, or is skipped because its circuit breaker is open.
+        """
+        breaker = self.limits.breakers[stage]
+        if not breaker.allows_call():
+            self.reasons.append(f"{stage}_skipped")
+            return None
+        started = time.perf_counter()
+        record_outcome = breaker.record_unknown
+        try:
+            with tracer.start_as_current_span(stage):
+                async with asyncio.timeout_at(self.deadline):
+                    answer = await call()
+            record_outcome = breaker.record_success
+            return answer
+        except TimeoutError:
+            self.reasons.append(f"{stage}_late")
+            if time.perf_counter() - started >= self.limits.min_stage_s:
+                record_outcome = breaker.record_failure
+        except Exception as e:  # the request is answered whatever a stage raises; the response says why it is degraded
+            logger.warning("%s failed: %s", stage, e)
+            self.reasons.append(f"{stage}_failed")
+            record_outcome = breaker.record_failure
+        finally:
+            record_outcome()
+            self.timings_ms[stage] = round(1000 * (time.perf_counter() - started), 3)
+        return None
 
     def response(
         self,
@@ -59,7 +99,7 @@ class Trip:
         source: Source,
         explanation: Explanation | None = None,
     ) -> Response:
-        """The answer, and how the trip went."""
+        """Returns the answer, together with what this budget recorded."""
         return Response(
             release_id=release_id,
             rows=rows,
@@ -70,30 +110,3 @@ class Trip:
             timings_ms=self.timings_ms,
             explanation=explanation,
         )
-
-    async def take(self, stage: str, call: Callable[[], Awaitable[T]]) -> T | None:
-        """The stage's answer, or None, with the reason noted, where it fails, is late or is left alone."""
-        breaker = self.patience.breakers[stage]
-        if not breaker.allows():
-            self.reasons.append(f"{stage}_skipped")
-            return None
-        started = time.perf_counter()
-        verdict = breaker.unknown
-        try:
-            with tracer.start_as_current_span(stage):
-                async with asyncio.timeout_at(self.deadline):
-                    answer = await call()
-            verdict = breaker.succeeded
-            return answer
-        except TimeoutError:
-            self.reasons.append(f"{stage}_late")
-            if time.perf_counter() - started >= self.patience.fair_s:
-                verdict = breaker.failed
-        except Exception as e:  # whatever a stage dies of, the request is answered; the reason is in the response
-            logger.warning("%s failed: %s", stage, e)
-            self.reasons.append(f"{stage}_failed")
-            verdict = breaker.failed
-        finally:
-            verdict()
-            self.timings_ms[stage] = round(1000 * (time.perf_counter() - started), 3)
-        return None

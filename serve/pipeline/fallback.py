@@ -1,4 +1,4 @@
-"""Popular items: the answer where nothing is known of the user, and when retrieval cannot answer."""
+"""The popularity fallback: the most popular items, for users without a vector and when retrieval cannot answer."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from serve.pipeline.source import Source
 from towers.checkpoint.checkpoint import Checkpoint
 
 
-class PopularItems:
-    """All items of one release by training interactions, ties by lower row."""
+class PopularFallback:
+    """The items of one release by their number of training interactions; ties go to the lower row."""
 
     def __init__(self, release_id: str, parts: Checkpoint, columns: FilterColumns) -> None:
         self.release_id = release_id
         self._counts_I = parts.counts_I
         self._columns = columns
-        by_count = np.argsort(-self._counts_I, kind="stable")
-        self._order = by_count[by_count > 0]
+        rows_by_count = np.argsort(-self._counts_I, kind="stable")
+        self._order = rows_by_count[rows_by_count > 0]
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
-        """The k most popular items that pass the filter and are not excluded."""
+        """Returns the k most popular items that pass the filter and are not among the rows of `exclude`."""
         allowed_I = np.ones(len(self._counts_I), dtype=bool)
         if filter is not None:
             allowed_I[1:] = self._columns.mask(filter)

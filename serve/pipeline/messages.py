@@ -1,8 +1,10 @@
-"""What passes from stage to stage. Each carries the id of the one release that answers the request.
+"""The messages that the stages of one request pass to each other, each with the id of the release that answers it.
 
     Query -> UserVector -> Candidates -> Ranked -> Response
 
-Shape legend: D dimension, K candidates.
+Items are rows of the release's catalogue here; external ids exist in `serve.api` only.
+
+Shape legend: D dimension, K candidates, H items of the history.
 """
 
 from collections.abc import Mapping
@@ -17,13 +19,19 @@ from serve.pipeline.source import Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One request, its items resolved to rows.
+    """One request for recommendations.
 
     Attributes:
-        history: item rows that the request brings, oldest first; they follow what is known of the user.
-        exclude: item rows that must not be answered.
-        context: what the request came with, as rows of `towers.reranking.context.Context`.
-        exclude_seen: leave out what the user has seen, by our records or by the request's history.
+        release_id: The release that answers.
+        user_id: The user's external id; None for a request without a user.
+        k: Items to answer.
+        num_candidates: Items to retrieve and to re-rank.
+        history: Item rows that the request itself names, oldest first; they follow what is known of the user.
+        exclude: Item rows that must not be answered.
+        context: The request's context as rows of `towers.reranking.context.Context`.
+        exclude_seen: Leave out what the user has seen, by our records or by the request's history.
+        filter: The condition that every answered item meets.
+        explain: Whether the answer is to say how each item came into it.
     """
 
     release_id: str
@@ -40,11 +48,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarQuery:
-    """A search around items instead of a user.
+    """A request for the items that are similar to some items; exactly one of `rows` and `features` is given.
 
     Attributes:
-        rows: items of the catalogue; what is nearest to their mean is wanted.
-        features: or else those of an item that need not be in the catalogue.
+        release_id: The release that answers.
+        k: Items to answer.
+        rows: Items of the catalogue; the search is around the mean of their vectors.
+        features: The features of one item, which need not be in the catalogue.
+        exclude: Item rows that must not be answered.
+        filter: The condition that every answered item meets.
     """
 
     release_id: str
@@ -57,10 +69,12 @@ class SimilarQuery:
 
 @dataclass(frozen=True, slots=True)
 class UserVector:
-    """The user tower's answer. `vector_D` is None where nothing is known of the user.
+    """What the user encoder answers.
 
     Attributes:
-        history: all item rows known of the user, oldest first, the request's last.
+        release_id: The release of the user tower.
+        vector_D: float32 [D]; None if nothing is known of the user.
+        history: int64; all item rows known of the user, oldest first, those of the request last.
     """
 
     release_id: str
@@ -70,7 +84,14 @@ class UserVector:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Retrieved item rows, best first: int64 [K], float32 [K]."""
+    """Retrieved items, best first.
+
+    Attributes:
+        release_id: The release of the index.
+        rows_K: int64 [K].
+        scores_K: float32 [K]; inner products, or training interactions if the source is `popular`.
+        source: Where the items come from.
+    """
 
     release_id: str
     rows_K: np.ndarray
@@ -80,7 +101,13 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Candidates in their final order: int64 [K], float32 [K]."""
+    """Candidates in the re-ranker's order, best first.
+
+    Attributes:
+        release_id: The release of the re-ranker.
+        rows_K: int64 [K].
+        scores_K: float32 [K]; log-odds.
+    """
 
     release_id: str
     rows_K: np.ndarray
@@ -89,7 +116,12 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """For each of some items the items of the history that are nearest to it: int64 [K, H] and their cosines."""
+    """The items of a history that are nearest to each of some items.
+
+    Attributes:
+        rows_KH: int64 [K, H]; the nearest first.
+        cosines_KH: float32 [K, H].
+    """
 
     rows_KH: np.ndarray
     cosines_KH: np.ndarray
@@ -97,13 +129,13 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How an answer came about, still in rows; an item that is not in `candidates` was filled in as popular.
+    """How an answer came about. An answered item that is not in `candidates` is a popular one that filled it up.
 
     Attributes:
-        candidates: what retrieval gave.
-        ranked: what the re-ranker made of it.
-        nearest: to the items of the answer.
-        num_excluded: rows that could not be answered.
+        candidates: What retrieval found; None if it did not answer.
+        ranked: What the re-ranker made of it; None if it did not answer.
+        nearest: The items of the user's history that are nearest to each item of the answer.
+        num_excluded: Rows that were not allowed in the answer.
     """
 
     candidates: Candidates | None
@@ -114,12 +146,17 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The answer, still in rows.
+    """The answer to a query.
 
     Attributes:
-        degraded: something that the query asked for was left out; `reasons` says what.
-        timings_ms: per stage.
-        explanation: where the query asks for one.
+        release_id: The release that answers.
+        rows: Item rows, best first.
+        scores: One score per row.
+        source: Where the first items come from.
+        degraded: Whether something that the query asked for was left out.
+        reasons: What was left out, for example `rerank_late`.
+        timings_ms: Milliseconds of each stage that was called.
+        explanation: How the answer came about, if the query asks for it.
     """
 
     release_id: str
@@ -133,10 +170,10 @@ class Response:
 
 
 class WrongRelease(ValueError):
-    """A stage was handed something of another release than its own."""
+    """A stage was given a message of another release than its own."""
 
 
-def same_release(own: str, other: str) -> None:
-    """Every stage calls this at its door."""
+def check_same_release(own: str, other: str) -> None:
+    """Raises WrongRelease unless both release ids are the same. Every stage calls it on every message."""
     if own != other:
         raise WrongRelease(f"stage holds release {own}, was asked for {other}")

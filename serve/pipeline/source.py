@@ -1,15 +1,10 @@
-"""What passes from stage to stage. Each carries the id of the one release that answers the request.
-
-    Query -> UserVector -> Candidates -> Ranked -> Response
-
-Shape legend: D dimension, K candidates.
-"""
+"""Where the items of an answer come from; a module of its own, so that the client needs no other stage code."""
 
 from enum import StrEnum
 
 
 class Source(StrEnum):
-    """Where candidates come from."""
+    """Where the items of an answer come from."""
 
-    towers = "towers"
-    popular = "popular"
+    towers = "towers"  # retrieval by the two towers
+    popular = "popular"  # the popularity fallback

@@ -1,4 +1,7 @@
-"""Stage 1: from a user id and a history to a user vector."""
+"""Stage 1, the user encoder: from a user id and a history to a user vector.
+
+Shape legend: B users, L length of the history that the user tower takes, D dimension.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,52 +10,67 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from serve.pipeline.messages import Query, SimilarQuery, UserVector, same_release
-from serve.pipeline.micro_batcher import Batcher
+from serve.index.micro_batcher import MicroBatcher
+from serve.pipeline.messages import Query, SimilarQuery, UserVector, check_same_release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.features import FeatureEncoder
-from towers.model.history import pad
+from towers.model.history.padding import pad
 
 
-class UserEmbedder:
-    """The user tower of one release; queries that wait at the same time go through it together."""
+class UserEncoder:
+    """The user tower of one release as a stage of the pipeline; it encodes users that wait at the same time together.
+
+    It also computes the item tower's vector of an item that a request describes by its features.
+    """
 
     def __init__(self, release_id: str, parts: Checkpoint) -> None:
         self.release_id = release_id
         self._parts = parts
-        self._length = parts.model.config.num_history
+        self._history_length = parts.model.config.num_history
         self._item_encoder = FeatureEncoder.of_json(parts.items, parts.manifest["item_scales"])
-        self._batched = Batcher(self.vectors)
+        self._batched = MicroBatcher(self.vectors)
 
     async def __call__(self, query: Query) -> UserVector:
-        same_release(self.release_id, query.release_id)
+        """Returns the user's vector, and the history that it was computed from.
+
+        Raises:
+            FloatingPointError: The user tower gives values that are not finite.
+            WrongRelease: The query is of another release.
+        """
+        check_same_release(self.release_id, query.release_id)
         row = self._parts.users.ids.row(query.user_id) if query.user_id is not None else 0
         history = np.concatenate([self._parts.seen.of_user(row), np.array(query.history, dtype=np.int64)])
         return UserVector(self.release_id, await self._batched((row, history)), history.astype(np.int64))
 
     @torch.inference_mode()
     def vectors(self, users: Sequence[tuple[int, np.ndarray]]) -> list[np.ndarray | None]:
-        """float32 [D] of each user row and the item rows known of it, oldest first; None where nothing is known.
+        """Returns the user tower's vectors of several users.
+
+        Args:
+            users: For each user its row, and the item rows known of it, oldest first.
+
+        Returns:
+            float32 [D] for each user; None for a user of whom nothing is known.
 
         Raises:
-            FloatingPointError: the tower gives values that are not finite.
+            FloatingPointError: The user tower gives values that are not finite.
         """
         rows_B = torch.tensor([row for row, _ in users])
-        history_BL = pad([history.tolist() for _, history in users], self._length)
-        known_B = self._parts.model.can_place(rows_B, history_BL).tolist()
+        history_BL = pad([history.tolist() for _, history in users], self._history_length)
+        known_B = self._parts.model.is_known(rows_B, history_BL).tolist()
         vector_BD: np.ndarray = self._parts.model.user_vectors(rows_B, history_BL).numpy()
         if not np.isfinite(vector_BD).all():
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]
 
     async def describe(self, query: SimilarQuery) -> np.ndarray:
-        """float32 [D]: the item tower's vector of features; those that are not named count as missing."""
-        same_release(self.release_id, query.release_id)
-        assert query.features is not None, "only features need describing"
-        return self._described(query.features)
+        """Returns the item tower's vector, float32 [D], of the query's features; features left out count as missing."""
+        check_same_release(self.release_id, query.release_id)
+        assert query.features is not None, "a query without features has nothing to encode"
+        return self._encode_item(query.features)
 
     @torch.inference_mode()
-    def _described(self, features: Mapping[str, Any]) -> np.ndarray:
+    def _encode_item(self, features: Mapping[str, Any]) -> np.ndarray:
         schema = pa.schema([self._parts.items.table.schema.field(f.name) for f in self._parts.items.features])
         encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
         vector_D: np.ndarray = self._parts.model.new_item_vectors(encoded)[0].numpy()

@@ -1,1 +1,1 @@
-"""Releases: the registry, building, golden queries, the gate, verification, model cards and pruning."""
+"""Releases: the registry and the live pointer, building, golden queries, the gate, verification, cards and pruning."""

@@ -1,6 +1,9 @@
-"""Golden queries: what each stage said at publish, and must say in every process that serves the release.
+"""Golden queries: recorded answers of each stage, which every process that serves the release must reproduce.
 
-Shape legend: D dimension, C candidates.
+They are recorded when a release is sealed. A replica checks them before it answers with the release, and serve.verify
+checks them on request.
+
+Shape legend: D dimension of the vectors, C retrieved candidates, I items with the padding row 0.
 """
 
 import json
@@ -16,30 +19,32 @@ from serve.index.protocol import ItemIndex
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
-from serve.pipeline.user_encoder import UserEmbedder
+from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.retrieval import top_k
 
-GOLDEN = "golden.json"
-COUNT, CANDIDATES = 8, 100
+GOLDEN_FILE = "golden.json"
+NUM_QUERIES, NUM_CANDIDATES = 8, 100
 
 TOLERANCE = 1e-4
-"""Of a vector's entries; of scores, beside as much of their size."""
+"""The largest difference from the record: absolute for the entries of a vector, absolute and relative for scores."""
 
 MIN_RECALL = 0.95
-"""Of the candidates of all golden queries together."""
+"""The share of the recorded candidates, over all golden queries together, that an index must find."""
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
-    """A query, and what must come of it.
+class GoldenQuery:
+    """A query, and what each stage answered to it when the release was sealed. Its fields are the keys of golden.json.
 
     Attributes:
-        vector: by the user tower, [D].
-        candidates, scores: rows by exact search, without the history, best first, [C].
-        ranked: the re-ranker's score of each of them.
-        user_id, item_ids: what others call the user and the candidates.
+        user_row: row of the user in the vocabulary.
+        history: item rows that the user has seen.
+        vector: the user tower's vector, [D].
+        candidates, scores: item rows by exact search and their scores, best first and without the history, [C].
+        ranked: the re-ranker's score of each candidate, [C].
+        user_id, item_ids: external ids of the user and of the candidates.
     """
 
     user_row: int
@@ -51,85 +56,106 @@ class Golden:
     user_id: str | None = None
     item_ids: list[str] = field(default_factory=list)
 
-    def asked(self, release_id: str) -> tuple[Query, UserVector, Candidates]:
-        """What is handed to the stages."""
+    def reranker_input(self, release_id: str) -> tuple[Query, UserVector, Candidates]:
+        """What the re-ranking stage is given for this query."""
         query = Query(release_id=release_id, user_id=None, k=1, num_candidates=len(self.candidates))
         user = UserVector(release_id, np.array(self.vector, dtype=np.float32), np.array(self.history, dtype=np.int64))
         rows_C, scores_C = np.array(self.candidates, dtype=np.int64), np.array(self.scores, dtype=np.float32)
         return query, user, Candidates(release_id, rows_C, scores_C, Source.towers)
 
 
-def golden_queries(parts: Checkpoint) -> list[Golden]:
-    """Queries over users that the tower can place, spread over the vocabulary, answered by the parts as they are.
+def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
+    """Records the answers for users with training interactions, spread evenly over the vocabulary.
 
     Raises:
         FloatingPointError: a stage gives values that are not finite.
     """
-    embedder, reranker = UserEmbedder("golden", parts), RerankStage("golden", parts)
+    encoder, reranker = UserEncoder("golden", parts), RerankStage("golden", parts)
     known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
-    found = []
-    for row in known[np.linspace(0, len(known) - 1, min(COUNT, len(known))).astype(int)].tolist():
+    recorded = []
+    for row in known[np.linspace(0, len(known) - 1, min(NUM_QUERIES, len(known))).astype(int)].tolist():
         history = parts.seen.of_user(row).tolist()
-        (vector_D,) = embedder.vectors([(row, np.array(history))])
+        (vector_D,) = encoder.vectors([(row, np.array(history))])
         assert vector_D is not None, "a user with training interactions has a vector"
-        rows_C, scores_C = _candidates(parts, vector_D, history)
-        golden = Golden(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist())
-        (ranked,) = reranker.rank_all([golden.asked("golden")])
-        (user_id,), item_ids = parts.users.ids.ids(np.array([row])).to_pylist(), parts.items.ids.ids(rows_C).to_pylist()
-        found.append(replace(golden, ranked=_in_order(ranked, rows_C), user_id=user_id, item_ids=item_ids))
-    return found
+        rows_C, scores_C = _exact_search(parts, vector_D, history)
+        golden = GoldenQuery(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist())
+        (ranked,) = reranker.rank_all([golden.reranker_input("golden")])
+        (user_id,) = parts.users.ids.ids(np.array([row])).to_pylist()
+        item_ids = parts.items.ids.ids(rows_C).to_pylist()
+        recorded.append(replace(golden, ranked=_scores_of(ranked, rows_C), user_id=user_id, item_ids=item_ids))
+    return recorded
 
 
-def timed(parts: Checkpoint, rounds: int = 5) -> float:
-    """Milliseconds of a golden query through all stages in this process, exact search among them: the median."""
-    embedder, reranker, took = UserEmbedder("golden", parts), RerankStage("golden", parts), []
+def median_latency_ms(parts: Checkpoint, rounds: int = 5) -> float:
+    """The median time in ms that a golden query takes through all stages in this process, with exact search."""
+    encoder, reranker, took_s = UserEncoder("golden", parts), RerankStage("golden", parts), []
     for golden in golden_queries(parts) * rounds:
         started = time.perf_counter()
-        embedder.vectors([(golden.user_row, np.array(golden.history))])
-        _candidates(parts, np.array(golden.vector, dtype=np.float32), golden.history)
-        reranker.rank_all([golden.asked("golden")])
-        took.append(time.perf_counter() - started)
-    return 1000 * float(np.median(took))
+        encoder.vectors([(golden.user_row, np.array(golden.history))])
+        _exact_search(parts, np.array(golden.vector, dtype=np.float32), golden.history)
+        reranker.rank_all([golden.reranker_input("golden")])
+        took_s.append(time.perf_counter() - started)
+    return 1000 * float(np.median(took_s))
 
 
-def read_golden(release: Release) -> list[Golden]:
-    """Raises ReleaseError where a release has none."""
-    found = [Golden(**value) for value in json.loads(release.parts.folder.read_bytes(GOLDEN))]
-    if not found:
+def read_golden(release: Release) -> list[GoldenQuery]:
+    """Reads the golden queries of a release.
+
+    Raises:
+        ReleaseError: it has none.
+    """
+    recorded = [GoldenQuery(**value) for value in json.loads(release.parts.folder.read_bytes(GOLDEN_FILE))]
+    if not recorded:
         raise ReleaseError(f"release {release.id}: has no golden queries; publish it again")
-    return found
+    return recorded
 
 
 def check_golden(release: Release) -> None:
-    """Raises ReleaseError where vocabulary, user tower and re-ranker do not answer the golden queries as at publish."""
+    """Checks the vocabulary, the user tower and the re-ranker of a release against its golden queries.
+
+    Raises:
+        ReleaseError: one of them does not reproduce the recorded answers.
+    """
     check_vocabulary(release)
-    check_vectors(release, UserEmbedder(release.id, release.parts))
+    check_vectors(release, UserEncoder(release.id, release.parts))
     check_ranking(release, RerankStage(release.id, release.parts))
 
 
 def check_vocabulary(release: Release) -> None:
-    """Raises ReleaseError where the golden queries' users and items are called otherwise than at publish."""
+    """Checks that users and items have the rows that they had when the release was sealed.
+
+    Raises:
+        ReleaseError: an id belongs to another row.
+    """
     users, items = release.parts.users.ids, release.parts.items.ids
     for golden in read_golden(release):
-        user_is_there = golden.user_id is None or users.row(golden.user_id) == golden.user_row
+        is_same_user = golden.user_id is None or users.row(golden.user_id) == golden.user_row
         rows_C = items.rows(pa.array(golden.item_ids, pa.string()))
-        if not user_is_there or not np.array_equal(rows_C, golden.candidates[: len(rows_C)]):
+        if not is_same_user or not np.array_equal(rows_C, golden.candidates[: len(rows_C)]):
             raise ReleaseError(
                 f"release {release.id}: golden query of user row {golden.user_row}: the vocabulary is another one"
             )
 
 
-def check_vectors(release: Release, embedder: UserEmbedder) -> None:
-    """Raises ReleaseError where the user tower does not give the vectors of the golden queries."""
+def check_vectors(release: Release, encoder: UserEncoder) -> None:
+    """Checks that the user tower gives the recorded vectors.
+
+    Raises:
+        ReleaseError: a vector differs by more than TOLERANCE.
+    """
     for golden in read_golden(release):
-        (vector_D,) = embedder.vectors([(golden.user_row, np.array(golden.history))])
-        distance = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
-        if not distance <= TOLERANCE:
-            raise _off(release, golden, "the user's vector", distance)
+        (vector_D,) = encoder.vectors([(golden.user_row, np.array(golden.history))])
+        difference = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
+        if not difference <= TOLERANCE:
+            raise _mismatch(release, golden, "the user's vector", difference)
 
 
 async def check_retrieval(release: Release, index: ItemIndex) -> None:
-    """Raises ReleaseError where the index does not find the candidates of the golden queries."""
+    """Checks that the index finds the recorded candidates.
+
+    Raises:
+        ReleaseError: it finds a smaller share of them than MIN_RECALL.
+    """
     found = [await _recall(index, golden) for golden in read_golden(release) if golden.candidates]
     if found and (mean := float(np.mean(found))) < MIN_RECALL:
         raise ReleaseError(
@@ -139,20 +165,30 @@ async def check_retrieval(release: Release, index: ItemIndex) -> None:
 
 
 def check_ranking(release: Release, reranker: RerankStage) -> None:
-    """Raises ReleaseError where the re-ranker does not give the scores of the golden queries."""
-    golden = [golden for golden in read_golden(release) if golden.ranked]
-    for one, ranked in zip(golden, reranker.rank_all([one.asked(release.id) for one in golden]), strict=True):
-        scores_C = np.array(_in_order(ranked, np.array(one.candidates)))
-        if not np.allclose(scores_C, one.ranked, rtol=TOLERANCE, atol=TOLERANCE):
-            raise _off(release, one, "re-ranking", np.abs(scores_C - one.ranked).max())
+    """Checks that the re-ranker gives the recorded scores.
+
+    Raises:
+        ReleaseError: a score differs by more than TOLERANCE.
+    """
+    recorded = [golden for golden in read_golden(release) if golden.ranked]
+    ranked = reranker.rank_all([golden.reranker_input(release.id) for golden in recorded])
+    for golden, one in zip(recorded, ranked, strict=True):
+        scores_C = np.array(_scores_of(one, np.array(golden.candidates)))
+        if not np.allclose(scores_C, golden.ranked, rtol=TOLERANCE, atol=TOLERANCE):
+            raise _mismatch(release, golden, "re-ranking", np.abs(scores_C - golden.ranked).max())
 
 
-def _off(release: Release, golden: Golden, what: str, by: float) -> ReleaseError:
-    return ReleaseError(f"release {release.id}: golden query of user row {golden.user_row}: {what} is off by {by:.2g}")
+def _mismatch(release: Release, golden: GoldenQuery, what: str, difference: float) -> ReleaseError:
+    return ReleaseError(
+        f"release {release.id}: golden query of user row {golden.user_row}: {what} is off by {difference:.2g}"
+    )
 
 
-async def _recall(index: ItemIndex, golden: Golden) -> float:
-    """The share of the candidates that the index finds, or others in place of the last that score as it does."""
+async def _recall(index: ItemIndex, golden: GoldenQuery) -> float:
+    """The share of the recorded candidates that the index finds.
+
+    An item that scores like the last candidate counts as found: which of equal ones comes last is arbitrary.
+    """
     vector_D, history = np.array(golden.vector, dtype=np.float32), np.array(golden.history, dtype=np.int64)
     hits = await index.search(vector_D, len(golden.candidates), exclude=history)
     found = np.isin(hits.rows, golden.candidates) | (np.abs(hits.scores - golden.scores[-1]) <= TOLERANCE)
@@ -160,15 +196,16 @@ async def _recall(index: ItemIndex, golden: Golden) -> float:
 
 
 @torch.inference_mode()
-def _candidates(parts: Checkpoint, vector_D: np.ndarray, history: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    scores_I = torch.from_numpy(vector_D) @ parts.reranker.item_ID.T
+def _exact_search(parts: Checkpoint, vector_D: np.ndarray, history: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores of the best candidates outside the history, best first: int64 [C] and float32 [C]."""
+    scores_I = torch.from_numpy(vector_D) @ parts.item_vectors_ID.T
     scores_I[[0, *history]] = -torch.inf
-    count = min(CANDIDATES, int(torch.isfinite(scores_I).sum()))
+    count = min(NUM_CANDIDATES, int(torch.isfinite(scores_I).sum()))
     rows_1C, scores_1C = top_k(scores_I[None], count)
     return rows_1C[0].numpy(), scores_1C[0].numpy()
 
 
-def _in_order(ranked: Ranked, rows_C: np.ndarray) -> list[float]:
-    """The re-ranker's score of each of these rows."""
+def _scores_of(ranked: Ranked, rows_C: np.ndarray) -> list[float]:
+    """The re-ranker's score of each of these rows, in their order, [C]."""
     by_row = dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
     return [by_row[row] for row in rows_C.tolist()]

@@ -1,79 +1,99 @@
-"""Marks of releases that are being made or removed, so that what a dead process leaves behind is found again."""
+"""In-progress markers: by them, `serve.prune` finds the releases that a dead process was publishing or pruning."""
 
 import os
 import socket
 import time
 from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 from pyarrow.fs import FileType
 
 from data.artifacts.folders import Folder
 
+JSON_KEYS = {"operation": "fate"}
+"""Keys of a marker's file that differ from the attribute's name."""
 
-class Fate(Enum):
-    """What a process is doing to a release."""
 
-    published = "published"
-    pruned = "pruned"
+class Operation(Enum):
+    """What a process is doing with a release. The values stand in the markers' files."""
+
+    publish = "published"
+    prune = "pruned"
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A release that is being made or removed, or was when the process died.
+class InProgress:
+    """A release that a process is publishing or pruning, or was when the process died.
 
     Attributes:
-        since: unix seconds.
-        host, pid: of the process.
+        release: id of the release.
+        collection: name of its Milvus collection.
+        since: when the operation began, in Unix seconds.
+        host, pid: the machine and the id of the process.
     """
 
     release: str
     collection: str
-    fate: Fate
+    operation: Operation
     since: float
     host: str
     pid: int
 
-    def is_left(self, grace_s: float) -> bool:
-        """Nobody is at it any more: its process is gone, or, on another machine, began longer ago than that."""
-        if is_here(self.host):
-            return not is_alive(self.pid)
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> "InProgress":
+        """Reads the content of a marker's file."""
+        attributes = {key: name for name, key in JSON_KEYS.items()}
+        fields = {attributes.get(key, key): content for key, content in value.items()}
+        return cls(**fields | {"operation": Operation(fields["operation"])})
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of a marker's file."""
+        fields = asdict(self) | {"operation": self.operation.value}
+        return {JSON_KEYS.get(name, name): value for name, value in fields.items()}
+
+    def is_abandoned(self, grace_s: float) -> bool:
+        """Whether the process is gone; that of another machine is taken for gone `grace_s` seconds after it began."""
+        if is_this_host(self.host):
+            return not is_process_alive(self.pid)
         return time.time() - self.since > grace_s
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """One small file per collection, in a folder of their own."""
+class InProgressMarkers:
+    """A folder with one marker file per collection."""
 
     folder: Folder
 
-    def set(self, release: str, collection: str, fate: Fate) -> None:
+    def set(self, release: str, collection: str, operation: Operation) -> None:
+        """Records that this process begins an operation."""
         self.folder.create()
-        mark = UnderWay(release, collection, fate, time.time(), socket.gethostname(), os.getpid())
-        self.folder.write_json(f"{collection}.json", asdict(mark) | {"fate": fate.value})
+        marker = InProgress(release, collection, operation, time.time(), socket.gethostname(), os.getpid())
+        self.folder.write_json(f"{collection}.json", marker.as_json())
 
     def clear(self, collection: str) -> None:
-        """What was marked is done."""
+        """Records that the operation is complete."""
         path = f"{self.folder.path}/{collection}.json"
         if self.folder.filesystem.get_file_info(path).type is FileType.File:
             self.folder.filesystem.delete_file(path)
 
-    def all(self) -> list[UnderWay]:
-        notes = [self.folder.read_json(name) for name in self.folder.files() if name.endswith(".json")]
-        return [UnderWay(**note | {"fate": Fate(note["fate"])}) for note in notes]
+    def all(self) -> list[InProgress]:
+        """All markers, those of dead processes included."""
+        names = [name for name in self.folder.files() if name.endswith(".json")]
+        return [InProgress.of_json(self.folder.read_json(name)) for name in names]
 
 
-def is_here(host: str) -> bool:
-    """This machine goes by that name."""
+def is_this_host(host: str) -> bool:
+    """Whether this machine has that host name."""
     return host == socket.gethostname()
 
 
-def is_alive(pid: int) -> bool:
-    """A process of this machine runs."""
+def is_process_alive(pid: int) -> bool:
+    """Whether a process of that id runs on this machine."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 does nothing to a process but look whether it exists
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # it runs, and belongs to another user
         pass
     return True

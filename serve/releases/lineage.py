@@ -1,18 +1,16 @@
-"""Where a release comes from, and what came of something: `python -m serve.lineage release=ID`, or `find=TEXT`.
-
-`find` takes the beginning of a checkpoint's name or fingerprint, a dataset's, a commit, or a W&B run.
-"""
+"""Where a release comes from, and which releases come from a given checkpoint, dataset, commit or W&B run."""
 
 from typing import Any
 
 from serve.releases.registry import Registry
 from serve.releases.release import ReleaseError
 
-LOOKED_AT = ("checkpoint", "checkpoint fingerprint", "dataset", "dataset fingerprint", "commit", "W&B run")
+SEARCHED = ("checkpoint", "checkpoint fingerprint", "dataset", "dataset fingerprint", "commit", "W&B run")
+"""Entries of a lineage in which `find_releases` searches."""
 
 
 def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a release comes from, by name; null where it was not recorded."""
+    """What a release comes from, by name; None where it was not recorded."""
     lineage, config = manifest.get("lineage") or {}, manifest["config"]
     wandb = lineage.get("wandb")
     return {
@@ -29,21 +27,17 @@ def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def found(registry: Registry, text: str) -> list[str]:
-    """Releases that come of it, newest first.
+def find_releases(registry: Registry, text: str) -> list[str]:
+    """Ids of the releases with an entry in their lineage that begins with `text`, newest first.
 
     Raises:
-        ReleaseError: none does.
+        ReleaseError: there is none.
     """
-    ids = [
-        release_id
-        for release_id in reversed(registry.ids())
-        if any(
-            str(of).startswith(text)
-            for name, of in lineage_of(registry.manifest(release_id)).items()
-            if name in LOOKED_AT
-        )
-    ]
+    ids = [id_ for id_ in reversed(registry.ids()) if _begins_with(lineage_of(registry.manifest(id_)), text)]
     if not ids:
-        raise ReleaseError(f"find: {text!r} begins no release's {', '.join(LOOKED_AT)}")
+        raise ReleaseError(f"find: {text!r} begins no release's {', '.join(SEARCHED)}")
     return ids
+
+
+def _begins_with(lineage: dict[str, Any], text: str) -> bool:
+    return any(str(lineage[name]).startswith(text) for name in SEARCHED)

@@ -1,34 +1,41 @@
-"""The live pointer: which release serves, which others have a share, and which the replicas are making ready.
+"""The live pointer: one small file that says which release serves, and the functions that make the next pointer of it.
 
-One small file, and its changes. A release gets traffic in two steps: it is among the `candidates` until every replica
-holds it, warm; then it is live, or part of an experiment.
+A release gets traffic in two phases. It is among the `staged` releases until every replica has loaded it; then it is
+live, or has a share of the traffic in an experiment. A pointer is never changed in place: each function here returns a
+new one, which `serve.releases.registry.Registry.update_pointer` writes.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.errors import UserError
 from serve.experiments.assignment import Experiment
 
+JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
+"""Keys of live.json that differ from the attribute's name."""
+
 
 class PointerError(UserError, ValueError):
-    """The pointer cannot move like that."""
+    """The requested change of the live pointer is not possible."""
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """The live pointer.
+class LivePointer:
+    """The content of live.json.
 
     Attributes:
-        release: what serves.
-        previous: what served before, and would again after a rollback.
-        promoted_at: since when, ISO.
-        rolled_back: what was found wanting: this pointer is its rollback.
-        reason: of the rollback, where somebody gave one.
-        candidates: what the replicas make ready beside it.
-        attempt: of whoever asked for the candidates; another one may ask for others.
-        withdrawn: the list of items that no release may answer with, see serve/withdraw.py.
+        release: id of the live release.
+        previous: id of the release that was live before, to which a rollback returns.
+        promoted_at: ISO timestamp since when `release` is live.
+        rolled_back: id of the release that a rollback has just taken out of service (several, separated by ", ", where
+            the rollback ended an experiment); None unless this pointer is the result of a rollback.
+        reason: why it was rolled back, if anybody said so.
+        staged: ids of releases that the replicas are asked to load beside those that have traffic.
+        attempt: a unique name of the rollout that asked for the staged releases. It tells this rollout from a later one
+            that stages other releases in their place.
+        experiment: which other releases have a share of the traffic; None where the live release has all of it.
+        denylist: file name of the list of items that no release may answer with (see serve/rollout/denylist.py).
     """
 
     release: str
@@ -36,90 +43,114 @@ class Live:
     promoted_at: str
     rolled_back: str | None = None
     reason: str | None = None
-    candidates: list[str] = field(default_factory=list)
+    staged: list[str] = field(default_factory=list)
     attempt: str | None = None
     experiment: Experiment | None = None
-    withdrawn: str | None = None
+    denylist: str | None = None
 
     @classmethod
-    def of_json(cls, value: dict[str, Any]) -> "Live":
-        """Raises TypeError where it is none."""
-        experiment = value.get("experiment")
-        return cls(**value | {"experiment": None if experiment is None else Experiment(**experiment)})
+    def of_json(cls, value: dict[str, Any]) -> "LivePointer":
+        """Reads the content of live.json.
+
+        Raises:
+            TypeError: a key is missing or unknown.
+        """
+        attributes = {key: name for name, key in JSON_KEYS.items()}
+        fields = {attributes.get(key, key): content for key, content in value.items()}
+        if fields.get("experiment") is not None:
+            fields["experiment"] = Experiment(**fields["experiment"])
+        return cls(**fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of live.json."""
+        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @property
     def others(self) -> list[str]:
-        """Releases that have a share of the traffic beside the live one."""
+        """Ids of the releases that have a share of the traffic beside the live one."""
         return [] if self.experiment is None else list(self.experiment.shares)
 
-    def held(self) -> list[str]:
-        """What a replica holds, most important first; two releases, where there is no experiment with more."""
-        before = [self.previous] if self.previous is not None else []
-        return list(dict.fromkeys([self.release, *self.others, *(self.candidates or self.others or before)]))
+    def to_hold(self) -> list[str]:
+        """Ids of the releases that a replica keeps loaded, most important first.
 
-    def serves_as(self, other: "Live | None") -> bool:
-        """Users are answered as by the other."""
-        return other is not None and self.answers == other.answers
+        These are the live release, those of the experiment, and those that are staged. Where nothing is staged and no
+        experiment runs, the previous release stays loaded, so that a rollback finds it in memory. That makes two
+        releases, or more where an experiment has more.
+        """
+        previous = [self.previous] if self.previous is not None else []
+        return list(dict.fromkeys([self.release, *self.others, *(self.staged or self.others or previous)]))
 
     @property
-    def answers(self) -> tuple[object, ...]:
-        """All that decides answers."""
-        return self.release, self.experiment, self.withdrawn
+    def decides_answers(self) -> tuple[object, ...]:
+        """The parts of the pointer on which the answers to users depend."""
+        return self.release, self.experiment, self.denylist
 
-    def pointing(self, release: str, previous: str | None, **changes: Any) -> "Live":
-        """The pointer at a release from now on, or still; what goes on whatever is live is kept."""
-        since = self.promoted_at if release == self.release else now()
-        return Live(release, previous, since, withdrawn=self.withdrawn, **changes)
+    def answers_like(self, other: "LivePointer | None") -> bool:
+        """Whether users get the same answers under both pointers."""
+        return other is not None and self.decides_answers == other.decides_answers
 
-    def share(self, release: str) -> float:
-        """Of the traffic."""
+    def pointing_at(self, release: str, previous: str | None, **changes: Any) -> "LivePointer":
+        """A new pointer at a release, with nothing staged and no experiment; the denylist stays in force."""
+        since = self.promoted_at if release == self.release else utc_timestamp()
+        return LivePointer(release, previous, since, denylist=self.denylist, **changes)
+
+    def traffic_share(self, release: str) -> float:
+        """The share of the users that a release answers, between 0 and 1."""
         others = {} if self.experiment is None else self.experiment.shares
         return 1 - sum(others.values()) if release == self.release else others.get(release, 0.0)
 
 
-def promoted(live: Live | None, release: str) -> Live:
-    """A release serves everybody. Promoting the live one again changes nothing, but ends an experiment."""
+def promoted(live: LivePointer | None, release: str) -> LivePointer:
+    """The pointer after a release gets all of the traffic.
+
+    Promoting the live release again changes nothing, except that it ends an experiment.
+    """
     if live is None:
-        return Live(release, None, now())
+        return LivePointer(release, None, utc_timestamp())
     if live.release == release:
-        return replace(withdrawn(live, live.attempt), experiment=None)
-    return live.pointing(release, live.release)
+        return replace(unstaged(live, live.attempt), experiment=None)
+    return live.pointing_at(release, live.release)
 
 
-def rolled_back(live: Live | None, reason: str | None = None) -> Live:
-    """An experiment is over; or else what served before serves again. Done again it changes nothing more.
+def rolled_back(live: LivePointer | None, reason: str | None = None) -> LivePointer:
+    """The pointer after a rollback: it ends an experiment or, where none runs, returns to the previous release.
+
+    A rollback of a pointer that is itself the result of a rollback changes nothing more.
 
     Raises:
-        PointerError: nothing is live, or nothing was before.
+        PointerError: no release is live, or none was live before.
     """
     if live is None:
         raise PointerError("no release is live: there is nothing to roll back")
     if live.experiment is not None:
-        return live.pointing(live.release, live.previous, rolled_back=", ".join(live.others), reason=reason)
+        return live.pointing_at(live.release, live.previous, rolled_back=", ".join(live.others), reason=reason)
     if live.rolled_back is not None:
-        return withdrawn(live, live.attempt)
+        return unstaged(live, live.attempt)
     if live.previous is None:
         raise PointerError(f"release {live.release}: none was live before it; run python -m serve.promote release=ID")
-    return live.pointing(live.previous, None, rolled_back=live.release, reason=reason)
+    return live.pointing_at(live.previous, None, rolled_back=live.release, reason=reason)
 
 
-def shared(live: Live, experiment: Experiment) -> Live:
-    """Some of the traffic goes to other releases; another experiment is over."""
-    return live.pointing(live.release, live.previous, experiment=experiment)
+def with_experiment(live: LivePointer, experiment: Experiment) -> LivePointer:
+    """The pointer after an experiment begins; one that was running is over."""
+    return live.pointing_at(live.release, live.previous, experiment=experiment)
 
 
-def preparing(live: Live, candidates: list[str], attempt: str) -> Live:
-    """The replicas are to make releases ready, in place of any other candidates; two who ask for the same share it."""
-    if live.candidates == candidates:
+def staging(live: LivePointer, releases: list[str], attempt: str) -> LivePointer:
+    """The pointer that asks the replicas to load releases, in place of any that were staged before.
+
+    Where the same releases are staged already, the pointer and its attempt stay as they are: both rollouts share it.
+    """
+    if live.staged == releases:
         return live
-    return replace(live, candidates=candidates, attempt=attempt)
+    return replace(live, staged=releases, attempt=attempt)
 
 
-def withdrawn(live: Live, attempt: str | None) -> Live:
-    """There is no candidate, unless somebody else has asked for others."""
-    return replace(live, candidates=[], attempt=None) if live.attempt == attempt else live
+def unstaged(live: LivePointer, attempt: str | None) -> LivePointer:
+    """The pointer without the releases that `attempt` has staged; those that another attempt has staged stay."""
+    return replace(live, staged=[], attempt=None) if live.attempt == attempt else live
 
 
-def now() -> str:
-    """ISO, to the millisecond."""
+def utc_timestamp() -> str:
+    """The time now in UTC as ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,7 @@
-"""Removes old releases, and what dead processes left behind: `python -m serve.prune keep=3`.
+"""Removes old releases, and what processes that died left behind: the mechanism behind `python -m serve.prune`.
 
-What is live, and what a rollback would go back to, stays. Only collections that a release of this registry names are
-ever dropped: a Milvus may be shared.
+The live release and the one that a rollback would return to are kept. Only collections that a release of this registry
+names are ever dropped, since a Milvus server may be shared.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,21 @@ from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop
 from serve.index.config import IndexConfig
-from serve.releases.in_progress import Fate, UnderWay
+from serve.releases.in_progress import InProgress, Operation
 from serve.releases.registry import Registry
 
 GRACE_S = 6 * 3600
-"""A release that is being published for longer than this is taken for dead."""
+"""A process of another machine that has been publishing a release for longer than this is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Ids of the releases that were removed, and names of collections and folders that belonged to none."""
+    """What a prune has removed.
+
+    Attributes:
+        releases: ids of the removed releases.
+        leftovers: names of removed collections and folders that belonged to no release.
+    """
 
     releases: list[str]
     leftovers: list[str]
@@ -29,40 +34,44 @@ class Pruned:
 def prune(
     config: IndexConfig, registry: Registry, keep: int, progress: ProgressReporter = print, grace_s: float = GRACE_S
 ) -> Pruned:
-    """Keeps the newest releases and those in use.
+    """Removes all releases but the `keep` newest and those in use, and then all leftovers.
 
     Raises:
-        ValueError: keep is below 1.
-        IndexUnavailable: Milvus does not answer; run it again, and it goes on.
+        ConfigError: keep is below 1.
+        IndexUnavailable: Milvus does not answer; when run again, it continues where it stopped.
     """
     if keep < 1:
         raise ConfigError(f"keep: {keep} must be at least 1")
     with registry.locked():
         ids, live = registry.ids(), registry.live()
-        used = {live.previous, *live.held()} if live is not None else set()
-        old = [id_ for id_ in ids[:-keep] if id_ not in used]
-        for id_ in old:  # from here on it is no release, and its collection is known to be one of nobody
-            registry.marks.set(id_, registry.manifest(id_)["collection"], Fate.pruned)
+        in_use = {live.previous, *live.to_hold()} if live is not None else set()
+        old = [id_ for id_ in ids[:-keep] if id_ not in in_use]
+        for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
+            registry.in_progress.set(id_, registry.manifest(id_)["collection"], Operation.prune)
             remove_sealed(registry.path(id_))
             progress(f"prune: release {id_}")
-        found = [mark for mark in registry.marks.all() if mark.fate is Fate.pruned or mark.is_left(grace_s)]
-        dropped = [mark.collection for mark in found if _finish(config, registry, mark) and mark.release not in old]
+        markers = [
+            marker
+            for marker in registry.in_progress.all()
+            if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
+        ]
+        dropped = [m.collection for m in markers if _finish(config, registry, m) and m.release not in old]
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()
-    left = [*dropped, *(folder.name for folder in folders)]
-    for name in left:
-        progress(f"prune: {name}, left behind")
-    return Pruned(old, left)
+    names = [*dropped, *(folder.name for folder in folders)]
+    for name in names:
+        progress(f"prune: {name}, which belonged to no release")
+    return Pruned(old, names)
 
 
-def _finish(config: IndexConfig, registry: Registry, mark: UnderWay) -> bool:
-    """Drops the collection that a dead process left, unless the release was sealed with it; says whether it did."""
-    folder = registry.path(mark.release)
-    is_used = is_sealed(folder) and registry.manifest(mark.release)["collection"] == mark.collection
+def _finish(config: IndexConfig, registry: Registry, marker: InProgress) -> bool:
+    """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
+    folder = registry.path(marker.release)
+    is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
     if not is_used:
-        drop(config, mark.collection)
+        drop(config, marker.collection)
         if not is_sealed(folder):
             folder.delete()
-    registry.marks.clear(mark.collection)
+    registry.in_progress.clear(marker.collection)
     return not is_used

@@ -1,7 +1,4 @@
-"""A checkpoint becomes a release: `python -m serve.publish checkpoint=...`.
-
-Publishing the same checkpoint again finds the release that is there.
-"""
+"""Drafts a release from a checkpoint and has it built: the mechanism behind `python -m serve.publish`."""
 
 from collections.abc import Iterable
 
@@ -11,7 +8,8 @@ from pyarrow import fs
 from data.artifacts.folders import MANIFEST, Folder
 from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
-from serve.releases.build import Candidate, build, release_id
+from serve.releases.building.build import build_release
+from serve.releases.building.draft import ReleaseDraft, release_id
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import Registry
 from towers.checkpoint.batch_embedding import item_vectors
@@ -23,40 +21,40 @@ def publish(
     checkpoint: Checkpoint,
     storage: Folder,
     progress: ProgressReporter = print,
-    keeper: Gatekeeper | None = None,
+    gatekeeper: Gatekeeper | None = None,
 ) -> str:
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 
     Args:
-        keeper: of the gate; None lets everything through.
+        gatekeeper: holds back what is worse than the live release; None lets everything through.
 
     Raises:
-        GateError: it is held back.
+        GateError: the gate holds the checkpoint back.
         IndexUnavailable: Milvus failed.
-        ReleaseError: the collection does not find what exact search finds.
-        In each case there is no release, and no collection is left.
+        ReleaseError: a search in the collection does not find what exact search finds.
+        Where any of these is raised, there is no release, and no collection is left.
     """
-    candidate = _candidate(config, checkpoint)
-    build(config, Registry.of(storage), candidate, "publish", progress, keeper)
-    return candidate.id
+    draft = _draft(config, checkpoint)
+    build_release(config, Registry.of(storage), draft, "publish", progress, gatekeeper)
+    return draft.id
 
 
-def _candidate(config: IndexConfig, checkpoint: Checkpoint) -> Candidate:
+def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
     fingerprint = checkpoint.manifest["fingerprint"]
 
-    def embedded() -> Iterable[pa.Table]:
+    def embed_items() -> Iterable[pa.Table]:
         vectors = item_vectors(checkpoint, config.upsert_batch, config.embed_gpus)
         stream: Iterable[pa.Table] = vectors.iter_batches(batch_size=config.upsert_batch, batch_format="pyarrow")
         return stream
 
-    def fill(staging: Folder) -> None:
-        fs.copy_files(checkpoint.folder.path, staging.path, checkpoint.folder.filesystem, staging.filesystem)
-        staging.filesystem.delete_file(f"{staging.path}/{MANIFEST}")
+    def write_model(folder: Folder) -> None:
+        fs.copy_files(checkpoint.folder.path, folder.path, checkpoint.folder.filesystem, folder.filesystem)
+        folder.filesystem.delete_file(f"{folder.path}/{MANIFEST}")
 
-    return Candidate(
+    return ReleaseDraft(
         id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value),
         parts=checkpoint,
-        told={"checkpoint": checkpoint.name, "checkpoint_fingerprint": fingerprint},
-        embedded=embedded,
-        fill=fill,
+        manifest_entries={"checkpoint": checkpoint.name, "checkpoint_fingerprint": fingerprint},
+        embed_items=embed_items,
+        write_model=write_model,
     )

@@ -1,7 +1,7 @@
-"""Items added, changed or taken out of the live release, without training: `python -m serve.refresh rows=FILE`.
+"""Drafts a release from the live one with items added, changed or removed: the mechanism behind `serve.refresh`.
 
-The live release's item tower embeds what is new by its features. The new release has the towers, re-ranker and users of
-the live one, and the vectors of all items that did not change; `promote=true` makes it live at once.
+The item tower of the live release embeds new and changed items by their features. The new release shares the towers,
+re-ranker and users of the live one, and the vectors of all items that did not change.
 """
 
 import hashlib
@@ -12,37 +12,39 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
-from data.dataset.refreshed import refreshed
+from data.dataset.catalogue_update import updated
 from data.sources.tables import Columns, TableFormat, TableSource, has_column
 from serve.index.config import IndexConfig
-from serve.releases.build import Candidate, build, release_id
+from serve.releases.building.build import build_release
+from serve.releases.building.draft import ReleaseDraft, release_id
 from serve.releases.gate.gate import Gatekeeper
-from serve.releases.golden_queries import GOLDEN
-from serve.releases.model_card import CARD
-from serve.releases.registry import MOST_WITHDRAWN, Registry
+from serve.releases.golden_queries import GOLDEN_FILE
+from serve.releases.model_card import CARD_FILE
+from serve.releases.registry import MAX_EXCLUDED_ITEMS, Registry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
 
-ITEMS = "items.parquet"
+ITEMS_FILE = "items.parquet"
 
-OWN = (ITEMS, GOLDEN, CARD)
-"""Files that a refreshed release does not share with the one that it comes from."""
+OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
+"""Files that a refreshed release does not share with the release from which it was made."""
 
 
 def read_rows(uri: str, release: Release) -> pa.Table:
-    """Items in Parquet or CSV, laid out as the items table of the log that the release was trained on.
+    """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
-    (Where that log came in a format of its own: `item_id`, the features by their names and, if there is one, `title`.)
+    Where that log came in a format of its own, the columns are `item_id`, the features by their names and, optionally,
+    `title`.
 
     Raises:
-        DataError: it is not there, lacks a column, an id is missing or there twice, or a value is not of its kind.
+        DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
     log = release.manifest["config"]["data"]["source"]
     layout = {name: log[name] for name in ("multi_separator", "delimiter", "encoding") if name in log}
-    kind = TableFormat.csv if uri.removesuffix(".gz").endswith((".csv", ".tsv")) else TableFormat.parquet
+    is_csv = uri.removesuffix(".gz").endswith((".csv", ".tsv"))
     source = TableSource(
-        format=kind,
+        format=TableFormat.csv if is_csv else TableFormat.parquet,
         interactions=uri,
         items=uri,
         columns=Columns(**log.get("columns", {})),
@@ -59,43 +61,56 @@ def refresh(
     registry: Registry,
     release: Release,
     rows: pa.Table | None,
-    gone: Sequence[str] = (),
+    removed: Sequence[str] = (),
     progress: ProgressReporter = print,
-    keeper: Gatekeeper | None = None,
+    gatekeeper: Gatekeeper | None = None,
 ) -> str:
-    """Builds the release that comes of another and returns its id; the same one where nothing would change.
+    """Builds a release from another and returns its id; the id of the other where nothing would change.
 
     Args:
         release: the live one.
-        rows: items to add, or to describe anew (as `entity_table` gives them); one that was taken out is back.
-        gone: item ids to take out.
+        rows: items to add or to change, as `entity_table` gives them. An item that was removed before is restored.
+        removed: ids of items to remove. They stay in the catalogue, so that rows keep their numbers, and are in no
+            answer.
+        gatekeeper: holds back what is worse than the live release; None lets everything through.
 
     Raises:
-        ReleaseError: an item to be taken out is not in the catalogue, or too many are.
-        GateError, IndexUnavailable: as for serve.publish; there is no new release then.
+        ReleaseError: an item to be removed is not in the catalogue, or too many would be removed.
+        GateError, IndexUnavailable: as for `serve.releases.publish.publish`; there is no new release then.
     """
     before = release.parts.items
     rows = before.table[:0] if rows is None else rows
-    change = refreshed(before, rows)
-    withdrawn = sorted(release.withdrawn.difference(rows["item_id"].to_pylist()) | _known(change.items, gone))
-    if len(withdrawn) > MOST_WITHDRAWN:
-        raise ReleaseError(f"items: {len(withdrawn)} would be taken out, {MOST_WITHDRAWN} at most; train without them")
+    change = updated(before, rows)
+    still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
+    removed_items = sorted(still_removed | _known_ids(change.items, removed))
+    if len(removed_items) > MAX_EXCLUDED_ITEMS:
+        raise ReleaseError(
+            f"items: {len(removed_items)} would be removed, {MAX_EXCLUDED_ITEMS} at most; train a model without them"
+        )
     counts = {
         "added": len(change.added),
         "changed": len(change.changed),
-        "withdrawn": len(set(withdrawn) - release.withdrawn),
-        "back": len(release.withdrawn.difference(withdrawn)),
+        "withdrawn": len(set(removed_items) - release.removed_items),
+        "back": len(release.removed_items.difference(removed_items)),
     }
     if not any(counts.values()):
         progress(f"refresh: {release.id} has all of it already")
         return release.id
-    progress(f"refresh: {', '.join(f'{count:,} {name}' for name, count in counts.items())}; from {release.id}")
-    candidate = _candidate(config, release, change.items, withdrawn, counts)
-    build(config, registry, candidate, "refresh", progress, keeper)
-    return candidate.id
+    progress(
+        f"refresh: {counts['added']:,} items added, {counts['changed']:,} changed, {counts['withdrawn']:,} removed,"
+        f" {counts['back']:,} restored; from {release.id}"
+    )
+    draft = _draft(config, release, change.items, removed_items, counts)
+    build_release(config, registry, draft, "refresh", progress, gatekeeper)
+    return draft.id
 
 
-def _known(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
+def _known_ids(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
+    """The ids as a set.
+
+    Raises:
+        ReleaseError: one of them is not in the catalogue.
+    """
     unknown = [id_ for id_ in ids if not items.ids.row(id_)]
     if unknown:
         raise ReleaseError(
@@ -104,34 +119,35 @@ def _known(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
     return frozenset(ids)
 
 
-def _candidate(
-    config: IndexConfig, release: Release, items: Catalogue, withdrawn: list[str], counts: dict[str, int]
-) -> Candidate:
+def _draft(
+    config: IndexConfig, release: Release, items: Catalogue, removed_items: list[str], counts: dict[str, int]
+) -> ReleaseDraft:
     manifest = release.manifest
-    own = {
+    entries = {
         "refreshed": {"from": release.id, **counts},
         "num_fitted_items": manifest.get("num_fitted_items", release.parts.items.table.num_rows),
-        "withdrawn": withdrawn,
+        "withdrawn": removed_items,
     }
-    parts = load(release.parts.folder, manifest | own, items)
+    parts = load(release.parts.folder, manifest | entries, items)
 
-    def fill(staging: Folder) -> None:
+    def write_model(folder: Folder) -> None:
         for name in release.parts.folder.files():
-            if name not in OWN:
-                staging.share(name, release.parts.folder)
-        staging.write_table(ITEMS, items.table)
+            if name not in OWN_FILES:
+                folder.share(name, release.parts.folder)
+        folder.write_table(ITEMS_FILE, items.table)
 
-    decides = (release.id, config.algorithm.value, _digest(items.table), *withdrawn)
-    return Candidate(
-        id=release_id(manifest, *decides),
+    content = (release.id, config.algorithm.value, _digest(items.table), *removed_items)
+    return ReleaseDraft(
+        id=release_id(manifest, *content),
         parts=parts,
-        told=own,
-        embedded=lambda: embedded_items(parts, config.upsert_batch),
-        fill=fill,
+        manifest_entries=entries,
+        embed_items=lambda: embedded_items(parts, config.upsert_batch),
+        write_model=write_model,
     )
 
 
 def _digest(table: pa.Table) -> str:
+    """The sha256 of a table's content as an Arrow stream."""
     content = pa.BufferOutputStream()
     with pa.ipc.new_stream(content, table.schema) as stream:
         stream.write_table(table)

@@ -1,57 +1,66 @@
-"""A release: everything that answers a request, as one immutable folder; and the registry of them all."""
+"""The registry: all releases under `<storage>/releases`, and the live pointer beside them."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
-from serve.releases.in_progress import Marks
-from serve.releases.pointer import Live, PointerError, now, promoted, rolled_back
+from serve.releases.in_progress import InProgressMarkers
+from serve.releases.pointer import LivePointer, PointerError, promoted, rolled_back, utc_timestamp
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import load
 
-UNDER_WAY = ".under-way"
-"""Folder of the marks, and of the locks."""
+IN_PROGRESS = ".under-way"
+"""Folder of the in-progress markers and of the lock files."""
 
 POINTER = "live.json"
 
-WITHDRAWN = ".withdrawn"
-"""Folder of the lists of withdrawn items, of which the pointer names one."""
+DENYLISTS = ".withdrawn"
+"""Folder of the denylists, one of which the pointer names."""
 
 HISTORY = ".history"
-"""Folder of what the pointer has said, a file for each change of what serves, by its time."""
+"""Folder with a copy of the pointer for each change of what serves, named by its time."""
 
+MAX_EXCLUDED_ITEMS = 1_000
+"""The most items in the denylist, and the most removed items of a release.
 
-MOST_WITHDRAWN = 1_000
-"""Items that may be withdrawn at a time; to be rid of more, publish a release without them."""
+Each request excludes them one by one. To take more items out, publish a release whose catalogue does not have them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All releases under `<storage>/releases`, and the live pointer beside them."""
+    """All releases in one folder, and the live pointer."""
 
     folder: Folder
 
     @classmethod
     def of(cls, storage: Folder) -> "Registry":
+        """The registry below a storage root."""
         return cls(storage / "releases")
 
     @property
-    def marks(self) -> Marks:
-        return Marks(self.folder / UNDER_WAY)
+    def in_progress(self) -> InProgressMarkers:
+        """Markers of the releases that are being published or pruned."""
+        return InProgressMarkers(self.folder / IN_PROGRESS)
 
     def path(self, release_id: str) -> Folder:
+        """The folder of a release, whether it exists or not."""
         return self.folder / release_id
 
     def ids(self) -> list[str]:
-        """Whole releases, oldest first."""
-        whole = [f for f in self.folder.subfolders() if is_sealed(f)]
-        return [f.name for f in sorted(whole, key=lambda f: f.read_json(MANIFEST)["created_at"])]
+        """Ids of all sealed releases, oldest first."""
+        sealed = [folder for folder in self.folder.subfolders() if is_sealed(folder)]
+        return [f.name for f in sorted(sealed, key=lambda folder: folder.read_json(MANIFEST)["created_at"])]
 
     def manifest(self, release_id: str) -> dict[str, Any]:
-        """Raises ReleaseError where there is no such release, naming those that exist."""
+        """The manifest of a release.
+
+        Raises:
+            ReleaseError: there is no such release; the message names those that exist.
+        """
         try:
             return open_sealed(self.path(release_id), "release")
         except NotSealed as e:
@@ -59,30 +68,32 @@ class Registry:
             raise ReleaseError(f"release {release_id!r}: no such release (there are: {known})") from e
 
     def open(self, release_id: str) -> Release:
-        """Opens a release, each file checked against its sha256.
+        """Opens a release and checks each of its files against the sha256 in the manifest.
 
         Raises:
-            ReleaseError, NotSealed, CheckpointError: it is not there, not whole or not loadable.
+            ReleaseError: there is no such release.
+            NotSealed: a file is missing or has changed since the release was sealed.
+            CheckpointError: its towers or tables cannot be loaded.
         """
         self.manifest(release_id)
         manifest = open_sealed(self.path(release_id), "release", verify=True)
         return Release(release_id, manifest, load(self.path(release_id), manifest))
 
-    def live(self) -> Live | None:
-        """The pointer.
+    def live(self) -> LivePointer | None:
+        """The live pointer; None where nothing has been promoted yet.
 
         Raises:
-            ReleaseError: it is not one.
+            ReleaseError: the file is not a live pointer.
         """
         if not self.folder.exists(POINTER):
             return None
         try:
-            return Live.of_json(self.folder.read_json(POINTER))
+            return LivePointer.of_json(self.folder.read_json(POINTER))
         except (TypeError, ValueError) as e:
             raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); remove it and promote again") from e
 
-    def chosen(self, release_id: str | None) -> str:
-        """The release named, or the live one.
+    def resolve(self, release_id: str | None) -> str:
+        """The release that is named, or the live one where none is named.
 
         Raises:
             ReleaseError: none is named, and none is live.
@@ -92,24 +103,24 @@ class Registry:
             raise ReleaseError("release: null, and no release is live; name one, or run python -m serve.promote")
         return release_id or live.release  # type: ignore[union-attr]
 
-    def promote(self, release_id: str) -> Live:
-        """Points at a release, waiting for nobody (serve.rollout.switch waits for the replicas)."""
-        return self.move(lambda live: promoted(live, release_id))
+    def promote(self, release_id: str) -> LivePointer:
+        """Points at a release without waiting for the replicas (serve.rollout.two_phase does wait for them)."""
+        return self.update_pointer(lambda live: promoted(live, release_id))
 
-    def rollback(self, reason: str | None = None) -> Live:
-        """Ends an experiment, or points at what served before, waiting for nobody.
+    def rollback(self, reason: str | None = None) -> LivePointer:
+        """Ends an experiment, or points at the previous release, without waiting for the replicas.
 
         Raises:
-            PointerError: nothing is live, or nothing was before.
+            PointerError: no release is live, or none was live before.
         """
-        return self.move(lambda live: rolled_back(live, reason))
+        return self.update_pointer(lambda live: rolled_back(live, reason))
 
-    def move(self, change: Callable[[Live | None], Live]) -> Live:
-        """Replaces the pointer by what `change` makes of it, in one step; one change at a time.
+    def update_pointer(self, change: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
+        """Replaces the pointer, in one atomic step, by what `change` makes of it; one change at a time.
 
         Raises:
-            ReleaseError: it would point at a release that is not there.
-            PointerError: on an object store, somebody else moved it at the same time.
+            ReleaseError: the new pointer names a release that does not exist.
+            PointerError: on an object store, another process replaced the pointer at the same time.
         """
         with self.locked():
             before = self.live()
@@ -117,19 +128,22 @@ class Registry:
             if after == before:
                 return after
             self.manifest(after.release)
-            self.folder.write_json(POINTER, asdict(after))
-            if not after.serves_as(before):
-                self.folder.write_json(f"{HISTORY}/{now()}.json", asdict(after))
+            self.folder.write_json(POINTER, after.as_json())
+            if not after.answers_like(before):
+                self.folder.write_json(f"{HISTORY}/{utc_timestamp()}.json", after.as_json())
             if not self.folder.is_local and self.live() != after:
                 raise PointerError(
                     "somebody else moved the live pointer at the same time; see python -m serve.releases"
                 )
             return after
 
-    def withdrawn(self, name: str | None) -> frozenset[str]:
-        """The items of a list of withdrawn ones."""
-        return frozenset() if name is None else frozenset(self.folder.read_json(f"{WITHDRAWN}/{name}"))
+    def read_denylist(self, name: str | None) -> frozenset[str]:
+        """The item ids of a denylist, given the name that the pointer has for it; empty for None."""
+        return frozenset() if name is None else frozenset(self.folder.read_json(f"{DENYLISTS}/{name}"))
 
     def locked(self, what: str = "registry") -> AbstractContextManager[None]:
-        """One change at a time, of the pointer or of a release; an object store has no locks: there the last counts."""
-        return (self.folder / UNDER_WAY).locked(what)
+        """A lock on the pointer, or on the release of that id.
+
+        An object store has no locks: there the last writer wins.
+        """
+        return (self.folder / IN_PROGRESS).locked(what)

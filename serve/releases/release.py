@@ -1,4 +1,4 @@
-"""A release: everything that answers a request, as one immutable folder; and the registry of them all."""
+"""One release, opened: everything that is needed to answer a request."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +10,18 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 
 class ReleaseError(UserError, ValueError):
-    """A release is missing, damaged, or does not reproduce its golden queries."""
+    """A release is missing or damaged, or does not reproduce its golden queries."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A sealed release, opened: towers, re-ranker, vocabularies, features, what users have seen."""
+    """A sealed release, opened.
+
+    Attributes:
+        id: the release's id, which is also the name of its folder.
+        manifest: the content of its manifest.json.
+        parts: towers, re-ranker, vocabularies, features, and the items that users have seen.
+    """
 
     id: str
     manifest: dict[str, Any]
@@ -27,11 +33,11 @@ class Release:
         return self.manifest["collection"]
 
     @property
-    def withdrawn(self) -> frozenset[str]:
-        """Items that are in its catalogue and in none of its answers; see serve.refresh."""
+    def removed_items(self) -> frozenset[str]:
+        """Ids of items that are in its catalogue and in none of its answers (see serve.refresh)."""
         return frozenset(self.manifest.get("withdrawn", ()))
 
     @cached_property
     def columns(self) -> FilterColumns:
-        """The items' features, prepared for filters; takes seconds for a million items."""
+        """The items' features, prepared for filters. The first access takes seconds for a million items."""
         return FilterColumns(self.parts.items.table, self.parts.items.features)

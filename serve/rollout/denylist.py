@@ -1,60 +1,74 @@
-"""Takes items out of every answer at once: `python -m serve.withdraw items=[i00007] reason='recalled'`.
+"""The denylist: recalled items that no release may answer with. The mechanism behind `python -m serve.withdraw`.
 
-It holds for all releases, those to come too, until `restore=true` ends it. Replicas leave the items out by their next
-look at the pointer, and the command returns when all of them do.
+It holds for all releases, future ones included, until the items are restored. Replicas leave the items out as soon as
+they next read the live pointer; the functions here return when all replicas do.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from data.artifacts.errors import ConfigError
-from serve.releases.pointer import Live, now
-from serve.releases.registry import MOST_WITHDRAWN, WITHDRAWN, Registry
+from serve.releases.pointer import LivePointer, utc_timestamp
+from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, Registry
 from serve.releases.release import ReleaseError
-from serve.rollout.switch import Switched, followed
+from serve.rollout.two_phase import RolloutResult, wait_until_followed
+
+Denylist = dict[str, dict[str, str]]
+"""`reason` and `since` (ISO timestamp) by item id, as the file has them."""
 
 
-def withdraw(registry: Registry, items: Iterable[str], reason: str, within_s: float) -> Switched:
-    """Adds items to the list.
+def deny(registry: Registry, items: Iterable[str], reason: str, within_s: float) -> RolloutResult:
+    """Adds items to the denylist; those that are on it keep their reason and time.
+
+    Args:
+        within_s: how long to wait for the replicas.
 
     Raises:
-        ReleaseError: nothing is live.
-        ValueError: the list would be too long.
+        ReleaseError: no release is live.
+        ConfigError: the list would become too long.
     """
-    told = {"reason": reason, "since": now()}
-    return _changed(registry, lambda listed: listed | {item: told for item in items if item not in listed}, within_s)
+    entry = {"reason": reason, "since": utc_timestamp()}
+    return _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
 
 
-def restore(registry: Registry, items: Iterable[str], within_s: float) -> Switched:
-    """Takes items off the list."""
-    gone = set(items)
-    return _changed(registry, lambda listed: {i: told for i, told in listed.items() if i not in gone}, within_s)
+def restore(registry: Registry, items: Iterable[str], within_s: float) -> RolloutResult:
+    """Takes items off the denylist.
+
+    Args:
+        within_s: how long to wait for the replicas.
+
+    Raises:
+        ReleaseError: no release is live.
+    """
+    restored = set(items)
+    return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
 
 
-def listed(registry: Registry, live: Live | None) -> dict[str, Any]:
-    """Reason and time by withdrawn item."""
-    if live is None or live.withdrawn is None:
+def read_denylist(registry: Registry, live: LivePointer | None) -> Denylist:
+    """The denylist that the pointer names; empty where it names none."""
+    if live is None or live.denylist is None:
         return {}
-    found: dict[str, Any] = registry.folder.read_json(f"{WITHDRAWN}/{live.withdrawn}")
+    found: Denylist = registry.folder.read_json(f"{DENYLISTS}/{live.denylist}")
     return found
 
 
-def _changed(registry: Registry, change: Any, within_s: float) -> Switched:
-    def move(live: Live | None) -> Live:
+def _update(registry: Registry, change: Callable[[Denylist], Denylist], within_s: float) -> RolloutResult:
+    """Writes a new list beside the old one, points at it, and waits until all replicas follow."""
+
+    def with_new_list(live: LivePointer | None) -> LivePointer:
         if live is None:
             raise ReleaseError("no release is live: there is nothing to withdraw from")
-        before = listed(registry, live)
+        before = read_denylist(registry, live)
         after = change(before)
-        if len(after) > MOST_WITHDRAWN:
+        if len(after) > MAX_EXCLUDED_ITEMS:
             raise ConfigError(
-                f"items: {len(after)} would be withdrawn, {MOST_WITHDRAWN} at most; publish a release without them"
+                f"items: {len(after)} would be withdrawn, {MAX_EXCLUDED_ITEMS} at most; publish a release without them"
             )
         if after == before:
             return live
         name = f"{uuid.uuid4().hex}.json"
-        registry.folder.write_json(f"{WITHDRAWN}/{name}", after)
-        return replace(live, withdrawn=name)
+        registry.folder.write_json(f"{DENYLISTS}/{name}", after)
+        return replace(live, denylist=name)
 
-    return followed(registry, registry.move(move), within_s)
+    return wait_until_followed(registry, registry.update_pointer(with_new_list), within_s)

@@ -1,41 +1,42 @@
-"""What a replica holds of the releases: the live one, and the one before or the one to come.
+"""The follower: keeps the releases loaded in a replica that the live pointer names, and answers by the right one.
 
-A replica looks at the live pointer, makes ready what it names while the present release goes on answering, and says in
-its note (serve/rollout/heartbeats.py) what it holds. It answers by the release that the pointer names as soon as it holds it.
+A replica polls the live pointer. It loads the releases that the pointer names while the present release goes on
+answering, and reports in its heartbeat (serve/rollout/heartbeats.py) what it holds. It answers by the live release as
+soon as it has loaded it.
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from serve.experiments.assignment import CONTROL, Arm, Experiment
-from serve.releases.pointer import Live
+from serve.releases.pointer import LivePointer
 from serve.releases.registry import Registry
 from serve.releases.release import Release, ReleaseError
-from serve.rollout.heartbeats import BEAT_S, Fleet, Note, attempted
-from serve.rollout.memory import check_room, used_mib
+from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
+from serve.rollout.memory import check_memory, used_mib
 
 T = TypeVar("T")
 logger = logging.getLogger("serve.rollout.follower")
 
-AGAIN_S = 10.0
-"""So long after a failure a release is tried again; a candidate is not."""
+RETRY_INTERVAL_S = 10.0
+"""Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Following:
-    """How a replica follows the pointer.
+class FollowerConfig:
+    """How a replica follows the live pointer.
 
     Attributes:
-        replica: its name, unique.
-        poll_s: between two looks at the pointer.
-        lease_s: no request is answered by what an older look at the pointer said. (Where the storage does not answer,
-            requests are answered all the same.)
-        linger_s: what no pointer names any more is kept so long for requests in flight.
+        replica: unique name of the replica.
+        poll_s: seconds between two readings of the pointer.
+        lease_s: no request is answered by a pointer that was read longer ago than this. (Where the storage does not
+            answer, requests are answered all the same.)
+        linger_s: how long a release that no pointer names any more stays loaded, for requests that are in progress.
     """
 
     replica: str
@@ -44,165 +45,185 @@ class Following:
     linger_s: float = 2.0
 
 
-class LiveReleases(Generic[T]):
-    """Follows the live pointer and keeps `build(release)` for what it names. All methods run on one event loop."""
+class ReleaseFollower(Generic[T]):
+    """Follows the live pointer and keeps a `T`, made by `build`, for each release that the pointer names.
+
+    All methods run on one event loop.
+    """
 
     def __init__(
         self,
         registry: Registry,
         build: Callable[[Release], Awaitable[T]],
-        following: Following,
-        withdraw: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
+        config: FollowerConfig,
+        set_denylist: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
     ) -> None:
-        """`withdraw`: has what was built leave out items, by their ids."""
-        self._registry = registry
-        self._withdraw = withdraw
-        self._withdrawn: tuple[str | None, frozenset[str]] = (None, frozenset())
-        self._build = build
-        self._following = following
-        self._fleet = Fleet.of(registry.folder)
-        self._built: dict[str, T] = {}
-        self._memory: dict[str, float] = {}
-        self._failed: dict[str, tuple[str, float]] = {}
-        self._building, self._looking = asyncio.Lock(), asyncio.Lock()
-        self._making: asyncio.Task[None] | None = None
-        self._looked_at = self._told_at = -math.inf
-        self._unused_until = 0.0
-        self._told: Note | None = None
-        self._experiment: Experiment | None = None
-        self.current: str | None = None
+        """Prepares to follow; `start` begins.
 
-    async def start(self) -> "LiveReleases[T]":
-        """Makes the live release ready, then follows the pointer in the background.
+        Args:
+            registry: the releases and the pointer.
+            build: loads a release.
+            config: how the pointer is followed.
+            set_denylist: makes a loaded release leave out items, by their ids, from then on.
+        """
+        self._registry = registry
+        self._build = build
+        self._config = config
+        self._set_denylist = set_denylist
+        self._replicas = ReplicaRegistry.of(registry.folder)
+        self._denylist: tuple[str | None, frozenset[str]] = (None, frozenset())
+        self._built: dict[str, T] = {}
+        self._memory_mib: dict[str, float] = {}
+        self._failed: dict[str, tuple[str, float]] = {}
+        self._build_lock, self._refresh_lock = asyncio.Lock(), asyncio.Lock()
+        self._loading: asyncio.Task[None] | None = None
+        self._refreshed_at = self._reported_at = -math.inf
+        self._in_use_until = 0.0
+        self._reported: Heartbeat | None = None
+        self._experiment: Experiment | None = None
+        self.current: str | None = None  # id of the release that answers; None before `start` has returned
+
+    async def start(self) -> "ReleaseFollower[T]":
+        """Loads the live release, then follows the pointer in the background.
 
         Raises:
-            ReleaseError: nothing is promoted, or the live release does not come out as it was published.
+            ReleaseError: no release is live, or the live release does not reproduce its golden queries.
         """
-        await self._tell()  # before the pointer is read: whoever moves it from now on waits for this replica
-        await self._leave_out((await self._pointer()).withdrawn)
-        while (live := await self._pointer()).release != self.current:
+        await self._send_heartbeat()  # before the pointer is read: a rollout that begins later waits for this replica
+        await self._apply_denylist((await self._read_pointer()).denylist)
+        while (live := await self._read_pointer()).release != self.current:
             await self.get(live.release)
             self.current = live.release
         for release_id in live.others:
-            await self._make(release_id, live)
-        await self._look()
+            await self._load(release_id, live)
+        await self._refresh()
         self._task = asyncio.create_task(self._follow())
         return self
 
-    async def now(self) -> T:
+    async def live(self) -> T:
         """What was built for the live release."""
-        if time.monotonic() - self._looked_at > self._following.lease_s:
-            await self._look()
+        if time.monotonic() - self._refreshed_at > self._config.lease_s:
+            await self._refresh()
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
-    async def chosen(self, unit: str) -> tuple[T, Arm | None]:
-        """What answers a user, or a request of nobody: by the live release, or by another that an experiment tries."""
-        live = await self.now()
+    async def choose(self, unit: str) -> tuple[T, Arm | None]:
+        """What was built for the release that answers a unit, and the arm of the experiment, if one runs.
+
+        Args:
+            unit: a user id; for a request without a user, the request's id.
+        """
+        live = await self.live()
         if self._experiment is None:
             return live, None
-        variant = self._experiment.variant(unit)
-        if variant not in self._built:  # control, or a release that this replica could not make ready
+        variant = self._experiment.assign(unit)
+        if variant not in self._built:  # control, or a release that this replica could not load
             return live, Arm(self._experiment.name, CONTROL)
         return self._built[variant], Arm(self._experiment.name, variant)
 
     async def get(self, release_id: str) -> T:
-        """What was built for a release; built now where this replica does not hold it."""
+        """What was built for a release; it is built now where this replica does not hold it."""
         if release_id not in self._built:
-            async with self._building:
+            async with self._build_lock:
                 if release_id not in self._built:
-                    before = used_mib()
+                    before_mib = used_mib()
                     release = await asyncio.to_thread(self._open, release_id)
                     built = await self._build(release)
-                    self._withdraw(built, self._withdrawn[1])
+                    self._set_denylist(built, self._denylist[1])
                     self._built[release_id] = built
-                    self._memory[release_id] = round(max(used_mib() - before, 0.0), 1)
+                    self._memory_mib[release_id] = round(max(used_mib() - before_mib, 0.0), 1)
         return self._built[release_id]
 
     def _open(self, release_id: str) -> Release:
-        check_room(self._registry.manifest(release_id))
+        check_memory(self._registry.manifest(release_id))
         return self._registry.open(release_id)
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(self._following.poll_s)
-            await self._look()
+            await asyncio.sleep(self._config.poll_s)
+            await self._refresh()
 
-    async def _look(self) -> None:
-        """Reads the pointer and does what it says; those who ask for it at the same time share a look."""
-        asked = time.monotonic()
-        async with self._looking:
-            if self._looked_at >= asked:
+    async def _refresh(self) -> None:
+        """Reads the pointer and applies it; concurrent callers share one reading."""
+        called_at = time.monotonic()
+        async with self._refresh_lock:
+            if self._refreshed_at >= called_at:
                 return
             started = time.monotonic()
             try:
-                live = await self._pointer()
-                await self._leave_out(live.withdrawn)
-                self._heed(live)
+                live = await self._read_pointer()
+                await self._apply_denylist(live.denylist)
+                self._apply(live)
             except (ValueError, OSError) as e:
+                # Broad on purpose: whatever is wrong with the storage or with a file in it, the replica goes on
+                # answering by what it holds.
                 logger.error("staying on release %s: %s", self.current, e)
-            self._looked_at = started
-            if self._note() != self._told or started - self._told_at > BEAT_S:
-                await self._tell()
+            self._refreshed_at = started
+            if self._heartbeat() != self._reported or started - self._reported_at > HEARTBEAT_INTERVAL_S:
+                await self._send_heartbeat()
 
-    async def _pointer(self) -> Live:
+    async def _read_pointer(self) -> LivePointer:
         live = await asyncio.to_thread(self._registry.live)
         if live is None:
             raise ReleaseError("no release is live: run python -m serve.promote")
         return live
 
-    async def _leave_out(self, withdrawn: str | None) -> None:
-        """Reads the list of withdrawn items where it is another one."""
-        if withdrawn == self._withdrawn[0]:
+    async def _apply_denylist(self, name: str | None) -> None:
+        """Reads the denylist of that name, if it is another than before, and hands it to all loaded releases."""
+        if name == self._denylist[0]:
             return
-        self._withdrawn = withdrawn, await asyncio.to_thread(self._registry.withdrawn, withdrawn)
+        self._denylist = name, await asyncio.to_thread(self._registry.read_denylist, name)
         for built in self._built.values():
-            self._withdraw(built, self._withdrawn[1])
+            self._set_denylist(built, self._denylist[1])
 
-    def _heed(self, live: Live) -> None:
+    def _apply(self, live: LivePointer) -> None:
+        """Answers as the pointer says, as far as the releases are loaded, and begins to load one that is missing."""
         before = (self.current, self._experiment)
         if live.release in self._built:
             self.current = live.release
         if all(id_ in self._built for id_ in live.others):
             self._experiment = live.experiment
         if (self.current, self._experiment) != before:
-            self._unused_until = time.monotonic() + self._following.linger_s
-        if self._making is None or self._making.done():
-            lacking = [id_ for id_ in live.held() if id_ not in self._built and self._may_try(id_, live)]
-            self._making = asyncio.create_task(self._make(lacking[0], live)) if lacking else None
+            self._in_use_until = time.monotonic() + self._config.linger_s
+        if self._loading is None or self._loading.done():
+            missing = [id_ for id_ in live.to_hold() if id_ not in self._built and self._may_try(id_, live)]
+            self._loading = asyncio.create_task(self._load(missing[0], live)) if missing else None
 
-    def _may_try(self, release_id: str, live: Live) -> bool:
-        failed = self._failed.get(attempted(release_id, live.attempt))
-        return failed is None or (release_id not in live.candidates and time.monotonic() - failed[1] > AGAIN_S)
+    def _may_try(self, release_id: str, live: LivePointer) -> bool:
+        """Whether a release may be loaded now, given when it last failed."""
+        failed = self._failed.get(attempt_key(release_id, live.attempt))
+        return failed is None or (release_id not in live.staged and time.monotonic() - failed[1] > RETRY_INTERVAL_S)
 
-    async def _make(self, release_id: str, live: Live) -> None:
-        """Makes room, then makes a release ready; what fails is noted and not taken."""
-        await asyncio.sleep(self._unused_until - time.monotonic())
-        kept = {self.current, *live.held(), *([] if self._experiment is None else self._experiment.shares)}
-        self._built = {id_: built for id_, built in self._built.items() if id_ in kept}
+    async def _load(self, release_id: str, live: LivePointer) -> None:
+        """Drops what is not needed any more, then loads a release; where that fails, the heartbeat says why."""
+        await asyncio.sleep(self._in_use_until - time.monotonic())
+        in_experiment: Iterable[str] = () if self._experiment is None else self._experiment.shares
+        needed = {self.current, *live.to_hold(), *in_experiment}
+        self._built = {id_: built for id_, built in self._built.items() if id_ in needed}
         try:
             await self.get(release_id)
-        except Exception as e:  # whatever is wrong with it, the present release goes on answering
+        except Exception as e:  # whatever is wrong with the new release, the present one goes on answering
             logger.error("staying on release %s: %s", self.current, e)
-            self._failed = {attempted(release_id, live.attempt): (f"{e}", time.monotonic())}
-        await self._look()
+            self._failed = {attempt_key(release_id, live.attempt): (f"{e}", time.monotonic())}
+        await self._refresh()
 
-    def _note(self) -> Note:
-        return Note(
-            replica=self._following.replica,
+    def _heartbeat(self) -> Heartbeat:
+        """The state of this replica now."""
+        return Heartbeat(
+            replica=self._config.replica,
             current=self.current,
-            holds={id_: self._memory[id_] for id_ in self._built},
+            holds={id_: self._memory_mib[id_] for id_ in self._built},
             failed={key: reason for key, (reason, _) in self._failed.items()},
             experiment=None if self._experiment is None else self._experiment.key,
-            withdrawn=self._withdrawn[0],
-            lease_s=self._following.lease_s,
+            denylist=self._denylist[0],
+            lease_s=self._config.lease_s,
         )
 
-    async def _tell(self) -> None:
-        """Writes this replica's note."""
-        note, self._told_at = self._note(), time.monotonic()
+    async def _send_heartbeat(self) -> None:
+        """Writes this replica's heartbeat; where the storage does not take it, the next one is due as usual."""
+        heartbeat, self._reported_at = self._heartbeat(), time.monotonic()
         try:
-            await asyncio.to_thread(self._fleet.write, note)
-            self._told = note
+            await asyncio.to_thread(self._replicas.write, heartbeat)
+            self._reported = heartbeat
         except OSError as e:
-            logger.error("replica's note: %s", e)
+            logger.error("heartbeat: %s", e)

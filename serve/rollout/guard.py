@@ -1,8 +1,6 @@
-"""Watches what is on trial: `python -m serve.run` does so by itself, `python -m serve.guard` for an endpoint elsewhere.
+"""The canary guard: analyses a running experiment every few seconds, and rolls it back where a variant does harm.
 
-Every variant of an experiment is held against control by what both have shown (serve/experiments/exposures.py): failures, degraded
-answers, latency, and how much of the catalogue is shown in as many answers. What is past the bounds, and not by chance,
-is rolled back, and the reason is kept.
+serve.run has one of its own; `python -m serve.guard` watches an endpoint on another machine.
 """
 
 from collections.abc import Callable
@@ -14,57 +12,70 @@ import pyarrow.compute as pc
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
-from serve.experiments.canary_analysis import GuardConfig, judged
-from serve.experiments.exposures import SCHEMA, exposures
+from serve.experiments.canary_analysis import GuardConfig, find_regressions
+from serve.experiments.exposures import SCHEMA, exposures_folder
 from serve.releases.registry import Registry
-from serve.rollout.switch import BEFORE_S, back
+from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
-MOST = 200_000
-"""It judges by so many of the latest answers."""
+MAX_EXPOSURES = 200_000
+"""The analysis uses at most this many of the latest exposures."""
 
 
 @dataclass(slots=True)
-class Guard:
-    """Reads what was shown since it looked last; keeps it for the experiment that runs."""
+class CanaryGuard:
+    """Watches the experiment that runs on a storage; it keeps the exposures that it has read.
+
+    Attributes:
+        config: the bounds, and the time between two checks.
+        storage: the storage root.
+        progress: where messages go.
+    """
 
     config: GuardConfig
     storage: Folder
     progress: ProgressReporter = print
-    _read: set[str] = field(default_factory=set)
-    _shown: pa.Table = field(default_factory=SCHEMA.empty_table)
-    _of: str | None = None
+    _experiment_key: str | None = None
+    _files_read: set[str] = field(default_factory=set)
+    _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
 
-    def look(self) -> str | None:
-        """One look; the reason, where it rolled back."""
+    def check(self) -> str | None:
+        """Analyses the running experiment once; returns the reason where it was rolled back."""
         registry = Registry.of(self.storage)
         live = registry.live()
         if live is None or live.experiment is None:
             return None
-        self._take_in(live.experiment)
-        faults = judged(self.config, self._shown)
-        if not faults:
+        self._read_new(live.experiment)
+        regressions = find_regressions(self.config, self._exposures)
+        if not regressions:
             return None
-        reason = f"guard: {'; '.join(faults)}"
-        back(registry, BEFORE_S, reason)
+        reason = f"guard: {'; '.join(regressions)}"
+        roll_back(registry, ROLLBACK_WAIT_S, reason)
         self.progress(f"{reason}. {', '.join(live.others)} rolled back; {live.release} answers all")
         return reason
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
-        """Looks until it is stopped; a storage that does not answer is looked at again."""
+        """Checks again and again until stopped.
+
+        Args:
+            stopped: waits for so many seconds and returns whether to stop (as `threading.Event.wait` does).
+        """
         while not stopped(self.config.every_s):
             try:
-                self.look()
+                self.check()
             except (OSError, ValueError) as e:
+                # Broad on purpose: whatever keeps the guard from reading the storage (no connection, a file that is
+                # half-written or damaged), it must not stop watching.
                 self.progress(f"guard: {e}; looking again in {self.config.every_s:g} s")
 
-    def _take_in(self, experiment: Experiment) -> None:
-        if self._of != experiment.key:
-            self._of, self._read, self._shown = experiment.key, set(), SCHEMA.empty_table()
-        folder = exposures(self.storage, experiment.name)
-        new = [name for name in folder.files() if name.endswith(".parquet") and name not in self._read]
+    def _read_new(self, experiment: Experiment) -> None:
+        """Reads exposures of the experiment that were written since the last check."""
+        if self._experiment_key != experiment.key:
+            self._experiment_key, self._files_read, self._exposures = experiment.key, set(), SCHEMA.empty_table()
+        folder = exposures_folder(self.storage, experiment.name)
+        new = [name for name in folder.files() if name.endswith(".parquet") and name not in self._files_read]
         since = pa.scalar(experiment.since).cast(pa.timestamp("us", tz="UTC"))
         tables = [folder.read_table(name).cast(SCHEMA) for name in new]
-        self._read |= set(new)
-        fresh = [table.filter(pc.greater_equal(table["time"], since)) for table in tables]
-        shown = pa.concat_tables([self._shown, *fresh])
-        self._shown = shown.slice(max(len(shown) - MOST, 0))
+        self._files_read |= set(new)
+        recent = [table.filter(pc.greater_equal(table["time"], since)) for table in tables]
+        exposures = pa.concat_tables([self._exposures, *recent])
+        self._exposures = exposures.slice(max(len(exposures) - MAX_EXPOSURES, 0))

@@ -1,7 +1,7 @@
-"""The replicas that serve these releases, each by a note of its own: what it holds, and by which release it answers.
+"""The replica registry: each replica's heartbeat, a file that says what the replica holds and how it answers.
 
-Whoever changes the pointer reads the notes and so knows when every replica has followed. A replica is taken for dead
-when its process is gone or its note was not written again for LAPSE_S, by the clock of the storage that holds both.
+Whoever changes the live pointer reads the heartbeats to learn when every replica has followed. A replica is taken for
+dead when its process is gone, or when its last heartbeat is older than HEARTBEAT_TIMEOUT_S by the clock of the storage.
 """
 
 import os
@@ -9,33 +9,40 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
-from serve.releases.in_progress import is_alive, is_here
-from serve.releases.pointer import Live
+from serve.releases.in_progress import is_process_alive, is_this_host
+from serve.releases.pointer import LivePointer
 
 REPLICAS = ".replicas"
 CLOCK = ".clock"
 
-BEAT_S = 2.0
-"""A replica writes its note this often, and whenever something changes."""
+HEARTBEAT_INTERVAL_S = 2.0
+"""Seconds between two heartbeats of a replica; there is one more whenever something changes."""
 
-LAPSE_S = 15.0
+HEARTBEAT_TIMEOUT_S = 15.0
+"""A replica whose last heartbeat is older than this is taken for dead."""
+
+JSON_KEYS = {"denylist": "withdrawn"}
+"""Keys of a heartbeat's file that differ from the attribute's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """One replica.
+class Heartbeat:
+    """The state of one replica.
 
     Attributes:
-        current: the release that it answers by; None while it starts.
-        holds: releases that it could answer by at once, in MiB of its memory each.
-        failed: why it could not make releases ready, by `attempted`.
-        experiment: the one that it takes part in, by `Experiment.key`.
-        withdrawn: the list of items that it leaves out.
-        lease_s: it answers by no older pointer than this.
+        replica: unique name of the replica.
+        host, pid: the machine and the id of its process.
+        current: id of the release by which it answers; None while it starts.
+        holds: memory in MiB of each release that it has loaded, by release id.
+        failed: why it could not load a release, by `attempt_key`.
+        experiment: `Experiment.key` of the experiment that it takes part in.
+        denylist: file name of the denylist whose items it leaves out.
+        lease_s: it does not answer by a pointer that it read longer ago than this.
     """
 
     replica: str
@@ -45,65 +52,78 @@ class Note:
     holds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     experiment: str | None = None
-    withdrawn: str | None = None
+    denylist: str | None = None
     lease_s: float = 0.0
 
-    def follows(self, live: Live) -> bool:
-        """It answers by this pointer."""
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
+        """Reads the content of a heartbeat's file."""
+        attributes = {key: name for name, key in JSON_KEYS.items()}
+        return cls(**{attributes.get(key, key): content for key, content in value.items()})
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of a heartbeat's file."""
+        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+
+    def follows(self, live: LivePointer) -> bool:
+        """Whether the replica answers as this pointer says."""
         experiment = None if live.experiment is None else live.experiment.key
-        return (self.current, self.experiment, self.withdrawn) == (live.release, experiment, live.withdrawn)
+        return (self.current, self.experiment, self.denylist) == (live.release, experiment, live.denylist)
 
     def __str__(self) -> str:
         return f"{self.replica} on {self.host}"
 
 
-def attempted(release_id: str, attempt: str | None) -> str:
-    """A release that somebody's attempt to promote it has made ready."""
+def attempt_key(release_id: str, attempt: str | None) -> str:
+    """Identifies the loading of a release for one rollout (`LivePointer.attempt`) among others of the same release."""
     return f"{attempt}:{release_id}"
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """All notes, in one folder."""
+class ReplicaRegistry:
+    """The heartbeats of all replicas, in one folder."""
 
     folder: Folder
 
     @classmethod
-    def of(cls, releases: Folder) -> "Fleet":
+    def of(cls, releases: Folder) -> "ReplicaRegistry":
+        """The replicas that serve the releases in a folder."""
         return cls(releases / REPLICAS)
 
-    def write(self, note: Note) -> None:
+    def write(self, heartbeat: Heartbeat) -> None:
+        """Writes a heartbeat in place of the replica's last one."""
         self.folder.create()
-        self.folder.write_json(f"{note.replica}.json", asdict(note))
+        self.folder.write_json(f"{heartbeat.replica}.json", heartbeat.as_json())
 
     def clock(self) -> Callable[[], float]:
-        """Unix seconds as the storage counts them."""
+        """A function that gives the time by the storage's clock, in Unix seconds."""
         self.folder.create()
         self.folder.write_bytes(CLOCK, b"")
         at, started = self._mtime(CLOCK), time.monotonic()
         return lambda: at + time.monotonic() - started
 
-    def living(self, clock: Callable[[], float]) -> list[Note]:
-        """Replicas that serve, or will once they have started."""
-        return [note for note, dead in self._all(clock()) if not dead]
+    def alive(self, clock: Callable[[], float]) -> list[Heartbeat]:
+        """The heartbeats of the replicas that serve, or will serve once they have started."""
+        return [heartbeat for heartbeat, is_dead in self._all(clock()) if not is_dead]
 
-    def bury(self) -> None:
-        """Removes the notes of dead replicas."""
-        for note, dead in self._all(self.clock()()):
-            if dead:
-                self.folder.filesystem.delete_file(f"{self.folder.path}/{note.replica}.json")
+    def expire(self) -> None:
+        """Removes the heartbeats of dead replicas."""
+        for heartbeat, is_dead in self._all(self.clock()()):
+            if is_dead:
+                self.folder.filesystem.delete_file(f"{self.folder.path}/{heartbeat.replica}.json")
 
-    def _all(self, now: float) -> list[tuple[Note, bool]]:
+    def _all(self, now: float) -> list[tuple[Heartbeat, bool]]:
+        """All heartbeats, and whether each is that of a dead replica."""
         found = []
         for name in self.folder.files():
             if not name.endswith(".json"):
                 continue
             try:
-                note, written = Note(**self.folder.read_json(name)), self._mtime(name)
-            except FileNotFoundError:  # buried meanwhile
+                heartbeat, written = Heartbeat.of_json(self.folder.read_json(name)), self._mtime(name)
+            except FileNotFoundError:  # another process has expired it meanwhile
                 continue
-            dead = now - written > LAPSE_S or (is_here(note.host) and not is_alive(note.pid))
-            found.append((note, dead))
+            is_gone = is_this_host(heartbeat.host) and not is_process_alive(heartbeat.pid)
+            found.append((heartbeat, is_gone or now - written > HEARTBEAT_TIMEOUT_S))
         return found
 
     def _mtime(self, name: str) -> float:

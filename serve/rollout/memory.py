@@ -1,4 +1,4 @@
-"""The memory of a replica: what it uses, and whether there is room for another release."""
+"""The memory of a replica: how much it uses, and whether another release fits."""
 
 from pathlib import Path
 from typing import Any
@@ -10,31 +10,35 @@ from serve.releases.release import ReleaseError
 MIB = 2**20
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where a container's limits stand (cgroup v2)."""
+"""Where a container's memory limit and use are read (cgroup v2)."""
 
-SPARE = 1.25
-"""Times as much as a release takes must be free: it is larger for a moment while it is loaded."""
+HEADROOM = 1.25
+"""Free memory that a release needs, as a multiple of its size: loading it takes more for a moment."""
 
 
 def used_mib() -> float:
-    """Of this process."""
+    """The resident memory of this process in MiB."""
     return float(psutil.Process().memory_info().rss / MIB)
 
 
 def free_mib() -> float:
-    """What this process could still take: of the machine's memory, or of its container's."""
+    """The memory in MiB that this process could still take, of the machine or of its container."""
     free = float(psutil.virtual_memory().available)
     try:
         limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
         free = free if limit == "max" else min(free, float(limit) - float(used))
-    except (OSError, ValueError):  # no container, or one of another kind
+    except (OSError, ValueError):  # broad: without a container, or under cgroup v1, these files lack or hold other text
         pass
     return free / MIB
 
 
-def check_room(manifest: dict[str, Any]) -> None:
-    """Raises ReleaseError where a release does not fit beside what is there."""
-    needed, free = SPARE * manifest.get("memory_mib", 0.0), free_mib()
+def check_memory(manifest: dict[str, Any]) -> None:
+    """Checks that a release fits into memory beside what is loaded.
+
+    Raises:
+        ReleaseError: it does not fit.
+    """
+    needed, free = HEADROOM * manifest.get("memory_mib", 0.0), free_mib()
     if needed > free:
         raise ReleaseError(
             f"no room for the release: it needs {needed:.0f} MiB, {free:.0f} MiB are free; give the node"

@@ -1,14 +1,14 @@
-"""Promotion: a verified release gets all of the traffic (promote), or some releases get shares of it (split)."""
+"""Promotion: a verified release gets all of the traffic (`promote`), or several get shares of it (`split`)."""
 
 from data.artifacts.errors import ConfigError
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
-from serve.releases.pointer import now
+from serve.releases.pointer import utc_timestamp
 from serve.releases.registry import Registry
 from serve.releases.release import ReleaseError
 from serve.releases.verify import verify
-from serve.rollout.switch import Switched, share, switch
+from serve.rollout.two_phase import RolloutResult, roll_out, roll_out_shares
 
 
 def promote(
@@ -18,19 +18,21 @@ def promote(
     within_s: float,
     progress: ProgressReporter = print,
     percent: float = 100,
-    instead_of: str | None = None,
-) -> Switched:
-    """Verifies a release (None: the newest), has all replicas make it ready, and gives it the traffic, or a part of it.
+    expected_live: str | None = None,
+) -> RolloutResult:
+    """Verifies a release, has all replicas load it, and gives it all of the traffic or, as a canary, a part of it.
 
     Args:
-        percent: of the users.
-        instead_of: see serve.rollout.switch.
+        release_id: None stands for the newest release.
+        within_s: how long the replicas may take to load it.
+        percent: share of the users in percent; below 100 the release is a canary.
+        expected_live: if given, the release is promoted only where this one is live, without an experiment.
 
     Raises:
-        ValueError: percent is not above 0 and at most 100.
-        ReleaseError, NotSealed, CheckpointError: there is no such release, or it is not sound; nothing has changed.
-        PointerError: a part is asked for, and nothing is live beside it.
-        IndexUnavailable: its collection cannot be looked at.
+        ConfigError: percent is not above 0 and at most 100.
+        ReleaseError, NotSealed, CheckpointError: the release does not exist or is not sound; nothing has changed.
+        PointerError: percent is below 100, and no other release is live.
+        IndexUnavailable: its collection cannot be searched.
     """
     if not 0 < percent <= 100:
         raise ConfigError(f"percent: {percent:g} must be above 0 and at most 100")
@@ -41,33 +43,36 @@ def promote(
         release_id = ids[-1]
     verify(config, registry, release_id, progress)
     if percent == 100:
-        return switch(registry, release_id, within_s, progress, instead_of)
-    canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, now())
-    return share(registry, canary, within_s, progress)
-
-
-def told(switched: Switched) -> str:
-    """What a change of release did, for people."""
-    if not switched.replicas and not switched.behind:
-        return "no endpoint runs"
-    behind = f"; {', '.join(switched.behind)} still load it" if switched.behind else ""
-    return (
-        f"{switched.replicas} replica{'s' if switched.replicas != 1 else ''} made it ready in {switched.ready_s:.1f} s"
-        f" ({switched.mib:.0f} MiB each at most) and answer by it since {switched.moved_s:.1f} s later{behind}"
-    )
+        return roll_out(registry, release_id, within_s, progress, expected_live)
+    canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, utc_timestamp())
+    return roll_out_shares(registry, canary, within_s, progress)
 
 
 def split(
     config: IndexConfig, registry: Registry, traffic: TrafficConfig, within_s: float, progress: ProgressReporter = print
-) -> Switched:
-    """Begins an experiment, every release of it verified and held by all replicas first, or ends the one that runs.
+) -> RolloutResult:
+    """Begins an experiment or, where no shares are given, ends the running one.
+
+    Each release of the experiment is first verified and loaded by all replicas.
 
     Raises:
-        ReleaseError, NotSealed, CheckpointError: a release is missing or not sound; nothing has changed.
-        PointerError: nothing is live, or the live release is among the shares.
+        ReleaseError, NotSealed, CheckpointError: a release does not exist or is not sound; nothing has changed.
+        PointerError: no release is live, or the live release is among the shares.
     """
     if not traffic.shares:
-        return switch(registry, registry.chosen(None), within_s, progress)
+        return roll_out(registry, registry.resolve(None), within_s, progress)
     for release_id in traffic.shares:
         verify(config, registry, release_id, progress)
-    return share(registry, Experiment(traffic.name, dict(traffic.shares), now()), within_s, progress)
+    experiment = Experiment(traffic.name, dict(traffic.shares), utc_timestamp())
+    return roll_out_shares(registry, experiment, within_s, progress)
+
+
+def describe(rollout: RolloutResult) -> str:
+    """What a rollout did, in words."""
+    if not rollout.replicas and not rollout.behind:
+        return "no endpoint runs"
+    behind = f"; {', '.join(rollout.behind)} still load it" if rollout.behind else ""
+    return (
+        f"{rollout.replicas} replica{'s' if rollout.replicas != 1 else ''} loaded it in {rollout.ready_s:.1f} s"
+        f" ({rollout.memory_mib:.0f} MiB each at most) and answered by it {rollout.followed_s:.1f} s later{behind}"
+    )

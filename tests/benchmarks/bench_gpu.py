@@ -24,9 +24,8 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.sequences.batches import ShardBatches, TrainBatch
 from data.sequences.windows import WindowBatches
-from tests.benchmarks.steps import CPU, Loop
-from tests.benchmarks.tables import write
-from towers.model.config import HistoryKind
+from tests.benchmarks.harness.steps import CPU, Loop
+from tests.benchmarks.harness.tables import write
 from towers.model.two_tower import all_item_vectors
 from towers.training.config import Precision
 
@@ -56,7 +55,7 @@ def main(steps: int = 200, cpu_steps: int = 30, items: int = 500_000) -> None:
         base = load(overrides)
         dataset = prepare(base.data, Folder.of("var"))
         batches = list(islice(batches_of(dataset, base), WARM_UP + steps))
-        has_blocks = base.model.history is HistoryKind.transformer
+        has_blocks = base.model.history == "transformer"
         for name, (device, more) in SETTINGS.items():
             if "train.compile=true" in more and not has_blocks:
                 continue  # nothing there to compile
@@ -87,7 +86,7 @@ def batches_of(dataset: PreparedDataset, config: Config) -> Iterator[TrainBatch]
     positions = np.arange(len(users)) - sequences.offsets_U1[users]
     columns = {"user_row": users.astype(np.int32), "item_row": items, "position": positions}
     shard, model, size = Rows(pa.table(columns)), config.model, config.train.batch_size
-    if model.history is HistoryKind.transformer:
+    if model.history_encoder.trains_on_all_positions:
         own = WindowBatches(shard, sequences, size, model.history_length)
     else:
         own = ShardBatches(shard, sequences, size, model.num_history, model.history_order, in_memory=True)

@@ -21,9 +21,9 @@ from rich.console import Console
 from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import Filter, parse
 from serve.filters.masks import FilterColumns
-from serve.index.faiss_files import FaissIndexes, shared
-from serve.index.replica_index import ReplicaIndex, Wanted
-from tests.benchmarks.tables import write
+from serve.index.faiss_files import FaissIndexes, open_shared
+from serve.index.replica_index import ReplicaIndex, SearchRequest
+from tests.benchmarks.harness.tables import write
 
 DIM, CANDIDATES, K = 64, 200, 100
 FALLING = 0.7
@@ -44,17 +44,17 @@ def main(items: int = 1_000_000, queries: int = 400) -> None:
     with tempfile.TemporaryDirectory() as folder:
         console.print(f"indexing {items:,} x {DIM}")
         started = time.perf_counter()
-        shared("bench", lambda: FaissIndexes.of(made_up(items, seed=0), exact_up_to=0), folder)
+        open_shared("bench", lambda: FaissIndexes.of(made_up(items, seed=0), exact_up_to=0), folder)
         made_s = time.perf_counter() - started
         started = time.perf_counter()
-        indexes = shared("bench", lambda: sys.exit("it is there"), folder)
+        indexes = open_shared("bench", lambda: sys.exit("it is there"), folder)
         mapped_s = time.perf_counter() - started
         columns = FilterColumns(pa.table({"group": groups_N}), FEATURES)
         index = ReplicaIndex("bench", indexes, columns)
         rows = [measured(name, index, filter, queries_QD) for name, filter in FILTERS.items()]
         one_mib, second_mib = memory_mib(folder)
     plain = rows[0]["p50_ms"]
-    assert indexes.fast is not None
+    assert indexes.inverted is not None
     ratios = {
         "p50_ms": plain,
         "p99_ms": rows[0]["p99_ms"],
@@ -69,8 +69,8 @@ def main(items: int = 1_000_000, queries: int = 400) -> None:
     facts = {
         "items": items,
         "dim": DIM,
-        "lists": indexes.fast.nlist,
-        "looked into": indexes.fast.nprobe,
+        "lists": indexes.inverted.nlist,
+        "looked into": indexes.inverted.nprobe,
         "queries": queries,
     }
     write("index", "The replica index", facts, rows, ratios, console)
@@ -88,15 +88,15 @@ def measured(name: str, index: ReplicaIndex, filter: dict[str, Any] | None, quer
     """One filter's row; the filter's mask is kept from the first search on, as in a replica."""
     condition: Filter | None = None if filter is None else parse(filter, FEATURES)
     started = time.perf_counter()
-    index.passing(condition)
+    index.selectivity(condition)
     first_ms = 1000 * (time.perf_counter() - started)
     taken_ms, recalls = [], []
     for query_D in queries_QD:
-        wanted = Wanted.of(query_D, CANDIDATES, condition, None)
+        request = SearchRequest.of(query_D, CANDIDATES, condition, None)
         started = time.perf_counter()
-        (found,) = index.search_all([wanted])
+        (found,) = index.search_all([request])
         taken_ms.append(1000 * (time.perf_counter() - started))
-        exact = index.exactly_one(wanted)
+        exact = index.search_exact_one(request)
         assert len(found.rows) == len(exact.rows), "complete"
         recalls.append(len(np.intersect1d(found.rows[:K], exact.rows[:K])) / min(K, len(exact.rows)))
     p50, p99 = np.percentile(taken_ms, (50, 99))
@@ -112,12 +112,12 @@ def measured(name: str, index: ReplicaIndex, filter: dict[str, Any] | None, quer
 MAP = """
 import sys
 import numpy as np
-from serve.faiss_index import shared
-indexes = shared("bench", sys.exit, sys.argv[1])
-for index in (indexes.exact, indexes.fast):
+from serve.index.faiss_files import open_shared
+indexes = open_shared("bench", sys.exit, sys.argv[1])
+for index in (indexes.exact, indexes.inverted):
     index.search(np.ones((20, index.d), np.float32), 10)
-indexes.fast.nprobe = indexes.fast.nlist
-indexes.fast.search(np.ones((1, indexes.fast.d), np.float32), 10)
+indexes.inverted.nprobe = indexes.inverted.nlist
+indexes.inverted.search(np.ones((1, indexes.inverted.d), np.float32), 10)
 print("ready", flush=True)
 sys.stdin.read()
 """

@@ -23,10 +23,10 @@ from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.index.collection import create, drop, entities, upsert_all, write_collection
 from serve.index.config import IndexConfig
-from serve.index.connection import connected, reached
+from serve.index.connection import connected, milvus_address
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
-from tests.benchmarks.tables import write
+from tests.benchmarks.harness.tables import write
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.training.fit import train
@@ -42,7 +42,7 @@ def main(items: str = "100000", uri: str = f"{ROOT}/milvus.db") -> None:
     storage = Folder.of(config.storage.root)
     connect(ClusterConfig())
     checkpoint = train(config, prepare(config.data, storage), storage)
-    with reached(config.index):
+    with milvus_address(config.index):
         bare_s = bare(config.index, checkpoint)
         rows_s, whole_s = written(config.index, checkpoint, upserts_only=True), written(config.index, checkpoint)
         forget(storage)
@@ -75,7 +75,7 @@ def configured(items: int, uri: str) -> Config:
             f"storage.root={ROOT}", f"index.uri={uri}", "tracking=off", f"data.source.num_items={items}",
             "data.source.num_users=5000", "data.source.interactions_per_user=20",
             "data.source.num_clusters=200", "train.epochs=1", "train.batch_size=2048", "rerank.max_queries=1000",
-            "rerank.epochs=1", "evaluate.floors=[]",
+            "rerank.epochs=1", "evaluate.baselines=[]",
         ]
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Quality of the settled recipes on public data, several seeds each, beside floors and published models:
+"""Quality of the settled recipes on public data, several seeds each, beside baselines and published models:
 `DATASETS=... python -m tests.benchmarks.bench_quality [experiments=gowalla,toys] [seeds=0,1,2] [any Hydra override]`.
 
 Each run is that of `python -m towers.train experiment=... seed=...`; one that is already trained is read, not repeated.
@@ -15,7 +15,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
-from tests.benchmarks.tables import write
+from tests.benchmarks.harness.tables import write
 from towers.evaluation.report import Report, report_of
 from towers.training.fit import train
 
@@ -59,10 +59,10 @@ def trained(config: Config) -> dict[str, Any]:
 
 
 def others(experiment: str, config: Config, report: Report, names: list[str]) -> list[dict[str, Any]]:
-    """Floors, measured in the same run, and published models."""
-    floors = [row(experiment, name, [values[n] for n in names]) for name, values in report.floors.items()]
-    return floors + [
-        row(experiment, f"{p.name} (published)", [p.metrics.get(n) for n in names]) for p in config.evaluate.peers
+    """Baselines, measured in the same run, and published models."""
+    baselines = [row(experiment, name, [values[n] for n in names]) for name, values in report.baselines.items()]
+    return baselines + [
+        row(experiment, f"{p.name} (published)", [p.metrics.get(n) for n in names]) for p in config.evaluate.published
     ]
 
 

@@ -26,8 +26,8 @@ from data.dataset.preparation import prepare
 from serve.client import RecommendClient
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
-from tests.benchmarks.servers import free_port, server
-from tests.benchmarks.tables import FOLDER, write
+from tests.benchmarks.harness.servers import free_port, server
+from tests.benchmarks.harness.tables import FOLDER, write
 from towers.training.fit import train
 
 ROOT = Path("var/bench-refresh")

@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 
 from tests.benchmarks.bench_serve import ROOT, K, check, released
-from tests.benchmarks.servers import asleep, free_port, replicas, server
-from tests.benchmarks.tables import FOLDER, write
-from tests.benchmarks.wrk import Measured, load
+from tests.benchmarks.harness.servers import asleep, free_port, replicas, server
+from tests.benchmarks.harness.tables import FOLDER, write
+from tests.benchmarks.harness.wrk import Measured, load
 
 ITEMS, USERS = 100_000, 50_000
 FEW, MANY = 1, 12

@@ -20,17 +20,17 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from tests.benchmarks.peer import PYTHON, run_peer, save_interactions
-from tests.benchmarks.steps import Loop, in_memory
-from tests.benchmarks.tables import write
+from tests.benchmarks.harness.peer import PYTHON, run_peer, save_interactions
+from tests.benchmarks.harness.steps import Loop, in_memory
+from tests.benchmarks.harness.tables import write
 from towers.evaluation.baselines import item_filter, rank_by_filter
 from towers.evaluation.measure import measure
 from towers.evaluation.queries import queries_of
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
-from towers.model.build import fit_counts
+from towers.model.build import interaction_counts
 from towers.model.smoothing import smooth
 from towers.model.two_tower import all_item_vectors
-from towers.training.optimizer import linear
+from towers.training.optimizer import linear_decay
 
 TARGETS = (0.1745, 0.188)
 K = 20
@@ -64,7 +64,7 @@ class Test:
 
     def __init__(self, dataset: PreparedDataset, config: Config) -> None:
         self.config, self.dataset, self.held_out = config, dataset, queries_of(dataset)
-        self.counts_I = fit_counts(dataset.items, config.train.fit_on)
+        self.counts_I = interaction_counts(dataset.items, config.train.fit_on)
         self.sequences = dataset.sequences(*config.train.fit_on.splits)
 
     def row(self, name: str, ranking: Ranking, seconds: float) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def towers(test: Test, epochs: int) -> dict[str, Any]:
     steps = -(-len(users) // config.train.batch_size)
     batches = chain.from_iterable(in_memory(users, items, config.train.batch_size, seed=e) for e in range(epochs))
     if loop.suggested:
-        batches = loop.suggested.among(batches, np.random.default_rng(config.seed))
-    loop.train(batches, rates=(linear(step / (epochs * steps)) for step in range(epochs * steps)))
+        batches = loop.suggested.replace_positives(batches, np.random.default_rng(config.seed))
+    loop.train(batches, rates=(linear_decay(step / (epochs * steps)) for step in range(epochs * steps)))
     smooth(loop.model, test.sequences)
     seconds = time.perf_counter() - started
     queries = embed(loop.model.eval(), test.held_out, config.evaluate.batch_size)

@@ -24,11 +24,11 @@ from data.dataset.preparation import prepare
 from serve.batch.recommendations import RecommendConfig, recommend
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
-from serve.rollout.switch import back, switch
-from tests.benchmarks.history import Asked, Change, Expected, first_p99_ratio, judge
-from tests.benchmarks.recorder import recorded
-from tests.benchmarks.servers import free_port, server
-from tests.benchmarks.tables import FOLDER, write
+from serve.rollout.two_phase import roll_back, roll_out
+from tests.benchmarks.harness.history import Asked, Change, Expected, first_p99_ratio, judge
+from tests.benchmarks.harness.recorder import recorded
+from tests.benchmarks.harness.servers import free_port, server
+from tests.benchmarks.harness.tables import FOLDER, write
 from towers.training.fit import train
 
 ROOT = "var/bench-swaps"
@@ -112,9 +112,9 @@ def swapped(registry: Registry, releases: list[str], swaps: int, console: Consol
     while len(changes) < swaps:
         called = time.monotonic()
         if len(changes) % 2 == 0:
-            kind, live = "promote", switch(registry, next(others), WITHIN_S, lambda _: None).live
+            kind, live = "promote", roll_out(registry, next(others), WITHIN_S, lambda _: None).live
         else:
-            kind, live = "rollback", back(registry, 2).live
+            kind, live = "rollback", roll_back(registry, 2).live
         changes.append(Change(kind, called, time.monotonic(), live.release))
         if len(changes) % 50 == 0:
             console.print(f"{len(changes)} of {swaps} changes, {time.monotonic() - started:.0f} s")

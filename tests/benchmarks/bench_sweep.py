@@ -1,7 +1,7 @@
 """Sixteen short trials by `hydra/launcher=ray`, beside Hydra's joblib and basic launchers in the same run:
 `python -m tests.benchmarks.bench_sweep [trials=16] [slots=2]`.
 
-Each trial is the same work on one thread (tests/benchmarks/trial.py). The ideal: the sum of the trials' own times over
+Each trial is the same work on one thread (tests/benchmarks/harness/trial.py). The ideal: the sum of the trials' own times over
 the slots; the wall time is that from the first one's beginning to the last one's end, so that starting Ray (or joblib's
 processes) is left out, and whatever comes between trials is not. Then trainings, by the Ray launcher, by its records.
 Writes var/bench/sweep.{md,json}.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks.tables import write
-from tests.benchmarks.trial import TOOK
+from tests.benchmarks.harness.tables import write
+from tests.benchmarks.harness.trial import TOOK
 from towers.sweeps.records import Records
 
 ROOT = Path("var/bench-sweep")
@@ -27,7 +27,7 @@ STEPS = 16_000
 
 TRAINING = (
     f"storage.root={ROOT}", "tracking=off", "data.source.num_users=1000", "data.source.num_items=500", "train.epochs=8",
-    "train.patience=0", "rerank.max_queries=200", "rerank.epochs=1", "evaluate.floors=[]",
+    "train.patience=0", "rerank.max_queries=200", "rerank.epochs=1", "evaluate.baselines=[]",
 )  # fmt: skip
 
 Times = list[tuple[float, float]]
@@ -65,7 +65,7 @@ def worked(name: str, own: Sequence[str], count: int) -> tuple[Times, float]:
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     swept = [f"number=range({count})", f"steps={STEPS}", f"hydra.sweep.dir={folder}"]
-    seconds = command("tests.benchmarks.trial", *swept, *own)
+    seconds = command("tests.benchmarks.harness.trial", *swept, *own)
     found = [json.loads(path.read_text()) for path in folder.glob(f"*/{TOOK}")]
     assert len(found) == count, f"{len(found)} of {count} trials came to an end"
     return [(times["began"], times["ended"]) for times in found], seconds

@@ -27,12 +27,12 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN
 from data.sequences.batches import ShardBatches, TrainBatch
 from data.sequences.histories import HistoryOrder
-from tests.benchmarks.peer import PYTHON, run_peer, save_interactions
-from tests.benchmarks.steps import CPU, Loop, in_memory
-from tests.benchmarks.tables import write
-from towers.model.config import HistoryKind, ModelConfig
-from towers.training.loop import positives
-from towers.training.losses import LossConfig, LossKind
+from tests.benchmarks.harness.peer import PYTHON, run_peer, save_interactions
+from tests.benchmarks.harness.steps import CPU, Loop, in_memory
+from tests.benchmarks.harness.tables import write
+from towers.model.config import ModelConfig
+from towers.training.loop import user_vectors_and_positives
+from towers.training.losses.config import LossConfig
 
 BATCH, WARM_UP = 2048, 5
 IN_BATCH, PERCEPTRON, UNIFORM, BPR = (
@@ -45,7 +45,7 @@ LOSSES = {
     IN_BATCH: (LossConfig(num_uniform=0), 0),
     PERCEPTRON: (LossConfig(num_uniform=0), 64),
     UNIFORM: (LossConfig(in_batch=False, num_uniform=2048), 0),
-    BPR: (LossConfig(kind=LossKind.bpr, in_batch=False, num_uniform=1, log_q=False), 0),
+    BPR: (LossConfig(kind="bpr", in_batch=False, num_uniform=1, log_q=False), 0),
 }
 
 
@@ -91,7 +91,7 @@ def main(data: str = "gowalla", threads: int = 2, rounds: int = 3, steps: int = 
 
 def config(base: Config, loss: LossConfig, hidden_dim: int = 0) -> Config:
     """Users by their ids alone."""
-    model = ModelConfig(history=HistoryKind.none, id_dropout=0.0, hidden_dim=hidden_dim, dropout=0.0)
+    model = ModelConfig(history="none", id_dropout=0.0, hidden_dim=hidden_dim, dropout=0.0)
     return replace(base, model=model, loss=loss)
 
 
@@ -119,7 +119,7 @@ def milliseconds(loop: Loop, batches: list[TrainBatch]) -> dict[str, float]:
     loop.model.train()
     for batch in batches:
         loop.optimizers.zero_grad()
-        timed("towers", lambda b=batch: loop.model.item_vectors(positives(loop.model, b, CPU)[1]))
+        timed("towers", lambda b=batch: loop.model.item_vectors(user_vectors_and_positives(loop.model, b, CPU)[1]))
         loss = timed("loss", lambda b=batch: loop.objective(loop.model, b, loop.generator, CPU))
         timed("backward", loss.backward)  # type: ignore[attr-defined]
         timed("optimizer", loop.optimizers.step)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.benchmarks.history import Asked, Change, first_p99_ratio, judge
+from tests.benchmarks.harness.history import Asked, Change, first_p99_ratio, judge
 
 EXPECTED = {"old": {"ann": ("a", "b")}, "new": {"ann": ("c", "d")}}
 CHANGES = [Change("promote", 10.0, 12.0, "new"), Change("rollback", 20.0, 21.0, "old")]

@@ -36,10 +36,10 @@ def test_values_and_enums_arrive_typed() -> None:
     assert config.model.embedding_dim == 32
 
 
-def test_experiments_bring_their_peers() -> None:
-    peers = load(["experiment=gowalla"]).evaluate.peers
-    assert {peer.name: peer.metrics["recall@20"] for peer in peers}["LightGCN"] == 0.182
-    assert all(peer.source for peer in peers)
+def test_experiments_bring_their_published_results() -> None:
+    published = load(["experiment=gowalla"]).evaluate.published
+    assert {result.name: result.metrics["recall@20"] for result in published}["LightGCN"] == 0.182
+    assert all(result.source for result in published)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_experiments_bring_their_peers() -> None:
         ("train.gpus_per_worker=0.5 train.num_workers=2", "train.gpus_per_worker: 0.5"),
         ("evaluate.ks=[0]", "evaluate.ks"),
         ("evaluate.k=7", "evaluate.k: 7 must be one of"),
-        ("evaluate.floors=[nonsense]", "evaluate.floors"),
+        ("evaluate.baselines=[nonsense]", "evaluate.baselines"),
     ],
 )
 def test_a_wrong_value_is_named_on_one_line(override: str, message: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from serve.deployment.endpoint import running
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
 from serve.releases.release import Release
-from tests.benchmarks import servers
+from tests.benchmarks.harness import servers
 from towers.checkpoint.checkpoint import Checkpoint
 
 
@@ -47,5 +47,5 @@ def fused(tiny: Config, release: Release, free_port: int) -> Iterator[tuple[str,
     served = replace(
         tiny.serve, port=free_port, grpc_port=grpc_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1)
     )
-    with running(replace(tiny, serve=served)) as address:
+    with running_endpoint(replace(tiny, serve=served)) as address:
         yield address, f"127.0.0.1:{grpc_port}"

@@ -1,4 +1,7 @@
-"""Item vectors of a whole catalogue by Ray Data batch inference."""
+"""Item vectors of a whole catalogue: computed by Ray Data batch inference, or taken from an opened checkpoint.
+
+Shape legend: B items of a batch, N items of the catalogue, D dimension.
+"""
 
 from collections.abc import Iterator
 from functools import cache, partial
@@ -11,21 +14,21 @@ from data.artifacts.folders import Folder
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.model.two_tower import TwoTower
 
-BATCHES = 4
-"""Of a block, which is what Ray Data hands to a task: a large catalogue never lies in its store whole."""
+BATCHES_PER_BLOCK = 4
+"""Blocks are what Ray Data hands to a task; small ones keep a large catalogue from filling the object store."""
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0) -> ray.data.Dataset:
-    """The item table with its vectors (`vector`: list of D float32), streamed.
+    """The item table with a column `vector` (D float32 each), computed as it is consumed.
 
     Args:
-        batch_size: items per call of the tower.
-        num_gpus: reserved per task; 0 embeds on CPUs.
+        batch_size: items per call of the item tower.
+        num_gpus: GPUs reserved per task; 0 computes on CPUs.
     """
     embed = partial(_embed, str(checkpoint.folder))
-    table, size = checkpoint.items.table, BATCHES * batch_size
+    table, size = checkpoint.items.table, BATCHES_PER_BLOCK * batch_size
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     items = ray.data.from_arrow(blocks)
     return items.map_batches(embed, batch_size=batch_size, batch_format="pyarrow", num_gpus=num_gpus or None)
@@ -38,8 +41,8 @@ def _embed(checkpoint: str, batch: pa.Table) -> pa.Table:
 
 
 def embedded_items(parts: Checkpoint, batch_size: int) -> Iterator[pa.Table]:
-    """The same in this process: the item table with the vectors that were computed as the towers were loaded."""
-    table, item_ND = parts.items.table, parts.reranker.item_ID[1:]
+    """The item table in batches, with the vectors that were computed when the checkpoint was opened."""
+    table, item_ND = parts.items.table, parts.item_vectors_ID[1:]
     for start in range(0, table.num_rows, batch_size):
         yield _with_vectors(table.slice(start, batch_size), item_ND[start : start + batch_size])
 
@@ -51,5 +54,5 @@ def _with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
 
 @cache
 def _model(checkpoint: str) -> TwoTower:
-    """The towers, loaded once per worker process."""
+    """The model, loaded once per worker process."""
     return open_checkpoint(Folder.of(checkpoint)).model.to(DEVICE)

@@ -1,10 +1,12 @@
-"""A trained model as a sealed folder: weights, vocabularies, what users have seen, config and metrics. No pickle.
+"""A trained model as a sealed folder: weights, vocabularies, what users have seen, config and metrics.
+
+No file is a pickle, so opening a checkpoint never runs code.
 
 model.safetensors        both towers
 reranker.safetensors     the re-ranker's own weights
 sequences.safetensors    every user's items known at the end of training, oldest first
 users.parquet, items.parquet, *.vocabularies.parquet
-manifest.json            config, feature scales, dataset fingerprint, metrics, sha256 of each file; written last
+manifest.json            config, feature scales, dataset fingerprint, metrics and the sha256 of each file; written last
 """
 
 from dataclasses import dataclass
@@ -23,24 +25,33 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
-from towers.model.build import FitOn, build, fit_counts, side
+from towers.model.build import FittedSplits, build_model, interaction_counts, tower_inputs
 from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
-from towers.reranking.reranker import RerankConfig, Reranker
+from towers.reranking.reranker import Reranker
 
-BY_ITEM = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
-"""Weights with a row per item, and along which dimension."""
+ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
+"""Weights that have an entry for each item, and the dimension along which they have it."""
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint cannot be used: damaged, of other shapes, or of another dataset."""
+    """A checkpoint cannot be used: it is damaged, has other shapes, or belongs to another dataset."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sealed checkpoint, opened, its model in eval mode on the CPU."""
+    """A sealed checkpoint, opened, its model in eval mode on the CPU.
+
+    Shape legend: I items (row 0 = unknown), D dimension.
+
+    Attributes:
+        seen: every user's items at the end of training, oldest first.
+        counts_I: int64, interactions of each item in the splits that were fitted on.
+        item_vectors_ID: float32, all item vectors, computed once when the checkpoint was opened; row 0 is zero.
+    """
 
     folder: Folder
     manifest: dict[str, Any]
@@ -50,18 +61,25 @@ class Checkpoint:
     items: Catalogue
     seen: Sequences
     counts_I: np.ndarray
+    item_vectors_ID: torch.Tensor
 
     @property
     def name(self) -> str:
+        """The name of its folder."""
         return self.folder.name
 
 
 def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Writes tensors as one safetensors file."""
     folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
 
 
 def load_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
-    """Raises CheckpointError where the file is not a whole safetensors file."""
+    """Reads a safetensors file.
+
+    Raises:
+        CheckpointError: the file is not a complete safetensors file.
+    """
     try:
         return safetensors.torch.load(folder.read_bytes(name))
     except (SafetensorError, OSError) as e:
@@ -69,24 +87,28 @@ def load_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
 
 
 def load_weights(module: nn.Module, folder: Folder, name: str, num_added: int = 0) -> None:
-    """Loads weights in place; raises CheckpointError where names or shapes are others, or values not finite.
+    """Loads weights into a module, in place.
 
     Args:
-        num_added: items that came after the weights were fitted: whatever has a row per item has none for them.
+        num_added: items that were added after the weights were fitted; their entries are zero.
+
+    Raises:
+        CheckpointError: names or shapes differ from the module's, or a value is not finite.
     """
     tensors = load_tensors(folder, name)
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{folder}/{name}: {key} holds NaN or infinite values")
-    for key in tensors.keys() & BY_ITEM.keys():
-        tensors[key] = _with_rows(tensors[key], num_added, BY_ITEM[key])
+    for key in tensors.keys() & ITEM_DIMENSIONS.keys():
+        tensors[key] = _with_zeros_appended(tensors[key], num_added, ITEM_DIMENSIONS[key])
     try:
         module.load_state_dict(tensors)
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
 
 
-def _with_rows(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
+def _with_zeros_appended(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
+    """`tensor` with `count` zero entries more along a dimension."""
     shape = list(tensor.shape)
     shape[dim] = count
     return torch.cat([tensor, tensor.new_zeros(shape)], dim) if count else tensor
@@ -98,16 +120,24 @@ def save(
     model: TwoTower,
     reranker: Reranker,
     dataset: PreparedDataset,
+    encoders: tuple[FeatureEncoder, FeatureEncoder],
     seen: Sequences,
 ) -> None:
-    """Seals a checkpoint; `manifest` brings `model` and `rerank` (configs), `fit_on`, `dataset` and `metrics`."""
+    """Seals a checkpoint.
+
+    Args:
+        manifest: has `model` and `rerank` (their configurations), `fit_on`, `dataset` and the report.
+        encoders: of users and of items.
+        seen: every user's items at the end of training.
+    """
+    user_encoder, item_encoder = encoders
     manifest |= {
         "kind": "checkpoint",
         "context": reranker.context.as_json(),
         "user_features": [feature_to_json(f) for f in dataset.users.features],
         "item_features": [feature_to_json(f) for f in dataset.items.features],
-        "user_scales": FeatureEncoder.fit(dataset.users).scales_to_json(),
-        "item_scales": FeatureEncoder.fit(dataset.items).scales_to_json(),
+        "user_scales": user_encoder.scales_to_json(),
+        "item_scales": item_encoder.scales_to_json(),
     }
     with sealing(folder, manifest) as staging:
         dataset.users.save(staging, "users")
@@ -122,8 +152,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     """Opens the model files of a checkpoint, or of a release that carries them.
 
     Args:
-        items: in place of the folder's own: the same in the same order, with other features, and more behind them. They
-            are to the towers what an item without training data is.
+        items: replaces the folder's own catalogue. It has the same items in the same order, possibly with other
+            features, and may have more items after them, which the towers treat as items without training data.
 
     Raises:
         CheckpointError: a file is damaged or does not fit the others.
@@ -133,22 +163,28 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     num_fitted = manifest.get("num_fitted_items", items.table.num_rows)
     if (num_added := items.table.num_rows - num_fitted) < 0:
         raise CheckpointError(f"{folder}: holds {items.table.num_rows} items, was fitted on {num_fitted}")
-    fit_on = FitOn(manifest["fit_on"])
-    user_side = side(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
-    item_side = side(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
-    model = build(structured(ModelConfig, manifest["model"]), user_side, item_side, seed=0)
+    fit_on = FittedSplits(manifest["fit_on"])
+    user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
+    item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
+    model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, seed=0)
     load_weights(model, folder, "model.safetensors", num_added)
     model.eval()
-    counts_I = fit_counts(items, fit_on)
+    counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
-    context = Context.of_json(manifest.get("context", {}))  # older ones have none
-    reranker = Reranker(rerank, all_item_vectors(model).clone(), counts_I, item_side, context, num_fitted)
+    context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
+    item_vectors_ID = all_item_vectors(model)
+    reranker = Reranker(rerank, item_vectors_ID, counts_I, item_inputs, context, num_fitted)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
-    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I)
+    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I, item_vectors_ID)
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
-    """Raises NotSealed where there is none, CheckpointError where it is damaged."""
+    """Opens a checkpoint after verifying the sha256 of each of its files.
+
+    Raises:
+        NotSealed: the folder holds no complete checkpoint, or a file is missing or changed.
+        CheckpointError: a file is damaged or does not fit the others.
+    """
     return load(folder, open_sealed(folder, "checkpoint", verify=True))

@@ -1,35 +1,53 @@
-"""Is one model better than another, or lucky with its users? `python -m towers.compare checkpoint=A baseline=B`.
+"""Comparison of two checkpoints on the same users of the test part, tested in pairs (towers/evaluation/paired.py)."""
 
-Both are measured on the same users of the test part; each user's difference is a pair. For each metric: the mean
-difference, its bootstrap interval, and the p of a sign-flip test (towers/evaluation/intervals.py). No correction is made for
-looking at several metrics: decide on one beforehand.
-"""
-
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from towers.evaluation.config import EvaluateConfig
-from towers.evaluation.measure import accuracy, tower_rankings
-from towers.evaluation.paired import Columns, Difference, differences
+from towers.evaluation.measure import Columns, accuracy, tower_rankings
+from towers.evaluation.paired import Difference, differences
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.report import RERANKED, TOWERS
+
+
+def open_baseline(folder: str | None) -> Checkpoint:
+    """The checkpoint to compare with.
+
+    Raises:
+        ConfigError: no folder is named.
+        NotSealed: there is no checkpoint in it.
+        CheckpointError: the checkpoint is damaged.
+    """
+    if not folder:
+        raise ConfigError(
+            "baseline: null is no checkpoint folder; name the one to compare with, baseline=var/checkpoints/..."
+        )
+    return open_checkpoint(Folder.of(folder))
+
+
+def open_with_dataset(folder: Folder) -> tuple[Checkpoint, PreparedDataset]:
+    """A checkpoint, and the prepared dataset that its manifest names."""
+    checkpoint = open_checkpoint(folder)
+    return checkpoint, PreparedDataset.open(Folder.of(checkpoint.manifest["dataset"]["folder"]))
 
 
 def compare(
     checkpoint: Checkpoint, baseline: Checkpoint, dataset: PreparedDataset, config: EvaluateConfig
 ) -> list[Difference]:
-    """All metrics at all cut-offs, of the towers and of the towers re-ranked.
+    """Differences of all metrics at all cut-offs, for the towers and for the towers with re-ranker.
 
     Raises:
-        CheckpointError: one of them was trained on another dataset.
+        CheckpointError: one of the checkpoints was trained on another dataset.
     """
     for one in (checkpoint, baseline):
-        _check(one, dataset)
+        _check_dataset(one, dataset)
     held_out = queries_of(dataset)
-    ours, theirs = (_per_user(one, held_out, config) for one in (checkpoint, baseline))
+    ours, theirs = (_accuracy_by_user(one, held_out, config) for one in (checkpoint, baseline))
     return [d for ranking in (TOWERS, RERANKED) for d in differences(ranking, ours[ranking], theirs[ranking], config)]
 
 
-def _check(checkpoint: Checkpoint, dataset: PreparedDataset) -> None:
+def _check_dataset(checkpoint: Checkpoint, dataset: PreparedDataset) -> None:
     of = checkpoint.manifest["dataset"]
     if of["fingerprint"] != dataset.fingerprint:
         raise CheckpointError(
@@ -38,7 +56,8 @@ def _check(checkpoint: Checkpoint, dataset: PreparedDataset) -> None:
         )
 
 
-def _per_user(checkpoint: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> dict[str, Columns]:
+def _accuracy_by_user(checkpoint: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> dict[str, Columns]:
+    """Metrics of each query by ranking."""
     model, reranker, counts_I = checkpoint.model, checkpoint.reranker, checkpoint.counts_I
-    rankings = tower_rankings(model, reranker, held_out, counts_I, config.batch_size)
+    rankings = tower_rankings(model, reranker, held_out, counts_I, config.batch_size, checkpoint.item_vectors_ID)
     return {name: accuracy(r, held_out, len(counts_I), list(config.ks)) for name, r in rankings.items()}

@@ -1,4 +1,4 @@
-"""What towers cost beside their quality: how large they are, and what a user vector takes."""
+"""The costs of a model: the size of its checkpoint, and the time that computing a user vector takes."""
 
 import time
 
@@ -6,23 +6,24 @@ import numpy as np
 import torch
 
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.model.history import pad
+from towers.model.history.padding import pad
 
-TIMED, WARM = 50, 5
+NUM_TIMED, NUM_WARM_UP = 50, 5
+"""User vectors that are computed; the times of the first ones are not counted."""
 
 
 @torch.inference_mode()
 def cost(checkpoint: Checkpoint) -> dict[str, float]:
-    """size_mib: of all files; user_vector_ms: median of single users with their histories, on one thread."""
+    """Measures `size_mib`, of all files, and `user_vector_ms`, the median for single users on one thread."""
     model, seen = checkpoint.model, checkpoint.seen
     known = np.flatnonzero(model.user_ids.known_N.cpu().numpy())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    took = []
-    for row in np.resize(known[: TIMED + WARM], TIMED + WARM).tolist() if len(known) else []:
+    seconds = []
+    for row in np.resize(known[: NUM_TIMED + NUM_WARM_UP], NUM_TIMED + NUM_WARM_UP).tolist() if len(known) else []:
         started = time.perf_counter()
         model.user_vectors(torch.tensor([row]), pad([seen.of_user(row).tolist()], model.config.num_history))
-        took.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - started)
     torch.set_num_threads(threads)
-    ms = 1000 * float(np.median(took[WARM:])) if took else 0.0
+    ms = 1000 * float(np.median(seconds[NUM_WARM_UP:])) if seconds else 0.0
     return {"size_mib": round(checkpoint.folder.num_bytes() / 2**20, 3), "user_vector_ms": round(ms, 4)}

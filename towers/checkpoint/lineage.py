@@ -1,4 +1,4 @@
-"""Where a model comes from: the code's commit, the libraries' versions, the W&B run."""
+"""Lineage of a model: the commit of the code, the versions of libraries, and the W&B run."""
 
 import platform
 import subprocess
@@ -10,10 +10,10 @@ LIBRARIES = ("torch", "ray", "numpy", "pyarrow")
 
 
 def lineage(wandb: dict[str, str] | None) -> dict[str, Any]:
-    """As JSON; nulls where the code is in no git repository, or nothing was tracked.
+    """The lineage as JSON; values are null where the code is in no git repository, or nothing was tracked.
 
     Args:
-        wandb: project and run.
+        wandb: project and run, if the training was tracked.
     """
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -24,6 +24,7 @@ def lineage(wandb: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
+    """The output of a git command in the repository of this code; None where it fails."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,9 +1,8 @@
-"""Floors: what recommends without any training. A tower below one of them has failed.
+"""Baselines that recommend without any training. A model that is worse than one of them is of no use.
 
-Shape legend: B queries of a batch, Q queries, I items (row 0 = unknown), K ranks.
+Shape legend: B queries of a batch, Q queries, U users, I items (row 0 = unknown), N interactions, K ranks.
 """
 
-from enum import Enum
 from typing import TypeAlias
 
 import numpy as np
@@ -13,36 +12,56 @@ from torch import Tensor
 
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from towers.evaluation.config import Baseline, EvaluateConfig
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import RANKS, Ranking, rank
+from towers.evaluation.ranking import RANKS, Ranking, rank, rank_by_popularity
+from towers.model.build import FittedSplits, interaction_counts
 from towers.model.graph import degree_normalised
 
 POPULARITY_EXPONENT = 0.25
-"""How far the filter leans to popular items; chosen on Gowalla's validation part."""
+"""How much the item-item filter favours popular items; chosen on the validation part of Gowalla."""
 
 MAX_PAIRS = 300_000_000
-"""Pairs of items with a user in common that are held (8 bytes each); ten times as many are counted."""
+"""Limit on pairs of items that share a user (8 bytes each); ten times as many may be counted where the dense matrix of
+the catalogue is no larger than the limit."""
 
 DENSE_ITEMS = 8_192
-"""Catalogues up to this size have their pairs in a dense matrix."""
+"""Catalogues of up to so many items hold the filter's weights in a dense matrix."""
 
 TIE = 1e-7
+"""Weight of popularity in scores of the filter: too small to do more than break ties."""
 
 Weights: TypeAlias = sparse.csr_array | np.ndarray
+"""float32 [I, I]: from a seen item (row) to a candidate (column)."""
 
 
-class Floor(Enum):
-    """What is measured beside the towers, in the same run."""
-
-    popularity = "popularity"  # the items with most interactions among those fitted on
-    recent_popularity = "recent popularity"  # those with most in the latest share of them; needs a log with a clock
-    item_item = "item-item filter"  # one hop over the interaction graph
+def baseline_rankings(
+    dataset: PreparedDataset, held_out: HeldOut, fit_on: FittedSplits, config: EvaluateConfig
+) -> tuple[dict[str, Ranking], list[str]]:
+    """Rankings of the configured baselines, and notes for the reader of the report."""
+    counts_I, rankings, notes = interaction_counts(dataset.items, fit_on), {}, []
+    for baseline in config.baselines:
+        match baseline:
+            case Baseline.popularity:
+                rankings[baseline.value] = rank_by_popularity(held_out, counts_I, config.batch_size)
+            case Baseline.recent_popularity:
+                recent_I = recent_counts(dataset, fit_on.splits, config.recent_share, len(counts_I))
+                if recent_I is None:
+                    notes.append("no recent popularity: the log has no timestamps")
+                else:
+                    rankings[baseline.value] = rank_by_popularity(held_out, recent_I, config.batch_size)
+            case Baseline.item_item:
+                weights_II, every = item_filter(dataset.sequences(*fit_on.splits), len(counts_I))
+                rankings[baseline.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size)
+                if every > 1:
+                    notes.append(f"item-item filter fitted on one user in {every}: more pairs than fit into memory")
+    return rankings, notes
 
 
 def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: float, num_items: int) -> np.ndarray | None:
-    """int64 [I]: interactions of each item in the latest `share` of those fitted on; None where the log has no clock.
+    """int64 [I]: interactions of each item in the latest `share` of those fitted on; None where the log has no times.
 
-    The time of a log without a clock is the position in the log, which is below the number of interactions.
+    A log without times has each interaction's position as its time, which is below the number of interactions.
     """
     interactions = dataset.interactions(*splits, columns=["item_row", "time"])
     time = interactions["time"].to_numpy()
@@ -55,7 +74,10 @@ def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: floa
 def rank_by_filter(
     weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS
 ) -> Ranking:
-    """Items by the sum of their weights from all items that the user has seen; ties, and the rest, by popularity."""
+    """Ranks items by the sum of their weights from all items that the user has seen.
+
+    Ties, and items without any weight, are ordered by popularity.
+    """
     tie_I = torch.from_numpy((TIE * counts_I / max(counts_I.max(), 1)).astype(np.float32))
     owners_N, items_N = held_out.seen.distinct_pairs()
     shape = (len(held_out.seen.lengths_U), len(counts_I))
@@ -70,28 +92,29 @@ def rank_by_filter(
 
 
 def item_filter(sequences: Sequences, num_items: int) -> tuple[Weights, int]:
-    """One-hop item-item weights w_ji = S_ji / |S_j| [I, I], and n where only every n-th user fits into memory.
+    """One-hop item-item weights w_ji = S_ji / |S_j| [I, I], and the n of "every n-th user was used".
 
-    S = A'A D_i^1/4 with A = D_u^-1/2 R D_i^-1/2 (towers/model/graph.py): A'A is the linear filter of Shen et al. (2021, "How
-    Powerful is Graph Convolution for Recommendation?"). Rows of unit length, so that each seen item says equally much,
-    and the lean to popular items are departures from it.
+    S = A'A D_i^1/4 with A = D_u^-1/2 R D_i^-1/2 (towers/model/graph.py). A'A is the linear filter of Shen et al. (2021,
+    "How Powerful is Graph Convolution for Recommendation?"). Two departures from it: rows have unit length, so that all
+    seen items count equally, and the factor D_i^1/4 favours popular items. n is above 1 where the pairs of items of all
+    users would not fit into memory.
     """
     edges = degree_normalised(sequences, num_items)
     users_N, items_N = edges.indices().numpy()
     pairs = int((np.bincount(users_N).astype(np.int64) ** 2).sum())
     every = max(-(-pairs // (MAX_PAIRS if num_items**2 > MAX_PAIRS else 10 * MAX_PAIRS)), 1)
     kept_UI = sparse.csr_array((edges.values().numpy(), (users_N, items_N)), shape=tuple(edges.shape))[::every]
-    leaning_I = np.bincount(items_N, minlength=num_items).astype(np.float32) ** POPULARITY_EXPONENT
-    leaned_UI = kept_UI.copy()
-    leaned_UI.data *= leaning_I[leaned_UI.indices]
-    weights_II = (kept_UI.T.tocsr() @ leaned_UI).tocsr()
+    popularity_I = np.bincount(items_N, minlength=num_items).astype(np.float32) ** POPULARITY_EXPONENT
+    weighted_UI = kept_UI.copy()
+    weighted_UI.data *= popularity_I[weighted_UI.indices]
+    weights_II = (kept_UI.T.tocsr() @ weighted_UI).tocsr()
     length_N = np.repeat(_row_lengths(weights_II), np.diff(weights_II.indptr))
     weights_II.data /= length_N
     return (weights_II.toarray() if num_items <= DENSE_ITEMS else weights_II), every
 
 
 def _row_lengths(matrix: sparse.csr_array) -> np.ndarray:
-    """float32 [rows]: Euclidean lengths."""
+    """float32 [rows]: Euclidean length of each row."""
     sums = np.concatenate([[0.0], np.cumsum(matrix.data.astype(np.float64) ** 2)])
     return np.sqrt(np.diff(sums[matrix.indptr])).astype(np.float32)
 

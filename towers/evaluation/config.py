@@ -1,20 +1,29 @@
-"""What a report holds, and what it is asked to hold; measured in towers/evaluation/measure.py, shown in towers/evaluation/tables.py."""
+"""Configuration of an evaluation: cut-offs, baselines, bootstrap resamples and published results."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from data.artifacts.errors import ConfigError
-from towers.evaluation.baselines import Floor
 from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.ranking import RANKS
 
 
+class Baseline(Enum):
+    """Recommenders without training that are measured beside the towers, in the same run."""
+
+    popularity = "popularity"  # most interactions among those fitted on
+    recent_popularity = "recent popularity"  # most interactions in the latest share of them; needs a log with times
+    item_item = "item-item filter"  # one hop over the interaction graph
+
+
 @dataclass(kw_only=True, slots=True)
-class Peer:
-    """What others have published on the same data and split, shown beside what is measured.
+class PublishedResult:
+    """A result published by others on the same data and split; reports print it beside what is measured.
 
     Attributes:
-        source: where it is published.
-        metrics: by the names of ours, such as {recall@20: 0.19}.
+        name: of the published model.
+        source: the publication.
+        metrics: values under our metric names, such as {recall@20: 0.19}.
     """
 
     name: str
@@ -24,25 +33,25 @@ class Peer:
 
 @dataclass(kw_only=True, slots=True)
 class EvaluateConfig:
-    """What is reported.
+    """What an evaluation measures and reports.
 
     Attributes:
-        ks: cut-offs of the metrics, at most 100.
-        k: the one of them that tables, slices and plots show.
-        batch_size: users scored at a time.
-        floors: what is measured beside the towers.
-        recent_share: share of the interactions, by time, that recent popularity counts.
-        resamples: of the bootstrap intervals.
-        peers: published results.
+        ks: cut-offs at which each metric is computed, between 1 and 100.
+        k: the one of these cut-offs that tables, slices and plots show.
+        batch_size: number of users scored at a time.
+        baselines: recommenders without training that are measured beside the towers.
+        recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
+        resamples: number of bootstrap resamples per confidence interval.
+        published: results of others, printed beside ours.
     """
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20, 50])
     k: int = 20
     batch_size: int = 512
-    floors: list[Floor] = field(default_factory=lambda: list(Floor))
+    baselines: list[Baseline] = field(default_factory=lambda: list(Baseline))
     recent_share: float = 0.1
     resamples: int = RESAMPLES
-    peers: list[Peer] = field(default_factory=list)
+    published: list[PublishedResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.ks or not all(1 <= k <= RANKS for k in self.ks):

@@ -1,4 +1,4 @@
-"""Bootstrap over users: how far a mean would move with other users, and whether a paired difference is more than that.
+"""Confidence intervals and significance tests by resampling users.
 
 Shape legend: Q queries (users), M columns (metrics), S resamples.
 """
@@ -8,15 +8,23 @@ from collections.abc import Iterator
 import numpy as np
 
 LEVEL = 0.95
+"""Confidence level of all intervals."""
+
+SEED = 0
+"""Of all resampling, so that the same measurement gives the same intervals."""
+
 RESAMPLES = 1_000
 FLIPS = 10_000
+"""Resamples of a bootstrap, and sign flips of a test, unless told otherwise."""
+
 CHUNK = 100
+"""Resamples computed at a time, which bounds memory."""
 
 
 def bootstrap_means(values_QM: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """float64 [S, M]: the column means of users drawn with replacement (Efron 1979).
 
-    The same draws for all columns, so that their differences are paired.
+    All columns share the same draws, so that differences between them are paired.
     """
     num_queries, values_QM = len(values_QM), values_QM.astype(np.float32)
     sums = [draws_SQ @ values_QM for draws_SQ in _draws(num_queries, seed, resamples)]
@@ -31,10 +39,10 @@ def intervals(values_QM: np.ndarray, seed: int, resamples: int = RESAMPLES) -> n
 
 
 def sign_flip_test(difference_QM: np.ndarray, seed: int, flips: int = FLIPS) -> np.ndarray:
-    """float64 [M]: two-sided p of each column's mean under "either of a pair could have been the other".
+    """float64 [M]: two-sided p-value of each column's mean under the hypothesis that the two models are exchangeable.
 
-    Fisher's randomisation test for paired samples (Smucker et al. 2007): signs are flipped by user, the same for all
-    columns; p = (1 + flips that reach the observed |mean|) / (1 + flips).
+    Fisher's randomisation test for paired samples (Smucker et al. 2007). The signs of the differences are flipped user
+    by user, in the same way for all columns; p = (1 + number of flips that reach the observed |mean|) / (1 + flips).
     """
     random = np.random.default_rng(seed)
     difference_QM = difference_QM.astype(np.float32)
@@ -52,7 +60,7 @@ def sign_flip_test(difference_QM: np.ndarray, seed: int, flips: int = FLIPS) -> 
 
 
 def _draws(num_queries: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """How often each query is drawn: float32 [CHUNK, Q] at a time, rows summing to Q."""
+    """How often each query is drawn in each resample: float32 [CHUNK, Q] at a time; each row sums to Q."""
     random = np.random.default_rng(seed)
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)

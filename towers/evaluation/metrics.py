@@ -1,11 +1,14 @@
-"""Ranking metrics on whole rankings: no sampling. Q queries (users), K ranks, I items (row 0 = unknown).
+"""Ranking metrics over the whole catalogue, without sampling of candidates.
+
+Shape legend: Q queries (users), K ranks, I items (row 0 = unknown).
 
 With hits h_qk in {0, 1} at rank k and R_q relevant items:
 recall@k = sum_{j<=k} h_qj / R_q;  hit_rate@k = [sum_{j<=k} h_qj > 0];  mrr@k = 1 / first hit's rank, 0 without;
 ndcg@k = sum_{j<=k} h_qj / log2(j + 1) over the same sum for an ideal ranking, which has min(k, R_q) hits
 (Jarvelin & Kekalainen 2002, binary gains).
 
-What is shown, whether it hits or not: coverage, Gini, novelty (below) and intra-list diversity (towers/evaluation/diversity.py).
+Coverage, Gini and novelty (below) and intra-list diversity (towers/evaluation/diversity.py) describe what is
+recommended, whether it is relevant or not.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_ite
 
     Args:
         ranked_QK: item rows, best first; -1 where a ranking is shorter.
-        relevant: (query index, item row), flat.
+        relevant: flat arrays of equal length: query index, item row.
     """
     wanted = np.unique(relevant[0].astype(np.int64) * num_items + relevant[1])
     keys_QK = np.arange(len(ranked_QK), dtype=np.int64)[:, None] * num_items + ranked_QK
@@ -27,7 +30,11 @@ def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_ite
 
 
 def per_query(hits_QK: np.ndarray, num_relevant_Q: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
-    """Each metric at each k for each query: {"recall@20": float64 [Q], ...}. Every query has a relevant item."""
+    """Each metric at each k for each query: {"recall@20": float64 [Q], ...}.
+
+    Args:
+        num_relevant_Q: relevant items of each query, at least 1.
+    """
     ranks_K = np.arange(1, hits_QK.shape[1] + 1)
     gains_QK = hits_QK / np.log2(ranks_K + 1)
     ideal_K = np.cumsum(1 / np.log2(ranks_K + 1))
@@ -44,36 +51,37 @@ def per_query(hits_QK: np.ndarray, num_relevant_Q: np.ndarray, ks: Sequence[int]
 
 
 def novelty(ranked_QK: np.ndarray, counts_I: np.ndarray, k: int) -> np.ndarray:
-    """float64 [Q]: mean self-information -log2 p(i) of the items shown in the first k ranks, in bits.
+    """float64 [Q]: mean self-information -log2 p(i) of the items in the first k ranks, in bits.
 
-    p(i) is the item's share of the interactions fitted on (Zhou et al. 2010); an item without any counts as one
-    interaction, which the paper has no case for. 0 where nothing is shown.
+    p(i) is the item's share of the interactions that the model was fitted on (Zhou et al. 2010). An item without
+    interactions, a case that the paper does not have, is treated as if it had one. 0 where nothing is recommended.
     """
     bits_I = -np.log2(np.maximum(counts_I, 1) / max(counts_I.sum(), 1))
-    shown_QK = ranked_QK[:, :k]
-    is_shown_QK = shown_QK >= 0
-    return np.where(is_shown_QK, bits_I[shown_QK], 0.0).sum(1) / np.maximum(is_shown_QK.sum(1), 1)
+    rows_QK = ranked_QK[:, :k]
+    is_item_QK = rows_QK >= 0
+    return np.where(is_item_QK, bits_I[rows_QK], 0.0).sum(1) / np.maximum(is_item_QK.sum(1), 1)
 
 
-def times_shown(ranked_QK: np.ndarray, k: int, num_items: int) -> np.ndarray:
+def times_recommended(ranked_QK: np.ndarray, k: int, num_items: int) -> np.ndarray:
     """int64 [I]: in how many rankings each item is among the first k; row 0 never is."""
-    shown = ranked_QK[:, :k]
-    return np.bincount(shown[shown > 0], minlength=num_items)
+    rows_QK = ranked_QK[:, :k]
+    return np.bincount(rows_QK[rows_QK > 0], minlength=num_items)
 
 
-def coverage(times_shown_I: np.ndarray) -> float:
-    """Share of the catalogue that is shown to anyone."""
-    return float((times_shown_I[1:] > 0).sum() / max(len(times_shown_I) - 1, 1))
+def coverage(times_recommended_I: np.ndarray) -> float:
+    """Share of the catalogue that is recommended to anyone."""
+    return float((times_recommended_I[1:] > 0).sum() / max(len(times_recommended_I) - 1, 1))
 
 
-def gini(times_shown_I: np.ndarray) -> float:
-    """Gini coefficient of how often items are shown: 0 = all equally often, near 1 = one item takes all.
+def gini(times_recommended_I: np.ndarray) -> float:
+    """Gini coefficient of how often items are recommended: 0 = all equally often, near 1 = always the same item.
 
-    sum_j (2j - n - 1) x_j / (n sum_j x_j), with x ascending over the whole catalogue of n items, those never shown too.
+    sum_j (2j - n - 1) x_j / (n sum_j x_j), where x, in ascending order, counts how often each of the n items of the
+    catalogue is recommended; items that never are count as 0.
     """
-    shown_I = np.sort(times_shown_I[1:])
-    num_items, total = len(shown_I), shown_I.sum()
+    times_I = np.sort(times_recommended_I[1:])
+    num_items, total = len(times_I), times_I.sum()
     if not total:
         return 0.0
     weights_I = 2 * np.arange(1, num_items + 1) - num_items - 1
-    return float((weights_I * shown_I).sum() / (num_items * total))
+    return float((weights_I * times_I).sum() / (num_items * total))

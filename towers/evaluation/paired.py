@@ -1,31 +1,33 @@
-"""Is one model better than another, or lucky with its users? `python -m towers.compare checkpoint=A baseline=B`.
+"""Paired comparison of two models: is one better, or is the difference within chance?
 
-Both are measured on the same users of the test part; each user's difference is a pair. For each metric: the mean
-difference, its bootstrap interval, and the p of a sign-flip test (towers/evaluation/intervals.py). No correction is made for
-looking at several metrics: decide on one beforehand.
+Both models are measured on the same users; each user's difference is a pair. For each metric this gives the mean
+difference, its bootstrap interval, and the p-value of a sign-flip test (towers/evaluation/intervals.py). There is no
+correction for testing several metrics: decide on one metric before looking.
+
+Shape legend: Q queries (users), M metrics.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich.table import Table
 
 from towers.evaluation.config import EvaluateConfig
-from towers.evaluation.intervals import FLIPS, LEVEL, intervals, sign_flip_test
-from towers.evaluation.measure import SEED
-from towers.evaluation.tables import Cells
-
-Columns = dict[str, np.ndarray]
+from towers.evaluation.intervals import FLIPS, LEVEL, SEED, intervals, sign_flip_test
+from towers.evaluation.measure import Columns
+from towers.evaluation.presentation.tables import Cells
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of one ranking (the towers, or the towers re-ranked), paired by user.
+    """One metric of one ranking (the towers, or the towers with re-ranker), paired by user.
 
     Attributes:
-        difference: checkpoint - baseline.
+        baseline, checkpoint: means of the two models.
+        difference: checkpoint minus baseline.
         interval: [low, high] of the difference at 95 %.
-        p: two-sided, of no difference.
+        p: two-sided p-value under the hypothesis of no difference.
     """
 
     ranking: str
@@ -37,12 +39,13 @@ class Difference:
     p: float
 
     @property
-    def is_clear(self) -> bool:
+    def is_significant(self) -> bool:
+        """Is the hypothesis of no difference rejected at 5 %?"""
         return self.p < 1 - LEVEL
 
 
 def differences(ranking: str, ours: Columns, theirs: Columns, config: EvaluateConfig) -> list[Difference]:
-    """Each metric's values per user, float64 [Q], tested against the baseline's."""
+    """Tests each metric of `ours` (the checkpoint) against the same metric of `theirs` (the baseline)."""
     difference_QM = np.stack([ours[metric] - theirs[metric] for metric in ours], axis=1)
     bounds_M2 = intervals(difference_QM, SEED, config.resamples)
     p_M = sign_flip_test(difference_QM, SEED)
@@ -60,20 +63,21 @@ def differences(ranking: str, ours: Columns, theirs: Columns, config: EvaluateCo
     ]
 
 
-def table(found: list[Difference], title: str, k: int) -> Table:
-    """Metrics at k; a difference whose p is below 5 % is marked."""
+def difference_table(differences: Sequence[Difference], title: str, k: int) -> Table:
+    """The metrics at cut-off k; a difference whose p-value is below 5 % is marked with an asterisk."""
     caption = f"difference: 95 % bootstrap interval over users; p: sign flips by user, {FLIPS:,}; * p < .05, per metric"
-    shown = Table(title=title, caption=caption, caption_justify="left")
+    table = Table(title=title, caption=caption, caption_justify="left")
     for column in ("", "metric", "baseline", "checkpoint", "difference", "95 % interval", "p"):
-        shown.add_column(column, justify="left" if column in ("", "metric") else "right")
-    for d in found:
+        table.add_column(column, justify="left" if column in ("", "metric") else "right")
+    for d in differences:
         if d.metric.endswith(f"@{k}"):
             interval = f"{d.interval[0]:+.4f} .. {d.interval[1]:+.4f}"
             values = (f"{d.baseline:.4f}", f"{d.checkpoint:.4f}", f"{d.difference:+.4f}", interval)
-            shown.add_row(d.ranking, d.metric, *values, f"{d.p:.4f}{'*' if d.is_clear else ' '}")
-    return shown
+            table.add_row(d.ranking, d.metric, *values, f"{d.p:.4f}{'*' if d.is_significant else ' '}")
+    return table
 
 
-def cells(found: list[Difference]) -> Cells:
-    rows = [asdict(d) for d in found]
+def difference_cells(differences: Sequence[Difference]) -> Cells:
+    """All differences as plain columns and rows, for experiment tracking."""
+    rows = [asdict(d) for d in differences]
     return list(rows[0]), [list(row.values()) for row in rows]

@@ -1,9 +1,8 @@
-"""Rankings of the whole catalogue for held-out queries: by the towers, re-ranked, and by popularity as the floor.
+"""Held-out queries: the users and relevant items of one split, and what these users had seen before it.
 
-Every user with a held-out interaction is a query; every item is a candidate; items already seen are masked. A user of
-whom nothing is known gets popular items, here as at the endpoint.
+Every user with a held-out interaction with a new item is a query.
 
-Shape legend: Q queries, B a batch of them, I items (row 0 = unknown), D dimension, K ranks, L history length.
+Shape legend: Q queries (users).
 """
 
 from dataclasses import dataclass
@@ -20,13 +19,13 @@ from data.sequences.histories import Sequences
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The queries of one split: users with relevant items that they have not seen before.
+    """The queries of one split: users with relevant items that are new to them.
 
     Attributes:
         user_rows_Q: int32, ascending.
-        relevant: (query index, item row), flat, distinct.
-        seen: what each user had seen before the split began; masked, and the user's history.
-        context_Q: list<string>, what each user's first interaction of the split came with; None where nobody knows.
+        relevant: flat arrays of equal length, distinct pairs: query index, item row.
+        seen: what each user had seen before the split began: masked in rankings, and the user's history.
+        context_Q: list<string>, the context of each user's first interaction in the split; None where it is not known.
     """
 
     user_rows_Q: np.ndarray
@@ -36,7 +35,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, dataset: PreparedDataset, split: str) -> "HeldOut":
-        """The queries of `split`, with all earlier splits as what has been seen."""
+        """The queries of `split`; the interactions of all earlier splits are what users have seen."""
         before = (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
         num_users, num_items = len(dataset.users.ids), len(dataset.items.ids)
         seen_pairs = dataset.interactions(*before, columns=["user_row", "item_row"])
@@ -49,6 +48,7 @@ class HeldOut:
 
     @property
     def num_relevant_Q(self) -> np.ndarray:
+        """int64 [Q]: relevant items of each query, at least 1."""
         return np.bincount(self.relevant[0], minlength=len(self.user_rows_Q))
 
 
@@ -56,7 +56,7 @@ def queries_of(dataset: PreparedDataset) -> HeldOut:
     """The queries of the test part.
 
     Raises:
-        ValueError: no user has a test interaction with an item not seen before.
+        ConfigError: no user has a test interaction with an item not seen before.
     """
     held_out = HeldOut.of(dataset, TEST)
     if not len(held_out.user_rows_Q):
@@ -65,5 +65,6 @@ def queries_of(dataset: PreparedDataset) -> HeldOut:
 
 
 def _keys(interactions: Any, num_items: int) -> np.ndarray:
+    """int64: one number per pair of user and item."""
     users = interactions["user_row"].to_numpy().astype(np.int64)
     return users * num_items + interactions["item_row"].to_numpy()

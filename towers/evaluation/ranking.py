@@ -1,9 +1,10 @@
-"""Rankings of the whole catalogue for held-out queries: by the towers, re-ranked, and by popularity as the floor.
+"""Rankings of the whole catalogue for held-out queries: by the towers, by the re-ranker, and by popularity.
 
-Every user with a held-out interaction is a query; every item is a candidate; items already seen are masked. A user of
-whom nothing is known gets popular items, here as at the endpoint.
+Every item is a candidate; items that a user has already seen are masked. Users of whom nothing is known get popular
+items, as they do at the endpoint.
 
-Shape legend: Q queries, B a batch of them, I items (row 0 = unknown), D dimension, K ranks, L history length.
+Shape legend: Q queries, B queries of a batch, I items (row 0 = unknown), D dimension, K ranks, L history length,
+H most popular items.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,21 +18,25 @@ from torch import Tensor
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.retrieval import mask_seen, top_k
 from towers.model.two_tower import TwoTower
+from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.context import Context
-from towers.reranking.reranker import RECENT, Lists, Reranker, order
+from towers.reranking.reranker import RECENT, Reranker, order
 
 RANKS = 100
+"""Length of a ranking: the largest cut-off that can be measured."""
 
 Scorer = Callable[[slice], tuple[Tensor, Tensor]]
-"""Some queries to scores of all items [B, I], and which of these users the towers could speak for [B]."""
+"""From a slice of queries to scores of all items [B, I], and whether the towers know the user, bool [B]."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Every query's best items: rows int64 [Q, K] (-1 = none left), scores float32 [Q, K].
+    """The best items of every query.
 
     Attributes:
-        by_towers_Q: bool; the other queries, of whom nothing is known, got popular items.
+        rows_QK: int64, item rows, best first; -1 where no candidate is left.
+        scores_QK: float32.
+        by_towers_Q: bool; False where nothing is known of the user, who got popular items.
     """
 
     rows_QK: np.ndarray
@@ -41,11 +46,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """What the user tower says of every query.
+    """The user vector of every query, on the device of the towers.
 
     Attributes:
-        user_QD: float32, on the towers' device.
-        known_Q: bool, the same; of the others nothing is known.
+        user_QD: float32.
+        known_Q: bool; False where nothing is known of the user.
     """
 
     user_QD: Tensor
@@ -54,14 +59,14 @@ class QueryVectors:
 
 @torch.inference_mode()
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
-    """All queries' user vectors, with everything that their users had seen as history."""
+    """The user vectors of all queries; the history of a user is what it had seen before the split."""
     model.eval()
     device = model.item_ids.table.weight.device
     parts = []
     for at in _chunks(len(held_out.user_rows_Q), batch_size):
         history = held_out.seen.last(held_out.user_rows_Q[at], model.config.num_history)
         history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
-        parts.append((model.user_vectors(rows_B, history_BL), model.can_place(rows_B, history_BL)))
+        parts.append((model.user_vectors(rows_B, history_BL), model.is_known(rows_B, history_BL)))
     return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -69,7 +74,12 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
 def retrieve(
     queries: QueryVectors, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
 ) -> Ranking:
-    """Exact retrieval for all queries by the towers; popular items where nothing is known of the user."""
+    """Exact retrieval for all queries by the towers, or of popular items where nothing is known of the user.
+
+    Args:
+        counts_I: interactions of each item that the model was fitted on.
+        item_ID: float32, all item vectors.
+    """
     popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
 
     def scores(at: slice) -> tuple[Tensor, Tensor]:
@@ -81,9 +91,9 @@ def retrieve(
 
 
 def rank_by_popularity(held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS) -> Ranking:
-    """The floor: everybody gets the most popular items that they have not seen, ties by lower row.
+    """Every user gets the most popular items that they have not seen; ties are broken by the lower row.
 
-    Only the head of the catalogue is looked at: so many items that nobody has seen too many of them.
+    Only the head of the catalogue is scored: k items more than the longest history, so that k new ones remain for all.
     """
     longest = int(held_out.seen.lengths_U.max(initial=0))
     best_H = np.argsort(-counts_I[1:], kind="stable")[: k + longest] + 1
@@ -109,16 +119,16 @@ def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut,
     return rows_BK
 
 
-def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> Lists:
-    """What the re-ranker is given: the candidates that the towers found, for all queries."""
+def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> CandidateLists:
+    """The input of the re-ranker: the candidates that the towers found, for all queries."""
     recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
     context_QC = None if held_out.context_Q is None else context.encode(held_out.context_Q)
-    return Lists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
+    return CandidateLists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
 
 
 @torch.inference_mode()
 def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
-    """Reorders the candidates that the towers found; popular items keep their order, as at the endpoint."""
+    """Orders the candidates that the towers found anew; popular items keep their order, as at the endpoint."""
     lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
     for at in _chunks(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
@@ -130,10 +140,10 @@ def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out
 
 
 def rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int = RANKS, threads: int = 1) -> Ranking:
-    """Every query's k best items that its user has not seen.
+    """Ranks, for every query, the k best items by `scores` that the user has not seen.
 
     Args:
-        threads: batches at a time, for scorers that leave the interpreter's lock and use one core each.
+        threads: batches scored at a time, for scorers that release the interpreter's lock and use one core each.
     """
 
     def ranked(at: slice) -> tuple[np.ndarray, ...]:

@@ -1,27 +1,37 @@
-"""What a report holds, and what it is asked to hold; measured in towers/evaluation/measure.py, shown in towers/evaluation/tables.py."""
+"""The report of a measurement, its form as JSON in a manifest, and reading it back from there."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from data.artifacts.errors import ConfigError
-from towers.evaluation.baselines import Floor
+from towers.evaluation.config import Baseline
 
-TOWERS, RERANKED, RELEVANT = "towers", "towers + re-ranker", "relevant"
+TOWERS, RERANKED = "towers", "towers + re-ranker"
+"""Names of the two rankings that are measured beside the baselines."""
+
+RELEVANT = "relevant"
+"""Name of the held-out items themselves, where they are compared with what the rankings recommend."""
+
+JSON_KEYS = {"baselines": "floors", "recommended_shares": "shown"}
+"""Fields whose key in JSON differs from their name: manifests keep the keys that earlier versions wrote."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Means over all users of a split, JSON values throughout.
+    """Quality of a model and of the baselines, as means over all users of a split. All values are JSON values.
 
     Attributes:
-        k: cut-off of `slices` and `shown`.
-        metrics, reranked, floors: by metric ("recall@20"), of the towers, of towers and re-ranker, and of each floor.
-        intervals: by ranking and metric, [low, high] at 95 % over users; coverage and Gini are no means and have none.
-        lift: by metric, [difference, low, high] of the re-ranked less the towers', paired by user.
-        calibration: of the re-ranker's log-odds on the candidates that it ranked; None unfitted.
-        slices: group, name, num_users, num_relevant, and recall@k (of `random` too) with intervals, by ranking.
-        shown: by ranking, and for the relevant items, shares of cold items and of the tenths by popularity.
-        notes: what a reader should know.
+        k: cut-off of `slices` and of `recommended_shares`.
+        metrics, reranked: by metric ("recall@20"), of the towers alone and of towers with re-ranker.
+        baselines: by baseline, then by metric.
+        intervals: by ranking and metric, [low, high] at 95 % over users. Coverage and Gini are no means over users and
+            have none.
+        lift: by metric, [difference, low, high] of the re-ranked ranking minus the towers' ranking, paired by user.
+        calibration: of the re-ranker's log-odds on the candidates that it ranked; None where it was not fitted.
+        slices: group, name, num_users, num_relevant, and recall@k with intervals, by ranking ("random" included).
+        recommended_shares: by ranking, and for the relevant items: the shares that go to cold items and to each decile
+            of the items by popularity.
+        notes: what a reader should know about this measurement.
     """
 
     split: str
@@ -29,33 +39,38 @@ class Report:
     k: int
     metrics: dict[str, float]
     reranked: dict[str, float]
-    floors: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, float]]
     intervals: dict[str, dict[str, list[float]]]
     lift: dict[str, list[float]]
     calibration: dict[str, Any] | None
     slices: list[dict[str, Any]]
-    shown: dict[str, list[float]]
+    recommended_shares: dict[str, list[float]]
     notes: list[str]
 
     @property
     def rankings(self) -> dict[str, dict[str, float]]:
-        """All that was measured: floors first, in the order of `Floor` (JSON sorts them by name)."""
-        names = [str(floor.value) for floor in Floor if floor.value in self.floors]
-        return {**{name: self.floors[name] for name in names}, TOWERS: self.metrics, RERANKED: self.reranked}
+        """Metrics of every ranking: baselines first, in the order of `Baseline` (JSON sorts them by name)."""
+        names = [str(baseline.value) for baseline in Baseline if baseline.value in self.baselines]
+        return {**{name: self.baselines[name] for name in names}, TOWERS: self.metrics, RERANKED: self.reranked}
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The report as it is written into manifests; `report_of` reads it back."""
+        return {_json_key(name): value for name, value in asdict(self).items()}
 
 
 def report_of(manifest: dict[str, Any]) -> Report:
-    """The report that a checkpoint or release carries.
+    """The report that the manifest of a checkpoint or of a release carries.
 
     Raises:
-        ValueError: it was made before reports held what they hold now.
+        ConfigError: the manifest was written by a version whose reports held less.
     """
     names = [f.name for f in fields(Report)]
-    if missing := [name for name in names if name not in manifest]:
+    if missing := [_json_key(name) for name in names if _json_key(name) not in manifest]:
         raise ConfigError(
             f"the report in this manifest has no {', '.join(missing)}: measure again with towers.evaluate"
         )
-    return Report(**{name: manifest[name] for name in names})
+    return Report(**{name: manifest[_json_key(name)] for name in names})
+
+
+def _json_key(name: str) -> str:
+    return JSON_KEYS.get(name, name)

@@ -1,6 +1,7 @@
-"""Exact retrieval over the whole catalogue, and what a query may not be shown again.
+"""Exact retrieval over the whole catalogue, and masking of items that a user has already seen.
 
-Shape legend: B queries, I items (row 0 = unknown, never returned), D dimension, K ranks, G blocks of items.
+Shape legend: B queries, I items (row 0 = unknown, never returned), K ranks, G blocks of b items,
+C candidates.
 """
 
 import numpy as np
@@ -10,16 +11,17 @@ from torch import Tensor
 from data.sequences.histories import Sequences
 
 BLOCK = 32
-"""Items whose maximum is looked at before they are."""
+"""Items per block; blocks are compared by their maximum before their items are."""
 
 
 def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best items by score, ties by lower row: (rows int64 [B, K], scores [B, K]).
 
-    K = min(k, I). Scores of -inf (masked) come last and keep their rows; callers drop them.
+    K = min(k, I). Masked items (score -inf) come last with their rows; callers drop them.
 
-    In a large catalogue the k best lie in the k blocks of neighbouring rows with the best maxima, ties by lower block,
-    or in what is left over at the end: before an item of another block there are k better ones, those maxima.
+    In a large catalogue only some blocks of neighbouring rows are searched: the k blocks with the best maxima (ties by
+    lower block), and the incomplete block at the end. An item of any other block has at least k better items before
+    it, namely those maxima.
     """
     num_items = scores_BI.shape[1]
     num_blocks = num_items // BLOCK
@@ -35,13 +37,13 @@ def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """top_k by looking at every item."""
+    """`top_k` by comparing every item."""
     scores_BK, rows_BK = scores_BI.topk(k, dim=1)
     lowest_B1 = scores_BK[:, -1:]
-    torn = ((scores_BI == lowest_B1).sum(1) > (scores_BK == lowest_B1).sum(1)).nonzero().flatten()
-    if len(torn):  # a tie across the boundary: which of the tied rows topk kept is not defined
-        sorted_scores, order = scores_BI[torn].sort(dim=1, descending=True, stable=True)
-        scores_BK[torn], rows_BK[torn] = sorted_scores[:, :k], order[:, :k]
+    cut_tie_N = ((scores_BI == lowest_B1).sum(1) > (scores_BK == lowest_B1).sum(1)).nonzero().flatten()
+    if len(cut_tie_N):  # a tie across the boundary: which of the tied rows torch.topk keeps is undefined
+        sorted_scores, order = scores_BI[cut_tie_N].sort(dim=1, descending=True, stable=True)
+        scores_BK[cut_tie_N], rows_BK[cut_tie_N] = sorted_scores[:, :k], order[:, :k]
     by_row = rows_BK.argsort(dim=1)
     rows_BK, scores_BK = rows_BK.gather(1, by_row), scores_BK.gather(1, by_row)
     by_score = scores_BK.argsort(dim=1, descending=True, stable=True)

@@ -1,4 +1,7 @@
-"""From a dataset's catalogues and the counts of the training part to a model."""
+"""From a dataset's catalogues and the interactions that a model is fitted on to an initialised model.
+
+Shape legend: N rows of a catalogue (row 0 = unknown).
+"""
 
 from enum import Enum
 
@@ -9,33 +12,44 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.split import TRAIN, VALIDATION
 from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
-from towers.model.two_tower import Side, TwoTower
+from towers.model.two_tower import TowerInputs, TwoTower
 
 
-class FitOn(Enum):
-    """Which splits the towers are fitted on. The second is for final fits, with the number of epochs settled before."""
+class FittedSplits(Enum):
+    """Which splits of the dataset the towers are fitted on (`train.fit_on`).
+
+    With `train_validation` nothing is left to stop early on: it is for a final fit, whose number of epochs was chosen
+    with `train` before.
+    """
 
     train = "train"
     train_validation = "train_validation"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return (TRAIN,) if self is FitOn.train else (TRAIN, VALIDATION)
+        """Names of the splits, oldest first."""
+        return (TRAIN,) if self is FittedSplits.train else (TRAIN, VALIDATION)
 
 
-def fit_counts(catalogue: Catalogue, fit_on: FitOn) -> np.ndarray:
-    """int64 [rows]: interactions of each row in the splits fitted on; row 0 has none."""
+def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray:
+    """int64 [N]: each row's number of interactions in the splits that are fitted on; row 0 has none."""
     columns = [catalogue.table[f"{split}_count"].to_numpy() for split in fit_on.splits]
     return np.concatenate([[0], np.sum(columns, axis=0)]).astype(np.int64)
 
 
-def side(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FitOn) -> Side:
-    """A tower's half of the data: its features encoded, and which ids training has seen."""
-    known_N = torch.from_numpy(fit_counts(catalogue, fit_on) > 0)
-    return Side(encoder, encoder.encode(catalogue.table), known_N)
+def tower_inputs(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FittedSplits) -> TowerInputs:
+    """Encodes a catalogue's features for its tower, and marks the ids that have interactions to train on."""
+    known_N = torch.from_numpy(interaction_counts(catalogue, fit_on) > 0)
+    return TowerInputs(encoder, encoder.encode(catalogue.table), known_N)
 
 
-def build(config: ModelConfig, users: Side, items: Side, seed: int) -> TwoTower:
-    """A freshly initialised model, the same for the same seed."""
+def encode_catalogues(users: Catalogue, items: Catalogue, fit_on: FittedSplits) -> tuple[TowerInputs, TowerInputs]:
+    """The inputs of the user tower and of the item tower, with feature encoders fitted to the catalogues."""
+    user_inputs, item_inputs = (tower_inputs(c, FeatureEncoder.fit(c), fit_on) for c in (users, items))
+    return user_inputs, item_inputs
+
+
+def build_model(config: ModelConfig, users: TowerInputs, items: TowerInputs, seed: int) -> TwoTower:
+    """A freshly initialised model; the same seed gives the same weights. Seeds torch's global generator."""
     torch.manual_seed(seed)
     return TwoTower(config, users, items)

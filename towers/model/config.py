@@ -1,29 +1,21 @@
-"""The two-tower model: score(user, item) = cosine of a user vector and an item vector.
-
-Shape legend: B batch, C candidates, L history length, D dimension, U users, I items (row 0 of both = unknown), R
-distinct items of a batch's histories.
-"""
+"""Configuration of the two towers."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from data.artifacts.errors import ConfigError
 from data.sequences.histories import HistoryOrder
+from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
 
 ARCHITECTURE = 2
-"""Raised whenever the same config builds other towers than before: what was trained earlier is another run then."""
+"""Version of the code that builds the towers, part of a run's name.
+
+Raise it when the same configuration builds other towers than before, so that earlier runs are not taken for the same.
+"""
 
 
-class HistoryKind(Enum):
-    """How the user's past items enter the user vector."""
-
-    none = "none"
-    pooled = "pooled"
-    transformer = "transformer"  # trained on all positions at once
-
-
-class Start(Enum):
-    """Where the id tables begin."""
+class IdTableStart(Enum):
+    """How the id embedding tables are initialised."""
 
     random = "random"
     spectral = "spectral"  # see towers/model/spectral.py
@@ -37,14 +29,15 @@ class ModelConfig:
         embedding_dim: length of user and item vectors, and of every embedding that goes into them.
         hidden_dim: width of each tower's residual perceptron; 0 leaves it out.
         dropout: inside the perceptrons and the transformer.
-        user_ids: users have embeddings of their own; without, features and history alone speak for them.
-        id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to stand alone.
-        history: how the user's past items enter the user vector.
-        history_length: at most this many latest items.
-        history_order: pooled: which other interactions a training example may see.
+        user_ids: whether users have embeddings of their own; without them, features and history alone describe a user.
+        id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to do without.
+        history: encoder of past items: none, pooled, transformer or a registered one (towers/model/history).
+        history_length: number of latest items that the encoder reads.
+        history_order: which of a user's other interactions the history of a training example holds; only for encoders
+            that do not train on all positions.
         num_blocks, num_heads: of the transformer.
-        start: where the id tables begin.
-        smoothing: how much of its users' vectors an item vector takes up after training; 0 leaves it out.
+        start: how the id embedding tables are initialised.
+        smoothing: weight of the vectors of an item's users, added to its own after training; 0 leaves it out.
     """
 
     embedding_dim: int = 64
@@ -52,12 +45,12 @@ class ModelConfig:
     dropout: float = 0.1
     user_ids: bool = True
     id_dropout: float = 0.1
-    history: HistoryKind = HistoryKind.pooled
+    history: str = "pooled"
     history_length: int = 50
     history_order: HistoryOrder = HistoryOrder.before
     num_blocks: int = 2
     num_heads: int = 2
-    start: Start = Start.random
+    start: IdTableStart = IdTableStart.random
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,16 +68,18 @@ class ModelConfig:
                 f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
                 f" num_heads must divide embedding_dim ({self.embedding_dim})"
             )
-        if self.history is HistoryKind.transformer and self.embedding_dim // self.num_heads % 2:
-            raise ConfigError(
-                f"model.embedding_dim: {self.embedding_dim} over num_heads ({self.num_heads}) must be an even number"
-            )
+        self.history_encoder.check(self)
         if not self.smoothing >= 0:
             raise ConfigError(f"model.smoothing: {self.smoothing} must be at least 0")
-        if not self.user_ids and self.history is HistoryKind.none:
+        if not (self.user_ids or self.history_encoder.reads_history):
             raise ConfigError("model.user_ids: false needs a history, or nothing would be known of any user")
 
     @property
+    def history_encoder(self) -> type[HistoryEncoder]:
+        """The class that `history` names."""
+        return HISTORY_ENCODERS[self.history]
+
+    @property
     def num_history(self) -> int:
-        """Items of the history that the model looks at."""
-        return 0 if self.history is HistoryKind.none else self.history_length
+        """Number of latest items that the user tower reads: `history_length`, or 0 without a history."""
+        return self.history_length if self.history_encoder.reads_history else 0

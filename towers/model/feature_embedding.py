@@ -1,6 +1,6 @@
-"""Declared features to tensors: the one transform of training, batch embedding and the endpoint.
+"""Embeds encoded features: the part of a vector that an id's declared features determine.
 
-Shape legend: N rows of a catalogue (row 0, unknown, included), M values of a feature, F numeric features, D dimension.
+Shape legend: B rows looked up, N rows of a catalogue (row 0, unknown, included), F numeric features, D dimension.
 """
 
 import torch
@@ -9,12 +9,17 @@ from torch.nn import functional
 
 from towers.model.features import EncodedFeatures, FeatureEncoder
 
-SETTLED_TOGETHER = 65_536
-"""Rows whose sums are computed at a time."""
+PRECOMPUTE_CHUNK = 65_536
+"""Rows that `precompute` embeds at a time."""
 
 
 class FeatureEmbedding(nn.Module):
-    """Sum of the embedded features: a mean over each bag, a linear map of the numbers."""
+    """Sum of an id's embedded features: the mean embedding of each categorical one, a linear map of the numbers.
+
+    Attributes:
+        numbers_NF: float32, the numeric features of all rows.
+        sum_ND: float32, the embedded features of all rows once `precompute` was called; None before.
+    """
 
     numbers_NF: Tensor
     sum_ND: Tensor | None
@@ -36,26 +41,26 @@ class FeatureEmbedding(nn.Module):
             nn.init.normal_(self.linear.weight, std=0.1 * embedding_dim**-0.5)
 
     @property
-    def any(self) -> bool:
-        """Is any feature declared?"""
+    def has_features(self) -> bool:
+        """Whether any feature is declared."""
         return bool(self._names) or self.linear is not None
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Every row's sum, computed once: from now on a lookup, for weights that do not change any more."""
-        if self.any and self.sum_ND is None:
+    def precompute(self) -> None:
+        """Embeds every row once, so that `forward` is a lookup from now on. For weights that no longer change."""
+        if self.has_features and self.sum_ND is None:
             rows_N = torch.arange(len(self.numbers_NF), device=self.numbers_NF.device)
-            self.sum_ND = torch.cat([self(rows_C) for rows_C in rows_N.split(SETTLED_TOGETHER)])
+            self.sum_ND = torch.cat([self(rows_C) for rows_C in rows_N.split(PRECOMPUTE_CHUNK)])
 
     def forward(self, rows_B: Tensor) -> Tensor:
-        """int [B] -> float32 [B, D]; zero where nothing is declared."""
+        """int [B] -> float32 [B, D]; a zero that broadcasts to it where no feature is declared."""
         if self.sum_ND is not None:
             return functional.embedding(rows_B, self.sum_ND)
         bags = {name: self.get_buffer(f"bag_{name}")[rows_B] for name in self._names}
-        return self.of(EncodedFeatures(bags, self.numbers_NF[rows_B]))
+        return self.embed(EncodedFeatures(bags, self.numbers_NF[rows_B]))
 
-    def of(self, encoded_B: EncodedFeatures) -> Tensor:
-        """The same of features that need not be those of a row."""
+    def embed(self, encoded_B: EncodedFeatures) -> Tensor:
+        """The same for given features, which need not be those of a row."""
         parts = [self.tables[name](encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
             parts.append(self.linear(encoded_B.numbers_NF))

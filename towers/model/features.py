@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data.dataset.catalogue import Catalogue
 from data.dataset.vocabulary import Vocabulary, value_lists
-from data.sources.schema import Feature, FeatureKind
+from data.sources.schema import Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class FeatureEncoder:
     @classmethod
     def fit(cls, catalogue: Catalogue) -> "FeatureEncoder":
         """Takes the catalogue's vocabularies and measures its numeric features."""
-        numeric = [f.name for f in catalogue.features if f.kind is FeatureKind.numeric]
+        numeric = [f.name for f in catalogue.features if f.kind.is_number]
         scales = {name: _scale(catalogue.table[name]) for name in numeric}
         return cls(catalogue.features, catalogue.vocabularies, scales)
 
     def encode(self, table: pa.Table) -> EncodedFeatures:
         """Encodes rows 1..N-1 of a table with the declared columns; row 0 comes out empty."""
-        bags = {f.name: self._bag(table, f) for f in self.features if f.kind is not FeatureKind.numeric}
+        bags = {f.name: self._bag(table, f) for f in self.features if f.kind.has_vocabulary}
         numbers = [self._numbers(table, name) for name in self.scales]
         values = [v for v, _ in numbers] + [missing for _, missing in numbers]
         matrix = np.stack(values, axis=1) if values else np.zeros((table.num_rows, 0), dtype=np.float32)

@@ -11,7 +11,10 @@ from data.sequences.histories import Sequences
 
 
 def degree_normalised(sequences: Sequences, num_items: int) -> Tensor:
-    """D_u^-1/2 R D_i^-1/2, sparse float32 [U, I]: R the distinct interactions, D_u and D_i their numbers."""
+    """The normalised adjacency matrix D_u^-1/2 R D_i^-1/2, sparse float32 [U, I].
+
+    R has a 1 for each distinct interaction; D_u and D_i hold the numbers of them by user and by item.
+    """
     users_N, items_N = sequences.distinct_pairs()
     num_users = len(sequences.lengths_U)
     degree_U, degree_I = np.bincount(users_N, minlength=num_users), np.bincount(items_N, minlength=num_items)

@@ -1,4 +1,7 @@
-"""One tower: id embedding + feature embeddings (+ whatever its owner adds), refined, normalised to length 1."""
+"""Layers that both towers have: the id embedding at the input, and the normalisation at the output.
+
+Shape legend: B batch, N rows of an id table (row 0 = unknown), D dimension.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,12 +9,12 @@ from torch.nn import functional
 
 
 class IdEmbedding(nn.Module):
-    """The table behind ids. Row 0 speaks for every id without training data, and is trained by id dropout.
+    """Embedding table of ids. Row 0 stands for every id without training data, and is trained by id dropout.
 
-    Gradients are sparse: they name the rows that a step touches.
+    Its gradients are sparse tensors, which name the rows that a step touches.
 
     Attributes:
-        known_N: bool [N]: ids with training interactions; the others look up row 0.
+        known_N: bool, ids with interactions to train on; the others look up row 0.
     """
 
     known_N: Tensor
@@ -24,10 +27,11 @@ class IdEmbedding(nn.Module):
         self.register_buffer("known_N", known_N, persistent=False)
 
     def known_rows(self, rows: Tensor) -> Tensor:
-        """Replaces rows of ids without training data by 0; any shape."""
+        """Replaces the rows of ids without training data by 0. Any shape."""
         return torch.where(self.known_N[rows], rows, 0)
 
     def forward(self, rows_B: Tensor) -> Tensor:
+        """int [B] -> float32 [B, D]."""
         rows_B = self.known_rows(rows_B)
         if self.training and self.id_dropout:
             rows_B = torch.where(torch.rand(rows_B.shape, device=rows_B.device) < self.id_dropout, 0, rows_B)
@@ -35,7 +39,10 @@ class IdEmbedding(nn.Module):
 
 
 class Refine(nn.Module):
-    """Residual two-layer perceptron (nothing at hidden_dim 0), then unit length: a dot product is a cosine."""
+    """Residual two-layer perceptron (left out at hidden_dim 0), then normalisation to length 1.
+
+    The dot product of two outputs is therefore their cosine.
+    """
 
     def __init__(self, embedding_dim: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()
@@ -45,13 +52,14 @@ class Refine(nn.Module):
             self.perceptron = nn.Sequential(first, nn.GELU(), nn.Dropout(dropout), last)
 
     def forward(self, x_BD: Tensor) -> Tensor:
+        """float32 [..., D], the same shape out."""
         if self.perceptron is not None:
             x_BD = x_BD + self.perceptron(x_BD)
         return functional.normalize(x_BD, dim=-1)
 
 
 def zeroed(linear: nn.Linear) -> nn.Linear:
-    """A layer that starts by saying nothing."""
+    """Sets weight and bias to zero, so that the layer's output starts at zero; returns the layer."""
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     return linear

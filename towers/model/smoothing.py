@@ -1,4 +1,4 @@
-"""Neighbourhood smoothing at export: an item vector moves towards the vectors of the users who chose the item.
+"""Neighbourhood smoothing after training: an item vector moves towards the vectors of the users who chose the item.
 
 Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 """
@@ -12,23 +12,24 @@ from towers.model.graph import degree_normalised
 from towers.model.two_tower import TwoTower
 
 CHUNK = 4096
+"""Users embedded at a time."""
 
 
 @torch.no_grad()
 def smooth(model: TwoTower, sequences: Sequences) -> None:
-    """Fills the model's `neighbours_ID` from the interactions it was fitted on; `model.smoothing` weighs it.
+    """Fills the model's `neighbours_ID` from the interactions that it was fitted on; `model.smoothing` is its weight.
 
     neighbours_i = sum over the users u of item i of user_u / sqrt(d_u d_i), with d the number of distinct neighbours:
     one step of LightGCN's propagation (He et al. 2020, eq. 3) from users to items. Its length grows with the square
     root of an item's popularity: smoothed vectors are not of unit length, and carry some popularity.
     """
-    assert model.neighbours_ID is not None, "model.smoothing is above 0"
+    assert model.neighbours_ID is not None, "model.smoothing must be above 0"
     matrix = degree_normalised(sequences, len(model.neighbours_ID)).T
-    model.neighbours_ID.copy_(matrix.to(model.neighbours_ID.device) @ user_vectors(model, sequences))
+    model.neighbours_ID.copy_(matrix.to(model.neighbours_ID.device) @ all_user_vectors(model, sequences))
 
 
-def user_vectors(model: TwoTower, sequences: Sequences) -> Tensor:
-    """float32 [U, D] of all users with their whole history."""
+def all_user_vectors(model: TwoTower, sequences: Sequences) -> Tensor:
+    """float32 [U, D]: the vectors of all users, with the latest items of `sequences` as their histories."""
     model.eval()
     rows, device = np.arange(len(sequences.lengths_U)), model.item_ids.table.weight.device
     parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]

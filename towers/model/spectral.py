@@ -1,4 +1,4 @@
-"""A start for the id tables from the interaction graph itself, instead of from noise.
+"""Initialises the id embedding tables from the interaction graph instead of at random (`model.start=spectral`).
 
 Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 """
@@ -11,16 +11,20 @@ from data.sequences.histories import Sequences
 from towers.model.graph import degree_normalised
 
 OVERSAMPLING, ITERATIONS = 10, 4
+"""Further dimensions and power iterations of the randomised SVD."""
+
 NOISE = 1e-3
+"""Length of the noise that is added to unit vectors."""
 
 
 def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, seed: int) -> tuple[Tensor, Tensor]:
     """Unit vectors of all users [U, D] and items [I, D] from the leading singular vectors of the interactions.
 
     A = D_u^-1/2 R D_i^-1/2, with R the distinct interactions and D_u, D_i the degrees; its truncated SVD is U S V', and
-    users start at rows of U S^1/2, items at rows of V S^1/2. These are the low frequencies of the graph that LightGCN's
-    propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?"). Computed by a
-    randomised SVD (Halko et al. 2011). A little noise sets apart rows that would be equal, or have no interaction.
+    users start at rows of U S^1/2, items at rows of V S^1/2, scaled to length 1. These are the low frequencies of the
+    graph that LightGCN's propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?").
+    Computed by a randomised SVD (Halko et al. 2011). A little noise tells rows apart that would be equal; rows without
+    interactions are noise alone.
     """
     matrix = degree_normalised(sequences, num_items)
     rank = min(embedding_dim + OVERSAMPLING, *matrix.shape)

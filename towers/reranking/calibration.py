@@ -1,4 +1,7 @@
-"""Are predicted probabilities what they say? Platt scaling, and the error that remains. N predictions."""
+"""Calibration of predicted probabilities: Platt scaling, and the error that remains.
+
+Shape legend: N predictions.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,12 +12,18 @@ from torch import Tensor
 from torch.nn import functional
 
 BINS = 10
+"""Bins of the calibration error."""
 
 
 def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
-    """[slope, bias] of log-odds = slope * score + bias, by maximum likelihood (Platt 1999; hits count as 1).
+    """Slope and bias of log-odds = slope * score + bias by maximum likelihood, float32 [2].
 
-    The slope stays positive, so that calibration never changes an order; [1, 0] where hits or misses are all there is.
+    As Platt (1999), but with targets of 1 and 0, and with a slope that is always positive, so that calibration never
+    changes an order. [1, 0] where all predictions hit, or none.
+
+    Args:
+        score_N: float32.
+        hit_N: bool.
     """
     if not 0 < hit_N.float().mean() < 1:
         return torch.tensor([1.0, 0.0])
@@ -33,11 +42,12 @@ def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Predictions against what happened.
+    """Predicted probabilities against observed frequencies.
 
     Attributes:
-        error: expected calibration error (Naeini et al. 2015) over BINS bins of equally many predictions.
-        predicted, observed: mean of each bin, by rising prediction.
+        error: expected calibration error (Naeini et al. 2015) over BINS bins with equal numbers of predictions.
+        predicted: mean probability of each bin, ascending.
+        observed: share of hits in each bin.
     """
 
     error: float
@@ -46,6 +56,7 @@ class Calibration:
 
     @classmethod
     def of(cls, probability_N: np.ndarray, hit_N: np.ndarray) -> "Calibration":
+        """From predicted probabilities, float [N], and hits, bool [N]."""
         by = np.argsort(probability_N, kind="stable")
         bins = [part for part in np.array_split(by, BINS) if len(part)]
         predicted = np.array([probability_N[part].mean(dtype=np.float64) for part in bins])
@@ -54,4 +65,5 @@ class Calibration:
         return cls(float((weight * np.abs(predicted - observed)).sum()), predicted.tolist(), observed.tolist())
 
     def as_json(self) -> dict[str, Any]:
+        """The attributes as JSON values."""
         return asdict(self)

@@ -1,6 +1,6 @@
-"""What a request comes with besides its user, such as a channel or a part of the day, and what that tells of items.
+"""Context features of a request, such as its channel or the part of the day, and which items go with their values.
 
-Shape legend: N interactions, C context features, V all their values (row 0: missing, or never seen), I items (row 0 =
+Shape legend: N interactions, C context features, V values of all of them (row 0: missing or unknown), I items (row 0 =
 padding).
 """
 
@@ -16,21 +16,24 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.vocabulary import Vocabulary
 
 MAX_VALUES = 64
-"""Values per feature: the most frequent; others count as missing."""
+"""Values kept of each feature, the most frequent ones; others count as missing."""
 
-PRIOR = 10.0
-"""What everybody does weighs as much as so many interactions of an item."""
+PRIOR_STRENGTH = 10.0
+"""Number of interactions by which the overall share of a value enters that of an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The context features of a log, and the values that count. Each value has a row, one feature after the other."""
+    """The context features of a log and their known values.
+
+    The values of all features are numbered in one sequence of rows from 1 to V - 1, one feature after the other.
+    """
 
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: PreparedDataset, splits: Sequence[str]) -> "Context":
-        """From the interactions of these splits."""
+        """The features of the dataset, with the values in the interactions of these splits."""
         if not dataset.context:
             return cls()
         values = _values(dataset, splits)
@@ -38,16 +41,16 @@ class Context:
         return cls({name: Vocabulary.of(_most_frequent(column)) for name, column in columns.items()})
 
     def __len__(self) -> int:
-        """C."""
+        """Number of context features (C)."""
         return len(self.vocabularies)
 
     @property
     def num_values(self) -> int:
-        """V."""
+        """Number of rows (V)."""
         return 1 + sum(len(vocabulary) - 1 for vocabulary in self.vocabularies.values())
 
     def rows(self, context: Mapping[str, str]) -> tuple[int, ...]:
-        """A request's values as rows [C]."""
+        """The rows of a request's values [C]; 0 where a value is missing or unknown."""
         found, first = [], 0
         for name, vocabulary in self.vocabularies.items():
             row = vocabulary.row(context[name]) if name in context else 0
@@ -56,7 +59,7 @@ class Context:
         return tuple(found)
 
     def encode(self, values: pa.Array) -> np.ndarray:
-        """list<string> [N], a value per feature, as rows: int64 [N, C]."""
+        """list<string> [N], each with one value per feature, to their rows: int64 [N, C]."""
         rows_NC, first = np.zeros((len(values), len(self)), dtype=np.int64), 0
         for at, vocabulary in enumerate(self.vocabularies.values()):
             rows_N = vocabulary.rows(pc.list_element(values, at))
@@ -65,18 +68,20 @@ class Context:
         return rows_NC
 
     def as_json(self) -> dict[str, list[str]]:
+        """The known values of each feature, in the order of their rows."""
         return {name: vocabulary.values.to_pylist() for name, vocabulary in self.vocabularies.items()}
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> "Context":
+        """From what `as_json` returned."""
         return cls({name: Vocabulary(pa.array(known, pa.string())) for name, known in values.items()})
 
 
-def lift(context: Context, dataset: PreparedDataset, splits: Sequence[str]) -> np.ndarray:
-    """How much likelier an item's takers come with a value than others do: float16 [V, I], log of a ratio.
+def context_lift(context: Context, dataset: PreparedDataset, splits: Sequence[str]) -> np.ndarray:
+    """How much more frequent a context value is among an item's interactions than among all: float16 [V, I].
 
-    log(p(value | item) / p(value)) with the m-estimate p(value | item) = (n(value, item) + PRIOR p(value)) /
-    (n(item) + PRIOR), as in naive Bayes (Cestnik 1990). Row 0, and an item without interactions, have 0.
+    log(p(value | item) / p(value)) with the m-estimate p(value | item) = (n(value, item) + m p(value)) / (n(item) + m)
+    and m = PRIOR_STRENGTH, as in naive Bayes (Cestnik 1990). It is 0 in row 0 and for items without interactions.
     """
     lift_VI = np.zeros((context.num_values, len(dataset.items.ids)), dtype=np.float16)
     if not len(context):
@@ -87,7 +92,7 @@ def lift(context: Context, dataset: PreparedDataset, splits: Sequence[str]) -> n
         for row in np.unique(rows_N[rows_N > 0]):
             count_I = np.bincount(items_N[rows_N == row], minlength=len(total_I))
             share = count_I.sum() / len(items_N)
-            lift_VI[row] = np.log((count_I + PRIOR * share) / (total_I + PRIOR) / share)
+            lift_VI[row] = np.log((count_I + PRIOR_STRENGTH * share) / (total_I + PRIOR_STRENGTH) / share)
     return lift_VI
 
 

@@ -1,4 +1,4 @@
-"""The cross network of DCN-v2: explicit products of features, one degree higher with each layer."""
+"""The cross network of DCN-v2: products of features, of one degree more with each layer."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from towers.model.layers import zeroed
 
 
 class CrossNetwork(nn.Module):
-    """x_{l+1} = x_0 * (U_l V_l x_l + b_l) + x_l, element by element in the product (Wang et al. 2021, eq. 1 and 2).
+    """x_{l+1} = x_0 * (U_l V_l x_l + b_l) + x_l with an elementwise product (Wang et al. 2021, eq. 1 and 2).
 
-    The weight matrix is of low rank, U_l V_l. U_l and b_l start at zero, and so the network as the identity.
+    U_l V_l is a weight matrix of low rank. U_l and b_l start at zero, so that the network starts as the identity.
     """
 
     def __init__(self, width: int, num_layers: int, rank: int) -> None:

@@ -1,4 +1,7 @@
-"""Where trials are placed: a placement group each, with all its workers, once there are CPUs for its own tasks, too."""
+"""Where a trial is placed: each gets one placement group with all its workers, or waits until the cluster has room.
+
+Ray Data's tasks run outside of any placement group, so a trial is placed only where CPUs remain for its own tasks too.
+"""
 
 import time
 from collections import Counter
@@ -12,35 +15,38 @@ from ray.util.placement_group import PlacementGroup
 
 from towers.sweeps.settings import LauncherConfig
 
-GIB = 1 << 30
+BYTES_PER_GIB = 1 << 30
 
-A_PLACE = 0.001
-"""CPUs of the bundle for a trial's own process: Ray wants more than none."""
+PROCESS_BUNDLE_CPU = 0.001
+"""CPUs of the bundle for a trial's own process: Ray does not accept an empty bundle."""
 
-PATIENCE_S = 10.0
-"""For so long nothing may run before it is said what is waited for."""
+NOTICE_AFTER_S = 10.0
+"""When no trial has run for so long for want of room, people are told what is waited for."""
 
 
 @dataclass(kw_only=True)
-class Running:
-    """A trial that waits for its place, or works.
+class RunningTrial:
+    """A trial that waits for its place, or runs.
 
     Attributes:
-        workers: what each of its workers asks for; labels: of their nodes.
-        group: where it is placed; None as long as there is no room.
-        task: of its process; None as long as it waits.
-        epochs: (epoch, values) as reported.
-        num_epochs: as many there will be at most; None where its config has none.
+        worker_bundles: the resources of each of its training workers.
+        labels: required of the nodes of these workers.
+        queued_at, started_at, last_report_at: unix seconds; None before it has started.
+        group: its placement group; None until it has been requested.
+        task: the Ray task of its own process; None while it waits.
+        epochs: (epoch, values) as reported so far.
+        num_epochs: how many epochs it will have at most; None where its config does not say so.
+        attempts: how often it was started, this time included.
     """
 
     number: int
     overrides: list[str]
-    asked_at: float
-    workers: list[dict[str, float]] = field(default_factory=list)
+    queued_at: float
+    worker_bundles: list[dict[str, float]] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     group: PlacementGroup | None = None
     started_at: float | None = None
-    signed_at: float | None = None
+    last_report_at: float | None = None
     task: ray.ObjectRef | None = None
     epochs: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     num_epochs: int | None = None
@@ -48,86 +54,95 @@ class Running:
 
     @property
     def worker_cpus(self) -> float:
-        return sum(worker.get("CPU", 0.0) for worker in self.workers)
+        """CPUs of all its workers together."""
+        return sum(bundle.get("CPU", 0.0) for bundle in self.worker_bundles)
 
     @property
-    def shown(self) -> str:
-        """What its training asks for, for people."""
-        kinds = [" and ".join(f"{amount:g} {name}" for name, amount in worker.items()) for worker in self.workers]
-        each = [f"{kinds.count(kind)} worker(s) with {kind}" for kind in dict.fromkeys(kinds)]
-        of = f" on nodes labelled {', '.join(f'{k}={v}' for k, v in self.labels.items())}" if self.labels else ""
-        return f"trial {self.number} asks for {', '.join(each) or 'no workers'}{of}"
+    def demand(self) -> str:
+        """The resources that its training asks for, as text for people."""
+        kinds = [" and ".join(f"{amount:g} {name}" for name, amount in of.items()) for of in self.worker_bundles]
+        workers = [f"{kinds.count(kind)} worker(s) with {kind}" for kind in dict.fromkeys(kinds)]
+        labels = ", ".join(f"{key}={value}" for key, value in self.labels.items())
+        on_nodes = f" on nodes labelled {labels}" if labels else ""
+        return f"trial {self.number} asks for {', '.join(workers) or 'no workers'}{on_nodes}"
 
     @property
     def is_placed(self) -> bool:
-        """Has it all that it asked for?"""
+        """Is everything that it asks for reserved?"""
         return self.group is not None and placement_group_table(self.group)["state"] == "CREATED"
 
-    def leave(self) -> None:
-        """Frees its place; whatever process of it is left ends."""
+    def release(self) -> None:
+        """Frees its place. Ray ends whatever processes of the trial still run there."""
         if self.group is not None:
             remove_placement_group(self.group)
 
 
-class Places:
-    """Gives trials their places, in their order, and has an autoscaling cluster hold room for all of them."""
+class TrialPlacer:
+    """Places trials in their order, and asks an autoscaling cluster for room for all that wait."""
 
-    def __init__(self, settings: LauncherConfig, grows: bool) -> None:
-        """`grows`: nodes may come for what is asked; a Ray started on this machine stays as it is."""
-        self._cpus, self._memory, self._grows = settings.cpus, settings.memory_gib * GIB, grows
-        self._wanted: list[dict[str, float]] = []
+    def __init__(self, settings: LauncherConfig, can_grow: bool) -> None:
+        """
+        Args:
+            can_grow: nodes may be added to the cluster; False for a Ray that was started on this machine.
+        """
+        self._process_cpus, self._memory = settings.cpus, settings.memory_gib * BYTES_PER_GIB
+        self._can_grow = can_grow
+        self._requested: list[dict[str, float]] = []
         self._idle_since = time.monotonic()
 
-    def give(self, trials: Sequence[Running]) -> None:
-        """Asks for the places of those for which there are CPUs; one that is alone waits for a node."""
+    def place(self, trials: Sequence[RunningTrial]) -> None:
+        """Requests placement groups in order, as long as the cluster has CPUs for them and their own tasks.
+
+        A trial that is alone is requested in any case, and waits for a node.
+        """
         total, taken = float(ray.cluster_resources().get("CPU", 0.0)), 0.0
         for trial in trials:
-            taken += trial.worker_cpus + self._cpus
+            taken += trial.worker_cpus + self._process_cpus
             if trial.group is None and taken > total and len(trials) > 1:
                 break
             if trial.group is None:
-                trial.group = self._group(trial)
-        self._hold([bundle for trial in trials for bundle in (*trial.workers, {"CPU": self._cpus})])
+                trial.group = self._placement_group(trial)
+        self._request([bundle for t in trials for bundle in (*t.worker_bundles, {"CPU": self._process_cpus})])
 
-    def lacking(self, trial: Running) -> str | None:
-        """Why a trial will never have its place, where that is certain."""
-        if self._grows:
+    def infeasible(self, trial: RunningTrial) -> str | None:
+        """Why a trial will never find room, where that is certain; None otherwise."""
+        if self._can_grow:
             return None
-        there, asked = ray.cluster_resources(), Counter({"CPU": self._cpus})
-        for worker in trial.workers:
-            asked.update(worker)
-        short = {name: amount for name, amount in asked.items() if amount > there.get(name, 0.0)}
-        if not (short or trial.labels):
+        available, needed = ray.cluster_resources(), Counter({"CPU": self._process_cpus})
+        for bundle in trial.worker_bundles:
+            needed.update(bundle)
+        lacking = {name: amount for name, amount in needed.items() if amount > available.get(name, 0.0)}
+        if not (lacking or trial.labels):
             return None
-        has = " and ".join(f"{there.get(name, 0.0):g} {name}" for name in short) or "no labels"
+        has = " and ".join(f"{available.get(name, 0.0):g} {name}" for name in lacking) or "no labels"
         return (
-            f"{trial.shown}, and {self._cpus:g} CPU for its own process (hydra.launcher.cpus); the Ray started here has"
-            f" {has}: set hydra.launcher.address to a cluster that has more, or train.num_workers,"
+            f"{trial.demand}, and {self._process_cpus:g} CPU for its own process (hydra.launcher.cpus); the Ray started"
+            f" here has {has}: set hydra.launcher.address to a cluster that has more, or train.num_workers,"
             " train.cpus_per_worker, train.use_gpu and train.labels to less"
         )
 
-    def notice(self, trials: Sequence[Running]) -> str | None:
-        """What is waited for, where nothing has run for a while for want of room."""
+    def waiting_notice(self, trials: Sequence[RunningTrial]) -> str | None:
+        """Tells people what is waited for, once nothing has run for a while for want of room; None otherwise."""
         now = time.monotonic()
         if not trials or any(trial.task is not None for trial in trials):
             self._idle_since = now
-        if now - self._idle_since < PATIENCE_S:
+        if now - self._idle_since < NOTICE_AFTER_S:
             return None
-        nodes, there = sum(node["Alive"] for node in ray.nodes()), ray.cluster_resources()
-        has = f"{there.get('CPU', 0.0):g} CPU and {there.get('GPU', 0.0):g} GPU on {nodes} node(s)"
-        return f"waits for room: {trials[0].shown}; the cluster has {has}, and has been asked to grow"
+        num_nodes, available = sum(node["Alive"] for node in ray.nodes()), ray.cluster_resources()
+        has = f"{available.get('CPU', 0.0):g} CPU and {available.get('GPU', 0.0):g} GPU on {num_nodes} node(s)"
+        return f"waiting for room: {trials[0].demand}; the cluster has {has}, and has been asked to grow"
 
     def close(self) -> None:
-        """The cluster may shrink."""
-        self._hold([])
+        """Withdraws all requests, so that the cluster may shrink."""
+        self._request([])
 
-    def _group(self, trial: Running) -> PlacementGroup:
-        """A bundle for each worker, and one more for the trial's own process, which takes no CPU of theirs."""
-        own = {"CPU": A_PLACE} | ({"memory": self._memory} if self._memory else {})
-        selector = [trial.labels] * len(trial.workers) + [{}] if trial.labels else None
-        return placement_group([*trial.workers, own], strategy="PACK", bundle_label_selector=selector)
+    def _placement_group(self, trial: RunningTrial) -> PlacementGroup:
+        """A bundle for each worker, and a last one for the trial's own process, which takes none of their CPUs."""
+        process = {"CPU": PROCESS_BUNDLE_CPU} | ({"memory": self._memory} if self._memory else {})
+        selector = [trial.labels] * len(trial.worker_bundles) + [{}] if trial.labels else None
+        return placement_group([*trial.worker_bundles, process], strategy="PACK", bundle_label_selector=selector)
 
-    def _hold(self, wanted: list[dict[str, float]]) -> None:
-        if wanted != self._wanted:
-            self._wanted = wanted
-            request_resources(bundles=[bundle for bundle in wanted if any(bundle.values())])
+    def _request(self, bundles: list[dict[str, float]]) -> None:
+        if bundles != self._requested:
+            self._requested = bundles
+            request_resources(bundles=[bundle for bundle in bundles if any(bundle.values())])

@@ -1,4 +1,4 @@
-"""What is known of a sweep's trials: `trials.jsonl` in its folder, a line per end of a trial; the last counts."""
+"""Records of the trials of a sweep: `trials.jsonl` in its folder, one line for each time a trial ends."""
 
 import json
 import os
@@ -8,34 +8,37 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-TRIALS = "trials.jsonl"
+from data.artifacts.errors import ConfigError
+
+TRIALS_FILE = "trials.jsonl"
 
 
 class State(Enum):
     """How a trial ended."""
 
     finished = "finished"
-    pruned = "pruned"  # stopped on purpose, as others were better
-    failed = "failed"  # it raised
+    pruned = "pruned"  # stopped early, because others were better
+    failed = "failed"  # it raised an error
     lost = "lost"  # its process or its node died, it ran out of memory, or it hung
     interrupted = "interrupted"  # the sweep was stopped
 
     @property
     def is_done(self) -> bool:
-        """Nothing is left to do about it."""
+        """Does a trial that ended in this way need no further attempt?"""
         return self in (State.finished, State.pruned)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """An ended trial.
+    """A trial that has ended.
 
     Attributes:
-        overrides: what it was started with; with them it is known again.
-        reason: why it did not finish.
+        overrides: with which it was started; later launches recognise the trial by them.
+        reason: why it did not finish; None where it did.
         result: what the task returned, as JSON.
         epochs: (epoch, values) as it reported them.
-        seconds: from the start of its process's work to the end; waited_s: for a place before.
+        seconds: from when its process began to work until its end.
+        waited_s: for a place before that.
         attempts: how often it was started.
         started_at: unix seconds.
     """
@@ -52,38 +55,34 @@ class Record:
     started_at: float = 0.0
 
     def value(self, path: str) -> Any:
-        """What stands at a dotted path of the result; None where there is nothing."""
-        return at(self.result, path)
-
-
-def at(value: Any, path: str) -> Any:
-    """What stands at a dotted path (`metrics.ndcg@20`); None where there is nothing."""
-    for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
-    return value
+        """The value at a dotted path of the result, such as `metrics.ndcg@20`; None where there is none."""
+        value = self.result
+        for name in path.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                return None
+            value = value[name]
+        return value
 
 
 @dataclass(frozen=True)
 class Records:
-    """The file, of one sweep."""
+    """The file of records in the folder of a sweep."""
 
     folder: Path
 
     def add(self, record: Record) -> None:
-        """Appends, in one write: launches that share the folder do not get in each other's way."""
+        """Appends a record in a single write, so that launches that share the folder do not disturb each other."""
         self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps(asdict(record) | {"state": record.state.value}) + "\n"
-        descriptor = os.open(self.folder / TRIALS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(self.folder / TRIALS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
 
     def read(self) -> list[Record]:
-        """The last record of each trial, by number. A line that was cut off is left out."""
-        path = self.folder / TRIALS
+        """The last record of each trial, ordered by number. Incomplete lines are ignored."""
+        path = self.folder / TRIALS_FILE
         found: dict[tuple[str, ...], Record] = {}
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
@@ -94,22 +93,42 @@ class Records:
         return sorted(found.values(), key=lambda record: record.number)
 
 
-def _record(values: dict[str, Any]) -> Record:
-    epochs = [(epoch, of) for epoch, of in values["epochs"]]
-    return Record(**{**values, "state": State(values["state"]), "epochs": epochs})
+def newest_sweep(folder: Path) -> Path:
+    """The folder of the sweep under `folder` to which a record was added last.
+
+    Raises:
+        ConfigError: there is no sweep.
+    """
+    found = sorted(folder.glob(f"*/*/{TRIALS_FILE}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError(f"sweep: null, and {folder} holds none; run python -m towers.train -m ... hydra/launcher=ray")
+    return found[-1].parent
 
 
-def varying(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Names of the parameters that are not the same in all trials, in their order."""
-    values: dict[str, set[str | None]] = {}
-    of = [parameters(one) for one in overrides]
-    for one in of:
-        for name in one:
-            values.setdefault(name, {other.get(name) for other in of})
-    return [name for name, found in values.items() if len(found) > 1]
+def json_value(value: object) -> object:
+    """`value` with everything that JSON does not have replaced by its text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): json_value(of) for name, of in value.items()}
+    if isinstance(value, Sequence):
+        return [json_value(of) for of in value]
+    return str(value)
+
+
+def varying_parameters(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Names of the parameters whose value is not the same in all trials, in the order of the overrides."""
+    trials = [parameters(one) for one in overrides]
+    names = dict.fromkeys(name for trial in trials for name in trial)
+    return [name for name in names if len({trial.get(name) for trial in trials}) > 1]
 
 
 def parameters(overrides: Sequence[str]) -> dict[str, str]:
     """Values by name, of overrides such as `loss.temperature=0.1` and `+train.labels.role=trainer`."""
     pairs = (override.partition("=") for override in overrides)
     return {name.lstrip("+~"): value for name, _, value in pairs}
+
+
+def _record(values: dict[str, Any]) -> Record:
+    epochs = [(epoch, of) for epoch, of in values["epochs"]]
+    return Record(**{**values, "state": State(values["state"]), "epochs": epochs})

@@ -1,4 +1,4 @@
-"""The Ray that a sweep works on."""
+"""The Ray cluster that a sweep runs on, and stopping a sweep by Ctrl-C."""
 
 import os
 import signal
@@ -14,13 +14,16 @@ import ray
 from data.cluster.session import ClusterConfig, connect
 from towers.sweeps.settings import LauncherConfig
 
-LEFT_OUT = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
-"""Of the code's folder, where it is sent to a cluster."""
+EXCLUDED = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
+"""What is left out when the folder of the code is sent to a cluster."""
 
 
 @contextmanager
-def joined(settings: LauncherConfig) -> Iterator[bool]:
-    """Joins or starts Ray as long as the block lasts; one that was there before stays. Yields whether it may grow.
+def connected(settings: LauncherConfig) -> Iterator[bool]:
+    """Joins or starts Ray until the block ends; a connection that this process had before stays open.
+
+    Yields:
+        Whether nodes may be added to the cluster.
 
     Raises:
         ConnectionError: nothing answers at the address.
@@ -31,7 +34,7 @@ def joined(settings: LauncherConfig) -> Iterator[bool]:
     address = settings.address or os.environ.get("RAY_ADDRESS")
     cores = os.cpu_count() or 1
     cluster = ClusterConfig(address=address, num_cpus=settings.num_cpus or 2 * cores, dashboard=False)
-    connect(cluster, _shipped() if address and settings.ship_code else None, log_to_driver=False)
+    connect(cluster, _code_to_ship() if address and settings.ship_code else None, log_to_driver=False)
     try:
         yield bool(address)
     finally:
@@ -39,29 +42,30 @@ def joined(settings: LauncherConfig) -> Iterator[bool]:
 
 
 @contextmanager
-def stoppable() -> Iterator[Event]:
-    """An event that Ctrl-C sets as long as the block lasts; a second one interrupts as ever.
+def stop_on_interrupt() -> Iterator[Event]:
+    """An event that Ctrl-C sets until the block ends; a second Ctrl-C raises KeyboardInterrupt as usual.
 
-    Where Python raises KeyboardInterrupt by itself, in a finalizer or a callback of Ray's, say, it may be lost.
+    The KeyboardInterrupt that Python itself raises may be swallowed, for example in a finalizer or in a callback of
+    Ray. In other threads than the main one, Python receives no signals, and the event is never set.
     """
-    stop, before = Event(), signal.getsignal(signal.SIGINT)
+    stop, previous = Event(), signal.getsignal(signal.SIGINT)
 
-    def stopped(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    signal.signal(signal.SIGINT, stopped)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
-def _shipped() -> dict[str, object]:
-    """The code, for a cluster elsewhere; a job of the cluster's own has brought it along."""
+def _code_to_ship() -> dict[str, object]:
+    """A runtime environment with this code, for a cluster elsewhere; a Ray job has brought the code along already."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return {}
-    return {"working_dir": str(Path(__file__).parents[2]), "excludes": list(LEFT_OUT)}
+    return {"working_dir": str(Path(__file__).parents[2]), "excludes": list(EXCLUDED)}

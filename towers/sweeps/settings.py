@@ -1,4 +1,4 @@
-"""The values of `hydra/launcher=ray` and `hydra/sweeper=optuna`."""
+"""Configuration of `hydra/launcher=ray` and `hydra/sweeper=optuna`."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,21 +13,21 @@ class LauncherConfig:
 
     Attributes:
         address: of a running cluster; null joins the one that RAY_ADDRESS names, or else starts Ray on this machine.
-        num_cpus: of a Ray started here; null counts each core twice, as of a trial's processes (its own and its
-            training worker) one works at a time.
-        cpus: for a trial's own process, which computes on as many threads, and its Ray Data tasks. What its training
-            asks for (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) comes on top, and is
-            reserved all at once.
-        memory_gib: of a trial's own process; Ray places no more of them on a node than fit.
-        max_concurrent: trials that are placed, or wait for a place, at the same time; null: 64. The cluster grows for
-            those that wait.
-        retries: of a trial that was lost: its process or its node died, or it hung. One that raises is not tried again.
-        hangs_after_s: without a sign (an epoch) for so long a trial is given up; null never.
-        timeout_s: a trial may take so long; null has no limit.
-        resume: what the sweep's folder holds of earlier launches is not done again.
-        ship_code: send this code to a cluster that is not started here, unless it is a Ray job that runs, which has
-            brought its own; without, the cluster's nodes have it where it lies here.
-        runtime_env: of the trials' processes.
+        num_cpus: of a Ray started here; null counts each core twice, because of the two processes of a trial (its own
+            and its training worker) only one works at a time.
+        cpus: for a trial's own process, which computes on as many threads, and for its Ray Data tasks. The resources of
+            its training (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) are added to these, and
+            all are reserved at once.
+        memory_gib: memory of a trial's own process; Ray places no more of them on a node than fit.
+        max_concurrent: how many trials may be placed or wait for a place at the same time; null means 64. An
+            autoscaling cluster grows for those that wait.
+        retries: of a trial that was lost: its process or its node died, or it hung. A trial that raises is not retried.
+        hangs_after_s: a trial that reports no epoch for so long is given up; null means never.
+        timeout_s: how long a trial may take; null means without limit.
+        resume: do not repeat trials that an earlier launch in the same sweep folder has completed.
+        ship_code: send this code to a cluster that was not started here, except from within a Ray job, which has
+            brought the code along. If false, the nodes must have the code at the same path.
+        runtime_env: Ray runtime environment of the trials' processes.
     """
 
     address: str | None = None
@@ -51,8 +51,8 @@ class LauncherConfig:
             if getattr(self, name) < 0:
                 raise ConfigError(f"hydra.launcher.{name}: {getattr(self, name)} must not be below 0")
 
-    def environment(self) -> dict[str, Any]:
-        """Of a trial's own process: `runtime_env`, and threads for what has more than one CPU (Ray gives it one)."""
+    def process_runtime_env(self) -> dict[str, Any]:
+        """`runtime_env` of a trial's own process, with as many threads as it has CPUs (Ray would give it one)."""
         if self.cpus < 2:
             return self.runtime_env
         threads = {"OMP_NUM_THREADS": str(int(self.cpus))}
@@ -60,7 +60,7 @@ class LauncherConfig:
 
 
 class Sampler(Enum):
-    """Of Optuna. (A grid needs none: it is what Hydra's own sweeper makes of choices and ranges.)"""
+    """Optuna's samplers. A grid needs none: Hydra's own sweeper makes one of choices and ranges."""
 
     tpe = "tpe"
     random = "random"
@@ -68,16 +68,18 @@ class Sampler(Enum):
 
 
 class Direction(Enum):
+    """Whether large or small values of an objective are better."""
+
     maximize = "maximize"
     minimize = "minimize"
 
 
 @dataclass(kw_only=True)
 class Objective:
-    """What is searched for.
+    """What a search optimises.
 
     Attributes:
-        metric: a dotted path into what the task returns, such as training.best_value (on validation).
+        metric: a dotted path into what the task returns, such as training.best_value (on the validation part).
     """
 
     metric: str = "training.best_value"
@@ -86,12 +88,12 @@ class Objective:
 
 @dataclass(kw_only=True)
 class Halving:
-    """Successive halving (Li et al. 2018, asynchronous): of the trials that got as far, one of `factor` goes on.
+    """Asynchronous successive halving (Li et al. 2018): of the trials that reach a rung, one in `factor` continues.
 
     Attributes:
-        factor: 0 lets each finish.
-        first: epochs after which it is looked at a trial first; then after `factor` times as many, and so on.
-        metric: by its epochs' values; null: train.monitor.
+        factor: 0 lets every trial finish.
+        first: the epoch of the first rung; each further rung is at `factor` times as many epochs.
+        metric: the value of an epoch by which trials are compared; null means train.monitor.
     """
 
     factor: int = 0
@@ -107,17 +109,18 @@ class Halving:
 
 @dataclass(kw_only=True)
 class SweeperConfig:
-    """A search.
+    """A hyperparameter search by Optuna.
 
     Attributes:
-        trials: in all, those of earlier launches of the study included.
-        params: the search space, in Hydra's override grammar; what the command line gives comes on top of it.
-        objectives: several make a Pareto front.
-        study: its name; launches of one study in one storage share it. Null: the sweep's folder.
-        storage: null keeps a journal in the sweep's folder; a path to a journal file, or a database's URL.
+        trials: number of trials, those of earlier launches of the study included.
+        params: the search space, in Hydra's override grammar; overrides on the command line are added to it.
+        objectives: several objectives give a Pareto front instead of one best trial.
+        study: name of the Optuna study; launches with the same study and storage share their trials. Null means the
+            name of the sweep's folder.
+        storage: a path to a journal file, or the URL of a database; null keeps a journal in the sweep's folder.
         seed: of the sampler.
-        startup: trials drawn at random before the sampler begins to learn; null: its own default.
-        halving: pruning of hopeless trials.
+        startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
+        halving: early stopping of trials that fall behind.
     """
 
     sampler: Sampler = Sampler.tpe

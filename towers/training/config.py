@@ -1,29 +1,30 @@
-"""What a training job is: its settings, and what travels to its workers."""
+"""Configuration of training, and a check of the parts of the configuration that depend on each other."""
 
 from dataclasses import dataclass, field
 from enum import Enum
 
 from data.artifacts.errors import ConfigError
-from towers.model.build import FitOn
-from towers.model.config import HistoryKind, ModelConfig
-from towers.training.losses import LossConfig, LossKind
+from towers.model.build import FittedSplits
+from towers.model.config import ModelConfig
+from towers.training.losses import LOSSES
+from towers.training.losses.config import LossConfig
 
 IN_MEMORY_ROWS = 200_000_000
 """Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
-"""Settings that say where training runs and how fast, not what comes out."""
+"""Settings that decide where training runs and how fast. A run's name does not depend on them."""
 
 
 class Precision(Enum):
-    """What the towers compute in; weights, losses and optimizers stay in float32."""
+    """Number format that the towers compute in; weights, losses and optimizers are always in float32."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
 
 
 class Schedule(Enum):
-    """The learning rate over a run."""
+    """How the learning rate changes over a run."""
 
     constant = "constant"
     linear = "linear"  # down to a fiftieth at the last step
@@ -34,22 +35,27 @@ class TrainConfig:
     """How the towers are fitted.
 
     Attributes:
-        epochs: at most.
+        epochs: maximum number of epochs.
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
-        monitor: validation metric that picks the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
-        batch_size: positives (with a transformer: windows of history) per step over all workers.
-        learning_rate: of Adam, and of its row-wise kind for the id tables.
-        weight_decay: of all but the id tables.
+        monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
+        batch_size: positives (with a transformer: windows of history) per step, over all workers.
+        learning_rate: of Adam, and of row-wise Adam for the id tables.
+        weight_decay: of all weights except the id tables.
         schedule: of the learning rate over all `epochs`.
-        suggested: share of the positives that make way for what the item-item filter suggests (towers/training/suggested.py).
-        fit_on: splits trained on.
-        precision: of the towers; bfloat16 is for GPUs.
-        compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, and pays on GPUs.
-        num_workers, use_gpu, cpus_per_worker: what Ray Train reserves.
-        gpus_per_worker: where use_gpu is set; with a part of one, a sweep's trainings share a GPU.
-        labels: of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
-        threads: torch threads per worker; null shares the machine's cores, or in a sweep takes cpus_per_worker.
-        max_failures: worker failures that Ray Train restarts from before it gives up.
+        suggested: share of the positives that are replaced by recommendations of the item-item filter
+            (towers/training/suggested.py).
+        fit_on: splits that the towers are fitted on.
+        precision: number format of the towers; bfloat16 is for GPUs.
+        compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
+        num_workers: processes that train together.
+        use_gpu: each worker computes on a GPU.
+        cpus_per_worker: CPUs that Ray Train reserves for each worker.
+        gpus_per_worker: GPUs that Ray Train reserves for each worker if use_gpu is set; with a fraction, the trainings
+            of a sweep share a GPU.
+        labels: labels of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
+        threads: torch threads per worker; null divides the machine's cores among the workers, or in a sweep means
+            cpus_per_worker.
+        max_failures: failed workers after which Ray Train restarts from the latest epoch, before it gives up.
     """
 
     epochs: int = 20
@@ -60,7 +66,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: Schedule = Schedule.constant
     suggested: float = 0.0
-    fit_on: FitOn = FitOn.train
+    fit_on: FittedSplits = FittedSplits.train
     precision: Precision = Precision.float32
     compile: bool = False
     num_workers: int = 1
@@ -95,23 +101,30 @@ class TrainConfig:
             raise ConfigError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
+        """What Ray Train reserves for each worker, by the names of Ray's resources."""
         return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
 
 
 def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
-    """Refuses what does not go together."""
-    if model.history is not HistoryKind.transformer:
+    """Checks values of the three parts against each other.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    if not model.history_encoder.trains_on_all_positions:
         return
     if train.suggested:
         raise ConfigError(
-            f"train.suggested: {train.suggested} is for positives without an order, and model.history=transformer"
+            f"train.suggested: {train.suggested} is for positives without an order, and model.history={model.history}"
             " trains on whole histories; set train.suggested=0"
         )
-    if loss.kind is LossKind.bpr:
+    if not LOSSES[loss.kind].supports_all_positions:
         raise ConfigError(
-            "loss.kind: model.history=transformer needs many negatives, and bpr has one; set loss.kind=softmax"
+            f"loss.kind: model.history={model.history} has a positive at each position of a history, which {loss.kind}"
+            " does not support; set loss.kind=softmax"
         )
     if loss.in_batch and not loss.full:
         raise ConfigError(
-            "loss.in_batch: model.history=transformer trains on thousands of positions at once; set loss.in_batch=false"
+            f"loss.in_batch: model.history={model.history} trains on thousands of positions at once; set"
+            " loss.in_batch=false"
         )

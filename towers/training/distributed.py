@@ -1,4 +1,7 @@
-"""What workers exchange so that their number does not change the objective."""
+"""Exchange between workers, by which their number does not change the training objective.
+
+Everything also works in a single process without torch.distributed. Shape legend: b rows of this worker.
+"""
 
 from collections.abc import Iterable
 
@@ -9,17 +12,19 @@ from torch.distributed.nn.functional import all_gather
 
 
 def world_size() -> int:
+    """Number of workers."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """Number of this worker, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def gather_rows(rows_b: Tensor) -> Tensor:
-    """All workers' rows [b, ...] -> [b * workers, ...], in order of rank, with gradients flowing back to each.
+    """All workers' rows in order of rank, [b, ...] -> [b * workers, ...]; gradients flow back to each worker.
 
-    Every worker must hold equally many rows.
+    Every worker must hold the same number of rows.
     """
     if world_size() == 1:
         return rows_b
@@ -30,8 +35,11 @@ def gather_rows(rows_b: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def share_of_all(count: int, device: torch.device) -> float:
-    """This worker's part of all workers' counts, times the number of workers: weighs a local mean for a global one."""
+def global_weight(count: int, device: torch.device) -> float:
+    """The weight of a mean over `count` entries by which the average over workers is the mean over all entries.
+
+    It is count * workers / sum of all workers' counts.
+    """
     if world_size() == 1:
         return 1.0
     total = torch.tensor(float(count), device=device)
@@ -39,7 +47,7 @@ def share_of_all(count: int, device: torch.device) -> float:
     return count * world_size() / max(total.item(), 1.0)
 
 
-def fewest(count: int) -> int:
+def all_reduce_min(count: int) -> int:
     """The smallest of all workers' counts."""
     if world_size() == 1:
         return count

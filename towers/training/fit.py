@@ -1,14 +1,14 @@
-"""Training both towers with Ray Train: `python -m towers.train data=movietweetings data.source.path=...`.
+"""Trains both towers and the re-ranker, and seals them as a checkpoint with what was measured.
 
-The driver prepares the dataset, lets Ray Train fit the towers, fits the re-ranker on validation, measures both on the
-test part, and seals all of it as a checkpoint. Run again after a kill, the same command goes on from the last whole
-epoch and ends with the same weights.
+The driver encodes the catalogues, lets Ray Train fit the towers, fits the re-ranker on the validation part and measures
+both on the test part. A training that was killed resumes from its last complete epoch and ends with the same weights.
 """
 
 from typing import Any
 
 import ray.train
 import torch
+from torch import Tensor
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
@@ -23,52 +23,72 @@ from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.ranking import embed, lists_of, retrieve
-from towers.model.build import FitOn, build, fit_counts
+from towers.model.build import FittedSplits, build_model, encode_catalogues, interaction_counts
 from towers.model.smoothing import smooth
-from towers.model.two_tower import TwoTower, all_item_vectors
-from towers.reranking.context import Context, lift
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
+from towers.reranking.context import Context, context_lift
 from towers.reranking.reranker import Reranker
-from towers.sweeps.trial import Pruned, current
+from towers.sweeps.trial import Pruned, current_trial
 from towers.training.config import check
-from towers.training.fit_reranker import fit
+from towers.training.fit_reranker import fit_reranker
 from towers.training.job import Job, Recipe
 from towers.training.runs import checkpoint_folder, training_name
 from towers.training.tracking import run_reference
-from towers.training.trainer import large, sides, trainer
+from towers.training.trainer import shared_inputs, trainer
 
 
 def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter = print) -> Checkpoint:
-    """Trains and seals a checkpoint; where a whole one of the same run exists, opens it instead."""
+    """Trains and seals a checkpoint, or opens the one of an equal run that is already complete.
+
+    Each catalogue is encoded once, and the items are embedded once, with the final weights.
+
+    Args:
+        progress: called with lines for the user.
+
+    Raises:
+        ConfigError: parts of the configuration do not go together, or the dataset has nothing to measure on.
+        Pruned: the sweep that this training is a trial of ended it early.
+    """
     folder = checkpoint_folder(config, dataset, storage)
     if is_sealed(folder):
         progress(f"train: {folder.name} is already trained")
         return open_checkpoint(folder)
-    check(config.model, config.loss, config.train)
-    has_validation = config.train.fit_on is FitOn.train and bool(dataset.manifest["counts"][VALIDATION])
-    if config.train.patience and config.train.fit_on is FitOn.train and not has_validation:
-        raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
-    queries_of(dataset)  # raises where nothing could be measured in the end
+    _check(config, dataset)
     progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
-    result = _fit_towers(config, dataset, storage)
-    model = _best_model(config, dataset, result)
-    counts_I = fit_counts(dataset.items, config.train.fit_on)
-    torch.manual_seed(config.seed)
-    _, items = sides(dataset, config.train.fit_on)
-    context = Context.of(dataset, config.train.fit_on.splits)
-    reranker = Reranker(config.rerank, all_item_vectors(model).clone(), counts_I, items, context)
-    if reranker.lift_VI is not None:
-        reranker.lift_VI.copy_(torch.from_numpy(lift(context, dataset, config.train.fit_on.splits)))
+    fit_on = config.train.fit_on
+    users, items = encode_catalogues(dataset.users, dataset.items, fit_on)
+    result = _fit_towers(config, dataset, users, items, storage)
+    model = _best_model(config, dataset, users, items, result)
+    item_vectors_ID = all_item_vectors(model)
+    reranker = _unfitted_reranker(config, dataset, items, item_vectors_ID)
     totals = {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)}
-    if has_validation:
-        totals["best_value"], fitted = _validate(model, reranker, dataset, config)
+    if _has_validation(config, dataset):
+        totals["best_value"], fitted = _validate(model, reranker, item_vectors_ID, dataset, config)
         progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
-    report = evaluate(model, reranker, dataset, config.train.fit_on, config.evaluate)
+    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_vectors_ID)
     manifest = _manifest(config, dataset, totals) | report.as_json()
-    save(folder, manifest, model, reranker, dataset, dataset.sequences(TRAIN, VALIDATION))
+    seen = dataset.sequences(TRAIN, VALIDATION)
+    save(folder, manifest, model, reranker, dataset, (users.encoder, items.encoder), seen)
     return open_checkpoint(folder)
 
 
-def _fit_towers(config: Recipe, dataset: PreparedDataset, storage: Folder) -> ray.train.Result:
+def _check(config: Recipe, dataset: PreparedDataset) -> None:
+    """Raises ConfigError, before anything is trained, for what would fail later."""
+    check(config.model, config.loss, config.train)
+    if config.train.patience and config.train.fit_on is FittedSplits.train and not _has_validation(config, dataset):
+        raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
+    queries_of(dataset)
+
+
+def _has_validation(config: Recipe, dataset: PreparedDataset) -> bool:
+    """Whether there is a validation part that the towers are not fitted on."""
+    return config.train.fit_on is FittedSplits.train and bool(dataset.manifest["counts"][VALIDATION])
+
+
+def _fit_towers(
+    config: Recipe, dataset: PreparedDataset, users: TowerInputs, items: TowerInputs, storage: Folder
+) -> ray.train.Result:
+    """Runs Ray Train to the end; the result holds the best weights."""
     job = Job(
         name=training_name(config, dataset),
         seed=config.seed,
@@ -78,8 +98,8 @@ def _fit_towers(config: Recipe, dataset: PreparedDataset, storage: Folder) -> ra
         evaluate=config.evaluate,
         tracking=config.tracking,
         resolved=jsonable(config),
-        trial=current(),
-        large=large(dataset, config.model, config.train, config.seed),
+        trial=current_trial(),
+        shared=shared_inputs(dataset, users, items, config.model, config.train, config.seed),
     )
     result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
@@ -89,8 +109,11 @@ def _fit_towers(config: Recipe, dataset: PreparedDataset, storage: Folder) -> ra
     return result
 
 
-def _best_model(config: Recipe, dataset: PreparedDataset, result: ray.train.Result) -> TwoTower:
-    model = build(config.model, *sides(dataset, config.train.fit_on), seed=config.seed)
+def _best_model(
+    config: Recipe, dataset: PreparedDataset, users: TowerInputs, items: TowerInputs, result: ray.train.Result
+) -> TwoTower:
+    """The towers with the weights of the best epoch, smoothed if configured, in eval mode."""
+    model = build_model(config.model, users, items, seed=config.seed)
     with result.checkpoint.as_directory() as path:
         load_weights(model, Folder.of(path), "best.safetensors")
     if config.model.smoothing:
@@ -98,24 +121,40 @@ def _best_model(config: Recipe, dataset: PreparedDataset, result: ray.train.Resu
     return model.eval()
 
 
+def _unfitted_reranker(
+    config: Recipe, dataset: PreparedDataset, items: TowerInputs, item_vectors_ID: Tensor
+) -> Reranker:
+    splits = config.train.fit_on.splits
+    torch.manual_seed(config.seed)
+    context, counts_I = Context.of(dataset, splits), interaction_counts(dataset.items, config.train.fit_on)
+    reranker = Reranker(config.rerank, item_vectors_ID, counts_I, items, context)
+    if reranker.lift_VI is not None:
+        reranker.lift_VI.copy_(torch.from_numpy(context_lift(context, dataset, splits)))
+    return reranker
+
+
 def _validate(
-    model: TwoTower, reranker: Reranker, dataset: PreparedDataset, config: Recipe
+    model: TwoTower, reranker: Reranker, item_vectors_ID: Tensor, dataset: PreparedDataset, config: Recipe
 ) -> tuple[float, dict[str, float]]:
-    """On the validation part: the value by `train.monitor` of the towers as they are saved, smoothed ones included, and
-    the re-ranker's fit, to candidates as retrieval returns them from what was known before it.
+    """Measures the final towers on the validation part, and fits the re-ranker to the candidates retrieved for it.
+
+    Returns:
+        The value of `train.monitor` (with smoothing it differs from that of the best epoch), and the re-ranker's nDCG
+        on held-out queries by stage, as `fit_reranker` returns it.
     """
     held_out, num_items = HeldOut.of(dataset, VALIDATION), len(dataset.items.ids)
-    counts_I, batch_size = fit_counts(dataset.items, FitOn.train), config.evaluate.batch_size
+    counts_I, batch_size = interaction_counts(dataset.items, FittedSplits.train), config.evaluate.batch_size
     queries = embed(model, held_out, batch_size)
-    found = retrieve(queries, held_out, counts_I, reranker.item_ID, batch_size)
+    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size)
     value = measure(found, held_out, num_items, list(config.evaluate.ks))[config.train.monitor]
     hit_QK = hits(found.rows_QK, held_out.relevant, num_items)
     by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
     lists = lists_of(queries, found, held_out, reranker.context)
-    return value, fit(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
+    return value, fit_reranker(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
 
 
 def _manifest(config: Recipe, dataset: PreparedDataset, totals: dict[str, Any]) -> dict[str, Any]:
+    """What the checkpoint's manifest says of its training, as JSON values."""
     resolved = jsonable(config)
     return {
         "model": resolved["model"],

@@ -1,4 +1,4 @@
-"""Fitting the re-ranker on what retrieval really returns: candidates of held-out queries, and which of them hit.
+"""Fits the re-ranker to the candidates that retrieval returns for held-out queries, and to which of them are relevant.
 
 Shape legend: B queries, K candidates, F signals.
 """
@@ -12,19 +12,26 @@ from torch.nn import functional
 
 from towers.evaluation.metrics import per_query
 from towers.reranking.calibration import platt
-from towers.reranking.reranker import Lists, Reranker
+from towers.reranking.candidate_lists import CandidateLists
+from towers.reranking.reranker import Reranker
 
-AT = "ndcg@10"
+METRIC = "ndcg@10"
+"""The metric by which the best epoch is chosen."""
 
 
-def fit(reranker: Reranker, lists: Lists, hit_BK: Tensor, seed: int) -> dict[str, float]:
-    """Fits in place; returns the held-out queries' nDCG@10 in retrieval order, linear and deep. {} without hits.
+def fit_reranker(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor, seed: int) -> dict[str, float]:
+    """Fits the re-ranker in place, in three stages.
 
-    The linear part by L-BFGS, listwise; then all of it by Adam, listwise and by candidate, kept at the epoch that is
-    best on the queries held out, the linear start among them; then slope and bias on those queries.
+    First the linear part by L-BFGS with a listwise loss. Then everything by Adam with a listwise and a pointwise loss;
+    the epoch that is best on the held-out queries is kept, which may be the linear start. Last the calibration, on the
+    held-out queries.
 
     Args:
-        hit_BK: bool, the candidate is relevant.
+        hit_BK: bool, whether the candidate is relevant.
+
+    Returns:
+        nDCG@10 of the held-out queries in the order of retrieval ("retrieval"), after the linear stage ("linear") and
+        after the deep one ("deep"). Empty where there are no hits to fit to; the re-ranker is then unchanged.
     """
     generator = torch.Generator().manual_seed(seed)
     kept = torch.randperm(len(lists), generator=generator)[: reranker.config.max_queries]
@@ -42,11 +49,12 @@ def fit(reranker: Reranker, lists: Lists, hit_BK: Tensor, seed: int) -> dict[str
 
 
 def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor) -> Tensor:
-    """-mean over hits of log softmax_k(score_bk), nats: ListNet with binary relevance (Cao et al. 2007)."""
+    """Minus the mean over hits of log softmax_k(score_bk), in nats: ListNet with binary relevance (Cao et al. 2007)."""
     return -torch.log_softmax(score_BK.masked_fill(missing_BK, -torch.inf), dim=1)[hit_BK].mean()
 
 
-def _fit_linear(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
+def _fit_linear(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> None:
+    """Fits the weights of the signals, on the queries with a hit."""
     useful = hit_BK.any(1)
     lists, hit_BK = lists[useful], hit_BK[useful]
     with torch.no_grad():
@@ -63,14 +71,19 @@ def _fit_linear(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
 
 
 def _fit_deep(
-    reranker: Reranker, lists: Lists, hit_BK: Tensor, train: Tensor, held_out: Tensor, generator: torch.Generator
+    reranker: Reranker,
+    lists: CandidateLists,
+    hit_BK: Tensor,
+    train: Tensor,
+    held_out: Tensor,
+    generator: torch.Generator,
 ) -> float:
-    """Trains epoch by epoch and leaves the best one in place; returns its nDCG@10 on the queries held out."""
+    """Trains all parts and keeps the weights of the best epoch; returns its nDCG@10 on the held-out queries."""
     config = reranker.config
     optimizer = torch.optim.Adam(reranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     best, kept = _measure(reranker, lists[held_out], hit_BK[held_out]), copy.deepcopy(reranker.state_dict())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator.initial_seed()))  # of the perceptron's dropout
+        torch.manual_seed(int(generator.initial_seed()))  # dropout draws from the global generator
         for _ in range(config.epochs):
             reranker.train()
             shuffled = train[torch.randperm(len(train), generator=generator)]
@@ -87,29 +100,31 @@ def _fit_deep(
     return best
 
 
-def _loss(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> Tensor:
-    """Listwise for the order, cross-entropy by candidate for the level (as JRC, Sheng et al. 2023), weighed equally."""
-    score_BK, missing_BK = reranker.raw(lists), lists.rows_BK == 0
+def _loss(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> Tensor:
+    """Listwise loss for the order plus cross-entropy by candidate for the level, as in JRC (Sheng et al. 2023)."""
+    score_BK, missing_BK = reranker.uncalibrated(lists), lists.rows_BK == 0
     level = functional.binary_cross_entropy_with_logits(score_BK[~missing_BK], hit_BK[~missing_BK].float())
     return listwise(score_BK, hit_BK, missing_BK) + level
 
 
 @torch.no_grad()
-def _calibrate(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> None:
+def _calibrate(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> None:
+    """Fits slope and bias of the log-odds (Platt scaling)."""
     there_BK = lists.rows_BK > 0
-    score_BK = reranker.raw(lists)
+    score_BK = reranker.uncalibrated(lists)
     with torch.enable_grad():
         reranker.calibration.copy_(platt(score_BK[there_BK], hit_BK[there_BK]))
 
 
 @torch.no_grad()
-def _measure(reranker: Reranker, lists: Lists, hit_BK: Tensor) -> float:
-    return _ndcg(reranker.raw(lists), lists, hit_BK)
+def _measure(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> float:
+    """nDCG@10 of the re-ranker's order."""
+    return _ndcg(reranker.uncalibrated(lists), lists, hit_BK)
 
 
-def _ndcg(score_BK: Tensor, lists: Lists, hit_BK: Tensor) -> float:
-    """Mean nDCG@10 of the queries with a hit among their candidates, those taken for all that is relevant."""
+def _ndcg(score_BK: Tensor, lists: CandidateLists, hit_BK: Tensor) -> float:
+    """Mean nDCG@10 of the queries with a hit, as if their candidates' hits were all their relevant items."""
     useful = hit_BK.any(1)
     score_BK = score_BK.masked_fill(lists.rows_BK == 0, -torch.inf)[useful]
     ranked_BK = hit_BK[useful].gather(1, score_BK.argsort(dim=1, descending=True, stable=True)).numpy()
-    return float(np.mean(per_query(ranked_BK, ranked_BK.sum(1), [10])[AT]))
+    return float(np.mean(per_query(ranked_BK, ranked_BK.sum(1), [10])[METRIC]))

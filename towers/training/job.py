@@ -1,22 +1,28 @@
-"""What a training job is: its settings, and what travels to its workers."""
+"""What describes a training: the configuration that decides it, and what each worker is given."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import ray
+from torch import Tensor
 
 from data.dataset.preparation import DataConfig
+from data.sequences.histories import Sequences
 from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.queries import HeldOut
 from towers.model.config import ModelConfig
-from towers.reranking.reranker import RerankConfig
+from towers.model.two_tower import TowerInputs
+from towers.reranking.config import RerankConfig
 from towers.sweeps.trial import Trial
 from towers.training.config import TrainConfig
-from towers.training.losses import LossConfig
+from towers.training.losses.config import LossConfig
+from towers.training.suggested import SuggestedPositives
 from towers.training.tracking import TrackingConfig
 
 
 class Recipe(Protocol):
-    """What decides a training, as the root config holds it."""
+    """The parts of the root configuration that decide a training; the root configuration satisfies it."""
 
     @property
     def seed(self) -> int: ...
@@ -37,14 +43,38 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """All that a worker needs to know, as it travels to it.
+class SharedInputs:
+    """What all workers of a job read of the dataset: one copy on each node, in Ray's object store.
+
+    Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 
     Attributes:
-        resolved: the root config as JSON values, for tracking.
-        trial: of a sweep that this is; None outside of one.
-        large: object reference to (sides, start or None, suggestions or None, sequences, counts_I, validation queries
-            or None), which are shared memory on a node.
+        users, items: inputs of the two towers.
+        counts_I: int64, interactions of each item in the splits that are fitted on.
+        sequences: all users' items in those splits.
+        id_tables: initial id embeddings, float32 [U, D] and [I, D]; None with random ones.
+        suggestions: suggested positives; None where `train.suggested` is 0.
+        validation: the queries of the validation part; None where it is fitted on.
+    """
+
+    users: TowerInputs
+    items: TowerInputs
+    counts_I: np.ndarray
+    sequences: Sequences
+    id_tables: tuple[Tensor, Tensor] | None
+    suggestions: SuggestedPositives | None
+    validation: HeldOut | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What each worker of a training is given.
+
+    Attributes:
+        name: of the run; workers of a job of the same name resume its saved epochs.
+        resolved: the root configuration as JSON values, for tracking.
+        trial: the trial of a sweep that this training is; None outside of a sweep.
+        shared: reference to the `SharedInputs` in Ray's object store.
     """
 
     name: str
@@ -56,4 +86,4 @@ class Job:
     tracking: TrackingConfig
     resolved: dict[str, Any]
     trial: Trial | None
-    large: ray.ObjectRef
+    shared: ray.ObjectRef

@@ -1,11 +1,10 @@
-"""The training loop: one epoch, one step, one objective. Knows neither Ray nor files.
+"""The training loop of one epoch, and the objective of a batch. It knows neither Ray nor files.
 
-Shape legend: b this worker's batch, B all workers' batch, S drawn negatives, C = B + S candidates, D dimension.
+Shape legend: b this worker's positives, B all workers' positives, S drawn negatives, C = S or B + S negatives, I items
+(row 0 = unknown), D dimension.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,80 +12,81 @@ from torch import Tensor
 
 from data.sequences.batches import TrainBatch
 from towers.model.two_tower import TwoTower
-from towers.training.distributed import average_gradients, gather_rows, rank, share_of_all, world_size
-from towers.training.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
-from towers.training.negatives import draw_popular, draw_uniform, log_expected_count, same_items
+from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
+from towers.training.losses import LOSSES
+from towers.training.losses.config import LossConfig
+from towers.training.negatives.mixture import NegativeMixture
+from towers.training.negatives.same_items import same_items
+from towers.training.negatives.uniform import UniformSampler
 from towers.training.optimizer import Optimizers
 
 
-@dataclass
 class Objective:
-    """The loss of a batch: sampled softmax of each user vector over the global batch's items and draws.
+    """The configured loss of a batch. The number of workers does not change it.
 
-    Attributes:
-        counts_I: how often each item row stands in the log that is fitted on, of all workers; the same on every worker.
-        bfloat16: compute the towers in it; the loss is in float32 all the same.
+    Args:
+        counts_I: int64, interactions of each item row in what is fitted on, over all workers; the same on every worker.
+        bfloat16: compute the towers in bfloat16; the loss is computed in float32 all the same.
     """
 
-    config: LossConfig
-    counts_I: np.ndarray
-    bfloat16: bool = False
-    _log_q_by_count: dict[int, Tensor] = field(default_factory=dict)
+    def __init__(self, config: LossConfig, counts_I: np.ndarray, bfloat16: bool = False) -> None:
+        self.config = config
+        self.bfloat16 = bfloat16
+        self._loss = LOSSES[config.kind]()
+        self._num_items = len(counts_I)
+        self._mixture = NegativeMixture(config.num_drawn, counts_I)
+        self._uniform = UniformSampler(counts_I)
 
     def __call__(self, model: TwoTower, batch: TrainBatch, generator: torch.Generator, device: torch.device) -> Tensor:
-        """Scalar loss of this worker's positives, over candidates of all workers; its mean over workers is the whole's.
+        """Scalar loss of this worker's positives, in nats; its mean over the workers is the loss of the whole batch.
 
         Args:
             generator: in the same state on every worker, so that all draw the same negatives.
         """
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            user_bD, items_b = positives(model, batch, device)
+            user_bD, items_b = user_vectors_and_positives(model, batch, device)
             drawn_S = self._draw(generator, len(items_b)).to(device, torch.int32)
             item_CD = model.item_vectors(torch.cat([items_b, drawn_S])).float()
-        user_bD, (own_bD, drawn_SD) = user_bD.float(), item_CD.split([len(items_b), len(drawn_S)])
-        query_bD = user_bD / self.config.temperature
-        positive_b = (query_bD * own_bD).sum(1)
-        if self.config.kind is LossKind.bpr:
-            loss = bpr(positive_b, (query_bD * drawn_SD).sum(1), items_b == drawn_S)
-        elif self.config.in_batch and not self.config.full:
-            negative_C, negative_CD = gather_rows(items_b), gather_rows(own_bD)
-            loss = self._softmax(
-                query_bD, positive_b, items_b, torch.cat([negative_C, drawn_S]), torch.cat([negative_CD, drawn_SD])
-            )  # fmt: skip
-        else:
-            loss = self._softmax(query_bD, positive_b, items_b, drawn_S, drawn_SD)
-        return loss * share_of_all(len(items_b), device) if batch.item_rows.ndim == 2 else loss
+        own_bD, drawn_SD = item_CD.split([len(items_b), len(drawn_S)])
+        query_bD = user_bD.float() / self.config.temperature
+        loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD)
+        return loss * global_weight(len(items_b), device) if batch.item_rows.ndim == 2 else loss
 
-    def _draw(self, generator: torch.Generator, num_own: int) -> Tensor:
-        """Drawn negatives: shared by all workers' positives, or, for BPR, one for each positive."""
+    def _draw(self, generator: torch.Generator, num_positives: int) -> Tensor:
+        """int64 [S]: all items, or negatives that all workers share, or one for each positive of this worker."""
         if self.config.full:
-            return torch.arange(1, len(self.counts_I))
-        if self.config.kind is not LossKind.bpr:
-            uniform_S = draw_uniform(len(self.counts_I), self.config.num_uniform, generator)
-            return torch.cat([uniform_S, draw_popular(self._cumulative_I, self.config.num_popular, generator)])
-        return draw_uniform(len(self.counts_I), num_own * world_size(), generator)[rank() * num_own :][:num_own]
+            return torch.arange(1, self._num_items)
+        if self._loss.shares_negatives:
+            return self._mixture.draw(generator)
+        return self._uniform.draw(num_positives * world_size(), generator)[rank() * num_positives :][:num_positives]
 
-    def _softmax(
-        self, query_bD: Tensor, positive_b: Tensor, items_b: Tensor, negative_C: Tensor, negative_CD: Tensor
-    ) -> Tensor:
-        excluded_2E, log_q_C = same_items(items_b, negative_C), None
-        if self.config.log_q and not self.config.full:
-            num_in_batch = len(negative_C) - self.config.num_uniform - self.config.num_popular
-            by_count = max(num_in_batch - 1, 0) + self.config.num_popular
-            log_q_C = self._log_q(by_count, query_bD.device)[negative_C]
-        if self.config.kind is LossKind.bilateral:
-            return bilateral_softmax(query_bD, positive_b, negative_CD, self.config.exponent, log_q_C, excluded_2E)
-        return sampled_softmax(query_bD, positive_b, negative_CD, log_q_C, excluded_2E)
+    def _contrast(self, query_bD: Tensor, items_b: Tensor, own_bD: Tensor, drawn_S: Tensor, drawn_SD: Tensor) -> Tensor:
+        """The loss of queries and their positives against drawn negatives and, if configured, in-batch ones."""
+        negative_C, negative_CD, log_q_C, num_in_batch = drawn_S, drawn_SD, None, 0
+        if not self._loss.shares_negatives:
+            pair_E = (items_b == drawn_S).nonzero().flatten()
+            excluded_2E = torch.stack([pair_E, pair_E])
+        else:
+            if self.config.in_batch and not self.config.full:
+                all_items_B = gather_rows(items_b)
+                num_in_batch = len(all_items_B) - 1
+                negative_C = torch.cat([all_items_B, drawn_S])
+                negative_CD = torch.cat([gather_rows(own_bD), drawn_SD])
+            excluded_2E = same_items(items_b, negative_C)
+            if self.config.log_q and not self.config.full:
+                log_q_C = self._mixture.log_q(num_in_batch, query_bD.device)[negative_C]
+        positive_b = (query_bD * own_bD).sum(1)
+        return self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config)
 
-    def _log_q(self, by_count: int, device: torch.device) -> Tensor:
-        if by_count not in self._log_q_by_count:
-            log_q_I = log_expected_count(self.counts_I, by_count, self.config.num_uniform)
-            self._log_q_by_count[by_count] = log_q_I.to(device)
-        return self._log_q_by_count[by_count]
 
-    @cached_property
-    def _cumulative_I(self) -> Tensor:
-        return torch.from_numpy(np.cumsum(self.counts_I)).double()
+def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """User vectors [b, D], and the item row of each one's positive [b]; every target of a window is a positive."""
+    arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
+    users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
+    if items.ndim == 1:
+        return model.user_vectors(users, history_BL), items
+    is_target_BL = items > 0
+    return model.user_vectors_at_each_position(users, history_BL)[is_target_BL], items[is_target_BL]
 
 
 def train_epoch(
@@ -101,7 +101,8 @@ def train_epoch(
     """Trains on each batch and yields its loss (nats per positive).
 
     Args:
-        rates: each step's share of the learning rate.
+        generator: draws the negatives; in the same state on every worker.
+        rates: each step's share of the configured learning rate.
     """
     model.train()
     for batch, rate in zip(batches, rates, strict=False):
@@ -109,16 +110,6 @@ def train_epoch(
         optimizers.zero_grad()
         loss.backward()
         average_gradients(model.parameters())
-        optimizers.at(rate)
+        optimizers.scale_learning_rate(rate)
         optimizers.step()
         yield loss.item()
-
-
-def positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """User vectors [b, D] and the positive item row of each [b]; every target of a window counts as one."""
-    arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
-    users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
-    if items.ndim == 1:
-        return model.user_vectors(users, history_BL), items
-    there_BL = items > 0
-    return model.user_vectors_along(users, history_BL)[there_BL], items[there_BL]

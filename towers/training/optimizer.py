@@ -1,4 +1,4 @@
-"""Optimizers: Adam for what every step touches, a row-wise Adam for tables of which a step touches a few rows.
+"""Optimizers: Adam for weights that every step updates, a row-wise Adam for tables of which a step touches a few rows.
 
 Shape legend: N rows of a table, R rows touched by a step, D dimension.
 """
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-LAST_SHARE = 0.02
-"""What a linear schedule leaves of the learning rate at the end."""
+FINAL_SHARE = 0.02
+"""Share of the learning rate that a linear schedule ends at."""
 
 
 class RowAdam(Optimizer):
     """Adam (Kingma & Ba 2015) on the rows that a sparse gradient names, with one second moment per row.
 
-    A row that a step does not touch costs nothing and does not move; the mean square over a row's D entries takes the
-    place of D second moments (as in row-wise Adagrad, Gupta et al. 2014). Bias correction counts steps, not touches.
+    A row without a gradient costs nothing and does not change. The mean square over a row's D entries takes the place
+    of D second moments, as in row-wise Adagrad (Gupta et al. 2014). Bias correction counts all steps, not those in
+    which a row had a gradient.
     """
 
     def __init__(self, tables: Iterable[Tensor], lr: float) -> None:
@@ -65,22 +66,24 @@ class Optimizers:
         if dense:
             self._all.append(Adam(dense, lr=lr, weight_decay=weight_decay, fused=True))
 
-    def at(self, share: float) -> None:
-        """Sets the learning rate to this share of the configured one."""
+    def scale_learning_rate(self, share: float) -> None:
+        """Sets the learning rate of the next steps to this share of the configured one."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = self._lr * share
 
     def zero_grad(self) -> None:
+        """Drops all gradients."""
         for optimizer in self._all:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
+        """Updates all weights that have a gradient."""
         for optimizer in self._all:
             optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
-        """All state by "<optimizer>.<parameter>.<name>"."""
+        """The state of all optimizers as one flat mapping, by "<optimizer>.<parameter>.<name>"."""
         return {
             f"{number}.{index}.{name}": value
             for number, optimizer in enumerate(self._all)
@@ -89,7 +92,7 @@ class Optimizers:
         }
 
     def load_state(self, flat: dict[str, Tensor]) -> None:
-        """Takes back what `state` gave."""
+        """Restores what `state` returned."""
         nested: list[dict[int, dict[str, Any]]] = [{} for _ in self._all]
         for key, value in flat.items():
             number, index, name = key.split(".", 2)
@@ -98,6 +101,6 @@ class Optimizers:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def linear(done: float) -> float:
-    """The share of the learning rate after a share `done` of all steps: from 1 down to LAST_SHARE in a line."""
-    return max(1 - done, LAST_SHARE)
+def linear_decay(done: float) -> float:
+    """The share of the learning rate after a share `done` of all steps: falls linearly from 1 down to FINAL_SHARE."""
+    return max(1 - done, FINAL_SHARE)

@@ -1,4 +1,4 @@
-"""Training state between epochs: what a killed run needs to end as if it had not been killed."""
+"""Training state saved after each epoch, from which a killed run resumes and ends with the same weights."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from towers.training.optimizer import Optimizers
 
 STATE = "state.json"
+"""File that is written last: a folder without it is incomplete."""
 
 
 @dataclass(slots=True)
@@ -17,10 +18,10 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        epoch: epochs done.
-        best_epoch, best_value: the epoch with the best validation value so far; the last one, and None, where there is
-            no validation part.
-        seconds: time spent in training steps alone.
+        epoch: epochs that are complete.
+        best_epoch: the epoch with the best validation value so far; without a validation part the latest one.
+        best_value: its value of `train.monitor`; None without a validation part.
+        seconds: time spent in training steps, without validation and saving.
         examples: positives trained on.
     """
 
@@ -34,9 +35,12 @@ class Progress:
 def save_progress(
     folder: Path, progress: Progress, model: nn.Module, optimizers: Optimizers, best: dict[str, Tensor]
 ) -> None:
-    """Writes model, optimizer and best weights as safetensors; `state.json`, written last, makes them whole.
+    """Writes the weights, the optimizers' state and the best weights as safetensors, then `state.json`.
 
-    Random state needs no saving: every epoch draws from generators seeded by (seed, epoch).
+    Random state is not saved: every epoch draws from generators seeded by (seed, epoch).
+
+    Args:
+        best: weights of the best epoch so far.
     """
     safetensors.torch.save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
     safetensors.torch.save_file(_contiguous(best), folder / "best.safetensors")
@@ -45,7 +49,10 @@ def save_progress(
 
 
 def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Restores model and optimizers in place; None, touching nothing, where the folder is not whole."""
+    """Restores model and optimizers in place; returns the progress and the best weights.
+
+    None, with nothing changed, where the folder is incomplete.
+    """
     if not (folder / STATE).exists():
         return None
     model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))

@@ -1,4 +1,4 @@
-"""Which run a config describes, where its checkpoint lies, and opening it with the dataset that it belongs to."""
+"""Names of runs: equal configurations have equal names, by which a training resumes and a checkpoint is found again."""
 
 import hashlib
 import json
@@ -15,30 +15,38 @@ from towers.training.job import Recipe
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
-    """Dataset name and digest of all that decides the towers: equal runs share a name, and resume each other."""
-    return f"{config.data.name}-{_digest(dataset, *_deciding(config))}"
+    """The dataset's name and a digest of everything that decides the towers' weights."""
+    return f"{config.data.name}-{_digest(dataset, *_determining(config))}"
 
 
 def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder) -> Folder:
-    """Where the towers of `training_name` lie with the re-ranker that the config describes."""
-    digest = _digest(dataset, *_deciding(config), jsonable(config.rerank))
+    """The folder of the towers of `training_name` with the re-ranker that the configuration describes."""
+    digest = _digest(dataset, *_determining(config), jsonable(config.rerank))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
-def _deciding(config: Recipe) -> list[Any]:
+def _determining(config: Recipe) -> list[Any]:
+    """JSON values of what decides the towers' weights, beside the dataset."""
+    loss = jsonable(config.loss)
+    if not loss["negatives"]:
+        del loss["negatives"]  # absent when runs were first named
     train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
-    return [ARCHITECTURE, jsonable(config.model), jsonable(config.loss), train, config.seed]
+    return [ARCHITECTURE, jsonable(config.model), loss, train, config.seed]
 
 
-def _digest(dataset: PreparedDataset, *deciding: Any) -> str:
-    return hashlib.sha256(json.dumps([dataset.fingerprint, *deciding], sort_keys=True).encode()).hexdigest()[:10]
+def _digest(dataset: PreparedDataset, *values: Any) -> str:
+    return hashlib.sha256(json.dumps([dataset.fingerprint, *values], sort_keys=True).encode()).hexdigest()[:10]
 
 
 def open_for(config: Recipe, storage: Folder, checkpoint: str | None) -> tuple[Checkpoint, PreparedDataset]:
-    """The checkpoint in the folder `checkpoint`, or the one that the recipe trains, and the dataset that it belongs to.
+    """Opens a checkpoint and the prepared dataset that it was trained on.
+
+    Args:
+        checkpoint: its folder; None means the checkpoint that this configuration trains.
 
     Raises:
-        CheckpointError: it was trained on another dataset than `data` describes.
+        NotSealed: there is no checkpoint in the folder.
+        CheckpointError: it is damaged, or was trained on another dataset than `data` describes.
     """
     dataset = prepare(config.data, storage)
     folder = Folder.of(checkpoint) if checkpoint else checkpoint_folder(config, dataset, storage)

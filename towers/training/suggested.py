@@ -1,12 +1,12 @@
-"""Suggested positives: some of a user's positives are, in training, items that the item-item filter suggests to them.
+"""Suggested positives: in training, some positives of a user are replaced by what the item-item filter recommends.
 
-A filter over the graph (towers/evaluation/baselines.py) and a factorisation err in different places. A share of what the first would
-recommend, among the positives of the second, passes on what it knows of items that a user has not chosen yet, and the
-result is still a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking Distillation")
+A filter over the interaction graph (towers/evaluation/baselines.py) and a factorisation err in different places. Some
+of the filter's recommendations among the positives pass on what it knows of items that a user has not chosen yet, and
+the model stays a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking Distillation"),
 with positives drawn from it in place of a loss of its own.
 
-Log q stays that of the log (towers/training/loop.py). Counting the suggestions in would be exact for the batch's items as
-negatives, and is worse (README): what is suggested is often popular, and would be pushed away less.
+Log q still counts the interactions of the log alone. To count the suggestions too would be exact for in-batch
+negatives, but was measured to be worse: suggestions are often popular, and would then be pushed away less.
 
 Shape legend: U users, K suggestions to each, B batch, I items (row 0 of users and items = unknown).
 """
@@ -22,17 +22,20 @@ from towers.evaluation.baselines import TIE, item_filter, rank_by_filter
 from towers.evaluation.queries import HeldOut
 
 NUM_SUGGESTIONS = 20
+"""Suggestions to each user."""
+
 BATCH = 512
+"""Users whose suggestions are computed at a time."""
 
 
 @dataclass(frozen=True)
-class Suggested:
-    """What the filter suggests to each user, and how often that takes the place of a positive.
+class SuggestedPositives:
+    """What the filter suggests to each user, and how often a suggestion replaces a positive.
 
     Attributes:
-        share: of the positives that are suggestions, 0 to below 1.
-        item_rows_UK: int32, best first, items that the user has not chosen.
-        cumulative_UK: float32, the suggestions' shares of the user's, added up; all zero where there are none.
+        share: probability that a positive is replaced, 0 to below 1.
+        item_rows_UK: int32, items that the user has not chosen, best first.
+        cumulative_UK: float32, cumulative probabilities of a user's suggestions; all zero where there are none.
     """
 
     share: float
@@ -40,25 +43,26 @@ class Suggested:
     cumulative_UK: np.ndarray
 
     @classmethod
-    def of(cls, sequences: Sequences, num_items: int, share: float) -> "Suggested":
-        """From the interactions that the towers are fitted on, each suggestion as likely as its score is high."""
+    def of(cls, sequences: Sequences, num_items: int, share: float) -> "SuggestedPositives":
+        """From the interactions that the towers are fitted on; suggestions are as probable as their scores are high."""
         weights_II, _ = item_filter(sequences, num_items)
-        everybody = np.arange(len(sequences.lengths_U), dtype=np.int32)
-        nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        all_users_U = np.arange(len(sequences.lengths_U), dtype=np.int32)
+        no_relevant = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         counts_I = np.bincount(sequences.items_N, minlength=num_items)
-        found = rank_by_filter(weights_II, HeldOut(everybody, nothing, sequences), counts_I, BATCH, NUM_SUGGESTIONS)
-        scores_UK = np.where(found.scores_QK > TIE, found.scores_QK, 0.0)  # the rest is there for its popularity alone
+        queries = HeldOut(all_users_U, no_relevant, sequences)
+        found = rank_by_filter(weights_II, queries, counts_I, BATCH, NUM_SUGGESTIONS)
+        scores_UK = np.where(found.scores_QK > TIE, found.scores_QK, 0.0)  # scores up to TIE are popularity alone
         total_U1 = scores_UK.sum(1, keepdims=True)
         cumulative_UK = np.cumsum(scores_UK / np.where(total_U1 > 0, total_U1, 1), axis=1)
         return cls(share, np.maximum(found.rows_QK, 0).astype(np.int32), cumulative_UK.astype(np.float32))
 
-    def among(self, batches: Iterable[TrainBatch], random: np.random.Generator) -> Iterator[TrainBatch]:
-        """The batches, each positive replaced with probability `share` by one of its user's suggestions."""
+    def replace_positives(self, batches: Iterable[TrainBatch], random: np.random.Generator) -> Iterator[TrainBatch]:
+        """The batches, in which each positive is replaced with probability `share` by a suggestion to its user."""
         for batch in batches:
             cumulative_BK = self.cumulative_UK[batch.user_rows_B]
             total_B1 = cumulative_BK[:, -1:]
-            taken_B = (random.random(len(total_B1)) < self.share) & (total_B1[:, 0] > 0)
+            is_replaced_B = (random.random(len(total_B1)) < self.share) & (total_B1[:, 0] > 0)
             which_B = (cumulative_BK <= random.random((len(total_B1), 1)) * total_B1).sum(1)
             which_B = np.minimum(which_B, cumulative_BK.shape[1] - 1)
             suggested_B = self.item_rows_UK[batch.user_rows_B, which_B]
-            yield replace(batch, item_rows=np.where(taken_B, suggested_B, batch.item_rows))
+            yield replace(batch, item_rows=np.where(is_replaced_B, suggested_B, batch.item_rows))

@@ -1,4 +1,4 @@
-"""Experiment tracking with W&B: offline unless told otherwise. Lineage itself lives in our manifests."""
+"""Experiment tracking with Weights & Biases (W&B). Lineage does not depend on it: it is in the manifests."""
 
 import os
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from data.artifacts.errors import ConfigError
 
 
 class TrackingMode(Enum):
+    """Whether runs are tracked, and where to."""
+
     offline = "offline"  # runs lie under `folder`; `wandb sync` sends them later
     online = "online"  # needs WANDB_API_KEY in the environment
     off = "off"
@@ -20,7 +22,8 @@ class TrackingConfig:
     """Where runs are tracked.
 
     Attributes:
-        folder: of offline runs and of W&B's own files; relative to where the entry point was started.
+        project: W&B project of all runs.
+        folder: folder of offline runs and of W&B's own files; relative to where the command was started.
     """
 
     mode: TrackingMode = TrackingMode.offline
@@ -32,15 +35,24 @@ class TrackingConfig:
 
 
 def run_reference(config: TrackingConfig, run: str) -> dict[str, str] | None:
-    """Project and run, for lineage; None where nothing is tracked."""
+    """Project and run as they are written into lineage; None where nothing is tracked."""
     return None if config.mode is TrackingMode.off else {"project": config.project, "run": run}
 
 
 class Tracker:
-    """One W&B run; does nothing when tracking is off.
+    """One W&B run; without any effect when tracking is off.
 
-    What is done to one model (train, evaluate, compare: the `kind`) is one group, named after it; or else a sweep is.
-    Each is a run of its own: two offline runs of one id overwrite each other when they are sent.
+    Training, evaluating and comparing a model are runs of their own, since two offline runs of one id overwrite each
+    other when they are sent. They form one W&B group.
+
+    Args:
+        name: of the model.
+        values: the configuration as JSON values.
+        kind: what the run does: train, evaluate or compare.
+        group: the W&B group, a sweep's name in a sweep; None means `name`.
+
+    Raises:
+        ConfigError: tracking is online, and there is no API key in the environment.
     """
 
     def __init__(
@@ -68,6 +80,7 @@ class Tracker:
         )  # fmt: skip
 
     def log(self, values: dict[str, float], step: int) -> None:
+        """Logs the values of a step (an epoch)."""
         if self._run is not None:
             self._run.log(values, step=step)
 
@@ -77,7 +90,13 @@ class Tracker:
         tables: dict[str, tuple[list[str], list[list[Any]]]],
         images: dict[str, Path] | None = None,
     ) -> None:
-        """A finished measurement: numbers for the run table, tables as (columns, rows), and image files."""
+        """Records a finished measurement.
+
+        Args:
+            summary: numbers for W&B's table of runs.
+            tables: by name, columns and rows.
+            images: by name, image files.
+        """
         if self._run is None:
             return
         import wandb
@@ -93,5 +112,6 @@ class Tracker:
         self.finish()
 
     def finish(self) -> None:
+        """Ends the run."""
         if self._run is not None:
             self._run.finish()

@@ -1,4 +1,4 @@
-"""The Ray Train job: which shard, state and resources each worker gets, and how a lost one is found again."""
+"""The Ray Train side of a training: data, resources and storage of its workers."""
 
 import os
 
@@ -7,68 +7,65 @@ import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.execution.callback import RayTrainCallback
-from ray.train.v2.api.config import LoggingConfig
 
 from data.artifacts.folders import Folder
+from data.cluster.ray_compatibility.train import in_placement_group, trainer_class
 from data.dataset.prepared import PreparedDataset
-from data.dataset.schema import INTERACTIONS
 from data.dataset.split import VALIDATION
+from data.sequences.positions import continue_positions
 from towers.evaluation.queries import HeldOut
-from towers.model.build import FitOn, fit_counts, side
-from towers.model.config import ModelConfig, Start
-from towers.model.features import FeatureEncoder
+from towers.model.build import FittedSplits, interaction_counts
+from towers.model.config import IdTableStart, ModelConfig
 from towers.model.spectral import spectral_start
-from towers.model.two_tower import Side
-from towers.sweeps.trial import InReservation, reserved
+from towers.model.two_tower import TowerInputs
+from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import TrainConfig
-from towers.training.job import Job
-from towers.training.suggested import Suggested
+from towers.training.job import Job, SharedInputs
+from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
 
 POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-"""A worker's report waits until Ray Train looks at it, every 2 s unless told otherwise: longer than a small epoch."""
+"""Seconds between two looks of Ray Train at its workers, by the environment variable of that name.
+
+A worker's report waits for the next look. Ray's default of 2 s is longer than a small epoch.
+"""
 
 
-class Trainer(TorchTrainer):
-    """Leaves out Ray Train's watch over the workers' places, for drivers that outlive their trainer: ours ends with it,
-    and a sweep frees its trials' places. (In a notebook the places of one that was killed are free once Ray ends.)
-
-    The watch asks the dashboard, and ends 12 s after each training where there is none, or where it finds the address
-    of a Ray that is gone (Ray 2.60).
-    """
-
-    def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
-
-
-def sides(dataset: PreparedDataset, fit_on: FitOn) -> tuple[Side, Side]:
-    """What the user tower and the item tower are built from."""
-    users, items = (side(c, FeatureEncoder.fit(c), fit_on) for c in (dataset.users, dataset.items))
-    return users, items
-
-
-def large(dataset: PreparedDataset, model: ModelConfig, settings: TrainConfig, seed: int) -> ray.ObjectRef:
-    """The shared part of a worker's Job, in the object store."""
+def shared_inputs(
+    dataset: PreparedDataset,
+    users: TowerInputs,
+    items: TowerInputs,
+    model: ModelConfig,
+    settings: TrainConfig,
+    seed: int,
+) -> ray.ObjectRef:
+    """Puts the `SharedInputs` of a job into Ray's object store; returns the reference to them."""
     fit_on = settings.fit_on
-    sequences = dataset.sequences(*fit_on.splits)
-    validation = HeldOut.of(dataset, VALIDATION) if fit_on is FitOn.train else None
-    counts_I, start, suggested = fit_counts(dataset.items, fit_on), None, None
-    if model.start is Start.spectral:
-        start = spectral_start(sequences, len(counts_I), model.embedding_dim, seed)
+    sequences, counts_I = dataset.sequences(*fit_on.splits), interaction_counts(dataset.items, fit_on)
+    id_tables, suggestions = None, None
+    if model.start is IdTableStart.spectral:
+        id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, seed)
     if settings.suggested:
-        suggested = Suggested.of(sequences, len(counts_I), settings.suggested)
-    return ray.put((sides(dataset, fit_on), start, suggested, sequences, counts_I, validation))
+        suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
+    return ray.put(
+        SharedInputs(
+            users=users,
+            items=items,
+            counts_I=counts_I,
+            sequences=sequences,
+            id_tables=id_tables,
+            suggestions=suggestions,
+            validation=HeldOut.of(dataset, VALIDATION) if fit_on is FittedSplits.train else None,
+        )
+    )
 
 
-def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> Trainer:
-    """The trainer of a job; the same job finds its own earlier epochs under `storage`."""
+def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
+    """The Ray Train trainer of a job, which resumes the job's saved epochs under `storage` where there are any."""
     settings = job.train
     os.environ.setdefault(*POLL)
-    group = reserved([settings.resources()] * settings.num_workers)
-    return Trainer(
+    group = reserved_placement_group([settings.resources()] * settings.num_workers)
+    return trainer_class()(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
@@ -82,17 +79,17 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> Trainer:
             storage_path=f"{storage.path}/training",
             storage_filesystem=storage.filesystem,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            logging_config=LoggingConfig(log_level="WARNING"),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[] if group is None else [InReservation(group)],
+            callbacks=[] if group is None else [in_placement_group(group)],
         ),
         datasets={"train": _interactions(dataset, settings.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
 
 
-def _interactions(dataset: PreparedDataset, fit_on: FitOn) -> ray.data.Dataset:
-    """The interactions to fit on; positions of validation rows count on from the user's train rows."""
+def _interactions(dataset: PreparedDataset, fit_on: FittedSplits) -> ray.data.Dataset:
+    """The interactions to fit on; positions in validation continue after those in train."""
     parts = [
         ray.data.read_parquet(
             dataset.paths(split), filesystem=dataset.folder.filesystem, columns=["user_row", "item_row", "position"]
@@ -102,16 +99,14 @@ def _interactions(dataset: PreparedDataset, fit_on: FitOn) -> ray.data.Dataset:
     ]
     if len(parts) == 1:
         return parts[0]
-    before = ray.put(fit_counts(dataset.users, FitOn.train))
+    num_in_train = ray.put(interaction_counts(dataset.users, FittedSplits.train))
 
-    def shift(batch: pa.Table) -> pa.Table:
-        position = batch["position"].to_numpy() + ray.get(before)[batch["user_row"].to_numpy()]
-        at = batch.column_names.index("position")
-        return batch.set_column(at, INTERACTIONS.field("position"), pa.array(position, pa.int32()))
+    def continued(batch: pa.Table) -> pa.Table:
+        return continue_positions(batch, ray.get(num_in_train))
 
-    return parts[0].union(parts[1].map_batches(shift, batch_format="pyarrow"))
+    return parts[0].union(parts[1].map_batches(continued, batch_format="pyarrow"))
 
 
 def _ordered() -> ray.data.ExecutionOptions:
-    """Blocks keep their order, so that a shard is the same one after a restart."""
+    """Execution options that keep the order of blocks, so that a worker's shard is the same after a restart."""
     return ray.data.ExecutionOptions(preserve_order=True)

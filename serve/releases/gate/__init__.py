@@ -1,1 +1,1 @@
-"""The release gate: what a candidate must hold beside the live release."""
+"""The release gate: what a draft must hold, on its own and beside the live release, before it becomes a release."""

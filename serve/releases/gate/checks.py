@@ -1,6 +1,6 @@
-"""What a release must hold before there is one: it is compared with the live one, and its vectors are looked at.
+"""The single checks of the release gate.
 
-Shape legend: Q queries, N items, D dimension.
+Shape legend: Q queries, N items, I items with the padding row 0, D dimension.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from serve.releases.gate.comparison import Answers, Queries
+from serve.releases.gate.comparison import Answers, SharedQueries
 from serve.releases.gate.config import GateConfig
+from serve.releases.golden_queries import median_latency_ms
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.paired import differences
@@ -18,7 +19,15 @@ from towers.evaluation.report import RERANKED
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `bound` is in words; `live` is the same of the live release, where it has that."""
+    """The outcome of one check.
+
+    Attributes:
+        name: what was measured.
+        value: of the checkpoint that would become a release.
+        live: the same of the live release; None where that is not measured.
+        bound: the bound, in words.
+        passed: whether the value keeps the bound.
+    """
 
     name: str
     value: float
@@ -27,28 +36,33 @@ class Check:
     passed: bool
 
 
-def _compared(
-    config: GateConfig, evaluate: EvaluateConfig, asked: Queries, ours: Answers, theirs: Answers
+def compare_with_live(
+    config: GateConfig, evaluate: EvaluateConfig, queries: SharedQueries, ours: Answers, theirs: Answers
 ) -> list[Check]:
-    every_Q = np.ones_like(asked.least_active_Q)
+    """Quality and diversity of the answers to the same held-out queries, beside those of the live release."""
+    every_Q = np.ones_like(queries.least_active_Q)
+    max_popular = theirs.popular_share + config.max_popular_rise
     return [
         _quality(f"nDCG@{evaluate.k}", ours, theirs, every_Q, evaluate, config.max_loss),
-        _quality(f"nDCG@{evaluate.k}, least active quarter", ours, theirs, asked.least_active_Q, evaluate, None),
+        _quality(f"nDCG@{evaluate.k}, least active quarter", ours, theirs, queries.least_active_Q, evaluate, None),
         _at_least("coverage", ours.coverage, theirs.coverage, (1 - config.max_coverage_loss) * theirs.coverage),
-        _at_most(
-            "share of popular", ours.popular_share, theirs.popular_share, theirs.popular_share + config.max_popular_rise
-        ),
+        _at_most("share of popular", ours.popular_share, theirs.popular_share, max_popular),
     ]
 
 
 def _quality(
-    name: str, ours: Answers, theirs: Answers, of_Q: np.ndarray, evaluate: EvaluateConfig, max_loss: float | None
+    name: str,
+    ours: Answers,
+    theirs: Answers,
+    included_Q: np.ndarray,
+    evaluate: EvaluateConfig,
+    max_loss: float | None,
 ) -> Check:
-    """A paired test by user: not clearly worse, and the loss within its bound."""
-    if not of_Q.any():
+    """Whether a paired test by user finds no significant loss, and the loss keeps its bound (None: it has none)."""
+    if not included_Q.any():
         return Check(name, 0.0, 0.0, "no such user", True)
-    (found,) = differences(RERANKED, {name: ours.ndcg_Q[of_Q]}, {name: theirs.ndcg_Q[of_Q]}, evaluate)
-    is_worse = found.difference < 0 and found.is_clear
+    (found,) = differences(RERANKED, {name: ours.ndcg_Q[included_Q]}, {name: theirs.ndcg_Q[included_Q]}, evaluate)
+    is_worse = found.difference < 0 and found.is_significant
     passed = not is_worse and (max_loss is None or found.difference >= -max_loss * found.baseline)
     low, high = found.interval
     bound = f"not worse: {found.difference:+.4f} ({low:+.4f} .. {high:+.4f}), p {found.p:.3g}"
@@ -57,32 +71,38 @@ def _quality(
     return Check(name, found.checkpoint, found.baseline, bound, passed)
 
 
-def _health(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
-    """Of the items' vectors: lengths, whether they have collapsed, and how many dimensions they use."""
-    item_ND = checkpoint.reranker.item_ID[1:].double()
+def check_item_vectors(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
+    """The spread of the item vectors' lengths, whether they have collapsed, and how many dimensions they use."""
+    item_ND = checkpoint.item_vectors_ID[1:].double()
     norm_N = torch.linalg.vector_norm(item_ND, dim=1)
-    short = float(np.quantile(norm_N.numpy(), 0.01))  # a few items that nothing is known of may have none
+    short = float(np.quantile(norm_N.numpy(), 0.01))  # not the shortest: an item without interactions may have length 0
     ratio = float(norm_N.max()) / short if short > 0 else float("inf")
     unit_ND = item_ND / norm_N.clamp_min(1e-12)[:, None]
     cosine = float(unit_ND.mean(0).square().sum())
     centred_ND = unit_ND - unit_ND.mean(0)
-    spread_D = torch.linalg.eigvalsh(centred_ND.T @ centred_ND).clamp_min(0)
-    dims = float(spread_D.sum().square() / spread_D.square().sum().clamp_min(1e-30))
+    eigenvalues_D = torch.linalg.eigvalsh(centred_ND.T @ centred_ND).clamp_min(0)
+    effective_dims = float(eigenvalues_D.sum().square() / eigenvalues_D.square().sum().clamp_min(1e-30))
     return [
         _at_most("items: longest vector / 1st percentile", ratio, None, config.max_norm_ratio),
         _at_most("items: mean cosine of two", cosine, None, config.max_mean_cosine),
-        _at_least("items: dimensions in use", dims, None, config.min_effective_dims),
+        _at_least("items: dimensions in use", effective_dims, None, config.min_effective_dims),
     ]
 
 
-def _floor(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
-    """By the checkpoint's own report, where it measured popularity."""
+def check_over_popularity(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
+    """The nDCG in the checkpoint's report beside the popularity baseline's; no check where that was not measured."""
     manifest, name = checkpoint.manifest, f"ndcg@{checkpoint.manifest['k']}"
     if "popularity" not in manifest["floors"]:
         return []
-    popular = manifest["floors"]["popularity"][name]
-    ours, least = manifest["reranked"][name], config.min_over_popularity * popular
+    popularity = manifest["floors"]["popularity"][name]
+    ours, least = manifest["reranked"][name], config.min_over_popularity * popularity
     return [Check(f"{name} on its test part", ours, None, f"at least {least:.4g} (popular items)", ours >= least)]
+
+
+def check_latency(config: GateConfig, checkpoint: Checkpoint) -> Check:
+    """The median time of a golden query."""
+    ms = median_latency_ms(checkpoint)
+    return Check("golden queries, median ms", ms, None, f"at most {config.max_golden_ms:g}", ms <= config.max_golden_ms)
 
 
 def _at_most(name: str, value: float, live: float | None, bound: float) -> Check:

@@ -1,9 +1,9 @@
-"""Two sets of towers on the same held-out interactions, whatever rows they call users and items by.
+"""Two checkpoints on the same held-out interactions, although each has its own rows for users and items.
 
-Both are asked for the users that both know, with the same histories; what a user has seen is left out, as the endpoint
-leaves it out.
+Both are asked for the users that both know, with the same histories. Items that a user has seen are left out, as the
+endpoint leaves them out.
 
-Shape legend: Q queries.
+Shape legend: Q queries, N pairs of a query and an item, I items with the padding row 0.
 """
 
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.measure import accuracy, tower_rankings
-from towers.evaluation.metrics import coverage, times_shown
+from towers.evaluation.metrics import coverage, times_recommended
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.report import RERANKED
-from towers.evaluation.slices import quarters, shares_by_tenth, tenths
+from towers.evaluation.slices import deciles, quartiles, shares_by_decile
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What comes of the held-out queries, re-ranked.
+    """Measures of the re-ranked answers to held-out queries.
 
     Attributes:
-        ndcg_Q: float64.
-        coverage: share of the catalogue that is shown to anyone.
-        popular_share: of what is shown, from the most popular tenth of the items.
+        ndcg_Q: float64 [Q], nDCG@k of each query.
+        coverage: the share of the catalogue that is recommended to anyone.
+        popular_share: the share of the recommendations that are among the most popular tenth of the items.
     """
 
     ndcg_Q: np.ndarray
@@ -38,12 +38,13 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Queries:
-    """The test part's queries of a dataset, some of them.
+class SharedQueries:
+    """The queries of a dataset's test part whose users both checkpoints know.
 
     Attributes:
-        least_active_Q: bool, of the quarter of the users with the fewest interactions.
-        num_all: how many there were.
+        held_out: the queries, in the rows of the dataset.
+        least_active_Q: bool [Q], whether the user is in the quarter with the fewest interactions.
+        num_all: the number of queries of the test part, those of other users included.
     """
 
     held_out: HeldOut
@@ -51,51 +52,56 @@ class Queries:
     num_all: int
 
 
-def queries(dataset: PreparedDataset, known_to: Checkpoint) -> Queries:
-    """Those whose users `known_to` knows as well."""
+def queries_for_both(dataset: PreparedDataset, other: Checkpoint) -> SharedQueries:
+    """The test queries of a checkpoint's dataset whose users are also known to another checkpoint."""
     held_out = queries_of(dataset)
-    activity_Q = quarters(held_out.seen.lengths_U[held_out.user_rows_Q])
-    kept = np.flatnonzero(known_to.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
-    return Queries(_some(held_out, kept), activity_Q[kept] == 1, len(activity_Q))
+    activity_Q = quartiles(held_out.seen.lengths_U[held_out.user_rows_Q])
+    kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
+    return SharedQueries(_subset(held_out, kept), activity_Q[kept] == 1, len(activity_Q))
 
 
 def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -> HeldOut:
-    """The same queries as another checkpoint calls their users, all of which it knows, and items.
+    """The same queries in the user and item rows of another checkpoint, which must know all of their users.
 
-    Items that it does not know are row 0 among the relevant ones, which nothing finds, and missing from histories.
+    Items that it does not know become row 0, which no search finds, among the relevant items, and are left out of the
+    histories.
     """
     users_Q = parts.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q))
-    item_rows = np.concatenate([[0], parts.items.ids.rows(dataset.items.ids.values)])
+    item_rows_I = np.concatenate([[0], parts.items.ids.rows(dataset.items.ids.values)])
     query_N, items_N = held_out.relevant
-    owner, seen = held_out.seen.of_users(held_out.user_rows_Q)
-    seen, there = item_rows[seen], item_rows[seen] > 0
-    pairs = pa.table({"user_row": users_Q[owner][there], "item_row": seen[there]})
+    owner_N, seen_N = held_out.seen.of_users(held_out.user_rows_Q)
+    seen_N = item_rows_I[seen_N]
+    is_known_N = seen_N > 0
+    pairs = pa.table({"user_row": users_Q[owner_N][is_known_N], "item_row": seen_N[is_known_N]})
     same_context = tuple(parts.reranker.context.vocabularies) == dataset.context
     return HeldOut(
         users_Q,
-        (query_N, item_rows[items_N]),
+        (query_N, item_rows_I[items_N]),
         Sequences.of(pairs, len(parts.users.ids)),
         held_out.context_Q if same_context else None,
     )
 
 
-def answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> Answers:
-    """What towers and re-ranker answer."""
+def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> Answers:
+    """What towers and re-ranker of a checkpoint answer to queries in its own rows."""
     counts_I, k = parts.counts_I, config.k
-    ranking = tower_rankings(parts.model, parts.reranker, held_out, counts_I, config.batch_size)[RERANKED]
-    times_I = times_shown(ranking.rows_QK, k, len(counts_I))
+    ranking = tower_rankings(parts.model, parts.reranker, held_out, counts_I, config.batch_size, parts.item_vectors_ID)[
+        RERANKED
+    ]
+    times_I = times_recommended(ranking.rows_QK, k, len(counts_I))
     return Answers(
         ndcg_Q=accuracy(ranking, held_out, len(counts_I), [k])[f"ndcg@{k}"],
         coverage=coverage(times_I),
-        popular_share=shares_by_tenth(times_I, tenths(counts_I))[-1],
+        popular_share=shares_by_decile(times_I, deciles(counts_I))[-1],
     )
 
 
-def _some(held_out: HeldOut, kept: np.ndarray) -> HeldOut:
-    """Some of the queries, by their index."""
-    place = np.full(len(held_out.user_rows_Q), -1)
-    place[kept] = np.arange(len(kept))
+def _subset(held_out: HeldOut, kept: np.ndarray) -> HeldOut:
+    """The queries at the indices `kept`, int64."""
+    new_index_Q = np.full(len(held_out.user_rows_Q), -1)
+    new_index_Q[kept] = np.arange(len(kept))
     query_N, items_N = held_out.relevant
-    there = place[query_N] >= 0
+    is_kept_N = new_index_Q[query_N] >= 0
     context_Q = None if held_out.context_Q is None else held_out.context_Q.take(pa.array(kept))
-    return HeldOut(held_out.user_rows_Q[kept], (place[query_N][there], items_N[there]), held_out.seen, context_Q)
+    relevant = (new_index_Q[query_N][is_kept_N], items_N[is_kept_N])
+    return HeldOut(held_out.user_rows_Q[kept], relevant, held_out.seen, context_Q)

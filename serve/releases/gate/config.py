@@ -1,7 +1,4 @@
-"""What a release must hold before there is one: it is compared with the live one, and its vectors are looked at.
-
-Shape legend: Q queries, N items, D dimension.
-"""
+"""The bounds of the release gate, conf/gate, and the error of a release that does not keep them."""
 
 from dataclasses import dataclass
 
@@ -9,23 +6,26 @@ from data.artifacts.errors import ConfigError, UserError
 
 
 class GateError(UserError, ValueError):
-    """A release is held back: the message names what it lacks."""
+    """The gate holds a release back; the message names the checks that failed."""
 
 
 @dataclass(kw_only=True, slots=True)
 class GateConfig:
-    """The bounds, conf/gate.
+    """The bounds of the checks.
 
     Attributes:
-        max_loss: of nDCG, as a share of the live release's; and whatever the loss, a paired test must not call it clear
-            (overall, and for the least active quarter of the users).
-        max_coverage_loss: as a share of the live release's catalogue coverage.
-        max_popular_rise: of the share that the most popular tenth of the items has in what is shown.
-        min_over_popularity: nDCG of the re-ranked towers over that of popular items, in the checkpoint's own report.
-        max_golden_ms: median of the golden queries through all stages in this process.
-        max_mean_cosine: between two items' vectors; near 1 they have collapsed into one.
-        min_effective_dims: participation ratio of the items' covariance: dimensions that are in use.
-        max_norm_ratio: longest vector of an item over the first percentile of their lengths.
+        max_loss: the largest loss of nDCG, as a share of the live release's nDCG. Beside that, a paired test by user
+            must not find a significant loss, neither over all users nor over the least active quarter of them.
+        max_coverage_loss: the largest loss of catalogue coverage, as a share of the live release's coverage.
+        max_popular_rise: the largest rise, in absolute terms, of the share that the most popular tenth of the items has
+            in what is recommended.
+        min_over_popularity: the smallest ratio of the re-ranked towers' nDCG to that of a popularity baseline, both
+            from the checkpoint's own report.
+        max_golden_ms: the longest median time in ms of the golden queries through all stages in this process.
+        max_mean_cosine: the largest mean cosine of two item vectors. Near 1, the vectors have collapsed into one.
+        min_effective_dims: the smallest participation ratio of the item vectors' covariance, that is (sum of the
+            eigenvalues)^2 / (sum of their squares): how many dimensions are in use.
+        max_norm_ratio: the largest ratio of the longest item vector to the first percentile of their lengths.
     """
 
     max_loss: float = 0.05

@@ -1,7 +1,4 @@
-"""What a release must hold before there is one: it is compared with the live one, and its vectors are looked at.
-
-Shape legend: Q queries, N items, D dimension.
-"""
+"""The release gate: runs all checks on a checkpoint that would become a release, and holds back one that fails."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,10 +11,15 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.cluster.console import show
 from data.dataset.prepared import PreparedDataset
-from serve.releases.gate.checks import Check, _compared, _floor, _health
-from serve.releases.gate.comparison import answers, in_rows_of, queries
+from serve.releases.gate.checks import (
+    Check,
+    check_item_vectors,
+    check_latency,
+    check_over_popularity,
+    compare_with_live,
+)
+from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
-from serve.releases.golden_queries import timed
 from serve.releases.registry import Registry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
@@ -26,10 +28,12 @@ from towers.evaluation.config import EvaluateConfig
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """All checks.
+    """The outcome of all checks.
 
     Attributes:
-        against: the live release, if there was one to compare with.
+        against: id of the live release that the checkpoint was compared with; None where there was no comparison.
+        checks: the outcome of each check.
+        notes: what a reader should know about the comparison.
     """
 
     against: str | None
@@ -38,21 +42,24 @@ class GateReport:
 
     @property
     def failed(self) -> list[Check]:
+        """The checks that did not pass."""
         return [check for check in self.checks if not check.passed]
 
     def as_json(self) -> dict[str, Any]:
+        """The report as JSON values, for the release's manifest."""
         return asdict(self)
 
     def table(self) -> Table:
+        """The report as a table."""
         against = f"against {self.against}" if self.against else "no release is live"
-        shown = Table(title=f"gate, {against}", caption="; ".join(self.notes) or None, caption_justify="left")
-        for column in ("", "candidate", "live", "bound", ""):
-            shown.add_column(column, justify="right" if column in ("candidate", "live") else "left")
+        table = Table(title=f"gate, {against}", caption="; ".join(self.notes) or None, caption_justify="left")
+        for column in ("", "this checkpoint", "live", "bound", ""):
+            table.add_column(column, justify="right" if column in ("this checkpoint", "live") else "left")
         for check in self.checks:
             live = "" if check.live is None else f"{check.live:.4g}"
             verdict = "ok" if check.passed else "[bold red]FAILED[/]"
-            shown.add_row(check.name, f"{check.value:.4g}", live, check.bound, verdict)
-        return shown
+            table.add_row(check.name, f"{check.value:.4g}", live, check.bound, verdict)
+        return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +67,10 @@ class Gatekeeper:
     """Lets a checkpoint become a release, or holds it back.
 
     Attributes:
-        reason: it is let through whatever it lacks, for this reason, which the release records.
-        show: where the report goes.
+        config: the bounds.
+        evaluate: how answers are measured.
+        reason: if given, the checkpoint passes whatever fails, and the release's manifest records this reason.
+        show: receives the report as a table.
     """
 
     config: GateConfig
@@ -71,23 +80,23 @@ class Gatekeeper:
 
     @classmethod
     def of(cls, config: GateConfig, evaluate: EvaluateConfig, force: bool, reason: str | None) -> "Gatekeeper":
-        """A gatekeeper that prints its report; with `force` it lets everything through, for the `reason` given.
+        """A gatekeeper that prints its report; with `force` it lets everything through and records the reason.
 
         Raises:
-            ValueError: it is forced without a reason.
+            ConfigError: it is forced without a reason.
         """
         if force and not reason:
             raise ConfigError("reason: force=true needs one, for the record; reason='...'")
         return cls(config=config, evaluate=evaluate, reason=reason if force else None, show=show)
 
     def __call__(self, checkpoint: Checkpoint, registry: Registry) -> dict[str, Any]:
-        """The report, and the reason where it was needed, as JSON.
+        """Runs the gate; returns the report as JSON values, with the reason where a check failed.
 
         Raises:
-            GateError: it is held back.
+            GateError: a check failed and no reason was given.
         """
         try:
-            report = gate(self.config, self.evaluate, checkpoint, _live(registry))
+            report = run_gate(self.config, self.evaluate, checkpoint, _open_live(registry))
         except (GateError, FloatingPointError) as e:
             if self.reason is None:
                 raise GateError(f"gate: {e}") from e
@@ -101,40 +110,40 @@ class Gatekeeper:
         return report.as_json() | {"failed": failed, "forced": self.reason if failed else None}
 
 
-def gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoint, live: Release | None) -> GateReport:
-    """Looks at a checkpoint that would become a release.
+def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoint, live: Release | None) -> GateReport:
+    """Runs all checks on a checkpoint; those against the live release only where there is one.
 
     Raises:
-        GateError: its dataset, with the held-out interactions, is not there.
+        GateError: the checkpoint's dataset, with the held-out interactions, does not exist any more.
+        FloatingPointError: a stage gives values that are not finite.
     """
-    checks, notes, against = [*_health(config, checkpoint), *_floor(config, checkpoint)], [], None
-    ms = timed(checkpoint)
-    checks.append(
-        Check("golden queries, median ms", ms, None, f"at most {config.max_golden_ms:g}", ms <= config.max_golden_ms)
-    )
-    if live is not None:
-        dataset = _dataset(checkpoint)
-        asked = queries(dataset, live.parts)
-        if len(asked.held_out.user_rows_Q):
-            against = live.id
-            notes.append(f"{len(asked.held_out.user_rows_Q):,} of {asked.num_all:,} held-out users are known to both")
-            ours = answers(checkpoint, asked.held_out, evaluate)
-            theirs = answers(live.parts, in_rows_of(live.parts, asked.held_out, dataset), evaluate)
-            checks += _compared(config, evaluate, asked, ours, theirs)
-        else:
-            notes.append(f"not compared with {live.id}: it knows none of the held-out users")
-    return GateReport(against, checks, notes)
+    checks = [
+        *check_item_vectors(config, checkpoint),
+        *check_over_popularity(config, checkpoint),
+        check_latency(config, checkpoint),
+    ]
+    if live is None:
+        return GateReport(None, checks, [])
+    dataset = _open_dataset(checkpoint)
+    queries = queries_for_both(dataset, live.parts)
+    if not len(queries.held_out.user_rows_Q):
+        return GateReport(None, checks, [f"not compared with {live.id}: it knows none of the held-out users"])
+    note = f"{len(queries.held_out.user_rows_Q):,} of {queries.num_all:,} held-out users are known to both"
+    ours = measure_answers(checkpoint, queries.held_out, evaluate)
+    theirs = measure_answers(live.parts, in_rows_of(live.parts, queries.held_out, dataset), evaluate)
+    return GateReport(live.id, checks + compare_with_live(config, evaluate, queries, ours, theirs), [note])
 
 
-def _live(registry: Registry) -> Release | None:
+def _open_live(registry: Registry) -> Release | None:
     pointer = registry.live()
     try:
         return None if pointer is None else registry.open(pointer.release)
     except (ValueError, OSError) as e:
+        # Broad on purpose: a live release may be damaged in any of its files, and each reader has errors of its own.
         raise GateError(f"the live release cannot be compared with: {e}; force=true reason='...' goes on") from e
 
 
-def _dataset(checkpoint: Checkpoint) -> PreparedDataset:
+def _open_dataset(checkpoint: Checkpoint) -> PreparedDataset:
     folder = checkpoint.manifest["dataset"]["folder"]
     try:
         return PreparedDataset.open(Folder.of(folder))

@@ -15,11 +15,11 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from data.artifacts.folders import Folder
-from data.sources.schema import FeatureKind
 from serve.releases.registry import Registry
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.model.history import pad
-from towers.reranking.reranker import RECENT, Lists
+from towers.model.history.padding import pad
+from towers.reranking.candidate_lists import CandidateLists
+from towers.reranking.reranker import RECENT
 
 
 class Ask(BaseModel):
@@ -33,8 +33,8 @@ class Floor:
     def __init__(self, parts: Checkpoint, num_candidates: int) -> None:
         self.parts, self.num_candidates = parts, num_candidates
         self.index = faiss.IndexFlatIP(parts.model.config.embedding_dim)
-        self.index.add(parts.reranker.item_ID[1:].numpy())
-        shown = [f.name for f in parts.items.features if f.kind is not FeatureKind.text]
+        self.index.add(parts.item_vectors_ID[1:].numpy())
+        shown = [f.name for f in parts.items.features if f.kind.is_rendered]
         table = parts.items.table
         self.items = [
             {"id": id_, "title": title, "features": features}
@@ -56,7 +56,7 @@ class Floor:
         rows_1K = entries_1K + 1
         recent = np.zeros((1, RECENT), dtype=np.int64)
         recent[0, RECENT - len(history[-RECENT:]) :] = history[-RECENT:]
-        ranked_K = self.parts.reranker(Lists.of(user_1D, scores_1K, rows_1K, recent))[0].numpy()
+        ranked_K = self.parts.reranker(CandidateLists.of(user_1D, scores_1K, rows_1K, recent))[0].numpy()
         best = np.argsort(-ranked_K)[: ask.k]
         return [
             {**self.items[row - 1], "score": score}

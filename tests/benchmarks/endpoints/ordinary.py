@@ -19,16 +19,16 @@ from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
-from serve.api.adapter import Door
+from serve.api.adapter import RequestAdapter
+from serve.deployment.endpoint import wait_for_stop
 from serve.deployment.stages import open_index
 from serve.index.config import IndexConfig
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
-from serve.pipeline.user_encoder import UserEmbedder
+from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.registry import Registry
 from serve.releases.release import Release
-from serve.run import wait_for_stop
 
 api = FastAPI()
 stage = serve.deployment(max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.4})
@@ -47,7 +47,7 @@ def opened(root: str, release_id: str) -> Release:
 @stage
 class Embed:
     def __init__(self, root: str, release_id: str) -> None:
-        self.stage = UserEmbedder(release_id, opened(root, release_id).parts)
+        self.stage = UserEncoder(release_id, opened(root, release_id).parts)
 
     async def __call__(self, query: Query) -> UserVector:
         return await self.stage(query)
@@ -76,22 +76,22 @@ class Rerank:
 @serve.ingress(api)
 class Ingress:
     def __init__(self, root: str, release_id: str, num_candidates: int, *stages: DeploymentHandle) -> None:
-        self.door = Door(opened(root, release_id), num_candidates)
+        self.adapter = RequestAdapter(opened(root, release_id), num_candidates)
         self.num_candidates = num_candidates
         self.embed, self.retrieve, self.rerank = stages
 
     @api.post("/v1/recommend")
     async def recommend(self, ask: Ask) -> Response:
         query = Query(
-            release_id=self.door.release_id, user_id=ask.user_id, k=ask.k, num_candidates=self.num_candidates
+            release_id=self.adapter.release_id, user_id=ask.user_id, k=ask.k, num_candidates=self.num_candidates
         )  # fmt: skip
         user = await self.embed.remote(query)
         if user.vector_D is None:
-            ranked = self.door.popular.top(ask.k, None, user.history)
+            ranked = self.adapter.fallback.top(ask.k, None, user.history)
         else:
             ranked = await self.rerank.remote(query, user, await self.retrieve.remote(query, user))
         scores = [{"score": score} for score in ranked.scores_K[: ask.k].tolist()]
-        items = self.door.shown(ranked.rows_K[: ask.k].tolist(), scores)
+        items = self.adapter.render(ranked.rows_K[: ask.k].tolist(), scores)
         return Response(orjson.dumps({"items": items}), media_type="application/json")
 
     @api.get("/readyz")

@@ -58,7 +58,7 @@ def test_shards_share_no_target_and_take_equally_many_windows() -> None:
     found = [targets(batches(part)) for part in parts]
     assert not set(found[0]) & set(found[1])
     assert sorted(found[0] + found[1]) == sorted(targets(batches()))
-    limited = batches(fewest=lambda count: 1)
+    limited = batches(smallest_count=lambda count: 1)
     assert sum(len(batch.user_rows_B) for batch in limited.epoch(0)) == 1
 
 

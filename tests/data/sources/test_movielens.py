@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from data.sources.movielens import MovieLensSource
-from data.sources.schema import ARROW_TYPES, DataError
+from data.sources.schema import DataError
 from data.sources.source import RawLog
 from data.sources.survey import survey
 
@@ -40,7 +40,7 @@ def test_movielens_dat_folder(written: Written, rows: Rows) -> None:
     assert log.items["words"].equals(log.items["title"])
     assert log.users.to_pylist()[1] == {"user_id": "2", "gender": "M", "age_group": "56", "occupation": "16"}
     for feature in log.item_features:
-        assert log.items.schema.field(feature.name).type == ARROW_TYPES[feature.kind]
+        assert log.items.schema.field(feature.name).type == feature.kind.arrow_type
 
 
 @needs_ray

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from data.sources.schema import ARROW_TYPES, RAW_INTERACTIONS
+from data.sources.schema import RAW_INTERACTIONS
 from data.sources.survey import survey
 from data.sources.synthetic import DAY_S, END_S, LATE, Planted, SyntheticSource, plant
 from data.sources.synthetic_features import DAYPARTS, ITEM_FEATURES, LENGTHS, USER_FEATURES
@@ -54,7 +54,7 @@ def test_shape_of_the_log(planted: Planted) -> None:
 def test_features_have_their_declared_types(planted: Planted) -> None:
     for table, features in ((planted.users, USER_FEATURES), (planted.items, ITEM_FEATURES)):
         for feature in features:
-            assert table.schema.field(feature.name).type == ARROW_TYPES[feature.kind]
+            assert table.schema.field(feature.name).type == feature.kind.arrow_type
             assert table[feature.name].null_count == 0
     lengths = pc.list_value_length(planted.items["genres"])
     assert pc.min_max(lengths).as_py() == {"min": 1, "max": 3}

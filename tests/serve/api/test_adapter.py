@@ -1,17 +1,17 @@
-"""The door: ids in, ids out, whatever the log declares of its items."""
+"""The adapter: ids in, ids out, whatever the log declares of its items."""
 
 from dataclasses import replace
 
 import orjson
 
-from serve.api.adapter import Door
+from serve.api.adapter import RequestAdapter
 from serve.api.schemas import Item, RecommendRequest
 from serve.releases.release import Release
 
 
 def test_rows_are_shown_with_their_features(release: Release) -> None:
     items = release.parts.items
-    (shown,) = read(Door(release, num_candidates=100), [3], [0.5])
+    (shown,) = read(RequestAdapter(release, num_candidates=100), [3], [0.5])
     assert (shown.id, shown.title, shown.score) == (items.ids.values[2].as_py(), items.table["title"][2].as_py(), 0.5)
     assert shown.features == {name: items.table[name][2].as_py() for name in ("genres", "studio", "year", "length")}
 
@@ -19,19 +19,20 @@ def test_rows_are_shown_with_their_features(release: Release) -> None:
 def test_items_without_features_are_shown_too(release: Release) -> None:
     """As those of a log of nothing but pairs."""
     bare = replace(release, parts=replace(release.parts, items=replace(release.parts.items, features=())))
-    door = Door(bare, num_candidates=100)
-    assert [(item.score, item.features) for item in read(door, [1, 2], [0.2, 0.1])] == [(0.2, {}), (0.1, {})]
+    adapter = RequestAdapter(bare, num_candidates=100)
+    assert [(item.score, item.features) for item in read(adapter, [1, 2], [0.2, 0.1])] == [(0.2, {}), (0.1, {})]
 
 
-def read(door: Door, rows: list[int], scores: list[float]) -> list[Item]:
+def read(adapter: RequestAdapter, rows: list[int], scores: list[float]) -> list[Item]:
     return [
-        Item(**item) for item in orjson.loads(orjson.dumps(door.shown(rows, [{"score": score} for score in scores])))
+        Item(**item)
+        for item in orjson.loads(orjson.dumps(adapter.render(rows, [{"score": score} for score in scores])))
     ]
 
 
 def test_unknown_ids_are_told_apart(release: Release) -> None:
     known = release.parts.items.ids.values[0].as_py()
     request = RecommendRequest(user_id="u", history=[known, "what"], exclude=["ever"])
-    query, unknown = Door(release, num_candidates=100).query(request)
+    query, unknown = RequestAdapter(release, num_candidates=100).query(request)
     assert (query.history, query.exclude) == ((1,), ())
     assert unknown == {"unknown_items": ["what", "ever"], "unknown_context": []}

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
-from tests.benchmarks.servers import replicas
+from tests.benchmarks.harness.servers import replicas
 
 NUM_MUTATED = int(os.environ.get("MUTATED_REQUESTS", "1000"))
 NUM_EXAMPLES = 20
@@ -116,3 +117,38 @@ def changed(value: Any, random: Random) -> Any:
         at = random.randrange(len(value))
         return [*value[:at], changed(value[at], random), *value[at:]]
     return random.choice(ODD)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ('{"user_id": "a", "k": 0}', 422, "k"),
+        ('{"user_id": "a", "k": 10000}', 422, "k"),
+        ('{"user_id": "a", "kk": 1}', 422, "kk"),
+        ('{"user_id": ', 422, "body"),
+        ('{"history": "i1"}', 422, "history"),
+        ('{"user_id": "%s"}' % ("x" * 300), 422, "user_id"),
+        ('{"timeout_ms": 0}', 422, "timeout_ms"),
+        ('{"filter": {"field": "nope", "op": "==", "value": 1}}', 422, "nope"),
+        ('{"filter": {"field": "year", "op": "~", "value": 1}}', 422, "~"),
+        ('{"filter": {"field": "year", "op": "==", "value": "1 or row > 0"}}', 422, "year"),
+        ('{"exclude": ["%s"]}' % ("x" * MAX_BODY_BYTES), 413, "larger than"),
+        ('batch {"requests": []}', 422, "requests"),
+        ('batch {"requests": [{"k": 1}, {"k": -1}]}', 422, "k"),
+        ('batch {"requests": [{}' + ", {}" * MAX_BATCH + "]}", 422, "requests"),
+        ('batch {"requests": [{"filter": {}}]}', 422, "filter"),
+        ('similar {"item_ids": ["what"]}', 422, "item_ids"),
+        ('similar {"item_ids": ["a"], "features": {}}', 422, "either item_ids or features"),
+        ('similar {"features": {"colour": "red"}}', 422, "colour"),
+        ('similar {"features": {"year": "1999"}}', 422, "year"),
+        ('similar {"features": {"year": 1%s}}' % ("0" * 400), 422, "year"),
+    ],
+)
+def test_bad_requests_get_a_4xx_that_names_the_field(
+    fused: tuple[str, str], body: str, status: int, field: str
+) -> None:
+    path = {"b": "recommend/batch", "s": "similar"}.get(body[0], "recommend")
+    content = body[body.index("{") :]
+    answer = httpx.post(f"{fused[0]}/v1/{path}", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert field in answer.text

@@ -18,8 +18,9 @@ from tests.conftest import serving_milvus
 
 TRUSTING_NOBODY = """
 import sys
-from serve.index import IndexConfig, IndexUnavailable
-from serve.milvus import connected
+from serve.index.config import IndexConfig
+from serve.index.protocol import IndexUnavailable
+from serve.index.connection import connected
 try:
     with connected(IndexConfig(uri=sys.argv[1], timeout_s=5)) as client:
         print(client.list_collections(timeout=5))

@@ -12,9 +12,9 @@ import pytest
 from conf.schema import Config
 from data.artifacts.folders import Folder
 from serve.client import RecommendClient
-from serve.deployment.endpoint import running
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
-from serve.index.config import IndexConfig, IndexKind
+from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
@@ -99,7 +99,7 @@ def line(milvus_server: str) -> Iterator[Line]:
 
 @pytest.fixture(scope="module")
 def index(line: Line) -> IndexConfig:
-    return IndexConfig(kind=IndexKind.milvus, uri=f"http://127.0.0.1:{line.port}", timeout_s=5)
+    return IndexConfig(kind="milvus", uri=f"http://127.0.0.1:{line.port}", timeout_s=5)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def client(faulty: Config, free_port: int) -> Iterator[RecommendClient]:
         faulty.serve, port=free_port, timeout_ms=TIMEOUT_MS, breaker_failures=2, breaker_pause_s=PAUSE_S,
         ingress=ScaleConfig(num_cpus=0.1),
     )  # fmt: skip
-    with running(replace(faulty, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
+    with running_endpoint(replace(faulty, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
         yield client
 
 

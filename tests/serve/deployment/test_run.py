@@ -13,8 +13,8 @@ import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from conf.schema import Config
-from data.cluster.ray_compatibility import changed
-from serve.deployment.endpoint import running
+from data.cluster.ray_compatibility.serve import patched_template
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.index.protocol import IndexUnavailable
 from serve.releases.release import Release, ReleaseError
@@ -35,7 +35,7 @@ def of_ray(process: psutil.Process) -> bool:
 
 
 def starting(config: Config) -> None:
-    with running(config):
+    with running_endpoint(config):
         raise AssertionError("it started")
 
 
@@ -100,7 +100,7 @@ async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answe
 
 
 def test_the_changes_to_haproxy_fit_the_installed_ray() -> None:
-    template = changed(HAPROXY_CONFIG_TEMPLATE, 10)
+    template = patched_template(HAPROXY_CONFIG_TEMPLATE, 10)
     assert "mul(10)" in template
     with pytest.raises(ValueError, match="no longer"):
-        changed(template, 10)
+        patched_template(template, 10)

@@ -9,8 +9,9 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
-from serve.experiments.analysis import Lift, analyse, boundary, read_exposures, read_outcomes, table
+from serve.experiments.analysis import VariantResult, analyse, analysis_table, boundary, read_outcomes
 from serve.experiments.assignment import CONTROL
+from serve.experiments.exposures import read_exposures
 
 SHARES = {CONTROL: 0.5, "b": 0.5}
 
@@ -29,38 +30,38 @@ def test_means_are_per_user_and_outcomes_of_a_request_add_up() -> None:
     rows = [("ann", CONTROL, "1"), ("ann", CONTROL, "2"), ("bob", CONTROL, "3"), ("cid", "b", "4"), ("dan", "b", "5")]
     clicks = pa.concat_tables([outcomes({"1": 1.0, "2": 2.0, "4": 4.0}), outcomes({"4": 2.0, "elsewhere": 9.0})])
     found = analyse(shown(rows), clicks, SHARES)
-    control, trial = found.lifts
-    assert (control.users, control.mean) == (2, 1.5)  # ann 3, bob 0
-    assert (trial.users, trial.mean, trial.lift, trial.relative) == (2, 3.0, 1.5, 1.0)
+    control, trial = found.results
+    assert (control.num_users, control.mean) == (2, 1.5)  # ann 3, bob 0
+    assert (trial.num_users, trial.mean, trial.lift, trial.relative_lift) == (2, 3.0, 1.5, 1.0)
     error = np.sqrt(4.5 / 2 + 18 / 2)  # variances of (3, 0) and (6, 0)
     assert trial.interval == pytest.approx([1.5 - 1.96 * error, 1.5 + 1.96 * error], rel=1e-4)
-    assert trial.anytime == pytest.approx([1.5 - boundary(4) * error, 1.5 + boundary(4) * error])
+    assert trial.anytime_interval == pytest.approx([1.5 - boundary(4) * error, 1.5 + boundary(4) * error])
 
 
 def test_nobody_is_a_unit_of_its_own_and_who_moved_is_left_out() -> None:
     rows = [(None, CONTROL, "1"), (None, "b", "2"), ("eve", CONTROL, "3"), ("eve", "b", "4"), ("ann", "b", "5")]
     found = analyse(shown(rows), outcomes({"3": 100.0}), SHARES)
-    assert [lift.users for lift in found.lifts] == [1, 2]
-    assert (found.moved, found.lifts[0].mean) == (1, 0.0)
+    assert [result.num_users for result in found.results] == [1, 2]
+    assert (found.users_in_several_variants, found.results[0].mean) == (1, 0.0)
 
 
 def test_a_request_that_was_recorded_twice_counts_once() -> None:
     rows = [("ann", CONTROL, "1"), ("ann", CONTROL, "1"), ("bob", "b", "2")]
-    assert analyse(shown(rows), outcomes({"1": 1.0}), SHARES).lifts[0].mean == 1.0
+    assert analyse(shown(rows), outcomes({"1": 1.0}), SHARES).results[0].mean == 1.0
 
 
 def test_shares_that_are_not_those_asked_for_are_said_first() -> None:
     rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(600)] + [(f"b{n}", "b", f"b{n}") for n in range(400)]
     found = analyse(shown(rows), outcomes({"b1": 1.0}), SHARES)
-    assert not found.ratio_holds
-    assert "SHARES ARE NOT THOSE ASKED FOR" in str(table(found).caption)
+    assert not found.sample_ratio_holds
+    assert "SHARES ARE NOT THOSE ASKED FOR" in str(analysis_table(found).caption)
     even = analyse(shown(rows), outcomes({"b1": 1.0}), {CONTROL: 0.6, "b": 0.4})
-    assert even.ratio_holds
+    assert even.sample_ratio_holds
 
 
 def test_a_stop_needs_the_interval_for_any_time() -> None:
-    assert not Lift("b", 9, 1.0, 1.0, 1.0, [0.1, 1.9], [-0.1, 2.1]).may_stop
-    assert Lift("b", 9, 1.0, 1.0, 1.0, [0.5, 1.5], [0.1, 1.9]).may_stop
+    assert not VariantResult("b", 9, 1.0, 1.0, 1.0, [0.1, 1.9], [-0.1, 2.1]).may_stop
+    assert VariantResult("b", 9, 1.0, 1.0, 1.0, [0.5, 1.5], [0.1, 1.9]).may_stop
 
 
 def test_whoever_looks_again_and_again_is_seldom_wrong() -> None:

@@ -15,23 +15,23 @@ from conf.entry import FOLDER
 from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import parse
 from serve.index.collection import drop, write_collection
-from serve.index.config import Algorithm, IndexConfig, IndexKind
-from serve.index.connection import connected, reached
+from serve.index.config import Algorithm, IndexConfig
+from serve.index.connection import connected, milvus_address
 from serve.index.milvus_index import MilvusIndex
 from serve.index.protocol import IndexUnavailable
 
 LIST = """
 import sys
-from serve.index import IndexConfig
-from serve.milvus import connected
+from serve.index.config import IndexConfig
+from serve.index.connection import connected
 with connected(IndexConfig(uri=sys.argv[1])) as client:
     print(client.list_collections())
 """
 
 HOLD = """
 import sys
-from serve.index import IndexConfig
-from serve.milvus import connected
+from serve.index.config import IndexConfig
+from serve.index.connection import connected
 with connected(IndexConfig(uri=sys.argv[1])) as client:
     print("held", flush=True)
     sys.stdin.read()
@@ -39,8 +39,8 @@ with connected(IndexConfig(uri=sys.argv[1])) as client:
 
 FORK = """
 import subprocess, sys
-from serve.index import IndexConfig
-from serve.milvus import connected
+from serve.index.config import IndexConfig
+from serve.index.connection import connected
 ended = []
 with connected(IndexConfig(uri=sys.argv[1])) as client:
     for number in range(1_500):
@@ -73,9 +73,9 @@ def create(config: IndexConfig, name: str) -> None:
 
 
 def test_another_process_goes_through_the_owner(config: IndexConfig) -> None:
-    with reached(config):
+    with milvus_address(config):
         create(config, "mine")
-        out, _ = python(LIST, config).communicate(timeout=60)
+        out, _ = python(LIST, config).communicate(timeout=600)
     assert out.strip() == "['mine']"
     assert not owner_file(config).exists()
 
@@ -123,7 +123,7 @@ def test_a_server_searches_by_the_index_that_was_asked_for_at_once(milvus_server
         }
     )
     features = (Feature(name="group", kind=FeatureKind.categorical),)
-    config = IndexConfig(kind=IndexKind.milvus, uri=milvus_server, algorithm=Algorithm.hnsw)
+    config = IndexConfig(kind="milvus", uri=milvus_server, algorithm=Algorithm.hnsw)
     write_collection(config, name, (table.slice(at, 5000) for at in range(0, size, 5000)), features, dim)
 
     async def found(query_D: np.ndarray) -> list[int]:
@@ -151,5 +151,5 @@ def test_somebody_elses_collection_is_not_dropped_whatever_its_name(config: Inde
 
 def test_processes_are_started_while_milvus_is_spoken_to(config: IndexConfig) -> None:
     """As Ray starts its own, by a fork: gRPC's handlers aborted one in 130 (grpcio 1.85)."""
-    output, _ = python(FORK, config).communicate(timeout=120)
+    output, _ = python(FORK, config).communicate(timeout=1800)
     assert output == "1500 {0}\n"

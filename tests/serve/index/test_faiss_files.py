@@ -9,14 +9,14 @@ import faiss
 import numpy as np
 import pytest
 
-from serve.index.faiss_files import RECALL, FaissIndexes, shared
+from serve.index.faiss_files import RECALL, FaissIndexes, open_shared
 
 SIZE, DIM = 20_000, 16
 MAKE_LEFT = """
 import sys
 import numpy as np
-from serve.faiss_index import FaissIndexes, shared
-shared("left", lambda: FaissIndexes.of(np.eye(16), exact_up_to=99), sys.argv[1])
+from serve.index.faiss_files import FaissIndexes, open_shared
+open_shared("left", lambda: FaissIndexes.of(np.eye(16), exact_up_to=99), sys.argv[1])
 """
 
 
@@ -37,42 +37,42 @@ def making(vectors_ND: np.ndarray) -> Callable[[], FaissIndexes]:
 
 def test_no_more_lists_are_looked_into_than_it_takes(vectors_ND: np.ndarray) -> None:
     made = FaissIndexes.of(vectors_ND, exact_up_to=0)
-    assert made.fast is not None
+    assert made.inverted is not None
     queries_BD = vectors_ND[:500] + vectors_ND[-500:]
-    wanted_BK, found_BK = (index.search(queries_BD, 100)[1] for index in (made.exact, made.fast))
+    wanted_BK, found_BK = (index.search(queries_BD, 100)[1] for index in (made.exact, made.inverted))
     found = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(wanted_BK, found_BK, strict=True)])
     assert found >= RECALL - 0.02
-    assert made.fast.nprobe < made.fast.nlist
+    assert made.inverted.nprobe < made.inverted.nlist
 
 
 def test_small_catalogues_are_searched_exactly(vectors_ND: np.ndarray) -> None:
-    assert FaissIndexes.of(vectors_ND, exact_up_to=SIZE).fast is None
+    assert FaissIndexes.of(vectors_ND, exact_up_to=SIZE).inverted is None
 
 
 def test_what_is_shared_answers_as_what_was_made(making: Callable[[], FaissIndexes], tmp_path: Path) -> None:
-    made, mapped = making(), shared("a", making, str(tmp_path))
+    made, mapped = making(), open_shared("a", making, str(tmp_path))
     assert np.array_equal(mapped.vectors_ND, made.vectors_ND)
-    assert made.fast is not None
-    assert mapped.fast is not None
-    assert mapped.fast.nprobe == made.fast.nprobe
+    assert made.inverted is not None
+    assert mapped.inverted is not None
+    assert mapped.inverted.nprobe == made.inverted.nprobe
     parameters = faiss.SearchParametersIVF(nprobe=8, sel=faiss.IDSelectorBatch(np.arange(0, SIZE, 3)))
-    for one, other in ((made.exact, mapped.exact), (made.fast, mapped.fast)):
-        for options in ({}, {"params": parameters} if one is made.fast else {}):
+    for one, other in ((made.exact, mapped.exact), (made.inverted, mapped.inverted)):
+        for options in ({}, {"params": parameters} if one is made.inverted else {}):
             assert np.array_equal(
                 one.search(made.vectors_ND[:50], 20, **options)[1], other.search(made.vectors_ND[:50], 20, **options)[1]
             )
 
 
 def test_files_are_made_once(making: Callable[[], FaissIndexes], tmp_path: Path) -> None:
-    first = shared("a", making, str(tmp_path))
-    second = shared("a", lambda: pytest.fail("made twice"), str(tmp_path))
+    first = open_shared("a", making, str(tmp_path))
+    second = open_shared("a", lambda: pytest.fail("made twice"), str(tmp_path))
     assert np.array_equal(first.vectors_ND, second.vectors_ND)
 
 
 def test_what_no_process_holds_is_swept_away(making: Callable[[], FaissIndexes], tmp_path: Path) -> None:
-    held = shared("held", making, str(tmp_path))
-    subprocess.run([sys.executable, "-c", MAKE_LEFT, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
+    held = open_shared("held", making, str(tmp_path))
+    subprocess.run([sys.executable, "-c", MAKE_LEFT, str(tmp_path)], check=True, cwd=Path(__file__).parents[3])
     assert (tmp_path / "left").is_dir()
-    shared("new", making, str(tmp_path))
+    open_shared("new", making, str(tmp_path))
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["held", "new"]
     assert len(held.vectors_ND) == SIZE

@@ -11,7 +11,7 @@ from serve.filters.grammar import parse
 from serve.filters.masks import FilterColumns
 from serve.index.faiss_files import FaissIndexes
 from serve.index.protocol import Hits, recall
-from serve.index.recall_monitor import Checked, RecallMonitor, band
+from serve.index.recall_monitor import RecallMonitor, SampledSearch, band
 from serve.index.replica_index import ReplicaIndex
 
 
@@ -47,9 +47,9 @@ def test_a_sample_is_checked_and_reported() -> None:
         good = await index.search(query_D, 20)
         half = Hits(good.rows[10:], good.scores[10:])
         for asked in (None, good), (None, half), (filter, await index.search(query_D, 20, filter=filter)):
-            search = Checked(query_D, 20, asked[0], None, asked[1])
-            monitor.offer(search)
-            blind.offer(search)
+            search = SampledSearch(query_D, 20, asked[0], None, asked[1])
+            monitor.sample(search)
+            blind.sample(search)
         while len(reported) < 3:
             await asyncio.sleep(0.01)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from serve.pipeline.breaker import LONGEST_PAUSE_S, Breaker, State
+from serve.pipeline.breaker import MAX_PAUSE_S, CircuitBreaker, State
 
 
 @dataclass
@@ -14,42 +14,42 @@ class Clock:
 
 
 def test_it_opens_after_failures_in_a_row_alone() -> None:
-    breaker = Breaker(2, 1.0, Clock())
-    for verdict in (breaker.failed, breaker.succeeded, breaker.failed):
-        assert breaker.allows()
-        verdict()
+    breaker = CircuitBreaker(2, 1.0, Clock())
+    for record_outcome in (breaker.record_failure, breaker.record_success, breaker.record_failure):
+        assert breaker.allows_call()
+        record_outcome()
     assert breaker.state is State.closed
-    breaker.failed()
-    assert (breaker.state, breaker.allows()) == (State.open, False)
+    breaker.record_failure()
+    assert (breaker.state, breaker.allows_call()) == (State.open, False)
 
 
 def test_after_the_pause_one_call_finds_out() -> None:
     clock = Clock()
-    breaker = Breaker(1, 1.0, clock)
-    breaker.failed()
+    breaker = CircuitBreaker(1, 1.0, clock)
+    breaker.record_failure()
     clock.now = 1.0
-    assert [breaker.allows(), breaker.allows()] == [True, False]
-    breaker.succeeded()
-    assert breaker.allows()
+    assert [breaker.allows_call(), breaker.allows_call()] == [True, False]
+    breaker.record_success()
+    assert breaker.allows_call()
 
 
 def test_each_failed_trial_doubles_the_pause_up_to_the_longest() -> None:
     clock = Clock()
-    breaker = Breaker(1, 1.0, clock)
-    breaker.failed()
-    for pause in (1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_PAUSE_S, LONGEST_PAUSE_S):
+    breaker = CircuitBreaker(1, 1.0, clock)
+    breaker.record_failure()
+    for pause in (1.0, 2.0, 4.0, 8.0, 16.0, MAX_PAUSE_S, MAX_PAUSE_S):
         clock.now += pause - 0.01
-        assert not breaker.allows()
+        assert not breaker.allows_call()
         clock.now += 0.01
-        assert breaker.allows()
-        breaker.failed()
+        assert breaker.allows_call()
+        breaker.record_failure()
 
 
 def test_a_trial_without_a_verdict_leaves_the_next_call_to_find_out() -> None:
     clock = Clock()
-    breaker = Breaker(1, 1.0, clock)
-    breaker.failed()
+    breaker = CircuitBreaker(1, 1.0, clock)
+    breaker.record_failure()
     clock.now = 1.0
-    assert breaker.allows()
-    breaker.unknown()
-    assert breaker.allows()
+    assert breaker.allows_call()
+    breaker.record_unknown()
+    assert breaker.allows_call()

@@ -13,10 +13,10 @@ import pytest
 
 from serve.filters.masks import FilterColumns
 from serve.index.protocol import IndexUnavailable
-from serve.pipeline.breaker import Breaker, State
-from serve.pipeline.budget import Patience
-from serve.pipeline.fallback import PopularItems
-from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector, WrongRelease, same_release
+from serve.pipeline.breaker import CircuitBreaker, State
+from serve.pipeline.budget import BudgetLimits
+from serve.pipeline.fallback import PopularFallback
+from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector, WrongRelease, check_same_release
 from serve.pipeline.request import STAGES, recommend
 from serve.pipeline.source import Source
 from serve.releases.release import Release
@@ -59,76 +59,76 @@ class Stages:
 
 
 @pytest.fixture(scope="module")
-def popular(checkpoint: Checkpoint) -> PopularItems:
-    return PopularItems("r", checkpoint, FilterColumns(checkpoint.items.table, checkpoint.items.features))
+def fallback(checkpoint: Checkpoint) -> PopularFallback:
+    return PopularFallback("r", checkpoint, FilterColumns(checkpoint.items.table, checkpoint.items.features))
 
 
 def answer(
-    popular: PopularItems, stages: Stages, patience: Patience | None = None, k: int = 2, **fields: Any
+    fallback: PopularFallback, stages: Stages, limits: BudgetLimits | None = None, k: int = 2, **fields: Any
 ) -> Response:
     query = Query(release_id="r", user_id="u", k=k, num_candidates=100, **fields)
-    return asyncio.run(recommend(query, stages, popular, patience or waiting()))
+    return asyncio.run(recommend(query, stages, fallback, limits or waiting()))
 
 
-def waiting(timeout_s: float = 0.1) -> Patience:
-    return Patience(timeout_s, 0.05, {stage: Breaker(3, 60) for stage in STAGES})
+def waiting(timeout_s: float = 0.1, min_stage_s: float = 0.05) -> BudgetLimits:
+    return BudgetLimits(timeout_s, min_stage_s, {stage: CircuitBreaker(3, 60) for stage in STAGES})
 
 
-def test_all_well(popular: PopularItems) -> None:
-    found = answer(popular, Stages())
+def test_all_well(fallback: PopularFallback) -> None:
+    found = answer(fallback, Stages())
     assert (found.rows, found.scores) == ([3, 2], [3.0, 2.0])
     assert (found.source, found.degraded, found.reasons) == (Source.towers, False, [])
     assert list(found.timings_ms) == ["embed", "retrieve", "rerank"]
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(sleeps, "rerank_late"), (dies, "rerank_failed")])
-def test_without_the_reranker_retrieval_order(popular: PopularItems, fault: Fault, reason: str) -> None:
-    found = answer(popular, Stages(reranking=fault))
+def test_without_the_reranker_retrieval_order(fallback: PopularFallback, fault: Fault, reason: str) -> None:
+    found = answer(fallback, Stages(reranking=fault))
     assert (found.rows, found.source, found.degraded, found.reasons) == ([1, 2], Source.towers, True, [reason])
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(sleeps, "retrieve_late"), (dies, "retrieve_failed")])
-def test_without_retrieval_popular_items(popular: PopularItems, fault: Fault, reason: str) -> None:
-    best = popular.top(3, None, np.zeros(0, np.int64)).rows_K
-    found = answer(popular, Stages(retrieving=fault), exclude=(int(best[0]),))
+def test_without_retrieval_popular_items(fallback: PopularFallback, fault: Fault, reason: str) -> None:
+    best = fallback.top(3, None, np.zeros(0, np.int64)).rows_K
+    found = answer(fallback, Stages(retrieving=fault), exclude=(int(best[0]),))
     assert (found.rows, found.source, found.reasons) == (best[1:].tolist(), Source.popular, [reason])
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(sleeps, "embed_late"), (dies, "embed_failed")])
 def test_without_a_user_vector_popular_items_without_the_history(
-    popular: PopularItems, fault: Fault, reason: str
+    fallback: PopularFallback, fault: Fault, reason: str
 ) -> None:
-    best = popular.top(3, None, np.zeros(0, np.int64)).rows_K
-    found = answer(popular, Stages(embedding=fault), history=(int(best[1]),))
+    best = fallback.top(3, None, np.zeros(0, np.int64)).rows_K
+    found = answer(fallback, Stages(embedding=fault), history=(int(best[1]),))
     assert (found.rows, found.source, found.reasons) == ([best[0], best[2]], Source.popular, [reason])
 
 
-def test_short_retrieval_is_filled_up_with_popular_items(popular: PopularItems) -> None:
-    found = answer(popular, Stages(), k=5)
-    best = [row for row in popular.top(10, None, np.array([7])).rows_K if row not in (1, 2, 3)]
+def test_short_retrieval_is_filled_up_with_popular_items(fallback: PopularFallback) -> None:
+    found = answer(fallback, Stages(), k=5)
+    best = [row for row in fallback.top(10, None, np.array([7])).rows_K if row not in (1, 2, 3)]
     assert (found.rows, found.source, found.reasons) == ([3, 2, 1, *best[:2]], Source.towers, ["retrieve_short"])
 
 
-def test_a_stage_that_keeps_failing_is_left_alone(popular: PopularItems) -> None:
-    patience, calls = waiting(), []
+def test_a_stage_that_keeps_failing_is_left_alone(fallback: PopularFallback) -> None:
+    limits, calls = waiting(), []
 
     async def dies_counted() -> None:
         calls.append(1)
         await dies()
 
-    found = [answer(popular, Stages(reranking=dies_counted), patience).reasons for _ in range(5)]
+    found = [answer(fallback, Stages(reranking=dies_counted), limits).reasons for _ in range(5)]
     assert found == 3 * [["rerank_failed"]] + 2 * [["rerank_skipped"]]
     assert len(calls) == 3
 
 
-def test_a_client_in_a_hurry_does_not_bring_a_stage_down(popular: PopularItems) -> None:
+def test_a_client_in_a_hurry_does_not_bring_a_stage_down(fallback: PopularFallback) -> None:
     """It is late for a deadline of a millisecond, which says nothing about the stage."""
-    patience = waiting(timeout_s=0.001)
+    limits = waiting(timeout_s=0.001, min_stage_s=4)
     for _ in range(10):
-        assert answer(popular, Stages(retrieving=sleeps), patience).reasons == ["retrieve_late"]
-    assert patience.breakers["retrieve"].state is State.closed
+        assert answer(fallback, Stages(retrieving=sleeps), limits).reasons == ["retrieve_late"]
+    assert limits.breakers["retrieve"].state is State.closed
 
 
 def test_stages_refuse_another_release(release: Release) -> None:
     with pytest.raises(WrongRelease, match="holds release r1, was asked for r2"):
-        same_release("r1", "r2")
+        check_same_release("r1", "r2")

@@ -11,9 +11,9 @@ from rich.table import Table
 from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
-from serve.releases.gate.comparison import answers, in_rows_of, queries
+from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
-from serve.releases.gate.gate import Gatekeeper, GateReport, gate
+from serve.releases.gate.gate import Gatekeeper, GateReport, run_gate
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
 from serve.releases.release import Release
@@ -21,13 +21,8 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 
 def spoilt(parts: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> Checkpoint:
-    """The same with other item vectors for the re-ranker and the checks; the item tower as it is."""
-    reranker = parts.reranker
-    copy = type(reranker).__new__(type(reranker))
-    torch.nn.Module.__init__(copy)
-    copy.__dict__.update(reranker.__dict__)
-    copy._buffers = dict(reranker._buffers) | {"item_ID": change(reranker.item_ID.clone())}
-    return replace(parts, reranker=copy)
+    """The same with other item vectors; the item tower as it is."""
+    return replace(parts, item_vectors_ID=change(parts.item_vectors_ID.clone()))
 
 
 def failed(report: GateReport) -> list[str]:
@@ -45,7 +40,7 @@ def worse(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def test_a_release_as_good_as_the_live_one_passes(tiny: Config, checkpoint: Checkpoint, release: Release) -> None:
-    report = gate(tiny.gate, tiny.evaluate, checkpoint, release)
+    report = run_gate(tiny.gate, tiny.evaluate, checkpoint, release)
     assert (failed(report), report.against) == ([], release.id)
     by_name = {check.name: check for check in report.checks}
     quality = by_name["nDCG@20"]
@@ -54,39 +49,39 @@ def test_a_release_as_good_as_the_live_one_passes(tiny: Config, checkpoint: Chec
 
 
 def test_a_clear_loss_is_held_back(tiny: Config, checkpoint: Checkpoint, worse: Checkpoint, release: Release) -> None:
-    report = gate(tiny.gate, tiny.evaluate, worse, release)
+    report = run_gate(tiny.gate, tiny.evaluate, worse, release)
     assert {"nDCG@20", "nDCG@20, least active quarter"} <= set(failed(report))
-    assert failed(gate(tiny.gate, tiny.evaluate, checkpoint, replace(release, parts=worse))) == [], "a gain is none"
+    assert failed(run_gate(tiny.gate, tiny.evaluate, checkpoint, replace(release, parts=worse))) == [], "a gain is none"
 
 
 def test_the_first_release_is_held_against_popularity(tiny: Config, checkpoint: Checkpoint) -> None:
-    assert failed(gate(tiny.gate, tiny.evaluate, checkpoint, None)) == []
+    assert failed(run_gate(tiny.gate, tiny.evaluate, checkpoint, None)) == []
     strict = replace(tiny.gate, min_over_popularity=100.0)
-    assert failed(gate(strict, tiny.evaluate, checkpoint, None)) == ["ndcg@20 on its test part"]
+    assert failed(run_gate(strict, tiny.evaluate, checkpoint, None)) == ["ndcg@20 on its test part"]
 
 
 def test_vectors_that_have_collapsed_are_seen(tiny: Config, checkpoint: Checkpoint) -> None:
     one = spoilt(checkpoint, lambda item_ID: item_ID[1:2].expand_as(item_ID) + 1e-3 * torch.rand_like(item_ID))
-    assert "items: mean cosine of two" in failed(gate(tiny.gate, tiny.evaluate, one, None))
+    assert "items: mean cosine of two" in failed(run_gate(tiny.gate, tiny.evaluate, one, None))
     line = spoilt(checkpoint, lambda item_ID: item_ID[:, :1] * torch.eye(item_ID.shape[1])[0])
-    assert "items: dimensions in use" in failed(gate(tiny.gate, tiny.evaluate, line, None))
-    lengths = torch.linspace(0.01, 1, len(checkpoint.reranker.item_ID))[:, None]
+    assert "items: dimensions in use" in failed(run_gate(tiny.gate, tiny.evaluate, line, None))
+    lengths = torch.linspace(0.01, 1, len(checkpoint.item_vectors_ID))[:, None]
     uneven = spoilt(checkpoint, lambda item_ID: item_ID * lengths)
-    assert failed(gate(tiny.gate, tiny.evaluate, uneven, None)) == ["items: longest vector / 1st percentile"]
+    assert failed(run_gate(tiny.gate, tiny.evaluate, uneven, None)) == ["items: longest vector / 1st percentile"]
 
 
 def test_another_vocabulary_is_compared_by_its_ids(tiny: Config, checkpoint: Checkpoint, root: str) -> None:
     """The same held-out queries asked of towers that call everything by other rows."""
     dataset = PreparedDataset.open(Folder.of(checkpoint.manifest["dataset"]["folder"]))
-    asked = queries(dataset, checkpoint)
+    asked = queries_for_both(dataset, checkpoint)
     same = in_rows_of(checkpoint, asked.held_out, dataset)
     assert np.array_equal(same.user_rows_Q, asked.held_out.user_rows_Q)
     assert np.array_equal(same.relevant[1], asked.held_out.relevant[1])
-    ours, theirs = (answers(checkpoint, one, tiny.evaluate) for one in (asked.held_out, same))
+    ours, theirs = (measure_answers(checkpoint, one, tiny.evaluate) for one in (asked.held_out, same))
     assert np.array_equal(ours.ndcg_Q, theirs.ndcg_Q)
 
 
-def keeper(tiny: Config, config: GateConfig, shown: list[Table], reason: str | None = None) -> Gatekeeper:
+def gatekeeper(tiny: Config, config: GateConfig, shown: list[Table], reason: str | None = None) -> Gatekeeper:
     return Gatekeeper(config=config, evaluate=tiny.evaluate, reason=reason, show=shown.append)
 
 
@@ -97,10 +92,10 @@ def test_what_is_held_back_leaves_nothing_unless_there_is_a_reason(
     config = replace(tiny.gate, max_golden_ms=1e-6)
     index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
     with pytest.raises(GateError, match=r"gate: golden queries, median ms: .* at most 1e-06\. There is no release"):
-        publish(index, checkpoint, storage, lambda _: None, keeper(tiny, config, shown))
+        publish(index, checkpoint, storage, lambda _: None, gatekeeper(tiny, config, shown))
     assert Registry.of(storage).ids() == []
     assert len(shown) == 1
-    released = publish(index, checkpoint, storage, lambda _: None, keeper(tiny, config, shown, "we know"))
+    released = publish(index, checkpoint, storage, lambda _: None, gatekeeper(tiny, config, shown, "we know"))
     recorded = Registry.of(storage).manifest(released)["gate"]
     assert recorded["forced"] == "we know"
     assert recorded["failed"][0].startswith("golden queries, median ms")
@@ -111,4 +106,4 @@ def test_without_its_dataset_a_checkpoint_cannot_be_compared(
 ) -> None:
     manifest = checkpoint.manifest | {"dataset": checkpoint.manifest["dataset"] | {"folder": "/nowhere"}}
     with pytest.raises(GateError, match="/nowhere: the dataset whose test part .* prepare it again"):
-        gate(tiny.gate, tiny.evaluate, replace(checkpoint, manifest=manifest), release)
+        run_gate(tiny.gate, tiny.evaluate, replace(checkpoint, manifest=manifest), release)

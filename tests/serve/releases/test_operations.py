@@ -1,4 +1,4 @@
-"""What an operator types: releases, rollback, verify, prune. Each is safe to run again, and after a kill."""
+"""The commands of an operator: releases, rollback, verify, prune. Each may be run again, also after a kill."""
 
 import json
 import shutil
@@ -19,11 +19,11 @@ from data.artifacts.seals import NotSealed
 from serve.index.collection import list_collections, write_collection
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
-from serve.releases.__main__ import age, listed
-from serve.releases.in_progress import Fate
+from serve.releases.in_progress import Operation
+from serve.releases.listing import age, list_releases
 from serve.releases.pointer import PointerError
 from serve.releases.prune import prune
-from serve.releases.registry import UNDER_WAY, Registry
+from serve.releases.registry import IN_PROGRESS, Registry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
 
@@ -104,7 +104,7 @@ def test_the_table_says_what_each_release_is(registry: Registry) -> None:
     registry.promote("second")
     registry.promote("third")
     registry.rollback()
-    rows = listed(registry)
+    rows = list_releases(registry)
     assert [row["release"] for row in rows] == list(reversed(NAMES))
     assert {row["release"]: (row["state"], row["traffic"]) for row in rows} == {
         "first": ("", 0.0), "second": ("live", 1.0), "third": ("rolled back", 0.0), "fourth": ("", 0.0),
@@ -166,10 +166,10 @@ def dead_process(code: str, *arguments: str) -> None:
 
 MARK_AND_DIE = """
 import os, signal, sys
-from data.storage import Folder
-from serve.release import Registry
-from serve.under_way import Fate
-Registry.of(Folder.of(sys.argv[1])).marks.set("dead", "twotower_ray_dead", Fate.published)
+from data.artifacts.folders import Folder
+from serve.releases.in_progress import Operation
+from serve.releases.registry import Registry
+Registry.of(Folder.of(sys.argv[1])).in_progress.set("dead", "twotower_ray_dead", Operation.publish)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -185,12 +185,12 @@ def test_what_a_dead_process_left_is_removed(
     time.sleep(0.01)
     assert prune(index, registry, 4, silent, grace_s=0).leftovers == [".dead.0123abcd.partial"]
     assert collections(index) == []
-    assert registry.marks.all() == []
+    assert registry.in_progress.all() == []
 
 
 def test_what_is_being_published_stays(registry: Registry, index: IndexConfig, release: Release) -> None:
     collection_of(index, release, "fifth")
-    registry.marks.set("fifth", "twotower_ray_fifth", Fate.published)
+    registry.in_progress.set("fifth", "twotower_ray_fifth", Operation.publish)
     assert prune(index, registry, 4, silent).leftovers == []
     assert collections(index) == ["twotower_ray_fifth"]
 
@@ -198,7 +198,7 @@ def test_what_is_being_published_stays(registry: Registry, index: IndexConfig, r
 def test_a_prune_that_died_is_finished_by_the_next(registry: Registry, index: IndexConfig, release: Release) -> None:
     """It died between the folder and the collection."""
     collection_of(index, release, "first")
-    registry.marks.set("first", "twotower_ray_first", Fate.pruned)
+    registry.in_progress.set("first", "twotower_ray_first", Operation.prune)
     registry.path("first").delete()
     assert prune(index, registry, 4, silent).leftovers == ["twotower_ray_first"]
     assert collections(index) == []
@@ -212,7 +212,7 @@ def test_a_release_that_was_sealed_after_all_keeps_its_collection(
     dead_process(MARK_AND_DIE.replace('"dead", "twotower_ray_dead"', '"first", "twotower_ray_first"'), str(tmp_path))
     assert prune(index, registry, 4, silent).leftovers == []
     assert collections(index) == ["twotower_ray_first"]
-    assert not list((tmp_path / "releases" / UNDER_WAY).glob("*.json"))
+    assert not list((tmp_path / "releases" / IN_PROGRESS).glob("*.json"))
 
 
 @pytest.mark.parametrize("verb", ["releases", "rollback", "verify", "prune"])

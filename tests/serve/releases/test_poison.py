@@ -18,14 +18,14 @@ import torch
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import fingerprint
-from serve.deployment.stages import Setting, build_embedder, build_reranker, build_retriever
+from serve.deployment.stages import ReplicaSettings, build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, write_collection
-from serve.releases.golden_queries import GOLDEN, check_vocabulary
+from serve.releases.golden_queries import GOLDEN_FILE, check_vocabulary
 from serve.releases.registry import Registry
 from serve.releases.release import Release
-from serve.rollout.follower import Following, LiveReleases
+from serve.rollout.follower import FollowerConfig, ReleaseFollower
 from serve.rollout.promotion import promote
-from serve.rollout.switch import switch
+from serve.rollout.two_phase import roll_out
 
 MODEL = "model.safetensors"
 SEED = 3
@@ -116,7 +116,7 @@ def other_ranker(folder: Path) -> None:
 
 
 def no_golden_queries(folder: Path) -> None:
-    (folder / GOLDEN).write_text("[]")
+    (folder / GOLDEN_FILE).write_text("[]")
 
 
 POISONS = {
@@ -163,22 +163,22 @@ async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
     with pytest.raises((ValueError, OSError), match=POISONS[poison]):
         await asyncio.to_thread(promoting, tiny, registry)
 
-    setting = Setting(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
 
     async def build(release: Release) -> str:
         """What a fused replica makes of a release."""
         check_vocabulary(release)
-        await build_embedder(setting, release)
-        await build_retriever(setting, release)
-        await build_reranker(setting, release)
+        await build_user_encoder(settings, release)
+        await build_retriever(settings, release)
+        await build_reranker(settings, release)
         return release.id
 
-    replica = await LiveReleases(registry, build, Following(replica="a", poll_s=0.05)).start()
+    replica = await ReleaseFollower(registry, build, FollowerConfig(replica="a", poll_s=0.05)).start()
     with pytest.raises(ValueError, match=f"a on .* refuses it: .*({POISONS[poison]})"):
-        await asyncio.to_thread(switch, registry, "poisoned", 30, lambda _: None)
+        await asyncio.to_thread(roll_out, registry, "poisoned", 30, lambda _: None)
     live = registry.live()
     assert live is not None
-    assert (live.release, await replica.now()) == ("good", "good")
+    assert (live.release, await replica.live()) == ("good", "good")
     replica._task.cancel()
     assert not (folder / "exploded").exists()
 
@@ -198,7 +198,7 @@ def test_another_releases_collection_is_no_collection_of_this(tiny: Config, regi
     manifest = json.loads((folder / MANIFEST).read_text())
     parts = registry.open("good").parts
 
-    random_ND = np.random.default_rng(SEED).normal(size=tuple(parts.reranker.item_ID[1:].shape)).astype(np.float32)
+    random_ND = np.random.default_rng(SEED).normal(size=tuple(parts.item_vectors_ID[1:].shape)).astype(np.float32)
     table = parts.items.table.append_column("vector", pa.array(list(random_ND), pa.list_(pa.float32())))
     write_collection(tiny.index, "twotower_ray_another", [table], parts.items.features, random_ND.shape[1])
     (folder / MANIFEST).write_text(json.dumps(manifest | {"collection": "twotower_ray_another"}))

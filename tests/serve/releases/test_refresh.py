@@ -16,7 +16,7 @@ from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
 from serve.client import RecommendClient
-from serve.deployment.endpoint import running
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.index.collection import count
 from serve.index.connection import connected
@@ -24,14 +24,15 @@ from serve.pipeline.messages import Candidates, Query, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
 from serve.releases.gate.gate import Gatekeeper
-from serve.releases.model_card import CARD, lineage_of
+from serve.releases.lineage import lineage_of
+from serve.releases.model_card import CARD_FILE
 from serve.releases.prune import prune
 from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import Registry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
 from serve.rollout.promotion import promote
-from serve.rollout.switch import back
+from serve.rollout.two_phase import roll_back
 from towers.model.features import FeatureEncoder
 
 WITHIN_S = 60
@@ -74,10 +75,10 @@ def described(live: Release, item_id: str, **changed: object) -> dict[str, objec
 
 
 def refreshed(
-    tiny: Config, registry: Registry, live: Release, *items: dict[str, object], gone: tuple[str, ...] = ()
+    tiny: Config, registry: Registry, live: Release, *items: dict[str, object], removed: tuple[str, ...] = ()
 ) -> Release:
     table = rows(live, *items) if items else None
-    return registry.open(refresh(tiny.index, registry, live, table, gone, silent))
+    return registry.open(refresh(tiny.index, registry, live, table, removed, silent))
 
 
 def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
@@ -88,13 +89,13 @@ def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
     size, changed = len(old.items.ids), old.items.ids.row("i00003")
     assert (len(new.items.ids), new.items.ids.row("new1")) == (size + 1, size)
     same = np.setdiff1d(np.arange(size), [changed])
-    assert torch.allclose(new.reranker.item_ID[same], old.reranker.item_ID[same], atol=1e-6)
-    assert not torch.allclose(new.reranker.item_ID[changed], old.reranker.item_ID[changed], atol=1e-3)
+    assert torch.allclose(new.item_vectors_ID[same], old.item_vectors_ID[same], atol=1e-6)
+    assert not torch.allclose(new.item_vectors_ID[changed], old.item_vectors_ID[changed], atol=1e-3)
     vector_D = described_vector(live, NEW)
-    assert torch.allclose(new.reranker.item_ID[size], vector_D, atol=1e-6)
+    assert torch.allclose(new.item_vectors_ID[size], vector_D, atol=1e-6)
     assert after.manifest["refreshed"] == {"from": live.id, "added": 1, "changed": 1, "withdrawn": 0, "back": 0}
     assert lineage_of(after.manifest)["refreshed from"] == live.id
-    assert "1 of its items came after training" in after.parts.folder.read_bytes(CARD).decode()
+    assert "1 of its items came after training" in after.parts.folder.read_bytes(CARD_FILE).decode()
     with connected(tiny.index) as client:
         assert count(client, tiny.index, after.collection) == size
     assert verify(tiny.index, registry, after.id, silent)["release"] == after.id
@@ -108,7 +109,7 @@ def described_vector(live: Release, item: dict[str, object]) -> torch.Tensor:
 
 def test_the_reranker_scores_what_stays_as_before(tiny: Config, registry: Registry, live: Release) -> None:
     after = refreshed(tiny, registry, live, *({**NEW, "item_id": f"new{number}"} for number in range(30)))
-    user_D, rows_C = live.parts.reranker.item_ID[5].numpy(), np.arange(1, 40)
+    user_D, rows_C = live.parts.item_vectors_ID[5].numpy(), np.arange(1, 40)
 
     def scores(release: Release) -> dict[int, float]:
         query = Query(release_id=release.id, user_id=None, k=1, num_candidates=len(rows_C))
@@ -153,27 +154,27 @@ def test_run_again_it_finds_the_release_and_nothing_new_is_none(
 def test_of_two_at_a_time_the_second_does_not_undo_the_first(tiny: Config, registry: Registry, live: Release) -> None:
     one = refresh(tiny.index, registry, live, rows(live, NEW), (), silent)
     other = refresh(tiny.index, registry, live, rows(live, {**NEW, "item_id": "new2"}), (), silent)
-    promote(tiny.index, registry, one, WITHIN_S, silent, instead_of=live.id)
+    promote(tiny.index, registry, one, WITHIN_S, silent, expected_live=live.id)
     with pytest.raises(ReleaseError, match="is not what is live alone"):
-        promote(tiny.index, registry, other, WITHIN_S, silent, instead_of=live.id)
+        promote(tiny.index, registry, other, WITHIN_S, silent, expected_live=live.id)
     pointer = registry.live()
     assert pointer is not None
-    assert (pointer.release, pointer.candidates) == (one, [])
+    assert (pointer.release, pointer.staged) == (one, [])
 
 
 def test_taken_out_and_back(tiny: Config, registry: Registry, live: Release) -> None:
-    without = refreshed(tiny, registry, live, gone=("i00007", "i00008"))
-    assert without.withdrawn == {"i00007", "i00008"}
+    without = refreshed(tiny, registry, live, removed=("i00007", "i00008"))
+    assert without.removed_items == {"i00007", "i00008"}
     again = refreshed(tiny, registry, without, described(live, "i00007"))
-    assert again.withdrawn == {"i00008"}
+    assert again.removed_items == {"i00008"}
     assert again.manifest["refreshed"] == {"from": without.id, "added": 0, "changed": 0, "withdrawn": 0, "back": 1}
     with pytest.raises(ReleaseError, match="nowhere is not in the catalogue"):
         refresh(tiny.index, registry, live, None, ("nowhere",), silent)
 
 
 def test_the_gate_looks_at_it(tiny: Config, registry: Registry, live: Release) -> None:
-    keeper = Gatekeeper(config=tiny.gate, evaluate=tiny.evaluate, show=silent)
-    id_ = refresh(tiny.index, registry, live, rows(live, NEW), (), silent, keeper)
+    gatekeeper = Gatekeeper(config=tiny.gate, evaluate=tiny.evaluate, show=silent)
+    id_ = refresh(tiny.index, registry, live, rows(live, NEW), (), silent, gatekeeper)
     gate = registry.manifest(id_)["gate"]
     assert (gate["against"], gate["failed"]) == (live.id, [])
 
@@ -218,7 +219,7 @@ def served(
     registry.promote(release.id)
     serve = replace(tiny.serve, port=free_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1))
     with (
-        running(replace(tiny, serve=serve, storage=replace(tiny.storage, root=str(root)))) as address,
+        running_endpoint(replace(tiny, serve=serve, storage=replace(tiny.storage, root=str(root)))) as address,
         RecommendClient(address, timeout_s=30) as client,
     ):
         yield registry, client
@@ -235,7 +236,7 @@ def test_an_endpoint_answers_with_new_items_and_not_with_those_taken_out(
     assert client.recommend(user_id=known_user, k=5, filter=only_new).items == []
     best = client.recommend(user_id=known_user, k=1).items[0].id
     id_ = refresh(tiny.index, registry, live, rows(live, NEW), (best,), silent)
-    promote(tiny.index, registry, id_, WITHIN_S, silent, instead_of=live.id)
+    promote(tiny.index, registry, id_, WITHIN_S, silent, expected_live=live.id)
     answer = client.recommend(user_id=known_user, k=5, filter=only_new)
     assert (answer.release_id, [item.id for item in answer.items]) == (id_, ["new1"])
     assert answer.items[0].title == "Fresh"
@@ -244,6 +245,6 @@ def test_an_endpoint_answers_with_new_items_and_not_with_those_taken_out(
     by_it = client.recommend(history=["new1"], k=5)
     assert (by_it.unknown_items, len(by_it.items)) == ([], 5)
     assert client.similar("new1", k=3).items
-    back(registry, 5)
+    roll_back(registry, 5)
     assert client.recommend(user_id=known_user, k=5, filter=only_new).items == []
     assert client.recommend(user_id=known_user, k=1).items[0].id == best

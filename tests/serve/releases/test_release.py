@@ -11,15 +11,15 @@ import pytest
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
-from serve.deployment.stages import Setting, build_embedder, build_reranker, build_retriever
+from serve.deployment.stages import ReplicaSettings, build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, list_collections
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable
-from serve.releases.golden_queries import GOLDEN, read_golden
-from serve.releases.lineage import found
-from serve.releases.model_card import CARD, lineage_of
-from serve.releases.pointer import Live
+from serve.releases.golden_queries import GOLDEN_FILE, read_golden
+from serve.releases.lineage import find_releases, lineage_of
+from serve.releases.model_card import CARD_FILE
+from serve.releases.pointer import LivePointer
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
 from serve.releases.release import Release, ReleaseError
@@ -59,7 +59,7 @@ def test_a_release_carries_what_it_serves(release: Release) -> None:
     names = {"kind", "collection", "num_items", "metrics", "floors", "dataset", "checkpoint", "created_at", "config"}
     assert names <= release.manifest.keys()
     assert release.manifest["index_recall@20"] == 1.0
-    assert {"model.safetensors", "reranker.safetensors", GOLDEN} <= release.manifest["files"].keys()
+    assert {"model.safetensors", "reranker.safetensors", GOLDEN_FILE} <= release.manifest["files"].keys()
     assert len(read_golden(release)) == 8
 
 
@@ -101,7 +101,7 @@ def test_a_changed_file_is_refused(registry: Registry) -> None:
 
 def rewritten(registry: Registry, **changed: Any) -> Release:
     """The first release with golden queries that expect something else."""
-    path = Path(registry.path("first").path) / GOLDEN
+    path = Path(registry.path("first").path) / GOLDEN_FILE
     golden = json.loads(path.read_text())
     path.write_text(json.dumps([one | changed for one in golden]))
     return replace(registry.open("second"), id="first", parts=load(registry.path("first"), registry.manifest("first")))
@@ -111,23 +111,23 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
     tiny: Config, registry: Registry, release: Release
 ) -> None:
     dim, count = release.parts.model.config.embedding_dim, len(read_golden(release)[0].candidates)
-    setting = Setting(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
     wrong = rewritten(registry, vector=[0.0] * dim)
     with pytest.raises(ReleaseError, match="golden query of user row .*: the user's vector is off by"):
-        await build_embedder(setting, wrong)
+        await build_user_encoder(settings, wrong)
     with pytest.raises(ReleaseError, match=r"the index finds 0\.\d+ of the golden queries' items, 0\.95 at least"):
-        await build_retriever(setting, rewritten(registry, candidates=list(range(1, count + 1)), scores=[9.0] * count))
+        await build_retriever(settings, rewritten(registry, candidates=list(range(1, count + 1)), scores=[9.0] * count))
     with pytest.raises(ReleaseError, match="golden query of user row .*: re-ranking is off by"):
-        await build_reranker(setting, rewritten(registry, ranked=[0.0] * count))
+        await build_reranker(settings, rewritten(registry, ranked=[0.0] * count))
 
 
 def test_the_pointer_is_a_small_json_file(registry: Registry) -> None:
     registry.promote("first")
-    assert Live(**registry.folder.read_json("live.json")) == registry.live()
+    assert LivePointer.of_json(registry.folder.read_json("live.json")) == registry.live()
 
 
 def test_a_card_says_what_it_is_and_where_it_comes_from(tiny: Config, release: Release) -> None:
-    text = release.parts.folder.read_bytes(CARD).decode()
+    text = release.parts.folder.read_bytes(CARD_FILE).decode()
     ndcg = release.manifest["reranked"]["ndcg@20"]
     for part in (
         release.id,
@@ -145,6 +145,6 @@ def test_from_what_it_comes_of_back_to_the_release(tiny: Config, release: Releas
     registry = Registry.of(Folder.of(tiny.storage.root))
     of = lineage_of(release.manifest)
     for name in ("checkpoint", "checkpoint fingerprint", "dataset fingerprint"):
-        assert release.id in found(registry, of[name][:12])
+        assert release.id in find_releases(registry, of[name][:12])
     with pytest.raises(ReleaseError, match="find: 'nonsense' begins no release's checkpoint"):
-        found(registry, "nonsense")
+        find_releases(registry, "nonsense")

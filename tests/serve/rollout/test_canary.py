@@ -1,4 +1,4 @@
-"""A canary and an experiment on an endpoint that runs: who gets what, what the answers say, what is recorded."""
+"""Canaries, experiments and the denylist on a running endpoint: who gets which release, and what is recorded."""
 
 import shutil
 import time
@@ -11,17 +11,17 @@ import pytest
 from conf.schema import Config
 from data.artifacts.folders import Folder
 from serve.client import RecommendClient
-from serve.deployment.endpoint import running
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
-from serve.experiments.analysis import read_exposures
 from serve.experiments.assignment import CONTROL, Experiment, TrafficConfig
+from serve.experiments.exposures import read_exposures
 from serve.observability.logs import hashed
 from serve.releases.pointer import PointerError
 from serve.releases.registry import Registry
 from serve.releases.release import Release
-from serve.rollout.denylist import listed, restore, withdraw
+from serve.rollout.denylist import deny, read_denylist, restore
 from serve.rollout.promotion import promote, split
-from serve.rollout.switch import back
+from serve.rollout.two_phase import roll_back
 from tests.serve.waiting import K
 
 WITHIN_S = 60
@@ -49,7 +49,7 @@ def client(
 ) -> Iterator[RecommendClient]:
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), ScaleConfig(num_cpus=0.1))
     served = replace(tiny.serve, topology=request.param, port=free_port, timeout_ms=2000, **scales)
-    with running(replace(tiny, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
+    with running_endpoint(replace(tiny, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
         yield client
     registry.promote(release.id)
 
@@ -59,9 +59,9 @@ def test_a_canary_has_its_users_and_a_rollback_takes_them_back(
 ) -> None:
     before = client.recommend(user_id=USERS[0], k=K)
     assert (before.experiment, before.variant) == (None, None)
-    switched = promote(tiny.index, registry, "new", WITHIN_S, silent, percent=30)
-    assert switched.behind == []
-    wanted = {user: switched.live.experiment.variant(user) for user in USERS}  # type: ignore[union-attr]
+    rollout = promote(tiny.index, registry, "new", WITHIN_S, silent, percent=30)
+    assert rollout.behind == []
+    wanted = {user: rollout.live.experiment.assign(user) for user in USERS}  # type: ignore[union-attr]
     answers = {user: client.recommend(user_id=user, k=K) for user in USERS}
     assert {user: answer.variant for user, answer in answers.items()} == wanted
     assert set(wanted.values()) == {CONTROL, "new"}
@@ -72,8 +72,8 @@ def test_a_canary_has_its_users_and_a_rollback_takes_them_back(
     assert [answer.variant for answer in batch] == list(wanted.values())
     nobody = {client.recommend(history=["i00001"], k=K).variant for _ in range(40)}
     assert nobody == {CONTROL, "new"}, "a request of nobody is dealt by chance"
-    switched = back(registry, 2, "a test")
-    assert switched.behind == []
+    rollout = roll_back(registry, 2, "a test")
+    assert rollout.behind == []
     after = [client.recommend(user_id=user, k=K) for user in USERS]
     assert {(answer.release_id, answer.variant) for answer in after} == {(release.id, None)}
 
@@ -127,19 +127,19 @@ def test_what_is_withdrawn_is_in_no_answer_from_then_on(
 
     first, other = (item.id for item in client.recommend(user_id="nobody", k=2).items)
     assert first in shown()
-    switched = withdraw(registry, [first, "unheard-of"], "recalled", 10)
-    assert switched.behind == []
+    rollout = deny(registry, [first, "unheard-of"], "recalled", 10)
+    assert rollout.behind == []
     assert first not in shown()
-    again = withdraw(registry, [first], "once more", 10)
-    assert again.live == switched.live
-    assert listed(registry, again.live)[first]["reason"] == "recalled"
+    again = deny(registry, [first], "once more", 10)
+    assert again.live == rollout.live
+    assert read_denylist(registry, again.live)[first]["reason"] == "recalled"
     promote(tiny.index, registry, "new", WITHIN_S, silent)
     assert first not in shown(), "of no release"
     assert restore(registry, [first, "unheard-of"], 10).behind == []
     assert first in shown()
-    back(registry, 2)
+    roll_back(registry, 2)
 
 
 def test_a_withdrawal_has_its_limits(registry: Registry) -> None:
     with pytest.raises(ValueError, match="items: 1001 would be withdrawn, 1000 at most"):
-        withdraw(registry, [f"i{number}" for number in range(1001)], "all of them", 10)
+        deny(registry, [f"i{number}" for number in range(1001)], "all of them", 10)

@@ -1,4 +1,4 @@
-"""Replicas of stages that die, stop, or compute nonsense: the staged endpoint answers all the same, and tells of it."""
+"""Replicas of stages that die, stop, or compute nonsense: the staged endpoint answers all the same, and reports it."""
 
 import json
 import time
@@ -20,15 +20,15 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import sealing
 from serve.api.schemas import RecommendResponse
 from serve.client import RecommendClient
-from serve.deployment.endpoint import guarded, running
+from serve.deployment.endpoint import running_endpoint, watching_canaries
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.observability.logs import hashed
 from serve.releases.publish import publish
 from serve.releases.registry import Registry
 from serve.releases.release import Release
 from serve.rollout.promotion import promote
-from serve.rollout.switch import switch
-from tests.benchmarks.servers import asleep, metrics_address, replicas
+from serve.rollout.two_phase import roll_out
+from tests.benchmarks.harness.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
 from towers.checkpoint.checkpoint import Checkpoint, load_tensors, open_checkpoint, save_tensors
@@ -44,7 +44,7 @@ def address(tiny: Config, release: Release, free_port: int) -> Iterator[str]:
         tiny.serve, topology=Topology.staged, port=free_port, timeout_ms=1000, breaker_pause_s=0.3,
         ingress=ONE, embedder=ONE, retriever=ONE, reranker=TWO,
     )  # fmt: skip
-    with running(replace(tiny, serve=served)) as address:
+    with running_endpoint(replace(tiny, serve=served)) as address:
         yield address
 
 
@@ -108,13 +108,13 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     client: RecommendClient, tiny: Config, release: Release, overflowing: str, known_user: str
 ) -> None:
     registry = Registry.of(Folder.of(tiny.storage.root))
-    switch(registry, overflowing, 60)
+    roll_out(registry, overflowing, 60)
     try:
         answer = explained(client, known_user, lambda answer: answer.degraded, context={"daypart": "evening"})
         assert (answer.release_id, answer.reasons) == (overflowing, ["rerank_failed"])
         assert in_retrieval_order(answer)
     finally:
-        switch(registry, release.id, 60)
+        roll_out(registry, release.id, 60)
     assert explained(client, known_user, lambda answer: not answer.degraded).release_id == release.id
 
 
@@ -124,7 +124,7 @@ def test_the_guard_ends_a_canary_whose_answers_lack_something(
     registry = Registry.of(Folder.of(tiny.storage.root))
     promote(tiny.index, registry, overflowing, 60, percent=50)
     users = cycle(release.parts.users.ids.values.to_pylist())
-    with guarded(replace(tiny, guard=replace(tiny.guard, every_s=0.5, min_requests=100))):
+    with watching_canaries(replace(tiny, guard=replace(tiny.guard, every_s=0.5, min_requests=100))):
         ends = time.monotonic() + 60
         while registry.live().experiment is not None:  # type: ignore[union-attr]
             assert time.monotonic() < ends, registry.live()

@@ -1,4 +1,4 @@
-"""The guard: a release on trial that fails, lacks, is slow or shows little is rolled back, the reason on record."""
+"""The canary guard: a release on trial that does harm is rolled back, and the reason is recorded."""
 
 import json
 from dataclasses import replace
@@ -11,11 +11,11 @@ import pytest
 
 from data.artifacts.folders import MANIFEST, Folder
 from serve.experiments.assignment import CONTROL, Experiment
-from serve.experiments.canary_analysis import GuardConfig, judged
-from serve.experiments.exposures import SCHEMA, exposures
-from serve.releases.pointer import now, shared
+from serve.experiments.canary_analysis import GuardConfig, find_regressions
+from serve.experiments.exposures import SCHEMA, exposures_folder
+from serve.releases.pointer import utc_timestamp, with_experiment
 from serve.releases.registry import Registry
-from serve.rollout.guard import Guard
+from serve.rollout.guard import CanaryGuard
 
 CONFIG = GuardConfig()
 
@@ -41,7 +41,7 @@ def shown(
 
 
 def faults(*trial: pa.Table, control: pa.Table | None = None) -> list[str]:
-    return judged(CONFIG, pa.concat_tables([shown(CONTROL, 2000) if control is None else control, *trial]))
+    return find_regressions(CONFIG, pa.concat_tables([shown(CONTROL, 2000) if control is None else control, *trial]))
 
 
 def test_as_good_as_control_stays() -> None:
@@ -62,7 +62,7 @@ def test_neither_chance_nor_what_control_has_too_is_a_fault() -> None:
     assert faults(shown("new", failed=3)) == [], "above the bound, but so few may be chance"
     assert faults(shown("new", degraded=60), control=shown(CONTROL, 2000, degraded=280)) == []
     assert faults(shown("new", count=150, failed=150)) == [], "too few to judge"
-    assert judged(CONFIG, shown("new", failed=100)) == [], "nothing to compare with"
+    assert find_regressions(CONFIG, shown("new", failed=100)) == [], "nothing to compare with"
 
 
 @pytest.fixture
@@ -75,19 +75,19 @@ def storage(tmp_path: Path) -> Folder:
     storage = Folder.of(str(tmp_path))
     registry = Registry.of(storage)
     registry.promote("old")
-    canary = Experiment("canary-new", {"new": 0.1}, now())
-    registry.move(lambda live: shared(live, canary))  # type: ignore[arg-type]
+    canary = Experiment("canary-new", {"new": 0.1}, utc_timestamp())
+    registry.update_pointer(lambda live: with_experiment(live, canary))  # type: ignore[arg-type]
     return storage
 
 
 def test_a_bad_canary_is_rolled_back_with_the_reason_on_record(storage: Folder) -> None:
     said: list[str] = []
-    guard, folder = Guard(CONFIG, storage, said.append), exposures(storage, "canary-new")
+    guard, folder = CanaryGuard(CONFIG, storage, said.append), exposures_folder(storage, "canary-new")
     folder.write_table("a-1.parquet", shown(CONTROL, 2000))
     folder.write_table("a-2.parquet", shown("new", 150, failed=30))
-    assert guard.look() is None, "too few yet"
+    assert guard.check() is None, "too few yet"
     folder.write_table("a-3.parquet", shown("new", 150, failed=30))
-    reason = guard.look()
+    reason = guard.check()
     live = Registry.of(storage).live()
     assert live is not None
     assert (live.release, live.experiment, live.rolled_back, live.reason) == ("old", None, "new", reason)
@@ -95,22 +95,22 @@ def test_a_bad_canary_is_rolled_back_with_the_reason_on_record(storage: Folder) 
     assert said == [f"{reason}. new rolled back; old answers all"]
     history = storage / "releases" / ".history"
     assert reason in [history.read_json(name)["reason"] for name in history.files()]
-    assert guard.look() is None, "nothing is on trial any more"
+    assert guard.check() is None, "nothing is on trial any more"
 
 
 def test_what_was_shown_before_the_experiment_began_does_not_count(storage: Folder) -> None:
-    folder = exposures(storage, "canary-new")
+    folder = exposures_folder(storage, "canary-new")
     old = shown("new", failed=200).set_column(
         0, "time", pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 400, pa.timestamp("us", tz="UTC"))
     )
     folder.write_table("a-1.parquet", pa.concat_tables([shown(CONTROL, 2000), old]))
-    assert Guard(CONFIG, storage).look() is None
+    assert CanaryGuard(CONFIG, storage).check() is None
 
 
 def test_a_storage_that_does_not_answer_does_not_end_the_watch(storage: Folder) -> None:
     said: list[str] = []
     (Path(storage.path) / "releases" / "live.json").write_text("{")
     looks = iter([False, False, True])
-    Guard(replace(CONFIG, every_s=0.01), storage, said.append).watch(lambda _: next(looks))
+    CanaryGuard(replace(CONFIG, every_s=0.01), storage, said.append).watch(lambda _: next(looks))
     assert len(said) == 2
     assert "not a live pointer" in said[0]

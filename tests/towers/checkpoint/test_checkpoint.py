@@ -37,7 +37,7 @@ def with_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], objec
 def test_what_was_saved_opens(copy: Path, checkpoint: Checkpoint) -> None:
     again = open_checkpoint(Folder.of(str(copy)))
     assert again.manifest == checkpoint.manifest
-    assert torch.equal(again.reranker.item_ID, checkpoint.reranker.item_ID)
+    assert torch.equal(again.item_vectors_ID, checkpoint.item_vectors_ID)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "items.parquet", "sequences.safetensors"])

@@ -1,4 +1,4 @@
-"""Floors, worked by hand: what is popular, what is popular of late, and one hop over the interactions."""
+"""Baselines, worked by hand: what is popular, what is popular of late, and one hop over the interactions."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
-from towers.evaluation import baselines as floors
+from towers.evaluation import baselines
 from towers.evaluation.baselines import item_filter, rank_by_filter, recent_counts
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
@@ -34,8 +34,8 @@ def test_filter_weights_by_hand() -> None:
     weights_II, every = item_filter(sequences(*PAIRS, num_users=4), num_items=5)
     assert every == 1
     near = 1 / (2 * 2**0.5)
-    likeness = np.array([[1 / 2, near, 0], [near, 1 / 2, near], [0, near, 1 / 2]])
-    wanted = likeness * np.array([1, 2**0.25, 1])
+    similarity = np.array([[1 / 2, near, 0], [near, 1 / 2, near], [0, near, 1 / 2]])
+    wanted = similarity * np.array([1, 2**0.25, 1])
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     assert weights_II[1:4, 1:4] == pytest.approx(wanted, abs=1e-6)
     assert not weights_II[[0, 4]].any()
@@ -55,7 +55,7 @@ def test_a_sparse_filter_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> No
     held_out = HeldOut(np.arange(1, 41, dtype=np.int32), (np.array([0]), np.array([1])), seen)
     counts_I = np.bincount(seen.items_N, minlength=31)
     dense, _ = item_filter(seen, 31)
-    monkeypatch.setattr(floors, "DENSE_ITEMS", 0)
+    monkeypatch.setattr(baselines, "DENSE_ITEMS", 0)
     sparse, _ = item_filter(seen, 31)
     assert sparse.toarray() == pytest.approx(dense)
     one, other = (rank_by_filter(weights, held_out, counts_I, batch_size=7) for weights in (dense, sparse))
@@ -63,7 +63,7 @@ def test_a_sparse_filter_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_too_many_pairs_are_thinned_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floors, "MAX_PAIRS", 4)
+    monkeypatch.setattr(baselines, "MAX_PAIRS", 4)
     seen = sequences((1, 1), (1, 2), (2, 2), (2, 3), num_users=3)  # 8 pairs with themselves
     weights_II, every = item_filter(seen, num_items=5)
     assert every == 2

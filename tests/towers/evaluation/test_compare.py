@@ -35,9 +35,9 @@ def test_differences_are_paired_by_user(tiny: Config) -> None:
     ours = {"recall@20": theirs["recall@20"] + 0.01, "ndcg@20": random.permutation(theirs["ndcg@20"]) + 0.01}
     found = {d.metric: d for d in differences("towers", ours, theirs, tiny.evaluate)}
     assert [d.difference for d in found.values()] == pytest.approx([0.01, 0.01])
-    assert found["recall@20"].is_clear
+    assert found["recall@20"].is_significant
     assert found["recall@20"].interval == pytest.approx([0.01, 0.01], abs=1e-6)
-    assert not found["ndcg@20"].is_clear
+    assert not found["ndcg@20"].is_significant
     assert found["ndcg@20"].interval[0] < 0 < found["ndcg@20"].interval[1]
 
 

@@ -1,4 +1,4 @@
-"""What is shown, whether it hits or not: diversity, novelty, coverage and Gini by hand."""
+"""Properties of recommended lists, relevant or not: diversity, novelty, coverage and Gini by hand."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,8 +6,8 @@ import pytest
 
 from data.sequences.histories import Sequences
 from towers.evaluation import diversity
-from towers.evaluation.diversity import ItemLikeness, sampled
-from towers.evaluation.metrics import coverage, gini, novelty, times_shown
+from towers.evaluation.diversity import ItemSimilarity, sampled
+from towers.evaluation.metrics import coverage, gini, novelty, times_recommended
 
 PAIRS = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (3, 3)]  # items 1 and 2 have the same users, 3 another, 4 none
 USERS, ITEMS = (np.array(column, dtype=np.int32) for column in zip(*PAIRS, strict=True))
@@ -15,20 +15,20 @@ SEEN = Sequences.of(pa.table({"user_row": USERS, "item_row": ITEMS}), 4)
 
 
 def test_diversity_by_hand() -> None:
-    likeness = ItemLikeness.of(SEEN, num_items=5)
+    similarity = ItemSimilarity.of(SEEN, num_items=5)
     lists = np.array([[1, 2, 3], [1, 3, 4], [2, -1, -1], [1, 2, -1]])
-    assert likeness.diversity(lists, k=3) == pytest.approx([2 / 3, 1, 0, 0], abs=1e-6)
-    assert likeness.diversity(lists, k=2) == pytest.approx([0, 1, 0, 0], abs=1e-6)
+    assert similarity.diversity(lists, k=3) == pytest.approx([2 / 3, 1, 0, 0], abs=1e-6)
+    assert similarity.diversity(lists, k=2) == pytest.approx([0, 1, 0, 0], abs=1e-6)
 
 
 def test_diversity_is_the_mean_over_pairs() -> None:
     random = np.random.default_rng(0)
     table = pa.table({"user_row": random.integers(1, 30, 400), "item_row": random.integers(1, 20, 400)})
-    likeness = ItemLikeness.of(Sequences.of(table.sort_by("user_row"), 31), num_items=20)
-    cosine = (likeness.unit_IU @ likeness.unit_IU.T).toarray()
+    similarity = ItemSimilarity.of(Sequences.of(table.sort_by("user_row"), 31), num_items=20)
+    cosine = (similarity.unit_IU @ similarity.unit_IU.T).toarray()
     rows = random.permutation(19)[:7] + 1
     wanted = np.mean([1 - cosine[a, b] for a in rows for b in rows if a < b])
-    assert likeness.diversity(rows[None], k=7) == pytest.approx([wanted], abs=1e-6)
+    assert similarity.diversity(rows[None], k=7) == pytest.approx([wanted], abs=1e-6)
 
 
 def test_a_sample_is_evenly_spaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_gini_by_hand() -> None:
     assert gini(np.array([0, 1, 3])) == pytest.approx((-1 * 1 + 1 * 3) / (2 * 4))
 
 
-def test_coverage_and_times_shown() -> None:
-    times = times_shown(np.array([[1, 2, 3], [1, -1, 3]]), k=2, num_items=5)
+def test_coverage_and_times_recommended() -> None:
+    times = times_recommended(np.array([[1, 2, 3], [1, -1, 3]]), k=2, num_items=5)
     assert times.tolist() == [0, 2, 1, 0, 0]
     assert coverage(times) == 0.5

@@ -15,15 +15,15 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation import plots
-from towers.evaluation.config import Peer
+from towers.evaluation.config import PublishedResult
 from towers.evaluation.measure import evaluate, measure
+from towers.evaluation.presentation import plots
+from towers.evaluation.presentation.tables import metric_cells, metrics_table, slices_table
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed, rank_by_popularity, retrieve
 from towers.evaluation.report import report_of
 from towers.evaluation.retrieval import mask_seen, top_k
-from towers.evaluation.tables import metric_cells, metrics_table, slices_table
-from towers.model.build import FitOn
+from towers.model.build import FittedSplits
 from towers.training.runs import training_name
 from towers.training.tracking import Tracker, TrackingConfig, TrackingMode
 
@@ -85,7 +85,7 @@ def test_relevant_are_new_items_of_the_split(dataset: PreparedDataset) -> None:
 def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
     held_out = HeldOut.of(dataset, TEST)
     queries = embed(checkpoint.model, held_out, batch_size=50)
-    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.reranker.item_ID, batch_size=50)
+    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.item_vectors_ID, batch_size=50)
     popular = rank_by_popularity(held_out, checkpoint.counts_I, batch_size=50)
     unknown = ~found.by_towers_Q
     assert unknown.any(), "the planted log has users who come late"
@@ -93,7 +93,7 @@ def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: C
 
 
 def test_evaluating_again_gives_the_same(tiny, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
-    again = evaluate(checkpoint.model, checkpoint.reranker, dataset, FitOn.train, tiny.evaluate)
+    again = evaluate(checkpoint.model, checkpoint.reranker, dataset, FittedSplits.train, tiny.evaluate)
     assert again == report_of(checkpoint.manifest)
 
 
@@ -104,7 +104,7 @@ def test_every_ranking_is_measured_in_the_same_way(checkpoint: Checkpoint) -> No
     for name, values in report.rankings.items():
         for metric, (low, high) in report.intervals[name].items():
             assert low <= values[metric] <= high, (name, metric)
-        assert sum(report.shown[name]) == pytest.approx(1)
+        assert sum(report.recommended_shares[name]) == pytest.approx(1)
 
 
 def test_slices_add_up_to_the_whole(checkpoint: Checkpoint) -> None:
@@ -128,23 +128,23 @@ def test_a_report_from_before_is_refused() -> None:
 
 
 @pytest.fixture
-def peer() -> Peer:
-    return Peer(name="Someone's", source="Someone 2020", metrics={"recall@20": 0.123456})
+def result() -> PublishedResult:
+    return PublishedResult(name="Someone's", source="Someone 2020", metrics={"recall@20": 0.123456})
 
 
-def test_tables_show_floors_peers_and_slices(checkpoint: Checkpoint, peer: Peer) -> None:
+def test_tables_show_baselines_published_and_slices(checkpoint: Checkpoint, result: PublishedResult) -> None:
     report = report_of(checkpoint.manifest)
     console = Console(width=120, record=True, file=StringIO())
-    console.print(metrics_table(report, "name", [peer]), slices_table(report))
+    console.print(metrics_table(report, "name", [result]), slices_table(report))
     text = console.export_text()
     for word in (*report.rankings, "Someone's", "0.1235", "Someone 2020", "cold users", "random"):
         assert word in text, word
     assert f"{report.metrics['ndcg@20']:.4f}" in text
 
 
-def test_cells_for_wandb_hold_every_metric(checkpoint: Checkpoint, peer: Peer) -> None:
+def test_cells_for_wandb_hold_every_metric(checkpoint: Checkpoint, result: PublishedResult) -> None:
     report = report_of(checkpoint.manifest)
-    columns, rows = metric_cells(report, [peer])
+    columns, rows = metric_cells(report, [result])
     assert set(columns[2:]) == set(report.metrics)
     values = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     assert values["towers"]["mrr@50"] == report.metrics["mrr@50"]
@@ -157,9 +157,9 @@ def test_plots_are_labelled_and_saved(checkpoint: Checkpoint, tmp_path: Path) ->
         assert path.read_bytes().startswith(b"\x89PNG")
     left, right = plots.recall_by_slice(report).axes
     assert (left.get_ylabel(), right.get_xlabel()) == ("recall@20", "items by popularity")
-    (axes,) = plots.popularity_of_shown(report).axes
+    (axes,) = plots.popularity_of_recommended(report).axes
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
-    assert drawn == report.shown
+    assert drawn == report.recommended_shares
 
 
 def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -174,6 +174,8 @@ def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp
     assert media == ["metrics", "popularity", "recall", "reliability"]
 
 
-def test_peers_do_not_change_which_run_it_is(tiny: Config, dataset: PreparedDataset, peer: Peer) -> None:
-    shown = replace(tiny, evaluate=replace(tiny.evaluate, peers=[peer], k=10))
-    assert training_name(shown, dataset) == training_name(tiny, dataset)
+def test_published_results_do_not_change_which_run_it_is(
+    tiny: Config, dataset: PreparedDataset, result: PublishedResult
+) -> None:
+    changed = replace(tiny, evaluate=replace(tiny.evaluate, published=[result], k=10))
+    assert training_name(changed, dataset) == training_name(tiny, dataset)

@@ -7,7 +7,7 @@ import pytest
 from data.sequences.histories import Sequences
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking
-from towers.evaluation.slices import by_chance, hit_pairs, quarters, recall_in, shares_by_tenth, slices, tenths
+from towers.evaluation.slices import deciles, hit_pairs, quartiles, random_recall, recall_in, shares_by_decile, slices
 
 SEEN = Sequences.of(pa.table({"user_row": np.array([1, 1, 2], np.int32), "item_row": np.array([1, 1, 2], np.int32)}), 4)
 RELEVANT = (np.array([0, 0, 1, 2]), np.array([2, 5, 5, 3]))
@@ -17,16 +17,16 @@ RANKING = Ranking(np.array([[2, 3], [3, 5], [-1, -1]]), np.zeros((3, 2), np.floa
 
 
 def test_equal_activity_stays_together() -> None:
-    assert quarters(np.array([0, 1, 1, 1, 2, 3, 4, 8])).tolist() == [0, 1, 1, 1, 2, 3, 4, 4]
-    assert quarters(np.array([0, 0])).tolist() == [0, 0]
+    assert quartiles(np.array([0, 1, 1, 1, 2, 3, 4, 8])).tolist() == [0, 1, 1, 1, 2, 3, 4, 4]
+    assert quartiles(np.array([0, 0])).tolist() == [0, 0]
 
 
-def test_tenths_are_equal_in_size_ties_by_row() -> None:
-    tenth_I = tenths(np.array([0, *([5] * 15), *([7] * 5), 0]))
-    assert tenth_I[[0, -1]].tolist() == [0, 0]
-    assert np.bincount(tenth_I)[1:].tolist() == [2] * 10
-    assert tenth_I[1] == 1
-    assert tenth_I[-2] == 10
+def test_deciles_are_equal_in_size_ties_by_row() -> None:
+    decile_I = deciles(np.array([0, *([5] * 15), *([7] * 5), 0]))
+    assert decile_I[[0, -1]].tolist() == [0, 0]
+    assert np.bincount(decile_I)[1:].tolist() == [2] * 10
+    assert decile_I[1] == 1
+    assert decile_I[-2] == 10
 
 
 def test_slices_by_hand() -> None:
@@ -48,11 +48,11 @@ def test_slices_of_a_group_part_the_relevant_pairs() -> None:
 
 
 def test_chance_is_k_of_the_unseen_items() -> None:
-    assert by_chance(HELD_OUT, num_items=6, k=2).tolist() == [2 / 4, 2 / 4, 2 / 5]
-    assert by_chance(HELD_OUT, num_items=6, k=50).tolist() == [1, 1, 1]
+    assert random_recall(HELD_OUT, num_items=6, k=2).tolist() == [2 / 4, 2 / 4, 2 / 5]
+    assert random_recall(HELD_OUT, num_items=6, k=50).tolist() == [1, 1, 1]
 
 
 def test_shares_sum_to_one() -> None:
-    shares = shares_by_tenth(np.array([0, 6, 1, 1]), np.array([0, 10, 1, 0]))
+    shares = shares_by_decile(np.array([0, 6, 1, 1]), np.array([0, 10, 1, 0]))
     assert (len(shares), shares[10], shares[1], shares[0]) == (11, 0.75, 0.125, 0.125)
-    assert shares_by_tenth(np.zeros(3), np.array([0, 1, 2])) == pytest.approx([0] * 11)
+    assert shares_by_decile(np.zeros(3), np.array([0, 1, 2])) == pytest.approx([0] * 11)

@@ -53,7 +53,7 @@ def test_rows_with_equal_features_embed_equally() -> None:
 def test_settled_features_embed_as_before() -> None:
     embedding = FeatureEmbedding(encoder(), encoder().encode(TABLE), 8)
     before = embedding(torch.arange(4))
-    embedding.settle()
+    embedding.precompute()
     assert torch.equal(embedding(torch.arange(4)), before)
     embedding.tables["studio"].weight.data.zero_()
     assert torch.equal(embedding(torch.arange(4)), before), "looked up, not computed"
@@ -64,5 +64,5 @@ def test_no_features_add_nothing() -> None:
     embedding = FeatureEmbedding(empty, empty.encode(pa.table({"row": [1, 2]})), 8)
     assert embedding(torch.arange(3)).sum() == 0
     assert list(embedding.parameters()) == []
-    embedding.settle()
+    embedding.precompute()
     assert embedding(torch.arange(3)).sum() == 0

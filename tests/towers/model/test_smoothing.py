@@ -8,22 +8,22 @@ import pytest
 import torch
 
 from data.sequences.histories import Sequences
-from towers.model.build import build
-from towers.model.config import HistoryKind, ModelConfig
+from towers.model.build import build_model
+from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
-from towers.model.smoothing import smooth, user_vectors
-from towers.model.two_tower import Side, TwoTower, all_item_vectors
+from towers.model.smoothing import all_user_vectors, smooth
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 
-CONFIG = ModelConfig(embedding_dim=4, history=HistoryKind.none, id_dropout=0.0, smoothing=0.5)
+CONFIG = ModelConfig(embedding_dim=4, history="none", id_dropout=0.0, smoothing=0.5)
 PAIRS = [(1, 1), (1, 2), (1, 2), (2, 1)]  # user 1 came back to item 2; nobody chose item 3
 
 
 def model(config: ModelConfig = CONFIG) -> TwoTower:
-    def side(size: int) -> Side:
+    def side(size: int) -> TowerInputs:
         encoder = FeatureEncoder((), {}, {})
-        return Side(encoder, encoder.encode(pa.table({"row": np.arange(1, size)})), torch.arange(size) > 0)
+        return TowerInputs(encoder, encoder.encode(pa.table({"row": np.arange(1, size)})), torch.arange(size) > 0)
 
-    return build(config, side(3), side(4), seed=0)
+    return build_model(config, side(3), side(4), seed=0)
 
 
 def sequences() -> Sequences:
@@ -35,7 +35,7 @@ def test_by_hand() -> None:
     towers = model()
     before = all_item_vectors(towers)
     smooth(towers, sequences())
-    users, after = user_vectors(towers, sequences()), all_item_vectors(towers)
+    users, after = all_user_vectors(towers, sequences()), all_item_vectors(towers)
     first = users[1] / (2 * 2) ** 0.5 + users[2] / (1 * 2) ** 0.5
     assert torch.allclose(after[1], before[1] + 0.5 * first)
     assert torch.allclose(after[2], before[2] + 0.5 * users[1] / (2 * 1) ** 0.5)

@@ -15,28 +15,30 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.vocabulary import fit_vocabulary
 from data.sequences.batches import TrainBatch
 from data.sources.schema import Feature, FeatureKind
-from towers.model.build import build
-from towers.model.config import HistoryKind, ModelConfig
+from towers.model.build import build_model
+from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
-from towers.model.history import Dropout, pad, rotated, rotation
-from towers.model.two_tower import Side, TwoTower, all_item_vectors
+from towers.model.history.dropout import Dropout
+from towers.model.history.padding import pad
+from towers.model.history.rotary import rotated, rotation
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.training.distributed import average_gradients
 from towers.training.loop import Objective
-from towers.training.losses import LossConfig, LossKind
+from towers.training.losses.config import LossConfig
 
 USERS, ITEMS, DIM = 9, 13, 8
 
 
-def side(size: int, unknown: tuple[int, ...] = ()) -> Side:
+def side(size: int, unknown: tuple[int, ...] = ()) -> TowerInputs:
     known = torch.ones(size, dtype=torch.bool)
     known[[0, *unknown]] = False
     encoder = FeatureEncoder((), {}, {})
-    return Side(encoder, encoder.encode(pa.table({"row": np.arange(1, size)})), known)
+    return TowerInputs(encoder, encoder.encode(pa.table({"row": np.arange(1, size)})), known)
 
 
 def model(**values: object) -> TwoTower:
     config = ModelConfig(embedding_dim=DIM, id_dropout=0.0, dropout=0.0, history_length=4, **values)
-    return build(config, side(USERS, unknown=(8,)), side(ITEMS, unknown=(12,)), seed=0)
+    return build_model(config, side(USERS, unknown=(8,)), side(ITEMS, unknown=(12,)), seed=0)
 
 
 def test_vectors_have_length_1() -> None:
@@ -60,27 +62,27 @@ def test_items_without_training_data_do_not_count_in_a_history() -> None:
     assert torch.equal(with_it, towers.user_vectors(torch.tensor([1]), pad([[3]], 4)))
 
 
-def with_features(history: HistoryKind) -> TwoTower:
+def with_features(history: str) -> TwoTower:
     """Items 11 and 12 have no training data; 12 shares its category with items 1 to 5, 11 with nobody's."""
     feature = Feature(name="category", kind=FeatureKind.categorical)
     table = pa.table({"category": ["toys"] * 5 + ["books"] * 5 + ["maps", "toys"]})
     catalogue = Catalogue("item_id", table, (feature,), {"category": fit_vocabulary(table["category"], feature)})
     encoder, known = FeatureEncoder.fit(catalogue), torch.arange(ITEMS) < 11
-    items = Side(encoder, encoder.encode(table), known & (torch.arange(ITEMS) > 0))
+    items = TowerInputs(encoder, encoder.encode(table), known & (torch.arange(ITEMS) > 0))
     config = ModelConfig(embedding_dim=DIM, id_dropout=0.0, dropout=0.0, history_length=4, history=history)
-    return build(config, side(USERS), items, seed=0).eval()
+    return build_model(config, side(USERS), items, seed=0).eval()
 
 
-@pytest.mark.parametrize("history", [HistoryKind.pooled, HistoryKind.transformer])
-def test_an_item_without_training_data_counts_in_a_history_by_its_features(history: HistoryKind) -> None:
+@pytest.mark.parametrize("history", ["pooled", "transformer"])
+def test_an_item_without_training_data_counts_in_a_history_by_its_features(history: str) -> None:
     towers, users = with_features(history), torch.tensor([1])
     without, toys, maps = (towers.user_vectors(users, pad([h], 4)) for h in ([3], [3, 12], [3, 11]))
     assert not torch.allclose(without, toys)
     assert not torch.allclose(toys, maps)
 
 
-@pytest.mark.parametrize("history", [HistoryKind.pooled, HistoryKind.transformer])
-def test_a_step_names_the_rows_that_it_touches(history: HistoryKind) -> None:
+@pytest.mark.parametrize("history", ["pooled", "transformer"])
+def test_a_step_names_the_rows_that_it_touches(history: str) -> None:
     towers = with_features(history)
     towers.user_vectors(torch.tensor([1]), pad([[3, 4, 4]], 4)).sum().backward()
     gradient = towers.item_ids.table.weight.grad.coalesce()
@@ -94,7 +96,7 @@ def test_an_unknown_user_is_known_by_the_history() -> None:
 
 
 def test_history_none_ignores_it() -> None:
-    towers = model(history=HistoryKind.none)
+    towers = model(history="none")
     assert torch.equal(*(towers.user_vectors(torch.tensor([1]), pad([h], 4)) for h in ([3], [4])))
 
 
@@ -107,20 +109,22 @@ def test_pad_keeps_the_latest() -> None:
 
 
 def transformer(**values: object) -> TwoTower:
-    return model(history=HistoryKind.transformer, **values).eval()
+    return model(history="transformer", **values).eval()
 
 
 def test_a_position_knows_what_came_before_and_nothing_after() -> None:
     towers, users = transformer(), torch.tensor([1])
-    along = towers.user_vectors_along(users, pad([[3, 4, 5, 6]], 4))[0]
-    other = towers.user_vectors_along(users, pad([[3, 4, 9, 10]], 4))[0]
+    along = towers.user_vectors_at_each_position(users, pad([[3, 4, 5, 6]], 4))[0]
+    other = towers.user_vectors_at_each_position(users, pad([[3, 4, 9, 10]], 4))[0]
     assert torch.allclose(along[:2], other[:2])
     assert not torch.allclose(along[2:], other[2:])
 
 
 def test_the_last_position_is_the_user_vector() -> None:
     towers, users, history = transformer(), torch.tensor([1, 2]), pad([[3, 4, 5, 6], [7]], 4)
-    assert torch.allclose(towers.user_vectors_along(users, history)[:, -1], towers.user_vectors(users, history))
+    assert torch.allclose(
+        towers.user_vectors_at_each_position(users, history)[:, -1], towers.user_vectors(users, history)
+    )
 
 
 def test_padding_says_nothing() -> None:
@@ -134,7 +138,7 @@ def test_padding_says_nothing() -> None:
 
 def test_without_user_ids_only_the_history_places_a_user() -> None:
     towers = transformer(user_ids=False)
-    assert towers.can_place(torch.tensor([1, 1]), pad([[], [3]], 4)).tolist() == [False, True]
+    assert towers.is_known(torch.tensor([1, 1]), pad([[], [3]], 4)).tolist() == [False, True]
     assert torch.equal(*(towers.user_vectors(torch.tensor([u]), pad([[3]], 4)) for u in (1, 2)))
 
 
@@ -159,7 +163,7 @@ def windows(at: slice) -> TrainBatch:
 def test_bfloat16_towers_have_nearly_the_loss_and_float32_gradients() -> None:
     losses = []
     for bfloat16 in (False, True):
-        towers = model(history=HistoryKind.transformer, hidden_dim=16)
+        towers = model(history="transformer", hidden_dim=16)
         objective = Objective(LossConfig(in_batch=False, num_uniform=6), np.arange(ITEMS), bfloat16=bfloat16)
         loss = objective(towers, windows(slice(None)), torch.Generator().manual_seed(1), torch.device("cpu"))
         loss.backward()
@@ -171,10 +175,10 @@ def test_bfloat16_towers_have_nearly_the_loss_and_float32_gradients() -> None:
 @pytest.mark.slow
 def test_compiled_towers_say_the_same() -> None:
     towers, users, history = transformer(hidden_dim=16), torch.tensor([1, 2]), pad([[3, 4, 5, 6], [7, 8]], 4)
-    wanted = towers.user_vectors_along(users, history)
+    wanted = towers.user_vectors_at_each_position(users, history)
     names = list(towers.state_dict())
     towers.compile_parts()
-    assert torch.allclose(towers.user_vectors_along(users, history), wanted, atol=1e-5)
+    assert torch.allclose(towers.user_vectors_at_each_position(users, history), wanted, atol=1e-5)
     assert list(towers.state_dict()) == names
 
 
@@ -185,11 +189,11 @@ def batch(at: slice) -> TrainBatch:
     return TrainBatch(*(a[at].astype(np.int32) for a in (users, items, history)))
 
 
-def gradients(rank: int, workers: int, loss: LossConfig, history: HistoryKind) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(rank: int, workers: int, loss: LossConfig, history: str) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of one worker's share of a global batch of 8, averaged over the workers."""
     objective = Objective(loss, counts_I=np.arange(ITEMS))
     towers = model(hidden_dim=16, history=history)
-    whole, number = (windows, 4) if history is HistoryKind.transformer else (batch, 8)
+    whole, number = (windows, 4) if history == "transformer" else (batch, 8)
     size = number // workers
     mine = whole(slice(rank * size, (rank + 1) * size))
     value = objective(towers, mine, torch.Generator().manual_seed(1), torch.device("cpu"))
@@ -198,7 +202,7 @@ def gradients(rank: int, workers: int, loss: LossConfig, history: HistoryKind) -
     return value.item(), {name: p.grad.to_dense() for name, p in towers.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, folder: Path, loss: LossConfig, history: HistoryKind) -> None:
+def worker(rank: int, folder: Path, loss: LossConfig, history: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     value, found = gradients(rank, 2, loss, history)
@@ -210,16 +214,16 @@ def worker(rank: int, folder: Path, loss: LossConfig, history: HistoryKind) -> N
 @pytest.mark.parametrize(
     ("kind", "in_batch", "history"),
     [
-        *product((LossKind.softmax, LossKind.bilateral), (True, False), (HistoryKind.none, HistoryKind.pooled)),
-        (LossKind.softmax, False, HistoryKind.transformer),
-        (LossKind.bilateral, False, HistoryKind.transformer),
-        (LossKind.bpr, False, HistoryKind.pooled),
+        *product(("softmax", "bilateral"), (True, False), ("none", "pooled")),
+        ("softmax", False, "transformer"),
+        ("bilateral", False, "transformer"),
+        ("bpr", False, "pooled"),
     ],
 )
 def test_two_workers_have_the_loss_and_gradients_of_one(
-    tmp_path: Path, kind: LossKind, in_batch: bool, history: HistoryKind
+    tmp_path: Path, kind: str, in_batch: bool, history: str
 ) -> None:
-    full = history is HistoryKind.transformer and kind is LossKind.softmax
+    full = history == "transformer" and kind == "softmax"
     loss = LossConfig(kind=kind, num_uniform=6, num_popular=5, in_batch=in_batch, full=full)
     value, wanted = gradients(0, 1, loss, history)
     mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)

@@ -9,7 +9,7 @@ import pytest
 
 from data.dataset.prepared import PreparedDataset
 from towers.reranking import context
-from towers.reranking.context import PRIOR, Context, lift
+from towers.reranking.context import PRIOR_STRENGTH, Context, context_lift
 
 CONTEXT = Context.of_json({"channel": ["app", "web"], "daypart": ["evening", "night"]})
 VALUES = [["app", "evening"], ["web", None], ["fax", "night"]]
@@ -56,8 +56,18 @@ def test_the_most_frequent_values_count(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_lift_by_hand() -> None:
     """Of four interactions two came by app; of item 1's three, two: log((2 + 10 / 2) / (3 + 10) / (1 / 2))."""
-    found = lift(Context.of(LOG, ["train"]), LOG, ["train"])
+    found = context_lift(Context.of(LOG, ["train"]), LOG, ["train"])
     assert found.shape == (3, 4)
-    app = [0, log((2 + PRIOR / 2) / (3 + PRIOR) * 2), log((PRIOR / 2) / (1 + PRIOR) * 2), 0]
-    web = [0, log((1 + PRIOR / 4) / (3 + PRIOR) * 4), log((PRIOR / 4) / (1 + PRIOR) * 4), 0]
+    app = [
+        0,
+        log((2 + PRIOR_STRENGTH / 2) / (3 + PRIOR_STRENGTH) * 2),
+        log((PRIOR_STRENGTH / 2) / (1 + PRIOR_STRENGTH) * 2),
+        0,
+    ]
+    web = [
+        0,
+        log((1 + PRIOR_STRENGTH / 4) / (3 + PRIOR_STRENGTH) * 4),
+        log((PRIOR_STRENGTH / 4) / (1 + PRIOR_STRENGTH) * 4),
+        0,
+    ]
     assert found == pytest.approx(np.array([[0] * 4, app, web]), abs=1e-3)

@@ -9,12 +9,14 @@ import torch
 from torch.nn.functional import normalize
 
 from towers.model.features import FeatureEncoder
-from towers.model.two_tower import Side
+from towers.model.two_tower import TowerInputs
 from towers.reranking.calibration import Calibration, platt
+from towers.reranking.candidate_lists import CandidateLists
+from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
 from towers.reranking.cross_network import CrossNetwork
-from towers.reranking.reranker import RECENT, SIGNALS, Lists, RerankConfig, Reranker, order
-from towers.training.fit_reranker import fit, listwise
+from towers.reranking.reranker import RECENT, SIGNALS, Reranker, order
+from towers.training.fit_reranker import fit_reranker, listwise
 
 ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
 LINEAR = RerankConfig(num_cross=0, hidden_dim=0)
@@ -27,17 +29,19 @@ def reranker(
     if vectors is None:
         vectors = normalize(torch.randn(ITEMS, DIM), dim=1)
     encoder = FeatureEncoder((), {}, {})
-    side = Side(encoder, encoder.encode(pa.table({"row": np.arange(1, len(vectors))})), torch.ones(len(vectors)) > 0)
+    side = TowerInputs(
+        encoder, encoder.encode(pa.table({"row": np.arange(1, len(vectors))})), torch.ones(len(vectors)) > 0
+    )
     return Reranker(config, vectors, np.arange(len(vectors)), side, context)
 
 
-def lists(random: np.random.Generator) -> Lists:
+def lists(random: np.random.Generator) -> CandidateLists:
     """Candidates in retrieval order, with scores that say nothing of what hits."""
     rows = np.stack([random.permutation(ITEMS - 1)[:K] + 1 for _ in range(QUERIES)])
     users = random.normal(size=(QUERIES, DIM))
     scores = np.sort(random.random((QUERIES, K)))[:, ::-1]
     users /= np.linalg.norm(users, axis=1, keepdims=True)
-    return Lists.of(users, scores, rows, np.zeros((QUERIES, RECENT)))
+    return CandidateLists.of(users, scores, rows, np.zeros((QUERIES, RECENT)))
 
 
 def one_hit(by_BK: torch.Tensor) -> torch.Tensor:
@@ -53,7 +57,7 @@ def test_unfitted_it_is_the_retrieval_score(config: RerankConfig) -> None:
 
 def test_fitting_finds_the_signal_that_matters() -> None:
     given, model = lists(np.random.default_rng(0)), reranker()
-    found = fit(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+    found = fit_reranker(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
     weight = dict(zip(SIGNALS, model.weight.tolist(), strict=True))
     assert found["linear"] > 0.9 > 0.6 > found["retrieval"]
     assert weight["log_popularity"] > 10 * abs(weight["retrieval_score"])
@@ -62,8 +66,8 @@ def test_fitting_finds_the_signal_that_matters() -> None:
 def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
     """What hits is where the first entries of both vectors agree most: no linear signal says so."""
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=30, learning_rate=0.005))
-    wanted_BK = given.user_BD[:, :1] * model.item_ID[given.rows_BK][..., 0]
-    found = fit(model, given, one_hit(wanted_BK), seed=0)
+    wanted_BK = given.user_BD[:, :1] * model.item_vectors_ID[given.rows_BK][..., 0]
+    found = fit_reranker(model, given, one_hit(wanted_BK), seed=0)
     assert found["deep"] > found["linear"] + 0.15
 
 
@@ -72,14 +76,14 @@ def test_fitting_again_gives_the_same() -> None:
     models = [reranker(RerankConfig(epochs=2)) for _ in range(2)]
     for model in models:
         torch.rand(3)  # whatever else has drawn from the global generator
-        fit(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+        fit_reranker(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
     for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
         assert torch.equal(one, other)
 
 
 def test_without_hits_nothing_changes() -> None:
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig())
-    assert fit(model, given, torch.zeros(given.rows_BK.shape, dtype=torch.bool), seed=0) == {}
+    assert fit_reranker(model, given, torch.zeros(given.rows_BK.shape, dtype=torch.bool), seed=0) == {}
     assert not model.is_fitted
     assert torch.equal(model.eval()(given), given.score_BK)
 
@@ -89,7 +93,7 @@ def test_log_odds_are_calibrated() -> None:
     random, model = np.random.default_rng(0), reranker()
     given = lists(random)
     probability_BK = torch.sigmoid(2 * model.popularity_I[given.rows_BK] - 1).numpy()
-    fit(model, given, torch.from_numpy(random.random(probability_BK.shape) < probability_BK), seed=0)
+    fit_reranker(model, given, torch.from_numpy(random.random(probability_BK.shape) < probability_BK), seed=0)
     again = random.random(probability_BK.shape) < probability_BK
     predicted = torch.sigmoid(model(given)).detach().numpy()
     assert Calibration.of(predicted.ravel(), again.ravel()).error < 0.05
@@ -99,7 +103,7 @@ def test_log_odds_are_calibrated() -> None:
 def test_signals_by_hand() -> None:
     model = reranker(vectors=torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]))
     history = np.array([[0] * (RECENT - 2) + [1, 2]])  # padding, then items 1 and 2
-    given = Lists.of(np.zeros((1, 2)), np.array([[0.5, 0.2]]), np.array([[3, -1]]), history)
+    given = CandidateLists.of(np.zeros((1, 2)), np.array([[0.5, 0.2]]), np.array([[3, -1]]), history)
     found = dict(zip(SIGNALS, model.signals(given)[0, 0].tolist(), strict=True))
     taste = model.popularity_I[1:3].mean().item()
     wanted = (0.5, 0.0, model.popularity_I[3].item(), 0.8, 0.7, 0.8, taste, 2 / RECENT)
@@ -121,7 +125,7 @@ def test_what_a_request_comes_with_counts_by_what_it_tells_of_the_item() -> None
     given = replace(given, context_BC=came_B1)
     assert torch.equal(model.signals(given)[..., -1], model.lift_VI[came_B1, given.rows_BK].float())
     fits_BK = odd_I[given.rows_BK] == (came_B1 == 1)
-    found = fit(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]), seed=0)
+    found = fit_reranker(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]), seed=0)
     assert found["linear"] > 0.9
     silent = replace(given, context_BC=torch.zeros(QUERIES, 0, dtype=torch.int64))
     assert (model.signals(silent)[..., -1] == 0).all()

@@ -1,4 +1,4 @@
-"""A Hydra app whose trials do as told: `python -m tests.sweeps.app -m what=finish,raise hydra/launcher=ray`."""
+"""A Hydra app whose trials do as told: `python -m tests.towers.sweeps.app -m what=finish,raise hydra/launcher=ray`."""
 
 import os
 import signal
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 
-from towers.sweeps.trial import Pruned, current
+from towers.sweeps.trial import Pruned, current_trial
 
 BEGAN = "began"
 
@@ -30,6 +29,8 @@ class Told:
     epochs: int = 0
     cpus: float = 0.0
     """Of a worker that the trial asks for, and leaves alone."""
+    cramped: int | None = None
+    """The trial with this number asks for a node with little memory, all others for one with ample memory."""
     unless: str = ""
     """A file: where it is there, whatever was to go wrong goes well."""
 
@@ -39,6 +40,8 @@ ConfigStore.instance().store(name="told", node=Told)
 
 def demand(told: Told) -> tuple[list[dict[str, float]], dict[str, str]]:
     """What the launcher reserves for a trial."""
+    if told.cramped is not None:
+        return [{"little_memory" if told.number == told.cramped else "ample_memory": 1.0}], {}
     return [{"CPU": told.cpus}] if told.cpus else [], {}
 
 
@@ -48,7 +51,9 @@ def run(told: Told) -> dict[str, Any]:
     (folder / BEGAN).write_text(str(os.getpid()))
     for epoch in range(1, told.epochs + 1):
         time.sleep(0.05)
-        if (trial := current()) is not None and not trial.goes_on(epoch, {"value": value(told) * epoch / told.epochs}):
+        if (trial := current_trial()) is not None and not trial.report_epoch(
+            epoch, {"value": value(told) * epoch / told.epochs}
+        ):
             raise Pruned(f"after epoch {epoch}")
     what = told.plan.get(f"t{told.number}", told.what)
     if told.unless and Path(told.unless).exists():
@@ -59,11 +64,6 @@ def run(told: Told) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(600)
-    if what == "fill":
-        held = []
-        while True:  # until somebody ends it
-            held.append(np.ones(8 << 20))
-            time.sleep(0.02)
     training = {"best_value": value(told), "seconds": 1.0 + told.number}
     return {"training": training, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
 

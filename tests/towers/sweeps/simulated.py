@@ -1,62 +1,93 @@
-"""An autoscaling Ray cluster on one machine: nodes are processes of Ray's own fake provider, which come and go."""
+"""Ray clusters of several nodes on one machine: nodes that come and go by autoscaling, and nodes that a test adds."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from ray._common.utils import get_ray_address_file
 
-from tests.benchmarks.servers import free_port
+from tests.benchmarks.harness.servers import free_port
 
 HEAD = "f" * 54 + "00"
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
-ENVIRONMENT = {
+PLAIN = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+"""Environment of everything that works with a cluster of these."""
+
+ENVIRONMENT = PLAIN | {
     "RAY_FAKE_CLUSTER": "1",
     "RAY_enable_autoscaler_v2": "1",
     "AUTOSCALER_UPDATE_INTERVAL_S": "1",
     "RAY_CLOUD_INSTANCE_ID": HEAD,
     "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_worker_niceness": "0",
 }
+"""The same for a cluster that scales."""
 
 
 @contextmanager
 def autoscaling(folder: Path, node_cpus: int, most: int) -> Iterator[str]:
-    """A head without CPUs, and up to `most` nodes that come when they are wanted; yields the address."""
+    """A head without CPUs, and up to `most` nodes of Ray's own fake provider, which come and go; yields the address."""
     port = free_port()
     address = f"127.0.0.1:{port}"
     (folder / "cluster.yaml").write_text(yaml.safe_dump(described(address, node_cpus, most)))
+    options = (
+        "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false",
+        f"--autoscaling-config={folder / 'cluster.yaml'}",
+    )  # fmt: skip
+    with node(folder / "head.log", options, ENVIRONMENT):
+        yield address
+
+
+@contextmanager
+def head(folder: Path, num_cpus: int, resources: dict[str, float]) -> Iterator[str]:
+    """The head of a cluster, which never ends a process for want of memory; yields the address."""
+    port = free_port()
+    options = (
+        "--head", f"--port={port}", f"--num-cpus={num_cpus}", "--include-dashboard=false",
+        f"--resources={json.dumps(resources)}",
+    )  # fmt: skip
+    with node(folder / "head.log", options, PLAIN | {"RAY_memory_monitor_refresh_ms": "0"}):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def node(log_file: Path, options: Sequence[str], environment: dict[str, str]) -> Iterator[None]:
+    """A node that runs until the block ends, started by `ray start` with these options."""
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
-        f"--port={port}", "--num-cpus=0", "--include-dashboard=false", "--disable-usage-stats",
-        f"--autoscaling-config={folder / 'cluster.yaml'}", "--object-store-memory=200000000",
+        str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1",
+        "--disable-usage-stats", "--object-store-memory=200000000", *options,
     ]  # fmt: skip
-    with (folder / "head.log").open("w") as log:
-        head = subprocess.Popen(
-            command, env={**os.environ, **ENVIRONMENT}, stdout=log, stderr=log, start_new_session=True
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        ends = time.monotonic() + 60
-        while "Ray runtime started" not in (folder / "head.log").read_text():
-            assert head.poll() is None and time.monotonic() < ends, (folder / "head.log").read_text()
+        ends = time.monotonic() + 600
+        while "Ray runtime started" not in log_file.read_text():
+            assert process.poll() is None and time.monotonic() < ends, log_file.read_text()
             time.sleep(0.2)
-        yield address
+        yield
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         try:
-            head.wait(20)
+            process.wait(20)
         except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
-        told = Path(get_ray_address_file(None))  # where others would look for this cluster
-        if told.exists() and told.read_text().endswith(f":{port}"):
-            told.unlink()
+            os.killpg(process.pid, signal.SIGKILL)
+        _forget(options)
+
+
+def _forget(options: Sequence[str]) -> None:
+    """Removes the file in which others would look for the cluster of this head."""
+    address_file = Path(get_ray_address_file(None))
+    ports = [option.removeprefix("--port=") for option in options if option.startswith("--port=")]
+    if ports and address_file.exists() and address_file.read_text().endswith(f":{ports[0]}"):
+        address_file.unlink()
 
 
 def described(address: str, node_cpus: int, most: int) -> dict[str, object]:

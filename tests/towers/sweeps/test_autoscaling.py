@@ -4,31 +4,59 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
-from threading import Event, Thread
+from threading import Thread
 
 import psutil
 import pytest
 
 from tests.towers.sweeps.simulated import ENVIRONMENT, autoscaling
-from tests.towers.sweeps.test_sweeps import begun, command
+from tests.towers.sweeps.test_sweeps import PATIENCE_S, begun, command
 from towers.sweeps.records import Records, State
 
 COUNT = """
 import sys
+import time
 import ray
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
-print("nodes", sum(node["Alive"] for node in ray.nodes()) - 1)
+while True:
+    print("nodes", sum(node["Alive"] for node in ray.nodes()) - 1, flush=True)
+    time.sleep(1)
 """
 
 
-def num_nodes(address: str) -> int:
-    """Nodes that are alive, the head apart."""
-    counted = subprocess.run(
-        [sys.executable, "-c", COUNT, address], env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
-    )  # fmt: skip
-    return next(int(line.split()[1]) for line in counted.stdout.splitlines() if line.startswith("nodes "))
+@contextmanager
+def counted(address: str) -> Iterator[list[int]]:
+    """How many nodes are alive, the head apart: a list that grows every second until the block ends."""
+    counting = subprocess.Popen(
+        [sys.executable, "-c", COUNT, address], env={**os.environ, **ENVIRONMENT}, stdout=PIPE, text=True
+    )
+    counts: list[int] = []
+
+    def read() -> None:
+        assert counting.stdout is not None
+        for line in counting.stdout:
+            if line.startswith("nodes "):
+                counts.append(int(line.split()[1]))
+
+    reading = Thread(target=read)
+    reading.start()
+    try:
+        wait_for(lambda: bool(counts))
+        yield counts
+    finally:
+        counting.kill()
+        reading.join()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.2)
 
 
 def preempt(folder: Path) -> None:
@@ -40,33 +68,20 @@ def preempt(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_nodes_come_for_a_sweep_one_is_lost_and_they_go_after_it(tmp_path: Path) -> None:
-    with autoscaling(tmp_path, node_cpus=2, most=3) as address:
-        assert num_nodes(address) == 0
-        seen, stop = [], Event()
-
-        def watch() -> None:
-            while not stop.wait(2):
-                seen.append(num_nodes(address))
-
-        watching = Thread(target=watch)
-        watching.start()
+    with autoscaling(tmp_path, node_cpus=2, most=3) as address, counted(address) as counts:
+        assert counts[-1] == 0
         asked = (
-            "number=range(6)", "epochs=40", "hydra.launcher.retries=1", f"hydra.launcher.address={address}",
+            "number=range(6)", "epochs=200", "hydra.launcher.retries=1", f"hydra.launcher.address={address}",
             "hydra.launcher.ship_code=false",
         )  # fmt: skip
         sweep = subprocess.Popen(
             command(tmp_path / "sweep", asked), env={**os.environ, **ENVIRONMENT}, stdout=PIPE, stderr=PIPE, text=True
         )
         preempt(tmp_path / "sweep")
-        _, told = sweep.communicate(timeout=200)
-        stop.set()
-        watching.join()
+        _, told = sweep.communicate(timeout=PATIENCE_S)
         assert sweep.returncode == 0, told[-2000:]
         records = Records(tmp_path / "sweep").read()
         assert [record.state for record in records] == [State.finished] * 6
         assert max(record.attempts for record in records) == 2
-        assert max(seen) >= 2
-        ends = time.monotonic() + 90
-        while (left := num_nodes(address)) and time.monotonic() < ends:
-            time.sleep(2)
-        assert left == 0
+        assert max(counts) >= 2
+        wait_for(lambda: counts[-1] == 0)

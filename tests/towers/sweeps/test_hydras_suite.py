@@ -39,7 +39,7 @@ class TestRayLauncherInBatches(BatchedSweeperTestSuite):
 @pytest.fixture
 def found_elsewhere(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite's apps lie in folders of their own; all join one Ray."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or 127.0.0.1 would be taken for the address outside
 

@@ -8,7 +8,8 @@ from scipy import stats
 
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.leaderboard import Leaderboard
-from towers.sweeps.results.plots import draw, importance
+from towers.sweeps.results.page import write_leaderboard
+from towers.sweeps.results.plots import draw, parameter_importance
 
 
 def record(number: int, value: float | None, *overrides: str) -> Record:
@@ -82,10 +83,10 @@ def test_it_is_written_with_pictures(tmp_path: Path) -> None:
         "importance of each parameter",
         "quality against cost",
     ]
-    board.write(tmp_path, images, board.commands("towers.train"))
+    write_leaderboard(board, tmp_path, images, board.commands("towers.train"))
     page = (tmp_path / "leaderboard.html").read_text()
     assert page.count("data:image/png;base64") == 4
     assert pq.read_table(tmp_path / "leaderboard.parquet")["mean"].to_pylist()[0] == pytest.approx(0.7)
-    shares = importance(board)
+    shares = parameter_importance(board)
     assert set(shares) == {"d", "kind"}
     assert shares["d"] > shares["kind"]

@@ -8,14 +8,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from towers.sweeps.records import Record, Records, State, parameters, varying
-from towers.sweeps.search import Search, best, open_study
+from towers.sweeps.records import Record, Records, State, parameters, varying_parameters
+from towers.sweeps.search.ask_and_tell import Search
+from towers.sweeps.search.space import SearchSpace
+from towers.sweeps.search.study import best_trials, open_study
 from towers.sweeps.settings import Direction, Halving, LauncherConfig, Objective, Sampler, SweeperConfig
-from towers.sweeps.space import Space
 
 
-def space(*overrides: str) -> Space:
-    return Space.of(OverridesParser.create().parse_overrides(list(overrides)))
+def space(*overrides: str) -> SearchSpace:
+    return SearchSpace.of(OverridesParser.create().parse_overrides(list(overrides)))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def space(*overrides: str) -> Space:
     ],
 )
 def test_the_grammar(override: str, wanted: BaseDistribution) -> None:
-    assert space(override).searched == {"a": wanted}
+    assert space(override).distributions == {"a": wanted}
 
 
 def test_what_is_not_searched_is_fixed_and_seeds_are_repeats() -> None:
@@ -53,15 +54,15 @@ def finished(number: int, overrides: list[str], value: float | None) -> Record:
     return Record(number=number, overrides=overrides, state=state, result={"training": {"best_value": value}})
 
 
-def searched(folder: Path, values: Any, space_: Space, **settings: Any) -> list[float]:
+def searched(folder: Path, values: Any, space_: SearchSpace, **settings: Any) -> list[float]:
     """Runs a search one after the other; values(overrides) is what a trial comes to."""
     config = SweeperConfig(**settings)
     search = Search(config, space_, open_study(config, folder), "v")
     found = []
-    while (following := search.next()) is not None:
+    while (following := search.next_trial()) is not None:
         number, overrides = following
         found.append(values(parameters(overrides)))
-        search.ended(finished(number, overrides, found[-1]), None)
+        search.trial_ended(finished(number, overrides, found[-1]), None)
     return found
 
 
@@ -80,7 +81,7 @@ def test_the_mean_over_seeds_counts_and_failures_are_queued_once_more(tmp_path: 
     config = {"trials": 8, "sampler": Sampler.random}
     assert len(searched(tmp_path, lambda g: of[g["a"], g["seed"]], given, **config)) == 16
     study = open_study(SweeperConfig(**config), tmp_path)
-    assert best(study)[0].params == {"a": "y"}
+    assert best_trials(study)[0].params == {"a": "y"}
     failing = tmp_path / "failing"
     assert searched(failing, lambda g: None, space("a=choice(x,y)"), trials=2) == [None, None]
     again = searched(failing, lambda g: 1.0, space("a=choice(x,y)"), trials=2)
@@ -100,18 +101,18 @@ def test_halving_stops_what_is_behind(tmp_path: Path) -> None:
     search = Search(config, given, open_study(config, tmp_path), "v")
     epochs = {}
     for value in (0.9, 0.1, 0.2, 0.3, 0.95):
-        following = search.next()
+        following = search.next_trial()
         assert following is not None
         number, overrides = following
-        epochs[value] = next((e for e in range(1, 10) if not search.reported(number, e, {"v": value})), 9)
+        epochs[value] = next((e for e in range(1, 10) if not search.should_continue(number, e, {"v": value})), 9)
         state = State.finished if epochs[value] == 9 else State.pruned
-        search.ended(
+        search.trial_ended(
             Record(number=number, overrides=overrides, state=state, result={"training": {"best_value": value}}), None
         )
     assert epochs[0.1] == epochs[0.2] == epochs[0.3] == 1
     assert epochs[0.95] > 1
     with pytest.raises(ValueError, match="an epoch reports no 'v'"):
-        search.reported(search.next()[0], 1, {"w": 1.0})  # type: ignore[index]
+        search.should_continue(search.next_trial()[0], 1, {"w": 1.0})  # type: ignore[index]
 
 
 def test_several_objectives_make_a_front(tmp_path: Path) -> None:
@@ -123,12 +124,12 @@ def test_several_objectives_make_a_front(tmp_path: Path) -> None:
     given = space("a=choice(1,2,3)")
     search = Search(config, given, open_study(config, tmp_path), None)
     results = {"1": (1.0, 10.0), "2": (0.5, 20.0), "3": (0.7, 5.0)}
-    while (following := search.next()) is not None:
+    while (following := search.next_trial()) is not None:
         number, overrides = following
         quality, seconds = results[parameters(overrides)["a"]]
         result = {"training": {"best_value": quality, "seconds": seconds}}
-        search.ended(Record(number=number, overrides=overrides, state=State.finished, result=result), None)
-    front = best(open_study(config, tmp_path))
+        search.trial_ended(Record(number=number, overrides=overrides, state=State.finished, result=result), None)
+    front = best_trials(open_study(config, tmp_path))
     assert {trial.params["a"] for trial in front} == {"1", "3"}
 
 
@@ -159,4 +160,4 @@ def test_records_survive_a_cut_off_line(tmp_path: Path) -> None:
 
 
 def test_what_varies() -> None:
-    assert varying([["a=1", "b=2"], ["a=2", "b=2"], ["a=1", "b=2", "+c=3"]]) == ["a", "c"]
+    assert varying_parameters([["a=1", "b=2"], ["a=2", "b=2"], ["a=1", "b=2", "+c=3"]]) == ["a", "c"]

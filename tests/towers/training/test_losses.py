@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from towers.training import losses
-from towers.training.losses import LossConfig, LossKind, bilateral_softmax, bpr, sampled_softmax
-from towers.training.negatives import draw_popular, draw_uniform, log_expected_count, same_items
+from towers.training.losses import blockwise
+from towers.training.losses.bilateral import bilateral_softmax
+from towers.training.losses.bpr import bpr
+from towers.training.losses.config import LossConfig
+from towers.training.losses.softmax import sampled_softmax
+from towers.training.negatives import NegativeSampler
+from towers.training.negatives.log_q import log_expected_count
+from towers.training.negatives.popular import PopularSampler
+from towers.training.negatives.same_items import same_items
+from towers.training.negatives.uniform import UniformSampler
 
 
 def scored(positive: list[float], negative: list[list[float]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,6 +40,10 @@ def written_out(query, positive, negative, log_q=None, excluded=None, exponent=N
     return functional.cross_entropy(
         torch.cat([positive[:, None], scores], 1), torch.zeros(len(query), dtype=torch.int64)
     )
+
+
+def mixture(counts_I: np.ndarray, num_uniform: int, num_popular: int) -> list[tuple[NegativeSampler, int]]:
+    return [(UniformSampler(counts_I), num_uniform), (PopularSampler(counts_I), num_popular)]
 
 
 def test_sampled_softmax_by_hand() -> None:
@@ -79,7 +90,7 @@ def test_an_accidental_hit_gets_exactly_no_gradient() -> None:
 def test_the_blockwise_losses_are_those_written_out(
     num_queries: int, num_negatives: int, exponent: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(losses.BLOCK, "cpu", 16)  # several blocks, the last one smaller
+    monkeypatch.setitem(blockwise.BLOCK, "cpu", 16)  # several blocks, the last one smaller
     random = torch.Generator().manual_seed(0)
     drawn = [torch.randn(shape, generator=random) for shape in ((num_queries, 4), (num_queries,), (num_negatives, 4))]
     log_q = torch.randn(num_negatives, generator=random)
@@ -119,19 +130,18 @@ def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: 
 
 def test_expected_counts_are_those_of_the_mixture() -> None:
     counts = np.array([0, 6, 2])  # row 0 is unknown
-    found = log_expected_count(counts, num_by_count=4, num_uniform=10).exp()
+    found = log_expected_count(counts, num_in_batch=3, drawn=mixture(counts, 10, 1)).exp()
     assert found[1:].tolist() == pytest.approx([4 * 6 / 8 + 10 / 2, 4 * 2 / 8 + 10 / 2])
 
 
 def test_uniform_draws_never_give_the_unknown_row() -> None:
-    rows = draw_uniform(5, 1000, torch.Generator().manual_seed(0))
+    rows = UniformSampler(np.zeros(5)).draw(1000, torch.Generator().manual_seed(0))
     assert set(rows.tolist()) == {1, 2, 3, 4}
 
 
 def test_popular_draws_come_as_often_as_the_log_has_them() -> None:
     counts = np.array([0, 6, 0, 2])
-    cumulative = torch.from_numpy(np.cumsum(counts)).double()
-    rows = draw_popular(cumulative, 20_000, torch.Generator().manual_seed(0))
+    rows = PopularSampler(counts).draw(20_000, torch.Generator().manual_seed(0))
     assert (torch.bincount(rows, minlength=4) / 20_000).tolist() == pytest.approx([0, 0.75, 0, 0.25], abs=0.01)
 
 
@@ -144,7 +154,7 @@ def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(
     """On a skewed catalogue, free logits end at log popularity plus a constant, whatever the mix of negatives."""
     random, share = np.random.default_rng(0), np.array([0.5, 0.25, 0.15, 0.1])
     counts = np.concatenate([[0], 1000 * share])
-    log_q_I = log_expected_count(counts, in_batch - 1 + num_popular, num_uniform)
+    log_q_I = log_expected_count(counts, in_batch - 1, mixture(counts, num_uniform, num_popular))
     logits_I = torch.zeros(5, requires_grad=True)
     optimizer = torch.optim.Adam([logits_I], lr=0.02)
     for step in range(800):
@@ -169,7 +179,7 @@ def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(
         {"temperature": 0},
         {"num_uniform": -1},
         {"num_uniform": 0, "in_batch": False},
-        {"full": True, "kind": LossKind.bpr},
+        {"full": True, "kind": "bpr"},
     ],
 )
 def test_nonsense_is_refused(values: dict) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from towers.training.optimizer import LAST_SHARE, Optimizers, RowAdam, linear
+from towers.training.optimizer import FINAL_SHARE, Optimizers, RowAdam, linear_decay
 
 
 def table(values: list[list[float]]) -> nn.Embedding:
@@ -34,7 +34,7 @@ def test_untouched_rows_do_not_move_and_repeated_rows_move_once() -> None:
 
 def steps(model: nn.Sequential, optimizers: Optimizers, number: int) -> None:
     for step in range(number):
-        optimizers.at(linear(step / 10))
+        optimizers.scale_learning_rate(linear_decay(step / 10))
         optimizers.zero_grad()
         model(torch.tensor([1, step % 3])).square().sum().backward()
         optimizers.step()
@@ -53,7 +53,7 @@ def test_state_goes_on_where_it_was() -> None:
     after = Optimizers(resumed, lr=0.1, weight_decay=0.0)
     after.load_state(before.state())
     for step in (2, 3):
-        after.at(linear(step / 10))
+        after.scale_learning_rate(linear_decay(step / 10))
         after.zero_grad()
         resumed(torch.tensor([1, step % 3])).square().sum().backward()
         after.step()
@@ -62,4 +62,4 @@ def test_state_goes_on_where_it_was() -> None:
 
 
 def test_the_linear_schedule_ends_low_but_not_at_zero() -> None:
-    assert [linear(done) for done in (0.0, 0.5, 1.0, 1.5)] == [1.0, 0.5, LAST_SHARE, LAST_SHARE]
+    assert [linear_decay(done) for done in (0.0, 0.5, 1.0, 1.5)] == [1.0, 0.5, FINAL_SHARE, FINAL_SHARE]

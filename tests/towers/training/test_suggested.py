@@ -6,10 +6,10 @@ import pytest
 
 from data.sequences.batches import TrainBatch
 from data.sequences.histories import Sequences
-from towers.model.config import HistoryKind, ModelConfig
+from towers.model.config import ModelConfig
 from towers.training.config import TrainConfig, check
-from towers.training.losses import LossConfig
-from towers.training.suggested import Suggested
+from towers.training.losses.config import LossConfig
+from towers.training.suggested import SuggestedPositives
 
 USERS, ITEMS = (1, 1, 2, 2, 2, 3), (1, 2, 1, 2, 3, 4)
 """User 1 lacks item 3, which user 2 has beside what user 1 has; user 3 has nothing in common with anybody."""
@@ -22,7 +22,7 @@ def sequences() -> Sequences:
 
 
 def test_users_are_suggested_what_others_with_their_items_have(sequences: Sequences) -> None:
-    found = Suggested.of(sequences, num_items=5, share=0.5)
+    found = SuggestedPositives.of(sequences, num_items=5, share=0.5)
     shares_UK = np.diff(found.cumulative_UK, axis=1, prepend=0)
     assert found.item_rows_UK[1, 0] == 3
     assert shares_UK[1, 0] > 0.99
@@ -38,19 +38,21 @@ def batches(num: int) -> list[TrainBatch]:
 
 
 def test_a_share_of_the_positives_makes_way(sequences: Sequences) -> None:
-    found = Suggested.of(sequences, num_items=5, share=0.3)
-    drawn = np.stack([b.item_rows for b in found.among(batches(4000), np.random.default_rng(0))])
+    found = SuggestedPositives.of(sequences, num_items=5, share=0.3)
+    drawn = np.stack([b.item_rows for b in found.replace_positives(batches(4000), np.random.default_rng(0))])
     assert (drawn != np.array(ITEMS)).mean(0) == pytest.approx([0.3, 0.3, 0, 0, 0, 0], abs=0.05)
     assert set(drawn[:, :2].ravel()) == {1, 2, 3}, "user 1 has 1 and 2 and is suggested 3; the others nothing"
 
 
 def test_the_same_seed_draws_the_same(sequences: Sequences) -> None:
-    found = Suggested.of(sequences, num_items=5, share=0.3)
-    one, other = ([b.item_rows for b in found.among(batches(20), np.random.default_rng([7, 0]))] for _ in range(2))
+    found = SuggestedPositives.of(sequences, num_items=5, share=0.3)
+    one, other = (
+        [b.item_rows for b in found.replace_positives(batches(20), np.random.default_rng([7, 0]))] for _ in range(2)
+    )
     assert np.array_equal(one, other)
 
 
 def test_histories_in_order_take_no_suggestions() -> None:
-    model, loss = ModelConfig(history=HistoryKind.transformer), LossConfig(in_batch=False)
+    model, loss = ModelConfig(history="transformer"), LossConfig(in_batch=False)
     with pytest.raises(ValueError, match=r"set train\.suggested=0"):
         check(model, loss, TrainConfig(suggested=0.1))

@@ -18,8 +18,8 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
 from towers.evaluation.report import report_of
-from towers.model.build import FitOn
-from towers.reranking.reranker import RerankConfig
+from towers.model.build import FittedSplits
+from towers.reranking.config import RerankConfig
 from towers.training.fit import train
 from towers.training.runs import checkpoint_folder, open_for
 from towers.training.tracking import TrackingConfig, TrackingMode
@@ -34,7 +34,7 @@ def trained(config: Config, **settings: object) -> Checkpoint:
 def test_recall_on_planted_tastes_is_three_times_popularitys(ray_session: None, root: Path) -> None:
     config = load(["tracking=off", f"storage.root={root}", "train.epochs=6"])
     report = report_of(trained(config).manifest)
-    assert report.metrics["recall@20"] >= 3 * report.floors["popularity"]["recall@20"]
+    assert report.metrics["recall@20"] >= 3 * report.baselines["popularity"]["recall@20"]
     assert report.reranked["ndcg@20"] >= report.metrics["ndcg@20"]
 
 
@@ -50,7 +50,7 @@ def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoi
     found = trained(linear)
     assert found.name != checkpoint.name
     assert found.manifest["training"] == checkpoint.manifest["training"]
-    assert torch.equal(found.reranker.item_ID, checkpoint.reranker.item_ID)
+    assert torch.equal(found.item_vectors_ID, checkpoint.item_vectors_ID)
     assert found.reranker.deep is None
 
 
@@ -68,7 +68,7 @@ def test_early_stopping_keeps_the_best_epoch(tiny: Config, ray_session: None) ->
 
 
 def test_a_final_fit_knows_validation_too(tiny: Config, ray_session: None) -> None:
-    found = trained(tiny, fit_on=FitOn.train_validation, patience=0, epochs=1)
+    found = trained(tiny, fit_on=FittedSplits.train_validation, patience=0, epochs=1)
     counts = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]
     assert found.counts_I.sum() == counts["train"] + counts["validation"]
     assert "best_value" not in found.manifest["training"], "there is nothing to validate on"
@@ -84,7 +84,7 @@ def test_offline_runs_lie_where_the_config_says(tiny: Config, ray_session: None,
 
 def test_two_workers(tiny: Config, ray_session: None) -> None:
     report = report_of(trained(tiny, num_workers=2, cpus_per_worker=0.5).manifest)
-    assert report.metrics["recall@20"] > report.floors["popularity"]["recall@20"]
+    assert report.metrics["recall@20"] > report.baselines["popularity"]["recall@20"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_other_towers_and_losses_train(
     options: list[str], ray_session: None, root: Path, tiny_overrides: tuple[str]
 ) -> None:
     report = report_of(trained(load([*tiny_overrides, f"storage.root={root}", *options])).manifest)
-    assert report.metrics["recall@20"] > report.floors["popularity"]["recall@20"]
+    assert report.metrics["recall@20"] > report.baselines["popularity"]["recall@20"]
 
 
 def test_a_transformer_does_not_take_in_batch_negatives(
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_dataset_is_refused(tiny: Config, checkpoint: Ch
     with pytest.raises(
         CheckpointError, match=r"was trained on dataset synthetic .* pass the data= it was trained with"
     ):
-        open_for(replace(other, checkpoint=str(checkpoint.folder)))
+        open_for(other, Folder.of(other.storage.root), str(checkpoint.folder))
 
 
 def test_nothing_to_measure_is_said_before_training(ray_session: None, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A sweep in pictures: learning curves, parallel coordinates, importance of each parameter, quality against cost."""
+"""Plots of a sweep: learning curves, parallel coordinates, importance of each parameter, quality against cost."""
 
 import warnings
 from collections.abc import Callable
@@ -10,19 +10,26 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 
-from towers.sweeps.results.leaderboard import COSTS, Leaderboard, Point
+from towers.sweeps.results.leaderboard import Leaderboard
+from towers.sweeps.results.points import COSTS, Point
 
-CURVES = 30
-"""Trials whose curves are drawn, best first."""
+MAX_CURVES = 30
+"""Learning curves are drawn of so many trials, the best ones."""
+
+MIN_POINTS_FOR_IMPORTANCE = 4
 
 
 def draw(board: Leaderboard, folder: Path, monitor: str | None) -> dict[str, Path]:
-    """Writes PNG files and returns them by title; a picture that would show nothing is left out."""
+    """Saves the plots as PNG files and returns these by title. A plot that would show nothing is left out.
+
+    Args:
+        monitor: name of the value of an epoch that learning curves show.
+    """
     drawings: dict[str, tuple[Callable[[Leaderboard, Axes], bool], str]] = {
-        "learning curves": (partial(curves, monitor=monitor), "curves.png"),
-        "parallel coordinates": (coordinates, "coordinates.png"),
-        "importance of each parameter": (importances, "importance.png"),
-        "quality against cost": (costs, "cost.png"),
+        "learning curves": (partial(learning_curves, monitor=monitor), "curves.png"),
+        "parallel coordinates": (parallel_coordinates, "coordinates.png"),
+        "importance of each parameter": (importance_bars, "importance.png"),
+        "quality against cost": (quality_against_cost, "cost.png"),
     }
     images = {}
     for title, (drawing, name) in drawings.items():
@@ -35,9 +42,9 @@ def draw(board: Leaderboard, folder: Path, monitor: str | None) -> dict[str, Pat
     return images
 
 
-def curves(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
-    """The monitored value by epoch, a line per trial; pruned ones end early."""
-    trials = [record for point in board.points for record in point.trials][:CURVES]
+def learning_curves(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
+    """Draws the monitored value by epoch, a line per trial. Returns whether there was anything to draw."""
+    trials = [record for point in board.points for record in point.trials][:MAX_CURVES]
     colours = plt.get_cmap("viridis")(np.linspace(0.9, 0, max(len(trials), 1)))
     drawn = False
     for record, colour in reversed(list(zip(trials, colours, strict=True))):
@@ -50,28 +57,31 @@ def curves(board: Leaderboard, axes: Axes, monitor: str | None) -> bool:
     return drawn
 
 
-def coordinates(board: Leaderboard, axes: Axes) -> bool:
-    """A line per point through its parameters and its value; the darker, the better."""
+def parallel_coordinates(board: Leaderboard, axes: Axes) -> bool:
+    """Draws a line per point through its parameters and its metric, darker for better points.
+
+    Returns whether there was anything to draw.
+    """
     points = [point for point in board.points if point.mean is not None]
     if len(points) < 2 or not board.names:
         return False
     names = [*board.names, board.metric]
-    columns = [_places([point.given.get(name, "") for point in points]) for name in board.names]
-    columns.append(_places([str(point.mean) for point in points]))
+    columns = [_axis([point.given.get(name, "") for point in points]) for name in board.names]
+    columns.append(_axis([str(point.mean) for point in points]))
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(points)))
     for number in reversed(range(len(points))):
-        axes.plot(range(len(names)), [places[number] for places, _ in columns], color=colours[number], alpha=0.7)
-    for at, (_, labels) in enumerate(columns):
-        axes.axvline(at, color="grey", lw=0.6)
-        for place, label in labels.items():
-            axes.text(at, place, f" {label}", fontsize=7, va="center")
+        axes.plot(range(len(names)), [heights[number] for heights, _ in columns], color=colours[number], alpha=0.7)
+    for x, (_, labels) in enumerate(columns):
+        axes.axvline(x, color="grey", lw=0.6)
+        for y, label in labels.items():
+            axes.text(x, y, f" {label}", fontsize=7, va="center")
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks([])
     return True
 
 
-def _places(values: list[str]) -> tuple[list[float], dict[float, str]]:
-    """Where values stand on an axis from 0 to 1, and labels at some places."""
+def _axis(values: list[str]) -> tuple[list[float], dict[float, str]]:
+    """Heights of the values on an axis from 0 to 1, and labels by height."""
     try:
         numbers = np.array([float(value) for value in values])
     except ValueError:
@@ -82,25 +92,28 @@ def _places(values: list[str]) -> tuple[list[float], dict[float, str]]:
     labels = {
         (value - low) / span: f"{value:.4g}" for value in ([low, numbers.max()] if len(set(values)) > 8 else numbers)
     }
-    return [float(place) for place in (numbers - low) / span], labels
+    return [float(height) for height in (numbers - low) / span], labels
 
 
-def importances(board: Leaderboard, axes: Axes) -> bool:
-    """By PED-ANOVA (Watanabe et al. 2023), which wants a handful of points."""
-    found = importance(board)
+def importance_bars(board: Leaderboard, axes: Axes) -> bool:
+    """Draws `parameter_importance` as bars. Returns whether there was anything to draw."""
+    found = parameter_importance(board)
     if not found:
         return False
     names = sorted(found, key=lambda name: found[name])
     axes.barh(names, [found[name] for name in names])
-    axes.set_xlabel(f"share in what parts the best points from the others, by {board.metric}")
+    axes.set_xlabel(f"importance for being among the best points, by {board.metric}")
     return True
 
 
-def importance(board: Leaderboard) -> dict[str, float]:
-    """Share of each parameter; empty where there are too few points to say."""
+def parameter_importance(board: Leaderboard) -> dict[str, float]:
+    """How much each parameter decides whether a point is among the best: shares that sum to 1.
+
+    Computed by PED-ANOVA (Watanabe et al. 2023). Empty where there are too few points.
+    """
     points = [point for point in board.points if point.mean is not None]
     names = [name for name in board.names if all(name in point.given for point in points)]
-    if len(points) < 4 or not names:
+    if len(points) < MIN_POINTS_FOR_IMPORTANCE or not names:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize" if board.maximize else "minimize")
@@ -132,8 +145,11 @@ def _distribution(values: list[str]) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(min(numbers), max(numbers))
 
 
-def costs(board: Leaderboard, axes: Axes) -> bool:
-    """The metric against training time; size by the dot."""
+def quality_against_cost(board: Leaderboard, axes: Axes) -> bool:
+    """Draws the metric against training time; the area of a dot is the size of a model, its colour the latency.
+
+    Returns whether there was anything to draw.
+    """
     points = [point for point in board.points if point.mean is not None]
     seconds, size, latency = (_numbers(points, name) for name in COSTS)
     if np.isfinite(seconds).sum() < 2:
@@ -147,6 +163,6 @@ def costs(board: Leaderboard, axes: Axes) -> bool:
 
 
 def _numbers(points: list[Point], cost: str) -> np.ndarray:
-    """NaN where it is not known."""
+    """float64: a cost of each point; NaN where it is not known."""
     found = [point.costs[cost] for point in points]
     return np.array([np.nan if value is None else value for value in found], dtype=float)

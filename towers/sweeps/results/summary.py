@@ -1,4 +1,4 @@
-"""What a sweep leaves behind for people: leaderboard and pictures, in its folder."""
+"""What a sweep leaves in its folder for people: a leaderboard as table, Parquet and HTML, with plots."""
 
 import json
 from pathlib import Path
@@ -9,17 +9,18 @@ from data.artifacts.errors import ConfigError
 from data.cluster.console import show
 from towers.sweeps.records import Records
 from towers.sweeps.results.leaderboard import Leaderboard
+from towers.sweeps.results.page import write_leaderboard
 from towers.sweeps.results.plots import draw
 
-DEFAULT = "training.best_value"
+DEFAULT_METRIC = "training.best_value"
 
-SWEEP = "sweep.json"
-"""In a sweep's folder: the module that it calls."""
+SWEEP_FILE = "sweep.json"
+"""In the folder of a sweep: the module that the sweep runs."""
 
 
-def shown(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
-    """The same, for people to read as well."""
-    board, commands = written(folder, metric)
+def present_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
+    """Writes the results as `write_results` does, and prints the leaderboard and the commands."""
+    board, commands = write_results(folder, metric)
     show(board.table())
     for command in commands:
         print(f"  {command}")
@@ -27,14 +28,18 @@ def shown(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[st
     return board, commands
 
 
-def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
-    """Makes them, and returns them with the commands to go on with.
+def write_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
+    """Writes leaderboard and plots into the folder of a sweep.
 
     Args:
-        metric: a dotted path into what a trial returned; None: the sweeper's first objective, or training.best_value.
+        metric: a dotted path into what a trial returned; None means the sweeper's first objective, or else
+            training.best_value.
+
+    Returns:
+        The leaderboard, and the commands that reproduce and publish the best trial.
 
     Raises:
-        ValueError: the folder holds no trial, or none that has the metric.
+        ConfigError: the folder has no trial that has ended, or none with the metric.
     """
     records = Records(folder).read()
     if not records:
@@ -42,10 +47,10 @@ def written(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[
     config = OmegaConf.load(folder / "multirun.yaml") if (folder / "multirun.yaml").exists() else OmegaConf.create()
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives") or []
     first = objectives[0] if objectives else None
-    path = metric or (first.metric if first is not None else DEFAULT)
+    path = metric or (first.metric if first is not None else DEFAULT_METRIC)
     minimize = first is not None and first.metric == path and str(first.direction).endswith("minimize")
     board = Leaderboard.of(records, path, not minimize)
-    commands = board.commands(json.loads((folder / SWEEP).read_text())["module"])
+    commands = board.commands(json.loads((folder / SWEEP_FILE).read_text())["module"])
     images = draw(board, folder, OmegaConf.select(config, "train.monitor"))
-    board.write(folder, images, commands)
+    write_leaderboard(board, folder, images, commands)
     return board, commands

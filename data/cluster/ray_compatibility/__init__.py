@@ -1,0 +1,90 @@
+"""Private parts of Ray 2.60 that this project imports or patches: all of them, with the reason and what upstream says.
+
+Ray has no option for any of it. `PRIVATE_PARTS` lists what is relied upon; tests/data/cluster/test_ray_compatibility.py
+holds the installed Ray to it, and names the part that has changed. With another version of Ray, start there.
+
+- core.py: a Ray that is started on this machine listens on loopback alone.
+- train.py: Ray Train without its watch over placement groups, and in a placement group that exists already.
+- serve.py: Ray Serve, patched as its processes import its modules.
+"""
+
+from dataclasses import dataclass
+
+RAY_VERSION = "2.60"
+"""The version that all of this was written for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivatePart:
+    """Something of Ray's that has no public name.
+
+    Attributes:
+        name: dotted path within the module.
+        used_for: what stops working when it changes.
+        upstream: the issue or pull request that would make it unnecessary, or that it goes back to.
+    """
+
+    module: str
+    name: str
+    used_for: str
+    upstream: str
+
+
+PRIVATE_PARTS = (
+    PrivatePart("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", "a local Ray on loopback", "ray-project/ray#26293"),
+    PrivatePart(
+        "ray.train.v2._internal.callbacks.placement_group_callback",
+        "PlacementGroupCleanerCallback",
+        "trainings that end 12 s sooner",
+        "ray-project/ray#58515, ray-project/ray#65447",
+    ),
+    PrivatePart(
+        "ray.train.v2.api.data_parallel_trainer",
+        "DataParallelTrainer._create_default_callbacks",
+        "trainings that end 12 s sooner",
+        "ray-project/ray#65447",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.execution.callback",
+        "WorkerGroupCallback.before_worker_group_start",
+        "trials that train in the placement group reserved for them",
+        "ray-project/ray#28924",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.execution.worker_group",
+        "WorkerGroup._create_placement_group",
+        "trials that train in the placement group reserved for them",
+        "ray-project/ray#28924",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.execution.worker_group.placement_group_handle",
+        "DefaultPlacementGroupHandle.shutdown",
+        "trials that train in the placement group reserved for them",
+        "ray-project/ray#28924",
+    ),
+    PrivatePart(
+        "ray.serve._private.haproxy_templates",
+        "HAPROXY_CONFIG_TEMPLATE",
+        "refusals by HAProxy, and its statistics on loopback",
+        "ray-project/ray#65879",
+    ),
+    PrivatePart(
+        "ray.serve._private.haproxy",
+        "HAProxyApi._start_and_wait_for_haproxy",
+        "HAProxy's niceness",
+        "ray-project/ray#65879",
+    ),
+    PrivatePart(
+        "ray.serve._private.replica",
+        "add_port_to_grpc_server",
+        "gRPC between deployments on the node's own address",
+        "ray-project/ray#64623",
+    ),
+    PrivatePart(
+        "ray.serve._private.default_impl", "add_grpc_address", "gRPC on the node's own address", "ray-project/ray#59852"
+    ),
+    PrivatePart(
+        "ray.serve.context", "_get_internal_replica_context", "names of replicas in files and heartbeats", "none known"
+    ),
+    PrivatePart("ray.serve.context", "_get_serve_request_context", "request ids in answers", "none known"),
+)

@@ -1,0 +1,169 @@
+"""Ray Serve, patched as its processes import its modules.
+
+- HAProxy refuses requests beyond what the ingress replicas take (their ongoing and queued ones) within microseconds: 503
+  with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of its core on that
+  under a flood. Refusals are counted by HAProxy's own metrics and leave no line in a log, which was a quarter of what
+  they cost. HAProxy's niceness is a little above that of the replicas, so that under a flood it leaves them the cores.
+  Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
+- gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts), those for
+  calls between deployments, which take pickled requests, among them; Ray binds them to all interfaces. Where gRPC comes
+  in from outside, HAProxy dials the replicas of its own node by loopback.
+
+Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker` runs in each of them as it starts.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
+"""Environment variable: requests in flight per ingress replica."""
+
+ALL_INTERFACES = "[::]"
+
+NICENESS = 5
+"""Scheduling priority of HAProxy. At 10, refusals take 300 ms on a single core."""
+
+ROUTING = "    # Static routing based on path prefixes in decreasing length then alphabetical order\n"
+
+REFUSAL = """{%- for backend in backends %}
+    http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT) if is_NAME
+    http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
+    http-request return status 503 content-type application/json hdr Retry-After 1 string \
+'{"detail":"more requests than the replicas can take; try again"}' if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
+{%- endfor %}
+""".replace("NAME", "{{ backend.name or 'unknown' }}")
+
+LOOPBACK = {
+    "    bind :{{ config.metrics_port }}\n": "    bind 127.0.0.1:{{ config.metrics_port }}\n",
+    "  bind *:{{ config.stats_port }}\n": "  bind 127.0.0.1:{{ config.stats_port }}\n",
+}
+
+
+def runtime_env(in_flight: int) -> dict[str, object]:
+    """The runtime environment of the Ray job that starts the endpoint: its workers patch Ray Serve as they load it.
+
+    Args:
+        in_flight: requests that one ingress replica has at most, ongoing and queued.
+    """
+    return {
+        "worker_process_setup_hook": "data.cluster.ray_compatibility.serve.prepare_worker",
+        "env_vars": {IN_FLIGHT: str(in_flight)},
+    }
+
+
+def prepare_worker() -> None:
+    """Makes `PATCHES` in this process as soon as it imports the modules that they are for; costs other processes nothing."""
+    sys.meta_path.insert(0, _Patching())
+
+
+class _Patching(MetaPathFinder):
+    """Finds modules as Python does, and patches those in `PATCHES` as they are loaded."""
+
+    def __init__(self) -> None:
+        self._pending = dict(PATCHES)
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        patch = self._pending.pop(name, None)
+        if patch is None:
+            return None
+        spec = find_spec(name)  # comes by here again, and finds nothing pending
+        assert spec is not None, "Ray Serve has its modules where its own code imports them from"
+        assert spec.loader is not None, "it is a file"
+        load = spec.loader.exec_module
+
+        def load_patched(module: ModuleType) -> None:
+            load(module)
+            patch(module)
+
+        spec.loader.exec_module = load_patched  # type: ignore[method-assign]
+        return spec
+
+
+def _refuse_in_haproxy(haproxy_templates: Any) -> None:
+    template: str = haproxy_templates.HAPROXY_CONFIG_TEMPLATE
+    haproxy_templates.HAPROXY_CONFIG_TEMPLATE = patched_template(template, int(os.environ[IN_FLIGHT]))
+
+
+def _yield_to_replicas(haproxy: Any) -> None:
+    api = haproxy.HAProxyApi
+    start = api._start_and_wait_for_haproxy
+
+    async def started(self: Any, *arguments: Any, **options: Any) -> Any:
+        process = await start(self, *arguments, **options)
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        return process
+
+    api._start_and_wait_for_haproxy = started
+
+
+def _listen_on_own_address(replica: Any) -> None:
+    """The servers for calls between deployments."""
+    add_port = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: add_port(
+        server, address.replace(ALL_INTERFACES, _node_address())
+    )
+
+
+def _listen_nearby(default_impl: Any) -> None:
+    """The servers for gRPC from outside, which HAProxy stands in front of."""
+    add_address = default_impl.add_grpc_address
+
+    def add_near(server: Any, address: str) -> None:
+        for host in sorted({"127.0.0.1", _node_address()}):
+            add_address(server, address.replace(ALL_INTERFACES, host))
+
+    default_impl.add_grpc_address = add_near
+
+
+def _node_address() -> str:
+    import ray.util
+
+    address: str = ray.util.get_node_ip_address()
+    return address
+
+
+PATCHES: dict[str, Callable[[Any], None]] = {
+    "ray.serve._private.haproxy": _yield_to_replicas,
+    "ray.serve._private.haproxy_templates": _refuse_in_haproxy,
+    "ray.serve._private.replica": _listen_on_own_address,
+    "ray.serve._private.default_impl": _listen_nearby,
+}
+"""The patch of each module."""
+
+
+def patched_template(template: str, in_flight: int) -> str:
+    """Ray's HAProxy template with what is changed about it.
+
+    Raises:
+        ValueError: it is not the template that the patch was written for.
+    """
+    refusal = REFUSAL.replace("IN_FLIGHT", str(in_flight))
+    for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
+        if template.count(old) != 1:
+            raise ValueError(
+                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r}; see data/cluster/ray_compatibility"
+            )
+        template = template.replace(old, new)
+    return template
+
+
+def replica_name() -> str:
+    """The name of this Serve replica, fit to be part of a file's name."""
+    from ray.serve.context import _get_internal_replica_context
+
+    replica_id = _get_internal_replica_context().replica_id
+    return f"{replica_id.deployment_id.name}-{replica_id.unique_id}"
+
+
+def serve_request_id() -> str:
+    """The request's X-Request-Id, or the id that Ray Serve gave it."""
+    from ray.serve.context import _get_serve_request_context
+
+    request_id: str = _get_serve_request_context().request_id
+    return request_id

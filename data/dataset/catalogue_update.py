@@ -1,0 +1,72 @@
+"""Update of a catalogue by items that are new or changed. Known items keep their rows; new ones get the next rows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.dataset.catalogue import Catalogue
+
+SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True)
+class CatalogueUpdate:
+    """A catalogue after an update, and what the update changed.
+
+    Attributes:
+        items: the new catalogue. It has the vocabularies of the old one, so feature values that those lack are unknown
+            to the towers.
+        added: string [...], ids of the items that the old catalogue lacked.
+        changed: string [...], ids of the items whose title or features are no longer the same.
+    """
+
+    items: Catalogue
+    added: pa.ChunkedArray
+    changed: pa.ChunkedArray
+
+
+def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
+    """The catalogue with these items added, or changed if it has them already.
+
+    Args:
+        items: the items of a dataset or of a release.
+        rows: a table as `data.sources.entities.entity_table` makes it. If a title is null, a known item keeps its own,
+            and a new one gets its id as title.
+    """
+    before, at = items.table.combine_chunks(), items.ids.rows(rows["item_id"])
+    rows = rows.select(["item_id", "title", *(feature.name for feature in items.features)]).combine_chunks()
+    titles = before["title"].take(pa.array(at - 1, mask=at == 0))
+    rows = rows.set_column(1, "title", pc.coalesce(rows["title"], titles, rows["item_id"]))
+    known, new = np.flatnonzero(at), np.flatnonzero(at == 0)
+    described = before.select(rows.column_names)
+    changed = known[_differs(described.take(at[known] - 1), rows.take(known))]
+
+    source_rows = np.arange(before.num_rows)  # of each item: its row in the old table, or behind it in the new rows
+    source_rows[at[changed] - 1] = before.num_rows + changed
+    source_rows = np.concatenate([source_rows, before.num_rows + new])
+    table = pa.concat_tables([described, rows]).take(source_rows)
+    table = table.append_column("row", pa.array(np.arange(1, table.num_rows + 1)))
+    for name in ("train_count", "validation_count"):
+        counts = np.concatenate([before[name].to_numpy(), np.zeros(len(new), np.int64)])
+        table = table.append_column(name, pa.array(counts))
+    table = table.select(before.column_names).cast(before.schema).combine_chunks()
+    ids = rows["item_id"]
+    return CatalogueUpdate(replace(items, table=table), ids.take(pa.array(new)), ids.take(pa.array(changed)))
+
+
+def _differs(before: pa.Table, after: pa.Table) -> np.ndarray:
+    """bool [rows]: whether any column holds another value than before."""
+    found = np.zeros(before.num_rows, dtype=bool)
+    for name in before.column_names:
+        same = pc.equal(_comparable(before[name]), _comparable(after[name]))
+        found |= ~same.to_numpy()
+    return found
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """One string per row: equal values give equal strings. Null equals null and, among lists, the empty list."""
+    if pa.types.is_list(column.type):
+        return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), SEPARATOR)
+    return pc.fill_null(column.cast(pa.string()), SEPARATOR)

@@ -1,0 +1,1 @@
+"""The index back ends: one file for each value of `index.kind`."""

@@ -1,0 +1,17 @@
+"""`index.kind=milvus`: every search is a search on Milvus."""
+
+import asyncio
+
+from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.config import IndexConfig
+from serve.index.protocol import ItemIndex
+
+
+@INDEX_BACKENDS.register("milvus")
+async def open_milvus(config: IndexConfig, items: PublishedItems) -> ItemIndex:
+    """Loads the collection in Milvus; raises IndexUnavailable if Milvus does not answer or lacks the collection."""
+    from serve.index.milvus_index import MilvusIndex
+
+    return await asyncio.to_thread(
+        MilvusIndex.open, config, items.collection, items.release_id, items.num_items, items.dim
+    )

@@ -1,0 +1,1 @@
+"""How a release is made: the draft, the steps from draft to release, and the seal."""

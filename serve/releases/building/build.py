@@ -1,0 +1,89 @@
+"""From a draft to a release: gate, Milvus collection, recall check, seal. `serve.publish` and `serve.refresh` share it.
+
+The item vectors go into a Milvus collection of the release's own. Only when the collection has been counted and
+searched is the release's folder sealed, and only then does the release exist.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from data.artifacts.seals import is_sealed
+from data.cluster.console import ProgressReporter
+from serve.index.collection import collection_name, drop, write_collection
+from serve.index.config import IndexConfig
+from serve.releases.building.draft import ReleaseDraft
+from serve.releases.building.seal import seal_release
+from serve.releases.gate.gate import Gatekeeper
+from serve.releases.in_progress import Operation
+from serve.releases.registry import Registry
+from serve.releases.verify import check_recall, count_items
+
+
+def build_release(
+    config: IndexConfig,
+    registry: Registry,
+    draft: ReleaseDraft,
+    verb: str,
+    progress: ProgressReporter,
+    gatekeeper: Gatekeeper | None,
+) -> None:
+    """Makes the release, unless it exists with its whole collection already.
+
+    Args:
+        verb: the command in whose name progress is reported.
+        gatekeeper: None lets every draft through.
+
+    Raises:
+        GateError: the gate holds the draft back.
+        IndexUnavailable: Milvus failed.
+        ReleaseError: a search in the collection does not find what exact search finds.
+        Where any of these is raised, there is no release, and no collection is left.
+    """
+    with registry.locked(draft.id):
+        if is_sealed(registry.path(draft.id)):
+            num_items = count_items(config, registry.manifest(draft.id)["collection"])
+            if num_items == draft.parts.items.table.num_rows:
+                progress(f"{verb}: release {draft.id} is already published")
+                return
+            progress(f"{verb}: the collection of release {draft.id} is incomplete; publishing the release again")
+        _build(config, registry, draft, verb, progress, gatekeeper)
+
+
+def _build(
+    config: IndexConfig,
+    registry: Registry,
+    draft: ReleaseDraft,
+    verb: str,
+    progress: ProgressReporter,
+    gatekeeper: Gatekeeper | None,
+) -> None:
+    started, parts, collection = time.perf_counter(), draft.parts, collection_name(draft.id)
+    gate = gatekeeper(parts, registry) if gatekeeper is not None else None
+    registry.in_progress.set(draft.id, collection, Operation.publish)
+    batches = _with_progress(draft.embed_items(), parts.items.table.num_rows, verb, progress)
+    num_items = write_collection(config, collection, batches, parts.items.features, parts.model.config.embedding_dim)
+    try:
+        recall = check_recall(config, collection, parts)
+        measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
+        seal_release(registry, draft, measured)
+    except BaseException:  # also for Ctrl-C: without a sealed release nothing names the collection
+        drop(config, collection)
+        raise
+    registry.in_progress.clear(collection)
+    seconds = time.perf_counter() - started
+    progress(
+        f"{verb}: release {draft.id}, {num_items:,} items in {collection}, recall@20 {recall:.3f}, {seconds:.1f} s"
+    )
+
+
+def _with_progress(
+    batches: Iterable[pa.Table], total: int, verb: str, progress: ProgressReporter
+) -> Iterator[pa.Table]:
+    """The same batches; reports after each how many items have been written."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += batch.num_rows
+        progress(f"{verb}: {done:,} of {total:,} items written")

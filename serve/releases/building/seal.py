@@ -1,0 +1,45 @@
+"""Seals a release: its model, golden queries, model card and manifest become one immutable folder."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from data.artifacts.seals import sealing
+from serve.releases.building.draft import ReleaseDraft
+from serve.releases.golden_queries import GOLDEN_FILE, golden_queries
+from serve.releases.model_card import CARD_FILE, model_card
+from serve.releases.registry import Registry
+
+MEMORY_BYTES_PER_FILE_BYTE = 6
+"""Bytes of a replica's memory per byte of a release's files, which are compressed."""
+
+
+def seal_release(registry: Registry, draft: ReleaseDraft, measured: dict[str, Any]) -> None:
+    """Writes all files of a release and then its manifest, with the sha256 of each file.
+
+    Args:
+        measured: the manifest's entries that are known only after the collection has been written.
+    """
+    parts = draft.parts
+    inherited = {k: v for k, v in parts.manifest.items() if k not in ("kind", "files", "fingerprint")}
+    own = {"kind": "release", "created_at": datetime.now(UTC).isoformat(timespec="microseconds")}
+    manifest = inherited | own | draft.manifest_entries | measured
+    with sealing(registry.path(draft.id), manifest) as folder:
+        draft.write_model(folder)
+        folder.write_bytes(GOLDEN_FILE, json.dumps([asdict(golden) for golden in golden_queries(parts)]).encode())
+        folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())
+        dim = parts.model.config.embedding_dim
+        manifest["memory_mib"] = estimated_mib(folder.num_bytes(), parts.items.table.num_rows, dim)
+
+
+def estimated_mib(file_bytes: int, num_items: int, dim: int) -> float:
+    """The memory in MiB that a release takes in a replica.
+
+    It consists of the files as tensors, tables and dictionaries of ids, and of the item vectors twice, in float32: once
+    in the index and once in the opened release.
+
+    With 100,000 items x 64 dimensions and 50,000 users, in files of 46 MiB, a replica grew by 370 MiB, of which 41 MiB
+    are taken by the first release of any size.
+    """
+    return (MEMORY_BYTES_PER_FILE_BYTE * file_bytes + 2 * 4 * num_items * dim) / 2**20

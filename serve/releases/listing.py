@@ -1,0 +1,72 @@
+"""All releases as a list and as a table: the mechanism behind `python -m serve.releases`."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.table import Table
+
+from serve.releases.pointer import LivePointer
+from serve.releases.registry import Registry
+
+METRICS = ("recall", "ndcg")
+
+
+def release_state(release_id: str, live: LivePointer | None) -> str:
+    """The state of a release; empty where it has no part in the pointer.
+
+    live: has the traffic, or most of it.
+    on trial: has a share of the traffic in an experiment.
+    staged: the replicas are loading it.
+    previous: a rollback would return to it.
+    rolled back: a rollback has taken it out of service.
+    """
+    if live is None:
+        return ""
+    rolled_back = dict.fromkeys((live.rolled_back or "").split(", "), "rolled back")
+    in_part = dict.fromkeys(live.others, "on trial") | dict.fromkeys(live.staged, "staged")
+    states = {live.previous: "previous"} | rolled_back | in_part | {live.release: "live"}
+    return states.get(release_id, "")
+
+
+def list_releases(registry: Registry) -> list[dict[str, Any]]:
+    """All releases, newest first, as JSON values."""
+    live = registry.live()
+    rows = []
+    for release_id in reversed(registry.ids()):
+        manifest = registry.manifest(release_id)
+        at_k = {f"{metric}@{manifest['k']}": manifest["metrics"][f"{metric}@{manifest['k']}"] for metric in METRICS}
+        rows.append(
+            {
+                "release": release_id,
+                "created_at": manifest["created_at"],
+                "dataset": manifest["dataset"]["name"],
+                "num_items": manifest["num_items"],
+                "metrics": at_k,
+                "state": release_state(release_id, live),
+                "traffic": live.traffic_share(release_id) if live is not None else 0.0,
+            }
+        )
+    return rows
+
+
+def age(created_at: str, now: datetime) -> str:
+    """The time since an ISO timestamp, in the largest unit that fits: 3 d, 5 h, 12 min, now."""
+    passed = now - datetime.fromisoformat(created_at)
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if passed >= unit:
+            return f"{passed // unit} {name}"
+    return "now"
+
+
+def releases_table(rows: list[dict[str, Any]], now: datetime) -> Table:
+    """The rows of `list_releases` as a table."""
+    table = Table(title="releases, newest first")
+    for name in ("release", "age", "dataset", "items", "metrics", "state", "traffic"):
+        is_number = name in ("age", "items", "traffic")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name == "release")
+    for row in rows:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in row["metrics"].items())
+        traffic = f"{row['traffic']:.0%}" if row["traffic"] else ""
+        cells = (age(row["created_at"], now), row["dataset"], f"{row['num_items']:,}", metrics, row["state"], traffic)
+        table.add_row(row["release"], *cells)
+    return table

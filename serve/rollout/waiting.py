@@ -1,0 +1,90 @@
+"""Waiting, in a rollout, for the replicas: until all have loaded a release, and until all follow the live pointer."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from data.cluster.console import ProgressReporter
+from serve.releases.pointer import LivePointer
+from serve.releases.registry import Registry
+from serve.releases.release import ReleaseError
+from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry, attempt_key
+
+POLL_INTERVAL_S = 0.05
+"""Seconds between two readings of the heartbeats."""
+
+LEASE_MARGIN_S = 0.5
+"""Seconds that are waited beyond a lease, because clocks run at different speeds."""
+
+
+def alive(registry: Registry) -> list[Heartbeat]:
+    """The heartbeats of all replicas that are alive."""
+    replicas = ReplicaRegistry.of(registry.folder)
+    return replicas.alive(replicas.clock())
+
+
+def poll_not_ready(registry: Registry, releases: Sequence[str]) -> Iterator[list[Heartbeat]]:
+    """Yields, again and again, the heartbeats of the replicas that do not hold all of these releases yet."""
+    replicas = ReplicaRegistry.of(registry.folder)
+    clock = replicas.clock()
+    while True:
+        yield [heartbeat for heartbeat in replicas.alive(clock) if not set(releases) <= set(heartbeat.holds)]
+        time.sleep(POLL_INTERVAL_S)
+
+
+def wait_until_ready(
+    registry: Registry,
+    releases: list[str],
+    attempt: str,
+    within_s: float,
+    check_pointer: Callable[[], None],
+    progress: ProgressReporter,
+) -> list[Heartbeat]:
+    """Waits until every replica that is alive holds the releases; returns the heartbeats.
+
+    Args:
+        attempt: the attempt that has staged the releases.
+        check_pointer: raises where the attempt has become pointless; it is called again and again.
+
+    Raises:
+        ReleaseError: a replica cannot load a release, or has not loaded it within `within_s`.
+    """
+    started, reported, names = time.monotonic(), 0, ", ".join(releases)
+    for not_ready in poll_not_ready(registry, releases):
+        _raise_if_refused(not_ready, releases, attempt)
+        if not not_ready:
+            break
+        check_pointer()
+        if time.monotonic() - started > within_s:
+            raise ReleaseError(
+                f"release {names}: not ready after {within_s:g} s in {', '.join(map(str, not_ready))}; nothing has"
+                " changed. See their log, or raise serve.ready_within_s"
+            )
+        if len(not_ready) != reported:
+            reported = len(not_ready)
+            progress(f"promote: waiting for {reported} replica{'s' if reported != 1 else ''} to load {names}")
+    return alive(registry)
+
+
+def _raise_if_refused(heartbeats: list[Heartbeat], releases: list[str], attempt: str) -> None:
+    for heartbeat in heartbeats:
+        for release_id in releases:
+            if (reason := heartbeat.failed.get(attempt_key(release_id, attempt))) is not None:
+                raise ReleaseError(f"release {release_id}: {heartbeat} refuses it: {reason}")
+
+
+def wait_for_followers(registry: Registry, live: LivePointer, within_s: float) -> list[Heartbeat]:
+    """Waits until every replica confirms that it answers by the pointer; returns those that have not confirmed it.
+
+    A replica that holds the releases and does not confirm is waited for until its lease is over, since it answers by no
+    older pointer after that. A replica that lacks a release is waited for up to `within_s`.
+    """
+    started, needed = time.monotonic(), {live.release, *live.others}
+    replicas = ReplicaRegistry.of(registry.folder)
+    clock = replicas.clock()
+    while behind := [heartbeat for heartbeat in replicas.alive(clock) if not heartbeat.follows(live)]:
+        passed_s = time.monotonic() - started
+        leases_s = max(heartbeat.lease_s for heartbeat in behind) + LEASE_MARGIN_S
+        if passed_s > leases_s and (passed_s > within_s or all(needed <= set(h.holds) for h in behind)):
+            break
+        time.sleep(POLL_INTERVAL_S)
+    return behind

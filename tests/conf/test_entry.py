@@ -1,0 +1,78 @@
+"""How commands end: a mistake in one line, a fault in one line that names the file with its traceback."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conf.overrides import renamed
+from conf.schema import FOLDER, load
+
+BROKEN = """
+from data.artifacts.errors import ConfigError
+
+def task(config):
+    if config.keep == 2:
+        raise ConfigError("keep: 2 is a mistake;\\n take 3")
+    if config.keep == 4:
+        raise KeyboardInterrupt
+    raise ValueError("a library's own complaint")
+"""
+
+
+def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "broken.py").write_text(BROKEN)
+    command = [sys.executable, "-c", "from conf.entry import launch; launch('broken')", *arguments]
+    paths = {"PYTHONPATH": f"{FOLDER.parent}{os.pathsep}{folder}", **environment}
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True, timeout=120
+    )  # fmt: skip
+
+
+def test_a_users_mistake_is_one_line(tmp_path: Path) -> None:
+    done = launch(tmp_path, "keep=2")
+    assert (done.returncode, done.stderr) == (2, "error: keep: 2 is a mistake; take 3\n")
+    assert not list(tmp_path.rglob("traceback.txt"))
+
+
+def test_another_error_keeps_its_traceback_in_a_file(tmp_path: Path) -> None:
+    done = launch(tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    found = re.fullmatch(r"error: unexpected ValueError: a library's own complaint; its traceback is in (.+)", line)
+    assert found is not None
+    text = Path(found[1]).read_text()
+    assert "Traceback (most recent call last)" in text
+    assert "in task" in text
+
+
+def test_the_traceback_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    done = launch(tmp_path, HYDRA_FULL_ERROR="1")
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "a library's own complaint" in done.stderr
+
+
+def test_an_interrupt_says_nothing(tmp_path: Path) -> None:
+    done = launch(tmp_path, "keep=4")
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("evaluate.floors=[popularity]", "evaluate.baselines=[popularity]"),
+        ("++evaluate.peers=[]", "++evaluate.published=[]"),
+        ("seed=1", "seed=1"),
+    ],
+)
+def test_renamed_keys_are_taken_with_a_notice(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert renamed([old]) == [new]
+    notice = capsys.readouterr().err
+    assert ("is now called" in notice) == (old != new)
+
+
+def test_an_old_key_has_the_effect_of_the_new_one() -> None:
+    assert load(["evaluate.floors=[]"]).evaluate.baselines == []

@@ -1,0 +1,54 @@
+"""An override that a command does not use is refused, and the message says which commands do use it."""
+
+import pytest
+
+from conf.verbs import VERBS, override_key, refuse_unused, uses
+from data.artifacts.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("verb", "override", "used_by"),
+    [
+        ("serve.prune", "percent=5", "serve.promote"),
+        ("serve.promote", "keep=2", "serve.prune"),
+        ("serve.promote", "model.embedding_dim=3", "towers.train"),
+        ("serve.promote", "serve.port=9000", "serve.run"),
+        ("data.prepare", "+train.labels.role=trainer", "towers.train"),
+        ("serve.run", "experiment=gowalla", "towers.train"),
+        ("serve.releases", "release=a", "serve.promote"),
+    ],
+)
+def test_an_override_without_effect_is_refused(verb: str, override: str, used_by: str) -> None:
+    with pytest.raises(ConfigError, match=rf"python -m {verb} does not use it .*{used_by}") as caught:
+        refuse_unused(verb, [override])
+    assert str(caught.value).startswith(override_key(override))
+
+
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [
+        ("serve.prune", "keep=5"),
+        ("serve.prune", "storage.root=s3://bucket/x"),
+        ("serve.promote", "seed=1"),
+        ("serve.promote", "serve.ready_within_s=5"),
+        ("serve.promote", "serve=staged"),
+        ("serve.split", "+traffic.shares.shop-0123456789=0.2"),
+        ("towers.train", "experiment=gowalla"),
+        ("towers.train", "data/source=table"),
+        ("towers.train", "~evaluate.published"),
+        ("serve.publish", "hydra.run.dir=x"),
+        ("somebody.else", "anything=1"),
+    ],
+)
+def test_what_a_command_uses_is_taken(verb: str, override: str) -> None:
+    refuse_unused(verb, [override])
+
+
+def test_a_group_is_used_where_one_of_its_values_is() -> None:
+    assert uses("serve.recommend", "serve.num_candidates")
+    assert uses("serve.recommend", "serve")
+    assert not uses("serve.recommend", "serve.num_candidatesx")
+
+
+def test_each_command_takes_the_storage() -> None:
+    assert all(uses(verb, "storage.root") for verb in VERBS)

@@ -1,0 +1,59 @@
+"""The installed Ray has the private parts that the project relies upon: a failure names the part and what it is for."""
+
+import functools
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import ray
+
+from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
+from data.cluster.ray_compatibility.serve import PATCHES, patched_template
+
+ROOT = Path(__file__).parents[3]
+PRIVATE = re.compile(r"ray\.[\w.]*\b_(private|internal)\b|ray\.serve\.context import _")
+
+
+def test_the_installed_version_is_the_one_that_it_was_written_for() -> None:
+    assert ray.__version__.startswith(f"{RAY_VERSION}."), (
+        f"Ray {ray.__version__} is installed, data/cluster/ray_compatibility was written for {RAY_VERSION}: look at each"
+        " of PRIVATE_PARTS, and at its upstream issue, before you change RAY_VERSION"
+    )
+
+
+@pytest.mark.parametrize("part", PRIVATE_PARTS, ids=lambda part: f"{part.module}.{part.name}")
+def test_it_is_there(part: PrivatePart) -> None:
+    try:
+        functools.reduce(getattr, part.name.split("."), importlib.import_module(part.module))
+    except (ImportError, AttributeError) as e:
+        pytest.fail(f"{part.module}.{part.name} is gone ({e}): without it no {part.used_for}; see {part.upstream}")
+
+
+def test_the_patched_functions_take_what_they_are_called_with() -> None:
+    from ray.serve._private import default_impl, haproxy, replica
+
+    assert list(inspect.signature(replica.add_port_to_grpc_server).parameters)[:2] == ["server", "address"]
+    assert list(inspect.signature(default_impl.add_grpc_address).parameters)[:2] == ["grpc_server", "server_address"]
+    assert inspect.iscoroutinefunction(haproxy.HAProxyApi._start_and_wait_for_haproxy)
+
+
+def test_rays_template_has_the_lines_that_are_changed() -> None:
+    from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+    assert "bind 127.0.0.1:" in patched_template(HAPROXY_CONFIG_TEMPLATE, in_flight=64)
+
+
+def test_each_patched_module_is_among_the_private_parts() -> None:
+    assert set(PATCHES) <= {part.module for part in PRIVATE_PARTS}
+
+
+def test_no_other_module_imports_private_parts() -> None:
+    own = ROOT / "data" / "cluster" / "ray_compatibility"
+    files = [
+        path
+        for package in ("data", "towers", "serve", "conf", "hydra_plugins")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    assert not [str(path) for path in files if own not in path.parents and PRIVATE.search(path.read_text())]

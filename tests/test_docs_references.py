@@ -1,0 +1,103 @@
+"""The names, links and metrics that the documentation mentions exist."""
+
+import ast
+import importlib.util
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+from conf.schema import Config
+from conf.verbs import VERBS
+from tests.documentation import FILES, HISTORY, ROOT, composed, examples, heading_anchors, spans, text
+
+OTHER_METRICS = {"haproxy_frontend_http_responses_total"}
+"""Metrics that HAProxy exports by itself."""
+
+COMPOSITIONS = (
+    ("hydra/launcher=ray", "hydra/sweeper=optuna", "data=parquet", "data.source.interactions=x"),
+    ("data=synthetic",),
+    ("data=movielens", "data.source.path=x"),
+)
+"""Between them, these have every config key that the documentation may name."""
+
+
+def exported_metrics() -> set[str]:
+    """The metrics of serve/observability under the names that Ray exports them by."""
+    found = set()
+    for path in (ROOT / "serve" / "observability").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                suffixes = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
+                name = node.args[0]
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    found |= {f"ray_{name.value}{suffix}" for suffix in suffixes.get(node.func.id, ())}
+    return found
+
+
+def test_metrics_are_named_as_they_are_exported() -> None:
+    named = {path.name: set(re.findall(r"\b(?:ray_twotower|twotower|haproxy)_[a-z_]+", text(path))) for path in FILES}
+    exported = exported_metrics()
+    for file, names in named.items():
+        assert names <= exported | OTHER_METRICS | {"twotower_ray"}, file
+    assert exported <= named["operators.md"]
+
+
+def keys_of(config: DictConfig) -> set[str]:
+    """The dotted names of all values and groups of a config."""
+    found, left = set(), [("", config)]
+    while left:
+        prefix, node = left.pop()
+        for name in node:
+            key = f"{prefix}{name}"
+            found.add(key)
+            if not OmegaConf.is_missing(node, name) and isinstance(child := node._get_node(name), DictConfig):
+                left.append((f"{key}.", child))
+    return found
+
+
+def test_every_config_key_that_is_named_exists() -> None:
+    known = set().union(*(keys_of(composed(overrides, hydra_too=True)) for overrides in COMPOSITIONS))
+    groups = tuple(f"{name}." for name in (*Config.__dataclass_fields__, "hydra"))
+    for path in FILES:
+        for span in spans(path):
+            key, _, value = span.partition("=")
+            if not re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", key) or not key.startswith(groups):
+                continue
+            if key in VERBS or (ROOT / key).exists():
+                continue
+            if key not in known:
+                assert not value, f"{path.name}: {span}"
+                assert importlib.util.find_spec(key) is not None, f"{path.name}: {span}"
+
+
+def test_links_lead_somewhere() -> None:
+    for path in FILES:
+        for link in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+            if link.startswith("https://"):
+                continue
+            file, _, anchor = link.partition("#")
+            target = path.parent / file if file else path
+            assert target.exists(), f"{path.name}: {link}"
+            assert not anchor or anchor in heading_anchors(target), f"{path.name}: {link}"
+
+
+def test_files_and_folders_that_are_named_exist() -> None:
+    tops = ("client", "conf", "data", "docs", "hydra_plugins", "notebooks", "serve", "tests", "towers")
+    for path in FILES:
+        for span in set(spans(path)) - set(examples()):
+            if re.fullmatch(rf"(?:{'|'.join(tops)})/[\w./*-]*", span):
+                assert list(ROOT.glob(span.rstrip("/"))), f"{path.name}: {span}"
+
+
+def test_todays_names_in_the_history_exist() -> None:
+    _, _, history = (ROOT / "docs" / "architecture.md").read_text().partition(HISTORY)
+    rows = re.findall(r"^\| `([a-z_0-9.]+)` \| (.+) \|$", history, flags=re.MULTILINE)
+    assert len(rows) > 100
+    for old, cell in rows:
+        names = re.findall(r"`([a-z_0-9.]+)`", cell)
+        assert names, old
+        assert all(importlib.util.find_spec(name) for name in names), f"{old}: {cell}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200

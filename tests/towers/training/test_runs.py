@@ -1,0 +1,54 @@
+"""Names of runs: what was trained by earlier versions is found again."""
+
+from typing import cast
+
+import pytest
+
+from conf.schema import load
+from data.artifacts.folders import Folder
+from data.dataset.prepared import PreparedDataset
+from towers.training.negatives import NEGATIVE_SAMPLERS
+from towers.training.negatives.uniform import UniformSampler
+from towers.training.runs import checkpoint_folder, training_name
+
+
+class Dataset:
+    fingerprint = "9467ba103285f919737c0971a2527b2a5146bf0bcd7235641a82828b4f442aba"
+
+
+DATASET = cast(PreparedDataset, Dataset())
+SMALL = [
+    "data.name=fixture",
+    "data.source.num_users=60",
+    "data.source.num_items=40",
+    "data.source.num_clusters=4",
+    "data.source.interactions_per_user=12",
+    "model.embedding_dim=8",
+    "model.smoothing=0.1",
+    "train.epochs=2",
+    "train.batch_size=64",
+    "loss.num_uniform=16",
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "training", "checkpoint"),
+    [
+        (SMALL, "fixture-982c8dee20", "fixture-20a99cc0e7"),
+        ([], "synthetic-2168035e46", "synthetic-72efbb5582"),
+        (["model=transformer", "loss=full_softmax"], "synthetic-30e220c451", "synthetic-dff099e479"),
+        (["loss=bpr"], "synthetic-17c81b6b39", "synthetic-7350d0a03f"),
+        (["loss=bilateral"], "synthetic-af6022a9e5", "synthetic-41b6ed2560"),
+    ],
+)
+def test_runs_keep_their_names(overrides: list[str], training: str, checkpoint: str) -> None:
+    config = load(overrides)
+    assert training_name(config, DATASET) == training
+    assert checkpoint_folder(config, DATASET, Folder.of("var")).name == checkpoint
+
+
+def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
+    names = [training_name(load(overrides), DATASET) for overrides in ([], ["train.threads=3"], ["loss.log_q=false"])]
+    assert names[0] == names[1] != names[2]
+    NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
+    assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names

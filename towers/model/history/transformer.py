@@ -1,0 +1,85 @@
+"""A causal transformer over the history.
+
+Shape legend: B batch, L history length, R distinct items of a batch's histories (row 0 = padding), D dimension, H
+dimension of an attention head.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.artifacts.errors import ConfigError
+from towers.model.config import ModelConfig
+from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from towers.model.history.attention_block import AttentionBlock
+from towers.model.history.dropout import Dropout
+from towers.model.history.rotary import rotation
+
+
+@HISTORY_ENCODERS.register("transformer")
+class CausalTransformer(HistoryEncoder):
+    """Self-attention over the history in which each position sees itself and the items before it.
+
+    As SASRec (Kang & McAuley 2018), with layer normalisation before each sub-layer. Learned positions count from the
+    latest item; rotary embeddings bring the distance between two items into their attention.
+    """
+
+    trains_on_all_positions: ClassVar[bool] = True
+    cosine_LH: Tensor
+    sine_LH: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        dim, length = config.embedding_dim, config.history_length
+        self.positions = nn.Parameter(torch.zeros(length, dim))
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            AttentionBlock(dim, config.num_heads, config.dropout) for _ in range(config.num_blocks)
+        )
+        self.norm = nn.LayerNorm(dim)
+        cosine_LH, sine_LH = rotation(length, dim // config.num_heads)
+        self.register_buffer("cosine_LH", cosine_LH, persistent=False)
+        self.register_buffer("sine_LH", sine_LH, persistent=False)
+
+    @classmethod
+    def check(cls, config: ModelConfig) -> None:
+        """Refuses heads of an odd dimension, whose entries rotary embeddings cannot turn in pairs."""
+        if config.embedding_dim // config.num_heads % 2:
+            raise ConfigError(
+                f"model.embedding_dim: {config.embedding_dim} over num_heads ({config.num_heads}) must be an even"
+                " number"
+            )
+
+    def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+        """int [B, L], float32 [R, D] -> float32 [B, D]: the encoding at the latest item."""
+        return self.all_positions(history_BL, items_RD)[:, -1]
+
+    def all_positions(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+        """int [B, L], float32 [R, D] -> float32 [B, L, D]; zero at padding.
+
+        Histories come padded on the left. Inside, the padding is moved to the right, where the causal mask alone hides
+        it from every item.
+        """
+        length, is_item_BL = history_BL.shape[1], history_BL > 0
+        num_padding_B1 = length - is_item_BL.sum(1, keepdim=True)
+        shifted_BL = torch.arange(length, device=history_BL.device) + num_padding_B1
+        source_BL = shifted_BL.clamp(max=length - 1)
+        scale = items_RD.shape[1] ** 0.5
+        embedded_BLD = functional.embedding(history_BL.gather(1, source_BL), items_RD) * scale
+        x_BLD = self.dropout(embedded_BLD + functional.embedding(source_BL, self.positions[-length:]))
+        for block in self.blocks:
+            x_BLD = block(x_BLD, self.cosine_LH[:length], self.sine_LH[:length])
+        back_BL = (shifted_BL - 2 * num_padding_B1).clamp(min=0)
+        return _take(self.norm(x_BLD), back_BL) * is_item_BL[..., None]
+
+    def modules_to_compile(self) -> Iterator[nn.Module]:
+        """The attention blocks."""
+        yield from self.blocks
+
+
+def _take(x_BLD: Tensor, index_BL: Tensor) -> Tensor:
+    """x[b, index[b, l]]: float32 [B, L, D]."""
+    return x_BLD.gather(1, index_BL[..., None].expand(-1, -1, x_BLD.shape[2]))

@@ -1,0 +1,48 @@
+"""Configuration of the re-ranker."""
+
+from dataclasses import dataclass
+
+from data.artifacts.errors import ConfigError
+
+
+@dataclass(kw_only=True, slots=True)
+class RerankConfig:
+    """The re-ranker and how it is fitted.
+
+    Attributes:
+        num_cross: layers of the cross network. With hidden_dim 0 as well, there is only the linear part.
+        cross_rank: rank of the weight matrices of the cross network.
+        hidden_dim: width of the perceptron that follows the cross network.
+        feature_dim: dimension of the embedded item features.
+        dropout: inside the perceptron.
+        epochs: maximum number of epochs; the one that is best on the held-out queries is kept.
+        batch_size: queries per step.
+        learning_rate: of Adam.
+        weight_decay: of Adam.
+        max_queries: maximum number of queries to fit on; they are drawn at random.
+        held_out: share of the queries by which the epoch is chosen and the scores are calibrated.
+    """
+
+    num_cross: int = 2
+    cross_rank: int = 32
+    hidden_dim: int = 64
+    feature_dim: int = 16
+    dropout: float = 0.1
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 0.001
+    weight_decay: float = 1e-5
+    max_queries: int = 20_000
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("num_cross", "hidden_dim", "epochs", "dropout", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 0")
+        for name in ("cross_rank", "feature_dim", "batch_size", "max_queries"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 1")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
+        if self.num_cross and not self.hidden_dim:
+            raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron behind; set rerank.hidden_dim")

@@ -1,0 +1,56 @@
+"""Trials that are known before the sweep starts, such as a grid, as Hydra's own sweepers hand them over."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+
+from towers.sweeps.records import Record
+
+
+class TrialFailed(RuntimeError):
+    """A trial of the sweep did not finish."""
+
+
+class FixedTrials:
+    """A source of trials (`TrialSource`, towers/sweeps/runner.py) that are given as a list.
+
+    Attributes:
+        done: records of trials that an earlier launch has completed, by their overrides; they do not run again.
+    """
+
+    prunes = False
+    prefetch = 1
+
+    def __init__(self, jobs: Sequence[list[str]], first_number: int, earlier: Sequence[Record]) -> None:
+        """
+        Args:
+            jobs: the overrides of each trial.
+            first_number: number of the first trial; the others follow.
+            earlier: records of earlier launches of the same sweep.
+        """
+        self.done = {tuple(r.overrides): r for r in earlier if r.state.is_done and r.overrides in jobs}
+        numbered = enumerate(jobs, first_number)
+        self._waiting = deque((number, job) for number, job in numbered if tuple(job) not in self.done)
+        self._ended: dict[tuple[str, ...], tuple[Record, JobReturn | None]] = {}
+
+    def next_trial(self) -> tuple[int, list[str]] | None:
+        return self._waiting.popleft() if self._waiting else None
+
+    def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        return True
+
+    def trial_ended(self, record: Record, job: JobReturn | None) -> None:
+        self._ended[tuple(record.overrides)] = record, job
+
+    def job_return(self, overrides: list[str]) -> JobReturn:
+        """What a trial returned, now or in an earlier launch. Its value raises where the trial did not finish."""
+        record, job = self._ended.get(tuple(overrides), (self.done.get(tuple(overrides)), None))
+        assert record is not None, "the sweep ran until every trial had ended"
+        if job is not None:
+            return job
+        found = JobReturn(overrides=filter_overrides(overrides), status=JobStatus.COMPLETED)
+        found.return_value = record.result
+        if not record.state.is_done:
+            found.status, found.return_value = JobStatus.FAILED, TrialFailed(f"trial {record.number}: {record.reason}")
+        return found

@@ -1,0 +1,76 @@
+"""Launches a sweep: connects to Ray, runs the trials of a source, and prints what came of them."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import configure_log, setup_globals
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from towers.sweeps.placement import TrialPlacer
+from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished_lines
+from towers.sweeps.records import Record, Records
+from towers.sweeps.results.summary import DEFAULT_METRIC, SWEEP_FILE, present_results
+from towers.sweeps.runner import SweepRunner, TrialSource
+from towers.sweeps.session import connected, stop_on_interrupt
+from towers.sweeps.settings import LauncherConfig
+from towers.sweeps.trial_process import LOG_FILE, SweepContext, sweep_folder
+
+
+def launch(
+    settings: LauncherConfig,
+    sweep: SweepContext,
+    source: TrialSource,
+    *,
+    overrides: Sequence[Sequence[str]],
+    num_done: int,
+    total: int,
+) -> list[Record]:
+    """Runs the trials of a source on Ray. Returns the records of those that ended now.
+
+    Args:
+        overrides: of all trials, where they are known beforehand; for the progress table.
+        num_done: trials that earlier launches have completed.
+        total: number of trials, those of earlier launches included.
+    """
+    setup_globals()
+    config, folder = sweep.config, sweep_folder(sweep.config)
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+    (folder / SWEEP_FILE).write_text(json.dumps({"module": _command_module(sweep.task_function)}))
+    if num_done:
+        print(f"sweep: {num_done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
+    with (
+        connected(settings) as can_grow,
+        ProgressTable(overrides, num_done, total) as table,
+        stop_on_interrupt() as stop,
+    ):
+        placer, records = TrialPlacer(settings, can_grow), Records(folder)
+        ended = SweepRunner(settings, sweep, source, records, placer, table, stop).run()
+    for line in unfinished_lines(ended):
+        print(f"sweep: {line}")
+    if ended:
+        print(f"sweep: {state_counts(ended)}; what each printed: {folder}/*/{LOG_FILE}")
+    _present(folder, config)
+    return ended
+
+
+def _present(folder: Path, config: DictConfig) -> None:
+    """Prints the leaderboard, or how to get one where no trial returned the metric of the sweep."""
+    objectives = OmegaConf.select(config, "hydra.sweeper.objectives")
+    metric = objectives[0].metric if objectives else DEFAULT_METRIC
+    records = Records(folder).read()
+    if any(record.value(metric) is not None for record in records):
+        present_results(folder, metric)
+    elif any(isinstance(record.result, dict) for record in records):
+        print(f"sweep: no trial gave {metric}; python -m towers.leaderboard sweep={folder} metric=... takes another")
+
+
+def _command_module(task_function: TaskFunction) -> str:
+    """The module that was run by `python -m`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else task_function.__module__

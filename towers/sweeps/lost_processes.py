@@ -1,0 +1,25 @@
+"""Tells a lost process (killed, out of memory, its node gone) from an error that a trial raised."""
+
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
+from ray.train import WorkerGroupError
+
+from data.artifacts.errors import one_line
+
+MAX_CHARACTERS = 300
+"""Of Ray's message about a lost process, which may run over pages."""
+
+
+def loss_reason(error: object) -> str | None:
+    """How a process of the trial was lost, its own or a training worker's; None where `error` says no such thing."""
+    if isinstance(error, WorkerGroupError):
+        failures = (getattr(failure, "health_check_failure", failure) for failure in error.worker_failures.values())
+        return next((reason for failure in failures if (reason := loss_reason(failure)) is not None), None)
+    return describe_loss(error) if isinstance(error, RayError) and not isinstance(error, RayTaskError) else None
+
+
+def describe_loss(error: RayError) -> str:
+    """Ray's message about a lost process, shortened, behind the kind of the loss."""
+    message = one_line(error)[:MAX_CHARACTERS]
+    if isinstance(error, OutOfMemoryError) or "low on memory" in message:
+        return f"out of memory: {message}"
+    return f"its node is gone: {message}" if isinstance(error, NodeDiedError) else f"its process died: {message}"

@@ -1,0 +1,135 @@
+"""Progress of a sweep while it runs: one table on a terminal, one line per change elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from towers.sweeps.placement import RunningTrial
+from towers.sweeps.records import Record, State, parameters, varying_parameters
+
+NUM_ENDED_SHOWN = 12
+"""Trials that have ended most recently, which the table shows beside those that run."""
+
+COLOURS = {State.finished: "green", State.failed: "red", State.lost: "red", State.pruned: "yellow"}
+
+
+class ProgressTable:
+    """Shows, for each trial, the parameters that vary, its epoch and values, its state, and the time left."""
+
+    def __init__(
+        self, overrides: Sequence[Sequence[str]], num_done: int, total: int | None, console: Console | None = None
+    ) -> None:
+        """
+        Args:
+            overrides: of all trials, where they are known beforehand.
+            num_done: trials that earlier launches have completed.
+            total: number of trials, those of earlier launches included.
+        """
+        self._names, self._num_done, self._total = varying_parameters(overrides), num_done, total
+        self._console = console or Console(width=None if sys.stdout.isatty() else 160)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+        self._announced: dict[int, object] = {}
+        self._notice: str | None = None
+        self._started = time.time()
+
+    def __enter__(self) -> "ProgressTable":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def __call__(self, running: Sequence[RunningTrial], ended: Sequence[Record], notice: str | None) -> None:
+        """Shows the current state; `notice` says what is waited for, if anything."""
+        if not self._names:
+            self._names = varying_parameters([*(t.overrides for t in running), *(r.overrides for r in ended)])
+        if self._console.is_terminal:
+            self._live.update(self._table(running, ended))
+        if notice is not None and notice != self._notice:
+            self._console.print(notice, highlight=False)
+        self._notice = notice
+        for record in ended:
+            if self._announced.get(record.number) != record.state:
+                self._announced[record.number] = record.state
+                self._console.print(self._ended_line(record), highlight=False)
+        for trial in running:
+            if not self._console.is_terminal and trial.task is not None and trial.number not in self._announced:
+                self._announced[trial.number] = "started"
+                self._console.print(f"trial {trial.number} started: {self._varying(trial.overrides)}", highlight=False)
+
+    def _ended_line(self, record: Record) -> str:
+        reason = f": {record.reason}" if record.reason else ""
+        values = _values_text(record.epochs[-1][1] if record.epochs else {})
+        return (
+            f"trial {record.number} {record.state.value}{reason}  {self._varying(record.overrides)}  {values}"
+            f"  {record.seconds:.1f} s"
+        )
+
+    def _varying(self, overrides: Sequence[str]) -> str:
+        given = parameters(overrides)
+        return " ".join(f"{name}={given[name]}" for name in self._names if name in given)
+
+    def _table(self, running: Sequence[RunningTrial], ended: Sequence[Record]) -> Table:
+        of_total = f" of {self._total}" if self._total else ""
+        seconds = time.time() - self._started
+        table = Table(
+            title=f"{self._num_done + len(ended)}{of_total} trials done, {len(running)} in progress, {seconds:.0f} s"
+        )
+        for name in ("trial", *self._names, "epoch", "values", "state", "seconds", "seconds left"):
+            table.add_column(name, no_wrap=name in ("trial", "epoch", "state"))
+        for record in ended[-NUM_ENDED_SHOWN:]:
+            table.add_row(*self._ended_row(record))
+        for trial in running:
+            table.add_row(*self._running_row(trial))
+        return table
+
+    def _ended_row(self, record: Record) -> list[str]:
+        epoch, values = record.epochs[-1] if record.epochs else ("", {})
+        colour = COLOURS.get(record.state)
+        state = f"[{colour}]{record.state.value}[/]" if colour else record.state.value
+        return [
+            *self._identity(record.number, record.overrides),
+            f"{epoch}", _epoch_cell(values), state, f"{record.seconds:.0f}", "",
+        ]  # fmt: skip
+
+    def _running_row(self, trial: RunningTrial) -> list[str]:
+        epoch, values = trial.epochs[-1] if trial.epochs else (0, {})
+        seconds = 0.0 if trial.started_at is None else time.time() - trial.started_at
+        epoch_of_total = f"{epoch}/{trial.num_epochs}" if trial.num_epochs else f"{epoch}"
+        left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}" if epoch and trial.num_epochs else ""
+        state = "waiting" if trial.task is None else "running"
+        return [
+            *self._identity(trial.number, trial.overrides),
+            epoch_of_total, _epoch_cell(values), state, f"{seconds:.0f}", left,
+        ]  # fmt: skip
+
+    def _identity(self, number: int, overrides: Sequence[str]) -> list[str]:
+        """The first cells of a row: number and varying parameters."""
+        given = parameters(overrides)
+        return [f"{number}", *(given.get(name, "") for name in self._names)]
+
+
+def _epoch_cell(values: Mapping[str, float]) -> str:
+    return _values_text({name: value for name, value in values.items() if name != "examples_per_s"})
+
+
+def _values_text(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def unfinished_lines(records: Sequence[Record]) -> list[str]:
+    """One line for each trial that did not finish, with the reason."""
+    unfinished = [record for record in records if not record.state.is_done]
+    return [f"trial {record.number} {record.state.value}: {record.reason}" for record in unfinished]
+
+
+def state_counts(records: Sequence[Record]) -> str:
+    """How many trials ended in which state, such as "8 finished, 4 lost"."""
+    counts = {state: sum(record.state is state for record in records) for state in State}
+    return ", ".join(f"{count} {state.value}" for state, count in counts.items() if count)

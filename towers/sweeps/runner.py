@@ -1,0 +1,235 @@
+"""Runs the trials of a sweep side by side on a Ray cluster.
+
+Each trial runs in a placement group that holds all its workers, or is not started at all (towers/sweeps/placement.py).
+So no trial withholds workers from another, and removing its placement group ends all processes of a trial.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from typing import Protocol
+
+import ray
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from data.artifacts.errors import one_line
+from towers.sweeps.lost_processes import describe_loss, loss_reason
+from towers.sweeps.placement import RunningTrial, TrialPlacer
+from towers.sweeps.records import Record, Records, State, json_value
+from towers.sweeps.settings import LauncherConfig
+from towers.sweeps.trial import Pruned
+from towers.sweeps.trial_process import SweepContext, run_trial
+from towers.sweeps.trial_reports import TrialReports
+
+POLL_S, PLACING_POLL_S = 0.1, 0.01
+"""Seconds between two rounds of the runner, at most; the second where a trial is about to get its place."""
+
+DEFAULT_MAX_CONCURRENT = 64
+"""Trials that are placed or wait for a place at a time, unless `hydra.launcher.max_concurrent` says otherwise."""
+
+Observer = Callable[[Sequence[RunningTrial], Sequence[Record], str | None], None]
+"""Takes the trials that run or wait, the records of those that have ended, and a notice of what is waited for."""
+
+
+class TrialSource(Protocol):
+    """Where trials come from: a fixed list (towers/sweeps/fixed_trials.py) or a search (towers/sweeps/search).
+
+    Attributes:
+        prunes: the source may stop trials early, so trials wait for its decision after each epoch.
+        prefetch: number of trials that may be prepared while there is no room for them. A search prefers to wait for
+            results instead.
+    """
+
+    prunes: bool
+    prefetch: int
+
+    def next_trial(self) -> tuple[int, list[str]] | None:
+        """Number and overrides of another trial; None where there is none, or none yet."""
+
+    def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        """Takes the values of a trial's epoch; says whether the trial should continue."""
+
+    def trial_ended(self, record: Record, job: JobReturn | None) -> None:
+        """Takes the end of a trial; `job` is None where its process was lost or never ran."""
+
+
+class SweepRunner:
+    """Runs the trials of a source until it gives no more and all have ended."""
+
+    def __init__(
+        self,
+        settings: LauncherConfig,
+        sweep: SweepContext,
+        source: TrialSource,
+        records: Records,
+        placer: TrialPlacer,
+        observe: Observer,
+        stop: Event,
+    ) -> None:
+        """
+        Args:
+            records: receives a record of each trial that ends.
+            observe: called in every round.
+            stop: interrupts the sweep when it is set.
+        """
+        self._settings, self._sweep, self._source, self._records = settings, sweep, source, records
+        self._placer, self._observe, self._stop = placer, observe, stop
+        self._shared_sweep = ray.put(sweep)
+        self._reports: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports).remote(source.prunes)
+        self._num_reports_read = 0
+        self._running: dict[int, RunningTrial] = {}
+        self._ended: list[Record] = []
+        self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
+
+    def run(self) -> list[Record]:
+        """Records of all trials that ended, in that order. No process of a trial is left, whatever stops the sweep.
+
+        Raises:
+            KeyboardInterrupt: the sweep was stopped.
+        """
+        try:
+            while self._fetch_trials() or self._running:
+                if self._stop.is_set():
+                    raise KeyboardInterrupt
+                self._run_round()
+                running = list(self._running.values())
+                self._observe(running, self._ended, self._placer.waiting_notice(running))
+        except KeyboardInterrupt:
+            for trial in list(self._running.values()):
+                self._end(trial, State.interrupted, "the sweep was stopped")
+            raise
+        finally:
+            for trial in self._running.values():
+                trial.release()
+            self._placer.close()
+            ray.kill(self._reports)
+            self._observe([], self._ended, None)
+        return self._ended
+
+    def _fetch_trials(self) -> bool:
+        """Takes trials from the source as long as more may run or wait. Returns False where the source has none."""
+        while len(self._running) < self._max_concurrent + self._source.prefetch:
+            if (following := self._source.next_trial()) is None:
+                return False
+            self._queue(*following)
+        return True
+
+    def _queue(self, number: int, overrides: list[str], attempts: int = 1) -> None:
+        """Has a trial wait for its place; it fails at once where its config is wrong or no room will ever be found."""
+        trial = RunningTrial(number=number, overrides=overrides, queued_at=time.time(), attempts=attempts)
+        self._running[number] = trial
+        try:
+            config = self._sweep.trial_config(number, overrides)
+            trial.worker_bundles, trial.labels = self._sweep.resource_demand(config)
+            trial.num_epochs = config.train.epochs if "train" in config else None
+            reason = self._placer.infeasible(trial)
+        except (ValueError, HydraException, OmegaConfBaseException) as e:
+            reason = f"{type(e).__name__}: {one_line(e)}"
+        if reason is not None:
+            self._end(trial, State.failed, reason)
+
+    def _run_round(self) -> None:
+        """Starts trials that are placed, passes on what they report, and ends those that are over or overdue."""
+        self._placer.place(list(self._running.values())[: self._max_concurrent])
+        for trial in [t for t in self._running.values() if t.task is None and t.is_placed]:
+            self._start(trial)
+        is_placing = any(t.task is None and t.group is not None for t in self._running.values())
+        tasks = {t.task: t for t in self._running.values() if t.task is not None}
+        if tasks:
+            ray.wait(list(tasks), timeout=PLACING_POLL_S if is_placing else POLL_S)
+        else:
+            time.sleep(PLACING_POLL_S if is_placing else POLL_S)
+        self._read_reports()
+        for task in ray.wait(list(tasks), num_returns=len(tasks), timeout=0)[0] if tasks else []:
+            self._finish(tasks[task])
+        for trial in list(self._running.values()):
+            if (reason := self._overdue(trial)) is not None:
+                self._retry_or_lose(trial, reason)
+
+    def _start(self, trial: RunningTrial) -> None:
+        process_bundle = len(trial.worker_bundles)
+        strategy = PlacementGroupSchedulingStrategy(
+            trial.group, process_bundle, placement_group_capture_child_tasks=True
+        )
+        environment = self._settings.process_runtime_env() or None
+        trial.started_at = trial.last_report_at = time.time()
+        trial.task = run_trial.options(
+            scheduling_strategy=strategy, name=f"trial {trial.number}", runtime_env=environment
+        ).remote(self._shared_sweep, trial.number, trial.overrides, self._reports)
+
+    def _read_reports(self) -> None:
+        """Passes new reports of epochs on to the source, and its decisions back to the trials."""
+        reports, started_at = ray.get(self._reports.since.remote(self._num_reports_read))
+        self._num_reports_read += len(reports)
+        for number, epoch, values in reports:
+            trial = self._running.get(number)
+            should_continue = self._source.should_continue(number, epoch, values)
+            if self._source.prunes:
+                self._reports.decide.remote(number, epoch, should_continue)
+            if trial is not None:
+                trial.epochs = [(e, v) for e, v in trial.epochs if e < epoch] + [(epoch, values)]
+                trial.last_report_at = time.time()
+        for number, at in started_at.items():
+            if (trial := self._running.get(number)) is not None and trial.task is not None and not trial.epochs:
+                trial.started_at = max(at, trial.started_at or 0.0)
+
+    def _finish(self, trial: RunningTrial) -> None:
+        """Ends a trial whose process has returned or was lost."""
+        try:
+            job: JobReturn = ray.get(trial.task)
+        except RayTaskError as e:  # raised before or after the job itself
+            return self._end(trial, State.failed, f"{type(e.cause).__name__}: {one_line(e.cause)}")
+        except RayError as e:
+            return self._retry_or_lose(trial, describe_loss(e))
+        error = job._return_value
+        if isinstance(error, Pruned):
+            return self._end(trial, State.pruned, f"{error}", job)
+        if (reason := loss_reason(error)) is not None:
+            return self._retry_or_lose(trial, f"of a training worker, {reason}")
+        if job.status is JobStatus.FAILED:
+            return self._end(trial, State.failed, f"{type(error).__name__}: {one_line(error)}", job)
+        return self._end(trial, State.finished, None, job)
+
+    def _overdue(self, trial: RunningTrial) -> str | None:
+        """Why a trial is given up; None where it is not."""
+        settings, now = self._settings, time.time()
+        if trial.started_at is None or trial.last_report_at is None:
+            return None
+        if settings.timeout_s is not None and now - trial.started_at > settings.timeout_s:
+            return f"took longer than hydra.launcher.timeout_s={settings.timeout_s:g}"
+        if settings.hangs_after_s is not None and now - trial.last_report_at > settings.hangs_after_s:
+            return f"hung: no epoch for hydra.launcher.hangs_after_s={settings.hangs_after_s:g}"
+        return None
+
+    def _retry_or_lose(self, trial: RunningTrial, reason: str) -> None:
+        """Queues a lost trial again while it has retries left; otherwise ends it as lost."""
+        if trial.attempts <= self._settings.retries:
+            trial.release()
+            self._queue(trial.number, trial.overrides, trial.attempts + 1)
+        else:
+            self._end(trial, State.lost, reason)
+
+    def _end(self, trial: RunningTrial, state: State, reason: str | None, job: JobReturn | None = None) -> None:
+        trial.release()
+        del self._running[trial.number]
+        started_at = trial.started_at or time.time()
+        record = Record(
+            number=trial.number,
+            overrides=trial.overrides,
+            state=state,
+            reason=reason,
+            result=json_value(job._return_value) if state is State.finished and job is not None else None,
+            epochs=trial.epochs,
+            seconds=time.time() - started_at,
+            waited_s=started_at - trial.queued_at,
+            attempts=trial.attempts,
+            started_at=started_at,
+        )
+        self._records.add(record)
+        self._ended.append(record)
+        self._source.trial_ended(record, job)

@@ -1,0 +1,146 @@
+"""A search by Optuna's ask-and-tell interface: asks for a trial when there is room for it, and tells how it ended."""
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import optuna
+from hydra.core.utils import JobReturn
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from data.artifacts.errors import ConfigError
+from towers.sweeps.records import Record, State
+from towers.sweeps.search.space import SearchSpace
+from towers.sweeps.settings import SweeperConfig
+
+LAUNCH_ATTRIBUTE = "launch"
+"""User attribute of an Optuna trial: the launch that runs it."""
+
+REQUEUED_PREFIX = "again-"
+"""With the number of a trial, a user attribute of the study: this trial was queued once more."""
+
+HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S = 10.0, 60.0
+"""A launch writes the time into its study at this interval. Trials of a launch that has not done so for the second time
+are tried again by another."""
+
+
+@dataclass
+class _Point:
+    """A point of the search space: one trial of the study, and one trial of the sweep for each seed.
+
+    Attributes:
+        waiting: indices of the seeds that have still to be started. The first seed runs before all others.
+        values: values of the objectives for each seed that has finished.
+    """
+
+    trial: Trial
+    waiting: deque[int]
+    values: list[list[float]] = field(default_factory=list)
+
+
+class Search:
+    """A source of trials (`TrialSource`, towers/sweeps/runner.py) that asks Optuna until enough trials are done.
+
+    With several seeds, trial number n of the sweep is seed n % num_seeds of trial n // num_seeds of the study.
+    """
+
+    prefetch = 0
+
+    def __init__(self, config: SweeperConfig, space: SearchSpace, study: optuna.Study, monitor: str | None) -> None:
+        """
+        Args:
+            monitor: name of the value of an epoch by which halving compares trials.
+        """
+        self._config, self._space, self._study, self._monitor = config, space, study, monitor
+        self.prunes = config.halving.factor > 0
+        self._launch = uuid.uuid4().hex
+        self._heartbeat_at = 0.0
+        self._points: dict[int, _Point] = {}
+        self._send_heartbeat()
+        self._requeue_unfinished()
+        self._num_left = config.trials - self.num_done()
+
+    def num_done(self) -> int:
+        """Trials of the study that need not be tried again, those of other launches included."""
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
+    def next_trial(self) -> tuple[int, list[str]] | None:
+        """Another seed of a point whose first seed has finished, or else a new point; None where enough are asked."""
+        self._send_heartbeat()
+        number = next((number for number, point in self._points.items() if point.waiting), None)
+        if number is None:
+            if self._num_left <= 0:
+                return None
+            self._num_left -= 1
+            trial = self._study.ask(self._space.distributions)
+            trial.set_user_attr(LAUNCH_ATTRIBUTE, self._launch)
+            number = trial.number
+            self._points[number] = _Point(trial, deque([0]))
+        point = self._points[number]
+        index, seeds = point.waiting.popleft(), self._space.seeds
+        return number * len(seeds) + index, self._space.overrides(point.trial.params, seeds[index])
+
+    def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        """Decides by the values of the first seed; further seeds of a point always run to their end.
+
+        Raises:
+            ConfigError: the values lack the one that halving compares.
+        """
+        study_number, seed_index = divmod(number, len(self._space.seeds))
+        point, value = self._points.get(study_number), values.get(self._monitor or "")
+        if point is None or seed_index or not self.prunes:
+            return True
+        if value is None:
+            raise ConfigError(
+                f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
+            )
+        point.trial.report(value, epoch)
+        return not point.trial.should_prune()
+
+    def trial_ended(self, record: Record, job: JobReturn | None) -> None:
+        """Tells Optuna the mean over the seeds once all have finished, or that the point was pruned or has failed."""
+        study_number, seed_index = divmod(record.number, len(self._space.seeds))
+        point = self._points[study_number]
+        if record.state is State.pruned:
+            return self._tell(study_number, TrialState.PRUNED)
+        values = [record.value(objective.metric) for objective in self._config.objectives]
+        if record.state is not State.finished or None in values:
+            return self._tell(study_number, TrialState.FAIL)
+        point.values.append(values)
+        if seed_index == 0:
+            point.waiting.extend(range(1, len(self._space.seeds)))
+        if len(point.values) == len(self._space.seeds):
+            return self._tell(study_number, [fmean(column) for column in zip(*point.values, strict=True)])
+        return None
+
+    def _tell(self, study_number: int, outcome: TrialState | list[float]) -> None:
+        point = self._points.pop(study_number)
+        if isinstance(outcome, list):
+            self._study.tell(point.trial, outcome)
+        else:
+            self._study.tell(point.trial, state=outcome)
+
+    def _send_heartbeat(self) -> None:
+        if time.time() - self._heartbeat_at > HEARTBEAT_INTERVAL_S:
+            self._heartbeat_at = time.time()
+            self._study.set_user_attr(self._launch, self._heartbeat_at)
+
+    def _requeue_unfinished(self) -> None:
+        """Queues trials once more that have failed, or that belong to a launch which has died."""
+        attributes = self._study.user_attrs
+        for trial in self._study.get_trials(deepcopy=False):
+            abandoned = trial.state is TrialState.RUNNING and _launch_is_dead(trial, attributes)
+            if abandoned:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            requeued = f"{REQUEUED_PREFIX}{trial.number}"
+            if (abandoned or trial.state is TrialState.FAIL) and not self._study.user_attrs.get(requeued):
+                self._study.set_user_attr(requeued, True)
+                self._study.enqueue_trial(trial.params)
+
+
+def _launch_is_dead(trial: FrozenTrial, attributes: Mapping[str, object]) -> bool:
+    heartbeat_at = attributes.get(str(trial.user_attrs.get(LAUNCH_ATTRIBUTE)), 0.0)
+    return time.time() - float(str(heartbeat_at)) > HEARTBEAT_TIMEOUT_S

@@ -1,0 +1,95 @@
+"""From Hydra's override grammar to a search space: choices, ranges, intervals and globs, and what stays fixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from data.artifacts.errors import ConfigError
+
+SEED = "seed"
+"""A sweep over this parameter is no dimension of the space: each point is tried with every seed, the mean counts."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space.
+
+    Attributes:
+        distributions: by override key, with its "+" and "@package" if it has them.
+        fixed: overrides that all trials share.
+        seeds: with which each point is tried; [None] where no seeds are given.
+    """
+
+    distributions: dict[str, BaseDistribution]
+    fixed: list[str]
+    seeds: list[str | None]
+
+    @classmethod
+    def of(cls, overrides: Sequence[Override]) -> "SearchSpace":
+        """The space that these overrides describe; a later override of a key replaces an earlier one.
+
+        Raises:
+            ConfigError: there is nothing to search, or a range or interval is empty.
+        """
+        distributions: dict[str, BaseDistribution] = {}
+        fixed: dict[str, str] = {}
+        seeds: list[str | None] = [None]
+        for override in overrides:
+            key = override.get_key_element()
+            distributions.pop(key, None)
+            fixed.pop(key, None)
+            if not override.is_sweep_override():
+                fixed[key] = f"{key}={override.get_value_element_as_str()}"
+            elif key == SEED:
+                seeds = list(override.sweep_string_iterator())
+            else:
+                distributions[key] = distribution(override)
+        if not distributions:
+            raise ConfigError(
+                "hydra/sweeper=optuna: there is nothing to search; give a choice(...), range(...) or interval(...), on"
+                " the command line or in hydra.sweeper.params"
+            )
+        return cls(distributions, list(fixed.values()), seeds)
+
+    def overrides(self, values: dict[str, object], seed: str | None) -> list[str]:
+        """The overrides of a trial at the point `values`."""
+        searched = [f"{key}={value}" for key, value in values.items()]
+        return [*self.fixed, *searched, *([] if seed is None else [f"{SEED}={seed}"])]
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """The distribution of one parameter: a range or an interval is numeric, everything else is a choice of texts.
+
+    Raises:
+        ConfigError: the range or interval is empty.
+    """
+    swept, key = override.value(), override.get_key_element()
+    if isinstance(swept, IntervalSweep):
+        return _interval(key, swept)
+    if isinstance(swept, RangeSweep) and swept.start is not None and swept.stop is not None and swept.step > 0:
+        return _range(key, swept)
+    return CategoricalDistribution(list(override.sweep_string_iterator()))
+
+
+def _interval(key: str, swept: IntervalSweep) -> BaseDistribution:
+    assert swept.start is not None
+    assert swept.end is not None
+    log = "log" in swept.tags
+    if swept.start >= swept.end or (log and swept.start <= 0):
+        raise ConfigError(
+            f"{key}: interval({swept.start}, {swept.end}) holds nothing{', or no logarithm' if log else ''}"
+        )
+    if isinstance(swept.start, int) and isinstance(swept.end, int):
+        return IntDistribution(swept.start, swept.end, log=log)
+    return FloatDistribution(swept.start, swept.end, log=log)
+
+
+def _range(key: str, swept: RangeSweep) -> BaseDistribution:
+    values = list(swept.range())
+    if not values:
+        raise ConfigError(f"{key}: range({swept.start}, {swept.stop}, {swept.step}) is empty")
+    if all(isinstance(value, int) for value in values):
+        return IntDistribution(int(values[0]), int(values[-1]), step=int(swept.step))
+    return FloatDistribution(float(values[0]), float(values[-1]), step=float(swept.step))

@@ -1,0 +1,65 @@
+"""The Optuna study of a search: its storage, sampler and pruner, and its best trials."""
+
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from towers.sweeps.settings import Sampler, SweeperConfig
+
+JOURNAL_FILE = "study.journal"
+
+
+def open_study(config: SweeperConfig, folder: Path) -> optuna.Study:
+    """The study that earlier launches have left, or a new one.
+
+    Args:
+        folder: of the sweep; names the study and keeps its journal unless the config says otherwise.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=config.study or folder.name,
+        storage=_storage(config.storage or str(folder / JOURNAL_FILE)),
+        sampler=_sampler(config),
+        pruner=_pruner(config),
+        directions=[objective.direction.value for objective in config.objectives],
+        load_if_exists=True,
+    )
+
+
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The best completed trial or, with several objectives, all trials on the Pareto front."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return []
+    return study.best_trials if len(study.directions) > 1 else [study.best_trial]
+
+
+def _storage(location: str) -> BaseStorage:
+    if "://" in location:
+        return RDBStorage(location)
+    Path(location).parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(location))
+
+
+def _sampler(config: SweeperConfig) -> BaseSampler:
+    match config.sampler:
+        case Sampler.tpe if config.startup is not None:
+            return TPESampler(seed=config.seed, constant_liar=True, n_startup_trials=config.startup)
+        case Sampler.tpe:
+            return TPESampler(seed=config.seed, constant_liar=True)
+        case Sampler.random:
+            return RandomSampler(seed=config.seed)
+        case Sampler.nsga2:
+            return NSGAIISampler(seed=config.seed)
+
+
+def _pruner(config: SweeperConfig) -> BasePruner:
+    if not config.halving.factor:
+        return NopPruner()
+    return SuccessiveHalvingPruner(
+        min_resource=config.halving.first, reduction_factor=config.halving.factor, min_early_stopping_rate=0
+    )

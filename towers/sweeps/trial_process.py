@@ -1,0 +1,127 @@
+"""One trial in its own process on the cluster: runs Hydra's job in the way in which Hydra's own launchers run it."""
+
+import contextlib
+import copy
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+from ray.actor import ActorHandle
+
+from data.artifacts.errors import one_line
+from data.artifacts.structured import typed
+from towers.sweeps.trial import Trial, working_for
+
+LOG_FILE = "log.txt"
+"""In the folder of a trial: what its process printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepContext:
+    """What all trials of a sweep share, as it travels to their processes.
+
+    Attributes:
+        name: of the sweep.
+        singletons: the state of Hydra's singletons in the process that launches the sweep.
+        working_directory: of the process that launches the sweep; trials change to it where they have it.
+    """
+
+    name: str
+    hydra_context: HydraContext
+    config: DictConfig
+    task_function: TaskFunction
+    singletons: Any
+    working_directory: str
+
+    @classmethod
+    def of_this_process(
+        cls, hydra_context: HydraContext, config: DictConfig, task_function: TaskFunction
+    ) -> "SweepContext":
+        """The context of a sweep that this process launches."""
+        return cls(
+            name=sweep_folder(config).name,
+            hydra_context=hydra_context,
+            config=config,
+            task_function=task_function,
+            singletons=Singleton.get_state(),
+            working_directory=str(Path.cwd()),
+        )
+
+    def trial_config(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """The config of one trial."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{number}"
+            config.hydra.job.num = number
+            config.hydra.sweep.dir = self.config.hydra.sweep.dir
+        return config
+
+    def resource_demand(self, config: DictConfig) -> tuple[list[dict[str, float]], dict[str, str]]:
+        """The resources that a trial's training needs: one bundle per worker, and labels of the nodes for them.
+
+        The module of the task says so in a function `demand(config)`. Without one the trial needs no workers.
+        """
+        demand = getattr(sys.modules.get(self.task_function.__module__), "demand", None)
+        if demand is None:
+            return [], {}
+        task_config = copy.deepcopy(config)
+        with read_write(task_config), open_dict(task_config):
+            del task_config["hydra"]
+        bundles: list[dict[str, float]]
+        labels: dict[str, str]
+        bundles, labels = demand(typed(task_config))
+        return bundles, labels
+
+
+def sweep_folder(config: DictConfig) -> Path:
+    """The absolute path of the folder of the sweep that a config describes."""
+    return Path(str(config.hydra.sweep.dir)).absolute()
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def run_trial(sweep: SweepContext, number: int, overrides: list[str], reports: ActorHandle) -> JobReturn:
+    """Runs one trial in this process; what it prints goes into a log file in its folder."""
+    ray.get(reports.report_start.remote(number))
+    _disable_progress_bars()
+    if Path(sweep.working_directory).is_dir():
+        os.chdir(sweep.working_directory)
+    setup_globals()
+    Singleton.set_state(sweep.singletons)
+    config = sweep.trial_config(number, overrides)
+    HydraConfig.instance().set_config(config)
+    folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+    with working_for(Trial(number, sweep.name, reports)), _output_redirected_to(folder / LOG_FILE):
+        job = run_job(
+            hydra_context=sweep.hydra_context,
+            task_function=sweep.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        if job.status is JobStatus.FAILED:
+            print(f"error: {one_line(job._return_value)}", file=sys.stderr)
+    return job
+
+
+def _disable_progress_bars() -> None:
+    """Ray Data's progress bars are of no use in a log file."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars, context.print_on_execution_start = False, False
+
+
+@contextlib.contextmanager
+def _output_redirected_to(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", buffering=1) as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        yield

@@ -1,0 +1,47 @@
+"""The actor to which the trials of a sweep report their epochs, and from which they hear whether to continue."""
+
+import asyncio
+import time
+
+EpochReport = tuple[int, int, dict[str, float]]
+"""Number of the trial, epoch, values by name."""
+
+DECISION_TIMEOUT_S = 10.0
+"""A trial that hears no decision for so long continues."""
+
+
+class TrialReports:
+    """Keeps the reports of all trials in order of arrival. Trials wait for a decision only where the sweep prunes."""
+
+    def __init__(self, prunes: bool) -> None:
+        self._prunes = prunes
+        self._reports: list[EpochReport] = []
+        self._started_at: dict[int, float] = {}
+        self._decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
+
+    async def report_epoch(self, number: int, epoch: int, values: dict[str, float]) -> bool:
+        """Records a finished epoch of a trial. Returns whether the trial should continue."""
+        self._reports.append((number, epoch, values))
+        if not self._prunes:
+            return True
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._decision(number, epoch)), DECISION_TIMEOUT_S)
+        except TimeoutError:
+            return True
+
+    async def decide(self, number: int, epoch: int, should_continue: bool) -> None:
+        """Answers the trial that waits, or is about to wait, after this epoch."""
+        decision = self._decision(number, epoch)
+        if not decision.done():
+            decision.set_result(should_continue)
+
+    async def report_start(self, number: int) -> None:
+        """Records that the process of a trial has begun its work."""
+        self._started_at[number] = time.time()
+
+    async def since(self, index: int) -> tuple[list[EpochReport], dict[int, float]]:
+        """The reports from `index` on, and when (unix seconds) the process of each trial began its work."""
+        return self._reports[index:], self._started_at
+
+    def _decision(self, number: int, epoch: int) -> asyncio.Future[bool]:
+        return self._decisions.setdefault((number, epoch), asyncio.get_running_loop().create_future())

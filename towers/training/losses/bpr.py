@@ -1,0 +1,44 @@
+"""Bayesian personalised ranking: each positive against one negative of its own."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from towers.training.losses import LOSSES, Loss
+from towers.training.losses.config import LossConfig
+
+
+@LOSSES.register("bpr")
+class BayesianPersonalisedRanking(Loss):
+    """`bpr` of dot products. Log q does not enter: a negative is compared with its own positive alone."""
+
+    shares_negatives: ClassVar[bool] = False
+    supports_all_positions: ClassVar[bool] = False
+
+    def __call__(
+        self,
+        query_BD: Tensor,
+        positive_B: Tensor,
+        negative_CD: Tensor,
+        log_q_C: Tensor | None,
+        excluded_2E: Tensor | None,
+        config: LossConfig,
+    ) -> Tensor:
+        excluded_B = None
+        if excluded_2E is not None:
+            excluded_B = torch.zeros(len(positive_B), dtype=torch.bool, device=positive_B.device)
+            excluded_B[excluded_2E[0]] = True
+        return bpr(positive_B, (query_BD * negative_CD).sum(1), excluded_B)
+
+
+def bpr(positive_B: Tensor, negative_B: Tensor, excluded_B: Tensor | None = None) -> Tensor:
+    """Mean of -log sigmoid(positive - negative), in nats (Rendle et al. 2009).
+
+    Pairs of one item with itself (`excluded_B`) count as log 2, and have a gradient of exactly zero.
+    """
+    margin_B = positive_B - negative_B
+    if excluded_B is not None:
+        margin_B = margin_B.masked_fill(excluded_B, 0.0)
+    return functional.softplus(-margin_B).mean()

@@ -1,0 +1,62 @@
+"""Configuration of the loss and of its negatives."""
+
+from dataclasses import dataclass, field
+
+from data.artifacts.errors import ConfigError
+from towers.training.losses import LOSSES
+from towers.training.negatives import NEGATIVE_SAMPLERS, POPULAR, UNIFORM
+
+
+@dataclass(kw_only=True, slots=True)
+class LossConfig:
+    """The loss and its negatives.
+
+    Attributes:
+        kind: softmax, bilateral, bpr, or a registered one (towers/training/losses).
+        exponent: weight of the negative part of the bilateral loss; above 1, hard negatives are pushed further away.
+        temperature: cosines are divided by it.
+        in_batch: whether the other positives of the batch, of all workers, serve as negatives.
+        num_uniform: negatives drawn uniformly from the catalogue, shared by the batch. (A loss with one negative for
+            each positive, such as bpr, draws those uniformly whatever this number is.)
+        num_popular: negatives drawn as often as the log has them, shared by the batch: most of a softmax's mass lies on
+            popular items.
+        negatives: numbers of negatives from further samplers by their registered names (towers/training/negatives).
+        full: whether all items are candidates, for small catalogues; other negatives and log_q are then not used.
+        log_q: whether to correct for how often a negative is expected to be drawn.
+    """
+
+    kind: str = "softmax"
+    exponent: float = 1.2
+    temperature: float = 0.08
+    in_batch: bool = True
+    num_uniform: int = 512
+    num_popular: int = 0
+    negatives: dict[str, int] = field(default_factory=dict)
+    full: bool = False
+    log_q: bool = True
+
+    def __post_init__(self) -> None:
+        loss = LOSSES[self.kind]
+        if not self.temperature > 0:
+            raise ConfigError(f"loss.temperature: {self.temperature} must be above 0")
+        if not self.exponent > 0:
+            raise ConfigError(f"loss.exponent: {self.exponent} must be above 0")
+        for name in ("num_uniform", "num_popular"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"loss.{name}: {getattr(self, name)} must be at least 0")
+        for name, count in self.negatives.items():
+            if name in (UNIFORM, POPULAR):
+                raise ConfigError(f"loss.negatives: {name} has a key of its own; set loss.num_{name}={count}")
+            if count < 0:
+                raise ConfigError(f"loss.negatives.{name}: {count} must be at least 0")
+            NEGATIVE_SAMPLERS[name]
+        if not (self.num_drawn or self.in_batch or self.full):
+            raise ConfigError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")
+        if self.full and not loss.shares_negatives:
+            raise ConfigError(f"loss.full: {self.kind} has one negative for each positive; set loss.full=false")
+
+    @property
+    def num_drawn(self) -> dict[str, int]:
+        """Shared negatives of a step by the name of their sampler, without those that draw none."""
+        counts = {UNIFORM: self.num_uniform, POPULAR: self.num_popular, **self.negatives}
+        return {name: count for name, count in counts.items() if count}
