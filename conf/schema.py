@@ -103,7 +103,7 @@ def register() -> None:
 
 
 def sweep_id() -> str:
-    """Digest of the command line, without what says where and how long a sweep runs: the same command, the same folder."""
+    """Digest of the command line, without what says where and how long a sweep runs: equal commands share a folder."""
     deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
     return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
 

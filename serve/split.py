@@ -1,4 +1,4 @@
-"""Divides the users between releases: `python -m serve.split traffic.name=homepage traffic.shares.ID=0.1`.
+"""Divides the users between releases: `python -m serve.split traffic.name=homepage +traffic.shares.ID=0.1`.
 
 Without shares, the running experiment ends, and the live release answers everybody.
 """

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from omegaconf import DictConfig
 
-from conf.schema import FOLDER, register
+from conf.overrides import expanded, renamed
+from conf.schema import FOLDER, Config, register
+from conf.verbs import VERBS, refuse_unused
+from data.artifacts.structured import typed
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
+EXTENDING = "extending.md"
+"""Its commands want the examples that it shows: tests/test_extending.py."""
+
 HISTORY = "## History of module names"
 """The section of docs/architecture.md that names modules which are no more."""
 
@@ -89,6 +97,44 @@ def composed(overrides: Sequence[str], folders: Sequence[Path] = (), *, hydra_to
     more = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         return compose("config", [*overrides, *more], return_hydra_config=hydra_too)
+
+
+def one_point(overrides: Sequence[str]) -> list[str]:
+    """The first point of a sweep: one value for each choice, range or interval."""
+    found = []
+    for shown, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+        name, value = shown.partition("=")[0], override.value()
+        if isinstance(value, ChoiceSweep):
+            shown = f"{name}={next(override.sweep_string_iterator())}"
+        elif isinstance(value, RangeSweep | IntervalSweep):
+            shown = f"{name}={value.start}"
+        found.append(shown)
+    return found
+
+
+def check_overrides(command: Command, config_dir: Path | None = None) -> None:
+    """Composes the config of a command and has its verb refuse what it does not use.
+
+    Args:
+        config_dir: what `--config-dir` names in the command.
+    """
+    verb, *arguments = command.words
+    assert verb in VERBS
+    words = iter(renamed(expanded(arguments)))
+    overrides: list[str] = []
+    folders: list[Path] = []
+    for word in words:
+        if word == "--config-dir":
+            assert config_dir is not None
+            assert next(words) == config_dir.name
+            folders.append(config_dir)
+        elif word == "--cfg":
+            assert next(words) == "job"
+        elif word != "-m":
+            overrides.append(word)
+    point = one_point(overrides)
+    refuse_unused(verb, point)
+    assert isinstance(typed(composed(point, folders)), Config)
 
 
 def examples() -> dict[str, str]:

@@ -22,6 +22,7 @@ from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
 from serve.index.collection import collection_name, write_collection
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
+from tests.documentation import EXTENDING, check_overrides, python_commands
 from tests.towers.model.test_two_tower import ITEMS, USERS, model
 from towers.training.loop import Objective, train_epoch
 from towers.training.losses import LOSSES
@@ -76,6 +77,14 @@ def compose_the_source() -> None:
     assert config.data.source.files() == ["events.jsonl"]
 
 
+def type_the_commands() -> None:
+    """Each command of the page composes."""
+    commands = [command for command in python_commands() if command.file == EXTENDING]
+    assert len(commands) >= 5
+    for command in commands:
+        check_overrides(command)
+
+
 def read_the_feature_kind() -> None:
     """Text becomes a list of hashtags."""
     kind = feature_kind("hashtags")
@@ -122,6 +131,7 @@ if __name__ == "__main__":
     train_a_step_with_loss_sampler_and_encoder()
     draw_by_the_sampler()
     compose_the_source()
+    type_the_commands()
     read_the_feature_kind()
     publish_and_search(Path.cwd())
     print("done")

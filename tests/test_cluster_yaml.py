@@ -1,4 +1,4 @@
-"""cluster.yaml: Ray accepts it, and it says what the README says."""
+"""cluster.yaml: Ray accepts it, and it says what the guide for operators says."""
 
 import json
 from pathlib import Path

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 
-from conf.overrides import expanded, renamed
-from conf.schema import Config
-from conf.verbs import VERBS, refuse_unused
-from data.artifacts.structured import typed
 from serve.api.schemas import RecommendRequest, SimilarRequest
-from tests.documentation import ROOT, blocks, composed, python_commands, shown_commands
+from tests.documentation import EXTENDING, ROOT, Command, blocks, check_overrides, python_commands, shown_commands
 
 RESEARCHERS = ROOT / "docs" / "researchers.md"
 SHOP = next(block for block in blocks(RESEARCHERS, "yaml") if "name: shop" in block)
-NOT_OURS = (".", "curl", "export", "make", "ray", "wandb")
+NOT_OURS = (".", "curl", "export", "make", "pip", "ray", "wandb")
 """First words of command lines that do not run a module of ours."""
 
 
@@ -89,41 +82,11 @@ def test_every_module_and_target_that_it_names_exists() -> None:
     assert {"demo", "test", "check"} <= targets <= known, targets - known
 
 
-def one_point(overrides: Sequence[str]) -> list[str]:
-    """The first point of a sweep: one value for each choice, range or interval."""
-    found = []
-    for text_, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
-        name, value = text_.partition("=")[0], override.value()
-        if isinstance(value, ChoiceSweep):
-            text_ = f"{name}={list(override.sweep_string_iterator())[0]}"
-        elif isinstance(value, RangeSweep | IntervalSweep):
-            text_ = f"{name}={value.start}"
-        found.append(text_)
-    return found
-
-
-@pytest.mark.parametrize("command", python_commands(), ids=str)
-def test_every_command_takes_its_overrides(command: Any, tmp_path: Path) -> None:
-    """What `--cfg job` composes, in this process; and no override is one that the command does not use."""
-    verb, *arguments = command.words
-    if verb.startswith("tests."):  # benchmarks have configs of their own
-        return
-    folder = write_shop_yaml(tmp_path)
-    words = iter(renamed(expanded(arguments)))
-    overrides: list[str] = []
-    folders: list[Path] = []
-    for word in words:
-        if word == "--config-dir":
-            assert next(words) == folder.name
-            folders.append(folder)
-        elif word == "--cfg":
-            assert next(words) == "job"
-        elif word != "-m":
-            overrides.append(word)
-    assert verb in VERBS
-    point = one_point(overrides)
-    refuse_unused(verb, point)
-    assert isinstance(typed(composed(point, folders)), Config)
+@pytest.mark.parametrize("command", [c for c in python_commands() if c.file != EXTENDING], ids=str)
+def test_every_command_takes_its_overrides(command: Command, tmp_path: Path) -> None:
+    """It composes as with `--cfg job`, in this process, and uses every value that it is given."""
+    if not command.words[0].startswith("tests."):  # benchmarks have configs of their own
+        check_overrides(command, write_shop_yaml(tmp_path))
 
 
 def test_every_other_command_is_known() -> None:

@@ -16,7 +16,7 @@ from data.artifacts.folders import Folder
 from data.dataset.preparation import prepare
 from tests.documentation import ROOT, examples
 
-PACKAGES = ("conf", "data", "towers", "serve", "tests")
+FOLDERS = ("conf", "data", "towers", "serve", "tests", "docs")
 OWN = "shop"
 """The package of the example that stays in a repository of its own."""
 
@@ -50,8 +50,10 @@ def run(module: str, *arguments: str, cwd: Path, path: str) -> str:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages with the examples in it."""
     folder = tmp_path_factory.mktemp("stack")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, folder)
     write(folder, {name: text for name, text in examples().items() if not name.startswith(f"{OWN}/")})
     return folder
 

@@ -1,6 +1,7 @@
 """Errors that a user can mend, and messages on one line.
 
-A command ends a `UserError` in one line; any other exception is a fault of ours or of a library, and keeps its traceback.
+A command ends a `UserError` in one line. Any other exception is a fault of ours or of a library, and its traceback is
+kept in a file.
 """
 
 

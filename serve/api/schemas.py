@@ -112,7 +112,7 @@ class Item(BaseModel):
 
     id: str
     title: str
-    score: float = Field(description="re-ranking log-odds; see the README for what else it can be")
+    score: float = Field(description="re-ranking log-odds; docs/services.md says what else it can be")
     features: dict[str, Any]
     explanation: ItemExplanation | None = None
 

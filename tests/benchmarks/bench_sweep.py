@@ -1,7 +1,7 @@
 """Sixteen short trials by `hydra/launcher=ray`, beside Hydra's joblib and basic launchers in the same run:
 `python -m tests.benchmarks.bench_sweep [trials=16] [slots=2]`.
 
-Each trial is the same work on one thread (tests/benchmarks/harness/trial.py). The ideal: the sum of the trials' own times over
+Each trial is the same work on one thread (harness/trial.py). The ideal: the sum of the trials' own times over
 the slots; the wall time is that from the first one's beginning to the last one's end, so that starting Ray (or joblib's
 processes) is left out, and whatever comes between trials is not. Then trainings, by the Ray launcher, by its records.
 Writes var/bench/sweep.{md,json}.

@@ -30,7 +30,7 @@ class EncodedFeatures:
     """Features of N rows.
 
     Attributes:
-        bags: by feature name, int32 [N, M] value rows, 0 = nothing there or unknown.
+        bags: by feature name, int32 [N, M] vocabulary rows of the values; 0 = no value, or an unknown one.
         numbers_NF: float32 [N, 2 * F]: standardised values (0 where missing), then 1 where missing.
     """
 
@@ -40,7 +40,7 @@ class EncodedFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FeatureEncoder:
-    """How the features of one side (users or items) become tensors; fixed when a dataset is prepared or trained on."""
+    """Turns the declared features of users or of items into tensors; fitted once, before training."""
 
     features: tuple[Feature, ...]
     vocabularies: dict[str, Vocabulary]
@@ -83,10 +83,12 @@ class FeatureEncoder:
         return scaled.astype(np.float32), missing.astype(np.float32)
 
     def scales_to_json(self) -> dict[str, Any]:
+        """Mean and standard deviation of each numeric feature, by name, as a manifest holds them."""
         return {name: [scale.mean, scale.std] for name, scale in self.scales.items()}
 
     @classmethod
     def of_json(cls, catalogue: Catalogue, scales: dict[str, Any]) -> "FeatureEncoder":
+        """From a catalogue and what `scales_to_json` returned."""
         return cls(catalogue.features, catalogue.vocabularies, {name: Scale(*value) for name, value in scales.items()})
 
 

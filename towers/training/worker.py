@@ -23,6 +23,7 @@ from data.sequences.batches import ShardBatches
 from data.sequences.histories import Sequences
 from data.sequences.windows import WindowBatches
 from towers.evaluation.measure import measure
+from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed, retrieve
 from towers.model.build import build_model
 from towers.model.two_tower import TwoTower, all_item_vectors
@@ -32,6 +33,7 @@ from towers.training.job import Job, SharedInputs
 from towers.training.loop import Objective, train_epoch
 from towers.training.optimizer import Optimizers, linear_decay
 from towers.training.progress import Progress, load_progress, save_progress
+from towers.training.suggested import SuggestedPositives
 from towers.training.tracking import Tracker
 
 Batches = ShardBatches | WindowBatches
@@ -46,11 +48,13 @@ class WorkerState:
     """
 
     job: Job
-    shared: SharedInputs
     model: TwoTower
     optimizers: Optimizers
     objective: Objective
     batches: Batches
+    suggestions: SuggestedPositives | None
+    counts_I: np.ndarray
+    validation: HeldOut | None
     device: torch.device
     progress: Progress
     best: dict[str, Tensor]
@@ -98,7 +102,20 @@ def _start(job: Job) -> WorkerState:
         torch.set_float32_matmul_precision("high")  # the loss's matrix products, on a GPU in TF32
     if job.train.compile:
         model.compile_parts()
-    return _resume(WorkerState(job, shared, model, optimizers, objective, batches, device, Progress(), {}))
+    run = WorkerState(
+        job=job,
+        model=model,
+        optimizers=optimizers,
+        objective=objective,
+        batches=batches,
+        suggestions=shared.suggestions,
+        counts_I=shared.counts_I,
+        validation=shared.validation,
+        device=device,
+        progress=Progress(),
+        best={},
+    )
+    return _resume(run)
 
 
 def _default_threads(job: Job) -> int:
@@ -138,7 +155,7 @@ def _is_finished(run: WorkerState) -> bool:
     """Whether all epochs are done, or no better validation value was found for `patience` epochs."""
     done, settings = run.progress, run.job.train
     num_worse = done.epoch - done.best_epoch
-    return done.epoch >= settings.epochs or (0 < settings.patience <= num_worse and run.shared.validation is not None)
+    return done.epoch >= settings.epochs or (0 < settings.patience <= num_worse and run.validation is not None)
 
 
 def _epoch(run: WorkerState) -> dict[str, float]:
@@ -148,13 +165,13 @@ def _epoch(run: WorkerState) -> dict[str, float]:
     torch.manual_seed(seed + rank)
     generator = torch.Generator().manual_seed(seed)
     batches = run.batches.epoch(seed)
-    if run.shared.suggestions is not None:
-        batches = run.shared.suggestions.replace_positives(batches, np.random.default_rng([seed, rank]))
+    if run.suggestions is not None:
+        batches = run.suggestions.replace_positives(batches, np.random.default_rng([seed, rank]))
     started = time.perf_counter()
     steps = train_epoch(run.model, run.optimizers, run.objective, batches, generator, run.device, _rates(run))
     losses = list(steps)
     seconds = time.perf_counter() - started
-    examples = int(run.shared.counts_I.sum())
+    examples = int(run.counts_I.sum())
     values = {"loss": float(np.mean(losses)), "examples_per_s": examples / seconds}
     run.progress.epoch = epoch
     run.progress.seconds += seconds
@@ -176,15 +193,15 @@ def _validate(run: WorkerState, rank: int) -> dict[str, float]:
     Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch.
     """
     progress, monitor = run.progress, run.job.train.monitor
-    if run.shared.validation is None or not len(run.shared.validation.user_rows_Q):
+    if run.validation is None or not len(run.validation.user_rows_Q):
         progress.best_epoch, run.best = progress.epoch, _weights(run.model)
         return {}
     value, measured = 0.0, {}
     if rank == 0:
-        counts_I, config = run.shared.counts_I, run.job.evaluate
-        queries = embed(run.model, run.shared.validation, config.batch_size)
-        found = retrieve(queries, run.shared.validation, counts_I, all_item_vectors(run.model), config.batch_size)
-        measured = measure(found, run.shared.validation, len(counts_I), list(config.ks))
+        counts_I, config = run.counts_I, run.job.evaluate
+        queries = embed(run.model, run.validation, config.batch_size)
+        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
+        measured = measure(found, run.validation, len(counts_I), list(config.ks))
         value = measured[monitor]
     value = broadcast_from_rank_zero(value)
     if progress.best_value is None or value > progress.best_value:

@@ -1,7 +1,7 @@
 """Ray Serve, patched as its processes import its modules.
 
-- HAProxy refuses requests beyond what the ingress replicas take (their ongoing and queued ones) within microseconds: 503
-  with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of its core on that
+- HAProxy refuses requests beyond what the ingress replicas take (their ongoing and queued ones) within microseconds:
+  503 with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of its core on that
   under a flood. Refusals are counted by HAProxy's own metrics and leave no line in a log, which was a quarter of what
   they cost. HAProxy's niceness is a little above that of the replicas, so that under a flood it leaves them the cores.
   Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
@@ -58,7 +58,7 @@ def runtime_env(in_flight: int) -> dict[str, object]:
 
 
 def prepare_worker() -> None:
-    """Makes `PATCHES` in this process as soon as it imports the modules that they are for; costs other processes nothing."""
+    """Makes `PATCHES` in this process once it imports the modules that they are for; costs other processes nothing."""
     sys.meta_path.insert(0, _Patching())
 
 
@@ -147,7 +147,8 @@ def patched_template(template: str, in_flight: int) -> str:
     for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
         if template.count(old) != 1:
             raise ValueError(
-                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r}; see data/cluster/ray_compatibility"
+                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"
+                " see data/cluster/ray_compatibility"
             )
         template = template.replace(old, new)
     return template

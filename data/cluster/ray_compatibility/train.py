@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def trainer_class() -> "type[TorchTrainer]":
     """TorchTrainer without the watch over placement groups.
 
-    The watch is for drivers that outlive their trainer: ours ends with it, and a sweep frees the placement groups of its
-    trials. (In a notebook the placement group of a killed trainer is free once Ray ends.) It asks the dashboard, and ends
-    12 s after each training where there is none, or where it finds the address of a Ray that is gone.
+    The watch is for drivers that outlive their trainer: ours ends with it, and a sweep frees the placement groups of
+    its trials. (In a notebook the placement group of a killed trainer is free once Ray ends.) It asks the dashboard, and
+    ends 12 s after each training where there is none, or where it finds the address of a Ray that is gone.
     """
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback

@@ -1,6 +1,6 @@
 """Overload of an endpoint: arrivals at multiples of its capacity, and what comes through.
 
-wrk keeps to the last core and yields to the endpoint there: what it costs to ask and to be refused is not the endpoint's.
+wrk keeps to the last core and yields to the endpoint there: asking and being refused costs the endpoint nothing.
 """
 
 import os

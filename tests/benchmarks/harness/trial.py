@@ -1,4 +1,7 @@
-"""A trial of known work for bench_sweep: `python -m tests.benchmarks.harness.trial -m number=range(16) hydra/launcher=...`."""
+"""A trial of known work for bench_sweep.
+
+`python -m tests.benchmarks.harness.trial -m number=range(16) hydra/launcher=...`
+"""
 
 import json
 import time

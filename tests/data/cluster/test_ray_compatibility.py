@@ -18,8 +18,8 @@ PRIVATE = re.compile(r"ray\.[\w.]*\b_(private|internal)\b|ray\.serve\.context im
 
 def test_the_installed_version_is_the_one_that_it_was_written_for() -> None:
     assert ray.__version__.startswith(f"{RAY_VERSION}."), (
-        f"Ray {ray.__version__} is installed, data/cluster/ray_compatibility was written for {RAY_VERSION}: look at each"
-        " of PRIVATE_PARTS, and at its upstream issue, before you change RAY_VERSION"
+        f"Ray {ray.__version__} is installed, data/cluster/ray_compatibility was written for {RAY_VERSION}: look at"
+        " each of PRIVATE_PARTS, and at its upstream issue, before you change RAY_VERSION"
     )
 
 

@@ -63,15 +63,8 @@ def node(log_file: Path, options: Sequence[str], environment: dict[str, str]) ->
         str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1",
         "--disable-usage-stats", "--object-store-memory=200000000", *options,
     ]  # fmt: skip
-    with log_file.open("w") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
-        )
+    process = _start(command, log_file, {**os.environ, **environment})
     try:
-        ends = time.monotonic() + 600
-        while "Ray runtime started" not in log_file.read_text():
-            assert process.poll() is None and time.monotonic() < ends, log_file.read_text()
-            time.sleep(0.2)
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -80,6 +73,19 @@ def node(log_file: Path, options: Sequence[str], environment: dict[str, str]) ->
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         _forget(options)
+
+
+def _start(command: Sequence[str], log_file: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Starts a node; tries again where a busy machine does not bring it up in the 30 s that Ray 2.60 allows."""
+    for _ in range(10):
+        with log_file.open("w") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        while process.poll() is None:
+            if "Ray runtime started" in log_file.read_text():
+                return process
+            time.sleep(0.2)
+        assert "timed out during startup" in log_file.read_text(), log_file.read_text()
+    raise AssertionError(log_file.read_text())
 
 
 def _forget(options: Sequence[str]) -> None:
