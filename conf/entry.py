@@ -1,4 +1,4 @@
-"""What every command shares: Hydra in front, one line for a mistake, and `summary.json` at the end."""
+"""The entry point of every command: it loads the config by Hydra, runs the command, and reports errors in one line."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.overrides import complaint, expanded, renamed
+from conf.overrides import complaint, expanded, opened, renamed
 from conf.schema import FOLDER, register
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
@@ -34,7 +34,7 @@ FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
 def launch(module: str) -> None:
     """Runs `module.task(config)` under Hydra; what it returns is written as summary.json into the run's folder.
 
-    A mistake (a UserError, or a complaint of Hydra's about the config) ends in one line on stderr and status 2. Any
+    A mistake (a UserError, or an error of Hydra's about the config) ends in one line on stderr and status 2. Any
     other exception ends in one line that names a file with its traceback, and status 1. HYDRA_FULL_ERROR=1 shows the
     traceback of both.
     """
@@ -53,10 +53,10 @@ def launch(module: str) -> None:
         (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         return summary
 
-    os.environ[TRACEBACK] = "1"  # Hydra then lets errors through to here, instead of printing them over many lines
-    run.__module__ = module  # from which Hydra takes the name of the run's folder
+    os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines
+    run.__module__ = module  # Hydra names the run's folder after it
     with one_line_for_errors(module, wants_traceback):
-        sys.argv = renamed(expanded(sys.argv))
+        sys.argv = opened(renamed(expanded(sys.argv)))
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:
             main()
@@ -65,13 +65,13 @@ def launch(module: str) -> None:
 
 
 def run_folder() -> Path:
-    """The folder of the command's run, where it leaves what people look at."""
+    """Returns the folder of this run, where the command leaves its summary, tables and plots."""
     return Path(HydraConfig.get().runtime.output_dir)
 
 
 @contextmanager
 def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
-    """Ends the process with one line on stderr where the block raises."""
+    """Ends the process with one line on stderr if the block raises; for a fault it names a file with the traceback."""
     try:
         yield
     except (UserError, HydraException) as e:
@@ -91,7 +91,7 @@ def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
 
 
 def _traceback_file(verb: str) -> Path:
-    """In the run's folder, or, before there is one, in the system's temporary folder."""
+    """Returns a file in the run's folder or, before that exists, in the system's temporary folder."""
     if HydraConfig.initialized() and run_folder().is_dir():
         return run_folder() / "traceback.txt"
     return Path(tempfile.gettempdir()) / f"{verb}-{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}.traceback.txt"
@@ -104,5 +104,5 @@ def _command(module: str) -> ModuleType:
 
 
 def _is_trial() -> bool:
-    """Whether this is one of a sweep's jobs: then the launcher reports its errors, and the others go on."""
+    """Whether this is a job of a sweep. The launcher then reports its errors, and the other jobs continue."""
     return HydraConfig.get().mode is RunMode.MULTIRUN

@@ -1,5 +1,6 @@
-"""Overrides as they are typed, made into what Hydra takes: repeated seeds, and names that have changed."""
+"""Translates the overrides on a command line into those of Hydra: `seeds=N`, and config keys that were renamed."""
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -7,14 +8,18 @@ from conf.verbs import override_key
 from data.artifacts.errors import ConfigError
 
 RENAMED = {"evaluate.floors": "evaluate.baselines", "evaluate.peers": "evaluate.published"}
-"""Old names of config keys. They are still taken, with a notice that says the new one."""
+"""New names of config keys by their old ones, which are still accepted, with a note that gives the new name."""
+
+
+OPEN_MAPPINGS = re.compile(r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives)\.[^=]+=")
+"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers."""
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """`seeds=3` of a sweep becomes `seed=0,1,2`: each point three times.
+    """Returns the arguments with `seeds=3` replaced by `seed=0,1,2`, so that a sweep runs each point three times.
 
     Raises:
-        ConfigError: it is no number, or there is no sweep.
+        ConfigError: `seeds` is not a whole number above 0, or the command is not a sweep (-m).
     """
     found = []
     for argument in arguments:
@@ -29,7 +34,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 
 
 def renamed(arguments: Sequence[str]) -> list[str]:
-    """The same overrides under today's names; says on stderr which names have changed."""
+    """Returns the overrides under the present names of their keys; prints a note on stderr for each old name."""
     found = []
     for argument in arguments:
         key = override_key(argument)
@@ -41,8 +46,16 @@ def renamed(arguments: Sequence[str]) -> list[str]:
     return found
 
 
+def opened(arguments: Sequence[str]) -> list[str]:
+    """The same overrides; one that gives a mapping a key of its own need not say so with `+`.
+
+    Hydra takes `traffic.shares.ID=0.1` for a misspelt name, because no default has that key.
+    """
+    return [f"++{argument}" if OPEN_MAPPINGS.match(argument) else argument for argument in arguments]
+
+
 def complaint(text: str) -> str:
-    """A complaint of Hydra's about the config, with the new name of a key that it does not know any more."""
+    """Returns an error message of Hydra's; if it is about an old name of a config key, the new name is added."""
     for old, new in RENAMED.items():
         if f"Key '{old.rpartition('.')[2]}' not in" in text:
             return f"{text} ({old} is now called {new})"

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.overrides import complaint, renamed
+from conf.overrides import complaint, opened, renamed
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
 from data.artifacts.structured import typed
@@ -33,29 +33,34 @@ from towers.training.losses.config import LossConfig
 from towers.training.tracking import TrackingConfig
 
 FOLDER = Path(__file__).parent
-"""Where the yaml lies."""
+"""The folder of the yaml files."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Config:
-    """What `python -m <package>.<verb>` takes; the same for every verb.
+    """The config of every command `python -m <package>.<verb>`.
+
+    The class of a group, such as `data`, describes its values. conf/verbs.py says which commands use which values.
 
     Attributes:
-        seed: of weights, negatives and shuffling.
-        checkpoint: towers.evaluate, towers.compare and serve.publish: a checkpoint folder; null means the one that this
-            config trains.
-        baseline: towers.compare: the checkpoint folder to compare with.
-        release: a release id; null means the newest (serve.promote) or the live one (serve.recommend, serve.verify).
-        keep: serve.prune: so many releases.
-        percent: serve.promote: of the users, who get the release; below 100 it is a canary.
-        sweep: towers.leaderboard: a sweep's folder; null means the newest.
-        metric: towers.leaderboard: what counts, a dotted path into what a trial returned; null means the search's own
-            objective, or training.best_value.
-        outcomes: serve.lift: a Parquet file of what users did.
-        find: serve.lineage: the beginning of a checkpoint, dataset, commit or W&B run.
-        items: serve.withdraw: item ids; `restore` brings them back. serve.refresh: item ids to take out.
-        rows: serve.refresh: a Parquet or CSV file of items to add or change; `promote` makes the new release live.
-        force: serve.publish: past the gate, for the `reason` given (serve.rollback and serve.withdraw keep one too).
+        seed: the random seed of weights, negatives and shuffling.
+        checkpoint: the folder of the checkpoint to evaluate, compare or publish; null means the one that this config
+            trains.
+        baseline: the folder of the checkpoint with which towers.compare compares `checkpoint`.
+        release: a release id; null means the newest release for serve.promote, and the live one for other commands.
+        keep: the number of newest releases that serve.prune keeps.
+        percent: the share of the users, in percent, that serve.promote gives to the release; below 100 it is a canary.
+        sweep: the folder of the sweep that towers.leaderboard shows; null means the newest sweep.
+        metric: the value by which towers.leaderboard orders trials, as a dotted path into the summary of a trial; null
+            means the objective of the search, or training.best_value.
+        outcomes: the Parquet file that serve.lift reads, with the columns `request_id` and `value`.
+        find: the beginning of the checkpoint, dataset, commit or W&B run that serve.lineage looks for.
+        items: ids of the items that serve.withdraw puts on the denylist, or that serve.refresh removes.
+        restore: whether serve.withdraw takes `items` off the denylist instead.
+        rows: the Parquet or CSV file of the items that serve.refresh adds or changes.
+        promote: whether serve.refresh makes the new release live at once.
+        force: whether serve.publish and serve.refresh ignore a failed gate; this needs a `reason`.
+        reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
     seed: int = 0
@@ -93,7 +98,7 @@ class Config:
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra: the root as `schema`, each source as `data/source/<name>`."""
+    """Registers the schemas with Hydra: the root as `schema`, each log source in the group `data/source`."""
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
     store = ConfigStore.instance()
@@ -103,18 +108,21 @@ def register() -> None:
 
 
 def sweep_id() -> str:
-    """Digest of the command line, without what says where and how long a sweep runs: equal commands share a folder."""
+    """Returns a digest of the command line, by which equal commands share a folder.
+
+    Options that say where or for how long a sweep runs do not count.
+    """
     deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
     return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
 
 
 def on_disk(root: str) -> str:
-    """Where this machine keeps its runs and Milvus Lite: `storage.root`, or ./var where that is a URI."""
+    """Returns the folder for runs and Milvus Lite on this machine: `storage.root`, or ./var if that is a URI."""
     return "./var" if "://" in root else root
 
 
 def load(overrides: Sequence[str] = ()) -> Config:
-    """The typed config of these Hydra overrides, for notebooks and tests.
+    """Returns the typed config for some Hydra overrides; for notebooks and tests.
 
     Raises:
         ConfigError: an override names an unknown key or gives a wrong value; one line says which.
@@ -122,7 +130,7 @@ def load(overrides: Sequence[str] = ()) -> Config:
     register()
     try:
         with initialize_config_dir(str(FOLDER), version_base="1.3"):
-            config: Config = typed(compose("config", overrides=renamed(overrides)))
+            config: Config = typed(compose("config", overrides=opened(renamed(overrides))))
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError(complaint(one_line(e))) from e
     return config

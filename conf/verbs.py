@@ -1,4 +1,4 @@
-"""Which parts of the root config each command uses, and what it says of an override that it does not use."""
+"""The parts of the root config that each command uses, and the refusal of overrides that a command does not use."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,13 @@ EVERY_VERB = ("seed", "storage")
 """Fields that every command takes: where artifacts lie, and the seed, which a sweep varies."""
 
 RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking")
-"""What decides a checkpoint: commands that train one, or look one up by what decides it, use all of it."""
+"""The groups that a training uses. Commands that train a checkpoint, or find one by its config, use all of them."""
 
 RECIPE_GROUPS = ("experiment", "ablation")
 """Config groups without a field of their own: they set values of the recipe."""
 
 READY = "serve.ready_within_s"
+"""The one value of the group `serve` that the commands of a rollout use."""
 
 VERBS: dict[str, tuple[str, ...]] = {
     "data.prepare": ("cluster", "data"),
@@ -37,15 +38,15 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, "index", "gate", "serve", "guard", "demo"),
 }
-"""Fields of the root config by command; `serve.ready_within_s` is that one value of the group `serve`."""
+"""The fields of the root config that each command uses; a dotted name stands for one value of a group."""
 
 
 def refuse_unused(verb: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides of values that a command does not look at, rather than ignore them.
+    """Refuses overrides of values that a command does not use, so that none is ignored without notice.
 
     Args:
-        verb: such as `serve.prune`; one that is not in VERBS takes everything.
-        overrides: as on the command line, `percent=5`, `+train.labels.role=trainer`, `data=gowalla`.
+        verb: a command, such as `serve.prune`. One that is not in VERBS accepts all overrides.
+        overrides: overrides as on the command line, such as `percent=5`, `+train.labels.role=trainer`, `data=gowalla`.
 
     Raises:
         ConfigError: one of them is not used; the message names the commands that do use it.
@@ -56,12 +57,12 @@ def refuse_unused(verb: str, overrides: Sequence[str]) -> None:
         key = override_key(override)
         if not uses(verb, key):
             others = [other for other in VERBS if uses(other, key)]
-            takes = f"it is for {', '.join(others)}" if others else "no command does"
+            takes = f"it is used by {', '.join(others)}" if others else "no command uses it"
             raise ConfigError(f"{key}: python -m {verb} does not use it ({override}); {takes}")
 
 
 def uses(verb: str, key: str) -> bool:
-    """Whether a command looks at the value or group of this name."""
+    """Whether a command uses the value or group of this name."""
     if key.partition(".")[0] in ("hydra", *EVERY_VERB):
         return True
     if key in RECIPE_GROUPS:
@@ -70,7 +71,7 @@ def uses(verb: str, key: str) -> bool:
 
 
 def override_key(override: str) -> str:
-    """The config key of an override: `++a/b@c=x` is about `a.b`."""
+    """Returns the config key of an override: `a.b` for `++a/b@c=x`."""
     name = override.lstrip("+~").partition("=")[0]
     return name.partition("@")[0].replace("/", ".")
 

@@ -1,6 +1,6 @@
 """Command: prepares a dataset from a raw log, `python -m data.prepare data=movietweetings data.source.path=...`.
 
-It prints the counts of the dataset. If the same files were prepared with the same values before, that dataset is used.
+It prints the counts of the dataset. A dataset that was prepared before from the same files and config is reused.
 """
 
 from typing import TYPE_CHECKING, Any

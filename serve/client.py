@@ -40,7 +40,15 @@ class EndpointError(ConnectionError):
 
 
 class RecommendClient:
-    """A synchronous client with one connection pool; threads may share it."""
+    """A synchronous client with one connection pool; threads may share it.
+
+    Each method raises EndpointError if the endpoint does not answer with status 200, and pydantic.ValidationError,
+    before anything is sent, if the request breaks a limit.
+
+    Args:
+        address: The endpoint's URL.
+        timeout_s: Seconds that connecting, sending and each wait for data may take.
+    """
 
     def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
         self._http = httpx.Client(base_url=address, timeout=timeout_s)
@@ -56,7 +64,7 @@ class RecommendClient:
             fields: Further fields of `serve.api.schemas.RecommendRequest`.
 
         Raises:
-            EndpointError: The endpoint did not answer, or with another status than 200.
+            EndpointError: The endpoint did not answer, or answered with another status than 200.
             pydantic.ValidationError: The request breaks a limit; nothing was sent.
         """
         body, headers = _request(user_id, request_id, fields)

@@ -13,7 +13,7 @@ from serve.client import RecommendClient
 from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import promote
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.presentation.tables import metrics_table
@@ -54,7 +54,7 @@ def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Runs each step of the stack as its own command would, and returns what came of it."""
+    """Runs each step of the stack as its own command would, and returns release, answers and report as JSON."""
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
@@ -68,7 +68,7 @@ def task(config: "Config") -> dict[str, Any]:
     gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
     step("promoting the release")
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     promote(config.index, registry, release_id, config.serve.ready_within_s)
     step("starting Ray Serve")
     with running_endpoint(config) as address:

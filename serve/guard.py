@@ -1,9 +1,9 @@
-"""Watches releases on trial and rolls back one that does harm: `python -m serve.guard`.
+"""Watches releases on trial and rolls back those that are worse than the live one: `python -m serve.guard`.
 
 serve.run does so by itself; this command watches an endpoint that runs elsewhere on the same storage. Each variant of
 the running experiment is compared with control: the share of failed and of degraded answers, latency, and how much of
-the catalogue is shown. Where a variant exceeds a bound of conf/guard, and not by chance, the experiment is rolled back,
-and the reason is kept with the live pointer.
+the catalogue is recommended. Where a variant exceeds a bound of conf/guard, by more than chance explains, the
+experiment is rolled back, and the reason is kept with the live pointer.
 """
 
 import threading
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Watches until Ctrl-C."""
-    print(f"guard: looking every {config.guard.every_s:g} s; stop with Ctrl-C", flush=True)
+    print(f"guard: checking every {config.guard.every_s:g} s; stop with Ctrl-C", flush=True)
     guard = CanaryGuard(config.guard, Folder.of(config.storage.root))
     with suppress(KeyboardInterrupt):
         guard.watch(threading.Event().wait)

@@ -1,8 +1,9 @@
 """Analyses an experiment: `python -m serve.lift traffic.name=homepage outcomes=clicks.parquet`.
 
-The outcomes are a Parquet file with the columns `request_id` and `value` (a click, an amount; several of a request add
-up). The table says, for each variant, the mean outcome per user, its lift over control with two 95 % intervals, and
-whether the variants have the numbers of users that their shares promise. serve/experiments/analysis.py has the methods.
+The outcomes are a Parquet file with the columns `request_id` and `value` (a click, an amount); several outcomes of
+one request are added up. The table says, for each variant, the mean outcome per user, its lift over control with two
+95 % intervals, and whether the variants have the numbers of users that their shares promise. The methods are in
+serve/experiments/analysis.py.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from data.cluster.console import show
 from serve.experiments.analysis import analyse, analysis_table, read_outcomes
 from serve.experiments.assignment import with_control
 from serve.experiments.exposures import read_exposures
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -25,13 +26,13 @@ def task(config: "Config") -> dict[str, Any]:
     if config.outcomes is None:
         raise ConfigError("outcomes: null; name a Parquet file with request_id and value, outcomes=clicks.parquet")
     exposures = read_exposures(storage, config.traffic.name)
-    live = Registry.of(storage).live()
+    live = ReleaseRegistry.of(storage).live()
     if live is not None and live.experiment is not None and live.experiment.name == config.traffic.name:
         shares = live.experiment.variants
     elif config.traffic.shares:
         shares = with_control(config.traffic.shares)
     else:
-        raise ConfigError(f"traffic.shares: experiment {config.traffic.name!r} is over; say what its shares were")
+        raise ConfigError(f"traffic.shares: experiment {config.traffic.name!r} is over; give traffic.shares.ID=...")
     analysis = analyse(exposures, read_outcomes(config.outcomes), shares)
     show(analysis_table(analysis))
     return analysis.as_json()

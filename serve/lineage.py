@@ -12,7 +12,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Shows the lineage of `release` (default: the live one), or of all releases that `find` matches."""
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     ids = find_releases(registry, config.find) if config.find else [registry.resolve(config.release)]
     lineages = {release_id: lineage_of(registry.manifest(release_id)) for release_id in ids}
     for release_id, lineage in lineages.items():

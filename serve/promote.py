@@ -1,13 +1,13 @@
 """Makes a release live: `python -m serve.promote release=ID`; `percent=5` gives it 5 % of the users, as a canary.
 
-Running endpoints change over while they answer, all replicas at once.
+Running endpoints answer without interruption: every replica loads the release first, then all of them answer with it.
 """
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Verifies `release` (default: the newest), has all replicas load it, and gives it `percent` of the users."""
     started = time.perf_counter()
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     before = registry.live()
     rollout = promote(config.index, registry, config.release, config.serve.ready_within_s, percent=config.percent)
     live, seconds = rollout.live, time.perf_counter() - started

@@ -1,7 +1,7 @@
 """Removes old releases, and what dead processes left behind: `python -m serve.prune keep=3`.
 
-The live release and the one that a rollback would return to are kept. Only collections that a release of this registry
-names are ever dropped, since a Milvus server may be shared.
+The live release and the one that a rollback would return to are kept. A Milvus server may be shared, so no collection
+is dropped but those that the releases and in-progress markers of this registry name.
 """
 
 import time
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from serve.releases.prune import prune
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Keeps the `keep` newest releases and those in use."""
     started = time.perf_counter()
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     pruned = prune(config.index, registry, config.keep)
     ReplicaRegistry.of(registry.folder).expire()
     kept = registry.ids()

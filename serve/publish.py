@@ -9,7 +9,7 @@ from data.artifacts.folders import Folder
 from data.cluster.session import connect
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import open_checkpoint
 from towers.training.runs import open_for
 
@@ -27,7 +27,7 @@ def task(config: "Config") -> dict[str, Any]:
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
     print(f"Next: python -m serve.promote release={release_id}")
-    manifest = Registry.of(storage).manifest(release_id)
+    manifest = ReleaseRegistry.of(storage).manifest(release_id)
     return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
 
 

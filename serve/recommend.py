@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import MANIFEST, Folder
 from data.cluster.session import connect
 from serve.batch.recommendations import recommend
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -21,7 +21,7 @@ def task(config: "Config") -> dict[str, Any]:
     """Writes the recommendations of the release `release`; null means the live one."""
     connect(config.cluster)
     storage, started = Folder.of(config.storage.root), time.perf_counter()
-    release_id = Registry.of(storage).resolve(config.release)
+    release_id = ReleaseRegistry.of(storage).resolve(config.release)
     folder = recommend(config.recommend, release_id, config.serve.num_candidates, storage)
     manifest = folder.read_json(MANIFEST)
     print(f"recommend: {manifest['num_users']:,} users of release {release_id} in {folder}")

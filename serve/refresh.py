@@ -12,7 +12,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.refresh import read_rows, refresh
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def task(config: "Config") -> dict[str, Any]:
         raise ConfigError(
             "rows: null; give a file of items to add or change, rows=..., or ids to take out, items=[...]"
         )
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     live = registry.open(registry.resolve(None))
     rows = read_rows(config.rows, live) if config.rows else None
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)

@@ -1,13 +1,13 @@
 """Returns to the release that was live before: `python -m serve.rollback`. A canary or an experiment ends instead.
 
-Running it again changes nothing more. `reason='...'` is kept with the live pointer.
+A second rollback in a row changes nothing. `reason='...'` is kept with the live pointer.
 """
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Ends the running experiment or, where none runs, makes the previous release live again."""
     started = time.perf_counter()
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     before = registry.live()
     rollout = roll_back(registry, ROLLBACK_WAIT_S, config.reason)
     live, seconds = rollout.live, time.perf_counter() - started
     if before is not None and before.experiment is not None:
-        print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all, {seconds:.2f} s")
+        print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all users, {seconds:.2f} s")
     elif before is not None and live.release == before.release:
         print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
         print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases lists them)")

@@ -1,13 +1,13 @@
-"""Divides the users between releases: `python -m serve.split traffic.name=homepage +traffic.shares.ID=0.1`.
+"""Divides the users between releases: `python -m serve.split traffic.name=homepage traffic.shares.ID=0.1`.
 
-Without shares, the running experiment ends, and the live release answers everybody.
+Without shares, the running experiment ends, and the live release answers all users.
 """
 
 import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, split
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Begins the experiment that `traffic` describes, or ends the running one."""
     started = time.perf_counter()
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     rollout = split(config.index, registry, config.traffic, config.serve.ready_within_s)
     live, seconds = rollout.live, time.perf_counter() - started
     if live.experiment is None:

@@ -7,7 +7,7 @@ holds, and whether a search in it finds what exact search finds.
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.verify import verify
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Verifies `release` (default: the live one)."""
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     release_id = registry.resolve(config.release)
     verdict = verify(config.index, registry, release_id)
     live = registry.live()

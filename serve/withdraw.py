@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.denylist import deny, read_denylist, restore
 
 if TYPE_CHECKING:
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Withdraws `items`, or restores them with `restore`; lists the withdrawn items where none are given."""
+    """Puts `items` on the denylist, or takes them off it with `restore`; lists the denylist if no items are given."""
     started = time.perf_counter()
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     if not config.items:
         denylist = read_denylist(registry, registry.live())
         for item, entry in denylist.items():
             print(f"withdraw: {item} since {entry['since']}: {entry['reason']}")
-        print(f"withdraw: {len(denylist)} items are withdrawn")
+        print(f"withdraw: {len(denylist)} items are on the denylist")
         return {"withdrawn": denylist}
     if config.restore:
         rollout = restore(registry, config.items, config.serve.ready_within_s)
     elif not config.reason:
-        raise ConfigError("reason: null; a withdrawal needs one, for the record; reason='...'")
+        raise ConfigError("reason: null; the denylist records why items are on it; give reason='...'")
     else:
         rollout = deny(registry, config.items, config.reason, config.serve.ready_within_s)
     behind = f"; not yet confirmed by {', '.join(rollout.behind)}" if rollout.behind else ""

@@ -18,7 +18,8 @@ from data.sources.feature_kinds.kind import feature_kind
 from data.sources.schema import Feature
 from data.sources.source import sources
 from serve.filters.masks import FilterColumns
-from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.backends import INDEX_BACKENDS
+from serve.index.backends.published_items import PublishedItems
 from serve.index.collection import collection_name, write_collection
 from serve.index.config import IndexConfig
 from serve.index.connection import connected

@@ -12,7 +12,7 @@ import torch
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from serve.releases.golden_queries import check_golden
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import open_checkpoint
 from towers.evaluation.report import report_of
 
@@ -35,12 +35,12 @@ def test_a_checkpoint_opens_with_its_report() -> None:
 
 
 def test_a_release_opens_and_answers_its_golden_queries() -> None:
-    release = Registry.of(STORAGE).open(RELEASE)
+    release = ReleaseRegistry.of(STORAGE).open(RELEASE)
     check_golden(release)
     assert release.manifest["checkpoint"] == CHECKPOINT
 
 
 def test_the_live_pointer_is_read() -> None:
-    live = Registry.of(STORAGE).live()
+    live = ReleaseRegistry.of(STORAGE).live()
     assert live is not None
     assert (live.release, live.previous, live.experiment) == (RELEASE, None, None)

@@ -1,7 +1,7 @@
 """Errors that a user can mend, and messages on one line.
 
-A command ends a `UserError` in one line. Any other exception is a fault of ours or of a library, and its traceback is
-kept in a file.
+A command reports a `UserError` in one line and exits. Any other exception is a fault of ours or of a library, and its
+traceback is written to a file.
 """
 
 
@@ -14,7 +14,7 @@ class ConfigError(UserError, ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """The message on one line, with the config key that it is about."""
+    """The error's message on one line, after the config key that it is about where OmegaConf names one."""
     cause: BaseException | None = error
     while cause is not None and not getattr(cause, "full_key", None):
         cause = cause.__cause__

@@ -18,7 +18,7 @@ from pyarrow import fs
 from data.artifacts.errors import ConfigError
 
 MANIFEST = "manifest.json"
-"""The file that makes a folder a sealed one, see data/artifacts/seals.py."""
+"""The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -122,7 +122,7 @@ class Folder:
         partial.replace(target)
 
     def share(self, name: str, of: "Folder") -> None:
-        """Puts a file of another folder into this one too: as a hard link if possible, otherwise as a copy.
+        """Puts a file of the folder `of` into this one too: as a hard link if possible, otherwise as a copy.
 
         Nothing may write to the file afterwards, because both folders may hold the same one.
         """
@@ -154,7 +154,7 @@ class Folder:
     def locked(self, name: str) -> Iterator[None]:
         """Holds the lock of this name as long as the block runs; other processes wait for it.
 
-        Object stores have no locks: there, no process waits.
+        Object stores have no locks: on them this does nothing, and no process waits.
         """
         if not self.is_local:
             yield

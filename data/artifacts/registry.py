@@ -1,4 +1,4 @@
-"""Implementations by the name that the config gives them, so that adding one means adding a file."""
+"""Registries of implementations by the name that the config gives them, so that adding one means adding a file."""
 
 import importlib
 import pkgutil
@@ -19,7 +19,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, key: str, package: str) -> None:
-        """Starts empty.
+        """Creates an empty registry.
 
         Args:
             key: the config key whose values are the names, such as "loss.kind"; error messages begin with it.

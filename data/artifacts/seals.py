@@ -30,8 +30,9 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
     If the block raises, nothing is left of the folder. If something else has sealed `target` by then, it is replaced.
 
     Args:
-        manifest: the block may add keys to it. When the block ends, `files` (sha256 by file name) and `fingerprint` (of
-            all files) are added.
+        target: where the sealed folder goes.
+        manifest: the content of the manifest; the block may add keys to it. When the block ends, `files` (sha256 by
+            file name) and `fingerprint` (of all files) are added.
     """
     staging = Folder(target.filesystem, f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
     try:
@@ -50,7 +51,11 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
 
 
 def leftovers(parent: Folder, older_than_s: float) -> list[Folder]:
-    """Temporary folders in `parent` that `sealing` left when its process was killed, longer ago than `older_than_s`."""
+    """Temporary folders in `parent` that killed processes left behind.
+
+    Args:
+        older_than_s: only folders that were last changed longer ago than this, in seconds.
+    """
     infos = parent.filesystem.get_file_info(fs.FileSelector(parent.path, allow_not_found=True))
     dead = [i for i in infos if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
     return [parent / i.base_name for i in dead if time.time() - i.mtime.timestamp() > older_than_s]

@@ -1,1 +1,1 @@
-"""The Ray session that commands work in, and what is changed about Ray."""
+"""The Ray session that commands work in, and the patches that this project makes to Ray."""

@@ -15,7 +15,7 @@ from data.cluster.ray_compatibility.core import listen_on_loopback
 
 @dataclass(kw_only=True, slots=True)
 class ClusterConfig:
-    """Which Ray to work on.
+    """Which Ray cluster a command works on.
 
     Attributes:
         address: address of a running cluster. Null means the cluster that the environment variable RAY_ADDRESS names
@@ -75,10 +75,10 @@ def connect(
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:
     """Starts Ray on this machine, listening on loopback."""
     listen_on_loopback()
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve an endpoint's replicas
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
+    os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's default, 15, any other process starves the replicas
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not preempted
     ray.init(
-        address="local",  # and not whatever was started on this machine by others
+        address="local",  # never joins a Ray that others started on this machine
         num_cpus=config.num_cpus,
         include_dashboard=config.dashboard,
         logging_level=logging.ERROR,

@@ -62,9 +62,10 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
 
     Args:
         storage: where artifacts are kept; the dataset goes to its folder `datasets`.
-        progress: is given a line about each step.
+        progress: called with a line of text about each step.
 
     Raises:
+        ConfigError: pyarrow cannot open a location that the config names.
         DataError: the log cannot be used. Nothing is left of the dataset.
     """
     request = _request_digest(config)
@@ -105,7 +106,7 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
 
 
 def _request_digest(config: DataConfig) -> str:
-    """Digest of all that decides the dataset: the config's values, and name, size and mtime of the input files."""
+    """Digest of everything that decides the dataset: the config, and the path, size and mtime of each input file."""
     stats = []
     for path in config.source.files():
         source = Folder.of(path)
@@ -182,7 +183,7 @@ def _write_interactions(
 def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
     """Number of interactions of a split by user row and by item row, int64 [num_users] and [num_items].
 
-    The interactions are streamed; both numbers of rows include row 0.
+    The interactions are streamed; `num_users` and `num_items` include row 0.
     """
     by_user, by_item = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
     if staging.exists(f"interactions/split={split}"):
@@ -195,7 +196,11 @@ def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple
 
 
 def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalogue:
-    """Adds columns with the number of interactions in train and in validation."""
+    """The catalogue with the columns `train_count` and `validation_count` added.
+
+    Args:
+        counts: by split, the number of interactions of each row, int64, row 0 included.
+    """
     table = catalogue.table
     for name in ("train", "validation"):
         table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))

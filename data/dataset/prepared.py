@@ -14,7 +14,7 @@ from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
 
 SCHEMA_VERSION = 2
-"""Version of the files' layout; datasets of another version are prepared anew."""
+"""Version of the files' layout. It enters the folder's name, so a dataset of another version is prepared anew."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class PreparedDataset:
     """A sealed folder with a prepared dataset.
 
     Attributes:
-        manifest: what the folder's manifest says, see `data.dataset.preparation`.
+        folder: where it lies.
+        manifest: the content of the folder's manifest, as `data.dataset.preparation` writes it.
     """
 
     folder: Folder
@@ -44,7 +45,7 @@ class PreparedDataset:
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Names of the context features: what the values in the interactions' column `context` are."""
+        """Names of the context features, in the order of the values in the interactions' column `context`."""
         return tuple(self.manifest["context"])
 
     @cached_property

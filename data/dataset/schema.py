@@ -14,4 +14,7 @@ INTERACTIONS = pa.schema(
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature of the manifest
     ]
 )
-"""Each file has interactions of one split (`interactions/split=train/`), by user_row, each user's oldest first."""
+"""Columns of each file of interactions.
+
+A file holds interactions of one split (`interactions/split=train/`), sorted by user_row, each user's oldest first.
+"""

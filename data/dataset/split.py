@@ -1,4 +1,4 @@
-"""Splits of interactions into train, validation and test: by time, by each user's latest items, or as the log says."""
+"""Splits interactions into train, validation and test: by time, by each user's latest items, or as the log assigns."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ class SplitKind(Enum):
     temporal = "temporal"  # by two moments in time, the same for all users
     temporal_by_user = "temporal_by_user"  # each user's latest share is test, the share before it is validation
     leave_last_out = "leave_last_out"  # each user's last interaction is test, the last but one is validation
-    given = "given"  # as a column of the log says
+    given = "given"  # as a column of the log assigns them
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,11 +30,13 @@ class SplitConfig:
 
     Attributes:
         kind: see SplitKind.
-        validation_share: share of the interactions before the test split; see `test_share`.
-        test_share: share of the latest interactions: of all (temporal), or of each user's, at least one
-            (temporal_by_user). The other kinds ignore both shares.
-        validation_from: temporal: an ISO date (UTC if it names no zone) that replaces the share; needs `test_from` too.
-        test_from: temporal: the same for the test split.
+        validation_share: share of the interactions that form the validation split, the latest ones before the test
+            split; counted as `test_share` is.
+        test_share: share of the interactions that form the test split, the latest ones: of all interactions (temporal),
+            or of each user's and at least one (temporal_by_user). The other kinds ignore both shares.
+        validation_from: for temporal alone, an ISO date (UTC if it names no zone) at which the validation split begins,
+            in place of the share; needs `test_from` too.
+        test_from: the same for the test split.
     """
 
     kind: SplitKind = SplitKind.temporal
@@ -126,7 +128,7 @@ def check(counts: dict[str, int]) -> None:
 
 
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:
-    """Raises DataError if a given split says nothing about some interactions, which would be lost.
+    """Raises DataError if the log assigns some interactions to no split, because these would be lost.
 
     Args:
         counts: number of interactions by split, and `raw_interactions`, the number in the log.
@@ -148,7 +150,7 @@ def _by_time(time: np.ndarray, bounds: Boundaries) -> pa.Array:
 def _latest(user_rows: np.ndarray, validation_share: float, test_share: float) -> pa.Array:
     """The split of each interaction by shares of each user's latest ones, rounded, at least one interaction each.
 
-    Users with fewer than three interactions are in train alone, because nothing would be left to train on.
+    All interactions of a user are in train if the user has fewer than three, or if none would be left in train.
     """
     _, count = np.unique(user_rows, return_counts=True)
     num_test = np.maximum(np.rint(count * test_share), 1).astype(np.int64)

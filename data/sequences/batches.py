@@ -1,4 +1,4 @@
-"""Training batches from a worker's shard of interactions, each interaction with the user's history at that moment.
+"""Training batches from a worker's shard of interactions, each interaction with a history of its user.
 
 Shape legend: B batch, L history length, N interactions.
 """
@@ -15,9 +15,10 @@ from data.sequences.histories import HistoryOrder, Sequences
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Positives, and what is known of each user at that moment; all arrays are int32.
+    """Positives, each with its user and the user's history; all arrays are int32.
 
     Attributes:
+        user_rows_B: the user of each row.
         item_rows: [B], one positive per row; or [B, L], the positive after each item of the history (0 = none).
         history_BL: item rows, oldest first, padded with 0 on the left.
     """

@@ -14,8 +14,8 @@ import pyarrow as pa
 class HistoryOrder(Enum):
     """Which of a user's other interactions make up the history of a training example."""
 
-    before = "before"  # the earlier ones, for logs with times
-    others = "others"  # all others, for logs without an order
+    before = "before"  # those before it, for logs with times
+    others = "others"  # all other ones, for logs without an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ class Sequences:
 
     @classmethod
     def of(cls, interactions: pa.Table, num_users: int) -> "Sequences":
-        """From interactions that are oldest first for each user, such as several splits one after the other."""
+        """The sequences of interactions that are oldest first for each user.
+
+        Args:
+            interactions: columns `user_row` and `item_row`; several splits may follow one another.
+            num_users: U, row 0 included.
+        """
         users = interactions["user_row"].to_numpy()
         order = np.argsort(users, kind="stable")
         offsets = np.zeros(num_users + 1, dtype=np.int64)

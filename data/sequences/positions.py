@@ -1,4 +1,4 @@
-"""The position of an interaction: its definition, and how it goes on from one split to the next.
+"""The position of an interaction: its definition, and how positions continue from one split to the next.
 
 The position of an interaction is the number of earlier interactions of the same user, so a user's oldest one has
 position 0. A prepared dataset counts positions within each split. Training on several splits needs positions within all

@@ -1,1 +1,1 @@
-"""Sources: they read logs in various formats and deliver them in one canonical form, which the survey then checks."""
+"""Sources read logs in various formats and deliver them in one canonical form, which the survey then checks."""

@@ -19,14 +19,18 @@ CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[
 ZONE = r"(?:Z|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)"
 ISO_TIME = rf"^\s*{DATE}(?:[T ]{CLOCK})?\s*{ZONE}?\s*$"
 HEAD_ROWS = 10_000
-"""So many rows of a log are checked on the driver, see `check_head`."""
+"""Number of rows of a log that `check_head` checks on the driver."""
 
 MAX_ABS_S = 2.0**62
-"""Greater times, as floats, may not fit into an int64."""
+"""Largest time in seconds that is read from a float: larger ones may not fit into an int64."""
 
 
 def ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """External ids as strings: strings stay as they are, integers are written in decimal."""
+    """External ids as strings: strings stay as they are, integers are written in decimal.
+
+    Raises:
+        DataError: the column has another type.
+    """
     column = _plain(column)
     if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
         return column.cast(pa.string())
@@ -34,7 +38,11 @@ def ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """float64 from numbers, booleans or text; NaN and infinity stay as they are."""
+    """float64 from numbers, booleans or text; NaN and infinity stay as they are.
+
+    Raises:
+        DataError: the column has another type.
+    """
     column = _plain(column)
     if pa.types.is_string(column.type):
         return _parsed(column)
@@ -48,6 +56,9 @@ def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
     Args:
         column: numbers, timestamps, dates, or text that holds numbers or ISO-8601 times (UTC if they name no zone).
+
+    Raises:
+        DataError: the column has another type.
     """
     column = _plain(column)
     if pa.types.is_string(column.type):
@@ -62,7 +73,11 @@ def seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """One string per row, from strings, numbers, booleans or dates."""
+    """One string per row, from strings, numbers, booleans or dates.
+
+    Raises:
+        DataError: the column holds lists, structs or bytes.
+    """
     column = _plain(column)
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise DataError(f"expected one value per row, not {column.type}")
@@ -70,7 +85,11 @@ def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
-    """list<string> from lists, or from text such as "a|b" with a separator; null and "" give an empty list."""
+    """list<string> from lists, or from text such as "a|b" with a separator; null and "" give an empty list.
+
+    Raises:
+        DataError: the column holds neither lists nor text.
+    """
     column = _plain(column)
     if pa.types.is_string(column.type):
         lists = pc.split_pattern(_only(pc.not_equal(column, ""), column), separator)
@@ -98,10 +117,10 @@ def check_head(blocks: Iterable[pa.Table], names: Mapping[str, str], place: str,
     """Casts the first rows of a log on the driver, where an error can name the column and the value.
 
     Args:
-        blocks: of the log; only the first is read.
+        blocks: the blocks of the log; only the first one is read.
         names: the name that the log has for each canonical column.
-        place: the file, for messages.
-        context: the log's names of the context features.
+        place: the file, for error messages.
+        context: the names of the log's columns with context features.
 
     Raises:
         DataError: the type of a column, or a value in it, cannot be cast.
@@ -166,7 +185,7 @@ def _parsed(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _floored(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """int64, rounded down; NaN, infinity and numbers beyond MAX_ABS_S become null."""
-    return _only(pc.less(pc.abs(values), MAX_ABS_S), pc.floor(values)).cast(pa.int64())  # NaN is not less
+    return _only(pc.less(pc.abs(values), MAX_ABS_S), pc.floor(values)).cast(pa.int64())  # NaN is not below it
 
 
 def _text_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:

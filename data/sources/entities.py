@@ -18,11 +18,12 @@ def entity_table(
     Args:
         raw: a table with the id column and all features, in any types, and `title` if there is one.
         id_column: "user_id" or "item_id".
-        place: the file, for messages.
-        separator: stands between the values of a feature that is a list but is held as text.
+        features: the declared features; each is named like its column in `raw`.
+        place: the file, for error messages.
+        separator: the text between the values of a list that is stored as text.
 
     Raises:
-        DataError: an id is missing or is there twice, or the values of a feature are not of its kind.
+        DataError: an id is missing or occurs twice, or the values of a feature are not of its kind.
     """
     columns = {id_column: checked(ids, raw[id_column], f"{place}, column {id_column!r}")}
     _check_ids(raw, columns[id_column], id_column, place)
@@ -36,7 +37,7 @@ def entity_table(
 
 
 def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) -> None:
-    """Raises DataError if an id is missing or is there twice."""
+    """Raises DataError if an id is missing or occurs twice."""
     missing = pc.fill_null(pc.equal(ids, ""), True)
     if count := pc.sum(missing).as_py():
         row = pc.index(missing, True).as_py()

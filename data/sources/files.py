@@ -14,7 +14,10 @@ from data.sources.schema import DataError
 
 BLOCK_BYTES = 8 << 20
 BLOCK_ROWS = 1 << 16
+"""Size of the blocks that text files (bytes) and Parquet files (rows) are read in."""
+
 HEADER_BYTES = 1 << 16
+"""Number of bytes of a text file that are read for the names of its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def delimited_blocks(file: Folder, layout: Delimited, columns: Sequence[str]) ->
             for batch in csv.open_csv(stream, read, parse, convert):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as e:
-        if "Empty CSV file" not in str(e):  # the survey says that a log is empty
+        if "Empty CSV file" not in str(e):  # the survey reports an empty log
             raise DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({e})") from e
     if invalid_lines:
         first, *others = columns
@@ -137,9 +140,9 @@ def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iter
 
 
 def lines(file: Folder) -> pa.Array:
-    """All lines of a text file that are not empty, without white space around them.
+    """string [num_lines]: all lines of a text file that are not empty, without the white space around them.
 
-    The text is taken as latin-1 if it is not UTF-8.
+    The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
     """
     with file.filesystem.open_input_stream(file.path) as stream:
         content = stream.read()
@@ -153,10 +156,11 @@ def lines(file: Folder) -> pa.Array:
 
 
 def split_lines(file: Folder, separator: str, names: Sequence[str]) -> pa.Table:
-    """A small text file as a table of strings, whose separator may be longer than one character; nothing is quoted.
+    """Reads a small text file without quotes as a table of strings.
 
     Args:
-        names: of all columns, in the file's order.
+        separator: the text between two fields, which may be longer than one character.
+        names: the names of all columns, in the file's order.
 
     Raises:
         DataError: a line has more or fewer fields than there are names.

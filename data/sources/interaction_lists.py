@@ -24,7 +24,7 @@ ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_
 class InteractionListsSource(SourceConfig):
     """Lists of items by user, oldest first. Ids are separated by white space, and files may be compressed.
 
-    An interaction's time is its place in the log. If `test` is not given, the log brings no split:
+    An interaction's time is its index in the log. If `test` is not given, the log has no split of its own, and
     `data.split.kind=leave_last_out` makes one.
 
     Attributes:
@@ -71,7 +71,7 @@ class InteractionListsSource(SourceConfig):
 
 
 def _pairs(file: Folder) -> pa.Table:
-    """Columns user_id and item_id, in the file's order; a user without items is left out."""
+    """A table with the columns user_id and item_id, in the file's order; a user without items is left out."""
     words = pc.ascii_split_whitespace(lines(file))  # no line is empty, so each begins with a user
     flat, first = words.flatten(), words.offsets.to_numpy()[:-1]
     is_item = np.ones(len(flat), dtype=bool)

@@ -74,7 +74,7 @@ class MovieLensSource(SourceConfig):
 
 
 Reader = Callable[[Folder], pa.Table | None]
-"""Reads a file of movies or users; None if the file tells nothing."""
+"""Reads a file of movies or users; returns None if the file describes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class _Release:
     """One of the three formats.
 
     Attributes:
-        ratings: name of the file of ratings; its presence tells the format.
+        ratings: name of the file of ratings; its presence identifies the format.
         movies: name of the file of movies.
         users: name of the file of users.
-        layout: of the file of ratings.
+        layout: the layout of the file of ratings.
         read_movies: reads the file of movies.
         read_users: reads the file of users.
     """
@@ -112,7 +112,7 @@ def _release(folder: Folder) -> tuple[_Release, Folder]:
 
 
 def _found(folder: Folder, name: str) -> Folder | None:
-    """The file of this name, plain or compressed, if it is there."""
+    """The file of this name, plain or compressed; None if there is neither."""
     there = [file for file in (name, f"{name}.gz") if folder.exists(file)]
     return folder / there[0] if there else None
 
@@ -146,7 +146,7 @@ def _dat_movies(file: Folder) -> pa.Table:
 
 
 def _dat_users(file: Folder) -> pa.Table | None:
-    """The users of 1M; None for MovieTweetings, whose file of this name has Twitter ids alone."""
+    """The users of the release 1M; None for MovieTweetings, whose file of this name has Twitter ids alone."""
     first = lines(file)[:1].to_pylist()
     if not first or first[0].count("::") != 4:
         return None
@@ -159,11 +159,11 @@ def _csv_movies(file: Folder) -> pa.Table | None:
 
 
 def _no_users(file: Folder) -> None:
-    """The releases in CSV have no file of users."""
+    """Returns None: the releases in CSV have no file of users."""
 
 
 def _item_movies(file: Folder) -> pa.Table:
-    """The movies of 100K, whose file has a column with 0 or 1 for each genre."""
+    """The movies of the release 100K, whose file has a column with 0 or 1 for each genre."""
     raw = split_lines(file, "|", ("item_id", "title", "date", "video_date", "url", *GENRES_100K))
     none = pa.scalar(None, pa.string())
     marked = [pc.if_else(pc.equal(raw[genre], "1"), genre, none) for genre in GENRES_100K]
@@ -172,7 +172,10 @@ def _item_movies(file: Folder) -> pa.Table:
 
 
 def _user_users(file: Folder) -> pa.Table:
-    """The users of 100K. Their ages become the age groups of 1M, named by their lowest age (the first one by 1)."""
+    """The users of the release 100K.
+
+    Their ages become the age groups of the release 1M, named by their lowest age (the first one by 1).
+    """
     raw = split_lines(file, "|", ("user_id", "age", "gender", "occupation", "zip"))
     group = np.searchsorted(AGE_GROUPS, numbers(raw["age"]).to_numpy(), side="right") - 1
     return raw.append_column("age_group", pa.array(np.array(AGE_GROUPS)[group]))

@@ -1,7 +1,7 @@
 """The canonical form that every source turns its log into: declared features, columns of interactions, and splits.
 
-External ids are strings, and only sources, responses and files for others use them. All other code knows a user or an
-item by its *row* (int32; row 0 stands for one that is unknown).
+External ids are strings. Only sources, responses and exported files use them. All other code identifies a user or an
+item by its *row* (int32; row 0 stands for an unknown one).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from data.sources.feature_kinds.kind import FeatureKind, feature_kind
 if TYPE_CHECKING:
     KindName = FeatureKind
 else:
-    KindName = str  # what a structured config can read from yaml; Feature replaces it by the kind of that name
+    KindName = str  # the type that a structured config can read from yaml; Feature replaces the name by its kind
 
 
 class DataError(UserError, ValueError):
@@ -61,12 +61,12 @@ RAW_INTERACTIONS = pa.schema(
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("time", pa.int64(), nullable=False),  # unix seconds, or a running number if the log has no times
         pa.field("weight", pa.float32(), nullable=False),
-        pa.field("position", pa.int64(), nullable=False),  # place in the log, which breaks ties of time
-        pa.field("split", pa.string(), nullable=True),  # only from sources that bring their own split
+        pa.field("position", pa.int64(), nullable=False),  # index in the log; orders equal times
+        pa.field("split", pa.string(), nullable=True),  # null where the log has no split of its own
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature, if there are any
     ]
 )
 """The columns of interactions that every source delivers."""
 
 SPLITS = ("train", "validation", "test")
-"""The parts that every log is split into."""
+"""The splits of every prepared dataset, oldest first."""

@@ -43,8 +43,8 @@ class RawLog:
         items: item_id, title and the declared features; None if the log has no such table.
         user_features: the declared features of `users`.
         item_features: the declared features of `items`.
-        place: where the interactions come from, for messages.
-        context: names of the context features, such as a channel: what the values in the column `context` are.
+        place: where the interactions come from, for error messages.
+        context: names of the context features, such as a channel, in the order of the values in the column `context`.
     """
 
     interactions: ray.data.Dataset
@@ -103,10 +103,13 @@ def raw_block(
     """A table of schema RAW_INTERACTIONS.
 
     Args:
-        weight: None means that each interaction has weight 1.
-        split: None means that the log brings no split.
-        context: one column per context feature.
-        first_position: place of the first row in the log; the rows after it count up from there.
+        user_id: strings; null where the value cannot be read. All columns have the same length.
+        item_id: strings, likewise.
+        time: int64, unix seconds or a running number; null where the value cannot be read.
+        weight: numbers; None means that each interaction has weight 1.
+        split: strings, "train", "validation" or "test"; None means that the log has no split of its own.
+        context: one column of strings per context feature.
+        first_position: index of the first row in the log; the rows after it count up from there.
     """
     rows = len(user_id)
     weights = pa.array(np.ones(rows, np.float32)) if weight is None else weight.cast(pa.float32(), safe=False)

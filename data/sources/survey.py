@@ -72,7 +72,7 @@ class _Check:
     """A fault that a value of a column can have.
 
     Attributes:
-        found: gives a mask of the faulty values; null counts as false.
+        found: maps the column to a mask of its faulty values; null counts as false.
         fault: the fault in words, after the name of the column.
     """
 

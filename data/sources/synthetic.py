@@ -20,9 +20,9 @@ from data.sources.synthetic_titles import number_within
 
 END_S = 1_767_225_600  # 2026-01-01 UTC, the end of the timeline: a fixed one gives the same log on every day
 DAY_S = 86_400
-LATE = 0.92  # late users and items first occur after this share of the timeline
-LAST_START = 0.97  # and before this share
-LAST_NORMAL_START = 0.6  # all other users first occur before this share
+LATE = 0.92  # cold users and items that interact at all first occur after this share of the timeline
+LAST_START = 0.97  # and before this share of it
+LAST_NORMAL_START = 0.6  # all other users first occur before this share of the timeline
 FAVOURITE_SHARE = 0.65  # share of the favourite taste in the interactions of a user with two tastes
 DRAWS_PER_INTERACTION = 4  # spare draws replace items that a user had before, and those drawn before their start
 
@@ -43,7 +43,7 @@ class SyntheticSource(SourceConfig):
         cold_user_share: share of the users that are cold.
         cold_item_share: share of the items that are cold.
         days: length of the timeline.
-        seed: of all random numbers.
+        seed: the seed of all random numbers.
     """
 
     num_users: int = 2_000
@@ -94,7 +94,7 @@ class SyntheticSource(SourceConfig):
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """The log and the planted truth behind it. Users and items are in the order of their tables.
+    """A synthetic log, and the planted tastes that it was drawn from. Users and items are in the order of their tables.
 
     Attributes:
         interactions: the columns of schema.RAW_INTERACTIONS.

@@ -66,7 +66,7 @@ def item_table(rng: np.random.Generator, clusters: np.ndarray, lengths: np.ndarr
 
 
 def dayparts(rng: np.random.Generator, lengths: np.ndarray, share: float) -> pa.Array:
-    """string [N]: the part of the day of each interaction; each length has its own one.
+    """string [N]: the part of the day of each interaction; each length of an item has its own part of the day.
 
     Args:
         lengths: int [N], the lengths of the items.

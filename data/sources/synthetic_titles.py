@@ -1,4 +1,4 @@
-"""Titles of the synthetic log's items, whose words belong to a taste, so that a text feature tells tastes apart."""
+"""Titles of the synthetic log's items, whose words belong to a taste, so that a text feature reveals tastes."""
 
 import numpy as np
 import pyarrow as pa

@@ -16,7 +16,7 @@ from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
 
 POSITIONS_PER_FILE = 1 << 40
-"""Numbers kept free for the rows of one text file, because such files do not say how many rows they have."""
+"""Positions reserved for the rows of each text file, whose number of rows is not known before it is read."""
 
 
 class TableFormat(Enum):
@@ -65,16 +65,16 @@ class TableSource(SourceConfig):
     """Tables of interactions, users and items, each one file or a folder of files, which are read in parallel.
 
     Attributes:
-        format: of all files. The first line of a CSV file names its columns.
+        format: the format of all files. The first line of a CSV file names its columns.
         interactions: file or folder of the interactions.
         users: file or folder of the users; null if there is none.
         items: file or folder of the items; null if there is none.
         columns: the names that the log has for its columns.
         user_features: the features in the table of users; each is named like its column.
         item_features: the features in the table of items; each is named like its column.
-        multi_separator: stands between the values of a list that is held as text.
+        multi_separator: the text between the values of a list that is stored as text.
         delimiter: the character between the columns of CSV files.
-        encoding: of CSV files.
+        encoding: the encoding of CSV files.
     """
 
     format: TableFormat
@@ -154,7 +154,9 @@ class TableSource(SourceConfig):
         columns = list(dict.fromkeys(names.values()))
         blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
         if not blocks:
-            raise DataError(f"{uri}: the table has no {side}s; leave data.source.{side}s out if there is no such table")
+            raise DataError(
+                f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
+            )
         try:
             raw = pa.concat_tables(blocks, promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as e:
@@ -202,7 +204,8 @@ class _Piece:
     """The part of a table that one task reads.
 
     Attributes:
-        first_position: place of its first row among all rows of the table.
+        file: the file that it is a part of, or all of.
+        first_position: index of its first row among all rows of the table.
         at: the layout of a whole text file, or the number of a row group of a Parquet file.
     """
 
@@ -211,7 +214,7 @@ class _Piece:
     at: Delimited | int
 
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yields these columns."""
+        """Yields the piece in blocks that have these columns."""
         if isinstance(self.at, int):
             return parquet_blocks(self.file, self.at, columns)
         return delimited_blocks(self.file, self.at, columns)

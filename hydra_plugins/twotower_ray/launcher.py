@@ -1,6 +1,6 @@
-"""`hydra/launcher=ray`: runs the jobs of a sweep side by side on whatever cluster Ray is connected to.
+"""`hydra/launcher=ray`: runs the jobs of a sweep side by side on a Ray cluster (towers/sweeps/launch.py).
 
-Hydra imports this module whenever it looks for plugins, so Ray and the sweep's mechanism are imported only when used.
+Hydra imports this module whenever it looks for plugins, so Ray and most of towers/sweeps are imported only when used.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class RayLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """What each job returned, in order; the value of a job that did not finish raises when it is read."""
+        """Runs the jobs and returns what each returned; reading the value of a job that did not finish raises."""
         from towers.sweeps.fixed_trials import FixedTrials
         from towers.sweeps.records import Records
 

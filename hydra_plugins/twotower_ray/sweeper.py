@@ -16,7 +16,7 @@ from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
 
 RESULTS_FILE = "optimization_results.yaml"
-"""In the folder of the sweep: the best trials, under the keys that Hydra's own Optuna sweeper writes."""
+"""The file in the folder of the sweep with the best trials, under the keys that Hydra's own Optuna sweeper writes."""
 
 
 @dataclass
@@ -42,10 +42,10 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Searches until `trials` trials are done. Returns number, parameters and values of the best ones.
+        """Searches until `hydra.sweeper.trials` trials are done; returns number, parameters and values of the best.
 
         Raises:
-            ConfigError: there is nothing to search, or the launcher is another one.
+            ConfigError: there is nothing to search, or the launcher is not `hydra/launcher=ray`.
         """
         from towers.sweeps.search.ask_and_tell import Search
         from towers.sweeps.search.space import SearchSpace
@@ -53,7 +53,7 @@ class OptunaSweeper(Sweeper):
 
         if not hasattr(self.launcher, "run"):  # isinstance would fail: Hydra executes plugin modules a second time
             raise ConfigError(
-                "hydra/sweeper=optuna: asks for one trial at a time as there is room; add hydra/launcher=ray"
+                "hydra/sweeper=optuna: starts trials one by one as there is room for them; add hydra/launcher=ray"
             )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         params = [f"{name}={values}" for name, values in self.settings.params.items()]
@@ -70,7 +70,7 @@ class OptunaSweeper(Sweeper):
         return best
 
     def _monitor(self) -> str | None:
-        """Name of the value of an epoch by which halving compares trials; None where nothing is pruned."""
+        """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""
         halving = self.settings.halving
         monitor = halving.metric or OmegaConf.select(self.config, "train.monitor")
         return str(monitor) if halving.factor else None

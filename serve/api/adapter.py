@@ -19,7 +19,7 @@ MAX_TEXT, MAX_VALUES = 1000, 100
 """Limits on the features of an item in a request: characters of a text, values of a list."""
 
 Unknown = dict[str, list[str]]
-"""What a release does not know of a request, by the field of the answer that reports it."""
+"""Ids and names of a request that the release does not know, by the field of the answer that reports them."""
 
 
 class FieldError(ValueError):
@@ -68,7 +68,7 @@ class RequestAdapter:
         self._denied_rows = tuple(sorted(row for row in rows if row))
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
-        """Returns the request as a query in rows, and what this release does not know of it.
+        """Returns the request as a query in rows, and its ids and names that this release does not know.
 
         Raises:
             FieldError: The filter is not valid for this release's features.
@@ -90,7 +90,7 @@ class RequestAdapter:
         return query, {"unknown_items": unknown, "unknown_context": unknown_context}
 
     def similar(self, request: SimilarRequest) -> tuple[SimilarQuery, Unknown]:
-        """Returns a request for similar items as a query in rows, and what this release does not know of it.
+        """Returns a request for similar items as a query in rows, and its ids that this release does not know.
 
         Raises:
             FieldError: The filter or a feature is not valid for this release, or it knows none of the items.
@@ -120,7 +120,7 @@ class RequestAdapter:
 
         Args:
             response: The pipeline's answer.
-            unknown: What `query` or `similar` did not know of the request.
+            unknown: What `query` or `similar` returned as unknown.
             request_id: The request's id.
             arm: The arm of the experiment that the answer is part of, if any.
             filter: The request's filter, which an explanation repeats.
@@ -207,10 +207,10 @@ class RequestAdapter:
         for name, value in features.items():
             if name not in kinds:
                 raise FieldError(
-                    ("features",), f"features: {name[:50]!r} is none of {', '.join(kinds) or 'the release'}"
+                    ("features",), f"features: {name[:50]!r} is unknown; known: {', '.join(kinds) or 'none'}"
                 )
             if not _fits(kinds[name], value):
-                raise FieldError(("features",), f"features.{name}: {_wanted(kinds[name])} is wanted")
+                raise FieldError(("features",), f"features.{name}: must be {_wanted(kinds[name])}")
         return features
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
@@ -222,7 +222,7 @@ class RequestAdapter:
 
 
 def _wanted(kind: FeatureKind) -> str:
-    """The values that `_fits` takes, in words."""
+    """Returns a description of the values that `_fits` accepts."""
     if kind.is_number:
         return "a finite number"
     return f"a list of at most {MAX_VALUES} strings" if kind.is_list else f"a string of at most {MAX_TEXT} characters"

@@ -11,14 +11,19 @@ from math import inf
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DISCARDED = 16
-"""Up to this many times the limit are read of a refused body and thrown away. A proxy that gets an answer while it
-still sends the body may lose that answer, and the next request on the same connection too."""
+"""A refused body is read, and discarded, up to this many times the limit. A proxy that gets an answer while it still
+sends the body may lose that answer, and the next request on the same connection too."""
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 for a body of more than `max_bytes`, and 408 for one that takes over `max_s` s.
+    """ASGI middleware that answers 413 for a body of more than `max_bytes`, and 408 for one that takes longer.
 
     If the refused body has been read to its end, the connection stays open; otherwise the answer closes it.
+
+    Args:
+        app: The application behind this limit.
+        max_bytes: Bytes of the largest body that is accepted.
+        max_s: Seconds that a body may take to arrive.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_s: float) -> None:
@@ -73,7 +78,7 @@ class _Body:
             received += len(part)
             self._length = max(self._length, received)
             self.content = b"" if self.too_long else self.content + part
-            self.ended = not message.get("more_body", False)  # true of http.disconnect
+            self.ended = not message.get("more_body", False)  # also true of http.disconnect
 
 
 async def _refuse(send: Send, status: int, detail: str, ended: bool) -> None:

@@ -10,7 +10,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 
 def requests(checkpoint: Checkpoint, k: int) -> dict[str, dict[str, Any]]:
-    """Returns request bodies by title: a known user, an unknown one, a filter, a history and maybe a context."""
+    """Returns request bodies by title: a known user, an unknown one, a filter, a history and, if known, a context."""
     seen = checkpoint.seen
     known_row = int((seen.lengths_U >= min(10, seen.lengths_U.max())).argmax())
     known = checkpoint.users.ids.ids(np.array([known_row]))[0].as_py()

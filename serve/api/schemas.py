@@ -29,9 +29,9 @@ class RecommendRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": REQUEST_EXAMPLES})
 
     user_id: Id | None = Field(None, description="The user, who may be unknown; without one, the history alone counts.")
-    k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
-    history: list[Id] = Field([], max_length=200, description="Item ids just interacted with, oldest first.")
-    exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
+    k: int = Field(10, ge=1, le=MAX_K, description="Number of items to return.")
+    history: list[Id] = Field([], max_length=200, description="Ids of items just interacted with, oldest first.")
+    exclude: list[Id] = Field([], max_length=1000, description="Ids of items that must not be in the answer.")
     context: dict[Name, Id] = Field(
         {}, max_length=16, description="Properties of the request, such as its channel; the re-ranker uses them."
     )
@@ -40,7 +40,7 @@ class RecommendRequest(BaseModel):
         None, description='A condition on item features, e.g. {"field": "genres", "op": "contains", "value": "Drama"}.'
     )
     timeout_ms: int | None = Field(None, ge=1, description="Deadline in milliseconds; the server's maximum applies.")
-    explain: bool = Field(False, description="Say of each item how it came into the answer.")
+    explain: bool = Field(False, description="Explain how each item came into the answer.")
 
 
 class BatchRequest(BaseModel):
@@ -56,7 +56,7 @@ class BatchRequest(BaseModel):
 
 
 class SimilarRequest(BaseModel):
-    """A request for items similar to some of the catalogue, or to one that features describe."""
+    """A request for items similar to items of the catalogue, or to one item that features describe."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -71,8 +71,8 @@ class SimilarRequest(BaseModel):
 
     item_ids: list[Id] = Field([], max_length=50, description="Items of the catalogue; they are not in the answer.")
     features: dict[str, Any] | None = Field(None, description="Features by name; those left out count as missing.")
-    k: int = Field(10, ge=1, le=MAX_K, description="How many items.")
-    exclude: list[Id] = Field([], max_length=1000, description="Item ids that must not be answered.")
+    k: int = Field(10, ge=1, le=MAX_K, description="Number of items to return.")
+    exclude: list[Id] = Field([], max_length=1000, description="Ids of items that must not be in the answer.")
     filter: dict[str, Any] | None = Field(None, description="A condition on item features, as for recommendations.")
     timeout_ms: int | None = Field(None, ge=1, description="Deadline in milliseconds; the server's maximum applies.")
 
@@ -91,7 +91,7 @@ class NearestItem(BaseModel):
 
 
 class ItemExplanation(BaseModel):
-    """How an item came into the answer; null for a stage that did not have the item."""
+    """How an item came into the answer; a value is null if its stage did not return the item."""
 
     retrieval_rank: int | None = Field(description="from 1")
     retrieval_score: float | None
@@ -104,7 +104,7 @@ class AnswerExplanation(BaseModel):
 
     filter: dict[str, Any] | None = Field(description="the filter of the request")
     num_excluded: int = Field(description="items left out: excluded, or seen")
-    num_candidates: int = Field(description="items that retrieval gave")
+    num_candidates: int = Field(description="items that retrieval found")
 
 
 class Item(BaseModel):
@@ -123,7 +123,7 @@ class RecommendResponse(BaseModel):
     request_id: str
     release_id: str
     experiment: str | None = Field(None, description="the experiment that the answer is part of")
-    variant: str | None = Field(None, description="control, or the release that the experiment tries")
+    variant: str | None = Field(None, description="control, or the id of the release on trial")
     source: Source = Field(description="towers, or popular where nothing is known of the user or retrieval failed")
     degraded: bool = Field(description="something asked for was left out to answer in time")
     reasons: list[str]

@@ -1,7 +1,7 @@
 """Batch inference: the recommendations of many users as Parquet files, computed by Ray Data.
 
-A user gets the items that the endpoint would answer. Users are divided into parts, one file each. After a run that was
-interrupted, the same command writes only the files that are missing.
+Each user gets the items that the endpoint would return. Users are divided into parts, one file each. After an
+interruption, the same command writes only the files that are missing.
 
     <storage>/recommendations/<release>-<digest of users and k>/part-00000.parquet ... manifest.json (written last)
 """
@@ -25,7 +25,7 @@ from data.cluster.console import ProgressReporter
 from data.sources.schema import DataError
 from serve.api.limits import MAX_K
 from serve.batch.recommender import BatchRecommender
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,11 +58,18 @@ def recommend(
 ) -> Folder:
     """Writes the files that are missing, and returns their folder. Needs a Ray session.
 
+    Args:
+        config: Users, items per user, and sizes.
+        release_id: The release that recommends.
+        num_candidates: Items to retrieve and to re-rank per user.
+        storage: The storage root.
+        progress: Takes one line after each file.
+
     Raises:
         DataError: recommend.users cannot be read.
         ReleaseError: There is no such release.
     """
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     removed = frozenset(registry.manifest(release_id).get("withdrawn", ()))
     user_ids = read_users(config.users) if config.users else registry.open(release_id).parts.users.ids.values
     live = registry.live()

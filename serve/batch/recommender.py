@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from data.artifacts.folders import Folder
 from serve.pipeline.source import Source
 from serve.releases.golden_queries import check_golden
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 
@@ -38,13 +38,13 @@ class BatchRecommender:
         folder: Where the files are written.
         k: Items per user.
         num_candidates: Items to retrieve and to re-rank per user.
-        denylist: Ids of items that are recommended to nobody.
+        denylist: Ids of items that are never recommended.
     """
 
     def __init__(
         self, storage_root: str, release_id: str, folder: str, k: int, num_candidates: int, denylist: list[str]
     ) -> None:
-        release = Registry.of(Folder.of(storage_root)).open(release_id)
+        release = ReleaseRegistry.of(Folder.of(storage_root)).open(release_id)
         check_golden(release)
         self._parts, self._folder, self._k, self._num_candidates = release.parts, Folder.of(folder), k, num_candidates
         self._denied_rows = release.parts.items.ids.rows(pa.array(denylist, pa.string()))

@@ -23,7 +23,7 @@ from serve.deployment.stages import ReplicaSettings
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.index.connection import milvus_address
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.guard import CanaryGuard
 
@@ -60,7 +60,7 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         PortInUse: Another process listens on one of its ports.
         IndexUnavailable: Milvus cannot be reached.
     """
-    live = Registry.of(Folder.of(config.storage.root)).live()
+    live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
     for name in ("port", "grpc_port"):

@@ -66,7 +66,7 @@ def _json(content: dict[str, Any]) -> Response:
 
 
 def to_query(convert: Callable[[M], tuple[Q, Unknown]], request: M, *location: str | int) -> tuple[Q, Unknown]:
-    """Converts a request by a method of the request adapter; a FieldError names where the request itself stands."""
+    """Converts a request by a method of the request adapter; a FieldError gets its `location` in a batch."""
     try:
         return convert(request)
     except FieldError as e:
@@ -199,7 +199,7 @@ class RecommenderIngress:
         return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime))
 
     async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime | None = None) -> dict[str, Any]:
-        """Answers by `runtime`; None means the live release."""
+        """Answers with the release of `runtime`; None means the live release."""
         runtime = runtime or await self._live_runtime()
         query, unknown = to_query(runtime.adapter.similar, request)
         limits = self._limits(request.timeout_ms, runtime)
@@ -236,5 +236,5 @@ class RecommenderIngress:
 
     @api.get("/readyz")
     async def ready(self) -> dict[str, str | None]:
-        """Reports that this replica is ready, and the release that it answers by."""
+        """Reports that this replica is ready, and the release with which it answers."""
         return {"status": "ready", "release_id": self._releases.current}

@@ -59,7 +59,7 @@ class ScaleConfig:
         if not 0 < self.target_ongoing_requests <= self.max_ongoing_requests:
             raise ConfigError(
                 f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must lie above 0 and at most at"
-                f" max_ongoing_requests ({self.max_ongoing_requests}), or nothing ever scales"
+                f" max_ongoing_requests ({self.max_ongoing_requests}), otherwise nothing ever scales"
             )
         if not self.look_back_s > 0 or self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
             raise ConfigError(
@@ -73,15 +73,15 @@ class ServeConfig:
     """The endpoint.
 
     Attributes:
-        topology: Where the stages run.
-        host, port: The address of HTTP.
+        topology: Whether the stages run inside the ingress or as deployments of their own.
+        host, port: The address on which HTTP is served.
         grpc_port: The port of gRPC (serve/api/recommender.proto) on the same host; 0 turns gRPC off.
         num_candidates: Items that are retrieved and re-ranked for each request.
         timeout_ms: Deadline of a request that does not name one.
         max_timeout_ms: Longest deadline that a request may name.
         poll_s: Seconds between two readings of the live pointer by a replica.
-        lease_s: A replica does not answer by a reading of the live pointer that is older than this many seconds.
-        ready_within_s: Seconds that serve.promote waits until every replica has loaded a release.
+        lease_s: Seconds after which a replica reads the live pointer again before it answers a request.
+        ready_within_s: Seconds that serve.promote, serve.split, serve.refresh and serve.withdraw wait for the replicas.
         breaker_failures: A stage that failed this often in a row is skipped for a while.
         breaker_pause_s: Seconds for which it is skipped; twice as many after each further failure.
         threads: Threads of torch in each replica; with more than its share of the cores, replicas wait for each other.
@@ -126,10 +126,10 @@ class ServeConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DemoConfig:
-    """The demonstration of serve.demo.
+    """The values of `serve.demo`.
 
     Attributes:
-        wait: Keep serving until Ctrl-C after the example requests.
+        wait: Whether to keep serving until Ctrl-C after the example requests.
         k: Items per answer.
     """
 

@@ -16,7 +16,8 @@ from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
 from serve.deployment.settings import ServeConfig
-from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.backends import INDEX_BACKENDS
+from serve.index.backends.published_items import PublishedItems
 from serve.index.config import IndexConfig
 from serve.index.protocol import ItemIndex
 from serve.index.recall_monitor import RecallMonitor
@@ -27,7 +28,7 @@ from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.golden_queries import check_ranking, check_retrieval, check_vectors
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.follower import FollowerConfig, ReleaseFollower
 
@@ -59,7 +60,9 @@ class ReplicaSettings:
             lease_s=self.serve.lease_s,
             linger_s=self.serve.max_timeout_ms / 1000,
         )
-        return ReleaseFollower(Registry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks)
+        return ReleaseFollower(
+            ReleaseRegistry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks
+        )
 
 
 def prepare_process(config: ServeConfig) -> None:
@@ -97,7 +100,8 @@ async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
         dim=release.parts.model.config.embedding_dim,
         columns=lambda: release.columns,
     )
-    return await INDEX_BACKENDS[config.kind](config, items)
+    index: ItemIndex = await INDEX_BACKENDS[config.kind](config, items)
+    return index
 
 
 async def build_reranker(settings: ReplicaSettings, release: Release) -> RerankStage:

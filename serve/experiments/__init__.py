@@ -1,1 +1,1 @@
-"""Experiments: who is in which variant, what was shown, what came of it, and whether a canary does harm."""
+"""Experiments: assignment of users to variants, exposures, experiment analysis, and canary analysis."""

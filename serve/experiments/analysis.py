@@ -39,7 +39,9 @@ EXPECTED_USERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class VariantResult:
-    """A variant beside control; what needs both is None for control itself, and the intervals with under two users.
+    """A variant compared with control.
+
+    For control itself lift and intervals are None. Intervals are None also if either has fewer than two users.
 
     Attributes:
         variant: `CONTROL` or a release id.
@@ -86,7 +88,7 @@ class ExperimentAnalysis:
         experiment: name of the experiment.
         results: one for each variant, control first.
         sample_ratio_p: p-value of the sample-ratio check.
-        users_in_several_variants: number of users who were seen in more than one variant, and are left out. That
+        users_in_several_variants: number of users who were exposed to more than one variant, and are left out. That
             happens where shares were changed under the same name.
     """
 
@@ -114,9 +116,9 @@ def analyse(exposures: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -
     """Joins exposures with outcomes and compares the variants.
 
     Args:
-        exposures: of one experiment, by the schema `serve.experiments.exposures.SCHEMA`.
-        outcomes: columns `request_id` and `value`; several outcomes of a request add up.
-        shares: share of the users by variant, with that of control.
+        exposures: the exposures of one experiment, with the schema `serve.experiments.exposures.SCHEMA`.
+        outcomes: columns `request_id` and `value`; several outcomes of a request are added up.
+        shares: share of the users by variant, control included.
     """
     units = _value_per_unit(exposures, outcomes)
     num_variants = units.group_by("unit").aggregate([([], "count_all")])
@@ -220,9 +222,9 @@ def read_outcomes(path: str) -> pa.Table:
     try:
         outcomes = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as e:
-        raise DataError(f"outcomes: {path}: no Parquet file ({e})") from e
+        raise DataError(f"outcomes: {path}: cannot be read as Parquet ({e})") from e
     if missing := {"request_id", "value"} - set(outcomes.column_names):
         raise DataError(
-            f"outcomes: {path}: has no column {', '.join(sorted(missing))}; request_id and value are wanted"
+            f"outcomes: {path}: has no column {', '.join(sorted(missing))}; request_id and value are required"
         )
     return outcomes.select(["request_id", "value"])

@@ -1,4 +1,4 @@
-"""Experiments: a share of the users is answered by other releases than the live one. A canary has one such release.
+"""Experiments: releases other than the live one answer a share of the users. A canary has one such release.
 
 A hash of the experiment's name and the user decides who is in which variant. A user therefore stays in a variant, and
 another experiment divides the users independently.
@@ -14,12 +14,12 @@ CONTROL = "control"
 """The variant of the users whom the live release answers."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""What an experiment may be called: the name is part of a path."""
+"""The names that an experiment may have; the name is part of a path."""
 
 
 @dataclass(kw_only=True, slots=True)
 class TrafficConfig:
-    """An experiment as an operator asks for it, conf/traffic.
+    """The experiment that an operator asks for; its values are in conf/traffic.
 
     Attributes:
         name: name of the experiment; it decides who is in which variant.
@@ -35,7 +35,7 @@ class TrafficConfig:
             raise ConfigError(f"traffic.name: {self.name!r} must be up to 100 letters, digits, '-', '_' or '.'")
         if not all(0 < share < 1 for share in self.shares.values()) or sum(self.shares.values()) >= 1:
             raise ConfigError(
-                f"traffic.shares: {dict(self.shares)} must lie between 0 and 1, with something left to the live release"
+                f"traffic.shares: {dict(self.shares)} must lie between 0 and 1 each, and add up to less than 1"
             )
 
 
@@ -79,14 +79,14 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """The experiment, and its variant, of which an answer is part."""
+    """The variant of an experiment that an answer belongs to."""
 
     experiment: str
     variant: str
 
 
 def with_control(shares: dict[str, float]) -> dict[str, float]:
-    """Shares by release with that of control, the rest, in front."""
+    """Returns the shares by variant: control, which has what the releases leave, and then the releases."""
     return {CONTROL: 1 - sum(shares.values()), **shares}
 
 

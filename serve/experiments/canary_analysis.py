@@ -1,9 +1,9 @@
-"""Canary analysis: whether a release on trial is worse than the live one, from what both have answered.
+"""Canary analysis: whether a release on trial is worse than the live one, judged by the answers of both.
 
 Each variant of an experiment is compared with control by its exposures (serve/experiments/exposures.py): the share of
-failed and of degraded answers, latency, and how much of the catalogue is shown in equally many answers. A variant is
-worse where a difference exceeds its configured bound and, for failures, degradation and latency, is too large to be due
-to chance.
+failed and of degraded answers, latency, and how much of the catalogue is recommended in equally many answers. A
+variant is worse where a difference exceeds its configured bound and, for failures, degradation and latency, is too
+large to be due to chance.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from data.artifacts.errors import ConfigError
 from serve.experiments.assignment import CONTROL
 
 SIGNIFICANCE_LEVEL = 0.001
-"""A p-value below this is not taken for chance. It is small because the analysis is repeated every few seconds."""
+"""A difference counts if its p-value is below this, which is small because the analysis runs every few seconds."""
 
 MIN_LATENCY_RISE_MS = 2.0
-"""A variant is not slow for a smaller rise of the 95th percentile, whatever the ratio."""
+"""Milliseconds. A smaller rise of the 95th percentile never counts as slow, whatever the ratio."""
 
 
 @dataclass(kw_only=True, slots=True)
 class GuardConfig:
-    """Bounds of a release on trial, conf/guard.
+    """The bounds that a release on trial must keep; their values are in conf/guard.
 
     Attributes:
         enabled: whether serve.run watches experiments.
@@ -33,7 +33,7 @@ class GuardConfig:
         max_failed_rise: the largest difference between the variant's and control's share of failed requests.
         max_degraded_rise: the same for degraded answers.
         max_latency_ratio: the largest ratio of the variant's to control's 95th percentile of the latency.
-        min_coverage_ratio: the smallest ratio of distinct items that the variant shows to those that control shows, in
+        min_coverage_ratio: the smallest ratio of the distinct items that the variant recommends to those of control, in
             equally many answers.
     """
 
@@ -56,7 +56,7 @@ def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:
     """Describes in words where a variant is worse than control; empty where none is, or where there is too little data.
 
     Args:
-        exposures: of one experiment, by the schema `serve.experiments.exposures.SCHEMA`.
+        exposures: the exposures of one experiment, with the schema `serve.experiments.exposures.SCHEMA`.
     """
     by_variant = {
         variant: exposures.filter(pc.equal(exposures["variant"], variant))

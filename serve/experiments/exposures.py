@@ -1,4 +1,4 @@
-"""The exposures of an experiment: who was shown what, as Parquet files under `<storage>/exposures/<experiment>`."""
+"""The exposures of an experiment: which users got which items, as Parquet under `<storage>/exposures/<experiment>`."""
 
 import asyncio
 import logging
@@ -57,7 +57,7 @@ def read_exposures(storage: Folder, experiment: str) -> pa.Table:
 
 
 class ExposureLog:
-    """Records what one replica shows.
+    """Records the answers of one replica to requests that are part of an experiment.
 
     The `add` methods run on the request path and append to a list; `flush` writes the list to the storage.
     """
@@ -103,9 +103,9 @@ class ExposureLog:
         )
 
     async def flush(self, interval_s: float = FLUSH_INTERVAL_S) -> None:
-        """Writes what waits, off the event loop, unless the last flush was less than `interval_s` ago."""
+        """Writes the waiting exposures, off the event loop, unless the last flush was less than `interval_s` ago."""
         if self._num_lost:
-            logger.error("exposures: %d not recorded, the storage did not take them in time", self._num_lost)
+            logger.error("exposures: %d lost, because the storage did not accept them in time", self._num_lost)
             self._num_lost = 0
         if not self._waiting or time.monotonic() - self._flushed_at < interval_s:
             return

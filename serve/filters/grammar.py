@@ -37,7 +37,7 @@ class FilterError(UserError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A comparison of one feature with a value, which is a tuple with the LIST_OPERATORS."""
+    """A comparison of one feature with a value; with LIST_OPERATORS the value is a tuple."""
 
     field: str
     kind: FeatureKind
@@ -142,7 +142,7 @@ def _unwritable(character: str) -> bool:
 
 
 def finite(value: int | float) -> bool:
-    """Whether a number is finite as a float, and smaller than the stored value of a missing number."""
+    """Whether a number is finite as a float, and of smaller magnitude than MISSING_NUMBER."""
     return math.isfinite(value) and abs(value) < abs(MISSING_NUMBER) if abs(value) < 2**1000 else False
 
 

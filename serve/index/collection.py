@@ -83,7 +83,7 @@ def write_collection(
 
 
 def _index(client: MilvusClient, config: IndexConfig, name: str, num_items: int) -> None:
-    """Builds the vector index, and waits until it holds every row; the state that Milvus 2.3.5 reports is premature."""
+    """Builds the vector index, and waits until it holds every row; Milvus 2.3.5 reports it as finished too early."""
     build: dict[Algorithm, dict[str, int]] = {
         Algorithm.flat: {},
         Algorithm.hnsw: {"M": 16, "efConstruction": 200},

@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from data.artifacts.errors import ConfigError
+from serve.index.backends import INDEX_BACKENDS
 
 
 class Algorithm(Enum):
@@ -22,7 +23,7 @@ class IndexConfig:
     Attributes:
         kind: The index back end: `replica` keeps a FAISS copy of the release's collection in each serving replica,
             `milvus` searches on Milvus for every request, for catalogues beyond a replica's memory. Further back ends
-            register themselves, see serve/index/backends/backend.py.
+            register themselves, see serve/index/backends.
         uri: A Milvus server (http://host:19530), or a path that ends in .db for Milvus Lite. The token, if the server
             asks for one, comes from MILVUS_TOKEN in the environment.
         ca_file: With https: the certificates to trust, as PEM; null trusts the certificate authorities that gRPC comes
@@ -52,8 +53,6 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
-        from serve.index.backends.backend import INDEX_BACKENDS  # its modules import this one
-
         INDEX_BACKENDS[self.kind]
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
             raise ConfigError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")

@@ -87,7 +87,7 @@ def async_client(config: IndexConfig, address: str) -> AsyncMilvusClient:
 def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
     """Returns an error of Milvus as IndexUnavailable, with the address and what to check."""
     text = " ".join(str(error).split())[:300]
-    return IndexUnavailable(f"index.uri: Milvus at {config.uri}: {text}; is it up, and is this its address?")
+    return IndexUnavailable(f"index.uri: Milvus at {config.uri}: {text}; check that it runs there")
 
 
 def _client_options(config: IndexConfig) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _client_options(config: IndexConfig) -> dict[str, Any]:
     token = os.environ.get("MILVUS_TOKEN", "")
     if token == DEFAULT_TOKEN:
         raise IndexUnavailable(
-            "MILVUS_TOKEN: holds Milvus's default password, which everybody knows; change it on the server (pymilvus:"
+            "MILVUS_TOKEN: holds Milvus's default password, which is public; change it on the server (pymilvus:"
             " client.update_password) and set MILVUS_TOKEN=user:password"
         )
     trusted = {} if config.ca_file is None else {"server_pem_path": config.ca_file}

@@ -15,8 +15,8 @@ from serve.index.connection import async_client, connected, milvus_address, unav
 from serve.index.protocol import Hits, IndexUnavailable, check_query
 
 MAX_OVERFETCH = 200
-"""Up to this many excluded items are met by asking for as many more hits; more of them go into the filter expression,
-where NOT IN costs some 4 ms."""
+"""Up to this many excluded items are handled by asking for that many more hits; more of them go into the filter
+expression, where NOT IN costs about 4 ms."""
 
 MAX_K = 16_384
 """Most hits of one search, by Milvus's own limit."""
@@ -93,7 +93,7 @@ class MilvusIndex:
         effort = self._max_effort() if exhaustive else self._effort(k + len(excluded), filtered=filter is not None)
         rows, scores = await self._call_search(query_D, limit, expression, effort)
         if self.approximate and not exhaustive and len(rows) < limit:
-            # The search compared too few eligible items, or there are no more.
+            # Either the search compared too few eligible items, or no more exist.
             rows, scores = await self._call_search(query_D, limit, expression, self._max_effort())
         eligible = ~np.isin(rows, excluded)
         return Hits.sorted(rows[eligible], scores[eligible], k)

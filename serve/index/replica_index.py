@@ -19,14 +19,14 @@ from serve.index.micro_batcher import MicroBatcher
 from serve.index.protocol import Hits, check_query
 
 MAX_PROBE_FACTOR = 4
-"""A search of the inverted file looks into up to this many times the calibrated number of lists: the more, the fewer
-items pass its filter, and the more hits it asks for beyond twice those that the number was calibrated for."""
+"""A search of the inverted file looks into at most this many times the calibrated number of lists. It looks into more
+than that number if few items pass its filter, or if it asks for more than twice CALIBRATED_HITS."""
 
 MAX_COMPARED = 20_000
 """If at most this many items pass a filter, all of them are compared, which is faster than a search of the index."""
 
 TIE_MARGIN = 16
-"""Hits asked of FAISS beyond k, so that ties at the k-th place go to the lower row and are not left to chance."""
+"""Hits asked of FAISS beyond k, so that ties at the k-th place go to the lower row, which FAISS does not ensure."""
 
 ROUNDING_FACTOR = 1.25
 """The inverted file has rounded scores, so this many times the hits are asked of it and then scored exactly."""

@@ -1,7 +1,7 @@
 """OpenTelemetry traces: a span for each stage, inside FastAPI's span of the request.
 
 The request's span continues the trace of the caller's `traceparent` header. Spans are sent to the address that
-OTEL_EXPORTER_OTLP_ENDPOINT in the environment of the replicas names; without it none are recorded.
+OTEL_EXPORTER_OTLP_ENDPOINT in the environment of the replicas names; if it is unset, no spans are recorded.
 """
 
 import os

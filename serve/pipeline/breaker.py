@@ -41,7 +41,7 @@ class CircuitBreaker:
     def allows_call(self) -> bool:
         """Whether a call may be made now.
 
-        Who makes the call reports its outcome by `record_success`, `record_failure` or `record_unknown`.
+        The caller reports the outcome of the call by `record_success`, `record_failure` or `record_unknown`.
         """
         if self.state is State.open and self._clock() >= self._open_until:
             self.state = State.half_open

@@ -24,14 +24,14 @@ class Query:
     Attributes:
         release_id: The release that answers.
         user_id: The user's external id; None for a request without a user.
-        k: Items to answer.
-        num_candidates: Items to retrieve and to re-rank.
+        k: Number of items to return.
+        num_candidates: Number of items to retrieve and to re-rank.
         history: Item rows that the request itself names, oldest first; they follow what is known of the user.
-        exclude: Item rows that must not be answered.
+        exclude: Item rows that must not be in the answer.
         context: The request's context as rows of `towers.reranking.context.Context`.
-        exclude_seen: Leave out what the user has seen, by our records or by the request's history.
-        filter: The condition that every answered item meets.
-        explain: Whether the answer is to say how each item came into it.
+        exclude_seen: Whether to leave out the items of the user's history, in the training log or in the request.
+        filter: The condition that every item of the answer meets; None accepts all.
+        explain: Whether to explain how each item came into the answer.
     """
 
     release_id: str
@@ -52,11 +52,11 @@ class SimilarQuery:
 
     Attributes:
         release_id: The release that answers.
-        k: Items to answer.
+        k: Number of items to return.
         rows: Items of the catalogue; the search is around the mean of their vectors.
         features: The features of one item, which need not be in the catalogue.
-        exclude: Item rows that must not be answered.
-        filter: The condition that every answered item meets.
+        exclude: Item rows that must not be in the answer.
+        filter: The condition that every item of the answer meets; None accepts all.
     """
 
     release_id: str
@@ -69,7 +69,7 @@ class SimilarQuery:
 
 @dataclass(frozen=True, slots=True)
 class UserVector:
-    """What the user encoder answers.
+    """The user encoder's answer.
 
     Attributes:
         release_id: The release of the user tower.
@@ -129,11 +129,11 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How an answer came about. An answered item that is not in `candidates` is a popular one that filled it up.
+    """How an answer came about. An item of the answer that is not in `candidates` is a popular one that filled it up.
 
     Attributes:
         candidates: What retrieval found; None if it did not answer.
-        ranked: What the re-ranker made of it; None if it did not answer.
+        ranked: The candidates in the re-ranker's order; None if it did not answer.
         nearest: The items of the user's history that are nearest to each item of the answer.
         num_excluded: Rows that were not allowed in the answer.
     """

@@ -20,7 +20,7 @@ STAGES = ("embed", "retrieve", "rerank", "describe", "explain")
 
 
 class Stages(Protocol):
-    """The three stages of one release, and what else they can be asked, wherever they run."""
+    """The three stages of one release, and the further calls that they take, in this process or in another."""
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
         """Stage 1: the user's vector and history, see `UserEncoder`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.releases.listing import list_releases, releases_table
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Prints a table of all releases, newest first."""
-    registry = Registry.of(Folder.of(config.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     rows = list_releases(registry)
     if rows:
         show(releases_table(rows, datetime.now(UTC)))

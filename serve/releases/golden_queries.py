@@ -26,6 +26,7 @@ from towers.evaluation.retrieval import top_k
 
 GOLDEN_FILE = "golden.json"
 NUM_QUERIES, NUM_CANDIDATES = 8, 100
+"""Golden queries of a release, and the most candidates that one of them records."""
 
 TOLERANCE = 1e-4
 """The largest difference from the record: absolute for the entries of a vector, absolute and relative for scores."""
@@ -57,7 +58,7 @@ class GoldenQuery:
     item_ids: list[str] = field(default_factory=list)
 
     def reranker_input(self, release_id: str) -> tuple[Query, UserVector, Candidates]:
-        """What the re-ranking stage is given for this query."""
+        """Returns the input of the re-ranking stage for this query."""
         query = Query(release_id=release_id, user_id=None, k=1, num_candidates=len(self.candidates))
         user = UserVector(release_id, np.array(self.vector, dtype=np.float32), np.array(self.history, dtype=np.int64))
         rows_C, scores_C = np.array(self.candidates, dtype=np.int64), np.array(self.scores, dtype=np.float32)
@@ -65,7 +66,7 @@ class GoldenQuery:
 
 
 def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
-    """Records the answers for users with training interactions, spread evenly over the vocabulary.
+    """Records the answers to NUM_QUERIES users with training interactions, spread evenly over the vocabulary.
 
     Raises:
         FloatingPointError: a stage gives values that are not finite.
@@ -160,7 +161,7 @@ async def check_retrieval(release: Release, index: ItemIndex) -> None:
     if found and (mean := float(np.mean(found))) < MIN_RECALL:
         raise ReleaseError(
             f"release {release.id}: the index finds {mean:.3f} of the golden queries' items, {MIN_RECALL} at least are"
-            " wanted; are its vectors those of this release?"
+            " required; its vectors may be those of another release, publish again"
         )
 
 

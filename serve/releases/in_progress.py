@@ -29,6 +29,7 @@ class InProgress:
     Attributes:
         release: id of the release.
         collection: name of its Milvus collection.
+        operation: what the process is doing with the release.
         since: when the operation began, in Unix seconds.
         host, pid: the machine and the id of the process.
     """
@@ -53,7 +54,7 @@ class InProgress:
         return {JSON_KEYS.get(name, name): value for name, value in fields.items()}
 
     def is_abandoned(self, grace_s: float) -> bool:
-        """Whether the process is gone; that of another machine is taken for gone `grace_s` seconds after it began."""
+        """Whether the process is gone; on another machine it counts as gone `grace_s` seconds after its beginning."""
         if is_this_host(self.host):
             return not is_process_alive(self.pid)
         return time.time() - self.since > grace_s
@@ -91,7 +92,7 @@ def is_this_host(host: str) -> bool:
 def is_process_alive(pid: int) -> bool:
     """Whether a process of that id runs on this machine."""
     try:
-        os.kill(pid, 0)  # signal 0 does nothing to a process but look whether it exists
+        os.kill(pid, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:  # it runs, and belongs to another user

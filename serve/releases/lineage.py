@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
 SEARCHED = ("checkpoint", "checkpoint fingerprint", "dataset", "dataset fingerprint", "commit", "W&B run")
@@ -10,7 +10,7 @@ SEARCHED = ("checkpoint", "checkpoint fingerprint", "dataset", "dataset fingerpr
 
 
 def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a release comes from, by name; None where it was not recorded."""
+    """Returns what a release was made from: checkpoint, dataset, commit and so on; None for what was not recorded."""
     lineage, config = manifest.get("lineage") or {}, manifest["config"]
     wandb = lineage.get("wandb")
     return {
@@ -27,7 +27,7 @@ def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_releases(registry: Registry, text: str) -> list[str]:
+def find_releases(registry: ReleaseRegistry, text: str) -> list[str]:
     """Ids of the releases with an entry in their lineage that begins with `text`, newest first.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from serve.releases.pointer import LivePointer
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 METRICS = ("recall", "ndcg")
 
@@ -14,7 +14,7 @@ METRICS = ("recall", "ndcg")
 def release_state(release_id: str, live: LivePointer | None) -> str:
     """The state of a release; empty where it has no part in the pointer.
 
-    live: has the traffic, or most of it.
+    live: has all of the traffic, or what an experiment leaves to it.
     on trial: has a share of the traffic in an experiment.
     staged: the replicas are loading it.
     previous: a rollback would return to it.
@@ -28,7 +28,7 @@ def release_state(release_id: str, live: LivePointer | None) -> str:
     return states.get(release_id, "")
 
 
-def list_releases(registry: Registry) -> list[dict[str, Any]]:
+def list_releases(registry: ReleaseRegistry) -> list[dict[str, Any]]:
     """All releases, newest first, as JSON values."""
     live = registry.live()
     rows = []

@@ -1,8 +1,8 @@
-"""The live pointer: one small file that says which release serves, and the functions that make the next pointer of it.
+"""The live pointer: one small file that says which release serves, and functions that derive the next pointer from it.
 
 A release gets traffic in two phases. It is among the `staged` releases until every replica has loaded it; then it is
 live, or has a share of the traffic in an experiment. A pointer is never changed in place: each function here returns a
-new one, which `serve.releases.registry.Registry.update_pointer` writes.
+new one, which `serve.releases.registry.ReleaseRegistry.update_pointer` writes.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -27,10 +27,10 @@ class LivePointer:
     Attributes:
         release: id of the live release.
         previous: id of the release that was live before, to which a rollback returns.
-        promoted_at: ISO timestamp since when `release` is live.
+        promoted_at: ISO timestamp of the moment when `release` became live.
         rolled_back: id of the release that a rollback has just taken out of service (several, separated by ", ", where
             the rollback ended an experiment); None unless this pointer is the result of a rollback.
-        reason: why it was rolled back, if anybody said so.
+        reason: the reason that was given for the rollback, if any.
         staged: ids of releases that the replicas are asked to load beside those that have traffic.
         attempt: a unique name of the rollout that asked for the staged releases. It tells this rollout from a later one
             that stages other releases in their place.

@@ -1,7 +1,7 @@
 """Removes old releases, and what processes that died left behind: the mechanism behind `python -m serve.prune`.
 
-The live release and the one that a rollback would return to are kept. Only collections that a release of this registry
-names are ever dropped, since a Milvus server may be shared.
+The live release and the one that a rollback would return to are kept. A Milvus server may be shared, so no collection
+is dropped but those that the releases and in-progress markers of this registry name.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from data.cluster.console import ProgressReporter
 from serve.index.collection import drop
 from serve.index.config import IndexConfig
 from serve.releases.in_progress import InProgress, Operation
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 GRACE_S = 6 * 3600
-"""A process of another machine that has been publishing a release for longer than this is taken for dead."""
+"""Seconds. A process of another machine that has been publishing a release for longer counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,11 @@ class Pruned:
 
 
 def prune(
-    config: IndexConfig, registry: Registry, keep: int, progress: ProgressReporter = print, grace_s: float = GRACE_S
+    config: IndexConfig,
+    registry: ReleaseRegistry,
+    keep: int,
+    progress: ProgressReporter = print,
+    grace_s: float = GRACE_S,
 ) -> Pruned:
     """Removes all releases but the `keep` newest and those in use, and then all leftovers.
 
@@ -65,7 +69,7 @@ def prune(
     return Pruned(old, names)
 
 
-def _finish(config: IndexConfig, registry: Registry, marker: InProgress) -> bool:
+def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress) -> bool:
     """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
     folder = registry.path(marker.release)
     is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection

@@ -11,7 +11,7 @@ from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
 from serve.releases.gate.gate import Gatekeeper
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint
 
@@ -26,7 +26,7 @@ def publish(
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 
     Args:
-        gatekeeper: holds back what is worse than the live release; None lets everything through.
+        gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
 
     Raises:
         GateError: the gate holds the checkpoint back.
@@ -35,7 +35,7 @@ def publish(
         Where any of these is raised, there is no release, and no collection is left.
     """
     draft = _draft(config, checkpoint)
-    build_release(config, Registry.of(storage), draft, "publish", progress, gatekeeper)
+    build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)
     return draft.id
 
 

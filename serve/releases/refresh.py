@@ -20,7 +20,7 @@ from serve.releases.building.draft import ReleaseDraft, release_id
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.golden_queries import GOLDEN_FILE
 from serve.releases.model_card import CARD_FILE
-from serve.releases.registry import MAX_EXCLUDED_ITEMS, Registry
+from serve.releases.registry import MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
@@ -34,8 +34,8 @@ OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
 def read_rows(uri: str, release: Release) -> pa.Table:
     """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
-    Where that log came in a format of its own, the columns are `item_id`, the features by their names and, optionally,
-    `title`.
+    If that log was read by another source than a table, the columns are `item_id`, the features by their names and,
+    optionally, `title`.
 
     Raises:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
@@ -58,21 +58,21 @@ def read_rows(uri: str, release: Release) -> pa.Table:
 
 def refresh(
     config: IndexConfig,
-    registry: Registry,
+    registry: ReleaseRegistry,
     release: Release,
     rows: pa.Table | None,
     removed: Sequence[str] = (),
     progress: ProgressReporter = print,
     gatekeeper: Gatekeeper | None = None,
 ) -> str:
-    """Builds a release from another and returns its id; the id of the other where nothing would change.
+    """Builds a release from the live one and returns its id, or the id of the live one if nothing would change.
 
     Args:
-        release: the live one.
-        rows: items to add or to change, as `entity_table` gives them. An item that was removed before is restored.
+        release: the live release.
+        rows: items to add or to change, as `read_rows` returns them. An item that was removed before is restored.
         removed: ids of items to remove. They stay in the catalogue, so that rows keep their numbers, and are in no
             answer.
-        gatekeeper: holds back what is worse than the live release; None lets everything through.
+        gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
 
     Raises:
         ReleaseError: an item to be removed is not in the catalogue, or too many would be removed.

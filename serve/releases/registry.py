@@ -31,13 +31,13 @@ Each request excludes them one by one. To take more items out, publish a release
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class ReleaseRegistry:
     """All releases in one folder, and the live pointer."""
 
     folder: Folder
 
     @classmethod
-    def of(cls, storage: Folder) -> "Registry":
+    def of(cls, storage: Folder) -> "ReleaseRegistry":
         """The registry below a storage root."""
         return cls(storage / "releases")
 
@@ -93,10 +93,10 @@ class Registry:
             raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); remove it and promote again") from e
 
     def resolve(self, release_id: str | None) -> str:
-        """The release that is named, or the live one where none is named.
+        """Returns the given release id or, for None, the id of the live release.
 
         Raises:
-            ReleaseError: none is named, and none is live.
+            ReleaseError: no id is given, and no release is live.
         """
         live = self.live()
         if release_id is None and live is None:
@@ -133,7 +133,7 @@ class Registry:
                 self.folder.write_json(f"{HISTORY}/{utc_timestamp()}.json", after.as_json())
             if not self.folder.is_local and self.live() != after:
                 raise PointerError(
-                    "somebody else moved the live pointer at the same time; see python -m serve.releases"
+                    "another process replaced the live pointer at the same time; see python -m serve.releases"
                 )
             return after
 
@@ -142,7 +142,7 @@ class Registry:
         return frozenset() if name is None else frozenset(self.folder.read_json(f"{DENYLISTS}/{name}"))
 
     def locked(self, what: str = "registry") -> AbstractContextManager[None]:
-        """A lock on the pointer, or on the release of that id.
+        """Returns a lock on the pointer (`what="registry"`) or on a release (`what` is its id).
 
         An object store has no locks: there the last writer wins.
         """

@@ -10,7 +10,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 
 class ReleaseError(UserError, ValueError):
-    """A release is missing or damaged, or does not reproduce its golden queries."""
+    """A release is missing, damaged or not sound, or cannot be brought into service."""
 
 
 @dataclass(frozen=True)

@@ -22,20 +22,20 @@ from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
 from serve.index.protocol import Hits, recall
 from serve.releases.golden_queries import check_golden, check_retrieval
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.retrieval import top_k
 
 MIN_RECALL = 0.99
-"""A release is not sound where its collection has a lower recall@20 against exact search."""
+"""The lowest recall@20 against exact search that the collection of a sound release has."""
 
 NUM_SAMPLED = 50
 """Items whose neighbours are searched to measure that recall."""
 
 
 def verify(
-    config: IndexConfig, registry: Registry, release_id: str, progress: ProgressReporter = print
+    config: IndexConfig, registry: ReleaseRegistry, release_id: str, progress: ProgressReporter = print
 ) -> dict[str, Any]:
     """Checks everything about a release; returns its id, number of items and recall@20 as JSON values.
 
@@ -45,9 +45,9 @@ def verify(
     """
     started = time.perf_counter()
     release = registry.open(release_id)
-    progress(f"verify: {len(release.manifest['files'])} files are those that were sealed, all weights are finite")
+    progress(f"verify: {len(release.manifest['files'])} files are as they were sealed, all weights are finite")
     check_golden(release)
-    progress("verify: user tower and re-ranker answer its golden queries as at publish")
+    progress("verify: user tower and re-ranker reproduce its golden queries")
     in_collection, num_items = count_items(config, release.collection), release.parts.items.table.num_rows
     if in_collection != num_items:
         raise ReleaseError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from data.artifacts.errors import ConfigError
 from serve.releases.pointer import LivePointer, utc_timestamp
-from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, Registry
+from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.two_phase import RolloutResult, wait_until_followed
 
@@ -18,11 +18,11 @@ Denylist = dict[str, dict[str, str]]
 """`reason` and `since` (ISO timestamp) by item id, as the file has them."""
 
 
-def deny(registry: Registry, items: Iterable[str], reason: str, within_s: float) -> RolloutResult:
-    """Adds items to the denylist; those that are on it keep their reason and time.
+def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s: float) -> RolloutResult:
+    """Adds items to the denylist; items that are on it already keep their reason and time.
 
     Args:
-        within_s: how long to wait for the replicas.
+        within_s: seconds to wait for the replicas.
 
     Raises:
         ReleaseError: no release is live.
@@ -32,11 +32,11 @@ def deny(registry: Registry, items: Iterable[str], reason: str, within_s: float)
     return _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
 
 
-def restore(registry: Registry, items: Iterable[str], within_s: float) -> RolloutResult:
+def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) -> RolloutResult:
     """Takes items off the denylist.
 
     Args:
-        within_s: how long to wait for the replicas.
+        within_s: seconds to wait for the replicas.
 
     Raises:
         ReleaseError: no release is live.
@@ -45,7 +45,7 @@ def restore(registry: Registry, items: Iterable[str], within_s: float) -> Rollou
     return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
 
 
-def read_denylist(registry: Registry, live: LivePointer | None) -> Denylist:
+def read_denylist(registry: ReleaseRegistry, live: LivePointer | None) -> Denylist:
     """The denylist that the pointer names; empty where it names none."""
     if live is None or live.denylist is None:
         return {}
@@ -53,8 +53,8 @@ def read_denylist(registry: Registry, live: LivePointer | None) -> Denylist:
     return found
 
 
-def _update(registry: Registry, change: Callable[[Denylist], Denylist], within_s: float) -> RolloutResult:
-    """Writes a new list beside the old one, points at it, and waits until all replicas follow."""
+def _update(registry: ReleaseRegistry, change: Callable[[Denylist], Denylist], within_s: float) -> RolloutResult:
+    """Writes a new list beside the old one, has the live pointer name it, and waits until all replicas follow."""
 
     def with_new_list(live: LivePointer | None) -> LivePointer:
         if live is None:

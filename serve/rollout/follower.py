@@ -1,8 +1,8 @@
-"""The follower: keeps the releases loaded in a replica that the live pointer names, and answers by the right one.
+"""The follower: keeps the releases that the live pointer names loaded in a replica, and says which one answers.
 
 A replica polls the live pointer. It loads the releases that the pointer names while the present release goes on
-answering, and reports in its heartbeat (serve/rollout/heartbeats.py) what it holds. It answers by the live release as
-soon as it has loaded it.
+answering, and reports in its heartbeat (serve/rollout/heartbeats.py) what it holds. It answers with the live
+release as soon as that is loaded.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from serve.experiments.assignment import CONTROL, Arm, Experiment
 from serve.releases.pointer import LivePointer
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
 from serve.rollout.memory import check_memory, used_mib
@@ -34,9 +34,10 @@ class FollowerConfig:
     Attributes:
         replica: unique name of the replica.
         poll_s: seconds between two readings of the pointer.
-        lease_s: no request is answered by a pointer that was read longer ago than this. (Where the storage does not
-            answer, requests are answered all the same.)
-        linger_s: how long a release that no pointer names any more stays loaded, for requests that are in progress.
+        lease_s: seconds after which the pointer is read again before a request is answered. (If the storage does not
+            answer then, the last reading counts.)
+        linger_s: seconds for which a release stays loaded after the pointer has ceased to name it, for requests that
+            are in progress.
     """
 
     replica: str
@@ -46,14 +47,14 @@ class FollowerConfig:
 
 
 class ReleaseFollower(Generic[T]):
-    """Follows the live pointer and keeps a `T`, made by `build`, for each release that the pointer names.
+    """Follows the live pointer and keeps what `build` returns, a `T`, for each release that the pointer names.
 
     All methods run on one event loop.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        registry: ReleaseRegistry,
         build: Callable[[Release], Awaitable[T]],
         config: FollowerConfig,
         set_denylist: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
@@ -87,7 +88,8 @@ class ReleaseFollower(Generic[T]):
         """Loads the live release, then follows the pointer in the background.
 
         Raises:
-            ReleaseError: no release is live, or the live release does not reproduce its golden queries.
+            ReleaseError: no release is live; or the live release does not fit into memory, or does not reproduce its
+                golden queries.
         """
         await self._send_heartbeat()  # before the pointer is read: a rollout that begins later waits for this replica
         await self._apply_denylist((await self._read_pointer()).denylist)
@@ -101,14 +103,14 @@ class ReleaseFollower(Generic[T]):
         return self
 
     async def live(self) -> T:
-        """What was built for the live release."""
+        """Returns what `build` made for the live release."""
         if time.monotonic() - self._refreshed_at > self._config.lease_s:
             await self._refresh()
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
     async def choose(self, unit: str) -> tuple[T, Arm | None]:
-        """What was built for the release that answers a unit, and the arm of the experiment, if one runs.
+        """Returns what `build` made for the release that answers a unit, and the arm of the experiment, if one runs.
 
         Args:
             unit: a user id; for a request without a user, the request's id.
@@ -122,7 +124,7 @@ class ReleaseFollower(Generic[T]):
         return self._built[variant], Arm(self._experiment.name, variant)
 
     async def get(self, release_id: str) -> T:
-        """What was built for a release; it is built now where this replica does not hold it."""
+        """Returns what `build` made for a release, which is loaded first if this replica does not hold it."""
         if release_id not in self._built:
             async with self._build_lock:
                 if release_id not in self._built:
@@ -156,7 +158,7 @@ class ReleaseFollower(Generic[T]):
                 self._apply(live)
             except (ValueError, OSError) as e:
                 # Broad on purpose: whatever is wrong with the storage or with a file in it, the replica goes on
-                # answering by what it holds.
+                # answering with what it has loaded.
                 logger.error("staying on release %s: %s", self.current, e)
             self._refreshed_at = started
             if self._heartbeat() != self._reported or started - self._reported_at > HEARTBEAT_INTERVAL_S:
@@ -177,7 +179,7 @@ class ReleaseFollower(Generic[T]):
             self._set_denylist(built, self._denylist[1])
 
     def _apply(self, live: LivePointer) -> None:
-        """Answers as the pointer says, as far as the releases are loaded, and begins to load one that is missing."""
+        """Answers as the pointer says from now on, as far as releases are loaded; begins to load a missing one."""
         before = (self.current, self._experiment)
         if live.release in self._built:
             self.current = live.release
@@ -220,10 +222,10 @@ class ReleaseFollower(Generic[T]):
         )
 
     async def _send_heartbeat(self) -> None:
-        """Writes this replica's heartbeat; where the storage does not take it, the next one is due as usual."""
+        """Writes this replica's heartbeat; if that fails, the next one is due as usual."""
         heartbeat, self._reported_at = self._heartbeat(), time.monotonic()
         try:
             await asyncio.to_thread(self._replicas.write, heartbeat)
             self._reported = heartbeat
         except OSError as e:
-            logger.error("heartbeat: %s", e)
+            logger.error("heartbeat not written: %s", e)

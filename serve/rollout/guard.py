@@ -1,6 +1,6 @@
-"""The canary guard: analyses a running experiment every few seconds, and rolls it back where a variant does harm.
+"""The canary guard: analyses a running experiment every few seconds, and rolls it back if a variant is worse.
 
-serve.run has one of its own; `python -m serve.guard` watches an endpoint on another machine.
+`serve.run` runs a guard in its own process; `python -m serve.guard` watches an endpoint on another machine.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposures import SCHEMA, exposures_folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
 MAX_EXPOSURES = 200_000
@@ -23,7 +23,7 @@ MAX_EXPOSURES = 200_000
 
 @dataclass(slots=True)
 class CanaryGuard:
-    """Watches the experiment that runs on a storage; it keeps the exposures that it has read.
+    """Watches the experiment that runs under a storage root, and keeps the exposures that it has read in memory.
 
     Attributes:
         config: the bounds, and the time between two checks.
@@ -39,8 +39,8 @@ class CanaryGuard:
     _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
 
     def check(self) -> str | None:
-        """Analyses the running experiment once; returns the reason where it was rolled back."""
-        registry = Registry.of(self.storage)
+        """Analyses the running experiment once; returns the reason if it was rolled back, otherwise None."""
+        registry = ReleaseRegistry.of(self.storage)
         live = registry.live()
         if live is None or live.experiment is None:
             return None
@@ -57,7 +57,7 @@ class CanaryGuard:
         """Checks again and again until stopped.
 
         Args:
-            stopped: waits for so many seconds and returns whether to stop (as `threading.Event.wait` does).
+            stopped: waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
         """
         while not stopped(self.config.every_s):
             try:
@@ -65,7 +65,7 @@ class CanaryGuard:
             except (OSError, ValueError) as e:
                 # Broad on purpose: whatever keeps the guard from reading the storage (no connection, a file that is
                 # half-written or damaged), it must not stop watching.
-                self.progress(f"guard: {e}; looking again in {self.config.every_s:g} s")
+                self.progress(f"guard: {e}; checking again in {self.config.every_s:g} s")
 
     def _read_new(self, experiment: Experiment) -> None:
         """Reads exposures of the experiment that were written since the last check."""

@@ -1,7 +1,8 @@
-"""The replica registry: each replica's heartbeat, a file that says what the replica holds and how it answers.
+"""The replica registry: each replica's heartbeat, a file that names its loaded releases and the one that answers.
 
-Whoever changes the live pointer reads the heartbeats to learn when every replica has followed. A replica is taken for
-dead when its process is gone, or when its last heartbeat is older than HEARTBEAT_TIMEOUT_S by the clock of the storage.
+The commands that change the live pointer read the heartbeats to learn when every replica answers as the pointer says. A
+replica counts as dead when its process is gone, or when its last heartbeat is older than HEARTBEAT_TIMEOUT_S by the
+clock of the storage.
 """
 
 import os
@@ -24,7 +25,7 @@ HEARTBEAT_INTERVAL_S = 2.0
 """Seconds between two heartbeats of a replica; there is one more whenever something changes."""
 
 HEARTBEAT_TIMEOUT_S = 15.0
-"""A replica whose last heartbeat is older than this is taken for dead."""
+"""Seconds. A replica whose last heartbeat is older counts as dead."""
 
 JSON_KEYS = {"denylist": "withdrawn"}
 """Keys of a heartbeat's file that differ from the attribute's name."""
@@ -37,12 +38,12 @@ class Heartbeat:
     Attributes:
         replica: unique name of the replica.
         host, pid: the machine and the id of its process.
-        current: id of the release by which it answers; None while it starts.
+        current: id of the release with which it answers; None while it starts.
         holds: memory in MiB of each release that it has loaded, by release id.
         failed: why it could not load a release, by `attempt_key`.
         experiment: `Experiment.key` of the experiment that it takes part in.
         denylist: file name of the denylist whose items it leaves out.
-        lease_s: it does not answer by a pointer that it read longer ago than this.
+        lease_s: seconds after which it reads the live pointer again before it answers.
     """
 
     replica: str
@@ -75,7 +76,7 @@ class Heartbeat:
 
 
 def attempt_key(release_id: str, attempt: str | None) -> str:
-    """Identifies the loading of a release for one rollout (`LivePointer.attempt`) among others of the same release."""
+    """Returns the key of a failed load: the rollout (`LivePointer.attempt`) and the release that it asked for."""
     return f"{attempt}:{release_id}"
 
 
@@ -96,7 +97,7 @@ class ReplicaRegistry:
         self.folder.write_json(f"{heartbeat.replica}.json", heartbeat.as_json())
 
     def clock(self) -> Callable[[], float]:
-        """A function that gives the time by the storage's clock, in Unix seconds."""
+        """Returns a function that tells the time by the storage's clock, which dates heartbeats, in Unix seconds."""
         self.folder.create()
         self.folder.write_bytes(CLOCK, b"")
         at, started = self._mtime(CLOCK), time.monotonic()
@@ -120,7 +121,7 @@ class ReplicaRegistry:
                 continue
             try:
                 heartbeat, written = Heartbeat.of_json(self.folder.read_json(name)), self._mtime(name)
-            except FileNotFoundError:  # another process has expired it meanwhile
+            except FileNotFoundError:  # another process has removed it meanwhile
                 continue
             is_gone = is_this_host(heartbeat.host) and not is_process_alive(heartbeat.pid)
             found.append((heartbeat, is_gone or now - written > HEARTBEAT_TIMEOUT_S))

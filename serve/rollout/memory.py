@@ -27,7 +27,7 @@ def free_mib() -> float:
     try:
         limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
         free = free if limit == "max" else min(free, float(limit) - float(used))
-    except (OSError, ValueError):  # broad: without a container, or under cgroup v1, these files lack or hold other text
+    except (OSError, ValueError):  # broad: without a container or under cgroup v1, these files are missing or differ
         pass
     return free / MIB
 

@@ -5,7 +5,7 @@ from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
 from serve.releases.pointer import utc_timestamp
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.releases.verify import verify
 from serve.rollout.two_phase import RolloutResult, roll_out, roll_out_shares
@@ -13,7 +13,7 @@ from serve.rollout.two_phase import RolloutResult, roll_out, roll_out_shares
 
 def promote(
     config: IndexConfig,
-    registry: Registry,
+    registry: ReleaseRegistry,
     release_id: str | None,
     within_s: float,
     progress: ProgressReporter = print,
@@ -24,7 +24,7 @@ def promote(
 
     Args:
         release_id: None stands for the newest release.
-        within_s: how long the replicas may take to load it.
+        within_s: seconds that the replicas may take to load it.
         percent: share of the users in percent; below 100 the release is a canary.
         expected_live: if given, the release is promoted only where this one is live, without an experiment.
 
@@ -49,11 +49,19 @@ def promote(
 
 
 def split(
-    config: IndexConfig, registry: Registry, traffic: TrafficConfig, within_s: float, progress: ProgressReporter = print
+    config: IndexConfig,
+    registry: ReleaseRegistry,
+    traffic: TrafficConfig,
+    within_s: float,
+    progress: ProgressReporter = print,
 ) -> RolloutResult:
     """Begins an experiment or, where no shares are given, ends the running one.
 
     Each release of the experiment is first verified and loaded by all replicas.
+
+    Args:
+        traffic: the name of the experiment, and the share of each release.
+        within_s: seconds that the replicas may take to load the releases.
 
     Raises:
         ReleaseError, NotSealed, CheckpointError: a release does not exist or is not sound; nothing has changed.
@@ -68,11 +76,11 @@ def split(
 
 
 def describe(rollout: RolloutResult) -> str:
-    """What a rollout did, in words."""
+    """Returns a sentence about a rollout for the output of a command."""
     if not rollout.replicas and not rollout.behind:
-        return "no endpoint runs"
-    behind = f"; {', '.join(rollout.behind)} still load it" if rollout.behind else ""
+        return "no endpoint is running"
+    behind = f"; {', '.join(rollout.behind)} still loading it" if rollout.behind else ""
     return (
         f"{rollout.replicas} replica{'s' if rollout.replicas != 1 else ''} loaded it in {rollout.ready_s:.1f} s"
-        f" ({rollout.memory_mib:.0f} MiB each at most) and answered by it {rollout.followed_s:.1f} s later{behind}"
+        f" ({rollout.memory_mib:.0f} MiB each at most) and answered with it {rollout.followed_s:.1f} s later{behind}"
     )

@@ -1,9 +1,10 @@
-"""Two-phase rollout: changes which releases have traffic, on running endpoints, so that no answer is by a wrong one.
+"""Two-phase rollout: changes which releases have traffic while endpoints run, without an answer from a wrong release.
 
 Phase one: the pointer names the new releases as staged, and every replica of every stage loads them while the old
-release answers. Phase two: the pointer moves, and every replica follows it. A request that begins after these functions
-have returned is answered as the new pointer says: a replica that has not confirmed it does not answer by a pointer that
-it read longer ago than its lease, and these functions wait for that long.
+release answers. Phase two: the pointer moves, and every replica follows it. These functions return when all replicas
+have confirmed the new pointer. They wait for a replica that does not confirm until its lease is over, after which it
+reads the pointer again before it answers. A request that begins after they have returned is therefore answered as the
+new pointer says.
 """
 
 import time
@@ -22,26 +23,26 @@ from serve.releases.pointer import (
     unstaged,
     with_experiment,
 )
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.heartbeats import Heartbeat
 from serve.rollout.waiting import alive, poll_not_ready, wait_for_followers, wait_until_ready
 
 ROLLBACK_WAIT_S = 2.0
-"""How long a rollback waits for replicas that do not hold the previous release; then the pointer moves all the same."""
+"""Seconds that a rollback waits for replicas that do not hold the previous release; then the pointer moves anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutResult:
-    """What a change of the live pointer did.
+    """The outcome of a change of the live pointer.
 
     Attributes:
         live: the pointer after it.
         replicas: number of replicas that held the release when the pointer moved.
         memory_mib: memory of the new release in MiB, in the replica where it takes most.
         ready_s: seconds until all replicas had loaded it.
-        followed_s: seconds from then on until all replicas answered by it.
-        behind: replicas that have not confirmed that they do.
+        followed_s: seconds from then on until all replicas answered with it.
+        behind: names of the replicas that have not confirmed that they answer with it.
     """
 
     live: LivePointer
@@ -53,16 +54,16 @@ class RolloutResult:
 
 
 def roll_out(
-    registry: Registry,
+    registry: ReleaseRegistry,
     release_id: str,
     within_s: float,
     progress: ProgressReporter = print,
     expected_live: str | None = None,
 ) -> RolloutResult:
-    """Gives a release all of the traffic. Nothing changes where a replica cannot load it, or not in time.
+    """Gives a release all of the traffic. Nothing changes if a replica cannot load it in time.
 
     Args:
-        within_s: how long the replicas may take to load it.
+        within_s: seconds that the replicas may take to load it.
         expected_live: if given, the rollout takes place only where this release is live, without an experiment.
 
     Raises:
@@ -82,7 +83,7 @@ def roll_out(
 
 
 def roll_out_shares(
-    registry: Registry, experiment: Experiment, within_s: float, progress: ProgressReporter = print
+    registry: ReleaseRegistry, experiment: Experiment, within_s: float, progress: ProgressReporter = print
 ) -> RolloutResult:
     """Gives the releases of an experiment their shares of the traffic.
 
@@ -102,11 +103,11 @@ def roll_out_shares(
     return _in_two_phases(registry, releases, lambda live: with_experiment(live, experiment), within_s, progress)
 
 
-def roll_back(registry: Registry, within_s: float, reason: str | None = None) -> RolloutResult:
+def roll_back(registry: ReleaseRegistry, within_s: float, reason: str | None = None) -> RolloutResult:
     """Ends an experiment or, where none runs, makes the previous release live again.
 
-    A rollback is urgent: the pointer moves after `within_s` even where a replica has not loaded the previous release.
-    Such a replica loads it then.
+    A rollback is urgent: the pointer moves after `within_s` seconds even where a replica has not loaded the previous
+    release. Such a replica loads it then.
 
     Raises:
         PointerError: no release is live, or none was live before.
@@ -121,13 +122,13 @@ def roll_back(registry: Registry, within_s: float, reason: str | None = None) ->
     return _followed(registry, registry.rollback(reason), alive(registry), ready_s, within_s)
 
 
-def wait_until_followed(registry: Registry, live: LivePointer, within_s: float) -> RolloutResult:
-    """Waits until every replica answers by a pointer for which no release has to be loaded first."""
+def wait_until_followed(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> RolloutResult:
+    """Waits until every replica answers as the pointer says, after a change that needs no release to be loaded."""
     return _followed(registry, live, alive(registry), 0.0, within_s)
 
 
 def _in_two_phases(
-    registry: Registry,
+    registry: ReleaseRegistry,
     releases: list[str],
     change: Callable[[LivePointer], LivePointer],
     within_s: float,
@@ -143,14 +144,14 @@ def _in_two_phases(
         ready = wait_until_ready(registry, releases, attempt, within_s, check_pointer, progress)
         ready_s = time.perf_counter() - started
         live = registry.update_pointer(lambda now: change(_require_attempt(_require_some(now), releases, attempt)))
-    except BaseException:  # also for Ctrl-C: the replicas must not go on loading releases that nobody waits for
+    except BaseException:  # also for Ctrl-C: the replicas must not go on loading releases that are no longer wanted
         registry.update_pointer(lambda now: unstaged(_require_some(now), attempt))
         raise
     return _followed(registry, live, ready, ready_s, within_s)
 
 
 def _followed(
-    registry: Registry, live: LivePointer, ready: list[Heartbeat], ready_s: float, within_s: float
+    registry: ReleaseRegistry, live: LivePointer, ready: list[Heartbeat], ready_s: float, within_s: float
 ) -> RolloutResult:
     """Waits until the replicas follow the pointer; returns the result of the whole rollout."""
     started = time.monotonic()
@@ -166,7 +167,7 @@ def _followed(
     )
 
 
-def _stage(registry: Registry, releases: list[str]) -> str:
+def _stage(registry: ReleaseRegistry, releases: list[str]) -> str:
     """Asks the replicas to load releases; returns the name of the attempt."""
     live = registry.update_pointer(lambda now: staging(_require_some(now), releases, uuid.uuid4().hex))
     assert live.attempt is not None, "staged releases belong to an attempt"
@@ -191,7 +192,7 @@ def _require_live(live: LivePointer, expected: str | None) -> LivePointer:
 def _require_attempt(live: LivePointer, releases: list[str], attempt: str) -> LivePointer:
     """The pointer; raises ReleaseError where another attempt has staged other releases meanwhile.
 
-    Where the releases have traffic already, another process has completed the same rollout, which is as good.
+    Where the releases have traffic already, another process has completed the same rollout.
     """
     if live.attempt != attempt and not set(releases) <= {live.release, *live.others}:
         raise ReleaseError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from data.cluster.console import ProgressReporter
 from serve.releases.pointer import LivePointer
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry, attempt_key
 
@@ -13,17 +13,17 @@ POLL_INTERVAL_S = 0.05
 """Seconds between two readings of the heartbeats."""
 
 LEASE_MARGIN_S = 0.5
-"""Seconds that are waited beyond a lease, because clocks run at different speeds."""
+"""Seconds to wait beyond a lease, because clocks run at different speeds."""
 
 
-def alive(registry: Registry) -> list[Heartbeat]:
+def alive(registry: ReleaseRegistry) -> list[Heartbeat]:
     """The heartbeats of all replicas that are alive."""
     replicas = ReplicaRegistry.of(registry.folder)
     return replicas.alive(replicas.clock())
 
 
-def poll_not_ready(registry: Registry, releases: Sequence[str]) -> Iterator[list[Heartbeat]]:
-    """Yields, again and again, the heartbeats of the replicas that do not hold all of these releases yet."""
+def poll_not_ready(registry: ReleaseRegistry, releases: Sequence[str]) -> Iterator[list[Heartbeat]]:
+    """Yields, every POLL_INTERVAL_S, the heartbeats of the replicas that do not hold all of these releases yet."""
     replicas = ReplicaRegistry.of(registry.folder)
     clock = replicas.clock()
     while True:
@@ -32,7 +32,7 @@ def poll_not_ready(registry: Registry, releases: Sequence[str]) -> Iterator[list
 
 
 def wait_until_ready(
-    registry: Registry,
+    registry: ReleaseRegistry,
     releases: list[str],
     attempt: str,
     within_s: float,
@@ -43,7 +43,8 @@ def wait_until_ready(
 
     Args:
         attempt: the attempt that has staged the releases.
-        check_pointer: raises where the attempt has become pointless; it is called again and again.
+        within_s: seconds to wait.
+        check_pointer: raises if the attempt has become pointless; it is called after each reading of the heartbeats.
 
     Raises:
         ReleaseError: a replica cannot load a release, or has not loaded it within `within_s`.
@@ -72,11 +73,11 @@ def _raise_if_refused(heartbeats: list[Heartbeat], releases: list[str], attempt:
                 raise ReleaseError(f"release {release_id}: {heartbeat} refuses it: {reason}")
 
 
-def wait_for_followers(registry: Registry, live: LivePointer, within_s: float) -> list[Heartbeat]:
-    """Waits until every replica confirms that it answers by the pointer; returns those that have not confirmed it.
+def wait_for_followers(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> list[Heartbeat]:
+    """Waits until every replica confirms that it answers as the pointer says; returns those that have not.
 
-    A replica that holds the releases and does not confirm is waited for until its lease is over, since it answers by no
-    older pointer after that. A replica that lacks a release is waited for up to `within_s`.
+    A replica that holds the releases and does not confirm is waited for until its lease is over, because after that it
+    reads the pointer again before it answers. A replica that lacks a release is waited for up to `within_s` seconds.
     """
     started, needed = time.monotonic(), {live.release, *live.others}
     replicas = ReplicaRegistry.of(registry.folder)

@@ -25,7 +25,7 @@ from serve.index.collection import create, drop, entities, upsert_all, write_col
 from serve.index.config import IndexConfig
 from serve.index.connection import connected, milvus_address
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.tables import write
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import Checkpoint
@@ -123,7 +123,7 @@ def written(config: IndexConfig, checkpoint: Checkpoint, upserts_only: bool = Fa
 
 def forget(storage: Folder) -> None:
     """As if it had never been published."""
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     for id_ in registry.ids():
         registry.path(id_).delete()
 

@@ -25,7 +25,7 @@ from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.client import RecommendClient
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.servers import free_port, server
 from tests.benchmarks.harness.tables import FOLDER, write
 from towers.training.fit import train
@@ -45,7 +45,7 @@ def main(items: str = "20000", rounds: str = "5") -> None:
     console, own = Console(), overrides(int(items))
     config, storage = load(own), Folder.of(str(ROOT))
     connect(ClusterConfig())
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     registry.promote(publish(config.index, train(config, prepare(config.data, storage), storage), storage))
     ray.shutdown()
     port = free_port()

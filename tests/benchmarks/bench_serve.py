@@ -27,7 +27,7 @@ from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.overload import FLOODING, Overload, overloaded
 from tests.benchmarks.harness.servers import free_port, metrics_address, server
 from tests.benchmarks.harness.tables import FOLDER, write
@@ -109,7 +109,7 @@ def released(items: int, users: int) -> str:
     """A release of a trained model on a synthetic catalogue, made once."""
     config = load([*OVERRIDES, f"data.source.num_items={items}", f"data.source.num_users={users}"])
     storage = Folder.of(config.storage.root)
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     connect(ClusterConfig())
     release_id = publish(config.index, train(config, prepare(config.data, storage), storage), storage)
     registry.promote(release_id)

@@ -23,7 +23,7 @@ from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.batch.recommendations import RecommendConfig, recommend
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import roll_back, roll_out
 from tests.benchmarks.harness.history import Asked, Change, Expected, first_p99_ratio, judge
 from tests.benchmarks.harness.recorder import recorded
@@ -63,7 +63,7 @@ def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -
     console.print(f"{len(users)} users whom no two of {len(releases)} releases answer alike")
     found: dict[str, dict[str, Any]] = {}
     for topology in topologies.split(","):
-        registry = Registry.of(Folder.of(ROOT))
+        registry = ReleaseRegistry.of(Folder.of(ROOT))
         first = registry.promote(releases[0]).release
         port = free_port()
         own = (*OVERRIDES, *SERVING, f"serve={topology}", f"serve.port={port}")
@@ -104,7 +104,7 @@ def told_apart(expected: Expected) -> list[str]:
     return [user for user in sorted(known) if len({of[user] for of in answers}) == len(answers)][:USERS]
 
 
-def swapped(registry: Registry, releases: list[str], swaps: int, console: Console) -> list[Change]:
+def swapped(registry: ReleaseRegistry, releases: list[str], swaps: int, console: Console) -> list[Change]:
     """Promotes one of the others and rolls it back, again and again."""
     changes: list[Change] = []
     others = cycle(releases[1:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serve.filters.grammar import parse
-from serve.index.backends.backend import INDEX_BACKENDS
+from serve.index.backends import INDEX_BACKENDS
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import Hits

@@ -12,7 +12,7 @@ from data.artifacts.folders import Folder
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from tests.benchmarks.harness import servers
 from towers.checkpoint.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 def release(tiny: Config, checkpoint: Checkpoint) -> Release:
     """The tiny checkpoint, published to Milvus Lite and live."""
     storage = Folder.of(tiny.storage.root)
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     return registry.open(registry.promote(publish(tiny.index, checkpoint, storage)).release)
 
 

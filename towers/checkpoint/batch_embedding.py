@@ -15,7 +15,7 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.model.two_tower import TwoTower
 
 BATCHES_PER_BLOCK = 4
-"""Blocks are what Ray Data hands to a task; small ones keep a large catalogue from filling the object store."""
+"""Batches per Ray Data block, which one task embeds; small blocks keep a catalogue from filling the object store."""
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

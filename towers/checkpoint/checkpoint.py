@@ -34,7 +34,7 @@ from towers.reranking.context import Context
 from towers.reranking.reranker import Reranker
 
 ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
-"""Weights that have an entry for each item, and the dimension along which they have it."""
+"""The names of weights that have an entry for each item, and the dimension that counts the items."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -48,6 +48,9 @@ class Checkpoint:
     Shape legend: I items (row 0 = unknown), D dimension.
 
     Attributes:
+        folder: where it lies.
+        manifest: the content of the folder's manifest.
+        users, items: the catalogues of the dataset that it was trained on.
         seen: every user's items at the end of training, oldest first.
         counts_I: int64, interactions of each item in the splits that were fitted on.
         item_vectors_ID: float32, all item vectors, computed once when the checkpoint was opened; row 0 is zero.
@@ -127,7 +130,8 @@ def save(
 
     Args:
         manifest: has `model` and `rerank` (their configurations), `fit_on`, `dataset` and the report.
-        encoders: of users and of items.
+        dataset: the dataset that it was trained on, whose catalogues are saved.
+        encoders: the feature encoders of users and of items.
         seen: every user's items at the end of training.
     """
     user_encoder, item_encoder = encoders

@@ -12,7 +12,7 @@ from towers.evaluation.report import RERANKED, TOWERS
 
 
 def open_baseline(folder: str | None) -> Checkpoint:
-    """The checkpoint to compare with.
+    """Opens the checkpoint to compare with, which `baseline` names.
 
     Raises:
         ConfigError: no folder is named.
@@ -27,7 +27,12 @@ def open_baseline(folder: str | None) -> Checkpoint:
 
 
 def open_with_dataset(folder: Folder) -> tuple[Checkpoint, PreparedDataset]:
-    """A checkpoint, and the prepared dataset that its manifest names."""
+    """Opens a checkpoint, and the prepared dataset that its manifest names.
+
+    Raises:
+        NotSealed: there is no checkpoint in the folder, or its dataset is gone.
+        CheckpointError: the checkpoint is damaged.
+    """
     checkpoint = open_checkpoint(folder)
     return checkpoint, PreparedDataset.open(Folder.of(checkpoint.manifest["dataset"]["folder"]))
 

@@ -9,7 +9,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.history.padding import pad
 
 NUM_TIMED, NUM_WARM_UP = 50, 5
-"""User vectors that are computed; the times of the first ones are not counted."""
+"""Number of user vectors that are timed, and of those computed before them without being timed."""
 
 
 @torch.inference_mode()

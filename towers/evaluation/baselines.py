@@ -22,14 +22,16 @@ POPULARITY_EXPONENT = 0.25
 """How much the item-item filter favours popular items; chosen on the validation part of Gowalla."""
 
 MAX_PAIRS = 300_000_000
-"""Limit on pairs of items that share a user (8 bytes each); ten times as many may be counted where the dense matrix of
-the catalogue is no larger than the limit."""
+"""Limit on the number of pairs of items that share a user (8 bytes each), by which users are sampled.
+
+The limit is ten times as high where the catalogue's matrix of all pairs has at most MAX_PAIRS entries.
+"""
 
 DENSE_ITEMS = 8_192
-"""Catalogues of up to so many items hold the filter's weights in a dense matrix."""
+"""Largest number of items whose filter weights are held in a dense matrix."""
 
 TIE = 1e-7
-"""Weight of popularity in scores of the filter: too small to do more than break ties."""
+"""Weight of popularity in the scores of the filter, which does no more than break ties."""
 
 Weights: TypeAlias = sparse.csr_array | np.ndarray
 """float32 [I, I]: from a seen item (row) to a candidate (column)."""
@@ -61,7 +63,7 @@ def baseline_rankings(
 def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: float, num_items: int) -> np.ndarray | None:
     """int64 [I]: interactions of each item in the latest `share` of those fitted on; None where the log has no times.
 
-    A log without times has each interaction's position as its time, which is below the number of interactions.
+    The time of an interaction in a log without times is its index in the log, which is below the log's length.
     """
     interactions = dataset.interactions(*splits, columns=["item_row", "time"])
     time = interactions["time"].to_numpy()
@@ -92,7 +94,7 @@ def rank_by_filter(
 
 
 def item_filter(sequences: Sequences, num_items: int) -> tuple[Weights, int]:
-    """One-hop item-item weights w_ji = S_ji / |S_j| [I, I], and the n of "every n-th user was used".
+    """One-hop item-item weights w_ji = S_ji / |S_j| [I, I], and n, where every n-th user was used.
 
     S = A'A D_i^1/4 with A = D_u^-1/2 R D_i^-1/2 (towers/model/graph.py). A'A is the linear filter of Shen et al. (2021,
     "How Powerful is Graph Convolution for Recommendation?"). Two departures from it: rows have unit length, so that all

@@ -36,7 +36,7 @@ class EvaluateConfig:
     """What an evaluation measures and reports.
 
     Attributes:
-        ks: cut-offs at which each metric is computed, between 1 and 100.
+        ks: cut-offs (numbers of ranks) at which each metric is computed, between 1 and 100.
         k: the one of these cut-offs that tables, slices and plots show.
         batch_size: number of users scored at a time.
         baselines: recommenders without training that are measured beside the towers.

@@ -12,7 +12,7 @@ from data.sequences.histories import Sequences
 from towers.model.graph import degree_normalised
 
 SAMPLE = 5_000
-"""Diversity is measured on at most so many users: more would cost much time and hardly change the mean."""
+"""Largest number of users on which diversity is measured: more would cost much time and hardly change the mean."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ItemSimilarity:
 
     @classmethod
     def of(cls, sequences: Sequences, num_items: int) -> "ItemSimilarity":
-        """The similarities that the interactions in `sequences` give."""
+        """The similarities by the interactions in `sequences`; `num_items` includes row 0."""
         edges = degree_normalised(sequences, num_items)
         users_N, items_N = edges.indices().numpy()
         values_N = edges.values().numpy()

@@ -11,14 +11,16 @@ LEVEL = 0.95
 """Confidence level of all intervals."""
 
 SEED = 0
-"""Of all resampling, so that the same measurement gives the same intervals."""
+"""Seed of all resampling, so that the same measurement gives the same intervals."""
 
 RESAMPLES = 1_000
+"""Default number of resamples of a bootstrap."""
+
 FLIPS = 10_000
-"""Resamples of a bootstrap, and sign flips of a test, unless told otherwise."""
+"""Default number of sign flips of a test."""
 
 CHUNK = 100
-"""Resamples computed at a time, which bounds memory."""
+"""Number of resamples computed at a time, which bounds memory."""
 
 
 def bootstrap_means(values_QM: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:

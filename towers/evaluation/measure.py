@@ -58,7 +58,7 @@ def tower_rankings(
     """Rankings of the towers, and of the towers with re-ranker.
 
     Args:
-        item_vectors_ID: float32, all item vectors where they are at hand; None computes them.
+        item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
     """
     queries = embed(model, held_out, batch_size)
     if item_vectors_ID is None:
@@ -82,7 +82,7 @@ def evaluate(
 
     Args:
         fit_on: the splits that the model was fitted on; the baselines are fitted on the same.
-        item_vectors_ID: float32, all item vectors where they are at hand; None computes them.
+        item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
@@ -115,14 +115,14 @@ def evaluate(
 def _columns(
     ranking: Ranking, held_out: HeldOut, counts_I: np.ndarray, similarity: ItemSimilarity, config: EvaluateConfig
 ) -> Columns:
-    """All metrics that are means over users; diversity is measured on a sample of the users."""
+    """The values by user of all metrics that are means over users; diversity is measured on a sample of the users."""
     columns = accuracy(ranking, held_out, len(counts_I), list(config.ks))
     columns |= {f"novelty@{k}": metrics.novelty(ranking.rows_QK, counts_I, k) for k in config.ks}
     return columns | {f"diversity@{config.k}": similarity.diversity(sampled(ranking.rows_QK), config.k)}
 
 
 def _list_metrics(ranking: Ranking, num_items: int, config: EvaluateConfig) -> dict[str, float]:
-    """Metrics of all lists together, which are no means over users: coverage and Gini."""
+    """Metrics of all lists together, which are not means over users: coverage and Gini."""
     values: dict[str, float] = {}
     for k in config.ks:
         times_I = metrics.times_recommended(ranking.rows_QK, k, num_items)
@@ -152,7 +152,7 @@ def _lift(columns: dict[str, Columns], resamples: int) -> dict[str, list[float]]
 
 
 def _calibration(ranking: Ranking, held_out: HeldOut, num_items: int) -> dict[str, Any]:
-    """Calibration on the candidates that the towers found; candidates of unknown users have no log-odds."""
+    """Calibration on the candidates that the towers retrieved; candidates of unknown users have no log-odds."""
     there_QK = (ranking.rows_QK > 0) & ranking.by_towers_Q[:, None]
     hit_QK = metrics.hits(ranking.rows_QK, held_out.relevant, num_items)
     probability_N = 1 / (1 + np.exp(-ranking.scores_QK[there_QK].astype(np.float64)))

@@ -17,11 +17,12 @@ import numpy as np
 
 
 def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_items: int) -> np.ndarray:
-    """bool [Q, K]: is the item at each rank relevant to its query?
+    """bool [Q, K]: whether the item at each rank is relevant to its query.
 
     Args:
         ranked_QK: item rows, best first; -1 where a ranking is shorter.
-        relevant: flat arrays of equal length: query index, item row.
+        relevant: the relevant pairs as two arrays of equal length: query indices and item rows.
+        num_items: I, row 0 included.
     """
     wanted = np.unique(relevant[0].astype(np.int64) * num_items + relevant[1])
     keys_QK = np.arange(len(ranked_QK), dtype=np.int64)[:, None] * num_items + ranked_QK
@@ -33,7 +34,9 @@ def per_query(hits_QK: np.ndarray, num_relevant_Q: np.ndarray, ks: Sequence[int]
     """Each metric at each k for each query: {"recall@20": float64 [Q], ...}.
 
     Args:
-        num_relevant_Q: relevant items of each query, at least 1.
+        hits_QK: bool, as `hits` returns it.
+        num_relevant_Q: number of relevant items of each query, at least 1.
+        ks: cut-offs, at most K.
     """
     ranks_K = np.arange(1, hits_QK.shape[1] + 1)
     gains_QK = hits_QK / np.log2(ranks_K + 1)
@@ -54,7 +57,8 @@ def novelty(ranked_QK: np.ndarray, counts_I: np.ndarray, k: int) -> np.ndarray:
     """float64 [Q]: mean self-information -log2 p(i) of the items in the first k ranks, in bits.
 
     p(i) is the item's share of the interactions that the model was fitted on (Zhou et al. 2010). An item without
-    interactions, a case that the paper does not have, is treated as if it had one. 0 where nothing is recommended.
+    interactions, a case that the paper does not have, is treated as if it had one. The value is 0 where nothing is
+    recommended.
     """
     bits_I = -np.log2(np.maximum(counts_I, 1) / max(counts_I.sum(), 1))
     rows_QK = ranked_QK[:, :k]

@@ -1,4 +1,4 @@
-"""Paired comparison of two models: is one better, or is the difference within chance?
+"""Paired comparison of two models: whether one is better, or the difference may be due to chance.
 
 Both models are measured on the same users; each user's difference is a pair. For each metric this gives the mean
 difference, its bootstrap interval, and the p-value of a sign-flip test (towers/evaluation/intervals.py). There is no
@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Is the hypothesis of no difference rejected at 5 %?"""
+        """Whether the hypothesis of no difference is rejected at 5 %."""
         return self.p < 1 - LEVEL
 
 

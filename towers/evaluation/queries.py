@@ -1,6 +1,6 @@
 """Held-out queries: the users and relevant items of one split, and what these users had seen before it.
 
-Every user with a held-out interaction with a new item is a query.
+A user is a query if a held-out interaction is with an item that the user had not seen before the split.
 
 Shape legend: Q queries (users).
 """
@@ -22,9 +22,9 @@ class HeldOut:
     """The queries of one split: users with relevant items that are new to them.
 
     Attributes:
-        user_rows_Q: int32, ascending.
-        relevant: flat arrays of equal length, distinct pairs: query index, item row.
-        seen: what each user had seen before the split began: masked in rankings, and the user's history.
+        user_rows_Q: int32, the users, ascending.
+        relevant: the distinct relevant pairs as two arrays of equal length: query indices and item rows.
+        seen: every user's items of the earlier splits: they are masked in rankings, and are the user's history.
         context_Q: list<string>, the context of each user's first interaction in the split; None where it is not known.
     """
 
@@ -56,7 +56,7 @@ def queries_of(dataset: PreparedDataset) -> HeldOut:
     """The queries of the test part.
 
     Raises:
-        ConfigError: no user has a test interaction with an item not seen before.
+        ConfigError: no user has a test interaction with an item that is new to them.
     """
     held_out = HeldOut.of(dataset, TEST)
     if not len(held_out.user_rows_Q):

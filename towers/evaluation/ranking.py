@@ -1,7 +1,7 @@
 """Rankings of the whole catalogue for held-out queries: by the towers, by the re-ranker, and by popularity.
 
-Every item is a candidate; items that a user has already seen are masked. Users of whom nothing is known get popular
-items, as they do at the endpoint.
+Every item is a candidate; items that a user has already seen are masked. A user who is unknown to the towers
+(`TwoTower.is_known`) gets popular items, as at the endpoint.
 
 Shape legend: Q queries, B queries of a batch, I items (row 0 = unknown), D dimension, K ranks, L history length,
 H most popular items.
@@ -26,7 +26,7 @@ RANKS = 100
 """Length of a ranking: the largest cut-off that can be measured."""
 
 Scorer = Callable[[slice], tuple[Tensor, Tensor]]
-"""From a slice of queries to scores of all items [B, I], and whether the towers know the user, bool [B]."""
+"""Maps a slice of queries to the scores of all items [B, I], and to whether the towers know the user, bool [B]."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Ranking:
 
     Attributes:
         rows_QK: int64, item rows, best first; -1 where no candidate is left.
-        scores_QK: float32.
-        by_towers_Q: bool; False where nothing is known of the user, who got popular items.
+        scores_QK: float32, the scores of these items.
+        by_towers_Q: bool; False where the items are popular ones, because the towers do not know the user.
     """
 
     rows_QK: np.ndarray
@@ -50,7 +50,7 @@ class QueryVectors:
 
     Attributes:
         user_QD: float32.
-        known_Q: bool; False where nothing is known of the user.
+        known_Q: bool; False where the towers do not know the user.
     """
 
     user_QD: Tensor
@@ -59,7 +59,7 @@ class QueryVectors:
 
 @torch.inference_mode()
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
-    """The user vectors of all queries; the history of a user is what it had seen before the split."""
+    """The user vectors of all queries; a user's history is what they had seen before the split."""
     model.eval()
     device = model.item_ids.table.weight.device
     parts = []
@@ -74,7 +74,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
 def retrieve(
     queries: QueryVectors, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
 ) -> Ranking:
-    """Exact retrieval for all queries by the towers, or of popular items where nothing is known of the user.
+    """Exact retrieval for all queries: by the towers, or of popular items where they do not know the user.
 
     Args:
         counts_I: interactions of each item that the model was fitted on.
@@ -120,7 +120,7 @@ def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut,
 
 
 def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> CandidateLists:
-    """The input of the re-ranker: the candidates that the towers found, for all queries."""
+    """The input of the re-ranker for all queries: the candidates in `ranking`, the users' latest items and context."""
     recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
     context_QC = None if held_out.context_Q is None else context.encode(held_out.context_Q)
     return CandidateLists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
@@ -128,7 +128,7 @@ def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context
 
 @torch.inference_mode()
 def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
-    """Orders the candidates that the towers found anew; popular items keep their order, as at the endpoint."""
+    """Re-orders the candidates that the towers retrieved; popular items keep their order, as at the endpoint."""
     lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
     for at in _chunks(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]

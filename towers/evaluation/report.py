@@ -1,4 +1,4 @@
-"""The report of a measurement, its form as JSON in a manifest, and reading it back from there."""
+"""The report of a measurement, and its JSON form in the manifests of checkpoints and releases."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -21,10 +21,12 @@ class Report:
     """Quality of a model and of the baselines, as means over all users of a split. All values are JSON values.
 
     Attributes:
+        split: the split that was measured.
+        num_queries: number of users measured.
         k: cut-off of `slices` and of `recommended_shares`.
         metrics, reranked: by metric ("recall@20"), of the towers alone and of towers with re-ranker.
         baselines: by baseline, then by metric.
-        intervals: by ranking and metric, [low, high] at 95 % over users. Coverage and Gini are no means over users and
+        intervals: by ranking and metric, [low, high] at 95 % over users. Coverage and Gini are not means over users and
             have none.
         lift: by metric, [difference, low, high] of the re-ranked ranking minus the towers' ranking, paired by user.
         calibration: of the re-ranker's log-odds on the candidates that it ranked; None where it was not fitted.
@@ -62,7 +64,7 @@ def report_of(manifest: dict[str, Any]) -> Report:
     """The report that the manifest of a checkpoint or of a release carries.
 
     Raises:
-        ConfigError: the manifest was written by a version whose reports held less.
+        ConfigError: the manifest was written by an earlier version, whose reports lack some of the fields.
     """
     names = [f.name for f in fields(Report)]
     if missing := [_json_key(name) for name in names if _json_key(name) not in manifest]:

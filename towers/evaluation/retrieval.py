@@ -11,7 +11,7 @@ from torch import Tensor
 from data.sequences.histories import Sequences
 
 BLOCK = 32
-"""Items per block; blocks are compared by their maximum before their items are."""
+"""Number of items per block; `top_k` compares the maxima of blocks before it compares items."""
 
 
 def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Slices of a measurement: users by their activity, items by their popularity, and cold users and items on their own.
+"""Slices of a measurement: users by their activity, items by their popularity, and the cold ones apart.
 
 Shape legend: Q queries, N relevant pairs (query, item), U users, I items (row 0 of both = unknown).
 """
@@ -19,8 +19,8 @@ class Slice:
     """Some of the relevant pairs.
 
     Attributes:
-        group: the attribute by which this slice and its siblings divide the pairs, as it is printed.
-        name: as it is printed, with the range of the interaction counts in it.
+        group: the attribute by which the slices of a group divide the pairs, as it is printed.
+        name: the slice's name as it is printed, with the range of the interaction counts in it.
         pairs_N: bool; the pairs that belong to the slice.
     """
 
@@ -72,14 +72,14 @@ def recall_in(part: Slice, hit_N: np.ndarray, held_out: HeldOut) -> np.ndarray:
 
 
 def hit_pairs(ranking: Ranking, held_out: HeldOut, num_items: int, k: int) -> np.ndarray:
-    """bool [N]: is the relevant item among the first k of its query's ranking?"""
+    """bool [N]: whether the relevant item is among the first k of its query's ranking."""
     rows_QK = ranking.rows_QK[:, :k]
     recommended = (np.arange(len(rows_QK), dtype=np.int64)[:, None] * num_items + rows_QK)[rows_QK >= 0]
     return np.isin(held_out.relevant[0].astype(np.int64) * num_items + held_out.relevant[1], recommended)
 
 
 def random_recall(held_out: HeldOut, num_items: int, k: int) -> np.ndarray:
-    """float64 [Q]: the recall to expect of k unseen items drawn at random."""
+    """float64 [Q]: the expected recall of k unseen items drawn at random; `num_items` includes row 0."""
     owners, _ = held_out.seen.distinct_pairs()
     num_seen_Q = np.bincount(owners, minlength=len(held_out.seen.lengths_U))[held_out.user_rows_Q]
     return np.minimum(1.0, k / np.maximum(num_items - 1 - num_seen_Q, 1))

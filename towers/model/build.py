@@ -1,4 +1,4 @@
-"""From a dataset's catalogues and the interactions that a model is fitted on to an initialised model.
+"""Builds an initialised model from a dataset's catalogues and the interactions that it will be fitted on.
 
 Shape legend: N rows of a catalogue (row 0 = unknown).
 """
@@ -18,8 +18,8 @@ from towers.model.two_tower import TowerInputs, TwoTower
 class FittedSplits(Enum):
     """Which splits of the dataset the towers are fitted on (`train.fit_on`).
 
-    With `train_validation` nothing is left to stop early on: it is for a final fit, whose number of epochs was chosen
-    with `train` before.
+    `train_validation` leaves no split for early stopping. It is for a final fit whose number of epochs was chosen with
+    `train` before.
     """
 
     train = "train"

@@ -8,9 +8,9 @@ from data.sequences.histories import HistoryOrder
 from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
 
 ARCHITECTURE = 2
-"""Version of the code that builds the towers, part of a run's name.
+"""Version of the code that builds the towers; it enters the name of each run.
 
-Raise it when the same configuration builds other towers than before, so that earlier runs are not taken for the same.
+Raise it when the same configuration builds other towers than before, so that earlier runs are not reused.
 """
 
 
@@ -28,16 +28,17 @@ class ModelConfig:
     Attributes:
         embedding_dim: length of user and item vectors, and of every embedding that goes into them.
         hidden_dim: width of each tower's residual perceptron; 0 leaves it out.
-        dropout: inside the perceptrons and the transformer.
+        dropout: share of entries dropped inside the perceptrons and the transformer.
         user_ids: whether users have embeddings of their own; without them, features and history alone describe a user.
         id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to do without.
         history: encoder of past items: none, pooled, transformer or a registered one (towers/model/history).
         history_length: number of latest items that the encoder reads.
         history_order: which of a user's other interactions the history of a training example holds; only for encoders
             that do not train on all positions.
-        num_blocks, num_heads: of the transformer.
+        num_blocks, num_heads: numbers of attention blocks and of attention heads of the transformer.
         start: how the id embedding tables are initialised.
-        smoothing: weight of the vectors of an item's users, added to its own after training; 0 leaves it out.
+        smoothing: weight with which the vectors of an item's users are added to the item's own vector after training
+            (towers/model/smoothing.py); 0 leaves it out.
     """
 
     embedding_dim: int = 64

@@ -60,7 +60,11 @@ class FeatureEmbedding(nn.Module):
         return self.embed(EncodedFeatures(bags, self.numbers_NF[rows_B]))
 
     def embed(self, encoded_B: EncodedFeatures) -> Tensor:
-        """The same for given features, which need not be those of a row."""
+        """float32 [B, D]: what `forward` returns, for features that need not be those of a row.
+
+        Args:
+            encoded_B: the features of B users or items.
+        """
         parts = [self.tables[name](encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
             parts.append(self.linear(encoded_B.numbers_NF))

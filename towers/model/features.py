@@ -1,4 +1,4 @@
-"""Declared features to tensors: the one transform of training, batch embedding and the endpoint.
+"""Turns declared features into tensors; training, batch embedding and the endpoint all use this transform.
 
 Shape legend: N rows of a catalogue (row 0, unknown, included), M values of a feature, F numeric features, D dimension.
 """
@@ -54,7 +54,7 @@ class FeatureEncoder:
         return cls(catalogue.features, catalogue.vocabularies, scales)
 
     def encode(self, table: pa.Table) -> EncodedFeatures:
-        """Encodes rows 1..N-1 of a table with the declared columns; row 0 comes out empty."""
+        """Encodes a table of N - 1 rows that has the declared columns; row 0 of the result has no values."""
         bags = {f.name: self._bag(table, f) for f in self.features if f.kind.has_vocabulary}
         numbers = [self._numbers(table, name) for name in self.scales]
         values = [v for v, _ in numbers] + [missing for _, missing in numbers]
@@ -88,7 +88,7 @@ class FeatureEncoder:
 
     @classmethod
     def of_json(cls, catalogue: Catalogue, scales: dict[str, Any]) -> "FeatureEncoder":
-        """From a catalogue and what `scales_to_json` returned."""
+        """The encoder of a catalogue with the scales that `scales_to_json` returned."""
         return cls(catalogue.features, catalogue.vocabularies, {name: Scale(*value) for name, value in scales.items()})
 
 

@@ -11,7 +11,7 @@ from data.sequences.histories import Sequences
 from towers.model.graph import degree_normalised
 
 OVERSAMPLING, ITERATIONS = 10, 4
-"""Further dimensions and power iterations of the randomised SVD."""
+"""Number of dimensions computed beyond those that are kept, and of power iterations, of the randomised SVD."""
 
 NOISE = 1e-3
 """Length of the noise that is added to unit vectors."""
@@ -23,7 +23,7 @@ def spectral_start(sequences: Sequences, num_items: int, embedding_dim: int, see
     A = D_u^-1/2 R D_i^-1/2, with R the distinct interactions and D_u, D_i the degrees; its truncated SVD is U S V', and
     users start at rows of U S^1/2, items at rows of V S^1/2, scaled to length 1. These are the low frequencies of the
     graph that LightGCN's propagation keeps (Shen et al. 2021, "How Powerful is Graph Convolution for Recommendation?").
-    Computed by a randomised SVD (Halko et al. 2011). A little noise tells rows apart that would be equal; rows without
+    The SVD is a randomised one (Halko et al. 2011). A little noise is added so that no two rows are equal; rows without
     interactions are noise alone.
     """
     matrix = degree_normalised(sequences, num_items)

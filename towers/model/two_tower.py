@@ -1,4 +1,6 @@
-"""The two-tower model: score(user, item) = cosine of a user vector and an item vector.
+"""The two-tower model: score(user, item) is the dot product of a user vector and an item vector.
+
+Both have length 1, so a score is a cosine, unless smoothing (towers/model/smoothing.py) adds to the item vectors.
 
 Shape legend: B batch, C candidates, L history length, D dimension, U users, I items (row 0 of both = unknown), N users
 or items, R distinct items of a batch's histories.
@@ -67,7 +69,7 @@ class TwoTower(nn.Module):
             module.compile(dynamic=True)
 
     def is_known(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
-        """bool [B]: users who can be told apart from an unknown one, by an id with training data or by a history."""
+        """bool [B]: whether a user has an id with training data (if `model.user_ids`), or a history with items."""
         has_history_B = (history_BL != 0).any(1)
         return self.user_ids.known_N[user_rows_B] | has_history_B if self.config.user_ids else has_history_B
 
@@ -107,7 +109,7 @@ class TwoTower(nn.Module):
         return self.user_ids(user_rows_B) + features_BD if self.config.user_ids else features_BD
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
-        """int [C] -> float32 [C, D] of length 1; outside of training, smoothing then adds to them."""
+        """int [C] -> float32 [C, D] of length 1; in eval mode, smoothing then adds to them."""
         vectors_CD = self.item_refine(self._item_embedding(item_rows_C))
         if self.neighbours_ID is None or self.training:
             return vectors_CD

@@ -18,12 +18,12 @@ BINS = 10
 def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
     """Slope and bias of log-odds = slope * score + bias by maximum likelihood, float32 [2].
 
-    As Platt (1999), but with targets of 1 and 0, and with a slope that is always positive, so that calibration never
-    changes an order. [1, 0] where all predictions hit, or none.
+    Platt (1999), with two departures: the targets are 1 and 0, and the slope is always positive, so that calibration
+    never changes an order. The result is [1, 0] where all predictions are hits, or none is.
 
     Args:
-        score_N: float32.
-        hit_N: bool.
+        score_N: float32, scores before calibration.
+        hit_N: bool, whether the prediction was right.
     """
     if not 0 < hit_N.float().mean() < 1:
         return torch.tensor([1.0, 0.0])
@@ -56,7 +56,7 @@ class Calibration:
 
     @classmethod
     def of(cls, probability_N: np.ndarray, hit_N: np.ndarray) -> "Calibration":
-        """From predicted probabilities, float [N], and hits, bool [N]."""
+        """The calibration of predicted probabilities, float [N], given the hits, bool [N]."""
         by = np.argsort(probability_N, kind="stable")
         bins = [part for part in np.array_split(by, BINS) if len(part)]
         predicted = np.array([probability_N[part].mean(dtype=np.float64) for part in bins])

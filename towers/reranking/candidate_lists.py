@@ -19,7 +19,8 @@ class CandidateLists:
         score_BK: float32, retrieval scores.
         rows_BK: int64, item rows; 0 at the end of shorter lists.
         recent_BR: int64, each user's latest items, padded with 0 on the left.
-        context_BC: int64, rows of the request's context values (`Context.rows`); no column, or 0, where unknown.
+        context_BC: int64, rows of the request's context values (`Context.rows`); 0 where a value is missing or unknown.
+            It has no columns where there are no context features.
     """
 
     user_BD: Tensor
@@ -37,7 +38,7 @@ class CandidateLists:
         recent_BR: np.ndarray,
         context_BC: np.ndarray | None = None,
     ) -> "CandidateLists":
-        """From arrays of these shapes; missing candidates (row -1) become row 0 with score 0."""
+        """The lists from arrays of the same names and shapes; missing candidates (row -1) become row 0 with score 0."""
         missing_BK = rows_BK < 0
         score_BK, rows_BK = np.where(missing_BK, 0, score_BK), np.where(missing_BK, 0, rows_BK)
         context_BC = np.zeros((len(user_BD), 0), np.int64) if context_BC is None else context_BC

@@ -10,15 +10,16 @@ class RerankConfig:
     """The re-ranker and how it is fitted.
 
     Attributes:
-        num_cross: layers of the cross network. With hidden_dim 0 as well, there is only the linear part.
+        num_cross: number of layers of the cross network; 0 leaves it out.
         cross_rank: rank of the weight matrices of the cross network.
-        hidden_dim: width of the perceptron that follows the cross network.
+        hidden_dim: width of the perceptron that follows the cross network; 0 leaves only the linear part, and needs
+            num_cross 0 too.
         feature_dim: dimension of the embedded item features.
-        dropout: inside the perceptron.
+        dropout: share of entries dropped inside the perceptron.
         epochs: maximum number of epochs; the one that is best on the held-out queries is kept.
         batch_size: queries per step.
-        learning_rate: of Adam.
-        weight_decay: of Adam.
+        learning_rate: learning rate of Adam.
+        weight_decay: weight decay of Adam.
         max_queries: maximum number of queries to fit on; they are drawn at random.
         held_out: share of the queries by which the epoch is chosen and the scores are calibrated.
     """
@@ -45,4 +46,4 @@ class RerankConfig:
         if not 0 < self.held_out < 1:
             raise ConfigError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
         if self.num_cross and not self.hidden_dim:
-            raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron behind; set rerank.hidden_dim")
+            raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron; set rerank.hidden_dim above 0")

@@ -19,7 +19,7 @@ MAX_VALUES = 64
 """Values kept of each feature, the most frequent ones; others count as missing."""
 
 PRIOR_STRENGTH = 10.0
-"""Number of interactions by which the overall share of a value enters that of an item."""
+"""Prior strength m of `context_lift`: a value's overall share counts as much as this many interactions of an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Context:
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> "Context":
-        """From what `as_json` returned."""
+        """The context features that `as_json` returned."""
         return cls({name: Vocabulary(pa.array(known, pa.string())) for name, known in values.items()})
 
 

@@ -22,11 +22,11 @@ SIGNALS = (
     "retrieval_score",
     "below_best",  # retrieval score minus that of the query's best candidate
     "log_popularity",
-    "nearest_recent_item",  # best cosine with one of the recent items
-    "mean_recent_item",  # mean cosine with them
-    "last_item",  # cosine with the latest
+    "nearest_recent_item",  # best cosine with one of the user's recent items
+    "mean_recent_item",  # mean cosine with the recent items
+    "last_item",  # cosine with the latest item
     "taste_for_popular",  # mean log popularity of the recent items
-    "num_recent",  # of RECENT, as a share
+    "num_recent",  # number of recent items, divided by RECENT
 )
 """Signals of a candidate. With context features, `context_lift` follows (towers/reranking/context.py)."""
 
@@ -43,7 +43,8 @@ class Reranker(nn.Module):
     Attributes:
         context: the context features of requests.
         lift_VI: float16, how well an item goes with a context value (`context_lift`); None without context features.
-        popularity_I: float32, standardised log of the items' interactions.
+        item_vectors_ID: float32, all item vectors of the towers.
+        popularity_I: float32, standardised log(1 + number of interactions) of each item.
         calibration: float32 [2], slope and bias.
     """
 
@@ -110,7 +111,7 @@ class Reranker(nn.Module):
         return linear_BK + self.deep(lists, item_BKD, signals_BKF)
 
     def signals(self, lists: CandidateLists) -> Tensor:
-        """float32 [B, K, F], in the order of SIGNALS, the context's last."""
+        """The signals of each candidate, float32 [B, K, F], in the order of SIGNALS; `context_lift` comes last."""
         return self._signals(lists, functional.embedding(lists.rows_BK, self.item_vectors_ID))
 
     def _signals(self, lists: CandidateLists, item_BKD: Tensor) -> Tensor:
@@ -139,5 +140,5 @@ class Reranker(nn.Module):
 
 
 def order(score_BK: np.ndarray, rows_BK: np.ndarray) -> np.ndarray:
-    """Positions by descending score, ties by lower row: int64 [B, K]."""
+    """Indices that sort the candidates of each query by descending score, ties by lower row: int64 [B, K]."""
     return np.lexsort((rows_BK, -score_BK), axis=-1)

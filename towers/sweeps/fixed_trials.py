@@ -23,7 +23,8 @@ class FixedTrials:
     prefetch = 1
 
     def __init__(self, jobs: Sequence[list[str]], first_number: int, earlier: Sequence[Record]) -> None:
-        """
+        """Queues the jobs that no earlier launch has completed.
+
         Args:
             jobs: the overrides of each trial.
             first_number: number of the first trial; the others follow.

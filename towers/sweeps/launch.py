@@ -1,4 +1,4 @@
-"""Launches a sweep: connects to Ray, runs the trials of a source, and prints what came of them."""
+"""Launches a sweep: connects to Ray, runs the trials of a source, and prints the results."""
 
 import json
 import sys
@@ -28,11 +28,14 @@ def launch(
     num_done: int,
     total: int,
 ) -> list[Record]:
-    """Runs the trials of a source on Ray. Returns the records of those that ended now.
+    """Runs the trials of a source on Ray. Returns the records of those that ended in this launch.
 
     Args:
-        overrides: of all trials, where they are known beforehand; for the progress table.
-        num_done: trials that earlier launches have completed.
+        settings: how trials are placed.
+        sweep: what all trials share.
+        source: gives the trials.
+        overrides: the overrides of all trials, where they are known beforehand; for the progress table.
+        num_done: number of trials that earlier launches have completed.
         total: number of trials, those of earlier launches included.
     """
     setup_globals()
@@ -54,7 +57,7 @@ def launch(
     for line in unfinished_lines(ended):
         print(f"sweep: {line}")
     if ended:
-        print(f"sweep: {state_counts(ended)}; what each printed: {folder}/*/{LOG_FILE}")
+        print(f"sweep: {state_counts(ended)}; output of each trial: {folder}/*/{LOG_FILE}")
     _present(folder, config)
     return ended
 
@@ -67,7 +70,7 @@ def _present(folder: Path, config: DictConfig) -> None:
     if any(record.value(metric) is not None for record in records):
         present_results(folder, metric)
     elif any(isinstance(record.result, dict) for record in records):
-        print(f"sweep: no trial gave {metric}; python -m towers.leaderboard sweep={folder} metric=... takes another")
+        print(f"sweep: no trial returned {metric}; try python -m towers.leaderboard sweep={folder} metric=...")
 
 
 def _command_module(task_function: TaskFunction) -> str:

@@ -6,11 +6,11 @@ from ray.train import WorkerGroupError
 from data.artifacts.errors import one_line
 
 MAX_CHARACTERS = 300
-"""Of Ray's message about a lost process, which may run over pages."""
+"""Number of characters that are kept of Ray's message about a lost process, which may be pages long."""
 
 
 def loss_reason(error: object) -> str | None:
-    """How a process of the trial was lost, its own or a training worker's; None where `error` says no such thing."""
+    """How a process of the trial was lost, its own or a training worker's; None if `error` is no loss of a process."""
     if isinstance(error, WorkerGroupError):
         failures = (getattr(failure, "health_check_failure", failure) for failure in error.worker_failures.values())
         return next((reason for failure in failures if (reason := loss_reason(failure)) is not None), None)
@@ -18,7 +18,7 @@ def loss_reason(error: object) -> str | None:
 
 
 def describe_loss(error: RayError) -> str:
-    """Ray's message about a lost process, shortened, behind the kind of the loss."""
+    """The kind of the loss, followed by Ray's message, shortened."""
     message = one_line(error)[:MAX_CHARACTERS]
     if isinstance(error, OutOfMemoryError) or "low on memory" in message:
         return f"out of memory: {message}"

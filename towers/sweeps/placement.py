@@ -21,7 +21,7 @@ PROCESS_BUNDLE_CPU = 0.001
 """CPUs of the bundle for a trial's own process: Ray does not accept an empty bundle."""
 
 NOTICE_AFTER_S = 10.0
-"""When no trial has run for so long for want of room, people are told what is waited for."""
+"""After this long without a running trial, because there is no room for one, a notice says what is waited for."""
 
 
 @dataclass(kw_only=True)
@@ -29,13 +29,15 @@ class RunningTrial:
     """A trial that waits for its place, or runs.
 
     Attributes:
+        number: the number of the trial within its sweep.
+        overrides: the Hydra overrides that make its config.
         worker_bundles: the resources of each of its training workers.
-        labels: required of the nodes of these workers.
-        queued_at, started_at, last_report_at: unix seconds; None before it has started.
+        labels: labels that the nodes of these workers must have.
+        queued_at, started_at, last_report_at: unix seconds; the last two are None before it has started.
         group: its placement group; None until it has been requested.
         task: the Ray task of its own process; None while it waits.
         epochs: (epoch, values) as reported so far.
-        num_epochs: how many epochs it will have at most; None where its config does not say so.
+        num_epochs: the largest number of epochs that it may have; None where its config does not set it.
         attempts: how often it was started, this time included.
     """
 
@@ -59,7 +61,7 @@ class RunningTrial:
 
     @property
     def demand(self) -> str:
-        """The resources that its training asks for, as text for people."""
+        """A text that names the resources that its training asks for."""
         kinds = [" and ".join(f"{amount:g} {name}" for name, amount in of.items()) for of in self.worker_bundles]
         workers = [f"{kinds.count(kind)} worker(s) with {kind}" for kind in dict.fromkeys(kinds)]
         labels = ", ".join(f"{key}={value}" for key, value in self.labels.items())
@@ -68,11 +70,11 @@ class RunningTrial:
 
     @property
     def is_placed(self) -> bool:
-        """Is everything that it asks for reserved?"""
+        """Whether everything that it asks for is reserved."""
         return self.group is not None and placement_group_table(self.group)["state"] == "CREATED"
 
     def release(self) -> None:
-        """Frees its place. Ray ends whatever processes of the trial still run there."""
+        """Removes its placement group. Ray ends all processes of the trial that still run in it."""
         if self.group is not None:
             remove_placement_group(self.group)
 
@@ -81,9 +83,11 @@ class TrialPlacer:
     """Places trials in their order, and asks an autoscaling cluster for room for all that wait."""
 
     def __init__(self, settings: LauncherConfig, can_grow: bool) -> None:
-        """
+        """Requests nothing yet.
+
         Args:
-            can_grow: nodes may be added to the cluster; False for a Ray that was started on this machine.
+            settings: the resources of a trial's own process.
+            can_grow: whether nodes may be added to the cluster; False for a Ray that was started on this machine.
         """
         self._process_cpus, self._memory = settings.cpus, settings.memory_gib * BYTES_PER_GIB
         self._can_grow = can_grow
@@ -93,7 +97,7 @@ class TrialPlacer:
     def place(self, trials: Sequence[RunningTrial]) -> None:
         """Requests placement groups in order, as long as the cluster has CPUs for them and their own tasks.
 
-        A trial that is alone is requested in any case, and waits for a node.
+        If there is only one trial, its group is requested in any case, and the trial waits for a node.
         """
         total, taken = float(ray.cluster_resources().get("CPU", 0.0)), 0.0
         for trial in trials:
@@ -122,7 +126,10 @@ class TrialPlacer:
         )
 
     def waiting_notice(self, trials: Sequence[RunningTrial]) -> str | None:
-        """Tells people what is waited for, once nothing has run for a while for want of room; None otherwise."""
+        """A line about what is waited for, once no trial has run for NOTICE_AFTER_S because there is no room for one.
+
+        Returns None otherwise. The runner calls this in every round.
+        """
         now = time.monotonic()
         if not trials or any(trial.task is not None for trial in trials):
             self._idle_since = now

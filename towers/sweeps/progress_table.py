@@ -13,7 +13,7 @@ from towers.sweeps.placement import RunningTrial
 from towers.sweeps.records import Record, State, parameters, varying_parameters
 
 NUM_ENDED_SHOWN = 12
-"""Trials that have ended most recently, which the table shows beside those that run."""
+"""Number of trials, those that ended most recently, that the table lists beside the running ones."""
 
 COLOURS = {State.finished: "green", State.failed: "red", State.lost: "red", State.pruned: "yellow"}
 
@@ -24,9 +24,10 @@ class ProgressTable:
     def __init__(
         self, overrides: Sequence[Sequence[str]], num_done: int, total: int | None, console: Console | None = None
     ) -> None:
-        """
+        """Creates the table; `with` shows it.
+
         Args:
-            overrides: of all trials, where they are known beforehand.
+            overrides: the overrides of all trials, where they are known beforehand.
             num_done: trials that earlier launches have completed.
             total: number of trials, those of earlier launches included.
         """
@@ -46,7 +47,13 @@ class ProgressTable:
         self._live.stop()
 
     def __call__(self, running: Sequence[RunningTrial], ended: Sequence[Record], notice: str | None) -> None:
-        """Shows the current state; `notice` says what is waited for, if anything."""
+        """Shows the current state.
+
+        Args:
+            running: the trials that run or wait.
+            ended: the records of the trials that have ended.
+            notice: a line about what is waited for, if anything.
+        """
         if not self._names:
             self._names = varying_parameters([*(t.overrides for t in running), *(r.overrides for r in ended)])
         if self._console.is_terminal:

@@ -24,7 +24,7 @@ class State(Enum):
 
     @property
     def is_done(self) -> bool:
-        """Does a trial that ended in this way need no further attempt?"""
+        """Whether a trial that ended in this way needs no further attempt."""
         return self in (State.finished, State.pruned)
 
 
@@ -33,12 +33,14 @@ class Record:
     """A trial that has ended.
 
     Attributes:
-        overrides: with which it was started; later launches recognise the trial by them.
+        number: the number of the trial within its sweep.
+        overrides: the Hydra overrides that it was started with; later launches recognise the trial by them.
+        state: how it ended.
         reason: why it did not finish; None where it did.
         result: what the task returned, as JSON.
         epochs: (epoch, values) as it reported them.
-        seconds: from when its process began to work until its end.
-        waited_s: for a place before that.
+        seconds: seconds from when its process began to work until its end.
+        waited_s: seconds that it waited for a place before that.
         attempts: how often it was started.
         started_at: unix seconds.
     """
@@ -101,7 +103,7 @@ def newest_sweep(folder: Path) -> Path:
     """
     found = sorted(folder.glob(f"*/*/{TRIALS_FILE}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise ConfigError(f"sweep: null, and {folder} holds none; run python -m towers.train -m ... hydra/launcher=ray")
+        raise ConfigError(f"sweep: there is none in {folder}; run python -m towers.train -m ... hydra/launcher=ray")
     return found[-1].parent
 
 

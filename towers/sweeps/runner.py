@@ -27,20 +27,20 @@ from towers.sweeps.trial_process import SweepContext, run_trial
 from towers.sweeps.trial_reports import TrialReports
 
 POLL_S, PLACING_POLL_S = 0.1, 0.01
-"""Seconds between two rounds of the runner, at most; the second where a trial is about to get its place."""
+"""Longest time in seconds between two rounds of the runner, and the same while a trial is about to be placed."""
 
 DEFAULT_MAX_CONCURRENT = 64
-"""Trials that are placed or wait for a place at a time, unless `hydra.launcher.max_concurrent` says otherwise."""
+"""Number of trials that are placed or wait for a place at a time where `hydra.launcher.max_concurrent` is null."""
 
 Observer = Callable[[Sequence[RunningTrial], Sequence[Record], str | None], None]
-"""Takes the trials that run or wait, the records of those that have ended, and a notice of what is waited for."""
+"""Takes the trials that run or wait, the records of those that have ended, and a line about what is waited for."""
 
 
 class TrialSource(Protocol):
     """Where trials come from: a fixed list (towers/sweeps/fixed_trials.py) or a search (towers/sweeps/search).
 
     Attributes:
-        prunes: the source may stop trials early, so trials wait for its decision after each epoch.
+        prunes: whether the source may stop trials early; trials then wait for its decision after each epoch.
         prefetch: number of trials that may be prepared while there is no room for them. A search prefers to wait for
             results instead.
     """
@@ -52,14 +52,14 @@ class TrialSource(Protocol):
         """Number and overrides of another trial; None where there is none, or none yet."""
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Takes the values of a trial's epoch; says whether the trial should continue."""
+        """Takes the values of a trial's epoch; returns whether the trial should continue."""
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         """Takes the end of a trial; `job` is None where its process was lost or never ran."""
 
 
 class SweepRunner:
-    """Runs the trials of a source until it gives no more and all have ended."""
+    """Runs the trials of a source until it has no more and all have ended."""
 
     def __init__(
         self,
@@ -71,9 +71,14 @@ class SweepRunner:
         observe: Observer,
         stop: Event,
     ) -> None:
-        """
+        """Shares the sweep with the cluster, and starts the actor that trials report to.
+
         Args:
+            settings: how trials are placed, and when they are given up.
+            sweep: what all trials share.
+            source: gives the trials.
             records: receives a record of each trial that ends.
+            placer: places the trials.
             observe: called in every round.
             stop: interrupts the sweep when it is set.
         """
@@ -87,7 +92,9 @@ class SweepRunner:
         self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
 
     def run(self) -> list[Record]:
-        """Records of all trials that ended, in that order. No process of a trial is left, whatever stops the sweep.
+        """Runs all trials. Returns their records, in the order in which they ended.
+
+        No process of a trial is left, whatever stops the sweep.
 
         Raises:
             KeyboardInterrupt: the sweep was stopped.
@@ -120,7 +127,7 @@ class SweepRunner:
         return True
 
     def _queue(self, number: int, overrides: list[str], attempts: int = 1) -> None:
-        """Has a trial wait for its place; it fails at once where its config is wrong or no room will ever be found."""
+        """Adds a trial to those that wait; it fails at once if its config is wrong or it can never be placed."""
         trial = RunningTrial(number=number, overrides=overrides, queued_at=time.time(), attempts=attempts)
         self._running[number] = trial
         try:
@@ -190,7 +197,7 @@ class SweepRunner:
         if isinstance(error, Pruned):
             return self._end(trial, State.pruned, f"{error}", job)
         if (reason := loss_reason(error)) is not None:
-            return self._retry_or_lose(trial, f"of a training worker, {reason}")
+            return self._retry_or_lose(trial, f"a training worker was lost, {reason}")
         if job.status is JobStatus.FAILED:
             return self._end(trial, State.failed, f"{type(error).__name__}: {one_line(error)}", job)
         return self._end(trial, State.finished, None, job)

@@ -15,7 +15,7 @@ from data.cluster.session import ClusterConfig, connect
 from towers.sweeps.settings import LauncherConfig
 
 EXCLUDED = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
-"""What is left out when the folder of the code is sent to a cluster."""
+"""Patterns of what is left out when the folder of the code is sent to a cluster."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def connected(settings: LauncherConfig) -> Iterator[bool]:
         Whether nodes may be added to the cluster.
 
     Raises:
-        ConnectionError: nothing answers at the address.
+        RayUnavailable: no cluster answers at the address.
     """
     if ray.is_initialized():
         yield True

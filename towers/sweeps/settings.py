@@ -12,21 +12,23 @@ class LauncherConfig:
     """How trials are placed on a cluster, and when they are given up.
 
     Attributes:
-        address: of a running cluster; null joins the one that RAY_ADDRESS names, or else starts Ray on this machine.
-        num_cpus: of a Ray started here; null counts each core twice, because of the two processes of a trial (its own
-            and its training worker) only one works at a time.
-        cpus: for a trial's own process, which computes on as many threads, and for its Ray Data tasks. The resources of
-            its training (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) are added to these, and
-            all are reserved at once.
-        memory_gib: memory of a trial's own process; Ray places no more of them on a node than fit.
+        address: address of a running cluster; null joins the one that the environment variable RAY_ADDRESS names, or
+            else starts a Ray on this machine.
+        num_cpus: number of CPUs of a Ray started here; null counts each core twice, because only one of a trial's two
+            processes (its own and its training worker) works at a time.
+        cpus: CPUs for a trial's own process, which computes on as many threads, and for its Ray Data tasks. The
+            resources of its training (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) are added
+            to these. A trial starts once there is room for all of them.
+        memory_gib: memory of a trial's own process in GiB; Ray places no more trials on a node than fit.
         max_concurrent: how many trials may be placed or wait for a place at the same time; null means 64. An
             autoscaling cluster grows for those that wait.
-        retries: of a trial that was lost: its process or its node died, or it hung. A trial that raises is not retried.
-        hangs_after_s: a trial that reports no epoch for so long is given up; null means never.
-        timeout_s: how long a trial may take; null means without limit.
-        resume: do not repeat trials that an earlier launch in the same sweep folder has completed.
-        ship_code: send this code to a cluster that was not started here, except from within a Ray job, which has
-            brought the code along. If false, the nodes must have the code at the same path.
+        retries: how often a trial is tried again after it was lost: its process or its node died, it ran out of memory,
+            or it hung. A trial that raises an error is not retried.
+        hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.
+        timeout_s: seconds that a trial may take; null means without limit.
+        resume: whether trials that an earlier launch in the same sweep folder has completed are not run again.
+        ship_code: whether this code is sent to a cluster that was not started here (a Ray job has its code there
+            already). If false, the nodes must have the code at the same path.
         runtime_env: Ray runtime environment of the trials' processes.
     """
 
@@ -80,6 +82,7 @@ class Objective:
 
     Attributes:
         metric: a dotted path into what the task returns, such as training.best_value (on the validation part).
+        direction: whether large or small values are better.
     """
 
     metric: str = "training.best_value"
@@ -91,7 +94,7 @@ class Halving:
     """Asynchronous successive halving (Li et al. 2018): of the trials that reach a rung, one in `factor` continues.
 
     Attributes:
-        factor: 0 lets every trial finish.
+        factor: at least 2, or 0, which lets every trial finish.
         first: the epoch of the first rung; each further rung is at `factor` times as many epochs.
         metric: the value of an epoch by which trials are compared; null means train.monitor.
     """
@@ -103,7 +106,7 @@ class Halving:
     def __post_init__(self) -> None:
         if self.first < 1 or self.factor < 0 or self.factor == 1:
             raise ConfigError(
-                f"hydra.sweeper.halving: first ({self.first}) must be at least 1, factor ({self.factor}) 2 or 0"
+                f"hydra.sweeper.halving: first ({self.first}) must be at least 1, factor ({self.factor}) 0 or above 1"
             )
 
 
@@ -112,13 +115,14 @@ class SweeperConfig:
     """A hyperparameter search by Optuna.
 
     Attributes:
+        sampler: how points of the search space are chosen.
         trials: number of trials, those of earlier launches of the study included.
         params: the search space, in Hydra's override grammar; overrides on the command line are added to it.
         objectives: several objectives give a Pareto front instead of one best trial.
         study: name of the Optuna study; launches with the same study and storage share their trials. Null means the
             name of the sweep's folder.
         storage: a path to a journal file, or the URL of a database; null keeps a journal in the sweep's folder.
-        seed: of the sampler.
+        seed: seed of the sampler.
         startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
         halving: early stopping of trials that fall behind.
     """
@@ -140,5 +144,5 @@ class SweeperConfig:
             raise ConfigError("hydra.sweeper.objectives: [] must name at least one")
         if self.halving.factor and len(self.objectives) > 1:
             raise ConfigError(
-                "hydra.sweeper.halving: prunes by one value, and there are several objectives; leave it out"
+                "hydra.sweeper.halving: compares trials by one value, and there are several objectives; set factor=0"
             )

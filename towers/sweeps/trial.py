@@ -1,4 +1,4 @@
-"""The trial of a sweep that this process works for: how it reports its epochs, and what is reserved for it."""
+"""The trial of a sweep that this process works for, its reports of epochs, and the placement group reserved for it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ class Trial:
     """One training of a sweep.
 
     Attributes:
-        number: of the trial within its sweep.
-        sweep: name of the sweep; W&B groups runs by it.
+        number: the number of the trial within its sweep.
+        sweep: the name of the sweep; W&B groups runs by it.
         reports: handle of the actor to which trials report (towers/sweeps/trial_reports.py).
     """
 

@@ -22,7 +22,7 @@ from data.artifacts.structured import typed
 from towers.sweeps.trial import Trial, working_for
 
 LOG_FILE = "log.txt"
-"""In the folder of a trial: what its process printed."""
+"""The file in the folder of a trial that has what its process printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,12 @@ class SweepContext:
     """What all trials of a sweep share, as it travels to their processes.
 
     Attributes:
-        name: of the sweep.
+        name: the name of the sweep.
+        hydra_context: Hydra's loader of configs, and its callbacks.
+        config: the config of the sweep, that of Hydra included.
+        task_function: the function that Hydra runs for each trial.
         singletons: the state of Hydra's singletons in the process that launches the sweep.
-        working_directory: of the process that launches the sweep; trials change to it where they have it.
+        working_directory: working directory of the process that launches the sweep; trials change to it if it exists.
     """
 
     name: str
@@ -68,7 +71,7 @@ class SweepContext:
     def resource_demand(self, config: DictConfig) -> tuple[list[dict[str, float]], dict[str, str]]:
         """The resources that a trial's training needs: one bundle per worker, and labels of the nodes for them.
 
-        The module of the task says so in a function `demand(config)`. Without one the trial needs no workers.
+        The function `demand(config)` in the task's module decides it. Without that function a trial has no workers.
         """
         demand = getattr(sys.modules.get(self.task_function.__module__), "demand", None)
         if demand is None:
@@ -113,7 +116,7 @@ def run_trial(sweep: SweepContext, number: int, overrides: list[str], reports: A
 
 
 def _disable_progress_bars() -> None:
-    """Ray Data's progress bars are of no use in a log file."""
+    """Turns off Ray Data's progress bars, which are of no use in a log file."""
     import ray.data
 
     context = ray.data.DataContext.get_current()

@@ -1,4 +1,4 @@
-"""The actor to which the trials of a sweep report their epochs, and from which they hear whether to continue."""
+"""The actor to which the trials of a sweep report their epochs, and which answers whether they should continue."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ EpochReport = tuple[int, int, dict[str, float]]
 """Number of the trial, epoch, values by name."""
 
 DECISION_TIMEOUT_S = 10.0
-"""A trial that hears no decision for so long continues."""
+"""Seconds after which a trial that waits for a decision continues without one."""
 
 
 class TrialReports:

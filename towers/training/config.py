@@ -10,7 +10,7 @@ from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
 
 IN_MEMORY_ROWS = 200_000_000
-"""Shards up to this many rows (12 bytes each) are held in a worker's memory; larger ones stream."""
+"""Largest number of rows (12 bytes each) of a shard that a worker holds in memory; larger shards are streamed."""
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that decide where training runs and how fast. A run's name does not depend on them."""
@@ -39,9 +39,9 @@ class TrainConfig:
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
         batch_size: positives (with a transformer: windows of history) per step, over all workers.
-        learning_rate: of Adam, and of row-wise Adam for the id tables.
-        weight_decay: of all weights except the id tables.
-        schedule: of the learning rate over all `epochs`.
+        learning_rate: learning rate of Adam, and of row-wise Adam for the id tables.
+        weight_decay: weight decay of all weights except the id tables.
+        schedule: how the learning rate changes over all `epochs`.
         suggested: share of the positives that are replaced by recommendations of the item-item filter
             (towers/training/suggested.py).
         fit_on: splits that the towers are fitted on.
@@ -55,7 +55,8 @@ class TrainConfig:
         labels: labels of the nodes where workers may run, such as {role: trainer} of cluster.yaml.
         threads: torch threads per worker; null divides the machine's cores among the workers, or in a sweep means
             cpus_per_worker.
-        max_failures: failed workers after which Ray Train restarts from the latest epoch, before it gives up.
+        max_failures: number of times that Ray Train restarts from the latest epoch after a worker has failed, before it
+            gives up.
     """
 
     epochs: int = 20
@@ -106,7 +107,7 @@ class TrainConfig:
 
 
 def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
-    """Checks values of the three parts against each other.
+    """Checks the configurations of model, loss and training against each other.
 
     Raises:
         ConfigError: they do not go together.

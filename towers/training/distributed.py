@@ -1,4 +1,4 @@
-"""Exchange between workers, by which their number does not change the training objective.
+"""Exchange between workers that makes the training objective independent of their number.
 
 Everything also works in a single process without torch.distributed. Shape legend: b rows of this worker.
 """
@@ -74,7 +74,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def _average_rows(gradient: Tensor) -> None:
-    """In place: the rows of all workers' sparse gradients, their values over the number of workers."""
+    """Replaces a sparse gradient, in place, by the mean of all workers' sparse gradients."""
     own = gradient.coalesce()
     count = torch.tensor([own.values().shape[0]], device=gradient.device)
     counts = [torch.empty_like(count) for _ in range(world_size())]

@@ -43,11 +43,13 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     Each catalogue is encoded once, and the items are embedded once, with the final weights.
 
     Args:
-        progress: called with lines for the user.
+        config: everything that decides the training.
+        storage: where artifacts are kept; the checkpoint goes to its folder `checkpoints`.
+        progress: called with a line of text about each step.
 
     Raises:
         ConfigError: parts of the configuration do not go together, or the dataset has nothing to measure on.
-        Pruned: the sweep that this training is a trial of ended it early.
+        Pruned: this training is a trial of a sweep that ended it early.
     """
     folder = checkpoint_folder(config, dataset, storage)
     if is_sealed(folder):
@@ -73,7 +75,7 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
 
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:
-    """Raises ConfigError, before anything is trained, for what would fail later."""
+    """Raises ConfigError, before anything is trained, if training or measuring would fail later."""
     check(config.model, config.loss, config.train)
     if config.train.patience and config.train.fit_on is FittedSplits.train and not _has_validation(config, dataset):
         raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
@@ -154,7 +156,7 @@ def _validate(
 
 
 def _manifest(config: Recipe, dataset: PreparedDataset, totals: dict[str, Any]) -> dict[str, Any]:
-    """What the checkpoint's manifest says of its training, as JSON values."""
+    """The part of the checkpoint's manifest that describes its training, as JSON values."""
     resolved = jsonable(config)
     return {
         "model": resolved["model"],

@@ -27,7 +27,9 @@ def fit_reranker(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor, seed
     held-out queries.
 
     Args:
+        lists: the candidates that retrieval returned for the queries.
         hit_BK: bool, whether the candidate is relevant.
+        seed: decides which queries are held out, their order in each epoch, and dropout.
 
     Returns:
         nDCG@10 of the held-out queries in the order of retrieval ("retrieval"), after the linear stage ("linear") and
@@ -49,7 +51,13 @@ def fit_reranker(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor, seed
 
 
 def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor) -> Tensor:
-    """Minus the mean over hits of log softmax_k(score_bk), in nats: ListNet with binary relevance (Cao et al. 2007)."""
+    """Minus the mean over hits of log softmax_k(score_bk), in nats: ListNet with binary relevance (Cao et al. 2007).
+
+    Args:
+        score_BK: float32.
+        hit_BK: bool, whether the candidate is relevant; at least one is.
+        missing_BK: bool, places without a candidate, which are left out of the softmax.
+    """
     return -torch.log_softmax(score_BK.masked_fill(missing_BK, -torch.inf), dim=1)[hit_BK].mean()
 
 

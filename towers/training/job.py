@@ -1,4 +1,4 @@
-"""What describes a training: the configuration that decides it, and what each worker is given."""
+"""The description of a training: the configuration that decides it, and the inputs of each worker."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedInputs:
-    """What all workers of a job read of the dataset: one copy on each node, in Ray's object store.
+    """The parts of the dataset that all workers of a job read: one copy on each node, in Ray's object store.
 
     Shape legend: U users, I items (row 0 of both = unknown), D dimension.
 
@@ -52,7 +52,7 @@ class SharedInputs:
         users, items: inputs of the two towers.
         counts_I: int64, interactions of each item in the splits that are fitted on.
         sequences: all users' items in those splits.
-        id_tables: initial id embeddings, float32 [U, D] and [I, D]; None with random ones.
+        id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
         suggestions: suggested positives; None where `train.suggested` is 0.
         validation: the queries of the validation part; None where it is fitted on.
     """
@@ -71,7 +71,8 @@ class Job:
     """What each worker of a training is given.
 
     Attributes:
-        name: of the run; workers of a job of the same name resume its saved epochs.
+        name: the name of the training; a job of the same name resumes its saved epochs.
+        seed: decides initial weights, the order of examples, and negatives.
         resolved: the root configuration as JSON values, for tracking.
         trial: the trial of a sweep that this training is; None outside of a sweep.
         shared: reference to the `SharedInputs` in Ray's object store.

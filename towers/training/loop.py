@@ -1,4 +1,4 @@
-"""The training loop of one epoch, and the objective of a batch. It knows neither Ray nor files.
+"""The training loop of one epoch, and the objective of a batch. This module uses neither Ray nor files.
 
 Shape legend: b this worker's positives, B all workers' positives, S drawn negatives, C = S or B + S negatives, I items
 (row 0 = unknown), D dimension.
@@ -26,7 +26,7 @@ class Objective:
 
     Args:
         counts_I: int64, interactions of each item row in what is fitted on, over all workers; the same on every worker.
-        bfloat16: compute the towers in bfloat16; the loss is computed in float32 all the same.
+        bfloat16: compute the towers in bfloat16; the loss is computed in float32 in any case.
     """
 
     def __init__(self, config: LossConfig, counts_I: np.ndarray, bfloat16: bool = False) -> None:
@@ -53,7 +53,7 @@ class Objective:
         return loss * global_weight(len(items_b), device) if batch.item_rows.ndim == 2 else loss
 
     def _draw(self, generator: torch.Generator, num_positives: int) -> Tensor:
-        """int64 [S]: all items, or negatives that all workers share, or one for each positive of this worker."""
+        """int64 [S]: rows of all items, of negatives that all workers share, or of one negative per positive."""
         if self.config.full:
             return torch.arange(1, self._num_items)
         if self._loss.shares_negatives:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from towers.training.optimizer import Optimizers
 
 STATE = "state.json"
-"""File that is written last: a folder without it is incomplete."""
+"""The file that is written last: a folder without it is incomplete."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Progress:
         best_epoch: the epoch with the best validation value so far; without a validation part the latest one.
         best_value: its value of `train.monitor`; None without a validation part.
         seconds: time spent in training steps, without validation and saving.
-        examples: positives trained on.
+        examples: number of positives trained on, over all epochs.
     """
 
     epoch: int = 0
@@ -51,7 +51,7 @@ def save_progress(
 def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:
     """Restores model and optimizers in place; returns the progress and the best weights.
 
-    None, with nothing changed, where the folder is incomplete.
+    Returns None, and changes nothing, where the folder is incomplete.
     """
     if not (folder / STATE).exists():
         return None

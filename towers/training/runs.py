@@ -15,21 +15,24 @@ from towers.training.job import Recipe
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
-    """The dataset's name and a digest of everything that decides the towers' weights."""
+    """The name of a training: the dataset's name and a digest of everything that decides the towers' weights."""
     return f"{config.data.name}-{_digest(dataset, *_determining(config))}"
 
 
 def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder) -> Folder:
-    """The folder of the towers of `training_name` with the re-ranker that the configuration describes."""
+    """The folder of the checkpoint that a configuration trains.
+
+    Its name has a digest of everything that decides the weights of the towers and of the re-ranker.
+    """
     digest = _digest(dataset, *_determining(config), jsonable(config.rerank))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
 def _determining(config: Recipe) -> list[Any]:
-    """JSON values of what decides the towers' weights, beside the dataset."""
+    """JSON values of everything but the dataset that decides the towers' weights."""
     loss = jsonable(config.loss)
     if not loss["negatives"]:
-        del loss["negatives"]  # absent when runs were first named
+        del loss["negatives"]  # names from before this key existed stay valid
     train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
     return [ARCHITECTURE, jsonable(config.model), loss, train, config.seed]
 

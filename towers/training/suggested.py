@@ -1,12 +1,12 @@
 """Suggested positives: in training, some positives of a user are replaced by what the item-item filter recommends.
 
-A filter over the interaction graph (towers/evaluation/baselines.py) and a factorisation err in different places. Some
-of the filter's recommendations among the positives pass on what it knows of items that a user has not chosen yet, and
-the model stays a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking Distillation"),
-with positives drawn from it in place of a loss of its own.
+A filter over the interaction graph (towers/evaluation/baselines.py) and a factorisation err on different items. By
+training on some of the filter's recommendations, the towers learn from it about items that a user has not chosen yet,
+and the model stays a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking
+Distillation"), with one departure: positives are drawn from the ranking, in place of a separate loss for it.
 
-Log q still counts the interactions of the log alone. To count the suggestions too would be exact for in-batch
-negatives, but was measured to be worse: suggestions are often popular, and would then be pushed away less.
+Log q still counts the interactions of the log alone. Counting the suggestions too would be exact for in-batch
+negatives, but gave worse results (docs/measurements.md): suggestions are often popular, and would be pushed away less.
 
 Shape legend: U users, K suggestions to each, B batch, I items (row 0 of users and items = unknown).
 """
@@ -22,10 +22,10 @@ from towers.evaluation.baselines import TIE, item_filter, rank_by_filter
 from towers.evaluation.queries import HeldOut
 
 NUM_SUGGESTIONS = 20
-"""Suggestions to each user."""
+"""Number of suggestions to each user (K)."""
 
 BATCH = 512
-"""Users whose suggestions are computed at a time."""
+"""Number of users whose suggestions are computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,13 @@ class SuggestedPositives:
 
     @classmethod
     def of(cls, sequences: Sequences, num_items: int, share: float) -> "SuggestedPositives":
-        """From the interactions that the towers are fitted on; suggestions are as probable as their scores are high."""
+        """The suggestions by the interactions that the towers are fitted on, drawn in proportion to their scores.
+
+        Args:
+            sequences: the users' items in the splits that the towers are fitted on.
+            num_items: I, row 0 included.
+            share: probability that a positive is replaced.
+        """
         weights_II, _ = item_filter(sequences, num_items)
         all_users_U = np.arange(len(sequences.lengths_U), dtype=np.int32)
         no_relevant = (np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -1,4 +1,4 @@
-"""Experiment tracking with Weights & Biases (W&B). Lineage does not depend on it: it is in the manifests."""
+"""Experiment tracking with Weights & Biases (W&B). Lineage does not depend on W&B: it is in the manifests."""
 
 import os
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class TrackingConfig:
     """Where runs are tracked.
 
     Attributes:
+        mode: whether runs are tracked, and where to.
         project: W&B project of all runs.
         folder: folder of offline runs and of W&B's own files; relative to where the command was started.
     """
@@ -40,13 +41,13 @@ def run_reference(config: TrackingConfig, run: str) -> dict[str, str] | None:
 
 
 class Tracker:
-    """One W&B run; without any effect when tracking is off.
+    """One W&B run; has no effect when tracking is off.
 
-    Training, evaluating and comparing a model are runs of their own, since two offline runs of one id overwrite each
-    other when they are sent. They form one W&B group.
+    Training, evaluating and comparing a model are separate runs, because two offline runs with the same id overwrite
+    each other when they are sent. They form one W&B group.
 
     Args:
-        name: of the model.
+        name: the name of the checkpoint or of the training.
         values: the configuration as JSON values.
         kind: what the run does: train, evaluate or compare.
         group: the W&B group, a sweep's name in a sweep; None means `name`.

@@ -1,4 +1,4 @@
-"""The Ray Train side of a training: data, resources and storage of its workers."""
+"""Sets up Ray Train for a training: the data, resources and storage of its workers."""
 
 import os
 
@@ -25,9 +25,9 @@ from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
 
 POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-"""Seconds between two looks of Ray Train at its workers, by the environment variable of that name.
+"""Environment variable and value in seconds: the interval at which Ray Train polls its workers.
 
-A worker's report waits for the next look. Ray's default of 2 s is longer than a small epoch.
+A worker's report waits for the next poll, and Ray's default of 2 s is longer than a small epoch.
 """
 
 

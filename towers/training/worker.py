@@ -44,6 +44,8 @@ class WorkerState:
     """The training of a worker while it runs.
 
     Attributes:
+        counts_I: int64, interactions of each item in the splits that are fitted on.
+        validation: the queries of the validation part; None where it is fitted on.
         best: weights of the best epoch so far; empty before the first.
     """
 
@@ -63,7 +65,7 @@ class WorkerState:
 def train_worker(config: dict[str, Job]) -> None:
     """The function that Ray Train runs on each worker.
 
-    Every epoch ends with a report to Ray Train; that of rank 0 brings the saved state.
+    Every epoch ends with a report to Ray Train; the report of rank 0 carries the saved state.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report to the root logger
     run = _start(config["job"])
@@ -141,7 +143,7 @@ def _batches(job: Job, sequences: Sequences) -> Batches:
 
 
 def _resume(run: WorkerState) -> WorkerState:
-    """Restores the state that Ray Train has of an earlier attempt, in place."""
+    """Restores, in place, the state that an earlier attempt saved with Ray Train, if there is one."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as path:
@@ -180,7 +182,7 @@ def _epoch(run: WorkerState) -> dict[str, float]:
 
 
 def _rates(run: WorkerState) -> Iterator[float]:
-    """Shares of the learning rate for the steps of this epoch; endless, as a shard may have more steps than others."""
+    """Shares of the learning rate for the steps of this epoch; endless, because shards may differ in length."""
     settings = run.job.train
     steps = math.ceil(run.batches.num_examples() / settings.batch_size)
     done = ((run.progress.epoch * steps + step) / (settings.epochs * steps) for step in count())
@@ -214,7 +216,7 @@ def _weights(module: TwoTower) -> dict[str, Tensor]:
 
 
 def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool) -> bool:
-    """Reports an epoch to the sweep, if there is one, and broadcasts whether the sweep wants another one."""
+    """Reports an epoch to the sweep, if there is one; returns, on all ranks, whether the training should go on."""
     if run.job.trial is None:
         return True
     wanted = run.job.trial.report_epoch(run.progress.epoch, values) if is_first else True
@@ -222,7 +224,7 @@ def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool)
 
 
 def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_pruned: bool) -> None:
-    """Reports an epoch to Ray Train, on rank 0 with the saved state."""
+    """Reports an epoch to Ray Train; rank 0 adds the saved state."""
     done = run.progress
     totals = {
         "epoch": done.epoch,

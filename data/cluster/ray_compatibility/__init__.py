@@ -1,17 +1,17 @@
-"""Private parts of Ray 2.60 that this project imports or patches: all of them, with the reason and what upstream says.
+"""All private parts of Ray 2.60 that this project imports or patches, with the reason and the upstream issue.
 
-Ray has no option for any of it. `PRIVATE_PARTS` lists what is relied upon; tests/data/cluster/test_ray_compatibility.py
-holds the installed Ray to it, and names the part that has changed. With another version of Ray, start there.
+Ray has no option for any of this. `PRIVATE_PARTS` lists each part; tests/data/cluster/test_ray_compatibility.py checks
+that the installed Ray has it, and names a part that has changed. Run that test first after an upgrade of Ray.
 
-- core.py: a Ray that is started on this machine listens on loopback alone.
-- train.py: Ray Train without its watch over placement groups, and in a placement group that exists already.
-- serve.py: Ray Serve, patched as its processes import its modules.
+- core.py makes a Ray that is started on this machine listen on loopback alone.
+- train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already.
+- serve.py patches modules of Ray Serve as its processes import them.
 """
 
 from dataclasses import dataclass
 
 RAY_VERSION = "2.60"
-"""The version that all of this was written for."""
+"""The version of Ray that this package was written for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,10 @@ class PrivatePart:
     """Something of Ray's that has no public name.
 
     Attributes:
+        module: dotted path of Ray's module.
         name: dotted path within the module.
         used_for: what stops working when it changes.
-        upstream: the issue or pull request that would make it unnecessary, or that it goes back to.
+        upstream: the issue or pull request in Ray's repository that would make it unnecessary, or about its cause.
     """
 
     module: str

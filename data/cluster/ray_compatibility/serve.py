@@ -1,13 +1,14 @@
-"""Ray Serve, patched as its processes import its modules.
+"""Patches modules of Ray Serve as its processes import them.
 
-- HAProxy refuses requests beyond what the ingress replicas take (their ongoing and queued ones) within microseconds:
-  503 with Retry-After. A replica needs a good part of an answer's time to refuse, and would spend all of its core on that
-  under a flood. Refusals are counted by HAProxy's own metrics and leave no line in a log, which was a quarter of what
-  they cost. HAProxy's niceness is a little above that of the replicas, so that under a flood it leaves them the cores.
-  Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
-- gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts), those for
-  calls between deployments, which take pickled requests, among them; Ray binds them to all interfaces. Where gRPC comes
-  in from outside, HAProxy dials the replicas of its own node by loopback.
+- HAProxy refuses requests beyond those that the ingress replicas may have in progress and in their queues, within
+  microseconds, by 503 with Retry-After. A refusal by a replica takes a good part of the time of an answer, and under a
+  flood replicas would spend all of their core on refusals. HAProxy's own metrics count the refusals. They are not
+  logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
+  it leaves them the cores under a flood. Its statistics and metrics listen on loopback; Ray binds them to all
+  interfaces.
+- gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts); Ray binds
+  them to all interfaces. These include the servers for calls between deployments, which take pickled requests. The
+  servers for gRPC from outside also listen on loopback, by which HAProxy calls the replicas of its own node.
 
 Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker` runs in each of them as it starts.
 """
@@ -22,12 +23,12 @@ from types import ModuleType
 from typing import Any
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
-"""Environment variable: requests in flight per ingress replica."""
+"""Environment variable with the largest number of requests in flight per ingress replica."""
 
 ALL_INTERFACES = "[::]"
 
 NICENESS = 5
-"""Scheduling priority of HAProxy. At 10, refusals take 300 ms on a single core."""
+"""Niceness (lower scheduling priority) of HAProxy. At 10, refusals took 300 ms on a single core."""
 
 ROUTING = "    # Static routing based on path prefixes in decreasing length then alphabetical order\n"
 
@@ -58,7 +59,10 @@ def runtime_env(in_flight: int) -> dict[str, object]:
 
 
 def prepare_worker() -> None:
-    """Makes `PATCHES` in this process once it imports the modules that they are for; costs other processes nothing."""
+    """Installs an import hook by which this process applies each of `PATCHES` when it imports that module.
+
+    It costs next to nothing in a process that imports none of these modules.
+    """
     sys.meta_path.insert(0, _Patching())
 
 
@@ -72,7 +76,7 @@ class _Patching(MetaPathFinder):
         patch = self._pending.pop(name, None)
         if patch is None:
             return None
-        spec = find_spec(name)  # comes by here again, and finds nothing pending
+        spec = find_spec(name)  # calls this method once more, which then has no pending patch
         assert spec is not None, "Ray Serve has its modules where its own code imports them from"
         assert spec.loader is not None, "it is a file"
         load = spec.loader.exec_module
@@ -103,7 +107,7 @@ def _yield_to_replicas(haproxy: Any) -> None:
 
 
 def _listen_on_own_address(replica: Any) -> None:
-    """The servers for calls between deployments."""
+    """Binds the servers for calls between deployments to the node's own address."""
     add_port = replica.add_port_to_grpc_server
     replica.add_port_to_grpc_server = lambda server, address: add_port(
         server, address.replace(ALL_INTERFACES, _node_address())
@@ -111,7 +115,7 @@ def _listen_on_own_address(replica: Any) -> None:
 
 
 def _listen_nearby(default_impl: Any) -> None:
-    """The servers for gRPC from outside, which HAProxy stands in front of."""
+    """Binds the servers for gRPC from outside to the node's own address and to loopback, where HAProxy calls them."""
     add_address = default_impl.add_grpc_address
 
     def add_near(server: Any, address: str) -> None:
@@ -134,11 +138,15 @@ PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.replica": _listen_on_own_address,
     "ray.serve._private.default_impl": _listen_nearby,
 }
-"""The patch of each module."""
+"""Functions that patch a module once it has been imported, by the module's dotted path."""
 
 
 def patched_template(template: str, in_flight: int) -> str:
-    """Ray's HAProxy template with what is changed about it.
+    """Ray's HAProxy template with refusals added, and with statistics and metrics on loopback.
+
+    Args:
+        template: HAPROXY_CONFIG_TEMPLATE of Ray Serve.
+        in_flight: requests that one ingress replica has at most, ongoing and queued.
 
     Raises:
         ValueError: it is not the template that the patch was written for.
@@ -147,7 +155,7 @@ def patched_template(template: str, in_flight: int) -> str:
     for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
         if template.count(old) != 1:
             raise ValueError(
-                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"
+                f"Ray Serve's HAProxy template does not have the line {old.strip()!r} exactly once;"
                 " see data/cluster/ray_compatibility"
             )
         template = template.replace(old, new)
@@ -155,7 +163,7 @@ def patched_template(template: str, in_flight: int) -> str:
 
 
 def replica_name() -> str:
-    """The name of this Serve replica, fit to be part of a file's name."""
+    """The name of this Serve replica, in characters that a file name may have."""
     from ray.serve.context import _get_internal_replica_context
 
     replica_id = _get_internal_replica_context().replica_id

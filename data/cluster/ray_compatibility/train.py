@@ -1,6 +1,6 @@
-"""Ray Train without its watch over placement groups, and in a placement group that exists already.
+"""Runs Ray Train without its watch over placement groups, and in a placement group that exists already.
 
-What is imported from Ray is imported where it is used: Ray Train takes seconds to load.
+Ray Train takes seconds to import, so the functions import it when they are called.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def trainer_class() -> "type[TorchTrainer]":
     """TorchTrainer without the watch over placement groups.
 
-    The watch is for drivers that outlive their trainer: ours ends with it, and a sweep frees the placement groups of
-    its trials. (In a notebook the placement group of a killed trainer is free once Ray ends.) It asks the dashboard, and
-    ends 12 s after each training where there is none, or where it finds the address of a Ray that is gone.
+    The watch frees the placement group of a trainer that was killed while its driver lives on. Our drivers end with
+    their trainer, and a sweep frees the placement groups of its trials. (In a notebook, the placement group of a killed
+    trainer is freed when Ray ends.) The watch asks Ray's dashboard, and delays the end of each training by 12 s where
+    there is no dashboard, or where it finds the address of a Ray that no longer runs.
     """
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -29,9 +30,10 @@ def trainer_class() -> "type[TorchTrainer]":
 
 
 def in_placement_group(group: "PlacementGroup") -> Any:
-    """A callback for `RunConfig.callbacks` that has Ray Train's workers run in a placement group that exists already.
+    """A callback for `RunConfig.callbacks` by which Ray Train's workers run in a placement group that exists already.
 
-    The group outlives the workers. It takes effect in the controller's process, which has no other training.
+    The group outlives the workers. The callback patches Ray Train in the process of the training's controller, which
+    controls no other training.
     """
     from ray.train.v2._internal.execution.callback import WorkerGroupCallback
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
@@ -39,7 +41,7 @@ def in_placement_group(group: "PlacementGroup") -> Any:
 
     class Kept(DefaultPlacementGroupHandle):
         def shutdown(self) -> None:
-            """Leaves the group to whoever made it."""
+            """Does nothing: the placement group is removed by the code that created it."""
 
     class InPlacementGroup(WorkerGroupCallback):
         def before_worker_group_start(self, worker_group_context: object) -> None:

@@ -102,7 +102,7 @@ class FeatureKind(metaclass=_KindsByName):
 
         Args:
             column: of any type.
-            separator: stands between the values of a row where a list is held as text.
+            separator: the text between the values of a list that is stored as text.
 
         Raises:
             DataError: columns of this type can never be cast.

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.backends import INDEX_BACKENDS
+from serve.index.backends.published_items import PublishedItems
 from serve.index.config import IndexConfig
 from serve.index.protocol import ItemIndex
 

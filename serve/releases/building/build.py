@@ -17,13 +17,13 @@ from serve.releases.building.draft import ReleaseDraft
 from serve.releases.building.seal import seal_release
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.in_progress import Operation
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.verify import check_recall, count_items
 
 
 def build_release(
     config: IndexConfig,
-    registry: Registry,
+    registry: ReleaseRegistry,
     draft: ReleaseDraft,
     verb: str,
     progress: ProgressReporter,
@@ -33,7 +33,7 @@ def build_release(
 
     Args:
         verb: the command in whose name progress is reported.
-        gatekeeper: None lets every draft through.
+        gatekeeper: runs the gate; None skips it.
 
     Raises:
         GateError: the gate holds the draft back.
@@ -53,7 +53,7 @@ def build_release(
 
 def _build(
     config: IndexConfig,
-    registry: Registry,
+    registry: ReleaseRegistry,
     draft: ReleaseDraft,
     verb: str,
     progress: ProgressReporter,
@@ -68,7 +68,7 @@ def _build(
         recall = check_recall(config, collection, parts)
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
         seal_release(registry, draft, measured)
-    except BaseException:  # also for Ctrl-C: without a sealed release nothing names the collection
+    except BaseException:  # also for Ctrl-C: no sealed release would name the collection
         drop(config, collection)
         raise
     registry.in_progress.clear(collection)

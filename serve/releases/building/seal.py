@@ -9,13 +9,13 @@ from data.artifacts.seals import sealing
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.golden_queries import GOLDEN_FILE, golden_queries
 from serve.releases.model_card import CARD_FILE, model_card
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 
 MEMORY_BYTES_PER_FILE_BYTE = 6
 """Bytes of a replica's memory per byte of a release's files, which are compressed."""
 
 
-def seal_release(registry: Registry, draft: ReleaseDraft, measured: dict[str, Any]) -> None:
+def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[str, Any]) -> None:
     """Writes all files of a release and then its manifest, with the sha256 of each file.
 
     Args:
@@ -39,7 +39,7 @@ def estimated_mib(file_bytes: int, num_items: int, dim: int) -> float:
     It consists of the files as tensors, tables and dictionaries of ids, and of the item vectors twice, in float32: once
     in the index and once in the opened release.
 
-    With 100,000 items x 64 dimensions and 50,000 users, in files of 46 MiB, a replica grew by 370 MiB, of which 41 MiB
-    are taken by the first release of any size.
+    With 100,000 items x 64 dimensions and 50,000 users, in files of 46 MiB, a replica grew by 370 MiB; 41 MiB of them
+    are taken by the first release that a replica loads, whatever its size.
     """
     return (MEMORY_BYTES_PER_FILE_BYTE * file_bytes + 2 * 4 * num_items * dim) / 2**20

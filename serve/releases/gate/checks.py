@@ -23,8 +23,8 @@ class Check:
 
     Attributes:
         name: what was measured.
-        value: of the checkpoint that would become a release.
-        live: the same of the live release; None where that is not measured.
+        value: the value of the checkpoint that would become a release.
+        live: the value of the live release; None where that is not measured.
         bound: the bound, in words.
         passed: whether the value keeps the bound.
     """
@@ -39,7 +39,7 @@ class Check:
 def compare_with_live(
     config: GateConfig, evaluate: EvaluateConfig, queries: SharedQueries, ours: Answers, theirs: Answers
 ) -> list[Check]:
-    """Quality and diversity of the answers to the same held-out queries, beside those of the live release."""
+    """Checks the quality and diversity of the answers to held-out queries against those of the live release."""
     every_Q = np.ones_like(queries.least_active_Q)
     max_popular = theirs.popular_share + config.max_popular_rise
     return [
@@ -58,7 +58,7 @@ def _quality(
     evaluate: EvaluateConfig,
     max_loss: float | None,
 ) -> Check:
-    """Whether a paired test by user finds no significant loss, and the loss keeps its bound (None: it has none)."""
+    """Checks that a paired test by user finds no significant loss, and no loss above `max_loss` (None: no bound)."""
     if not included_Q.any():
         return Check(name, 0.0, 0.0, "no such user", True)
     (found,) = differences(RERANKED, {name: ours.ndcg_Q[included_Q]}, {name: theirs.ndcg_Q[included_Q]}, evaluate)
@@ -72,7 +72,7 @@ def _quality(
 
 
 def check_item_vectors(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
-    """The spread of the item vectors' lengths, whether they have collapsed, and how many dimensions they use."""
+    """Checks the spread of the item vectors' lengths, whether they have collapsed, and the dimensions in use."""
     item_ND = checkpoint.item_vectors_ID[1:].double()
     norm_N = torch.linalg.vector_norm(item_ND, dim=1)
     short = float(np.quantile(norm_N.numpy(), 0.01))  # not the shortest: an item without interactions may have length 0
@@ -90,7 +90,7 @@ def check_item_vectors(config: GateConfig, checkpoint: Checkpoint) -> list[Check
 
 
 def check_over_popularity(config: GateConfig, checkpoint: Checkpoint) -> list[Check]:
-    """The nDCG in the checkpoint's report beside the popularity baseline's; no check where that was not measured."""
+    """Checks the nDCG in the checkpoint's report against the popularity baseline's; empty if that was not measured."""
     manifest, name = checkpoint.manifest, f"ndcg@{checkpoint.manifest['k']}"
     if "popularity" not in manifest["floors"]:
         return []
@@ -100,7 +100,7 @@ def check_over_popularity(config: GateConfig, checkpoint: Checkpoint) -> list[Ch
 
 
 def check_latency(config: GateConfig, checkpoint: Checkpoint) -> Check:
-    """The median time of a golden query."""
+    """Checks the median time in ms of a golden query through all stages in this process."""
     ms = median_latency_ms(checkpoint)
     return Check("golden queries, median ms", ms, None, f"at most {config.max_golden_ms:g}", ms <= config.max_golden_ms)
 

@@ -1,7 +1,7 @@
 """Two checkpoints on the same held-out interactions, although each has its own rows for users and items.
 
-Both are asked for the users that both know, with the same histories. Items that a user has seen are left out, as the
-endpoint leaves them out.
+Both answer the queries of the users that both know, with the same histories. Items that a user has seen are left out,
+as the endpoint leaves them out.
 
 Shape legend: Q queries, N pairs of a query and an item, I items with the padding row 0.
 """
@@ -83,7 +83,7 @@ def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -
 
 
 def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> Answers:
-    """What towers and re-ranker of a checkpoint answer to queries in its own rows."""
+    """Measures what towers and re-ranker of a checkpoint answer to queries in its own rows."""
     counts_I, k = parts.counts_I, config.k
     ranking = tower_rankings(parts.model, parts.reranker, held_out, counts_I, config.batch_size, parts.item_vectors_ID)[
         RERANKED

@@ -20,7 +20,7 @@ from serve.releases.gate.checks import (
 )
 from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig
@@ -86,10 +86,10 @@ class Gatekeeper:
             ConfigError: it is forced without a reason.
         """
         if force and not reason:
-            raise ConfigError("reason: force=true needs one, for the record; reason='...'")
+            raise ConfigError("reason: null; force=true needs a reason, for the release's manifest; reason='...'")
         return cls(config=config, evaluate=evaluate, reason=reason if force else None, show=show)
 
-    def __call__(self, checkpoint: Checkpoint, registry: Registry) -> dict[str, Any]:
+    def __call__(self, checkpoint: Checkpoint, registry: ReleaseRegistry) -> dict[str, Any]:
         """Runs the gate; returns the report as JSON values, with the reason where a check failed.
 
         Raises:
@@ -134,13 +134,13 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
     return GateReport(live.id, checks + compare_with_live(config, evaluate, queries, ours, theirs), [note])
 
 
-def _open_live(registry: Registry) -> Release | None:
+def _open_live(registry: ReleaseRegistry) -> Release | None:
     pointer = registry.live()
     try:
         return None if pointer is None else registry.open(pointer.release)
     except (ValueError, OSError) as e:
         # Broad on purpose: a live release may be damaged in any of its files, and each reader has errors of its own.
-        raise GateError(f"the live release cannot be compared with: {e}; force=true reason='...' goes on") from e
+        raise GateError(f"the live release cannot be compared with: {e}; skip that with force=true reason='...'") from e
 
 
 def _open_dataset(checkpoint: Checkpoint) -> PreparedDataset:

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from data.artifacts.folders import Folder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.history.padding import pad
 from towers.reranking.candidate_lists import CandidateLists
@@ -82,5 +82,5 @@ if __name__ == "__main__":
     root, release_id, port, candidates = sys.argv[1:]
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
-    floor = Floor(Registry.of(Folder.of(root)).open(release_id).parts, int(candidates))
+    floor = Floor(ReleaseRegistry.of(Folder.of(root)).open(release_id).parts, int(candidates))
     uvicorn.run(app(floor), host="127.0.0.1", port=int(port), log_level="warning", access_log=False)

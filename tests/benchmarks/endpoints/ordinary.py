@@ -27,7 +27,7 @@ from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
 from serve.pipeline.user_encoder import UserEncoder
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 
 api = FastAPI()
@@ -41,7 +41,7 @@ class Ask(BaseModel):
 
 def opened(root: str, release_id: str) -> Release:
     torch.set_num_threads(1)
-    return Registry.of(Folder.of(root)).open(release_id)
+    return ReleaseRegistry.of(Folder.of(root)).open(release_id)
 
 
 @stage

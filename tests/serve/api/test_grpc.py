@@ -16,6 +16,8 @@ from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES
 from serve.api.recommender_pb2_grpc import RecommenderStub
 from serve.client import RecommendClient
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = FOLDER.parent
 PROTO = REPOSITORY / "serve" / "api" / "recommender.proto"
 

@@ -21,6 +21,8 @@ from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from tests.benchmarks.harness.servers import replicas
 
+pytestmark = pytest.mark.slow
+
 NUM_MUTATED = int(os.environ.get("MUTATED_REQUESTS", "1000"))
 NUM_EXAMPLES = 20
 NUM_REFUSED = 200

@@ -11,9 +11,11 @@ from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.sources.schema import DataError
 from serve.batch.recommendations import RecommendConfig, read_users, recommend
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.denylist import deny, restore
+
+pytestmark = pytest.mark.slow
 
 NUM_CANDIDATES = 100
 
@@ -78,7 +80,7 @@ def test_mistakes_are_named(storage: Folder, release: Release, tmp_path: Path) -
     with pytest.raises(ReleaseError, match="no such release"):
         recommend(RecommendConfig(), "another", NUM_CANDIDATES, storage)
     with pytest.raises(ReleaseError, match=r"run python -m serve\.promote"):
-        Registry.of(Folder.of(str(tmp_path))).resolve(None)
+        ReleaseRegistry.of(Folder.of(str(tmp_path))).resolve(None)
     with pytest.raises(ValueError, match=r"recommend\.k: 101 must lie in 1\.\.100"):
         RecommendConfig(k=101)
 
@@ -86,7 +88,7 @@ def test_mistakes_are_named(storage: Folder, release: Release, tmp_path: Path) -
 def test_withdrawn_items_are_left_out_and_others_come_instead(
     written: Folder, release: Release, storage: Folder
 ) -> None:
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     before = pa.concat_tables(tables(written))["item_ids"].to_pylist()
     gone = {before[0][0], before[1][0]}
     deny(registry, gone, "recalled", 5)

@@ -17,9 +17,11 @@ from serve.deployment.settings import ScaleConfig
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from tests.serve.waiting import until
 from towers.checkpoint.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.slow
 
 SLOW_S, TIMEOUT_MS, PAUSE_S = 0.6, 300, 0.3
 
@@ -109,7 +111,7 @@ def faulty(
     """A release of its own root whose vectors are on the server, behind the line."""
     config = replace(tiny, storage=replace(tiny.storage, root=str(tmp_path_factory.mktemp("faults"))), index=index)
     storage = Folder.of(config.storage.root)
-    Registry.of(storage).promote(publish(index, checkpoint, storage))
+    ReleaseRegistry.of(storage).promote(publish(index, checkpoint, storage))
     return config
 
 
@@ -155,7 +157,7 @@ def test_popular_items_come_instead_and_the_towers_come_back(
 def test_an_empty_collection_is_topped_up_with_popular_items(
     client: RecommendClient, faulty: Config, known_user: str
 ) -> None:
-    registry = Registry.of(Folder.of(faulty.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(faulty.storage.root))
     live = registry.live()
     assert live is not None
     with connected(faulty.index) as milvus:

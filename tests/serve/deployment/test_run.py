@@ -19,6 +19,8 @@ from serve.deployment.settings import ScaleConfig
 from serve.index.protocol import IndexUnavailable
 from serve.releases.release import Release, ReleaseError
 
+pytestmark = pytest.mark.slow
+
 IN_FLIGHT = ScaleConfig().in_flight
 COUNTS = "http://127.0.0.1:9101/metrics"
 SETTLED_S = 5

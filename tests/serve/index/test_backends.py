@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from data.artifacts.errors import ConfigError
-from serve.index.backends.backend import INDEX_BACKENDS, PublishedItems
+from serve.index.backends import INDEX_BACKENDS
+from serve.index.backends.published_items import PublishedItems
 from serve.index.config import IndexConfig
 from serve.index.protocol import ItemIndex
 

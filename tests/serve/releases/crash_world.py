@@ -18,7 +18,7 @@ from serve.index.collection import list_collections
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.releases.prune import prune
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.verify import verify
 from towers.checkpoint.checkpoint import Checkpoint
 
@@ -60,7 +60,7 @@ class World:
     def __init__(self, folder: Path, parts: Checkpoint, scratch: Path) -> None:
         self.folder, self._scratch = folder, scratch
         self.index = IndexConfig(uri=str(folder / "milvus.db"), upsert_batch=32)
-        self.registry = Registry.of(Folder.of(str(folder)))
+        self.registry = ReleaseRegistry.of(Folder.of(str(folder)))
         self._vectors = scratch / "vectors.parquet"
         item_ND = parts.item_vectors_ID[1:].numpy()
         table = parts.items.table.append_column("vector", pa.array(list(item_ND), pa.list_(pa.float32())))

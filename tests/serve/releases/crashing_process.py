@@ -27,7 +27,7 @@ import serve.releases.publish
 import serve.rollout.promotion
 from data.artifacts.folders import Folder
 from serve.index.config import IndexConfig
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import open_checkpoint
 
 CHANGES = (
@@ -89,7 +89,7 @@ def work(setup: dict[str, str], job: dict[str, Any]) -> dict[str, Any]:
         serve.releases.publish.item_vectors = lambda *_: Vectors(job["vectors"])  # type: ignore[assignment]
         serve.releases.publish.publish(index, open_checkpoint(Folder.of(job["checkpoint"])), storage, lambda _: None)
     else:
-        serve.rollout.promotion.promote(index, Registry.of(storage), job["release"], WITHIN_S, lambda _: None)
+        serve.rollout.promotion.promote(index, ReleaseRegistry.of(storage), job["release"], WITHIN_S, lambda _: None)
     return {"points": points.passed}
 
 

@@ -14,6 +14,8 @@ from serve.releases.release import Release
 from serve.rollout.follower import FollowerConfig, ReleaseFollower
 from tests.serve.releases.crash_world import EVERY, World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:

@@ -16,6 +16,8 @@ import pytest
 from serve.releases.release import Release
 from tests.serve.releases.crash_world import EVERY, World
 
+pytestmark = pytest.mark.slow
+
 DISK_MIB = 24
 
 

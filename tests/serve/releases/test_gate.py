@@ -15,7 +15,7 @@ from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.gate import Gatekeeper, GateReport, run_gate
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
 
@@ -93,10 +93,10 @@ def test_what_is_held_back_leaves_nothing_unless_there_is_a_reason(
     index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
     with pytest.raises(GateError, match=r"gate: golden queries, median ms: .* at most 1e-06\. There is no release"):
         publish(index, checkpoint, storage, lambda _: None, gatekeeper(tiny, config, shown))
-    assert Registry.of(storage).ids() == []
+    assert ReleaseRegistry.of(storage).ids() == []
     assert len(shown) == 1
     released = publish(index, checkpoint, storage, lambda _: None, gatekeeper(tiny, config, shown, "we know"))
-    recorded = Registry.of(storage).manifest(released)["gate"]
+    recorded = ReleaseRegistry.of(storage).manifest(released)["gate"]
     assert recorded["forced"] == "we know"
     assert recorded["failed"][0].startswith("golden queries, median ms")
 

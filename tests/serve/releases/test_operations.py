@@ -23,9 +23,11 @@ from serve.releases.in_progress import Operation
 from serve.releases.listing import age, list_releases
 from serve.releases.pointer import PointerError
 from serve.releases.prune import prune
-from serve.releases.registry import IN_PROGRESS, Registry
+from serve.releases.registry import IN_PROGRESS, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
+
+pytestmark = pytest.mark.slow
 
 NAMES = ("first", "second", "third", "fourth")
 
@@ -35,7 +37,7 @@ def silent(_: str) -> None:
 
 
 @pytest.fixture
-def registry(release: Release, tmp_path: Path) -> Registry:
+def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
     """Four releases, copies of the real one, made a minute after each other; their collections do not exist."""
     for minute, name in enumerate(NAMES):
         folder = tmp_path / "releases" / name
@@ -43,7 +45,7 @@ def registry(release: Release, tmp_path: Path) -> Registry:
         manifest = json.loads((folder / MANIFEST).read_text())
         manifest |= {"created_at": f"2026-01-01T00:0{minute}:00+00:00", "collection": f"twotower_ray_{name}"}
         (folder / MANIFEST).write_text(json.dumps(manifest))
-    return Registry.of(Folder.of(str(tmp_path)))
+    return ReleaseRegistry.of(Folder.of(str(tmp_path)))
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def collections(index: IndexConfig) -> list[str]:
         return list_collections(client, index)
 
 
-def test_rolling_back_is_done_once(registry: Registry) -> None:
+def test_rolling_back_is_done_once(registry: ReleaseRegistry) -> None:
     registry.promote("first")
     registry.promote("second")
     live = registry.rollback()
@@ -74,7 +76,7 @@ def test_rolling_back_is_done_once(registry: Registry) -> None:
     assert registry.rollback().release == "first"
 
 
-def test_operators_at_the_same_time_roll_back_once(registry: Registry) -> None:
+def test_operators_at_the_same_time_roll_back_once(registry: ReleaseRegistry) -> None:
     for name in NAMES:
         registry.promote(name)
     found: list[str] = []
@@ -86,7 +88,7 @@ def test_operators_at_the_same_time_roll_back_once(registry: Registry) -> None:
     assert found == ["third"] * 8
 
 
-def test_there_is_nothing_to_roll_back_to(registry: Registry) -> None:
+def test_there_is_nothing_to_roll_back_to(registry: ReleaseRegistry) -> None:
     with pytest.raises(PointerError, match="no release is live: there is nothing to roll back"):
         registry.rollback()
     registry.promote("first")
@@ -99,7 +101,7 @@ def test_there_is_nothing_to_roll_back_to(registry: Registry) -> None:
     assert registry.live() == live
 
 
-def test_the_table_says_what_each_release_is(registry: Registry) -> None:
+def test_the_table_says_what_each_release_is(registry: ReleaseRegistry) -> None:
     registry.promote("first")
     registry.promote("second")
     registry.promote("third")
@@ -120,13 +122,13 @@ def test_ages(minutes: int, said: str) -> None:
 
 def test_a_sound_release_verifies(tiny: Config, release: Release) -> None:
     said: list[str] = []
-    registry = Registry.of(Folder.of(tiny.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     found = verify(tiny.index, registry, release.id, said.append)
     assert found == {"release": release.id, "num_items": release.manifest["num_items"], "index_recall@20": 1.0}
     assert said[-1].startswith(f"verify: release {release.id} is sound")
 
 
-def test_what_is_wrong_with_a_release_is_said(registry: Registry, index: IndexConfig, release: Release) -> None:
+def test_what_is_wrong_with_a_release_is_said(registry: ReleaseRegistry, index: IndexConfig, release: Release) -> None:
     with pytest.raises(ReleaseError, match=r"twotower_ray_first: holds 0 items, the release has .*; publish again"):
         verify(index, registry, "first", silent)
     collection_of(index, release, "first")
@@ -138,7 +140,9 @@ def test_what_is_wrong_with_a_release_is_said(registry: Registry, index: IndexCo
         verify(index, registry, "second", silent)
 
 
-def test_pruning_keeps_the_newest_and_what_is_in_use(registry: Registry, index: IndexConfig, release: Release) -> None:
+def test_pruning_keeps_the_newest_and_what_is_in_use(
+    registry: ReleaseRegistry, index: IndexConfig, release: Release
+) -> None:
     for name in NAMES:
         collection_of(index, release, name)
     with connected(index) as client:
@@ -154,7 +158,7 @@ def test_pruning_keeps_the_newest_and_what_is_in_use(registry: Registry, index: 
     assert (again.releases, again.leftovers) == ([], [])
 
 
-def test_keeping_none_is_refused(registry: Registry, index: IndexConfig) -> None:
+def test_keeping_none_is_refused(registry: ReleaseRegistry, index: IndexConfig) -> None:
     with pytest.raises(ValueError, match="keep: 0 must be at least 1"):
         prune(index, registry, 0)
 
@@ -168,14 +172,14 @@ MARK_AND_DIE = """
 import os, signal, sys
 from data.artifacts.folders import Folder
 from serve.releases.in_progress import Operation
-from serve.releases.registry import Registry
-Registry.of(Folder.of(sys.argv[1])).in_progress.set("dead", "twotower_ray_dead", Operation.publish)
+from serve.releases.registry import ReleaseRegistry
+ReleaseRegistry.of(Folder.of(sys.argv[1])).in_progress.set("dead", "twotower_ray_dead", Operation.publish)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_what_a_dead_process_left_is_removed(
-    registry: Registry, index: IndexConfig, release: Release, tmp_path: Path
+    registry: ReleaseRegistry, index: IndexConfig, release: Release, tmp_path: Path
 ) -> None:
     collection_of(index, release, "dead")
     dead_process(MARK_AND_DIE, str(tmp_path))
@@ -188,14 +192,16 @@ def test_what_a_dead_process_left_is_removed(
     assert registry.in_progress.all() == []
 
 
-def test_what_is_being_published_stays(registry: Registry, index: IndexConfig, release: Release) -> None:
+def test_what_is_being_published_stays(registry: ReleaseRegistry, index: IndexConfig, release: Release) -> None:
     collection_of(index, release, "fifth")
     registry.in_progress.set("fifth", "twotower_ray_fifth", Operation.publish)
     assert prune(index, registry, 4, silent).leftovers == []
     assert collections(index) == ["twotower_ray_fifth"]
 
 
-def test_a_prune_that_died_is_finished_by_the_next(registry: Registry, index: IndexConfig, release: Release) -> None:
+def test_a_prune_that_died_is_finished_by_the_next(
+    registry: ReleaseRegistry, index: IndexConfig, release: Release
+) -> None:
     """It died between the folder and the collection."""
     collection_of(index, release, "first")
     registry.in_progress.set("first", "twotower_ray_first", Operation.prune)
@@ -205,7 +211,7 @@ def test_a_prune_that_died_is_finished_by_the_next(registry: Registry, index: In
 
 
 def test_a_release_that_was_sealed_after_all_keeps_its_collection(
-    registry: Registry, index: IndexConfig, release: Release, tmp_path: Path
+    registry: ReleaseRegistry, index: IndexConfig, release: Release, tmp_path: Path
 ) -> None:
     """Its process died between the seal and the end."""
     collection_of(index, release, "first")

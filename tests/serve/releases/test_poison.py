@@ -21,11 +21,13 @@ from data.artifacts.seals import fingerprint
 from serve.deployment.stages import ReplicaSettings, build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, write_collection
 from serve.releases.golden_queries import GOLDEN_FILE, check_vocabulary
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.follower import FollowerConfig, ReleaseFollower
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_out
+
+pytestmark = pytest.mark.slow
 
 MODEL = "model.safetensors"
 SEED = 3
@@ -141,22 +143,22 @@ def sealed(folder: Path, poison: Callable[[Path], None]) -> None:
 
 
 @pytest.fixture
-def registry(release: Release, tmp_path: Path) -> Registry:
+def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
     """A good release, which is live, and a copy to poison."""
     for name in ("good", "poisoned"):
         shutil.copytree(release.parts.folder.path, tmp_path / "releases" / name)
-    registry = Registry.of(Folder.of(str(tmp_path)))
+    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
     registry.promote("good")
     return registry
 
 
-def promoting(config: Config, registry: Registry) -> None:
+def promoting(config: Config, registry: ReleaseRegistry) -> None:
     promote(config.index, registry, "poisoned", 30, lambda _: None)
 
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
 async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
-    poison: Callable[[Path], None], tiny: Config, registry: Registry
+    poison: Callable[[Path], None], tiny: Config, registry: ReleaseRegistry
 ) -> None:
     folder = Path(registry.path("poisoned").path)
     sealed(folder, poison)
@@ -185,14 +187,14 @@ async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
 
 @pytest.mark.parametrize("poison", [flipped, truncated], ids=lambda poison: poison.__name__)
 def test_a_file_that_is_not_the_one_that_was_sealed_is_named(
-    poison: Callable[[Path], None], tiny: Config, registry: Registry
+    poison: Callable[[Path], None], tiny: Config, registry: ReleaseRegistry
 ) -> None:
     poison(Path(registry.path("poisoned").path))
     with pytest.raises(OSError, match=r"model\.safetensors: missing or changed since the release was sealed"):
         promoting(tiny, registry)
 
 
-def test_another_releases_collection_is_no_collection_of_this(tiny: Config, registry: Registry) -> None:
+def test_another_releases_collection_is_no_collection_of_this(tiny: Config, registry: ReleaseRegistry) -> None:
     """Its items are as many, and its vectors others."""
     folder = Path(registry.path("poisoned").path)
     manifest = json.loads((folder / MANIFEST).read_text())

@@ -28,12 +28,14 @@ from serve.releases.lineage import lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.prune import prune
 from serve.releases.refresh import read_rows, refresh
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_back
 from towers.model.features import FeatureEncoder
+
+pytestmark = pytest.mark.slow
 
 WITHIN_S = 60
 NEW = {"item_id": "new1", "title": "Fresh", "genres": ["Drama", "Western"], "studio": "Nobody Before", "year": 2026.0}
@@ -45,16 +47,16 @@ def silent(_: object) -> None:
 
 
 @pytest.fixture
-def registry(release: Release, tmp_path: Path) -> Registry:
+def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
     """A registry of its own, in which the real release is live."""
     shutil.copytree(release.parts.folder.path, tmp_path / "releases" / release.id)
-    registry = Registry.of(Folder.of(str(tmp_path)))
+    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
     registry.promote(release.id)
     return registry
 
 
 @pytest.fixture
-def live(registry: Registry, release: Release) -> Release:
+def live(registry: ReleaseRegistry, release: Release) -> Release:
     return registry.open(release.id)
 
 
@@ -75,14 +77,14 @@ def described(live: Release, item_id: str, **changed: object) -> dict[str, objec
 
 
 def refreshed(
-    tiny: Config, registry: Registry, live: Release, *items: dict[str, object], removed: tuple[str, ...] = ()
+    tiny: Config, registry: ReleaseRegistry, live: Release, *items: dict[str, object], removed: tuple[str, ...] = ()
 ) -> Release:
     table = rows(live, *items) if items else None
     return registry.open(refresh(tiny.index, registry, live, table, removed, silent))
 
 
 def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
-    tiny: Config, registry: Registry, live: Release
+    tiny: Config, registry: ReleaseRegistry, live: Release
 ) -> None:
     after = refreshed(tiny, registry, live, NEW, described(live, "i00003", genres=["Horror"], studio=None))
     old, new = live.parts, after.parts
@@ -107,7 +109,7 @@ def described_vector(live: Release, item: dict[str, object]) -> torch.Tensor:
         return live.parts.model.new_item_vectors(encoder.encode(rows(live, item)))[0]
 
 
-def test_the_reranker_scores_what_stays_as_before(tiny: Config, registry: Registry, live: Release) -> None:
+def test_the_reranker_scores_what_stays_as_before(tiny: Config, registry: ReleaseRegistry, live: Release) -> None:
     after = refreshed(tiny, registry, live, *({**NEW, "item_id": f"new{number}"} for number in range(30)))
     user_D, rows_C = live.parts.item_vectors_ID[5].numpy(), np.arange(1, 40)
 
@@ -122,7 +124,7 @@ def test_the_reranker_scores_what_stays_as_before(tiny: Config, registry: Regist
 
 
 def test_a_refreshed_release_shares_files_and_outlives_the_one_it_comes_from(
-    tiny: Config, registry: Registry, live: Release
+    tiny: Config, registry: ReleaseRegistry, live: Release
 ) -> None:
     first = refreshed(tiny, registry, live, NEW)
     path = Path(first.parts.folder.path)
@@ -140,7 +142,7 @@ def test_a_refreshed_release_shares_files_and_outlives_the_one_it_comes_from(
 
 
 def test_run_again_it_finds_the_release_and_nothing_new_is_none(
-    tiny: Config, registry: Registry, live: Release
+    tiny: Config, registry: ReleaseRegistry, live: Release
 ) -> None:
     said: list[str] = []
     first = refresh(tiny.index, registry, live, rows(live, NEW), (), silent)
@@ -151,7 +153,9 @@ def test_run_again_it_finds_the_release_and_nothing_new_is_none(
     assert said[-1] == f"refresh: {live.id} has all of it already"
 
 
-def test_of_two_at_a_time_the_second_does_not_undo_the_first(tiny: Config, registry: Registry, live: Release) -> None:
+def test_of_two_at_a_time_the_second_does_not_undo_the_first(
+    tiny: Config, registry: ReleaseRegistry, live: Release
+) -> None:
     one = refresh(tiny.index, registry, live, rows(live, NEW), (), silent)
     other = refresh(tiny.index, registry, live, rows(live, {**NEW, "item_id": "new2"}), (), silent)
     promote(tiny.index, registry, one, WITHIN_S, silent, expected_live=live.id)
@@ -162,7 +166,7 @@ def test_of_two_at_a_time_the_second_does_not_undo_the_first(tiny: Config, regis
     assert (pointer.release, pointer.staged) == (one, [])
 
 
-def test_taken_out_and_back(tiny: Config, registry: Registry, live: Release) -> None:
+def test_taken_out_and_back(tiny: Config, registry: ReleaseRegistry, live: Release) -> None:
     without = refreshed(tiny, registry, live, removed=("i00007", "i00008"))
     assert without.removed_items == {"i00007", "i00008"}
     again = refreshed(tiny, registry, without, described(live, "i00007"))
@@ -172,7 +176,7 @@ def test_taken_out_and_back(tiny: Config, registry: Registry, live: Release) -> 
         refresh(tiny.index, registry, live, None, ("nowhere",), silent)
 
 
-def test_the_gate_looks_at_it(tiny: Config, registry: Registry, live: Release) -> None:
+def test_the_gate_looks_at_it(tiny: Config, registry: ReleaseRegistry, live: Release) -> None:
     gatekeeper = Gatekeeper(config=tiny.gate, evaluate=tiny.evaluate, show=silent)
     id_ = refresh(tiny.index, registry, live, rows(live, NEW), (), silent, gatekeeper)
     gate = registry.manifest(id_)["gate"]
@@ -211,11 +215,11 @@ def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path:
 @pytest.fixture(scope="module")
 def served(
     tiny: Config, release: Release, free_port: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Registry, RecommendClient]]:
+) -> Iterator[tuple[ReleaseRegistry, RecommendClient]]:
     """An endpoint on a registry of its own."""
     root = tmp_path_factory.mktemp("refreshed")
     shutil.copytree(release.parts.folder.path, root / "releases" / release.id)
-    registry = Registry.of(Folder.of(str(root)))
+    registry = ReleaseRegistry.of(Folder.of(str(root)))
     registry.promote(release.id)
     serve = replace(tiny.serve, port=free_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1))
     with (
@@ -226,7 +230,7 @@ def served(
 
 
 def test_an_endpoint_answers_with_new_items_and_not_with_those_taken_out(
-    tiny: Config, served: tuple[Registry, RecommendClient], known_user: str
+    tiny: Config, served: tuple[ReleaseRegistry, RecommendClient], known_user: str
 ) -> None:
     registry, client = served
     pointer = registry.live()

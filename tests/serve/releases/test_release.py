@@ -21,21 +21,21 @@ from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.pointer import LivePointer
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.promotion import promote
 from towers.checkpoint.checkpoint import Checkpoint, load
 
 
 @pytest.fixture
-def registry(release: Release, tmp_path: Path) -> Registry:
+def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
     """A registry of its own with two releases, `first` and `second`, copies of the real one."""
     for name in ("first", "second"):
         shutil.copytree(release.parts.folder.path, tmp_path / "releases" / name)
-    return Registry.of(Folder.of(str(tmp_path)))
+    return ReleaseRegistry.of(Folder.of(str(tmp_path)))
 
 
-def damage(registry: Registry, release_id: str, name: str) -> None:
+def damage(registry: ReleaseRegistry, release_id: str, name: str) -> None:
     path = Path(registry.path(release_id).path) / name
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -48,7 +48,7 @@ def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint
 
 def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
     storage, index = Folder.of(str(tmp_path)), replace(tiny.index, uri=f"{tmp_path}/milvus.db")
-    release_id, registry = publish(index, checkpoint, storage), Registry.of(storage)
+    release_id, registry = publish(index, checkpoint, storage), ReleaseRegistry.of(storage)
     drop(index, registry.manifest(release_id)["collection"])
     assert publish(index, checkpoint, storage) == release_id
     with connected(index) as client:
@@ -67,10 +67,10 @@ def test_nothing_is_left_where_milvus_does_not_answer(checkpoint: Checkpoint, tm
     storage = Folder.of(str(tmp_path))
     with pytest.raises(IndexUnavailable, match=r"no Milvus at http://127\.0\.0\.1:1 .* set index\.uri"):
         publish(IndexConfig(uri="http://127.0.0.1:1"), checkpoint, storage)
-    assert Registry.of(storage).ids() == []
+    assert ReleaseRegistry.of(storage).ids() == []
 
 
-def test_promotion_moves_the_pointer_and_remembers(registry: Registry) -> None:
+def test_promotion_moves_the_pointer_and_remembers(registry: ReleaseRegistry) -> None:
     assert registry.live() is None
     assert registry.promote("first").release == "first"
     assert registry.promote("second").release == "second"
@@ -80,26 +80,26 @@ def test_promotion_moves_the_pointer_and_remembers(registry: Registry) -> None:
     assert registry.promote("second") == live, "promoting the live release changes nothing"
 
 
-def test_promoting_what_is_not_there_names_what_is(tiny: Config, registry: Registry, tmp_path: Path) -> None:
+def test_promoting_what_is_not_there_names_what_is(tiny: Config, registry: ReleaseRegistry, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"'third': no such release \(there are: first, second\)"):
         registry.promote("third")
     with pytest.raises(ReleaseError, match="no release to promote; run python -m serve.publish"):
-        promote(tiny.index, Registry.of(Folder.of(str(tmp_path / "empty"))), None, 1)
+        promote(tiny.index, ReleaseRegistry.of(Folder.of(str(tmp_path / "empty"))), None, 1)
     assert registry.live() is None
 
 
-def test_a_half_written_release_does_not_exist(registry: Registry) -> None:
+def test_a_half_written_release_does_not_exist(registry: ReleaseRegistry) -> None:
     (Path(registry.path("second").path) / MANIFEST).unlink()
     assert registry.ids() == ["first"]
 
 
-def test_a_changed_file_is_refused(registry: Registry) -> None:
+def test_a_changed_file_is_refused(registry: ReleaseRegistry) -> None:
     damage(registry, "second", "model.safetensors")
     with pytest.raises(NotSealed, match=r"model\.safetensors: missing or changed"):
         registry.open("second")
 
 
-def rewritten(registry: Registry, **changed: Any) -> Release:
+def rewritten(registry: ReleaseRegistry, **changed: Any) -> Release:
     """The first release with golden queries that expect something else."""
     path = Path(registry.path("first").path) / GOLDEN_FILE
     golden = json.loads(path.read_text())
@@ -108,7 +108,7 @@ def rewritten(registry: Registry, **changed: Any) -> Release:
 
 
 async def test_golden_queries_that_do_not_come_out_are_refused(
-    tiny: Config, registry: Registry, release: Release
+    tiny: Config, registry: ReleaseRegistry, release: Release
 ) -> None:
     dim, count = release.parts.model.config.embedding_dim, len(read_golden(release)[0].candidates)
     settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
@@ -121,7 +121,7 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
         await build_reranker(settings, rewritten(registry, ranked=[0.0] * count))
 
 
-def test_the_pointer_is_a_small_json_file(registry: Registry) -> None:
+def test_the_pointer_is_a_small_json_file(registry: ReleaseRegistry) -> None:
     registry.promote("first")
     assert LivePointer.of_json(registry.folder.read_json("live.json")) == registry.live()
 
@@ -142,7 +142,7 @@ def test_a_card_says_what_it_is_and_where_it_comes_from(tiny: Config, release: R
 
 
 def test_from_what_it_comes_of_back_to_the_release(tiny: Config, release: Release) -> None:
-    registry = Registry.of(Folder.of(tiny.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     of = lineage_of(release.manifest)
     for name in ("checkpoint", "checkpoint fingerprint", "dataset fingerprint"):
         assert release.id in find_releases(registry, of[name][:12])

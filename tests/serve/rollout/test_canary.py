@@ -17,12 +17,14 @@ from serve.experiments.assignment import CONTROL, Experiment, TrafficConfig
 from serve.experiments.exposures import read_exposures
 from serve.observability.logs import hashed
 from serve.releases.pointer import PointerError
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.denylist import deny, read_denylist, restore
 from serve.rollout.promotion import promote, split
 from serve.rollout.two_phase import roll_back
 from tests.serve.waiting import K
+
+pytestmark = pytest.mark.slow
 
 WITHIN_S = 60
 USERS = [f"u{number:05d}" for number in range(60)]
@@ -33,9 +35,9 @@ def silent(_: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def registry(tiny: Config, release: Release) -> Iterator[Registry]:
+def registry(tiny: Config, release: Release) -> Iterator[ReleaseRegistry]:
     """The live release, and a copy of it under another name."""
-    registry = Registry.of(Folder.of(tiny.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     registry.promote(release.id)
     shutil.copytree(release.parts.folder.path, Path(registry.path("new").path))
     yield registry
@@ -45,7 +47,7 @@ def registry(tiny: Config, release: Release) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module", params=list(Topology), ids=lambda topology: topology.value)
 def client(
-    request: pytest.FixtureRequest, tiny: Config, registry: Registry, release: Release, free_port: int
+    request: pytest.FixtureRequest, tiny: Config, registry: ReleaseRegistry, release: Release, free_port: int
 ) -> Iterator[RecommendClient]:
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), ScaleConfig(num_cpus=0.1))
     served = replace(tiny.serve, topology=request.param, port=free_port, timeout_ms=2000, **scales)
@@ -55,7 +57,7 @@ def client(
 
 
 def test_a_canary_has_its_users_and_a_rollback_takes_them_back(
-    client: RecommendClient, tiny: Config, registry: Registry, release: Release
+    client: RecommendClient, tiny: Config, registry: ReleaseRegistry, release: Release
 ) -> None:
     before = client.recommend(user_id=USERS[0], k=K)
     assert (before.experiment, before.variant) == (None, None)
@@ -78,7 +80,9 @@ def test_a_canary_has_its_users_and_a_rollback_takes_them_back(
     assert {(answer.release_id, answer.variant) for answer in after} == {(release.id, None)}
 
 
-def test_exposures_are_recorded(client: RecommendClient, tiny: Config, registry: Registry, release: Release) -> None:
+def test_exposures_are_recorded(
+    client: RecommendClient, tiny: Config, registry: ReleaseRegistry, release: Release
+) -> None:
     name = f"homepage-{time.time_ns()}"
     traffic = TrafficConfig(name=name, shares={"new": 0.5})
     live = split(tiny.index, registry, traffic, WITHIN_S, silent).live
@@ -106,7 +110,7 @@ def recorded(tiny: Config, name: str) -> list[dict[str, object]]:
         return []
 
 
-def test_the_live_release_is_nobodys_canary(tiny: Config, registry: Registry, release: Release) -> None:
+def test_the_live_release_is_nobodys_canary(tiny: Config, registry: ReleaseRegistry, release: Release) -> None:
     with pytest.raises(PointerError, match="a share of the traffic is for others than the live release"):
         promote(tiny.index, registry, release.id, WITHIN_S, silent, percent=5)
     with pytest.raises(ValueError, match="percent: 0 must be above 0"):
@@ -114,7 +118,7 @@ def test_the_live_release_is_nobodys_canary(tiny: Config, registry: Registry, re
 
 
 def test_what_is_withdrawn_is_in_no_answer_from_then_on(
-    client: RecommendClient, tiny: Config, registry: Registry, release: Release
+    client: RecommendClient, tiny: Config, registry: ReleaseRegistry, release: Release
 ) -> None:
     def shown() -> set[str]:
         """To known users, to unknown ones, and beside other items."""
@@ -140,6 +144,6 @@ def test_what_is_withdrawn_is_in_no_answer_from_then_on(
     roll_back(registry, 2)
 
 
-def test_a_withdrawal_has_its_limits(registry: Registry) -> None:
+def test_a_withdrawal_has_its_limits(registry: ReleaseRegistry) -> None:
     with pytest.raises(ValueError, match="items: 1001 would be withdrawn, 1000 at most"):
         deny(registry, [f"i{number}" for number in range(1001)], "all of them", 10)

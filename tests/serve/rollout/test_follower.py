@@ -24,7 +24,7 @@ from serve.deployment.endpoint import running_endpoint, watching_canaries
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.observability.logs import hashed
 from serve.releases.publish import publish
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_out
@@ -32,6 +32,8 @@ from tests.benchmarks.harness.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
 from towers.checkpoint.checkpoint import Checkpoint, load_tensors, open_checkpoint, save_tensors
+
+pytestmark = pytest.mark.slow
 
 CLIENTS = 4
 explained = partial(until, seconds=60, explain=True)
@@ -107,7 +109,7 @@ def overflowing(tiny: Config, checkpoint: Checkpoint) -> str:
 def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
     client: RecommendClient, tiny: Config, release: Release, overflowing: str, known_user: str
 ) -> None:
-    registry = Registry.of(Folder.of(tiny.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     roll_out(registry, overflowing, 60)
     try:
         answer = explained(client, known_user, lambda answer: answer.degraded, context={"daypart": "evening"})
@@ -121,7 +123,7 @@ def test_nonsense_from_the_reranker_is_left_out_and_a_rollback_ends_it(
 def test_the_guard_ends_a_canary_whose_answers_lack_something(
     client: RecommendClient, tiny: Config, release: Release, overflowing: str
 ) -> None:
-    registry = Registry.of(Folder.of(tiny.storage.root))
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     promote(tiny.index, registry, overflowing, 60, percent=50)
     users = cycle(release.parts.users.ids.values.to_pylist())
     with watching_canaries(replace(tiny, guard=replace(tiny.guard, every_s=0.5, min_requests=100))):

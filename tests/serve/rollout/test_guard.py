@@ -14,7 +14,7 @@ from serve.experiments.assignment import CONTROL, Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposures import SCHEMA, exposures_folder
 from serve.releases.pointer import utc_timestamp, with_experiment
-from serve.releases.registry import Registry
+from serve.releases.registry import ReleaseRegistry
 from serve.rollout.guard import CanaryGuard
 
 CONFIG = GuardConfig()
@@ -73,7 +73,7 @@ def storage(tmp_path: Path) -> Folder:
         folder.mkdir(parents=True)
         (folder / MANIFEST).write_text(json.dumps({"kind": "release", "created_at": "2026-01-01"}))
     storage = Folder.of(str(tmp_path))
-    registry = Registry.of(storage)
+    registry = ReleaseRegistry.of(storage)
     registry.promote("old")
     canary = Experiment("canary-new", {"new": 0.1}, utc_timestamp())
     registry.update_pointer(lambda live: with_experiment(live, canary))  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def test_a_bad_canary_is_rolled_back_with_the_reason_on_record(storage: Folder) 
     assert guard.check() is None, "too few yet"
     folder.write_table("a-3.parquet", shown("new", 150, failed=30))
     reason = guard.check()
-    live = Registry.of(storage).live()
+    live = ReleaseRegistry.of(storage).live()
     assert live is not None
     assert (live.release, live.experiment, live.rolled_back, live.reason) == ("old", None, "new", reason)
     assert reason == "guard: new: 20.0% of its answers failed, control's 0.0%"

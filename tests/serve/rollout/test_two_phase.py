@@ -14,7 +14,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from serve.releases.pointer import LivePointer
-from serve.releases.registry import POINTER, Registry
+from serve.releases.registry import POINTER, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.follower import FollowerConfig, ReleaseFollower
 from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
@@ -25,11 +25,11 @@ NAMES = ("first", "second", "third")
 
 
 @pytest.fixture
-def registry(release: Release, tmp_path: Path) -> Registry:
+def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
     """Three releases, copies of the real one; the first is live."""
     for name in NAMES:
         shutil.copytree(release.parts.folder.path, tmp_path / "releases" / name)
-    registry = Registry.of(Folder.of(str(tmp_path)))
+    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
     registry.promote("first")
     return registry
 
@@ -39,7 +39,7 @@ async def built(release: Release) -> str:
 
 
 def replica(
-    registry: Registry, name: str, build: Callable[[Release], Awaitable[str]] = built, **times: float
+    registry: ReleaseRegistry, name: str, build: Callable[[Release], Awaitable[str]] = built, **times: float
 ) -> ReleaseFollower[str]:
     times = {"poll_s": 0.02, "lease_s": 1.0, "linger_s": 0.05} | times
     return ReleaseFollower(registry, build, FollowerConfig(replica=name, **times))
@@ -54,12 +54,12 @@ async def replicas(*of: ReleaseFollower[str]) -> Any:
         one._task.cancel()
 
 
-def rolling_out(registry: Registry, release_id: str, within_s: float = 20) -> asyncio.Future[RolloutResult]:
+def rolling_out(registry: ReleaseRegistry, release_id: str, within_s: float = 20) -> asyncio.Future[RolloutResult]:
     """A promotion from another process, as it were."""
     return asyncio.ensure_future(asyncio.to_thread(roll_out, registry, release_id, within_s, lambda _: None))
 
 
-async def test_every_replica_answers_by_the_new_release_when_promote_returns(registry: Registry) -> None:
+async def test_every_replica_answers_by_the_new_release_when_promote_returns(registry: ReleaseRegistry) -> None:
     async with replicas(replica(registry, "a"), replica(registry, "b")) as (a, b):
         assert [await a.live(), await b.live()] == ["first", "first"]
         rollout = await rolling_out(registry, "second")
@@ -70,7 +70,7 @@ async def test_every_replica_answers_by_the_new_release_when_promote_returns(reg
         assert again.live == rollout.live, "promoting the live release changes nothing"
 
 
-async def test_nobody_moves_before_all_are_ready(registry: Registry) -> None:
+async def test_nobody_moves_before_all_are_ready(registry: ReleaseRegistry) -> None:
     ready = asyncio.Event()
 
     async def slowly(release: Release) -> str:
@@ -87,7 +87,7 @@ async def test_nobody_moves_before_all_are_ready(registry: Registry) -> None:
         assert [await quick.live(), await slow.live()] == ["second", "second"]
 
 
-async def test_one_replica_that_refuses_stops_it_with_its_reason(registry: Registry) -> None:
+async def test_one_replica_that_refuses_stops_it_with_its_reason(registry: ReleaseRegistry) -> None:
     async def refuses(release: Release) -> str:
         if release.id == "second":
             raise ReleaseError("golden query off by .1")
@@ -103,7 +103,7 @@ async def test_one_replica_that_refuses_stops_it_with_its_reason(registry: Regis
         assert (await rolling_out(registry, "third")).live.release == "third", "the next one is not held up"
 
 
-async def test_what_is_not_ready_in_time_does_not_become_live(registry: Registry) -> None:
+async def test_what_is_not_ready_in_time_does_not_become_live(registry: ReleaseRegistry) -> None:
     async def never(release: Release) -> str:
         await asyncio.sleep(0 if release.id == "first" else 1e6)
         return release.id
@@ -117,7 +117,7 @@ async def test_what_is_not_ready_in_time_does_not_become_live(registry: Registry
         assert live.staged == []
 
 
-async def test_a_damaged_release_is_refused_by_the_replicas(registry: Registry) -> None:
+async def test_a_damaged_release_is_refused_by_the_replicas(registry: ReleaseRegistry) -> None:
     path = Path(registry.path("second").path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     async with replicas(replica(registry, "a")) as (a,):
@@ -128,7 +128,7 @@ async def test_a_damaged_release_is_refused_by_the_replicas(registry: Registry) 
         assert await a.live() == "first", "the old release goes on answering"
 
 
-async def test_a_rollback_finds_the_release_before_in_memory(registry: Registry) -> None:
+async def test_a_rollback_finds_the_release_before_in_memory(registry: ReleaseRegistry) -> None:
     made: list[str] = []
 
     async def noted(release: Release) -> str:
@@ -144,7 +144,7 @@ async def test_a_rollback_finds_the_release_before_in_memory(registry: Registry)
         assert len(a._built) == 2, "two releases at most are in memory"
 
 
-async def test_a_replica_that_starts_later_comes_up_on_what_is_live_and_can_go_back(registry: Registry) -> None:
+async def test_a_replica_that_starts_later_comes_up_on_what_is_live_and_can_go_back(registry: ReleaseRegistry) -> None:
     async with replicas(replica(registry, "a")):
         await rolling_out(registry, "second")
         async with replicas(replica(registry, "late")) as (late,):
@@ -154,7 +154,7 @@ async def test_a_replica_that_starts_later_comes_up_on_what_is_live_and_can_go_b
             assert rollout.replicas == 2
 
 
-async def test_a_replica_that_slept_answers_nothing_by_an_old_pointer(registry: Registry) -> None:
+async def test_a_replica_that_slept_answers_nothing_by_an_old_pointer(registry: ReleaseRegistry) -> None:
     """It does not follow in time, but its lease is over when promote returns."""
     async with replicas(replica(registry, "asleep", poll_s=0.05, lease_s=0.3)) as (asleep,):
         await rolling_out(registry, "second")
@@ -165,7 +165,7 @@ async def test_a_replica_that_slept_answers_nothing_by_an_old_pointer(registry: 
         assert await asleep.live() == "first"
 
 
-async def test_the_dead_are_not_waited_for(registry: Registry) -> None:
+async def test_the_dead_are_not_waited_for(registry: ReleaseRegistry) -> None:
     heartbeats = ReplicaRegistry.of(registry.folder)
     dead = os.spawnlp(os.P_WAIT, "true", "true") or 2**22 - 3
     heartbeats.write(Heartbeat(replica="dead", pid=dead, current="first", lease_s=60))
@@ -178,14 +178,16 @@ async def test_the_dead_are_not_waited_for(registry: Registry) -> None:
     assert [name for name in heartbeats.folder.files() if name.endswith(".json")] == ["a.json"]
 
 
-async def test_two_who_promote_the_same_share_it(registry: Registry) -> None:
+async def test_two_who_promote_the_same_share_it(registry: ReleaseRegistry) -> None:
     async with replicas(replica(registry, "a")):
         both = await asyncio.gather(rolling_out(registry, "second"), rolling_out(registry, "second"))
         assert [rollout.live.release for rollout in both] == ["second", "second"]
         assert both[0].live == both[1].live
 
 
-async def test_of_two_who_promote_different_ones_the_later_wins_and_the_other_is_told(registry: Registry) -> None:
+async def test_of_two_who_promote_different_ones_the_later_wins_and_the_other_is_told(
+    registry: ReleaseRegistry,
+) -> None:
     async def slowly(release: Release) -> str:
         await asyncio.sleep(0.5 if release.id == "second" else 0)
         return release.id
@@ -199,14 +201,14 @@ async def test_of_two_who_promote_different_ones_the_later_wins_and_the_other_is
         assert (await later).live.release == await a.live() == "third"
 
 
-async def test_a_lost_storage_does_not_stop_the_answers(registry: Registry) -> None:
+async def test_a_lost_storage_does_not_stop_the_answers(registry: ReleaseRegistry) -> None:
     async with replicas(replica(registry, "a", lease_s=0.05)) as (a,):
         shutil.rmtree(registry.folder.path)
         await asyncio.sleep(0.3)
         assert await a.live() == "first"
 
 
-async def test_a_replica_without_a_live_release_says_so(registry: Registry) -> None:
+async def test_a_replica_without_a_live_release_says_so(registry: ReleaseRegistry) -> None:
     (Path(registry.folder.path) / POINTER).unlink()
     with pytest.raises(ReleaseError, match=r"no release is live: run python -m serve\.promote"):
         await replica(registry, "a").start()
@@ -218,7 +220,7 @@ def test_a_release_that_does_not_fit_is_refused() -> None:
         check_memory({"memory_mib": 1e8})
 
 
-def test_a_damaged_pointer_is_named(registry: Registry) -> None:
+def test_a_damaged_pointer_is_named(registry: ReleaseRegistry) -> None:
     (Path(registry.folder.path) / POINTER).write_text(json.dumps({"release": "first", "share": 1}))
     with pytest.raises(ReleaseError, match=r"live\.json: not a live pointer"):
         registry.live()

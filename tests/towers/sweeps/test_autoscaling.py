@@ -17,6 +17,8 @@ from tests.towers.sweeps.simulated import ENVIRONMENT, autoscaling
 from tests.towers.sweeps.test_sweeps import PATIENCE_S, begun, command
 from towers.sweeps.records import Records, State
 
+pytestmark = pytest.mark.slow
+
 COUNT = """
 import sys
 import time

@@ -16,6 +16,8 @@ from hydra.test_utils.launcher_common_tests import (
 from hydra_plugins.twotower_ray.launcher import RayLauncher
 from hydra_plugins.twotower_ray.sweeper import OptunaSweeper
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["hydra.launcher.cpus=0", "hydra.launcher.ship_code=false"]
 
 

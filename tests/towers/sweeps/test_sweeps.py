@@ -17,6 +17,8 @@ from tests.towers.sweeps.app import BEGAN
 from tests.towers.sweeps.simulated import PLAIN, head, node
 from towers.sweeps.records import Record, Records, State
 
+pytestmark = pytest.mark.slow
+
 RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=4")
 
 PATIENCE_S = 900

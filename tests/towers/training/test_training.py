@@ -24,6 +24,8 @@ from towers.training.fit import train
 from towers.training.runs import checkpoint_folder, open_for
 from towers.training.tracking import TrackingConfig, TrackingMode
 
+pytestmark = pytest.mark.slow
+
 
 def trained(config: Config, **settings: object) -> Checkpoint:
     storage = Folder.of(config.storage.root)

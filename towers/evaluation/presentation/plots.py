@@ -36,7 +36,7 @@ def save(report: Report, folder: Path) -> dict[str, Path]:
 
 
 def recall_by_slice(report: Report) -> Figure:
-    """A panel per group of slices; error bars are 95 % intervals over the users of a slice."""
+    """Draws recall by slice, a panel per group; error bars are 95 % intervals over the users of a slice."""
     groups = [(group, list(parts)) for group, parts in groupby(report.slices, key=lambda part: part["group"])]
     figure = Figure(figsize=(5.5 * len(groups), 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
@@ -49,7 +49,10 @@ def recall_by_slice(report: Report) -> Figure:
 
 
 def popularity_of_recommended(report: Report) -> Figure:
-    """Shares of the first k ranks that go to cold items and to each decile by popularity, beside the relevant items."""
+    """Draws the shares of the first k ranks that go to cold items and to each decile of the items by popularity.
+
+    The line of the relevant items shows how those spread.
+    """
     figure = Figure(figsize=(6.5, 4.8), layout="constrained")
     axes = figure.subplots()
     for name in (*report.rankings, RELEVANT):
@@ -67,7 +70,7 @@ def popularity_of_recommended(report: Report) -> Figure:
 
 
 def reliability(report: Report) -> Figure:
-    """The share of candidates that are relevant, by the probability that the re-ranker gives them."""
+    """Draws the share of candidates that are relevant against the probability that the re-ranker predicts."""
     assert report.calibration is not None
     predicted, observed = report.calibration["predicted"], report.calibration["observed"]
     figure = Figure(figsize=(5, 4.8), layout="constrained")

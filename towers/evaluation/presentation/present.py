@@ -14,7 +14,7 @@ from towers.evaluation.report import RERANKED, TOWERS, Report
 
 
 class ReportSink(Protocol):
-    """An experiment tracker, such as W&B."""
+    """Anything that takes finished measurements, such as the experiment tracker `Tracker`."""
 
     def show(self, summary: dict[str, float], tables: dict[str, Cells], images: dict[str, Path] | None = None) -> None:
         """Takes a finished measurement: numbers by name, tables as (columns, rows), and image files by name."""
@@ -27,8 +27,9 @@ def present(
     """Prints a report as tables, saves its plots, hands everything to the tracker, and returns it as JSON.
 
     Args:
-        name: of the checkpoint that was measured.
-        published: results of others, printed beside it.
+        name: the name of the checkpoint that was measured.
+        published: published results, printed beside what was measured.
+        tracker: receives metrics, tables and plots.
         folder: receives the plots.
     """
     show(metrics_table(report, name, published))

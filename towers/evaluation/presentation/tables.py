@@ -40,7 +40,7 @@ def metrics_table(report: Report, title: str, published: Sequence[PublishedResul
 def slices_table(report: Report) -> Table:
     """Recall at the report's cut-off by slice: a column per ranking, and one for random recommendations."""
     rankings = ["random", *report.rankings]
-    caption = "in brackets: interactions fitted on; ± as above"
+    caption = "in brackets: numbers of interactions fitted on; ± half of a 95 % bootstrap interval"
     table = Table(title=f"recall@{report.k} by slice", caption=caption, caption_justify="left")
     for column in ("slice", "users", *rankings):
         table.add_column(column, justify="left" if column == "slice" else "right", no_wrap=column == "slice")

@@ -14,8 +14,8 @@ class AttentionBlock(nn.Module):
     """Causal attention, then a two-layer perceptron of the same width.
 
     Both are residual, and what they add is gated by their normalised input, much as in LiGR (Borisyuk et al. 2025,
-    "From Features to Transformers"). Dropout falls on what each adds, not on attention weights: there are L of them per
-    position, and dropping them forbids fused attention (on CPUs it took half of a step's time).
+    "From Features to Transformers"). Dropout applies to what each adds, and not to the attention weights: there are L
+    weights per position, and dropping them rules out fused attention (on CPUs it took half of a step's time).
     """
 
     def __init__(self, embedding_dim: int, num_heads: int, dropout: float) -> None:

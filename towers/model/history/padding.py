@@ -1,4 +1,4 @@
-"""Histories of different lengths as one tensor."""
+"""Padding of histories of different lengths to one tensor."""
 
 import torch
 from torch import Tensor

@@ -6,8 +6,7 @@ Shape legend: B batch, L history length, R distinct items of a batch's histories
 from torch import Tensor, nn
 from torch.nn import functional
 
-from towers.model.config import ModelConfig
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from towers.model.history import HISTORY_ENCODERS, HistoryEncoder, HistorySettings
 
 
 @HISTORY_ENCODERS.register("pooled")
@@ -17,7 +16,7 @@ class PooledHistory(HistoryEncoder):
     The map starts as the identity.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: HistorySettings) -> None:
         super().__init__(config)
         self.linear = nn.Linear(config.embedding_dim, config.embedding_dim, bias=False)
         nn.init.eye_(self.linear.weight)

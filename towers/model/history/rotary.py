@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 SLOWEST = 1000.0
-"""Steps for the slowest of the rotary embedding's frequencies to turn by one radian."""
+"""Base of the frequencies: the slowest pair of entries turns by one radian in SLOWEST ** (1 - 2 / H) positions."""
 
 
 def rotation(length: int, dim: int) -> tuple[Tensor, Tensor]:
@@ -24,5 +24,10 @@ def rotation(length: int, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def rotated(x_BNLH: Tensor, cosine_LH: Tensor, sine_LH: Tensor) -> Tensor:
-    """Turns queries or keys by their positions, so that a dot product depends on the distance of two positions."""
+    """Turns queries or keys by their positions, so that a dot product depends on the distance of two positions.
+
+    Args:
+        x_BNLH: float32, queries or keys.
+        cosine_LH, sine_LH: as `rotation` returns them.
+    """
     return x_BNLH * cosine_LH + x_BNLH.roll(x_BNLH.shape[-1] // 2, dims=-1) * sine_LH

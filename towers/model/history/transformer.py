@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.artifacts.errors import ConfigError
-from towers.model.config import ModelConfig
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from towers.model.history import HISTORY_ENCODERS, HistoryEncoder, HistorySettings
 from towers.model.history.attention_block import AttentionBlock
 from towers.model.history.dropout import Dropout
 from towers.model.history.rotary import rotation
@@ -23,15 +22,16 @@ from towers.model.history.rotary import rotation
 class CausalTransformer(HistoryEncoder):
     """Self-attention over the history in which each position sees itself and the items before it.
 
-    As SASRec (Kang & McAuley 2018), with layer normalisation before each sub-layer. Learned positions count from the
-    latest item; rotary embeddings bring the distance between two items into their attention.
+    It follows SASRec (Kang & McAuley 2018), with layer normalisation before each sub-layer, and with learned positions
+    that count from the latest item. Two departures: rotary embeddings bring the distance between two items into their
+    attention, and what each sub-layer adds is gated (towers/model/history/attention_block.py).
     """
 
     trains_on_all_positions: ClassVar[bool] = True
     cosine_LH: Tensor
     sine_LH: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: HistorySettings) -> None:
         super().__init__(config)
         dim, length = config.embedding_dim, config.history_length
         self.positions = nn.Parameter(torch.zeros(length, dim))
@@ -45,7 +45,7 @@ class CausalTransformer(HistoryEncoder):
         self.register_buffer("sine_LH", sine_LH, persistent=False)
 
     @classmethod
-    def check(cls, config: ModelConfig) -> None:
+    def check(cls, config: HistorySettings) -> None:
         """Refuses heads of an odd dimension, whose entries rotary embeddings cannot turn in pairs."""
         if config.embedding_dim // config.num_heads % 2:
             raise ConfigError(
@@ -60,8 +60,8 @@ class CausalTransformer(HistoryEncoder):
     def all_positions(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
         """int [B, L], float32 [R, D] -> float32 [B, L, D]; zero at padding.
 
-        Histories come padded on the left. Inside, the padding is moved to the right, where the causal mask alone hides
-        it from every item.
+        Histories are padded on the left. Here the padding is moved to the right, where the causal mask alone hides it
+        from every item.
         """
         length, is_item_BL = history_BL.shape[1], history_BL > 0
         num_padding_B1 = length - is_item_BL.sum(1, keepdim=True)

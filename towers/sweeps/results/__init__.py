@@ -1,1 +1,1 @@
-"""What a finished sweep leaves for people: the leaderboard and its plots."""
+"""The results of a sweep for people to read: the leaderboard and its plots."""

@@ -17,8 +17,9 @@ class Leaderboard:
     """All points of a sweep.
 
     Attributes:
-        metric: by which points are ranked, a dotted path into what a trial returned.
-        names: of the parameters that vary in the sweep, the seed apart.
+        metric: the metric that ranks points, a dotted path into what a trial returned.
+        maximize: whether larger values are better.
+        names: names of the parameters that vary in the sweep, without the seed.
         points: best first; those without a value come last.
     """
 
@@ -48,7 +49,11 @@ class Leaderboard:
         return self.points[0].best if self.points else None
 
     def arrow(self) -> pa.Table:
-        """One row per point."""
+        """The leaderboard as a table with one row per point.
+
+        Its columns are the varying parameters, mean, low and high (95 % interval), p, seeds (their number), the costs,
+        trials (their numbers) and states.
+        """
         rows = [
             {
                 **point.given,
@@ -101,5 +106,5 @@ class Leaderboard:
 
 
 def quoted(override: str) -> str:
-    """An override as a shell wants it: in quotes where it has characters that may be special."""
+    """An override as it is typed into a shell: in quotes where it has characters that may be special."""
     return override if override.replace("=", "").replace(".", "").replace("_", "").isalnum() else f"'{override}'"

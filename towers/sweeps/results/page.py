@@ -1,4 +1,4 @@
-"""A leaderboard as files: `leaderboard.parquet`, and `leaderboard.html`, which needs no other file."""
+"""Writes a leaderboard as `leaderboard.parquet` and as `leaderboard.html`, a page that needs no other file."""
 
 import html
 from base64 import b64encode

@@ -14,7 +14,7 @@ from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.points import COSTS, Point
 
 MAX_CURVES = 30
-"""Learning curves are drawn of so many trials, the best ones."""
+"""Largest number of trials, the best ones, whose learning curves are drawn."""
 
 MIN_POINTS_FOR_IMPORTANCE = 4
 
@@ -156,8 +156,8 @@ def quality_against_cost(board: Leaderboard, axes: Axes) -> bool:
         return False
     area = np.clip(20 + 10 * np.nan_to_num(size), 20, 600)
     dots = axes.scatter(seconds, [point.mean or 0.0 for point in points], s=area, c=np.nan_to_num(latency))
-    axes.figure.colorbar(dots, ax=axes, label="ms of a user vector")
-    axes.set_xlabel(f"training, s ({', '.join(COSTS)}: size of a dot by MiB)")
+    axes.figure.colorbar(dots, ax=axes, label="time of a user vector, ms")
+    axes.set_xlabel("training time, s (area of a dot: size of the model)")
     axes.set_ylabel(board.metric)
     return True
 

@@ -10,7 +10,7 @@ from towers.sweeps.records import Record, State, parameters
 from towers.sweeps.search.space import SEED
 
 COSTS = {"seconds": "training.seconds", "MiB": "cost.size_mib", "ms": "cost.user_vector_ms"}
-"""Columns of a leaderboard, and their dotted paths in what a training returns."""
+"""Costs by their column in a leaderboard: dotted paths into what a training returns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +18,13 @@ class Point:
     """Trials that differ by seed alone.
 
     Attributes:
-        given: values of the parameters that vary in the sweep.
+        given: values of the parameters that vary in the sweep, by name.
+        trials: the records of its trials.
         values: the metric by seed, for the trials that finished.
-        interval: of its mean at 95 %, by Student's t; None for a single seed.
-        p: p-value of a paired t-test against the best point, over the seeds that both have, by Holm's correction for
+        interval: 95 % interval of the metric's mean over seeds, by Student's t; None for a single seed.
+        p: p-value of a paired t-test against the best point, over the seeds that both have, with Holm's correction for
             the number of tests in the leaderboard; None where they share fewer than two seeds.
-        costs: means by name; None where a cost is not known.
+        costs: mean costs over its finished trials by name; None where a cost is not known.
         best: the record of its best seed; None where no trial of it finished.
     """
 
@@ -37,7 +38,7 @@ class Point:
 
     @property
     def mean(self) -> float | None:
-        """The metric over seeds; None where no trial finished."""
+        """The mean of the metric over seeds; None where no trial finished."""
         return float(np.mean(list(self.values.values()))) if self.values else None
 
     @property

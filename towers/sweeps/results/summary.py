@@ -1,4 +1,4 @@
-"""What a sweep leaves in its folder for people: a leaderboard as table, Parquet and HTML, with plots."""
+"""Presents the results of a sweep: prints its leaderboard, and writes it to the sweep's folder with plots."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from towers.sweeps.results.plots import draw
 DEFAULT_METRIC = "training.best_value"
 
 SWEEP_FILE = "sweep.json"
-"""In the folder of a sweep: the module that the sweep runs."""
+"""The file in the folder of a sweep that names the module that the sweep runs."""
 
 
 def present_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:

@@ -1,4 +1,4 @@
-"""A search by Optuna's ask-and-tell interface: asks for a trial when there is room for it, and tells how it ended."""
+"""A search by Optuna's ask-and-tell interface: asks for a trial when there is room, and reports how it ended."""
 
 import time
 import uuid
@@ -17,14 +17,16 @@ from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
 
 LAUNCH_ATTRIBUTE = "launch"
-"""User attribute of an Optuna trial: the launch that runs it."""
+"""User attribute of an Optuna trial with the id of the launch that runs it."""
 
 REQUEUED_PREFIX = "again-"
-"""With the number of a trial, a user attribute of the study: this trial was queued once more."""
+"""Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
 
 HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S = 10.0, 60.0
-"""A launch writes the time into its study at this interval. Trials of a launch that has not done so for the second time
-are tried again by another."""
+"""Interval at which a launch writes the time into its study, and the age at which that time counts as too old.
+
+Another launch then tries the trials of that launch again.
+"""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _Point:
     """A point of the search space: one trial of the study, and one trial of the sweep for each seed.
 
     Attributes:
+        trial: the trial of the study.
         waiting: indices of the seeds that have still to be started. The first seed runs before all others.
         values: values of the objectives for each seed that has finished.
     """
@@ -50,9 +53,13 @@ class Search:
     prefetch = 0
 
     def __init__(self, config: SweeperConfig, space: SearchSpace, study: optuna.Study, monitor: str | None) -> None:
-        """
+        """Joins the study, and queues unfinished trials of launches that have died.
+
         Args:
-            monitor: name of the value of an epoch by which halving compares trials.
+            config: settings of the search.
+            space: the search space.
+            study: the Optuna study, which other launches may share.
+            monitor: name of the value of an epoch by which halving compares trials; None if it prunes nothing.
         """
         self._config, self._space, self._study, self._monitor = config, space, study, monitor
         self.prunes = config.halving.factor > 0
@@ -64,11 +71,11 @@ class Search:
         self._num_left = config.trials - self.num_done()
 
     def num_done(self) -> int:
-        """Trials of the study that need not be tried again, those of other launches included."""
+        """Number of trials of the study that need not be tried again, those of other launches included."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
     def next_trial(self) -> tuple[int, list[str]] | None:
-        """Another seed of a point whose first seed has finished, or else a new point; None where enough are asked."""
+        """Another seed of a point whose first seed has finished, or else a new point; None if there are enough."""
         self._send_heartbeat()
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
@@ -101,7 +108,7 @@ class Search:
         return not point.trial.should_prune()
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
-        """Tells Optuna the mean over the seeds once all have finished, or that the point was pruned or has failed."""
+        """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed."""
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
         point = self._points[study_number]
         if record.state is State.pruned:
@@ -129,7 +136,7 @@ class Search:
             self._study.set_user_attr(self._launch, self._heartbeat_at)
 
     def _requeue_unfinished(self) -> None:
-        """Queues trials once more that have failed, or that belong to a launch which has died."""
+        """Queues, once, each trial that has failed or belongs to a launch that has died."""
         attributes = self._study.user_attrs
         for trial in self._study.get_trials(deepcopy=False):
             abandoned = trial.state is TrialState.RUNNING and _launch_is_dead(trial, attributes)

@@ -1,4 +1,4 @@
-"""From Hydra's override grammar to a search space: choices, ranges, intervals and globs, and what stays fixed."""
+"""Turns overrides in Hydra's grammar into a search space: choices, ranges, intervals and globs, and fixed values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from data.artifacts.errors import ConfigError
 
 SEED = "seed"
-"""A sweep over this parameter is no dimension of the space: each point is tried with every seed, the mean counts."""
+"""The parameter that is not a dimension of the space: each point is tried with all its values, and the mean counts."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,10 @@ class SearchSpace:
     """A search space.
 
     Attributes:
-        distributions: by override key, with its "+" and "@package" if it has them.
+        distributions: the distribution of each searched parameter, by override key, with its "+" and "@package" if it
+            has them.
         fixed: overrides that all trials share.
-        seeds: with which each point is tried; [None] where no seeds are given.
+        seeds: the seeds that each point is tried with; [None] where no seeds are given.
     """
 
     distributions: dict[str, BaseDistribution]

@@ -18,7 +18,7 @@ def open_study(config: SweeperConfig, folder: Path) -> optuna.Study:
     """The study that earlier launches have left, or a new one.
 
     Args:
-        folder: of the sweep; names the study and keeps its journal unless the config says otherwise.
+        folder: the folder of the sweep, which names the study and holds its journal unless the config sets these.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(

@@ -20,9 +20,10 @@ class Loss(ABC):
     A subclass has no constructor arguments and registers itself with `@LOSSES.register(name)`.
 
     Attributes:
-        shares_negatives: all positives are compared with the same C negatives, and an item's own duplicates among them
-            are excluded. Otherwise C = B, and negative b belongs to positive b.
-        supports_all_positions: can train history encoders that have a positive at each position of a history.
+        shares_negatives: whether all positives are compared with the same C negatives, of which those that are the
+            positive's own item are excluded. Otherwise C = B, and negative b belongs to positive b.
+        supports_all_positions: whether the loss can train history encoders that have a positive at each position of a
+            history.
     """
 
     shares_negatives: ClassVar[bool] = True
@@ -45,9 +46,10 @@ class Loss(ABC):
             positive_B: float32, the score of each query's positive, divided by the temperature.
             negative_CD: float32, the item vectors of the negatives.
             log_q_C: float32, log of how often each negative is expected to be drawn; None leaves the correction out.
-            excluded_2E: int64, pairs (query, negative) of one item, ordered by query, which must not count: accidental
-                hits, and each query's own positive where the batch's positives are among the negatives.
-            config: further settings.
+            excluded_2E: int64, pairs (query, negative) that must not count because the negative is the query's positive
+                item, ordered by query: accidental hits, and the positive itself where it is among the negatives. None
+                means that there are none.
+            config: the configuration of the loss.
         """
 
 

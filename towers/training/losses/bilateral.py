@@ -35,9 +35,9 @@ def bilateral_softmax(
 
     loss = -mean_b [s_b - exponent * log(sum_c exp(query_b . negative_c) / q_c)]
 
-    Wu et al. 2023, "BSL: Understanding and Improving Softmax Loss for Recommendation". Its two
-    temperatures, tau_1 of the positive and tau_2 of the negatives, become, with one positive per row, one temperature
-    and the exponent tau_1 / tau_2.
+    Wu et al. 2023, "BSL: Understanding and Improving Softmax Loss for Recommendation". The paper has two temperatures,
+    tau_1 of the positive and tau_2 of the negatives. With one positive per row they amount to one temperature and the
+    exponent tau_1 / tau_2.
 
     The other arguments and the result are those of `Loss`. Every query needs a negative that is not excluded.
     """

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
-"""Scores held at a time, by device; on a CPU as many as fit into a core's cache."""
+"""Number of scores held at a time, by type of device; on a CPU as many as fit into a core's cache."""
 
 
 class BlockwiseContrast(torch.autograd.Function):
     """Both softmax losses with their gradients, a block of queries at a time: no [B, C] matrix is ever held.
 
     With an `exponent` it is the bilateral softmax, without one (None) the sampled softmax. The gradients are computed
-    in the forward pass, while a block's scores are at hand, as the fused cross-entropies of language models do (Hsu et
+    in the forward pass, while a block's scores are in memory, as fused cross-entropies of language models do (Hsu et
     al. 2024, "Liger Kernel"). With n_b the log-sum over the negatives, the loss depends on a negative's score through
     n_b alone: d loss / d n_b is `share_B`, spread by the softmax over the negatives.
     """

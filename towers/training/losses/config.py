@@ -14,12 +14,12 @@ class LossConfig:
     Attributes:
         kind: softmax, bilateral, bpr, or a registered one (towers/training/losses).
         exponent: weight of the negative part of the bilateral loss; above 1, hard negatives are pushed further away.
-        temperature: cosines are divided by it.
+        temperature: scores are divided by it.
         in_batch: whether the other positives of the batch, of all workers, serve as negatives.
         num_uniform: negatives drawn uniformly from the catalogue, shared by the batch. (A loss with one negative for
             each positive, such as bpr, draws those uniformly whatever this number is.)
-        num_popular: negatives drawn as often as the log has them, shared by the batch: most of a softmax's mass lies on
-            popular items.
+        num_popular: negatives drawn in proportion to their interactions, shared by the batch: most of a softmax's mass
+            lies on popular items.
         negatives: numbers of negatives from further samplers by their registered names (towers/training/negatives).
         full: whether all items are candidates, for small catalogues; other negatives and log_q are then not used.
         log_q: whether to correct for how often a negative is expected to be drawn.
@@ -57,6 +57,6 @@ class LossConfig:
 
     @property
     def num_drawn(self) -> dict[str, int]:
-        """Shared negatives of a step by the name of their sampler, without those that draw none."""
+        """Number of shared negatives of a step by the name of their sampler, without samplers that draw none."""
         counts = {UNIFORM: self.num_uniform, POPULAR: self.num_popular, **self.negatives}
         return {name: count for name, count in counts.items() if count}

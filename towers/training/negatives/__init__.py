@@ -1,7 +1,9 @@
 """Samplers of negatives, by the name that the configuration gives them: one file for each.
 
-`loss.num_uniform` and `loss.num_popular` say how many the samplers `uniform` and `popular` draw; `loss.negatives` says
-it of further samplers. Shape legend: S drawn negatives, I items (row 0 = unknown, never drawn).
+`loss.num_uniform` and `loss.num_popular` set how many the samplers `uniform` and `popular` draw; `loss.negatives` sets
+it for further samplers.
+
+Shape legend: S drawn negatives, I items (row 0 = unknown, never drawn).
 """
 
 from abc import ABC, abstractmethod
@@ -29,11 +31,11 @@ class NegativeSampler(ABC):
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """int64 [count]: item rows from 1 to I - 1; with the generator in the same state the same rows."""
+        """int64 [count]: item rows from 1 to I - 1; the same rows for a generator in the same state."""
 
     @abstractmethod
     def expected_counts(self, count: int) -> np.ndarray:
-        """float64 [I]: how often each item is expected among `count` draws; above 0 for what can be drawn.
+        """float64 [I]: how often each item is expected among `count` draws; above 0 for items that can be drawn.
 
         The log q correction sums these over all sources of negatives (towers/training/negatives/log_q.py).
         """

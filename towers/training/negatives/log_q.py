@@ -16,14 +16,14 @@ from towers.training.negatives.popular import PopularSampler
 def log_expected_count(counts_I: np.ndarray, num_in_batch: int, drawn: Sequence[tuple[NegativeSampler, int]]) -> Tensor:
     """log q: log of how often each item is expected among a positive's negatives, float32 [I].
 
-    The expected count is the sum over all sources of negatives (`sampled_softmax` says what it corrects). In-batch
-    negatives are positives of others, and so come as often as the log has them; an item that can never be drawn gets
-    the count of an item with one interaction.
+    The expected count is the sum over all sources of negatives; `sampled_softmax` explains what it corrects. In-batch
+    negatives are the positives of other examples, so an item is among them in proportion to its interactions. An item
+    without interactions counts as if it had one.
 
     Args:
         counts_I: int64, interactions of each item row in what is fitted on.
         num_in_batch: in-batch negatives of each positive: the other positives of the batch, of all workers.
-        drawn: samplers and how many negatives each draws.
+        drawn: samplers, and the number of negatives that each draws.
     """
     expected_I = PopularSampler(counts_I).expected_counts(num_in_batch)
     for sampler, count in drawn:

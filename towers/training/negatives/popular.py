@@ -1,4 +1,4 @@
-"""Negatives drawn as often as users chose them."""
+"""Negatives drawn in proportion to their interactions."""
 
 from functools import cached_property
 
@@ -19,10 +19,10 @@ class PopularSampler(NegativeSampler):
         return torch.searchsorted(self._cumulative_I, drawn_S)
 
     def expected_counts(self, count: int) -> np.ndarray:
-        """float64 [I]: count * interactions of the item / interactions of all; without interactions that of one."""
+        """float64 [I]: count * interactions of the item (at least 1) / interactions of all items."""
         return count * (np.maximum(self.counts_I, 1) / max(self.counts_I.sum(), 1))
 
     @cached_property
     def _cumulative_I(self) -> Tensor:
-        """float64 [I]: interactions of all rows up to and including each."""
+        """float64 [I]: the number of interactions of all rows up to and including each row."""
         return torch.from_numpy(np.cumsum(self.counts_I)).double()

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def same_items(positive_rows_B: Tensor, candidate_rows_C: Tensor) -> Tensor:
-    """int64 [2, E]: the pairs (positive, candidate) that are one item, ordered by positive.
+    """int64 [2, E]: the pairs (positive, candidate) of the same item, as indices, ordered by positive.
 
-    A positive's own place among the candidates is one of them; the others are accidental hits.
+    If the positive is itself among the candidates, that pair is one of them; the others are accidental hits.
     """
     sorted_C, order_C = candidate_rows_C.sort(stable=True)
     first_B = torch.searchsorted(sorted_C, positive_rows_B)

@@ -1,0 +1,25 @@
+"""What an index back end is given: the items of one release, as they were published."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serve.filters.masks import FilterColumns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedItems:
+    """The items of one release, as `serve.publish` left them.
+
+    Attributes:
+        release_id: The release.
+        collection: The physical name of its Milvus collection.
+        num_items: Number of items; they have the rows 1..num_items.
+        dim: Length of an item vector.
+        columns: Returns the items' features prepared for filters. It takes seconds for a million items and blocks.
+    """
+
+    release_id: str
+    collection: str
+    num_items: int
+    dim: int
+    columns: Callable[[], FilterColumns]
