@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pytest
-from serve.index.backends.backend import PublishedItems
 
 from data.dataset.catalogue import Catalogue
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns
+from serve.index.backends.published_items import PublishedItems
 from serve.index.collection import collection_name, write_collection
 from serve.index.config import IndexConfig
 from serve.index.protocol import Hits, ItemIndex

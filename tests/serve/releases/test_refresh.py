@@ -6,15 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from data.sources.schema import DataError
 from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
@@ -27,44 +23,22 @@ from serve.releases.gate.gate import Gatekeeper
 from serve.releases.lineage import lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.prune import prune
-from serve.releases.refresh import read_rows, refresh
+from serve.releases.refresh import refresh
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_back
+from tests.serve.releases.items import NEW, rows
 from towers.model.features import FeatureEncoder
 
 pytestmark = pytest.mark.slow
 
 WITHIN_S = 60
-NEW = {"item_id": "new1", "title": "Fresh", "genres": ["Drama", "Western"], "studio": "Nobody Before", "year": 2026.0}
-NEW |= {"words": "Fresh", "length": "short"}
 
 
 def silent(_: object) -> None:
     pass
-
-
-@pytest.fixture
-def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
-    """A registry of its own, in which the real release is live."""
-    shutil.copytree(release.parts.folder.path, tmp_path / "releases" / release.id)
-    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
-    registry.promote(release.id)
-    return registry
-
-
-@pytest.fixture
-def live(registry: ReleaseRegistry, release: Release) -> Release:
-    return registry.open(release.id)
-
-
-def rows(live: Release, *items: dict[str, object]) -> pa.Table:
-    """Items as `read_rows` gives them."""
-    fields = live.parts.items.table.schema
-    names = ["item_id", "title", *(feature.name for feature in live.parts.items.features)]
-    return pa.Table.from_pylist(list(items), schema=pa.schema([fields.field(name) for name in names]))
 
 
 def described(live: Release, item_id: str, **changed: object) -> dict[str, object]:
@@ -181,35 +155,6 @@ def test_the_gate_looks_at_it(tiny: Config, registry: ReleaseRegistry, live: Rel
     id_ = refresh(tiny.index, registry, live, rows(live, NEW), (), silent, gatekeeper)
     gate = registry.manifest(id_)["gate"]
     assert (gate["against"], gate["failed"]) == (live.id, [])
-
-
-@pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.csv.gz"])
-def test_rows_are_read(name: str, live: Release, tmp_path: Path) -> None:
-    table = rows(live, NEW, {**NEW, "item_id": "new2", "title": None, "year": None})
-    path = str(tmp_path / name)
-    if name.endswith(".parquet"):
-        pq.write_table(table, path)
-    else:
-        flat = table.set_column(2, "genres", pa.array(["Drama|Western"] * 2))
-        with pa.output_stream(path, compression="gzip" if name.endswith(".gz") else None) as stream:
-            pa.csv.write_csv(flat, stream)
-    assert read_rows(path, live).to_pylist() == table.to_pylist()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("item_id,title\nnew1,Fresh\n", "no column 'genres'"),
-        ("item_id,genres,studio,year,words,length\nn,Drama,S,2026,w,l\nn,Drama,S,2026,w,l\n", "more than one row"),
-        ("item_id,genres,studio,year,words,length\n,Drama,S,2026,w,l\n", "item_id is missing in 1 of 1 rows"),
-        ("item_id,genres,studio,year,words,length\n", "there are no items in it"),
-    ],
-)
-def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path: Path) -> None:
-    path = tmp_path / "new.csv"
-    path.write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_rows(str(path), live)
 
 
 @pytest.fixture(scope="module")

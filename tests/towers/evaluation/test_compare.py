@@ -46,6 +46,7 @@ def test_against_itself_nothing_differs(tiny: Config, dataset: PreparedDataset, 
     assert {(d.difference, d.p, *d.interval) for d in found} == {(0, 1, 0, 0)}
 
 
+@pytest.mark.slow
 def test_means_are_those_of_the_reports(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, worse: Checkpoint
 ) -> None:
@@ -55,6 +56,7 @@ def test_means_are_those_of_the_reports(
         assert d.interval[0] <= d.difference <= d.interval[1]
 
 
+@pytest.mark.slow
 def test_checkpoints_of_different_datasets_are_refused(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, root: Path
 ) -> None:

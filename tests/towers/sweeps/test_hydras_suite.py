@@ -12,11 +12,19 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import _UNSPECIFIED_, VersionBase
 
 from hydra_plugins.twotower_ray.launcher import RayLauncher
 from hydra_plugins.twotower_ray.sweeper import OptunaSweeper
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def no_version_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's suite expects a process in which no version base was set; `conf.schema.load` sets one."""
+    monkeypatch.setattr(VersionBase.instance(), "version_base", _UNSPECIFIED_)
+
 
 QUICK = ["hydra.launcher.cpus=0", "hydra.launcher.ship_code=false"]
 

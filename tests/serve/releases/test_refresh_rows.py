@@ -1,0 +1,44 @@
+"""Rows of items as serve.refresh reads them from a file, and what is wrong with them."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from data.sources.schema import DataError
+from serve.releases.refresh import read_rows
+from serve.releases.release import Release
+from tests.serve.releases.items import NEW, rows
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.csv.gz"])
+def test_rows_are_read(name: str, live: Release, tmp_path: Path) -> None:
+    table = rows(live, NEW, {**NEW, "item_id": "new2", "title": None, "year": None})
+    path = str(tmp_path / name)
+    if name.endswith(".parquet"):
+        pq.write_table(table, path)
+    else:
+        flat = table.set_column(2, "genres", pa.array(["Drama|Western"] * 2))
+        with pa.output_stream(path, compression="gzip" if name.endswith(".gz") else None) as stream:
+            pa.csv.write_csv(flat, stream)
+    assert read_rows(path, live).to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("item_id,title\nnew1,Fresh\n", "no column 'genres'"),
+        ("item_id,genres,studio,year,words,length\nn,Drama,S,2026,w,l\nn,Drama,S,2026,w,l\n", "more than one row"),
+        ("item_id,genres,studio,year,words,length\n,Drama,S,2026,w,l\n", "item_id is missing in 1 of 1 rows"),
+        ("item_id,genres,studio,year,words,length\n", "there are no items in it"),
+    ],
+)
+def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_rows(str(path), live)
