@@ -155,7 +155,7 @@ def patched_template(template: str, in_flight: int) -> str:
     for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
         if template.count(old) != 1:
             raise ValueError(
-                f"Ray Serve's HAProxy template does not have the line {old.strip()!r} exactly once;"
+                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"
                 " see data/cluster/ray_compatibility"
             )
         template = template.replace(old, new)
