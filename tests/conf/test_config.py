@@ -72,7 +72,7 @@ def test_a_wrong_value_is_named_on_one_line(override: str, message: str) -> None
 def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
 
 
 def test_unknown_key_on_the_command_line(tmp_path: Path) -> None:
