@@ -38,3 +38,13 @@ def typed(values: DictConfig) -> Any:
 def jsonable(config: Any) -> Any:
     """A config dataclass as JSON values: enums by their value, paths, feature kinds and the like as text."""
     return json.loads(json.dumps(asdict(config), default=lambda v: v.value if isinstance(v, Enum) else str(v)))
+
+
+def to_json_keys(fields: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a dataclass under the keys that they have in JSON, where `json_keys` has another for a field."""
+    return {json_keys.get(name, name): value for name, value in fields.items()}
+
+
+def from_json_keys(values: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
+    """The opposite of `to_json_keys`: values from JSON under the names of the dataclass's fields."""
+    return to_json_keys(values, {key: name for name, key in json_keys.items()})

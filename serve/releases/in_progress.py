@@ -10,6 +10,7 @@ from typing import Any
 from pyarrow.fs import FileType
 
 from data.artifacts.folders import Folder
+from data.artifacts.structured import from_json_keys, to_json_keys
 
 JSON_KEYS = {"operation": "fate"}
 """Keys of a marker's file that differ from the attribute's name."""
@@ -44,14 +45,12 @@ class InProgress:
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "InProgress":
         """Reads the content of a marker's file."""
-        attributes = {key: name for name, key in JSON_KEYS.items()}
-        fields = {attributes.get(key, key): content for key, content in value.items()}
+        fields = from_json_keys(value, JSON_KEYS)
         return cls(**fields | {"operation": Operation(fields["operation"])})
 
     def as_json(self) -> dict[str, Any]:
         """The content of a marker's file."""
-        fields = asdict(self) | {"operation": self.operation.value}
-        return {JSON_KEYS.get(name, name): value for name, value in fields.items()}
+        return to_json_keys(asdict(self) | {"operation": self.operation.value}, JSON_KEYS)
 
     def is_abandoned(self, grace_s: float) -> bool:
         """Whether the process is gone; on another machine it counts as gone `grace_s` seconds after its beginning."""

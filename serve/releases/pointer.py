@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.errors import UserError
+from data.artifacts.structured import from_json_keys, to_json_keys
 from serve.experiments.assignment import Experiment
 
 JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
@@ -55,15 +56,14 @@ class LivePointer:
         Raises:
             TypeError: a key is missing or unknown.
         """
-        attributes = {key: name for name, key in JSON_KEYS.items()}
-        fields = {attributes.get(key, key): content for key, content in value.items()}
+        fields = from_json_keys(value, JSON_KEYS)
         if fields.get("experiment") is not None:
             fields["experiment"] = Experiment(**fields["experiment"])
         return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:
         """The content of live.json."""
-        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return to_json_keys(asdict(self), JSON_KEYS)
 
     @property
     def others(self) -> list[str]:

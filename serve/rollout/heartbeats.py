@@ -15,6 +15,7 @@ from typing import Any
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
+from data.artifacts.structured import from_json_keys, to_json_keys
 from serve.releases.in_progress import is_process_alive, is_this_host
 from serve.releases.pointer import LivePointer
 
@@ -59,12 +60,11 @@ class Heartbeat:
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
         """Reads the content of a heartbeat's file."""
-        attributes = {key: name for name, key in JSON_KEYS.items()}
-        return cls(**{attributes.get(key, key): content for key, content in value.items()})
+        return cls(**from_json_keys(value, JSON_KEYS))
 
     def as_json(self) -> dict[str, Any]:
         """The content of a heartbeat's file."""
-        return {JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return to_json_keys(asdict(self), JSON_KEYS)
 
     def follows(self, live: LivePointer) -> bool:
         """Whether the replica answers as this pointer says."""

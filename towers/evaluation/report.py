@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.structured import to_json_keys
 from towers.evaluation.config import Baseline
 
 TOWERS, RERANKED = "towers", "towers + re-ranker"
@@ -57,7 +58,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as it is written into manifests; `report_of` reads it back."""
-        return {_json_key(name): value for name, value in asdict(self).items()}
+        return to_json_keys(asdict(self), JSON_KEYS)
 
 
 def report_of(manifest: dict[str, Any]) -> Report:
