@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from omegaconf import DictConfig
 
-from conf.overrides import expanded, renamed
+from conf.overrides import expanded, opened, renamed
 from conf.schema import FOLDER, Config, register
 from conf.verbs import VERBS, refuse_unused
 from data.artifacts.structured import typed
@@ -134,7 +134,7 @@ def check_overrides(command: Command, config_dir: Path | None = None) -> None:
             overrides.append(word)
     point = one_point(overrides)
     refuse_unused(verb, point)
-    assert isinstance(typed(composed(point, folders)), Config)
+    assert isinstance(typed(composed(opened(point), folders)), Config)
 
 
 def examples() -> dict[str, str]:
