@@ -18,7 +18,9 @@ from serve.rollout.promotion import promote
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.presentation.tables import metrics_table
 from towers.evaluation.report import report_of
-from towers.training.fit import train
+from towers.model.build import FittedSplits
+from towers.training.fit import train, with_fit_on
+from towers.training.stages.measured_fit import has_validation
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -64,6 +66,10 @@ def task(config: "Config") -> dict[str, Any]:
     checkpoint = train(config, dataset, storage)
     step("evaluation on the full catalogue, beside its baselines")
     show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.published))
+    if config.train.fit_on is FittedSplits.train and has_validation(config, dataset):
+        step("the final fit, on every interaction with the epochs found (train.fit_on=all), and its backtest")
+        checkpoint = train(with_fit_on(config, FittedSplits.all), dataset, storage)
+        show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.published))
     step("publishing item vectors to Milvus as a release")
     gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)

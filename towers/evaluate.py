@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
+from towers.checkpoint.backtest import measurable
 from towers.evaluation.measure import evaluate
 from towers.evaluation.presentation.present import present
 from towers.model.build import FittedSplits
@@ -21,7 +22,10 @@ def task(config: "Config") -> dict[str, Any]:
     from conf.entry import run_folder
 
     connect(config.cluster)
-    checkpoint, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
+    trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
+    checkpoint = measurable(trained)
+    if checkpoint is not trained:
+        print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
     fit_on = FittedSplits(checkpoint.manifest["fit_on"])
     report = evaluate(
         checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate, checkpoint.item_vectors_ID

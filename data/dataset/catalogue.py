@@ -21,7 +21,8 @@ class Catalogue:
     Attributes:
         id_column: the column of external ids: "user_id" or "item_id".
         table: sorted by row, which counts from 1. Its columns are `row`, the id column, `title` (of items), the
-            features, and `train_count` and `validation_count`: the numbers of interactions in these splits.
+            features, and `train_count`, `validation_count` and `test_count`: the numbers of interactions in these
+            splits. Catalogues of dataset version 2 lack `test_count`.
         features: the declared features, in order.
         vocabularies: by feature name, for the features whose kind has a vocabulary.
     """

@@ -22,6 +22,7 @@ from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue, feature_to_json
+from data.dataset.inputs import input_states
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
@@ -107,12 +108,11 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
 
 def _request_digest(config: DataConfig) -> str:
     """Digest of everything that decides the dataset: the config, and the path, size and mtime of each input file."""
-    stats = []
-    for path in config.source.files():
-        source = Folder.of(path)
-        info = source.filesystem.get_file_info(source.path)
-        stats.append([path, info.size, info.mtime_ns])
-    request = {"schema": SCHEMA_VERSION, "config": _config_to_json(config), "files": stats}
+    request = {
+        "schema": SCHEMA_VERSION,
+        "config": _config_to_json(config),
+        "files": input_states(config.source.files()),
+    }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -196,13 +196,13 @@ def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple
 
 
 def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalogue:
-    """The catalogue with the columns `train_count` and `validation_count` added.
+    """The catalogue with a column for each split added: `train_count`, `validation_count` and `test_count`.
 
     Args:
         counts: by split, the number of interactions of each row, int64, row 0 included.
     """
     table = catalogue.table
-    for name in ("train", "validation"):
+    for name in SPLITS:
         table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))
     return Catalogue(catalogue.id_column, table, catalogue.features, catalogue.vocabularies)
 
@@ -222,6 +222,7 @@ def _manifest(
         "name": config.name,
         "request": request,
         "config": _config_to_json(config),
+        "inputs": input_states(config.source.files()),
         "counts": {
             "users": len(users.ids) - 1,
             "items": len(items.ids) - 1,

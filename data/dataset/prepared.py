@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from data.artifacts.folders import Folder
@@ -12,6 +13,7 @@ from data.artifacts.seals import open_sealed
 from data.dataset.catalogue import Catalogue
 from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
+from data.sources.schema import SPLITS
 
 SCHEMA_VERSION = 2
 """Version of the files' layout. It enters the folder's name, so a dataset of another version is prepared anew."""
@@ -47,6 +49,16 @@ class PreparedDataset:
     def context(self) -> tuple[str, ...]:
         """Names of the context features, in the order of the values in the interactions' column `context`."""
         return tuple(self.manifest["context"])
+
+    @cached_property
+    def newest_time(self) -> int:
+        """The time of the newest interaction: unix seconds, or a running number if the log has no times."""
+        return int(max(pc.max(self.interactions(split, columns=["time"])["time"]).as_py() or 0 for split in SPLITS))
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether times are unix seconds. The time of a log without times is its index, which is below its length."""
+        return self.newest_time >= self.manifest["counts"]["raw_interactions"]
 
     @cached_property
     def users(self) -> Catalogue:

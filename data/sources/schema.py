@@ -52,7 +52,8 @@ class Feature:
 
 
 RESERVED_COLUMNS = frozenset(
-    {"row", "user_id", "item_id", "title", "train_count", "validation_count", "vector", "time", "weight"}
+    {"row", "user_id", "item_id", "title", "vector", "time", "weight"}
+    | {f"{split}_count" for split in ("train", "validation", "test")}
 )
 
 RAW_INTERACTIONS = pa.schema(

@@ -10,6 +10,7 @@ from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
+from serve.releases.freshness import freshness
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
@@ -34,6 +35,8 @@ def publish(
         ReleaseError: a search in the collection does not find what exact search finds.
         Where any of these is raised, there is no release, and no collection is left.
     """
+    for line in freshness(checkpoint.manifest):
+        progress(f"publish: {line}")
     draft = _draft(config, checkpoint)
     build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)
     return draft.id

@@ -177,7 +177,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     rerank = structured(RerankConfig, manifest["rerank"])
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
     item_vectors_ID = all_item_vectors(model)
-    reranker = Reranker(rerank, item_vectors_ID, counts_I, item_inputs, context, num_fitted)
+    is_carried = manifest.get("reranker_is_carried", False)
+    reranker = Reranker(rerank, item_vectors_ID, counts_I, item_inputs, context, num_fitted, is_carried)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())

@@ -3,6 +3,7 @@
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.backtest import measurable
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.measure import Columns, accuracy, tower_rankings
@@ -42,11 +43,14 @@ def compare(
 ) -> list[Difference]:
     """Differences of all metrics at all cut-offs, for the towers and for the towers with re-ranker.
 
+    A checkpoint whose towers have seen the test part is measured by its backtest.
+
     Raises:
         CheckpointError: one of the checkpoints was trained on another dataset.
     """
     for one in (checkpoint, baseline):
         _check_dataset(one, dataset)
+    checkpoint, baseline = measurable(checkpoint), measurable(baseline)
     held_out = queries_of(dataset)
     ours, theirs = (_accuracy_by_user(one, held_out, config) for one in (checkpoint, baseline))
     return [d for ranking in (TOWERS, RERANKED) for d in differences(ranking, ours[ranking], theirs[ranking], config)]

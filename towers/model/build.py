@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from data.dataset.catalogue import Catalogue
-from data.dataset.split import TRAIN, VALIDATION
+from data.sources.schema import SPLITS
 from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TowerInputs, TwoTower
@@ -18,23 +18,29 @@ from towers.model.two_tower import TowerInputs, TwoTower
 class FittedSplits(Enum):
     """Which splits of the dataset the towers are fitted on (`train.fit_on`).
 
-    `train_validation` leaves no split for early stopping. It is for a final fit whose number of epochs was chosen with
-    `train` before.
+    `train_validation` leaves no split for early stopping. It is for a measurement whose number of epochs was chosen
+    with `train` before. `all` is the final fit, which learns from every interaction
+    (towers/training/stages/final_fit.py).
     """
 
     train = "train"
     train_validation = "train_validation"
+    all = "all"
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits, oldest first."""
-        return (TRAIN,) if self is FittedSplits.train else (TRAIN, VALIDATION)
+        return SPLITS[: list(FittedSplits).index(self) + 1]
 
 
 def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray:
     """int64 [N]: each row's number of interactions in the splits that are fitted on; row 0 has none."""
-    columns = [catalogue.table[f"{split}_count"].to_numpy() for split in fit_on.splits]
-    return np.concatenate([[0], np.sum(columns, axis=0)]).astype(np.int64)
+    return np.sum([split_counts(catalogue, split) for split in fit_on.splits], axis=0)
+
+
+def split_counts(catalogue: Catalogue, split: str) -> np.ndarray:
+    """int64 [N]: each row's number of interactions in one split; row 0 has none."""
+    return np.concatenate([[0], catalogue.table[f"{split}_count"].to_numpy()]).astype(np.int64)
 
 
 def tower_inputs(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FittedSplits) -> TowerInputs:

@@ -15,9 +15,24 @@ from towers.reranking.cross_network import CrossNetwork
 
 
 class DeepPart(nn.Module):
-    """DCN-v2, stacked (Wang et al. 2021, fig. 1): a cross network, then a perceptron, whose output starts at zero."""
+    """DCN-v2, stacked (Wang et al. 2021, fig. 1): a cross network, then a perceptron, whose output starts at zero.
 
-    def __init__(self, config: RerankConfig, num_signals: int, num_values: int, dim: int, items: TowerInputs) -> None:
+    Attributes:
+        alignment_DD: float32, the orthogonal map from the towers' vectors to those that this part was fitted to
+            (towers/reranking/carry.py); None where they are the same.
+    """
+
+    alignment_DD: Tensor | None
+
+    def __init__(
+        self,
+        config: RerankConfig,
+        num_signals: int,
+        num_values: int,
+        dim: int,
+        items: TowerInputs,
+        is_carried: bool = False,
+    ) -> None:
         super().__init__()
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, config.feature_dim)
         self.context = nn.Embedding(num_values, config.feature_dim, padding_idx=0) if num_values > 1 else None
@@ -27,11 +42,14 @@ class DeepPart(nn.Module):
         self.cross = CrossNetwork(width, config.num_cross, config.cross_rank)
         first, last = nn.Linear(width, config.hidden_dim), zeroed(nn.Linear(config.hidden_dim, 1))
         self.perceptron = nn.Sequential(first, nn.GELU(), nn.Dropout(config.dropout), last)
+        self.register_buffer("alignment_DD", torch.eye(dim) if is_carried else None)
 
     def forward(self, lists: CandidateLists, item_BKD: Tensor, signals_BKF: Tensor) -> Tensor:
         """Candidates, their item vectors and their signals -> what is added to the linear score, float32 [B, K]."""
-        rows_BK = lists.rows_BK
-        user_BKD, item_BKD = (self.scale * lists.user_BD)[:, None].expand_as(item_BKD), self.scale * item_BKD
+        rows_BK, user_BD = lists.rows_BK, lists.user_BD
+        if self.alignment_DD is not None:
+            user_BD, item_BKD = user_BD @ self.alignment_DD, item_BKD @ self.alignment_DD
+        user_BKD, item_BKD = (self.scale * user_BD)[:, None].expand_as(item_BKD), self.scale * item_BKD
         parts = [user_BKD, item_BKD, user_BKD * item_BKD, signals_BKF]
         if self.item_features.has_features:
             parts.append(self.item_features(rows_BK.flatten()).view(*rows_BK.shape, -1))

@@ -42,6 +42,7 @@ class Reranker(nn.Module):
 
     Attributes:
         context: the context features of requests.
+        is_carried: whether its weights were fitted to other towers than these.
         lift_VI: float16, how well an item goes with a context value (`context_lift`); None without context features.
         item_vectors_ID: float32, all item vectors of the towers.
         popularity_I: float32, standardised log(1 + number of interactions) of each item.
@@ -61,6 +62,7 @@ class Reranker(nn.Module):
         items: TowerInputs,
         context: Context | None = None,
         num_fitted: int | None = None,
+        is_carried: bool = False,
     ) -> None:
         """Initialises an unfitted re-ranker.
 
@@ -71,15 +73,17 @@ class Reranker(nn.Module):
             context: the context features of requests; None means none.
             num_fitted: number of items (the first ones) that were in the catalogue when the re-ranker was fitted, by
                 which popularity is standardised; None means all.
+            is_carried: whether its weights were, or will be, fitted to other towers (towers/reranking/carry.py).
         """
         super().__init__()
         self.config = config
         self.context = context or Context()
+        self.is_carried = is_carried
         num_signals, num_values = len(SIGNALS) + bool(self.context), self.context.num_values
         self.weight = nn.Parameter(torch.eye(num_signals)[SIGNALS.index("retrieval_score")])
-        self.deep = (
-            DeepPart(config, num_signals, num_values, item_vectors_ID.shape[1], items) if config.hidden_dim else None
-        )
+        self.deep: DeepPart | None = None
+        if config.hidden_dim:
+            self.deep = DeepPart(config, num_signals, num_values, item_vectors_ID.shape[1], items, is_carried)
         lift_VI = torch.zeros(num_values, len(item_vectors_ID), dtype=torch.float16) if self.context else None
         self.register_buffer("lift_VI", lift_VI)
         self.register_buffer("calibration", torch.tensor(UNFITTED))

@@ -44,7 +44,8 @@ class TrainConfig:
         schedule: how the learning rate changes over all `epochs`.
         suggested: share of the positives that are replaced by recommendations of the item-item filter
             (towers/training/suggested.py).
-        fit_on: splits that the towers are fitted on.
+        fit_on: splits that the towers are fitted on: `train` to choose and measure, `all` for what goes live (see
+            FittedSplits).
         precision: number format of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
         num_workers: processes that train together.

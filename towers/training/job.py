@@ -11,6 +11,7 @@ from data.dataset.preparation import DataConfig
 from data.sequences.histories import Sequences
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.queries import HeldOut
+from towers.model.build import FittedSplits
 from towers.model.config import ModelConfig
 from towers.model.two_tower import TowerInputs
 from towers.reranking.config import RerankConfig
@@ -73,6 +74,9 @@ class Job:
     Attributes:
         name: the name of the training; a job of the same name resumes its saved epochs.
         seed: decides initial weights, the order of examples, and negatives.
+        fit_on: the splits that the towers are fitted on.
+        epochs: the number of epochs to run; the schedule of the learning rate spans `train.epochs`.
+        is_reported: whether the sweep, if there is one, is told the values of each epoch.
         resolved: the root configuration as JSON values, for tracking.
         trial: the trial of a sweep that this training is; None outside of a sweep.
         shared: reference to the `SharedInputs` in Ray's object store.
@@ -80,6 +84,9 @@ class Job:
 
     name: str
     seed: int
+    fit_on: FittedSplits
+    epochs: int
+    is_reported: bool
     model: ModelConfig
     loss: LossConfig
     train: TrainConfig

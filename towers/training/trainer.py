@@ -1,7 +1,9 @@
 """Sets up Ray Train for a training: the data, resources and storage of its workers."""
 
 import os
+from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -14,7 +16,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from data.sequences.positions import continue_positions
 from towers.evaluation.queries import HeldOut
-from towers.model.build import FittedSplits, interaction_counts
+from towers.model.build import FittedSplits, interaction_counts, split_counts
 from towers.model.config import IdTableStart, ModelConfig
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
@@ -37,10 +39,10 @@ def shared_inputs(
     items: TowerInputs,
     model: ModelConfig,
     settings: TrainConfig,
+    fit_on: FittedSplits,
     seed: int,
 ) -> ray.ObjectRef:
     """Puts the `SharedInputs` of a job into Ray's object store; returns the reference to them."""
-    fit_on = settings.fit_on
     sequences, counts_I = dataset.sequences(*fit_on.splits), interaction_counts(dataset.items, fit_on)
     id_tables, suggestions = None, None
     if model.start is IdTableStart.spectral:
@@ -83,28 +85,29 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             callbacks=[] if group is None else [in_placement_group(group)],
         ),
-        datasets={"train": _interactions(dataset, settings.fit_on)},
+        datasets={"train": _interactions(dataset, job.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
 
 
 def _interactions(dataset: PreparedDataset, fit_on: FittedSplits) -> ray.data.Dataset:
-    """The interactions to fit on; positions in validation continue after those in train."""
-    parts = [
-        ray.data.read_parquet(
-            dataset.paths(split), filesystem=dataset.folder.filesystem, columns=["user_row", "item_row", "position"]
-        )
-        for split in fit_on.splits
-        if dataset.paths(split)
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    num_in_train = ray.put(interaction_counts(dataset.users, FittedSplits.train))
+    """The interactions to fit on; positions in a split continue after those in the splits before it."""
+    parts: list[ray.data.Dataset] = []
+    num_before_U = np.zeros(len(dataset.users.ids), dtype=np.int64)
+    for split in fit_on.splits:
+        if paths := dataset.paths(split):
+            columns = ["user_row", "item_row", "position"]
+            part = ray.data.read_parquet(paths, filesystem=dataset.folder.filesystem, columns=columns)
+            if parts:
+                part = part.map_batches(_continued(ray.put(num_before_U)), batch_format="pyarrow")
+            parts.append(part)
+            num_before_U = num_before_U + split_counts(dataset.users, split)
+    return parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
 
-    def continued(batch: pa.Table) -> pa.Table:
-        return continue_positions(batch, ray.get(num_in_train))
 
-    return parts[0].union(parts[1].map_batches(continued, batch_format="pyarrow"))
+def _continued(num_before_U: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+    """A function that continues the positions of a batch after the users' interactions in earlier splits."""
+    return lambda batch: continue_positions(batch, ray.get(num_before_U))
 
 
 def _ordered() -> ray.data.ExecutionOptions:

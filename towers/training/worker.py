@@ -157,7 +157,7 @@ def _is_finished(run: WorkerState) -> bool:
     """Whether all epochs are done, or no better validation value was found for `patience` epochs."""
     done, settings = run.progress, run.job.train
     num_worse = done.epoch - done.best_epoch
-    return done.epoch >= settings.epochs or (0 < settings.patience <= num_worse and run.validation is not None)
+    return done.epoch >= run.job.epochs or (0 < settings.patience <= num_worse and run.validation is not None)
 
 
 def _epoch(run: WorkerState) -> dict[str, float]:
@@ -217,7 +217,7 @@ def _weights(module: TwoTower) -> dict[str, Tensor]:
 
 def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool) -> bool:
     """Reports an epoch to the sweep, if there is one; returns, on all ranks, whether the training should go on."""
-    if run.job.trial is None:
+    if run.job.trial is None or not run.job.is_reported:
         return True
     wanted = run.job.trial.report_epoch(run.progress.epoch, values) if is_first else True
     return bool(broadcast_from_rank_zero(wanted)) or _is_finished(run)

@@ -20,6 +20,7 @@ from serve.releases.gate.checks import (
 )
 from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
+from serve.releases.gate.judged import judged
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
@@ -114,7 +115,7 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
     """Runs all checks on a checkpoint; those against the live release only where there is one.
 
     Raises:
-        GateError: the checkpoint's dataset, with the held-out interactions, does not exist any more.
+        GateError: the checkpoint's dataset, with the held-out interactions, or its backtest does not exist any more.
         FloatingPointError: a stage gives values that are not finite.
     """
     checks = [
@@ -125,13 +126,16 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
     if live is None:
         return GateReport(None, checks, [])
     dataset = _open_dataset(checkpoint)
-    queries = queries_for_both(dataset, live.parts)
+    compared = judged(checkpoint, live, dataset)
+    queries = queries_for_both(dataset, compared.live)
     if not len(queries.held_out.user_rows_Q):
-        return GateReport(None, checks, [f"not compared with {live.id}: it knows none of the held-out users"])
+        note = f"not compared with {live.id}: it knows none of the held-out users"
+        return GateReport(None, checks, [note, *compared.notes])
     note = f"{len(queries.held_out.user_rows_Q):,} of {queries.num_all:,} held-out users are known to both"
-    ours = measure_answers(checkpoint, queries.held_out, evaluate)
-    theirs = measure_answers(live.parts, in_rows_of(live.parts, queries.held_out, dataset), evaluate)
-    return GateReport(live.id, checks + compare_with_live(config, evaluate, queries, ours, theirs), [note])
+    ours = measure_answers(compared.ours, queries.held_out, evaluate)
+    theirs = measure_answers(compared.live, in_rows_of(compared.live, queries.held_out, dataset), evaluate)
+    checks += compare_with_live(config, evaluate, queries, ours, theirs)
+    return GateReport(live.id, checks, [note, *compared.notes])
 
 
 def _open_live(registry: ReleaseRegistry) -> Release | None:

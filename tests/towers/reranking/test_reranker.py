@@ -16,14 +16,17 @@ from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
 from towers.reranking.cross_network import CrossNetwork
 from towers.reranking.reranker import RECENT, SIGNALS, Reranker, order
-from towers.training.fit_reranker import fit_reranker, listwise
+from towers.training.stages.fit_reranker import fit_reranker, listwise
 
 ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
 LINEAR = RerankConfig(num_cross=0, hidden_dim=0)
 
 
 def reranker(
-    config: RerankConfig = LINEAR, vectors: torch.Tensor | None = None, context: Context | None = None
+    config: RerankConfig = LINEAR,
+    vectors: torch.Tensor | None = None,
+    context: Context | None = None,
+    is_carried: bool = False,
 ) -> Reranker:
     torch.manual_seed(0)
     if vectors is None:
@@ -32,7 +35,7 @@ def reranker(
     side = TowerInputs(
         encoder, encoder.encode(pa.table({"row": np.arange(1, len(vectors))})), torch.ones(len(vectors)) > 0
     )
-    return Reranker(config, vectors, np.arange(len(vectors)), side, context)
+    return Reranker(config, vectors, np.arange(len(vectors)), side, context, is_carried=is_carried)
 
 
 def lists(random: np.random.Generator) -> CandidateLists:

@@ -1,0 +1,60 @@
+"""How old the newest interaction is that a model has learned from, and what has happened in the log since."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from data.artifacts.folders import Folder
+from data.artifacts.seals import NotSealed
+from data.dataset.inputs import changed_inputs
+from data.dataset.prepared import PreparedDataset
+
+DAY_S = 86_400
+
+
+def freshness(manifest: dict[str, Any], now: float | None = None) -> list[str]:
+    """Lines about the age of what a checkpoint or a release has learned; the first is its age, the others are warnings.
+
+    Args:
+        manifest: of the checkpoint or the release.
+        now: unix time in seconds; None means the present.
+
+    Returns:
+        No line where the manifest does not say, or the log has no clock.
+    """
+    newest = manifest.get("newest_interaction")
+    dataset = _dataset(manifest)
+    if newest is None or (dataset is not None and not dataset.has_clock):
+        return []
+    now = time.time() if now is None else now
+    lines = [f"the newest interaction that it has learned from is of {_day(newest)}, {_age(now - newest)} ago"]
+    if dataset is None:
+        return lines
+    if dataset.newest_time > newest:
+        later = _age(dataset.newest_time - newest)
+        lines.append(
+            f"warning: its dataset has interactions up to {_day(dataset.newest_time)}, {later} later; train.fit_on=all"
+            " learns from them"
+        )
+    if changed := changed_inputs(dataset):
+        lines.append(
+            f"warning: the log has changed since it was prepared ({', '.join(changed[:3])}); train again to learn from"
+            " what is new"
+        )
+    return lines
+
+
+def _dataset(manifest: dict[str, Any]) -> PreparedDataset | None:
+    try:
+        return PreparedDataset.open(Folder.of(manifest["dataset"]["folder"]))
+    except NotSealed:
+        return None
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _age(seconds: float) -> str:
+    days = max(seconds, 0) / DAY_S
+    return f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"

@@ -1,0 +1,123 @@
+"""The final fit, `train.fit_on=all`: it learns from everything, has a re-ranker, and is measured one period earlier."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conf.schema import Config, load
+from data.artifacts.folders import Folder
+from data.artifacts.seals import remove_sealed
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from serve.releases.gate.config import GateError
+from serve.releases.gate.gate import run_gate
+from serve.releases.gate.judged import judged
+from serve.releases.release import Release
+from towers.checkpoint.backtest import has_seen_test, measurable
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.checkpoint.comparison import compare
+from towers.evaluation.measure import evaluate
+from towers.evaluation.report import report_of
+from towers.model.build import FittedSplits
+from towers.training.fit import train
+
+pytestmark = pytest.mark.slow
+
+
+def on_all(config: Config) -> Config:
+    return replace(config, train=replace(config.train, fit_on=FittedSplits.all))
+
+
+@pytest.fixture(scope="module")
+def final(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> Checkpoint:
+    return train(on_all(tiny), dataset, Folder.of(tiny.storage.root))
+
+
+def test_it_learns_from_every_interaction(final: Checkpoint, dataset: PreparedDataset) -> None:
+    num_all = sum(dataset.manifest["counts"][split] for split in ("train", "validation", "test"))
+    assert final.counts_I.sum() == final.seen.lengths_U.sum() == num_all
+    newest = max(dataset.interactions(split)["time"].to_numpy().max() for split in ("train", "validation", "test"))
+    assert final.manifest["newest_interaction"] == newest
+
+
+def test_its_epochs_are_those_of_the_settled_run(final: Checkpoint, checkpoint: Checkpoint) -> None:
+    assert final.manifest["settled"] == str(checkpoint.folder)
+    assert final.manifest["training"]["epoch"] == checkpoint.manifest["training"]["best_epoch"]
+
+
+def test_it_keeps_a_fitted_reranker(final: Checkpoint) -> None:
+    assert final.reranker.is_fitted
+    assert final.reranker.deep is not None
+    rotation_DD = final.reranker.deep.alignment_DD
+    assert rotation_DD is not None
+    assert np.allclose(rotation_DD @ rotation_DD.T, np.eye(len(rotation_DD)), atol=1e-5)
+
+
+def test_its_report_is_that_of_its_backtest(final: Checkpoint, tiny: Config, dataset: PreparedDataset) -> None:
+    backtest = measurable(final)
+    assert backtest.name == f"{final.name}-backtest"
+    counts = dataset.manifest["counts"]
+    assert backtest.counts_I.sum() == counts["train"] + counts["validation"], "it has not seen the test part"
+    vectors, fit_on = backtest.item_vectors_ID, FittedSplits.train_validation
+    again = evaluate(backtest.model, backtest.reranker, dataset, fit_on, tiny.evaluate, vectors)
+    report = report_of(final.manifest)
+    assert report.reranked == pytest.approx(again.reranked)
+    assert "backtest" in report.notes[0]
+
+
+def test_the_same_command_trains_nothing_again(final: Checkpoint, tiny: Config, dataset: PreparedDataset) -> None:
+    said: list[str] = []
+    assert train(on_all(tiny), dataset, Folder.of(tiny.storage.root), said.append).manifest == final.manifest
+    assert said == [f"train: {final.name} is already trained"]
+
+
+def test_comparisons_measure_the_backtest(
+    final: Checkpoint, checkpoint: Checkpoint, tiny: Config, dataset: PreparedDataset
+) -> None:
+    found = {(d.ranking, d.metric): d for d in compare(final, checkpoint, dataset, tiny.evaluate)}
+    backtest = report_of(measurable(final).manifest)
+    assert found["towers", "ndcg@20"].checkpoint == pytest.approx(backtest.metrics["ndcg@20"])
+
+
+def test_the_gate_judges_what_has_not_seen_the_queries(
+    final: Checkpoint, checkpoint: Checkpoint, release: Release, tiny: Config, dataset: PreparedDataset
+) -> None:
+    found = judged(final, release, dataset)
+    assert (found.ours.name, found.live) == (f"{final.name}-backtest", release.parts)
+    live = replace(release, parts=replace(final, folder=release.parts.folder))
+    assert judged(checkpoint, live, dataset).live.name == f"{final.name}-backtest"
+    assert judged(final, live, dataset).ours is final, "a refreshed release has the towers of the live one"
+    report = run_gate(tiny.gate, tiny.evaluate, final, release)
+    assert any("backtest" in note for note in report.notes)
+    quality = next(check for check in report.checks if check.name == "nDCG@20")
+    assert quality.value == pytest.approx(report_of(measurable(final).manifest).reranked["ndcg@20"])
+
+
+def test_an_older_log_has_seen_nothing_of_a_later_test_part(final: Checkpoint, dataset: PreparedDataset) -> None:
+    assert has_seen_test(final.manifest, dataset)
+    test_from = dataset.manifest["boundaries"]["test_from"]
+    assert not has_seen_test(final.manifest | {"newest_interaction": test_from - 1}, dataset)
+
+
+def test_without_its_backtest_it_is_not_measured(final: Checkpoint, release: Release, dataset: PreparedDataset) -> None:
+    gone = replace(final, manifest=final.manifest | {"backtest": str(final.folder) + "-gone"})
+    with pytest.raises(CheckpointError, match="train again"):
+        measurable(gone)
+    with pytest.raises(GateError, match="force=true"):
+        judged(gone, release, dataset)
+
+
+def test_a_kill_before_the_final_fit_changes_nothing(final: Checkpoint, tiny: Config, dataset: PreparedDataset) -> None:
+    before = final.item_vectors_ID.clone()
+    remove_sealed(final.folder)
+    again = train(on_all(tiny), dataset, Folder.of(tiny.storage.root))
+    assert np.array_equal(before, again.item_vectors_ID)
+    assert np.array_equal(open_checkpoint(final.folder).item_vectors_ID, before)
+
+
+def test_without_a_validation_part_it_is_refused(ray_session: None, root: str, tiny_overrides: tuple[str, ...]) -> None:
+    config = load([*tiny_overrides, f"storage.root={root}", "data.split.validation_share=0", "train.fit_on=all"])
+    storage = Folder.of(config.storage.root)
+    with pytest.raises(ValueError, match=r"train\.fit_on: all takes its number of epochs"):
+        train(config, prepare(config.data, storage), storage)

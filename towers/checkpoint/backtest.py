@@ -1,0 +1,44 @@
+"""The backtest of a checkpoint whose towers have seen the test part (`train.fit_on=all`)."""
+
+from typing import Any
+
+from data.artifacts.folders import Folder
+from data.artifacts.seals import NotSealed
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.model.build import FittedSplits
+
+
+def is_final(manifest: dict[str, Any]) -> bool:
+    """Whether the towers of a checkpoint or a release were fitted on every interaction of their dataset."""
+    return FittedSplits(manifest["fit_on"]) is FittedSplits.all
+
+
+def measurable(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint that can be measured on the test part: itself, or its backtest where its towers have seen it.
+
+    Raises:
+        CheckpointError: its backtest is gone.
+    """
+    if not is_final(checkpoint.manifest):
+        return checkpoint
+    folder = Folder.of(checkpoint.manifest["backtest"])
+    try:
+        return open_checkpoint(folder)
+    except NotSealed as e:
+        raise CheckpointError(
+            f"{checkpoint.name} has learned from every interaction and is measured by its backtest, which is not in"
+            f" {folder}: train again, with the values that it was trained with"
+        ) from e
+
+
+def has_seen_test(manifest: dict[str, Any], dataset: PreparedDataset) -> bool:
+    """Whether the towers of a checkpoint or a release may have learned from the test part of a dataset.
+
+    Only the final fit learns from a test part. That of an older log has seen nothing of a later test part: its newest
+    interaction is then older than the first of the test part, where a moment in time divides the splits.
+    """
+    if not is_final(manifest):
+        return False
+    boundaries, newest = dataset.manifest["boundaries"], manifest.get("newest_interaction")
+    return boundaries is None or newest is None or newest >= boundaries["test_from"]

@@ -1,0 +1,89 @@
+"""The final fit, `train.fit_on=all`: what goes live has learned from every interaction, the newest included.
+
+Nothing is left to measure such towers on, so the same procedure is measured one period earlier:
+
+                 towers fitted on      epochs             re-ranker
+    settled      train                 early stopping     fitted on validation
+    backtest     train, validation     those of settled   carried over from settled; measured on test
+    final        train ... test        those of settled   fitted on test over the backtest's towers, then carried over
+
+The report of a final checkpoint is that of its backtest, which is sealed as a checkpoint of its own.
+"""
+
+import torch
+
+from data.artifacts.folders import Folder
+from data.artifacts.seals import is_sealed
+from data.cluster.console import ProgressReporter
+from data.dataset.prepared import PreparedDataset
+from data.dataset.split import TEST, TRAIN, VALIDATION
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.evaluation.measure import evaluate
+from towers.evaluation.queries import queries_of
+from towers.evaluation.report import report_of
+from towers.model.build import FittedSplits, interaction_counts
+from towers.reranking.carry import carry_over
+from towers.reranking.reranker import Reranker
+from towers.training.job import Recipe
+from towers.training.runs import checkpoint_folder, training_name
+from towers.training.stages.fit_towers import FittedTowers, fit_towers
+from towers.training.stages.measured_fit import fit_reranker_on, seal
+
+BACKTEST = "-backtest"
+"""What follows the name of a final checkpoint in the name of its backtest."""
+
+
+def final_fit(
+    config: Recipe, settled: Checkpoint, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter
+) -> Checkpoint:
+    """Fits the backtest and then the final towers, and seals a checkpoint of each.
+
+    Args:
+        settled: the checkpoint of the same config with `train.fit_on=train`.
+    """
+    folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
+    epochs = int(settled.manifest["training"]["best_epoch"])
+    progress(f"train: {folder.name}, {epochs} epochs as in {settled.name}, first the backtest without the test part")
+    earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs)
+    backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
+    if is_sealed(backtest_folder):
+        backtest = open_checkpoint(backtest_folder)
+    else:
+        backtest = _backtest(config, settled, dataset, earlier, backtest_folder)
+    of_test = earlier.unfitted_reranker(config, dataset)
+    _, fitted = fit_reranker_on(earlier, of_test, dataset, queries_of(dataset), config)
+    progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
+    progress(f"train: {folder.name}, {epochs} epochs on all interactions")
+    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
+    reranker = _carried(config, of_test, earlier.fit_on, dataset, final)
+    more = report_of(backtest.manifest).as_json() | {
+        "backtest": str(backtest.folder),
+        "settled": str(settled.folder),
+        "training": final.totals,
+    }
+    return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more)
+
+
+def _backtest(
+    config: Recipe, settled: Checkpoint, dataset: PreparedDataset, towers: FittedTowers, folder: Folder
+) -> Checkpoint:
+    """Seals the backtest with its report, which stands for that of the final towers."""
+    reranker = _carried(config, settled.reranker, FittedSplits.train, dataset, towers)
+    report = evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, towers.item_vectors_ID)
+    note = (
+        f"A backtest of the final fit: towers fitted on {TRAIN} and {VALIDATION}, with the epochs and the re-ranker of"
+        f" {settled.name}. The final towers have seen the {TEST} part."
+    )
+    more = report.as_json() | {"notes": [note, *report.notes], "settled": str(settled.folder)}
+    training = training_name(config, dataset) + BACKTEST
+    splits = FittedSplits.train_validation.splits
+    return seal(folder, config, dataset, towers, reranker, training, splits, more | {"training": towers.totals})
+
+
+def _carried(
+    config: Recipe, source: Reranker, fit_on: FittedSplits, dataset: PreparedDataset, towers: FittedTowers
+) -> Reranker:
+    """The re-ranker `source`, of towers that were fitted on `fit_on`, over other towers of the same dataset."""
+    reranker = towers.unfitted_reranker(config, dataset, context=source.context)
+    carry_over(source, reranker, torch.from_numpy(interaction_counts(dataset.items, fit_on) > 0))
+    return reranker

@@ -1,0 +1,141 @@
+"""Fits both towers by Ray Train and embeds the catalogue once: the first stage of every training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray.train
+import torch
+from torch import Tensor
+
+from data.artifacts.folders import Folder
+from data.artifacts.structured import jsonable
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import load_weights
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
+from towers.model.build import FittedSplits, build_model, encode_catalogues, interaction_counts
+from towers.model.smoothing import smooth
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
+from towers.reranking.context import Context, context_lift
+from towers.reranking.reranker import Reranker
+from towers.sweeps.trial import Pruned, current_trial
+from towers.training.job import Job, Recipe
+from towers.training.trainer import shared_inputs, trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedTowers:
+    """Towers with their final weights, in eval mode on the CPU.
+
+    Shape legend: I items (row 0 = unknown), D dimension.
+
+    Attributes:
+        fit_on: the splits that they were fitted on.
+        users, items: the encoded catalogues that they were built from.
+        item_vectors_ID: float32, all item vectors; row 0 is zero.
+        totals: what Ray Train reported last: epochs, seconds, examples, losses.
+    """
+
+    fit_on: FittedSplits
+    model: TwoTower
+    users: TowerInputs
+    items: TowerInputs
+    item_vectors_ID: Tensor
+    totals: dict[str, float]
+
+    def retrieved(
+        self, dataset: PreparedDataset, held_out: HeldOut, batch_size: int
+    ) -> tuple[QueryVectors, Ranking, np.ndarray]:
+        """The user vectors of held-out queries, the items retrieved for them, and the counts_I behind the fallback."""
+        counts_I = interaction_counts(dataset.items, self.fit_on)
+        queries = embed(self.model, held_out, batch_size)
+        return queries, retrieve(queries, held_out, counts_I, self.item_vectors_ID, batch_size), counts_I
+
+    def unfitted_reranker(self, config: Recipe, dataset: PreparedDataset, context: Context | None = None) -> Reranker:
+        """A re-ranker over these towers that returns retrieval scores until it is fitted.
+
+        Args:
+            context: the context features and their known values; None takes those of the fitted splits.
+        """
+        splits = self.fit_on.splits
+        torch.manual_seed(config.seed)
+        is_carried = context is not None
+        context = Context.of(dataset, splits) if context is None else context
+        counts_I = interaction_counts(dataset.items, self.fit_on)
+        reranker = Reranker(config.rerank, self.item_vectors_ID, counts_I, self.items, context, is_carried=is_carried)
+        if reranker.lift_VI is not None:
+            reranker.lift_VI.copy_(torch.from_numpy(context_lift(context, dataset, splits)))
+        return reranker
+
+
+def fit_towers(
+    config: Recipe,
+    dataset: PreparedDataset,
+    storage: Folder,
+    name: str,
+    fit_on: FittedSplits,
+    epochs: int | None = None,
+) -> FittedTowers:
+    """Runs Ray Train to the end and returns the towers with the weights of the best epoch, smoothed if configured.
+
+    Args:
+        storage: where the epochs are saved; a training of the same name that was killed resumes there.
+        fit_on: the splits to fit on; those of the config do not count.
+        epochs: the number of epochs to run, out of the `train.epochs` that the learning rate's schedule spans; None
+            runs all of them, or fewer where `train.patience` ends the training early.
+
+    Raises:
+        Pruned: this training is a trial of a sweep that ended it early.
+    """
+    users, items = encode_catalogues(dataset.users, dataset.items, fit_on)
+    job = Job(
+        name=name,
+        seed=config.seed,
+        fit_on=fit_on,
+        epochs=epochs or config.train.epochs,
+        is_reported=epochs is None,
+        model=config.model,
+        loss=config.loss,
+        train=config.train,
+        evaluate=config.evaluate,
+        tracking=config.tracking,
+        resolved=jsonable(config),
+        trial=current_trial(),
+        shared=shared_inputs(dataset, users, items, config.model, config.train, fit_on, config.seed),
+    )
+    result = trainer(job, dataset, storage).fit()
+    metrics = result.metrics or {}
+    if metrics.get("pruned"):
+        best = metrics["best_value"]
+        at_best = "" if best is None else f", {config.train.monitor} {best:.4g} at best"
+        raise Pruned(f"after epoch {metrics['epoch']}{at_best}")
+    model = build_model(config.model, users, items, seed=config.seed)
+    _load_best(model, result)
+    if config.model.smoothing:
+        smooth(model, dataset.sequences(*fit_on.splits))
+    totals = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+    return FittedTowers(
+        fit_on=fit_on,
+        model=model.eval(),
+        users=users,
+        items=items,
+        item_vectors_ID=all_item_vectors(model),
+        totals=totals,
+    )
+
+
+def _load_best(model: TwoTower, result: ray.train.Result) -> None:
+    """Loads the weights of the best epoch, in place."""
+    with result.checkpoint.as_directory() as path:
+        load_weights(model, Folder.of(path), "best.safetensors")
+
+
+def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
+    """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
+    times = [
+        found.to_numpy().max()
+        for split in splits
+        if len(found := dataset.interactions(split, columns=["time"])["time"])
+    ]
+    return int(max(times)) if times else None
