@@ -4,13 +4,16 @@ WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Two processes of about the same length. What starts Ray Serve, Milvus or a cluster is in one: a machine has one each.
+# Three processes, because tests often wait. What starts Ray Serve or a cluster is in one: a machine has one each.
 # (pytest ends with 5 where it is left no tests.)
-FIRST := tests/serve tests/conformance tests/benchmarks tests/data tests/conf tests/towers/sweeps/test_autoscaling.py tests/test_docs.py
+SERVING := tests/serve tests/towers/sweeps/test_autoscaling.py
+READING := tests/conformance tests/data tests/conf tests/benchmarks tests/test_docs.py tests/test_extending.py
 define tested
-$(BIN)/python -m pytest -q $(FIRST) $(1) $(ARGS) & first=$$!; \
-$(BIN)/python -m pytest -q $(FIRST:%=--ignore=%) tests $(1) $(ARGS); rest=$$?; wait $$first; first=$$?; \
-for status in $$rest $$first; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+$(BIN)/python -m pytest -q $(SERVING) $(1) $(ARGS) & serving=$$!; \
+$(BIN)/python -m pytest -q $(READING) $(1) $(ARGS) & reading=$$!; \
+$(BIN)/python -m pytest -q $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests $(1) $(ARGS); rest=$$?; \
+wait $$serving; serving=$$?; wait $$reading; reading=$$?; \
+for status in $$rest $$serving $$reading; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
 endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1

@@ -10,6 +10,7 @@ from tests.benchmarks.bench_quality import main
 ELSEWHERE = ("data=synthetic", "train.epochs=1", "evaluate.resamples=50")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "seeds"), [("gowalla", "0,1"), ("toys", "0")])  # MovieLens's is as Toys's
 def test_a_recipe_on_the_planted_log(
     experiment: str,

@@ -17,7 +17,7 @@ from serve.index.replica_index import ReplicaIndex
 from tests.conformance.indexed_items import CATALOGUE, COLLECTION, COLUMNS, DIM, FEATURES, SIZE, VECTORS, fill
 
 
-@pytest.mark.parametrize("where", ["lite", "server"])
+@pytest.mark.parametrize("where", ["lite", pytest.param("server", marks=pytest.mark.slow)])
 def test_a_collection_is_whole_or_not_there(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     uri = str(tmp_path / "milvus.db") if where == "lite" else request.getfixturevalue("milvus_server")
     config, fewer = IndexConfig(uri=uri), FilterColumns(CATALOGUE.table[:100], FEATURES)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from serve.filters.grammar import parse
 from serve.index.backends import INDEX_BACKENDS
@@ -29,18 +30,25 @@ from tests.conformance.indexed_items import (
 )
 
 
+def subject_of(where: str, kind: str, algorithm: Algorithm, exact_up_to: int, recall: float) -> ParameterSet:
+    """What is tested: an index over Milvus Lite or over a server (slow), and the least recall that it may have."""
+    quality = "approximate" if recall < 1 else "exact"
+    marks = pytest.mark.slow if where == "server" else ()
+    parameters = (where, kind, algorithm, exact_up_to, recall)
+    return pytest.param(parameters, id=f"{where}-{kind}-{algorithm.name}-{quality}", marks=marks)
+
+
 @pytest.fixture(
     scope="module",
     params=[
-        ("lite", "replica", Algorithm.flat, 200_000, 1.0),
-        ("lite", "replica", Algorithm.flat, 0, 0.95),  # inverted file
-        ("lite", "milvus", Algorithm.flat, 0, 1.0),
-        ("server", "replica", Algorithm.flat, 200_000, 1.0),
-        ("server", "milvus", Algorithm.flat, 0, 1.0),
-        ("server", "milvus", Algorithm.hnsw, 0, 0.95),
-        ("server", "milvus", Algorithm.ivf_flat, 0, 0.95),
+        subject_of("lite", "replica", Algorithm.flat, 200_000, 1.0),
+        subject_of("lite", "replica", Algorithm.flat, 0, 0.95),  # inverted file
+        subject_of("lite", "milvus", Algorithm.flat, 0, 1.0),
+        subject_of("server", "replica", Algorithm.flat, 200_000, 1.0),
+        subject_of("server", "milvus", Algorithm.flat, 0, 1.0),
+        subject_of("server", "milvus", Algorithm.hnsw, 0, 0.95),
+        subject_of("server", "milvus", Algorithm.ivf_flat, 0, 0.95),
     ],
-    ids=lambda p: f"{p[0]}-{p[1]}-{p[2].name}-{'approximate' if p[4] < 1 else 'exact'}",
 )
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     where, kind, algorithm, exact_up_to, recall = request.param

@@ -25,11 +25,10 @@ SAMPLE = 60
 @pytest.fixture(
     scope="module",
     params=[
-        (Topology.fused, "replica"),
-        (Topology.staged, "replica"),
-        (Topology.fused, "milvus"),
+        pytest.param((Topology.fused, "replica"), id="fused-replica"),
+        pytest.param((Topology.staged, "replica"), id="staged-replica", marks=pytest.mark.slow),
+        pytest.param((Topology.fused, "milvus"), id="fused-milvus", marks=pytest.mark.slow),
     ],
-    ids=lambda p: f"{p[0].value}-{p[1]}",
 )
 def address(request: pytest.FixtureRequest, tiny: Config, release: Release, free_port: int) -> Iterator[str]:
     topology, kind = request.param

@@ -109,6 +109,7 @@ def test_a_wrong_address_is_known_at_once(uri: str) -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_server_searches_by_the_index_that_was_asked_for_at_once(milvus_server: str) -> None:
     """What was loaded before its index was built is searched by a makeshift one, which misses most under a filter."""
     size, dim, name = 50_000, 32, "twotower_ray_at_once"
@@ -149,6 +150,7 @@ def test_somebody_elses_collection_is_not_dropped_whatever_its_name(config: Inde
     drop(config, "twotower_ray_never_there")
 
 
+@pytest.mark.slow
 def test_processes_are_started_while_milvus_is_spoken_to(config: IndexConfig) -> None:
     """As Ray starts its own, by a fork: gRPC's handlers aborted one in 130 (grpcio 1.85)."""
     output, _ = python(FORK, config).communicate(timeout=1800)
