@@ -21,12 +21,15 @@ OF_THE_TOWERS = ("lift_VI", "deep.alignment_DD")
 def carry_over(source: Reranker, target: Reranker, fitted_I: Tensor) -> None:
     """Gives `target` the weights and calibration of `source`, and aligns its towers' vectors with those of `source`.
 
+    The target is in eval mode afterwards.
+
     Args:
         target: an unfitted re-ranker with `is_carried`, of the same config, catalogue and context as `source`.
         fitted_I: bool, the items that the towers of `source` were fitted on; the others do not decide the alignment.
     """
     state = {name: tensor for name, tensor in source.state_dict().items() if name not in OF_THE_TOWERS}
     target.load_state_dict(target.state_dict() | state)
+    target.eval()
     if target.deep is not None and target.deep.alignment_DD is not None:
         target.deep.alignment_DD.copy_(alignment(target.item_vectors_ID[fitted_I], source.item_vectors_ID[fitted_I]))
 

@@ -10,10 +10,6 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import remove_sealed
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from serve.releases.gate.config import GateError
-from serve.releases.gate.gate import run_gate
-from serve.releases.gate.judged import judged
-from serve.releases.release import Release
 from towers.checkpoint.backtest import has_seen_test, measurable
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from towers.checkpoint.comparison import compare
@@ -80,32 +76,15 @@ def test_comparisons_measure_the_backtest(
     assert found["towers", "ndcg@20"].checkpoint == pytest.approx(backtest.metrics["ndcg@20"])
 
 
-def test_the_gate_judges_what_has_not_seen_the_queries(
-    final: Checkpoint, checkpoint: Checkpoint, release: Release, tiny: Config, dataset: PreparedDataset
-) -> None:
-    found = judged(final, release, dataset)
-    assert (found.ours.name, found.live) == (f"{final.name}-backtest", release.parts)
-    live = replace(release, parts=replace(final, folder=release.parts.folder))
-    assert judged(checkpoint, live, dataset).live.name == f"{final.name}-backtest"
-    assert judged(final, live, dataset).ours is final, "a refreshed release has the towers of the live one"
-    report = run_gate(tiny.gate, tiny.evaluate, final, release)
-    assert any("backtest" in note for note in report.notes)
-    quality = next(check for check in report.checks if check.name == "nDCG@20")
-    assert quality.value == pytest.approx(report_of(measurable(final).manifest).reranked["ndcg@20"])
-
-
 def test_an_older_log_has_seen_nothing_of_a_later_test_part(final: Checkpoint, dataset: PreparedDataset) -> None:
     assert has_seen_test(final.manifest, dataset)
     test_from = dataset.manifest["boundaries"]["test_from"]
     assert not has_seen_test(final.manifest | {"newest_interaction": test_from - 1}, dataset)
 
 
-def test_without_its_backtest_it_is_not_measured(final: Checkpoint, release: Release, dataset: PreparedDataset) -> None:
-    gone = replace(final, manifest=final.manifest | {"backtest": str(final.folder) + "-gone"})
+def test_without_its_backtest_it_is_not_measured(final: Checkpoint) -> None:
     with pytest.raises(CheckpointError, match="train again"):
-        measurable(gone)
-    with pytest.raises(GateError, match="force=true"):
-        judged(gone, release, dataset)
+        measurable(replace(final, manifest=final.manifest | {"backtest": f"{final.folder}-gone"}))
 
 
 def test_a_kill_before_the_final_fit_changes_nothing(final: Checkpoint, tiny: Config, dataset: PreparedDataset) -> None:
