@@ -152,9 +152,27 @@ def _judge_lines(
         found.broken = found.broken or (begin, broken)
     text = layout.delimiter.join(values).replace("\r\n", "\n").replace("\r", "\n")
     lines = [line.split(layout.delimiter) for line in text.split("\n")]
-    is_prose = any(value != value.strip() for line in lines[1:] for value in line)  # it has white space at commas
-    if not is_prose and all(len(line) == len(names) for line in lines):
+    if _look_like_rows(lines, len(names), single):
         found.swallowed.append(begin)
+
+
+def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[int, str]) -> bool:
+    """Whether each line of a row, split at all delimiters, could be a row.
+
+    Prose has white space beside its commas. Most values in `single` must be of the characters that the row's own value
+    is of: digits, letters, or others. Of two columns, two lines may be so by accident.
+    """
+    first, *others = lines
+    if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):
+        return False
+    if any(value != value.strip() for line in others for value in line):
+        return False
+    alike = [_characters(line[number]) == _characters(first[number]) for line in others for number in single]
+    return 2 * sum(alike) >= len(alike)
+
+
+def _characters(value: str) -> frozenset[str]:
+    return frozenset("0" if c.isdigit() else "a" if c.isalpha() else c for c in value)
 
 
 def _shown(values: Sequence[str], layout: Delimited) -> str:

@@ -62,6 +62,9 @@ class TextStream:
         self._quote = (layout.quote or "").encode()
         self._unfinished = tuple(c.encode() for c in ("\r", layout.quote, layout.escape) if c)
         self._escape = ord(layout.escape) if layout.escape else None
+        pairs = (layout.escape, layout.delimiter, "\n", "\r", 2 * (layout.quote or "\n")) if layout.escape else ()
+        self._unclear = [f"{layout.escape}{pair}".encode() for pair in pairs]  # what a look at neighbours cannot judge
+        self._tail = b""
         self._beside = np.zeros(256, dtype=bool)  # what may stand before an opening or behind a closing quote
         self._beside[[ord(c) for c in (layout.delimiter, "\n", "\r", layout.quote or "\n")]] = True
 
@@ -111,6 +114,9 @@ class TextStream:
         return text
 
     def _count(self, block: bytes) -> None:
+        if self._escape is not None:
+            edge, self._tail = self._tail + block[:2], block[-2:]
+            self.has_doubtful_quote |= any(pair in part for pair in self._unclear for part in (edge, block))
         if self._quote and self._quote in block:
             self._judge_quotes(np.frombuffer(block, np.uint8))
         if b"\r" in block:
@@ -137,7 +143,6 @@ class TextStream:
             self.has_backslash_quote |= bool((before == BACKSLASH).any())
         else:
             is_escaped = before == self._escape
-            self.has_doubtful_quote |= bool((block[at[is_escaped] - 2] == self._escape).any())  # or is the escape?
             at, before = at[~is_escaped], before[~is_escaped]
         after = block[np.minimum(at + 1, len(block) - 1)]  # behind the last byte of all there is nothing
         opens = (np.arange(len(at)) + self.num_quotes) % 2 == 0

@@ -47,11 +47,11 @@ def read(file: Callable[..., Folder]) -> Read:
 @pytest.mark.parametrize("shift", range(-3, 4))
 def test_a_quoted_line_break_at_the_edge_of_a_block(read: Read, line_break: str, shift: int) -> None:
     rows = "".join(f'i{n},"{"x" * 2000}"\n' for n in range(BLOCK_BYTES // 2010))
-    before = f"item,text\n{rows}edge,"
+    before = f"item,text\n{rows}i-edge,"
     text = "z" * (BLOCK_BYTES - len(before) - 1 - len(line_break) + shift) + line_break + "phantom,rest"
     found = read(f'{before}"{text}"\nlast,"tail"\n', texts=["text"])
     assert found.num_rows == BLOCK_BYTES // 2010 + 2
-    assert found["item"][-2].as_py() == "edge"
+    assert found["item"][-2].as_py() == "i-edge"
     assert found["text"][-2].as_py() == text
 
 
@@ -77,6 +77,7 @@ def test_texts_of_several_lines_are_those_of_a_parquet_file(read: Read, tmp_path
         ('u,t,"c\n1,5,app\n2,6,app\n', "utc", "a quote in the row that begins in line 1 is never closed"),
         ('u,t,c\n1,5,"app\n2,6,"app\n', "ut", "text stands behind the closing quote .* begins in line 2"),
         ('u,t,c\n1,5,"a" b\n', "utc", "text stands behind the closing quote .* begins in line 2"),
+        ('i,t\ni1,"a\ni2,b\ni3,c"\ni4,d\n', "i", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,"app\n2,6,app"\n3,7,app\n', "ut", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,"\n2,6,app\n3,7,"\n', "ut", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,app\n2,"6\n",app\n', "utc", "column 't' holds a line break in 1 of 2 rows, first .* line 3"),
