@@ -129,10 +129,8 @@ def refuse_binary(file: Folder, head: bytes) -> None:
             raise DataError(f"{file}: it {what}")
 
 
-def lines(file: Folder) -> pa.Array:
-    """string [num_lines]: all lines of a text file that are not empty, without the white space around them.
-
-    The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
+def content_of(file: Folder) -> bytes:
+    """The whole content of a text file, decompressed if its name says so.
 
     Raises:
         DataError: the file cannot be read, or it is compressed and its name does not say so.
@@ -143,6 +141,18 @@ def lines(file: Folder) -> pa.Array:
     except OSError as e:
         raise DataError(f"{file}: cannot be read ({e})") from e
     refuse_binary(file, content[:16])
+    return content
+
+
+def lines(file: Folder) -> pa.Array:
+    """string [num_lines]: all lines of a text file that are not empty, without the white space around them.
+
+    The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
+
+    Raises:
+        DataError: as for `content_of`.
+    """
+    content = content_of(file)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

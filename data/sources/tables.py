@@ -157,9 +157,11 @@ class TableSource(SourceConfig):
         tables = []
         for pieces in by_file(self._pieces(uri, f"{side}s", columns, texts)):
             file = str(pieces[0].file)
-            raw = untyped_nulls(pa.concat_tables([block for piece in pieces for block in piece.blocks(columns)]))
-            raw = pa.table({name: raw[column] for name, column in names.items()})
-            tables.append(entity_table(raw, id_column, features, file, self.multi_separator))
+            blocks = [block for piece in pieces for block in piece.blocks(columns)]
+            if blocks:
+                whole = untyped_nulls(pa.concat_tables(blocks))
+                raw = pa.table({name: whole[column] for name, column in names.items()})
+                tables.append(entity_table(raw, id_column, features, file, self.multi_separator))
         if not tables:
             raise DataError(
                 f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"

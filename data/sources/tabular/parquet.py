@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.artifacts.folders import Folder
-from data.sources.files import TableFormat, format_of
 from data.sources.schema import DataError
 
 BLOCK_ROWS = 1 << 16
@@ -25,8 +24,8 @@ def parquet_footer(file: Folder) -> pq.FileMetaData | None:
         with file.filesystem.open_input_file(file.path) as stream:
             return pq.ParquetFile(stream).metadata
     except (pa.ArrowInvalid, OSError) as e:
-        cure = "; set data.source.format=csv" if format_of(file.name) is TableFormat.csv else ""
-        raise DataError(f"{file}: not a Parquet file ({e}){cure}") from e
+        cure = "if it is CSV, set data.source.format=csv, or for serve.refresh give its name the ending .csv"
+        raise DataError(f"{file}: not a Parquet file ({e}); {cure}") from e
 
 
 def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
