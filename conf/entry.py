@@ -77,7 +77,7 @@ def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
     except (UserError, HydraException) as e:
         if wants_traceback:
             raise
-        print(f"error: {complaint(one_line(e))}", file=sys.stderr)
+        print(f"error: {complaint(one_line(e), e)}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -1,8 +1,11 @@
 """Translates the overrides on a command line into those of Hydra: `seeds=N`, and config keys that were renamed."""
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
+
+from hydra.errors import OverrideParseException
 
 from conf.verbs import override_key
 from data.artifacts.errors import ConfigError
@@ -54,9 +57,28 @@ def opened(arguments: Sequence[str]) -> list[str]:
     return [f"++{argument}" if OPEN_MAPPINGS.match(argument) else argument for argument in arguments]
 
 
-def complaint(text: str) -> str:
-    """Returns an error message of Hydra's; if it is about an old name of a config key, the new name is added."""
+def complaint(text: str, error: BaseException | None = None) -> str:
+    """Returns an error message of Hydra's with what to do about it, where we know it.
+
+    Args:
+        text: the message on one line.
+        error: the error that it comes from. If Hydra could not read an override, the message names it, and says how to
+            quote its value. If it is about an old name of a config key, the new name is added.
+    """
+    if isinstance(error, OverrideParseException):
+        return _misread(error.override, text)
     for old, new in RENAMED.items():
         if f"Key '{old.rpartition('.')[2]}' not in" in text:
             return f"{text} ({old} is now called {new})"
     return text
+
+
+def _misread(override: str, text: str) -> str:
+    """The message about an override that Hydra cannot read, such as one with a path that holds "="."""
+    key, _, value = override.partition("=")
+    plain, _, _ = text.partition(" See https://hydra.cc")
+    if not value or set(value) & {'"', "'"}:
+        return f"{override}: cannot be read as an override ({plain}); mind its quotes and brackets"
+    backslashes = value[len(value.rstrip("\\")) :]  # Hydra halves those before a quote, and no others
+    cure = shlex.quote(f'{key}="{value}{backslashes}"')
+    return f"{key}: {value!r} cannot be read as it stands ({plain}); put inner quotes around it: {cure}"

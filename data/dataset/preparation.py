@@ -153,10 +153,13 @@ def _write_interactions(
 ) -> None:
     """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
     vocabularies = ray.put((users, items))
+    place = log.place
     min_weight, users_per_part, split = config.min_weight, config.users_per_part, config.split
 
     def encode(batch: pa.Table) -> pa.Table:
         users, items = ray.get(vocabularies)
+        if batch["fault"].null_count < len(batch):
+            raise DataError(f"{place} was changed while it was read: prepare it anew")
         if min_weight is not None:
             batch = batch.filter(pc.greater_equal(batch["weight"], min_weight))
         user_rows = users.rows(batch["user_id"])

@@ -135,7 +135,7 @@ def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.Chunk
     """Casts a column on the driver and refuses values that cannot be read.
 
     Args:
-        place: file and column; the message of an error begins with it.
+        place: file and column; the message of an error begins with it, and counts rows from 1.
 
     Raises:
         DataError: the column's type, or one of its values, cannot be cast.
@@ -151,7 +151,7 @@ def checked(cast: Callable[[pa.ChunkedArray], pa.ChunkedArray], column: pa.Chunk
         expected = "a time" if pa.types.is_int64(result.type) else "a number"
         others = f" (nor are {count - 1} others)" if count > 1 else ""
         raise DataError(
-            f"{place}: {value!r} in row {row} is not {expected}{others}: correct or empty it, or use another column"
+            f"{place}: {value!r} in row {row + 1} is not {expected}{others}: correct or empty it, or use another column"
         )
     return result
 

@@ -19,7 +19,7 @@ def entity_table(
         raw: a table with the id column and all features, in any types, and `title` if there is one.
         id_column: "user_id" or "item_id".
         features: the declared features; each is named like its column in `raw`.
-        place: the file, for error messages.
+        place: the file, for error messages, which count its rows from 1.
         separator: the text between the values of a list that is stored as text.
 
     Raises:
@@ -42,9 +42,21 @@ def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) 
     if count := pc.sum(missing).as_py():
         row = pc.index(missing, True).as_py()
         raise DataError(
-            f"{place}: {id_column} is missing in {count} of {len(raw)} rows, first in row {row} "
+            f"{place}: {id_column} is missing in {count} of {len(raw)} rows, first in row {row + 1} "
             f"({raw.slice(row, 1).to_pylist()[0]}): give each row its id, or remove it"
         )
+    check_distinct(ids, id_column, place)
+
+
+def check_distinct(ids: pa.ChunkedArray, id_column: str, place: str) -> None:
+    """Refuses ids that occur twice.
+
+    Args:
+        place: the file or folder, for error messages.
+
+    Raises:
+        DataError: an id occurs twice.
+    """
     counts = pc.value_counts(ids.combine_chunks())
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):

@@ -1,42 +1,48 @@
-"""Files of a log on any filesystem, plain or compressed: finding them, and reading them as blocks of Arrow columns."""
+"""Files of a log on any filesystem, plain or compressed: finding and opening them, and what their names say."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from enum import Enum
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow import csv, fs
+from pyarrow import fs
 
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
 
-BLOCK_BYTES = 8 << 20
-BLOCK_ROWS = 1 << 16
-"""Size of the blocks that text files (bytes) and Parquet files (rows) are read in."""
 
-HEADER_BYTES = 1 << 16
-"""Number of bytes of a text file that are read for the names of its columns."""
+class TableFormat(Enum):
+    """The format of all files of a log."""
+
+    parquet = "parquet"
+    csv = "csv"
 
 
-@dataclass(frozen=True, slots=True)
-class Delimited:
-    """The layout of a text file with columns.
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+"""The compressions of text files by the ending of a file's name, in upper or lower case."""
 
-    Attributes:
-        delimiter: the one character between columns.
-        names: the names of the columns, in the file's order; None means that the file's first line has them.
-        skip_lines: number of lines before the first row, or before the line of names.
-        quoted: whether double quotes may enclose values.
-        encoding: of the text, such as "latin-1".
-    """
+TEXT_ENDINGS = (".csv", ".tsv")
+"""The endings of text files with columns, before that of a compression."""
 
-    delimiter: str = ","
-    names: tuple[str, ...] | None = None
-    skip_lines: int = 0
-    quoted: bool = True
-    encoding: str = "utf-8"
+MAGIC = {
+    rb"\x1f\x8b": "is compressed by gzip: give its name the ending .gz",
+    rb"\x28\xb5\x2f\xfd": "is compressed by zstd: give its name the ending .zst",
+    rb"BZh[1-9]1AY&SY": "is compressed by bzip2: give its name the ending .bz2",
+    rb"\x04\x22\x4d\x18": "is compressed by lz4: give its name the ending .lz4",
+    rb"PK\x03\x04": "is a zip archive (or a workbook): unpack it, or export it as CSV",
+    rb"\xfd7zXZ\x00": "is compressed by xz: unpack it, or compress it by gzip or zstd",
+    rb"PAR1": "is a Parquet file, not text: set data.source.format=parquet, or name it .parquet",
+}
+"""What the first bytes of a file say that is taken for text, with the cure."""
+
+FOLDER_KEY = re.compile(r"(?P<key>[^=/]+)=(?P<value>[^/]*)")
+"""The name of a folder that gives a column of the files in it, as Hive and Spark write it: `dt=2024-01-01`."""
+
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+"""The value of such a folder that stands for null."""
 
 
 def located(uri: str, setting: str) -> Folder:
@@ -74,78 +80,79 @@ def files_at(uri: str, setting: str) -> list[Folder]:
     return [place / name for name in names]
 
 
-def delimited_names(file: Folder, layout: Delimited) -> list[str]:
-    """The names of a text file's columns, from the layout or from the file's first line.
+def folder_values(file: Folder) -> dict[str, str | None]:
+    """The columns that the names of a file's folders give: {"dt": "2024-01-01"} for `dt=2024-01-01/part-0.parquet`."""
+    found = [FOLDER_KEY.fullmatch(part) for part in file.path.split("/")[:-1]]
+    pairs = {unquote(match["key"]): unquote(match["value"]) for match in found if match}
+    return {key: None if value == NULL_FOLDER else value for key, value in pairs.items()}
+
+
+def compression_of(name: str) -> str | None:
+    """How a file of this name is compressed; None if its name says nothing about it."""
+    return next((kind for ending, kind in COMPRESSIONS.items() if name.lower().endswith(ending)), None)
+
+
+def format_of(name: str) -> TableFormat:
+    """The format of a file of this name: CSV if it ends in .csv or .tsv (or .csv.gz and the like), else Parquet."""
+    return TableFormat.csv if _stem(name).endswith(TEXT_ENDINGS) else TableFormat.parquet
+
+
+def is_tab_separated(name: str) -> bool:
+    """Whether a file of this name has tabs between its columns."""
+    return _stem(name).endswith(".tsv")
+
+
+def _stem(name: str) -> str:
+    """The name in lower case, without the ending of a compression."""
+    stem = name.lower()
+    for ending in COMPRESSIONS:
+        stem = stem.removesuffix(ending)
+    return stem
+
+
+def opened(file: Folder) -> pa.NativeFile:
+    """A stream of the file's content, decompressed if the ending of its name says so."""
+    return file.filesystem.open_input_stream(file.path, compression=compression_of(file.name))
+
+
+def refuse_binary(file: Folder, head: bytes) -> None:
+    """Refuses a file that should be text.
+
+    Args:
+        head: its first bytes.
 
     Raises:
-        DataError: the file cannot be read in this layout.
+        DataError: they are those of a compressed file or of Parquet.
     """
-    read, *others = _options(layout)
-    read.block_size = HEADER_BYTES
-    try:
-        with file.filesystem.open_input_stream(file.path) as stream:
-            return list(csv.open_csv(stream, read, *others).schema.names)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({e})") from e
+    for magic, what in MAGIC.items():
+        if re.match(magic, head):
+            raise DataError(f"{file}: it {what}")
 
 
-def delimited_blocks(file: Folder, layout: Delimited, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields these columns of a text file as strings, with null for empty values.
-
-    Lines with a wrong number of fields become rows at the end, with null in the first column and the line's text in all
-    others.
+def content_of(file: Folder) -> bytes:
+    """The whole content of a text file, decompressed if its name says so.
 
     Raises:
-        DataError: the file cannot be read in this layout.
-    """
-    invalid_lines: list[str] = []
-
-    def keep_aside(row: csv.InvalidRow) -> str:
-        invalid_lines.append(row.text)
-        return "skip"
-
-    read, parse, convert = _options(layout, columns)
-    parse.invalid_row_handler = keep_aside
-    try:
-        with file.filesystem.open_input_stream(file.path) as stream:
-            for batch in csv.open_csv(stream, read, parse, convert):
-                yield pa.Table.from_batches([batch])
-    except (pa.ArrowInvalid, OSError) as e:
-        if "Empty CSV file" not in str(e):  # the survey reports an empty log
-            raise DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({e})") from e
-    if invalid_lines:
-        first, *others = columns
-        nulls = pa.nulls(len(invalid_lines), pa.string())
-        yield pa.table({first: nulls} | dict.fromkeys(others, pa.array(invalid_lines)))
-
-
-def parquet_footer(file: Folder) -> pq.FileMetaData:
-    """The metadata of a Parquet file: its columns and row groups.
-
-    Raises:
-        DataError: it is not a Parquet file.
+        DataError: the file cannot be read, or it is compressed and its name does not say so.
     """
     try:
-        with file.filesystem.open_input_file(file.path) as stream:
-            return pq.ParquetFile(stream).metadata
-    except (pa.ArrowInvalid, OSError) as e:
-        raise DataError(f"{file}: not a Parquet file ({e})") from e
-
-
-def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields these columns of one row group of a Parquet file, in their own types."""
-    with file.filesystem.open_input_file(file.path) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, row_groups=[row_group], columns=list(columns)):
-            yield pa.Table.from_batches([batch])
+        with opened(file) as stream:
+            content = stream.read()
+    except OSError as e:
+        raise DataError(f"{file}: cannot be read ({e})") from e
+    refuse_binary(file, content[:16])
+    return content
 
 
 def lines(file: Folder) -> pa.Array:
     """string [num_lines]: all lines of a text file that are not empty, without the white space around them.
 
     The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
+
+    Raises:
+        DataError: as for `content_of`.
     """
-    with file.filesystem.open_input_stream(file.path) as stream:
-        content = stream.read()
+    content = content_of(file)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -173,23 +180,3 @@ def split_lines(file: Folder, separator: str, names: Sequence[str]) -> pa.Table:
         raise DataError(f"{file}: {len(names)} fields separated by {separator!r} expected in each line, not {line!r}")
     flat = pc.list_flatten(fields)
     return pa.table({name: flat.take(np.arange(i, len(flat), len(names))) for i, name in enumerate(names)})
-
-
-def _options(
-    layout: Delimited, columns: Sequence[str] = ()
-) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
-    return (
-        csv.ReadOptions(
-            block_size=BLOCK_BYTES,
-            column_names=layout.names,
-            skip_rows=layout.skip_lines,
-            encoding=layout.encoding,
-        ),
-        csv.ParseOptions(delimiter=layout.delimiter, quote_char='"' if layout.quoted else False),
-        csv.ConvertOptions(
-            include_columns=list(columns),
-            column_types=dict.fromkeys(columns, pa.string()),
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.entities import entity_table
-from data.sources.files import lines, located
+from data.sources.files import content_of, lines, located
 from data.sources.schema import SPLITS, DataError, Feature, FeatureKind
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
 
@@ -23,6 +23,8 @@ ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_
 @dataclass(kw_only=True, slots=True)
 class InteractionListsSource(SourceConfig):
     """Lists of items by user, oldest first. Ids are separated by white space, and files may be compressed.
+
+    A file that is not UTF-8 is read as latin-1.
 
     An interaction's time is its index in the log. If `test` is not given, the log has no split of its own, and
     `data.split.kind=leave_last_out` makes one.
@@ -100,11 +102,11 @@ def _joined(pairs: pa.Table) -> pa.ChunkedArray:
 
 def _attributes(file: Folder) -> pa.Table:
     """The table of items: item_id, title (null), attributes."""
-    with file.filesystem.open_input_stream(file.path) as stream:
-        content = stream.read()
     try:
-        by_item = json.loads(content)
+        by_item = json.loads(content_of(file))
         raw = pa.table({"item_id": pa.array(by_item.keys()), ATTRIBUTES.name: pa.array(by_item.values())})
+    except DataError:
+        raise
     except (ValueError, AttributeError, TypeError) as e:  # ArrowInvalid is a ValueError
         raise DataError(f"{file}: expected a JSON object with a list of attribute ids for each item ({e})") from e
     return entity_table(raw, "item_id", (ATTRIBUTES,), str(file))

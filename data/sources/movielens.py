@@ -11,9 +11,12 @@ import pyarrow.compute as pc
 from data.artifacts.folders import Folder
 from data.sources.casts import check_head, interaction_columns, numbers
 from data.sources.entities import entity_table
-from data.sources.files import Delimited, delimited_blocks, lines, located, split_lines
+from data.sources.files import COMPRESSIONS, lines, located, split_lines
 from data.sources.schema import DataError, Feature, FeatureKind
 from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
+from data.sources.tabular.delimited import delimited_blocks
+from data.sources.tabular.strict import line_of
+from data.sources.tabular.text_stream import Delimited
 
 RATING = ("user_id", "item_id", "weight", "time")
 SAME_NAMES = {name: name for name in RATING}
@@ -43,7 +46,8 @@ class MovieLensSource(SourceConfig):
     """A folder with one release, as it was unpacked. Files in it may be compressed one by one.
 
     The ratings are in `ratings.dat` (1M, 10M, MovieTweetings), in `ratings.csv` (20M, 25M, 32M, latest) or in `u.data`
-    (100K), beside the release's files of movies and users. Ids are kept as they are written.
+    (100K), beside the release's files of movies and users. Ids are kept as they are written. Files of movies and users
+    (of 1M, 100K and MovieTweetings) that are not UTF-8 are read as latin-1.
 
     Attributes:
         path: the folder.
@@ -64,6 +68,7 @@ class MovieLensSource(SourceConfig):
             USER_FEATURES if users is not None else (),
             ITEM_FEATURES if items is not None else (),
             str(ratings),
+            locate=partial(_place, ratings, release.layout),
         )
 
     def files(self) -> list[str]:
@@ -108,12 +113,12 @@ def _release(folder: Folder) -> tuple[_Release, Folder]:
         if ratings := _found(folder, release.ratings):
             return release, ratings
     names = ", ".join(release.ratings for release in RELEASES)
-    raise DataError(f"data.source.path: {folder} holds none of {names} (nor one of them with .gz)")
+    raise DataError(f"data.source.path: {folder} holds none of {names} (nor one of them compressed)")
 
 
 def _found(folder: Folder, name: str) -> Folder | None:
     """The file of this name, plain or compressed; None if there is neither."""
-    there = [file for file in (name, f"{name}.gz") if folder.exists(file)]
+    there = [file for file in (name, *(f"{name}{ending}" for ending in COMPRESSIONS)) if folder.exists(file)]
     return folder / there[0] if there else None
 
 
@@ -130,6 +135,10 @@ def _ratings(file: Folder, layout: Delimited) -> Iterator[pa.Table]:
     for block in delimited_blocks(file, layout, RATING):
         yield raw_block(**interaction_columns(block, SAME_NAMES), first_position=position)
         position += block.num_rows
+
+
+def _place(file: Folder, layout: Delimited, position: int) -> str:
+    return f"row {position + 1} (line {line_of(file, layout, position + 1)})"
 
 
 def _movies(raw: pa.Table) -> pa.Table:
@@ -154,7 +163,7 @@ def _dat_users(file: Folder) -> pa.Table | None:
 
 
 def _csv_movies(file: Folder) -> pa.Table | None:
-    blocks = list(delimited_blocks(file, Delimited(names=MOVIE, skip_lines=1), MOVIE))
+    blocks = list(delimited_blocks(file, Delimited(names=MOVIE, skip_lines=1), MOVIE, texts=("title",)))
     return _movies(pa.concat_tables(blocks)) if blocks else None
 
 
@@ -186,10 +195,10 @@ RELEASES = (
         "ratings.dat",
         "movies.dat",
         "users.dat",
-        Delimited(":", names=("user_id", "_1", "item_id", "_2", "weight", "_3", "time"), quoted=False),
+        Delimited(":", names=("user_id", "_1", "item_id", "_2", "weight", "_3", "time"), quote=None),
         _dat_movies,
         _dat_users,
     ),
     _Release("ratings.csv", "movies.csv", "users.csv", Delimited(names=RATING, skip_lines=1), _csv_movies, _no_users),
-    _Release("u.data", "u.item", "u.user", Delimited("\t", names=RATING, quoted=False), _item_movies, _user_users),
+    _Release("u.data", "u.item", "u.user", Delimited("\t", names=RATING, quote=None), _item_movies, _user_users),
 )

@@ -27,16 +27,18 @@ class Feature:
     """One declared feature of users or of items.
 
     Attributes:
-        name: the column's name in the `users` or `items` table, which filters use too.
+        name: the column's name in the prepared `users` or `items` table, which filters use too.
         kind: how the column is read, encoded and filtered: the name of a kind in data/sources/feature_kinds.
         max_values: at most this many values of a row are used, for kinds with several values (words) per row.
         min_count: values (words) that occur on fewer rows than this share row 0 (unknown).
+        column: the column's name in the log, if it has another one there; null means `name`.
     """
 
     name: str
     kind: KindName
     max_values: int = 16
     min_count: int = 1
+    column: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -45,7 +47,8 @@ class Feature:
             raise ConfigError(f"feature {self.name!r}, {e}") from e
         if not self.name.isidentifier() or self.name in RESERVED_COLUMNS:
             raise ConfigError(
-                f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}"
+                f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}; "
+                "if the log's column is called so, name the feature otherwise and set its `column`"
             )
         if self.max_values < 1 or self.min_count < 1:
             raise ConfigError(f"feature {self.name!r}: max_values and min_count must be at least 1")
@@ -65,6 +68,7 @@ RAW_INTERACTIONS = pa.schema(
         pa.field("position", pa.int64(), nullable=False),  # index in the log; orders equal times
         pa.field("split", pa.string(), nullable=True),  # null where the log has no split of its own
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature, if there are any
+        pa.field("fault", pa.string(), nullable=True),  # what could not be read, in words; such a row is no interaction
     ]
 )
 """The columns of interactions that every source delivers."""

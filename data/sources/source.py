@@ -7,10 +7,11 @@ A source registers itself under the name that yaml uses (`defaults: [/data/sourc
     class MovieLensSource(SourceConfig):
         ...
 
-To add one, add a module to this folder and a file to conf/data. A source does not raise an error for a bad value inside
-a Ray task, because Ray would print its own traceback around it. It delivers the value as null (or as it is), and the
-survey (data/sources/survey.py) names it on the driver. A line that cannot be read at all becomes a row without user_id
-whose item_id is the line's text.
+To add one, add a module to this folder and a file to conf/data. Inside a Ray task a source delivers a bad value as null
+(or as it is), and the survey (data/sources/survey.py) names it on the driver. For what cannot be read at all, a part of
+a log (see `read_in_parts`) raises DataError with file and line. The error does not leave the task, because Ray would
+print its own traceback around it: it becomes a row with nothing but its text in the column `fault`, which the survey
+reports.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ import ray
 import ray.data
 
 from data.artifacts.registry import Registry
-from data.sources.schema import RAW_INTERACTIONS, Feature
+from data.sources.schema import RAW_INTERACTIONS, DataError, Feature
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 
@@ -45,6 +46,7 @@ class RawLog:
         item_features: the declared features of `items`.
         place: where the interactions come from, for error messages.
         context: names of the context features, such as a channel, in the order of the values in the column `context`.
+        locate: says where the row at a position stands, such as "log/part-2.csv, row 7 (line 8)"; called on the driver.
     """
 
     interactions: ray.data.Dataset
@@ -54,6 +56,7 @@ class RawLog:
     item_features: tuple[Feature, ...] = ()
     place: str = "the log"
     context: tuple[str, ...] = ()
+    locate: Callable[[int], str] = "position {}".format
 
 
 @dataclass(kw_only=True, slots=True)
@@ -115,7 +118,21 @@ def raw_block(
     weights = pa.array(np.ones(rows, np.float32)) if weight is None else weight.cast(pa.float32(), safe=False)
     position = pa.array(np.arange(first_position, first_position + rows, dtype=np.int64))
     splits = pa.nulls(rows, pa.string()) if split is None else split
-    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows)]
+    faults = pa.nulls(rows, pa.string())
+    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows), faults]
+    return pa.Table.from_arrays(columns, schema=RAW_INTERACTIONS)
+
+
+def fault_row(fault: str, position: int = 0) -> pa.Table:
+    """A table of schema RAW_INTERACTIONS with one row, which stands for something that could not be read.
+
+    Args:
+        fault: what it is, in words, with its file, its line and the cure.
+        position: of faults, the survey reports those with the lowest positions first.
+    """
+    columns = [pa.nulls(1, field.type) for field in RAW_INTERACTIONS]
+    columns[RAW_INTERACTIONS.get_field_index("position")] = pa.array([position])
+    columns[RAW_INTERACTIONS.get_field_index("fault")] = pa.array([fault])
     return pa.Table.from_arrays(columns, schema=RAW_INTERACTIONS)
 
 
@@ -133,11 +150,17 @@ def _one_chunk(column: Column) -> pa.Array:
 
 
 def read_in_parts(parts: Sequence[Part]) -> ray.data.Dataset:
-    """A dataset of all tables that the parts yield. One Ray task per part reads it, block by block, on consumption."""
+    """A dataset of all tables that the parts yield. One Ray task per part reads it, block by block, on consumption.
+
+    Where a part raises DataError, its tables end with a row that has the error in its column `fault`.
+    """
 
     def read(numbers: pa.Table) -> Iterable[pa.Table]:
         for part in numbers["part"].to_pylist():
-            yield from parts[part]()
+            try:
+                yield from parts[part]()
+            except DataError as e:
+                yield fault_row(str(e), part)
 
     if not parts:
         return in_blocks(RAW_INTERACTIONS.empty_table())

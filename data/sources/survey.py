@@ -1,7 +1,7 @@
 """The survey: one pass over a log that finds its ids, its times and its faults.
 
 Sources deliver values that they cannot read as null (see data/sources/source.py). The survey counts such faults in Ray
-tasks and names them on the driver, all in one error.
+tasks and names them on the driver, all in one error. What a source could not read at all is named before them.
 """
 
 from collections.abc import Callable
@@ -52,9 +52,10 @@ def survey(log: RawLog) -> Survey:
         raise DataError(f"{log.place}: reading it failed: {cause}") from e
     blocks = pa.concat_tables([_survey_block(RAW_INTERACTIONS.empty_table()), *tables])
     num_interactions = pc.sum(blocks["num_interactions"]).as_py()
+    _refuse_unreadable(blocks["unreadable"])
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
-    _refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log.place)
+    _refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log)
     counts = pa.table({name: pc.list_flatten(blocks[name]) for name in ("time", "count")})
     times = counts.group_by("time").aggregate([("count", "sum")]).rename_columns(["time", "count"]).sort_by("time")
     user_ids, item_ids = (_distinct(blocks[name]) for name in ("user_id", "item_id"))
@@ -97,15 +98,22 @@ _CHECKS = (
 
 
 def _survey_block(block: pa.Table) -> pa.Table:
-    """One row with the block's distinct values as lists, and its faults."""
+    """One row with the block's distinct values as lists, its faults, and what was unreadable."""
+    unreadable = block.filter(pc.is_valid(block["fault"])).select(["position", "fault"])
+    block = block.filter(pc.is_null(block["fault"])) if len(unreadable) else block
     times = block.group_by("time").aggregate([([], "count_all")])
     distinct = {name: pc.unique(block[name]) for name in ("user_id", "item_id")}
     distinct |= {"time": times["time"].combine_chunks(), "count": times["count_all"].combine_chunks()}
     lists = {name: pa.ListArray.from_arrays([0, len(values)], values) for name, values in distinct.items()}
     known = block.filter(pc.is_valid(block["user_id"])) if block["user_id"].null_count else block
     faults = [*_faults(block, _CHECKS[0]), *(fault for check in _CHECKS[1:] for fault in _faults(known, check))]
-    return pa.table(lists | {"num_interactions": pa.array([block.num_rows]), "faults": pa.array([faults], _FAULTS)})
+    found = {"faults": pa.array([faults], _FAULTS), "unreadable": pa.array([unreadable.to_pylist()], _UNREADABLE)}
+    return pa.table(lists | {"num_interactions": pa.array([block.num_rows])} | found)
 
+
+_UNREADABLE = pa.list_(pa.struct([("position", pa.int64()), ("fault", pa.string())]))
+MAX_UNREADABLE = 3
+"""Number of files that cannot be read of which the message says why."""
 
 _FAULTS = pa.list_(
     pa.struct([("check", pa.int64()), ("count", pa.int64()), ("position", pa.int64()), ("example", pa.string())])
@@ -122,14 +130,22 @@ def _faults(block: pa.Table, check: _Check) -> list[dict[str, Any]]:
     return [{"check": _CHECKS.index(check), "count": count, "position": row["position"], "example": example}]
 
 
-def _refuse_faults(faults: list[dict[str, Any]], num_interactions: int, place: str) -> None:
+def _refuse_unreadable(lists: pa.ChunkedArray) -> None:
+    """Raises DataError if something could not be read, whose other faults may come from that."""
+    faults = sorted(pc.list_flatten(lists).to_pylist(), key=lambda fault: fault["position"])
+    if faults:
+        others = f"; and {len(faults) - MAX_UNREADABLE} more faults" if len(faults) > MAX_UNREADABLE else ""
+        raise DataError("; ".join(fault["fault"] for fault in faults[:MAX_UNREADABLE]) + others)
+
+
+def _refuse_faults(faults: list[dict[str, Any]], num_interactions: int, log: RawLog) -> None:
     """Raises DataError if there are faults."""
     messages = []
     for number, check in enumerate(_CHECKS):
         same = [fault for fault in faults if fault["check"] == number]
         if same:
             first, count = min(same, key=lambda fault: fault["position"]), sum(fault["count"] for fault in same)
-            where = f"first at position {first['position']} ({first['example']})"
+            where = f"first at {log.locate(first['position'])} ({first['example']})"
             messages.append(f"{check.column} {check.fault} in {count} of {num_interactions} rows, {where}")
     if messages:
-        raise DataError(f"{place}: {'; '.join(messages)}. Correct or remove these rows")
+        raise DataError(f"{log.place}: {'; '.join(messages)}. Correct or remove these rows")

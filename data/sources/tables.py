@@ -1,29 +1,22 @@
 """The source of logs in Parquet or CSV. The config names the columns and declares the features."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
-from data.artifacts.folders import Folder
 from data.sources.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
-from data.sources.entities import entity_table
-from data.sources.files import Delimited, delimited_blocks, delimited_names, files_at, parquet_blocks, parquet_footer
+from data.sources.entities import check_distinct, entity_table
+from data.sources.files import TableFormat as TableFormat
+from data.sources.files import files_at
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
-
-POSITIONS_PER_FILE = 1 << 40
-"""Positions reserved for the rows of each text file, whose number of rows is not known before it is read."""
-
-
-class TableFormat(Enum):
-    """The format of all files of a log."""
-
-    parquet = "parquet"
-    csv = "csv"
+from data.sources.tabular.encodings import check_encoding
+from data.sources.tabular.parquet import untyped_nulls
+from data.sources.tabular.pieces import Piece, by_file, heads_of, pieces_of, place_of
+from data.sources.tabular.text_stream import Delimited
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,11 +63,15 @@ class TableSource(SourceConfig):
         users: file or folder of the users; null if there is none.
         items: file or folder of the items; null if there is none.
         columns: the names that the log has for its columns.
-        user_features: the features in the table of users; each is named like its column.
-        item_features: the features in the table of items; each is named like its column.
+        user_features: the features in the table of users; each is named like its column, or says which it is.
+        item_features: the features in the table of items, likewise.
         multi_separator: the text between the values of a list that is stored as text.
         delimiter: the character between the columns of CSV files.
         encoding: the encoding of CSV files.
+        quote: the character that may enclose values in CSV files, which may then hold delimiters and line breaks;
+            doubled within such a value, it stands for itself. Null if a quote is a character like any other.
+        escape: the character before a quote or a delimiter that belongs to a value of a CSV file, such as a backslash;
+            null if there is none.
     """
 
     format: TableFormat
@@ -87,10 +84,14 @@ class TableSource(SourceConfig):
     multi_separator: str = "|"
     delimiter: str = ","
     encoding: str = "utf-8"
+    quote: str | None = '"'
+    escape: str | None = None
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 or not self.multi_separator:
-            raise ConfigError("data.source: delimiter must be one character, multi_separator at least one")
+        _check_layout(self.delimiter, self.quote, self.escape)
+        check_encoding(self.encoding, "data.source.encoding")
+        if not self.multi_separator:
+            raise ConfigError("data.source.multi_separator: '' must be at least one character")
         for side, table, features in (
             ("user", self.users, self.user_features),
             ("item", self.items, self.item_features),
@@ -106,8 +107,8 @@ class TableSource(SourceConfig):
         context = tuple(self.columns.context)
         columns = list(dict.fromkeys([*names.values(), *context]))
         pieces = self._pieces(self.interactions, "interactions", columns)
-        for piece in self._heads(pieces):
-            check_head(piece.blocks(columns), names, str(piece.file), context)
+        for piece in heads_of(pieces):
+            check_head(map(untyped_nulls, piece.blocks(columns)), names, str(piece.file), context)
         users = self._entities(self.users, "user", self.user_features) if self.users else None
         items = self._entities(self.items, "item", self.item_features) if self.items else None
         return RawLog(
@@ -118,6 +119,7 @@ class TableSource(SourceConfig):
             tuple(self.item_features),
             self.interactions,
             context,
+            locate=partial(place_of, pieces),
         )
 
     def files(self) -> list[str]:
@@ -138,103 +140,65 @@ class TableSource(SourceConfig):
         assert self.items is not None, "the caller sets `items`"
         return self._entities(self.items, "item", self.item_features)
 
-    def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
-        """The first piece of each Parquet file, whose types may differ; of CSV files, the first piece alone."""
-        if self.format is TableFormat.csv:
-            return pieces[:1]
-        return {str(piece.file): piece for piece in reversed(pieces)}.values()
+    def has_column(self, uri: str, name: str) -> bool:
+        """Whether the table at `uri` has a column of this name; one without rows has none."""
+        pieces = self._pieces(uri, "items", ())
+        return bool(pieces) and name in pieces[0].names
 
     def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
-        """The canonical table of a side, "user" or "item"."""
+        """The canonical table of a side, "user" or "item"; the values of each file are cast in their own types."""
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
         if side == "item" and self.columns.title:
             names["title"] = self.columns.title
-        names |= {feature.name: feature.name for feature in features}
+        names |= {feature.name: feature.column or feature.name for feature in features}
         columns = list(dict.fromkeys(names.values()))
-        blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
-        if not blocks:
+        texts = {names[f.name] for f in features if f.kind.is_free_text} | {names.get("title", "")}
+        tables = []
+        for pieces in by_file(self._pieces(uri, f"{side}s", columns, texts)):
+            file = str(pieces[0].file)
+            blocks = [block for piece in pieces for block in piece.blocks(columns)]
+            if blocks:
+                whole = untyped_nulls(pa.concat_tables(blocks))
+                raw = pa.table({name: whole[column] for name, column in names.items()})
+                tables.append(entity_table(raw, id_column, features, file, self.multi_separator))
+        if not tables:
             raise DataError(
                 f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
             )
-        try:
-            raw = pa.concat_tables(blocks, promote_options="permissive")
-        except (pa.ArrowTypeError, pa.ArrowInvalid) as e:
-            raise DataError(f"{uri}: its files have a column in types that do not go together ({e})") from e
-        return entity_table(
-            pa.table({name: raw[column] for name, column in names.items()}),
-            id_column,
-            features,
-            uri,
-            self.multi_separator,
+        table = pa.concat_tables(tables, promote_options="permissive")
+        check_distinct(table[id_column], id_column, uri)
+        return table
+
+    def _pieces(self, uri: str, setting: str, columns: Sequence[str], texts: Collection[str] = ()) -> list[Piece]:
+        layout = Delimited(
+            delimiter=self.delimiter, quote=self.quote, escape=self.escape, encoding=self.encoding, has_settings=True
         )
-
-    def _pieces(self, uri: str, setting: str, columns: Sequence[str]) -> "list[_Piece]":
-        """The pieces of a table, in order.
-
-        Raises:
-            DataError: there is no such file, or one lacks a column.
-        """
-        layout = Delimited(delimiter=self.delimiter, encoding=self.encoding)
-        pieces: list[_Piece] = []
-        position = 0
-        for number, file in enumerate(files_at(uri, f"data.source.{setting}")):
-            if self.format is TableFormat.csv:
-                _require(columns, delimited_names(file, layout), file)
-                pieces.append(_Piece(file, number * POSITIONS_PER_FILE, layout))
-                continue
-            footer = parquet_footer(file)
-            _require(columns, footer.schema.to_arrow_schema().names, file)
-            for group in range(footer.num_row_groups):
-                pieces.append(_Piece(file, position, group))
-                position += footer.row_group(group).num_rows
-        return pieces
+        is_text = self.format is TableFormat.csv
+        return pieces_of(uri, f"data.source.{setting}", columns, layout if is_text else None, texts)
 
 
-def has_column(source: TableSource, uri: str, name: str) -> bool:
-    """Whether the first file of a table has a column of this name."""
-    file = files_at(uri, "table")[0]
-    if source.format is TableFormat.csv:
-        return name in delimited_names(file, Delimited(delimiter=source.delimiter, encoding=source.encoding))
-    return name in parquet_footer(file).schema.to_arrow_schema().names
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """The part of a table that one task reads.
-
-    Attributes:
-        file: the file that it is a part of, or all of.
-        first_position: index of its first row among all rows of the table.
-        at: the layout of a whole text file, or the number of a row group of a Parquet file.
-    """
-
-    file: Folder
-    first_position: int
-    at: Delimited | int
-
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yields the piece in blocks that have these columns."""
-        if isinstance(self.at, int):
-            return parquet_blocks(self.file, self.at, columns)
-        return delimited_blocks(self.file, self.at, columns)
+def _check_layout(delimiter: str, quote: str | None, escape: str | None) -> None:
+    """Raises ConfigError unless these characters are one each, and differ."""
+    for name, value in {"delimiter": delimiter, "quote": quote, "escape": escape}.items():
+        if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n"):
+            null = "" if name == "delimiter" else ", or null if there is none"
+            raise ConfigError(
+                f"data.source.{name}: {value!r} must be one ASCII character other than a line break{null}"
+            )
+    used = [value for value in (delimiter, quote, escape) if value is not None]
+    if len(set(used)) < len(used):
+        raise ConfigError(
+            f"data.source: delimiter {delimiter!r}, quote {quote!r} and escape {escape!r} must differ; a quote that is "
+            "doubled within a value needs no escape"
+        )
 
 
 def _raw_blocks(
-    piece: _Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
+    piece: Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
 ) -> Iterator[pa.Table]:
     position = piece.first_position
-    for block in piece.blocks(columns):
+    for block in map(untyped_nulls, piece.blocks(columns)):
         canonical, context_values = interaction_columns(block, names), [labels(block[name]) for name in context]
         yield raw_block(**canonical, context=context_values, first_position=position)
         position += block.num_rows
-
-
-def _require(columns: Sequence[str], present: Sequence[str], file: Folder) -> None:
-    """Raises DataError if a file lacks one of the columns."""
-    missing = [column for column in columns if column not in present]
-    if missing:
-        raise DataError(
-            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, present))}: "
-            "name them in data.source.columns or in the features"
-        )

@@ -13,7 +13,8 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
-from data.sources.tables import Columns, TableFormat, TableSource, has_column
+from data.sources.files import files_at, format_of, is_tab_separated
+from data.sources.tables import Columns, TableSource
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
@@ -25,6 +26,9 @@ from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
 
+LAYOUT = ("multi_separator", "delimiter", "encoding", "quote", "escape")
+"""The settings of a log's source by which its text files are read."""
+
 ITEMS_FILE = "items.parquet"
 
 OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
@@ -34,24 +38,29 @@ OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
 def read_rows(uri: str, release: Release) -> pa.Table:
     """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
-    If that log was read by another source than a table, the columns are `item_id`, the features by their names and,
-    optionally, `title`.
+    The name of the file (of the first one, if `uri` is a folder) says the format: .csv and .tsv, also with the ending
+    of a compression, are text, and all others Parquet. If the log was read by another source than a table, the columns
+    are `item_id`, the features by their names and, optionally, `title`.
 
     Raises:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
     log = release.manifest["config"]["data"]["source"]
-    layout = {name: log[name] for name in ("multi_separator", "delimiter", "encoding") if name in log}
-    is_csv = uri.removesuffix(".gz").endswith((".csv", ".tsv"))
+    layout = {
+        name: log[name] for name in ("multi_separator", "delimiter", "encoding", "quote", "escape") if name in log
+    }
+    name = files_at(uri, "rows")[0].name
+    if is_tab_separated(name):
+        layout["delimiter"] = "\t"
     source = TableSource(
-        format=TableFormat.csv if is_csv else TableFormat.parquet,
+        format=format_of(name),
         interactions=uri,
         items=uri,
         columns=Columns(**log.get("columns", {})),
         item_features=list(release.parts.items.features),
         **layout,
     )
-    if source.columns.title is None and has_column(source, uri, "title"):
+    if source.columns.title is None and source.has_column(uri, "title"):
         source.columns.title = "title"
     return source.item_rows()
 

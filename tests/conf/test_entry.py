@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_the_traceback_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     done = launch(tmp_path, HYDRA_FULL_ERROR="1")
     assert "Traceback (most recent call last)" in done.stderr
     assert "a library's own complaint" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize("path", ["logs/dt=2024-01-01", "logs/{a}/b", "a;b", "C:\\logs=1"])
+def test_a_path_that_hydra_cannot_read_is_named_with_its_cure(tmp_path: Path, path: str, flags: list[str]) -> None:
+    done = launch(tmp_path, "data=csv", f"data.source.interactions={path}", *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: data.source.interactions: {path!r} cannot be read as it stands (")
+    (cured,) = shlex.split(done.stderr.partition("put inner quotes around it: ")[2])
+    assert load(["data=csv", cured]).data.source.interactions == path  # type: ignore[attr-defined]
 
 
 def test_an_interrupt_says_nothing(tmp_path: Path) -> None:

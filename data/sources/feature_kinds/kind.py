@@ -55,12 +55,14 @@ class FeatureKind(metaclass=_KindsByName):
         filter_operators: the operators that filters may use, the most natural one first: EQUALITY for STRING,
             CONTAINMENT for STRINGS, COMPARISON for NUMBER, or none.
         is_rendered: whether responses show the feature.
+        is_free_text: whether a value may have several lines; in other kinds, a line break is a fault of the file.
     """
 
     name: ClassVar[str] = ""
     arrow_type: ClassVar[pa.DataType] = pa.null()
     filter_operators: ClassVar[tuple[str, ...]] = ()
     is_rendered: ClassVar[bool] = True
+    is_free_text: ClassVar[bool] = False
     _instance: ClassVar["FeatureKind"]
 
     def __new__(cls) -> "FeatureKind":

@@ -16,6 +16,7 @@ class Text(FeatureKind):
 
     arrow_type = STRING
     is_rendered = False
+    is_free_text = True
 
     def cast(self, column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
         """string from strings, numbers, booleans or dates."""

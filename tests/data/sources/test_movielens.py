@@ -89,8 +89,11 @@ def test_movielens_without_movies_has_no_items_table(written: Written) -> None:
     [
         ({}, "holds none of ratings.dat, ratings.csv, u.data"),
         ({"ratings.dat": ""}, "ratings.dat: there are no interactions"),
-        ({"ratings.dat": "1::2::3::noon\n"}, "ratings.dat, column 'time': 'noon' in row 0 is not a time"),
-        ({"ratings.dat": "1::2::3::4\n1::2::3\n"}, "ratings.dat: user_id is missing in 1 of 2 rows.*'1::2::3'"),
+        ({"ratings.dat": "1::2::3::noon\n"}, "ratings.dat, column 'time': 'noon' in row 1 is not a time"),
+        (
+            {"ratings.dat": "1::2::3::4\n1::2::3\n"},
+            "ratings.dat: 1 rows do not have 7 columns, first the one in line 2.*'1::2::3'",
+        ),
         ({"ratings.csv": "u,i,r,t\n1,2,bad,4\n"}, "ratings.csv, column 'weight': 'bad'"),
         ({"ratings.dat": "1::2::3::4\n", "movies.dat": "1::A::X\n2::B\n"}, "movies.dat: 3 fields .*'2::B'"),
         (
@@ -108,7 +111,8 @@ def test_movielens_faults(written: Written, files: dict[str, str], message: str)
 def test_a_fault_beyond_the_first_rows_is_found_by_the_survey(written: Written) -> None:
     text = "1::2::3::4\n" * 20_000 + "5::6::3::noon\n"
     with pytest.raises(
-        DataError, match=r"in 1 of 20001 rows, first at position 20000 \(time None, user_id '5', item_id '6'\)"
+        DataError,
+        match=r"in 1 of 20001 rows, first at row 20001 \(line 20001\) \(time None, user_id '5', item_id '6'\)",
     ):
         survey(MovieLensSource(path=str(written({"ratings.dat": text}))).read())
 

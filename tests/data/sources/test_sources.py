@@ -1,10 +1,13 @@
 """The survey learns ids and times in one pass, and names each fault with column, count and example."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import pyarrow as pa
 import pytest
 
 from data.sources.schema import RAW_INTERACTIONS, DataError
-from data.sources.source import RawLog, in_blocks, raw_block
+from data.sources.source import RawLog, in_blocks, raw_block, read_in_parts
 from data.sources.survey import survey
 
 needs_ray = pytest.mark.usefixtures("ray_session")
@@ -44,3 +47,17 @@ def test_survey_counts_over_all_blocks() -> None:
 def test_survey_names_each_fault_with_count_and_example(columns: dict[str, list], message: str) -> None:
     with pytest.raises(DataError, match=r"^log\.csv: .*" + message):
         survey(log_of(**columns))
+
+
+@needs_ray
+def test_what_a_part_cannot_read_is_named_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def part(number: int) -> Iterator[pa.Table]:
+        yield raw_block(user_id=pa.array(["a"]), item_id=pa.array(["x"]), time=pa.array([1]), first_position=number)
+        if number:
+            raise DataError(f"part-{number}.csv: line {number} is torn: mend it")
+
+    log = RawLog(read_in_parts([partial(part, number) for number in range(6)]), None, None)
+    message = "^" + "; ".join(rf"part-{n}\.csv: line {n} is torn: mend it" for n in (1, 2, 3)) + "; and 2 more faults$"
+    with pytest.raises(DataError, match=message):
+        survey(log)
+    assert "Traceback" not in "".join(capfd.readouterr())

@@ -108,11 +108,15 @@ def test_a_folder_is_read_in_the_order_of_its_files(tmp_path: Path, rows: Rows, 
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("stars", ["5", "many", "few"], r"log.*, column 'stars': 'many' in row 1 is not a number \(nor are 1 others\)"),
-        ("when", ["2026-01-01", "later", ""], r"log.*, column 'when': 'later' in row 1 is not a time"),
+        ("stars", ["5", "many", "few"], r"log.*, column 'stars': 'many' in row 2 is not a number \(nor are 1 others\)"),
+        ("when", ["2026-01-01", "later", ""], r"log.*, column 'when': 'later' in row 2 is not a time"),
         ("when", ["1", None, "3"], r"log.*: time is missing or cannot be read as a time in 1 of 3 rows"),
         ("when", [1, -2, 3], r"log.*: time is negative .*time -2"),
-        ("user", ["1", None, "3"], r"log.*: user_id is missing in 1 of 3 rows, first at position 1"),
+        (
+            "user",
+            ["1", None, "3"],
+            r"log.*: user_id is missing in 1 of 3 rows, first at /.*log.*, row 2( \(line 3\))? \(",
+        ),
     ],
 )
 def test_table_faults_in_values(tmp_path: Path, kind: TableFormat, column: str, values: list, message: str) -> None:
@@ -131,9 +135,12 @@ def test_table_faults_in_shape(tmp_path: Path, kind: TableFormat) -> None:
     twice = fault_of(table_source(tmp_path, kind, items=pa.concat_tables([ITEMS, ITEMS])))
     assert "2 values of item_id stand in more than one row" in twice
     no_year = ITEMS.set_column(3, "year", pa.array(["1999", "old"]))
-    assert "column 'year': 'old' in row 1 is not a number" in fault_of(table_source(tmp_path, kind, items=no_year))
+    assert "column 'year': 'old' in row 2 is not a number" in fault_of(table_source(tmp_path, kind, items=no_year))
+    (tmp_path / "bad").write_bytes(b"user_id,item_id,time\n1,2,\xe9\n" if kind is TableFormat.csv else b"junk")
+    expected = "bad: byte 0xe9 in line 2 is not utf-8" if kind is TableFormat.csv else "bad: not a Parquet file"
+    assert expected in fault_of(TableSource(format=kind, interactions=str(tmp_path / "bad")))
     (tmp_path / "bad").write_bytes(b"")
-    assert "bad: not " in fault_of(TableSource(format=kind, interactions=str(tmp_path / "bad")))
+    assert "bad: there are no interactions" in fault_of(TableSource(format=kind, interactions=str(tmp_path / "bad")))
 
 
 @needs_ray

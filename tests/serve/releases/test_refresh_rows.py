@@ -15,17 +15,18 @@ from tests.serve.releases.items import NEW, rows
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.csv.gz"])
+@pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.csv.gz", "new.CSV", "new.csv.ZST", "new/part-0.csv"])
 def test_rows_are_read(name: str, live: Release, tmp_path: Path) -> None:
     table = rows(live, NEW, {**NEW, "item_id": "new2", "title": None, "year": None})
     path = str(tmp_path / name)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     if name.endswith(".parquet"):
         pq.write_table(table, path)
     else:
         flat = table.set_column(2, "genres", pa.array(["Drama|Western"] * 2))
-        with pa.output_stream(path, compression="gzip" if name.endswith(".gz") else None) as stream:
+        with pa.output_stream(path, compression={".gz": "gzip", ".ZST": "zstd"}.get(Path(name).suffix)) as stream:
             pa.csv.write_csv(flat, stream)
-    assert read_rows(path, live).to_pylist() == table.to_pylist()
+    assert read_rows(str(tmp_path / name.split("/")[0]), live).to_pylist() == table.to_pylist()
 
 
 @pytest.mark.parametrize(

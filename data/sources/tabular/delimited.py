@@ -1,0 +1,184 @@
+"""Text files with columns, such as CSV, as blocks of Arrow columns."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyarrow import csv
+
+from data.artifacts.folders import Folder
+from data.sources.files import compression_of
+from data.sources.schema import DataError
+from data.sources.tabular.encodings import undecodable
+from data.sources.tabular.strict import Opinion, opinion
+from data.sources.tabular.text_stream import Delimited, TextStream
+
+BLOCK_BYTES = 8 << 20
+"""Size of the blocks that a text file is read in."""
+
+HEADER_BYTES = 1 << 16
+"""Number of bytes of a text file that are read for the names of its columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The begin of a text file.
+
+    Attributes:
+        names: the names of its columns, in the file's order; none if the file is empty.
+        has_rows: whether it has rows, or lines that should be rows.
+    """
+
+    names: tuple[str, ...]
+    has_rows: bool
+
+
+def delimited_head(file: Folder, layout: Delimited) -> Head:
+    """The names of a text file's columns, from the layout or from the file's first line, and whether rows follow.
+
+    Raises:
+        DataError: the file cannot be read in this layout.
+    """
+    try:
+        try:
+            return _head(file, layout, HEADER_BYTES)
+        except pa.ArrowInvalid:  # a row may be larger
+            return _head(file, layout, BLOCK_BYTES)
+    except (pa.ArrowInvalid, UnicodeError, OSError) as e:
+        raise _unreadable(file, layout, (), (), e) from e
+
+
+def _head(file: Folder, layout: Delimited, block_bytes: int) -> Head:
+    misfits: list[str] = []
+
+    def keep(row: csv.InvalidRow) -> str:
+        misfits.append(row.text)
+        return "skip"
+
+    stream = TextStream(file, layout)
+    try:
+        with csv.open_csv(_source(stream), *_options(layout, (), keep, block_bytes)) as reader:
+            names = tuple(reader.schema.names)
+            has_rows = any(batch.num_rows for batch in reader) or bool(misfits)
+    except pa.ArrowInvalid as e:
+        if not _is_empty(e, stream, layout):
+            raise
+        return Head(layout.names or (), False)
+    hides_rows = stream.num_quotes % 2 == 1 or any("\n" in name or "\r" in name for name in names)
+    return Head(names, has_rows or hides_rows)
+
+
+def _is_empty(error: Exception, stream: TextStream, layout: Delimited) -> bool:
+    """Whether pyarrow's error says that there is nothing in the file; it also says so of one quote up to the end."""
+    return "Empty CSV file" in str(error) and stream.num_lines <= layout.skip_lines
+
+
+def delimited_blocks(
+    file: Folder, layout: Delimited, columns: Sequence[str], texts: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """Yields these columns of a text file as strings, with null for empty values.
+
+    Args:
+        texts: the columns whose values may have several lines.
+
+    Raises:
+        DataError: the file cannot be read in this layout, or a row has a wrong number of values, holds a line break
+            where there should be none, or seems to hide other rows between its quotes. It is raised after the blocks.
+    """
+    num_rows = num_misfits = 0
+
+    def skip(row: csv.InvalidRow) -> str:
+        nonlocal num_misfits
+        num_misfits += 1
+        return "skip"
+
+    stream = TextStream(file, layout)
+    try:
+        with csv.open_csv(_source(stream), *_options(layout, columns, skip, BLOCK_BYTES)) as reader:
+            for batch in reader:
+                num_rows += batch.num_rows
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, UnicodeError, OSError) as e:
+        if _is_empty(e, stream, layout):  # the survey reports an empty log
+            return
+        raise _unreadable(file, layout, columns, texts, e) from e
+    lines = num_rows + num_misfits + (layout.skip_lines if layout.names else 1)
+    is_one_line_each = stream.num_lines == lines and stream.num_quotes % 2 == 0 and not stream.has_doubtful_quote
+    if num_misfits or not is_one_line_each:
+        found = opinion(file, layout, columns, texts)
+        if fault := _fault(found, num_rows, layout, stream.has_backslash_quote):
+            raise DataError(f"{file}: {fault}")
+
+
+def _source(stream: TextStream) -> pa.PythonFile:
+    return pa.PythonFile(stream, mode="r")
+
+
+def _fault(found: Opinion, num_rows: int, layout: Delimited, has_backslash_quote: bool) -> str | None:
+    """What is wrong with a file's rows, in words; None if nothing is.
+
+    Args:
+        num_rows: the number of rows that pyarrow read.
+    """
+    closed = "close or remove the quote there"
+    if found.swallowed and (found.num_columns > 2 or 2 * len(found.swallowed) > found.num_multi_line):
+        return (
+            f"{len(found.swallowed)} rows have quotes around other rows, first the one that begins in line "
+            f"{found.swallowed[0]}: {closed}"
+        )
+    if found.broken is not None:
+        line, column = found.broken
+        return (
+            f"column {column!r} holds a line break in {found.num_broken} of {found.num_rows} rows, first in the one "
+            f"that begins in line {line}: {closed}, or remove the line break"
+        )
+    if found.misfit is not None:
+        line, num_values, text = found.misfit
+        escape = ". If a backslash escapes quotes, set data.source.escape='\\'" if has_backslash_quote else ""
+        return (
+            f"{found.num_misfits} rows do not have {found.num_columns} columns, first the one in line {line}, which "
+            f"has {num_values} ({text!r}): correct or remove them{escape}"
+        )
+    if found.num_rows != num_rows:
+        return f"{num_rows} rows were read, but it has {found.num_rows}: if it was changed meanwhile, prepare it anew"
+    return None
+
+
+def _unreadable(
+    file: Folder, layout: Delimited, columns: Sequence[str], texts: Collection[str], error: Exception
+) -> DataError:
+    """The error that says why pyarrow cannot read a file."""
+    if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
+        if cause := undecodable(file, layout):
+            return DataError(f"{file}: {cause}")
+    elif isinstance(error, pa.ArrowInvalid):
+        try:
+            found = opinion(file, layout, columns, texts)
+        except (DataError, UnicodeError) as e:
+            return e if isinstance(e, DataError) else _unreadable(file, layout, columns, texts, e)
+        if fault := _fault(found, found.num_rows, layout, False):
+            return DataError(f"{file}: {fault}")
+    elif kind := compression_of(file.name):
+        return DataError(f"{file}: cannot be read ({error}); is it whole, and compressed by {kind} as its name says?")
+    return DataError(f"{file}: not readable as columns separated by {layout.delimiter!r} ({error})")
+
+
+def _options(
+    layout: Delimited, columns: Sequence[str], on_misfit: object, block_bytes: int
+) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
+    return (
+        csv.ReadOptions(block_size=block_bytes, column_names=layout.names, skip_rows=layout.skip_lines),
+        csv.ParseOptions(
+            delimiter=layout.delimiter,
+            quote_char=layout.quote or False,
+            escape_char=layout.escape or False,
+            newlines_in_values=layout.quote is not None or layout.escape is not None,
+            invalid_row_handler=on_misfit,
+        ),
+        csv.ConvertOptions(
+            include_columns=list(columns),
+            column_types=dict.fromkeys(columns, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )

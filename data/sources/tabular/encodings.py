@@ -1,0 +1,56 @@
+"""The encodings of text files: which there are, and where in a file a byte is wrong."""
+
+import codecs
+
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.sources.files import opened
+from data.sources.tabular.text_stream import Delimited
+
+AROUND = 20
+"""Number of bytes that a message shows before and behind the wrong one."""
+
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def check_encoding(encoding: str, setting: str) -> None:
+    """Refuses what is not the name of an encoding of text.
+
+    Args:
+        setting: the config key that holds the name, for the message.
+
+    Raises:
+        ConfigError: Python knows no such encoding, or it is none of text (such as "hex").
+    """
+    try:
+        "a".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+    except (LookupError, ValueError, TypeError) as e:  # UnicodeError is a ValueError
+        raise ConfigError(
+            f"{setting}: {encoding!r} is no encoding of text ({e}); use one such as utf-8, latin-1, cp1252 or utf-16"
+        ) from e
+
+
+def undecodable(file: Folder, layout: Delimited) -> str | None:
+    """The first byte of a file that its encoding does not have, with its line and the cure; None if there is none."""
+    decoder = codecs.getincrementaldecoder(layout.encoding)()
+    num_lines, is_start = 1, True
+    with opened(file) as stream:
+        while True:
+            block = stream.read(1 << 20)
+            is_utf_16, is_start = is_start and block.startswith(UTF_16_MARKS), False
+            try:
+                num_lines += decoder.decode(block, final=not block).count("\n")
+            except UnicodeDecodeError as e:
+                num_lines += e.object[: e.start].decode(layout.encoding, "ignore").count("\n")
+                return _described(e, num_lines, layout, is_utf_16)
+            if not block:
+                return None
+
+
+def _described(error: UnicodeDecodeError, line: int, layout: Delimited, is_utf_16: bool) -> str:
+    byte = error.object[error.start]
+    around = error.object[max(0, error.start - AROUND) : error.start + AROUND]
+    better = "utf-16" if is_utf_16 else "cp1252 or latin-1"
+    cure = f"set data.source.encoding to the file's encoding, such as {better}" if layout.has_settings else "correct it"
+    return f"byte 0x{byte:02x} in line {line} is not {layout.encoding} ({around!r}): {cure}"

@@ -1,0 +1,201 @@
+"""A second opinion about a text file with columns, by the standard library's strict reader: where its rows begin.
+
+It is asked where pyarrow's fast reader leaves a doubt: a row may span several lines, or a quote stands in an odd place.
+pyarrow takes a quote that is never closed for one value up to the end of the file.
+"""
+
+import csv
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from operator import methodcaller
+
+from data.artifacts.folders import Folder
+from data.sources.schema import DataError
+from data.sources.tabular.text_stream import Delimited, TextStream
+
+MAX_VALUE = 8 << 20
+"""Largest number of characters in a value, as many as pyarrow's reader takes at a time."""
+
+MAX_SHOWN = 80
+"""Number of characters of a row that a message shows."""
+
+
+@dataclass(slots=True)
+class Opinion:
+    """What a file's rows are.
+
+    Attributes:
+        num_columns: number of columns.
+        num_rows: number of rows with as many values as there are columns.
+        num_misfits: number of the other rows.
+        misfit: line, number of values and text of the first of them.
+        num_broken: number of rows with a line break inside a value that can have none.
+        broken: line and column of the first of them.
+        swallowed: line of each row whose lines all look like rows, so that its quotes seem to hide rows.
+        num_multi_line: number of rows that span several lines.
+    """
+
+    num_columns: int = 0
+    num_rows: int = 0
+    num_misfits: int = 0
+    misfit: tuple[int, int, str] | None = None
+    num_broken: int = 0
+    broken: tuple[int, str] | None = None
+    swallowed: list[int] = field(default_factory=list)
+    num_multi_line: int = 0
+
+
+def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> Opinion:
+    """Reads a whole file strictly.
+
+    Args:
+        read: the columns that are read. Only those of them that are in `texts` may hold line breaks; so may columns
+            that are not read.
+
+    Raises:
+        DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
+    """
+    found = Opinion()
+    all_rows = rows(file, layout)
+    names = layout.names
+    if names is None:
+        first = next(all_rows, None)
+        if first is None:
+            return found
+        names = tuple(first[2])
+        if first[1] > first[0]:
+            _judge_lines(found, first, first[2], layout, {})
+    found.num_columns = len(names)
+    single = {number: name for number, name in enumerate(names) if name in read and name not in texts}
+    for row in all_rows:
+        begin, end, values = row
+        if len(values) != len(names):
+            found.num_misfits += 1
+            found.misfit = found.misfit or (begin, len(values), _shown(values, layout))
+        else:
+            found.num_rows += 1
+            if end > begin:
+                _judge_lines(found, row, names, layout, single)
+    return found
+
+
+def rows(file: Folder, layout: Delimited) -> Iterator[tuple[int, int, list[str]]]:
+    """Yields the first line, the last line (both count from 1) and the values of each row that is not empty.
+
+    The row of the columns' names is one of them.
+
+    Raises:
+        DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
+    """
+    text = itertools.islice(_lines(TextStream(file, layout)), layout.skip_lines, None)
+    quoting = {"quoting": csv.QUOTE_NONE} if layout.quote is None else {"quotechar": layout.quote}
+    reader = csv.reader(text, delimiter=layout.delimiter, escapechar=layout.escape, strict=True, **quoting)
+    end = layout.skip_lines
+    with _large_values():
+        try:
+            for values in reader:
+                begin, end = end + 1, layout.skip_lines + reader.line_num
+                if values:
+                    yield begin, end, values
+        except csv.Error as e:
+            raise DataError(f"{file}: {_cause(str(e), end + 1, layout)}") from e
+
+
+def line_of(file: Folder, layout: Delimited, row: int) -> int | None:
+    """The line in which a row begins; both count from 1. None if the file has no such row.
+
+    Rows that do not have as many values as the first one are not counted.
+    """
+    all_rows = rows(file, layout)
+    num_columns = len(next(all_rows)[2]) if layout.names is None else len(layout.names)
+    fitting = (begin for begin, _, values in all_rows if len(values) == num_columns)
+    return next(itertools.islice(fitting, row - 1, None), None)
+
+
+def _lines(stream: TextStream) -> Iterator[str]:
+    """The lines with their ends; bytes that are not UTF-8 are kept as surrogates."""
+    decode = methodcaller("decode", "utf-8", "surrogateescape")
+    rest = b""
+    while block := stream.read():
+        *whole, rest = (rest + block).splitlines(keepends=True)
+        if rest.endswith((b"\n", b"\r")):
+            whole, rest = [*whole, rest], b""
+        yield from map(decode, whole)
+    if rest:
+        yield decode(rest)
+
+
+@contextmanager
+def _large_values() -> Iterator[None]:
+    before = csv.field_size_limit(MAX_VALUE)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _judge_lines(
+    found: Opinion,
+    row: tuple[int, int, list[str]],
+    names: Sequence[str],
+    layout: Delimited,
+    single: dict[int, str],
+) -> None:
+    """Notes what is wrong with a row that spans several lines."""
+    begin, _, values = row
+    found.num_multi_line += 1
+    broken = next((name for number, name in single.items() if "\n" in values[number] or "\r" in values[number]), None)
+    if broken is not None:
+        found.num_broken += 1
+        found.broken = found.broken or (begin, broken)
+    text = layout.delimiter.join(values).replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line.split(layout.delimiter) for line in text.split("\n")]
+    if _look_like_rows(lines, len(names), single):
+        found.swallowed.append(begin)
+
+
+def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[int, str]) -> bool:
+    """Whether each line of a row, split at all delimiters, could be a row.
+
+    Prose has white space beside its commas. Most values in `single` must be of the characters that the row's own value
+    is of: digits, letters, or others. Of two columns, two lines may be so by accident.
+    """
+    first, *others = lines
+    if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):
+        return False
+    if any(value != value.strip() for line in others for value in line):
+        return False
+    alike = [_characters(line[number]) == _characters(first[number]) for line in others for number in single]
+    return 2 * sum(alike) >= len(alike)
+
+
+def _characters(value: str) -> frozenset[str]:
+    return frozenset("0" if c.isdigit() else "a" if c.isalpha() else c for c in value)
+
+
+def _shown(values: Sequence[str], layout: Delimited) -> str:
+    text = layout.delimiter.join(values)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+
+
+def _cause(error: str, line: int, layout: Delimited) -> str:
+    """What is wrong with the row that begins in a line, in words, with the cure."""
+    unquoted = " If quotes are text in this file, set data.source.quote=null" if layout.has_settings else ""
+    if "expected after" in error:
+        escapes = ""
+        if layout.has_settings and layout.escape is None:
+            escapes = " If a backslash escapes quotes, set data.source.escape='\\'."
+        return (
+            f"text stands behind the closing quote of a value in the row that begins in line {line}: a quote there is "
+            f"one too many, or not closed, or not doubled within its value; correct it.{escapes}{unquoted}"
+        )
+    if "field limit" in error:
+        return (
+            f"a value in the row that begins in line {line} is longer than {MAX_VALUE >> 20} MiB: if its quote is not "
+            f"closed, close or remove it.{unquoted}"
+        )
+    if "unexpected end" in error:
+        return f"a quote in the row that begins in line {line} is never closed: close or remove it.{unquoted}"
+    return f"the row that begins in line {line} cannot be read ({error}): correct it"

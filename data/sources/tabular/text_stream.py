@@ -1,0 +1,151 @@
+"""A text file with columns as a stream of UTF-8, which counts what tells whether a row spans several lines."""
+
+import codecs
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.artifacts.folders import Folder
+from data.sources.files import opened, refuse_binary
+
+UTF_8 = ("utf-8", "utf-8-sig")
+BACKSLASH = ord("\\")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimited:
+    """The layout of a text file with columns. All its characters are ASCII.
+
+    Attributes:
+        delimiter: the one character between columns.
+        names: the names of the columns, in the file's order; None means that the file's first line has them.
+        skip_lines: number of lines before the first row, or before the line of names.
+        quote: the character that may enclose values, which may then hold delimiters and line breaks; None if there is
+            none. Doubled within such a value, it stands for itself.
+        escape: the character before a quote, delimiter or line break that belongs to a value; None if there is none.
+        encoding: of the text, such as "latin-1".
+        has_settings: whether the user can set all this in `data.source`, for error messages.
+    """
+
+    delimiter: str = ","
+    names: tuple[str, ...] | None = None
+    skip_lines: int = 0
+    quote: str | None = '"'
+    escape: str | None = None
+    encoding: str = "utf-8"
+    has_settings: bool = False
+
+
+class TextStream:
+    """The file object that pyarrow's CSV reader reads from.
+
+    It decodes the file and drops a byte order mark. Its blocks never end in "\\r": of a line break "\\r\\n" that two
+    blocks share, pyarrow would drop the "\\n", even inside a quoted value.
+
+    Attributes:
+        num_lines: number of lines so far that are not empty.
+        num_quotes: number of quotes so far that are not escaped.
+        has_doubtful_quote: whether a quote stood neither at the begin nor at the end of a value, nor was doubled.
+        has_backslash_quote: whether a quote stood behind a backslash that does not escape it.
+    """
+
+    closed = False
+
+    def __init__(self, file: Folder, layout: Delimited) -> None:
+        self.num_lines = self.num_quotes = 0
+        self.has_doubtful_quote = self.has_backslash_quote = False
+        self._file, self._source = file, opened(file)
+        is_utf_8 = codecs.lookup(layout.encoding).name in UTF_8
+        self._decoder = None if is_utf_8 else codecs.getincrementaldecoder(layout.encoding)()
+        self._is_start, self._is_over = True, False
+        self._kept, self._last, self._has_line_end = b"", b"\n", False
+        self._quote = (layout.quote or "").encode()
+        self._unfinished = tuple(c.encode() for c in ("\r", layout.quote, layout.escape) if c)
+        self._escape = ord(layout.escape) if layout.escape else None
+        pairs = (layout.escape, layout.delimiter, "\n", "\r", 2 * (layout.quote or "\n")) if layout.escape else ()
+        self._unclear = [f"{layout.escape}{pair}".encode() for pair in pairs]  # what a look at neighbours cannot judge
+        self._tail = b""
+        self._beside = np.zeros(256, dtype=bool)  # what may stand before an opening or behind a closing quote
+        self._beside[[ord(c) for c in (layout.delimiter, "\n", "\r", layout.quote or "\n")]] = True
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        """The next bytes of the text, at most `size` of them; none at its end."""
+        block, self._kept = self._kept, b""
+        while not self._is_over and (len(block) < 2 or (self._is_first_line(block) and len(block) < size // 2)):
+            block += self._decoded(size - len(block))
+        if not self._is_over and block.endswith(self._unfinished):
+            block, self._kept = block[:-1], block[-1:]
+        if block and self._is_over and self._is_first_line(block):
+            block += b"\n"  # pyarrow takes a line of names without an end for an empty file
+        if block:
+            self._count(block)
+        return block
+
+    def _is_first_line(self, block: bytes) -> bool:
+        """Whether the text has no line break up to the end of this block."""
+        return not (self._has_line_end or b"\n" in block or b"\r" in block)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.closed = True
+        self._source.close()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def _decoded(self, size: int) -> bytes:
+        """The next bytes in UTF-8; there may be none although the text goes on."""
+        raw = self._source.read(size if self._decoder is None else max(size // 4, 1))  # a byte may become 3 of UTF-8
+        if self._is_start:
+            refuse_binary(self._file, raw)
+        self._is_over = not raw
+        if self._decoder is None:
+            text = raw.removeprefix(codecs.BOM_UTF8) if self._is_start else raw
+        else:
+            text = self._decoder.decode(raw, final=self._is_over).encode()
+            text = text.removeprefix(codecs.BOM_UTF8) if self._is_start else text
+        self._is_start = self._is_start and not text
+        return text
+
+    def _count(self, block: bytes) -> None:
+        if self._escape is not None:
+            edge, self._tail = self._tail + block[:2], block[-2:]
+            self.has_doubtful_quote |= any(pair in part for pair in self._unclear for part in (edge, block))
+        if self._quote and self._quote in block:
+            self._judge_quotes(np.frombuffer(block, np.uint8))
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        ends = block.count(b"\n")
+        text = np.frombuffer(block, np.uint8) if b"\n\n" in block else np.zeros(0, np.uint8)
+        empty = int(np.count_nonzero((text[1:] == 10) & (text[:-1] == 10)))
+        begins = self._last == b"\n" and not block.startswith(b"\n")
+        self.num_lines += begins + ends - empty - block.endswith(b"\n")  # a line counts where it begins
+        self._has_line_end |= ends > 0
+        self._last = block[-1:]
+
+    def _judge_quotes(self, block: np.ndarray) -> None:
+        """Looks at the characters beside each quote of a block, uint8 [bytes]; the last byte is one at the end only.
+
+        If no value has a stray quote, every other quote opens a value, or goes on with it behind its doubled quote; the
+        quotes between them close one, or double a quote.
+        """
+        at = np.flatnonzero(block == self._quote[0])
+        before = block[at - 1]
+        if at[0] == 0:
+            before[0] = self._last[0]
+        if self._escape is None:
+            self.has_backslash_quote |= bool((before == BACKSLASH).any())
+        else:
+            is_escaped = before == self._escape
+            at, before = at[~is_escaped], before[~is_escaped]
+        after = block[np.minimum(at + 1, len(block) - 1)]  # behind the last byte of all there is nothing
+        opens = (np.arange(len(at)) + self.num_quotes) % 2 == 0
+        self.num_quotes += len(at)
+        is_placed = self._beside[np.where(opens, before, after)]
+        self.has_doubtful_quote |= not is_placed.all() or self.has_backslash_quote
