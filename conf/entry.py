@@ -1,7 +1,6 @@
 """The entry point of every command: it loads the config by Hydra, runs the command, and reports errors in one line."""
 
 import importlib
-import json
 import os
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from conf.overrides import complaint, expanded, opened, renamed
 from conf.schema import FOLDER, register
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
+from data.artifacts.json_text import json_text
 from data.artifacts.structured import typed
 
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -50,7 +50,7 @@ def launch(module: str) -> None:
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
             summary = task(config)
-        (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (run_folder() / "summary.json").write_text(json_text(summary, indent=2) + "\n")
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines

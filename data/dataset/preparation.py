@@ -107,13 +107,22 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
 
 def _request_digest(config: DataConfig) -> str:
     """Digest of everything that decides the dataset: the config, and the path, size and mtime of each input file."""
-    stats = []
-    for path in config.source.files():
-        source = Folder.of(path)
-        info = source.filesystem.get_file_info(source.path)
-        stats.append([path, info.size, info.mtime_ns])
-    request = {"schema": SCHEMA_VERSION, "config": _config_to_json(config), "files": stats}
+    request = {"schema": SCHEMA_VERSION, "config": _config_to_json(config), "files": file_versions(config.source)}
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def file_versions(source: SourceConfig) -> list[list[Any]]:
+    """Path, size in bytes and mtime in nanoseconds of each input file of a source.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    versions = []
+    for path in source.files():
+        file = Folder.of(path)
+        info = file.filesystem.get_file_info(file.path)
+        versions.append([path, info.size, info.mtime_ns])
+    return versions
 
 
 def _config_to_json(config: DataConfig) -> dict[str, Any]:

@@ -76,13 +76,25 @@ class SweepContext:
         demand = getattr(sys.modules.get(self.task_function.__module__), "demand", None)
         if demand is None:
             return [], {}
-        task_config = copy.deepcopy(config)
-        with read_write(task_config), open_dict(task_config):
-            del task_config["hydra"]
         bundles: list[dict[str, float]]
         labels: dict[str, str]
-        bundles, labels = demand(typed(task_config))
+        bundles, labels = demand(self.typed_config(config))
         return bundles, labels
+
+    def task_config(self, config: DictConfig) -> DictConfig:
+        """The config of one trial without that of Hydra."""
+        task_config = copy.deepcopy(config)
+        with read_write(task_config), open_dict(task_config):
+            task_config.pop("hydra", None)
+        return task_config
+
+    def typed_config(self, config: DictConfig) -> Any:
+        """The config of one trial as the task takes it.
+
+        Raises:
+            ConfigError, OmegaConfBaseException: the config is wrong.
+        """
+        return typed(self.task_config(config))
 
 
 def sweep_folder(config: DictConfig) -> Path:
