@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.ranking import RANKS
@@ -28,7 +29,7 @@ class PublishedResult:
 
     name: str
     source: str
-    metrics: dict[str, float]
+    metrics: dict[str, float] = bounded()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -45,21 +46,17 @@ class EvaluateConfig:
         published: results of others, printed beside ours.
     """
 
-    ks: list[int] = field(default_factory=lambda: [5, 10, 20, 50])
-    k: int = 20
-    batch_size: int = 512
+    ks: list[int] = bounded(factory=lambda: [5, 10, 20, 50], at_least=1, at_most=RANKS)
+    k: int = bounded(20, at_least=1, at_most=RANKS)
+    batch_size: int = bounded(512, at_least=1)
     baselines: list[Baseline] = field(default_factory=lambda: list(Baseline))
-    recent_share: float = 0.1
-    resamples: int = RESAMPLES
+    recent_share: float = bounded(0.1, above=0, at_most=1)
+    resamples: int = bounded(RESAMPLES, at_least=1)
     published: list[PublishedResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not self.ks or not all(1 <= k <= RANKS for k in self.ks):
+        check_bounds(self, "evaluate")
+        if not self.ks:
             raise ConfigError(f"evaluate.ks: {list(self.ks)} must be cut-offs between 1 and {RANKS}")
         if self.k not in self.ks:
             raise ConfigError(f"evaluate.k: {self.k} must be one of evaluate.ks {list(self.ks)}; add it there")
-        for name in ("batch_size", "resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name}: {getattr(self, name)} must be at least 1")
-        if not 0 < self.recent_share <= 1:
-            raise ConfigError(f"evaluate.recent_share: {self.recent_share} must lie in (0, 1]")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.model.build import FittedSplits
 from towers.model.config import ModelConfig
@@ -59,47 +60,36 @@ class TrainConfig:
             gives up.
     """
 
-    epochs: int = 20
-    patience: int = 3
+    epochs: int = bounded(20, at_least=1)
+    patience: int = bounded(3, at_least=0)
     monitor: str = "ndcg@20"
-    batch_size: int = 1024
-    learning_rate: float = 0.002
-    weight_decay: float = 0.0
+    batch_size: int = bounded(1024, at_least=1)
+    learning_rate: float = bounded(0.002, above=0)
+    weight_decay: float = bounded(0.0, at_least=0)
     schedule: Schedule = Schedule.constant
-    suggested: float = 0.0
+    suggested: float = bounded(0.0, at_least=0, below=1)
     fit_on: FittedSplits = FittedSplits.train
     precision: Precision = Precision.float32
     compile: bool = False
-    num_workers: int = 1
+    num_workers: int = bounded(1, at_least=1)
     use_gpu: bool = False
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 1.0
+    cpus_per_worker: float = bounded(1.0, at_least=0)
+    gpus_per_worker: float = bounded(1.0, above=0, at_most=1)
     labels: dict[str, str] = field(default_factory=dict)
-    threads: int | None = None
-    max_failures: int = 2
+    threads: int | None = bounded(None, at_least=1)
+    max_failures: int = bounded(2, at_least=-1)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "num_workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name}: {getattr(self, name)} must be at least 1")
+        check_bounds(self, "train")
         if self.batch_size % self.num_workers:
             raise ConfigError(
                 f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
-            )
-        if not 0 < self.gpus_per_worker <= 1:
-            raise ConfigError(
-                f"train.gpus_per_worker: {self.gpus_per_worker} must be above 0 and at most 1: a worker computes on one"
-                " GPU; use_gpu=false takes none, num_workers takes more"
             )
         if self.gpus_per_worker < 1 < self.num_workers:
             raise ConfigError(
                 f"train.gpus_per_worker: {self.gpus_per_worker} would have the {self.num_workers} workers share a"
                 " GPU, which NCCL refuses; set gpus_per_worker=1 or num_workers=1"
             )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"train.learning_rate: {self.learning_rate} must be above 0")
-        if not 0 <= self.suggested < 1:
-            raise ConfigError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
         """What Ray Train reserves for each worker, by the names of Ray's resources."""
