@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.overrides import complaint, expanded, opened, renamed
 from conf.schema import FOLDER, register
+from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text
@@ -57,6 +58,7 @@ def launch(module: str) -> None:
     run.__module__ = module  # Hydra names the run's folder after it
     with one_line_for_errors(module, wants_traceback):
         sys.argv = opened(renamed(expanded(sys.argv)))
+        refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:
             main()

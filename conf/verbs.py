@@ -14,7 +14,13 @@ RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tr
 RECIPE_GROUPS = ("experiment", "ablation")
 """Config groups without a field of their own: they set values of the recipe."""
 
-PLACEMENT_KEYS = ("cluster", "tracking", "evaluate.published", *(f"train.{name}" for name in PLACEMENT))
+PLACEMENT_KEYS = (
+    "cluster",
+    "tracking",
+    "evaluate.published",
+    "evaluate.published_on",
+    *(f"train.{name}" for name in PLACEMENT),
+)
 """Values that say where a command works, how fast, and what is shown beside its results."""
 
 READY = "serve.ready_within_s"

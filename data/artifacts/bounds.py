@@ -49,7 +49,7 @@ class Bounds:
         low, high = _first(self.at_least, self.above), _first(self.at_most, self.below)
         if low is not None and high is not None:
             left, right = "[" if self.above is None else "(", "]" if self.below is None else ")"
-            text = f"must lie in {left}{low:.17g}, {high:.17g}{right}"
+            text = f"must lie in {left}{low}, {high}{right}"
             if isinstance(low, int) and isinstance(high, int) and (left, right) == ("[", "]"):
                 text = f"must lie in {low}..{high}"
         elif low is not None:

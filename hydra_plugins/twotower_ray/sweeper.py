@@ -61,6 +61,7 @@ class OptunaSweeper(Sweeper):
         params = [f"{name}={values}" for name, values in self.settings.params.items()]
         space = SearchSpace.of(parser.parse_overrides([*params, *arguments]))
         self.validate_batch_is_legal([space.fixed])
+        self._refuse_missing_values(space.fixed)
         folder = self.launcher.folder()
         study = open_study(self.settings, folder)
         refuse_other_study(study, space, self.settings.objectives, self.launcher.inputs, self.launcher.sweep())
@@ -78,6 +79,11 @@ class OptunaSweeper(Sweeper):
         halving = self.settings.halving
         monitor = halving.metric or OmegaConf.select(self.config, "train.monitor")
         return str(monitor) if halving.factor else None
+
+    def _refuse_missing_values(self, fixed: list[str]) -> None:
+        objectives = [objective.metric for objective in self.settings.objectives]
+        if (reason := self.launcher.sweep().missing_value(fixed, objectives, self._monitor())) is not None:
+            raise ConfigError(reason)
 
     def _save(self, best: list[dict[str, Any]], folder: Path) -> None:
         results: dict[str, Any] = {"name": "optuna"}

@@ -115,7 +115,9 @@ def test_the_walk_finds_all_kinds_of_fields() -> None:
 
 @pytest.mark.parametrize(("key", "bounds"), [(key, bounds) for key, bounds, _ in ALL])
 def test_every_number_declares_its_bounds(key: str, bounds: Bounds | None) -> None:
-    assert bounds is not None, f"{key}: use bounded(...); bounded() without a bound says that any finite number is right"
+    assert bounds is not None, (
+        f"{key}: use bounded(...); bounded() without a bound says that any finite number is right"
+    )
 
 
 @pytest.mark.parametrize(("key", "bounds", "holds"), ALL)

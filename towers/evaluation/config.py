@@ -17,6 +17,10 @@ class Baseline(Enum):
     item_item = "item-item filter"  # one hop over the interaction graph
 
 
+PUBLISHED_COUNTS = ("users", "items", "raw_interactions", "train", "validation", "test")
+"""Counts by which a dataset is known to be the one of published results."""
+
+
 @dataclass(kw_only=True, slots=True)
 class PublishedResult:
     """A result published by others on the same data and split; reports print it beside what is measured.
@@ -43,7 +47,9 @@ class EvaluateConfig:
         baselines: recommenders without training that are measured beside the towers.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
         resamples: number of bootstrap resamples per confidence interval.
-        published: results of others, printed beside ours.
+        published: results of others, printed beside ours where the dataset is theirs.
+        published_on: the counts of their dataset, by the names in a prepared dataset's manifest: users, items, and the
+            interactions of the splits train, validation and test.
     """
 
     ks: list[int] = bounded(factory=lambda: [5, 10, 20, 50], at_least=1, at_most=RANKS)
@@ -53,10 +59,16 @@ class EvaluateConfig:
     recent_share: float = bounded(0.1, above=0, at_most=1)
     resamples: int = bounded(RESAMPLES, at_least=1)
     published: list[PublishedResult] = field(default_factory=list)
+    published_on: dict[str, int] = bounded(factory=dict, at_least=0)
 
     def __post_init__(self) -> None:
         check_bounds(self, "evaluate")
         if not self.ks:
             raise ConfigError(f"evaluate.ks: {list(self.ks)} must be cut-offs between 1 and {RANKS}")
+        if unknown := set(self.published_on) - set(PUBLISHED_COUNTS):
+            raise ConfigError(
+                f"evaluate.published_on: {', '.join(sorted(unknown))} is not counted; it may have"
+                f" {', '.join(PUBLISHED_COUNTS)}"
+            )
         if self.k not in self.ks:
             raise ConfigError(f"evaluate.k: {self.k} must be one of evaluate.ks {list(self.ks)}; add it there")

@@ -2,19 +2,33 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.metrics import ACCURACY
+from towers.evaluation.presentation.tables import METRICS
 from towers.model.build import FittedSplits
 from towers.model.config import ModelConfig
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
+
+if TYPE_CHECKING:
+    from towers.training.job import Recipe
 
 IN_MEMORY_ROWS = 200_000_000
 """Largest number of rows (12 bytes each) of a shard that a worker holds in memory; larger shards are streamed."""
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that decide where training runs and how fast. A run's name does not depend on them."""
+
+
+SUMMARY_KEYS = (
+    "checkpoint", "training", "cost", "split", "num_queries", "k", "metrics", "reranked", "floors", "intervals", "lift",
+    "calibration", "slices", "shown", "notes", "peers",
+)  # fmt: skip
+"""Keys of what `towers.train` returns."""
 
 
 class Precision(Enum):
@@ -119,3 +133,51 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
             f"loss.in_batch: model.history={model.history} trains on thousands of positions at once; set"
             " loss.in_batch=false"
         )
+
+
+def check_recipe(config: "Recipe") -> None:
+    """Checks all parts of a training's configuration against each other.
+
+    Raises:
+        ConfigError: they do not go together, or `train.monitor` is not measured.
+    """
+    check(config.model, config.loss, config.train)
+    check_monitor(config.train, config.evaluate)
+
+
+def check_monitor(train: TrainConfig, evaluate: EvaluateConfig) -> None:
+    """Raises ConfigError if the epochs are to be compared by a metric that is not measured after each."""
+    measured = [f"{metric}@{k}" for metric in ACCURACY for k in sorted(set(evaluate.ks))]
+    if train.fit_on is FittedSplits.train and train.monitor not in measured:
+        raise ConfigError(
+            f"train.monitor: {train.monitor!r} is not measured; it must be one of {', '.join(measured)} (a cut-off must"
+            " be among evaluate.ks)"
+        )
+
+
+def unmeasured(path: str, config: "Recipe") -> str | None:
+    """Why a training returns no number at this dotted path of its summary; None where it may.
+
+    Args:
+        path: such as training.best_value or metrics.ndcg@20.
+    """
+    head, _, rest = path.partition(".")
+    if path == "training.best_value" and config.train.fit_on is not FittedSplits.train:
+        return f"train.fit_on={config.train.fit_on.value} leaves no validation part to measure it on"
+    if head in ("metrics", "reranked"):
+        metric, _, k = rest.partition("@")
+        if metric not in METRICS:
+            return f"{metric!r} is no metric; known are {', '.join(METRICS)}"
+        if k not in {f"{each}" for each in config.evaluate.ks}:
+            return f"{rest!r} is not measured: evaluate.ks has {', '.join(map(str, config.evaluate.ks))}"
+    if head not in SUMMARY_KEYS or head == path == "training":
+        return "a training returns no such value; it may be training.best_value, metrics.ndcg@20 or cost.size_mib"
+    return None
+
+
+def unreported(value: str, config: "Recipe") -> str | None:
+    """Why an epoch of a training reports no value of this name to a sweep; None where it does."""
+    names = ["loss", "examples_per_s"]
+    if config.train.fit_on is FittedSplits.train:
+        names += [config.train.monitor, *(["recall@20"] if 20 in config.evaluate.ks else [])]
+    return None if value in names else f"an epoch reports {', '.join(dict.fromkeys(names))}"

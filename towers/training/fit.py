@@ -29,8 +29,8 @@ from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import Context, context_lift
 from towers.reranking.reranker import Reranker
 from towers.sweeps.trial import Pruned, current_trial
-from towers.training.config import check
-from towers.training.fit_reranker import fit_reranker
+from towers.training.config import check_recipe
+from towers.training.fit_reranker import fit_reranker, too_few_hits
 from towers.training.job import Job, Recipe
 from towers.training.runs import checkpoint_folder, training_name
 from towers.training.tracking import run_reference
@@ -66,7 +66,9 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     totals = {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)}
     if _has_validation(config, dataset):
         totals["best_value"], fitted = _validate(model, reranker, item_vectors_ID, dataset, config)
-        progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
+        progress(f"re-ranker{fitted}")
+    else:
+        progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
     report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_vectors_ID)
     manifest = _manifest(config, dataset, totals) | report.as_json()
     seen = dataset.sequences(TRAIN, VALIDATION)
@@ -76,7 +78,13 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:
     """Raises ConfigError, before anything is trained, if training or measuring would fail later."""
-    check(config.model, config.loss, config.train)
+    check_recipe(config)
+    num_fitted = sum(dataset.manifest["counts"][split] for split in config.train.fit_on.splits)
+    if config.train.num_workers > num_fitted:
+        raise ConfigError(
+            f"train.num_workers: {config.train.num_workers} are more than the {num_fitted} interactions to fit on, so"
+            " that some would have none; set it to less"
+        )
     if config.train.patience and config.train.fit_on is FittedSplits.train and not _has_validation(config, dataset):
         raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
     queries_of(dataset)
@@ -137,12 +145,12 @@ def _unfitted_reranker(
 
 def _validate(
     model: TwoTower, reranker: Reranker, item_vectors_ID: Tensor, dataset: PreparedDataset, config: Recipe
-) -> tuple[float, dict[str, float]]:
+) -> tuple[float, str]:
     """Measures the final towers on the validation part, and fits the re-ranker to the candidates retrieved for it.
 
     Returns:
-        The value of `train.monitor` (with smoothing it differs from that of the best epoch), and the re-ranker's nDCG
-        on held-out queries by stage, as `fit_reranker` returns it.
+        The value of `train.monitor` (with smoothing it differs from that of the best epoch), and a text: the
+        re-ranker's nDCG on held-out queries by stage, or why it was not fitted.
     """
     held_out, num_items = HeldOut.of(dataset, VALIDATION), len(dataset.items.ids)
     counts_I, batch_size = interaction_counts(dataset.items, FittedSplits.train), config.evaluate.batch_size
@@ -152,7 +160,11 @@ def _validate(
     hit_QK = hits(found.rows_QK, held_out.relevant, num_items)
     by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
     lists = lists_of(queries, found, held_out, reranker.context)
-    return value, fit_reranker(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
+    hit_BK = torch.from_numpy(hit_QK)[by_towers]
+    fitted = fit_reranker(reranker, lists[by_towers], hit_BK, config.seed)
+    if not fitted:
+        return value, f": not fitted, {too_few_hits(hit_BK, len(held_out.user_rows_Q))}"
+    return value, ", ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items())
 
 
 def _manifest(config: Recipe, dataset: PreparedDataset, totals: dict[str, Any]) -> dict[str, Any]:
