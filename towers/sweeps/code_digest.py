@@ -10,6 +10,9 @@ from pathlib import Path
 PACKAGES = ("data", "towers")
 """Packages that decide what a training comes to; the package of the command that the sweep runs is added."""
 
+OURS = (*PACKAGES, "conf", "serve")
+"""Packages that count even where they are installed; of others, only those that lie in folders of their own count."""
+
 LIBRARIES = ("torch", "numpy", "pyarrow", "ray", "scipy")
 
 
@@ -28,11 +31,14 @@ def code_digest(*modules: str) -> str:
 
 def _root(module: str) -> Path | None:
     """The folder of a module's top package, or the module's own file if it is in none; None where it has no file."""
-    top = sys.modules.get(module.partition(".")[0])
+    name = module.partition(".")[0]
+    top = sys.modules.get(name)
     file = getattr(top, "__file__", None)
     if file is None:
         paths = list(getattr(top, "__path__", []))  # a package without an __init__.py
         return Path(paths[0]) if paths else None
+    if "site-packages" in Path(file).parts and name not in OURS:
+        return None  # whatever has imported us, such as a notebook's kernel
     return Path(file).parent if Path(file).name == "__init__.py" else Path(file)
 
 

@@ -80,15 +80,9 @@ class InputsReader:
         self._logs: dict[str, str | None] = {}
 
     def of(self, config: DictConfig) -> TrialInputs:
-        """What a trial with this config is run with.
-
-        Raises:
-            ConfigError, OmegaConfBaseException: the config is wrong.
-        """
-        typed_config = self._sweep.typed_config(config)
+        """What a trial with this config is run with."""
         values = {key: value for key, value in _flat(self._sweep.task_config(config)).items() if self._decides(key)}
-        data = getattr(typed_config, "data", None)
-        return TrialInputs(config=values, log=self._log(data) if self._decides("data") else None, code=self._code)
+        return TrialInputs(config=values, log=self._log(config) if self._decides("data") else None, code=self._code)
 
     def split_changed(self, records: Sequence[Record]) -> tuple[list[Record], list[tuple[Record, str]]]:
         """The records of trials that would be run with the same inputs now, and the others, each with what differs."""
@@ -111,7 +105,11 @@ class InputsReader:
             return "its config can no longer be composed"
         return self.differences(now, record.inputs)
 
-    def _log(self, data: object) -> str | None:
+    def _log(self, config: DictConfig) -> str | None:
+        try:
+            data = getattr(self._sweep.typed_config(config), "data", None)
+        except (UserError, OmegaConfBaseException):  # the trial is about to fail for the same reason
+            return None
         if not isinstance(data, DataConfig):
             return None
         key = repr(data.source)

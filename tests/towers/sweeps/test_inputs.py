@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, RunMode
 from optuna import Study
@@ -53,10 +53,10 @@ class World:
 
     def reader(self, *, same_code: bool = True, verb: str = "data.prepare") -> tuple[InputsReader, SweepContext]:
         """As a launch of `verb` makes it."""
-        with initialize_config_dir(str(FOLDER), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+        places = create_config_search_path(str(FOLDER))
+        places.prepend("command-line", f"file://{self.folder}/my", "schema")
+        loader = ConfigLoaderImpl(places)
         overrides = ["experiment=mygrid", "data=csv", f"data.source.interactions={self.log}"]
-        loader.get_search_path().prepend("test", f"file://{self.folder}/my", "schema")
         context = HydraContext(loader, Callbacks())
         config = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
         config.hydra.sweep.dir = str(self.folder / "sweep")

@@ -73,7 +73,7 @@ def test_a_reranker_that_is_not_fitted_says_why(
     monkeypatch.setattr(fit, "fit_reranker", lambda *_: {})
     _, said = fit._validate(checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID, dataset, tiny)
     assert re.match(
-        r": not fitted, the validation part has \d+ users with items that are new to them, the towers know \d+ of these,"
-        r" and retrieve such an item for \d+: too few",
+        r": not fitted, the validation part has \d+ users with items that are new to them, the towers know \d+ of"
+        r" these, and retrieve such an item for \d+: too few",
         said,
     )
