@@ -1,7 +1,6 @@
 """The entry point of every command: it loads the config by Hydra, runs the command, and reports errors in one line."""
 
 import importlib
-import json
 import os
 import sys
 import tempfile
@@ -22,8 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.overrides import complaint, expanded, opened, renamed
 from conf.schema import FOLDER, register
+from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
+from data.artifacts.json_text import json_text
 from data.artifacts.structured import typed
 
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -50,13 +51,14 @@ def launch(module: str) -> None:
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
             summary = task(config)
-        (run_folder() / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (run_folder() / "summary.json").write_text(json_text(summary, indent=2) + "\n")
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines
     run.__module__ = module  # Hydra names the run's folder after it
     with one_line_for_errors(module, wants_traceback):
         sys.argv = opened(renamed(expanded(sys.argv)))
+        refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:
             main()

@@ -14,8 +14,16 @@ RENAMED = {"evaluate.floors": "evaluate.baselines", "evaluate.peers": "evaluate.
 """New names of config keys by their old ones, which are still accepted, with a note that gives the new name."""
 
 
-OPEN_MAPPINGS = re.compile(r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives)\.[^=]+=")
-"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers."""
+BROUGHT_BY = {
+    "launcher": ("BasicLauncherConf", "hydra/launcher=ray"),
+    "sweeper": ("BasicSweeperConf", "hydra/sweeper=optuna"),
+}
+"""By the group of Hydra's settings: its default, which has hardly any options, and the choice that has them."""
+
+OPEN_MAPPINGS = re.compile(
+    r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|hydra\.launcher\.runtime_env)\.[^=]+="
+)
+"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, environments."""
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -70,6 +78,11 @@ def complaint(text: str, error: BaseException | None = None) -> str:
     for old, new in RENAMED.items():
         if f"Key '{old.rpartition('.')[2]}' not in" in text:
             return f"{text} ({old} is now called {new})"
+    for setting, (basic, option) in BROUGHT_BY.items():
+        if text.startswith(f"hydra.{setting}.") and f"not in '{basic}'" in text:
+            return f"{text}; {option} brings such options: give it too"
+    if "mismatched input '='" in text:
+        return f"{text}; a value that holds = stands in quotes of its own, such as 'key=\"a=b\"'"
     return text
 
 

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.overrides import complaint, opened, renamed
+from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
 from data.artifacts.structured import typed
@@ -63,12 +64,12 @@ class Config:
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
-    seed: int = 0
+    seed: int = bounded(0, at_least=0, below=2**63)
     checkpoint: str | None = None
     baseline: str | None = None
     release: str | None = None
-    keep: int = 3
-    percent: float = 100
+    keep: int = bounded(3, at_least=1)
+    percent: float = bounded(100, above=0, at_most=100)
     sweep: str | None = None
     metric: str | None = None
     outcomes: str | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data.artifacts.errors import ConfigError
+from towers.training.config import PLACEMENT
 
 EVERY_VERB = ("seed", "storage")
 """Fields that every command takes: where artifacts lie, and the seed, which a sweep varies."""
@@ -12,6 +13,15 @@ RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tr
 
 RECIPE_GROUPS = ("experiment", "ablation")
 """Config groups without a field of their own: they set values of the recipe."""
+
+PLACEMENT_KEYS = (
+    "cluster",
+    "tracking",
+    "evaluate.published",
+    "evaluate.published_on",
+    *(f"train.{name}" for name in PLACEMENT),
+)
+"""Values that say where a command works, how fast, and what is shown beside its results."""
 
 READY = "serve.ready_within_s"
 """The one value of the group `serve` that the commands of a rollout use."""
@@ -68,6 +78,16 @@ def uses(verb: str, key: str) -> bool:
     if key in RECIPE_GROUPS:
         return "train" in VERBS[verb]
     return any(_within(key, used) or _within(used, key) for used in VERBS[verb])
+
+
+def decides(verb: str, key: str) -> bool:
+    """Whether the value of this dotted key can change what a command comes to, and not only where, or how fast.
+
+    All values can that belong to a command which is not in VERBS.
+    """
+    if verb not in VERBS:
+        return True
+    return uses(verb, key) and not any(_within(key, one) for one in PLACEMENT_KEYS)
 
 
 def override_key(override: str) -> str:

@@ -16,9 +16,11 @@ from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import promote
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.presentation.published import published_beside
 from towers.evaluation.presentation.tables import metrics_table
 from towers.evaluation.report import report_of
 from towers.model.build import FittedSplits
+from towers.training.config import check_recipe
 from towers.training.fit import train, with_fit_on
 from towers.training.stages.measured_fit import has_validation
 
@@ -59,17 +61,19 @@ def task(config: "Config") -> dict[str, Any]:
     """Runs each step of the stack as its own command would, and returns release, answers and report as JSON."""
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
+    check_recipe(config)
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     step("preparing the dataset with Ray Data")
     dataset = prepare(config.data, storage)
     step("training both towers with Ray Train")
     checkpoint = train(config, dataset, storage)
     step("evaluation on the full catalogue, beside its baselines")
-    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.published))
+    published = published_beside(config.evaluate, dataset.manifest["counts"])
+    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
     if config.train.fit_on is FittedSplits.train and has_validation(config, dataset):
         step("the final fit, on every interaction with the epochs found (train.fit_on=all), and its backtest")
         checkpoint = train(with_fit_on(config, FittedSplits.all), dataset, storage)
-        show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, config.evaluate.published))
+        show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
     step("publishing item vectors to Milvus as a release")
     gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)

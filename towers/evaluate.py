@@ -8,6 +8,7 @@ from data.cluster.session import connect
 from towers.checkpoint.backtest import measurable
 from towers.evaluation.measure import evaluate
 from towers.evaluation.presentation.present import present
+from towers.evaluation.presentation.published import published_beside
 from towers.model.build import FittedSplits
 from towers.sweeps.trial import current_sweep
 from towers.training.runs import open_for
@@ -31,8 +32,9 @@ def task(config: "Config") -> dict[str, Any]:
         checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate, checkpoint.item_vectors_ID
     )
     tracking, values = config.tracking, jsonable(config)
+    published = published_beside(config.evaluate, dataset.manifest["counts"])
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
-        found = present(report, checkpoint.name, config.evaluate.published, tracker, run_folder())
+        found = present(report, checkpoint.name, published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found
 
 

@@ -13,8 +13,10 @@ from data.cluster.session import connect
 from data.dataset.preparation import prepare
 from towers.checkpoint.cost import cost
 from towers.evaluation.presentation.present import present
+from towers.evaluation.presentation.published import published_beside
 from towers.evaluation.report import report_of
 from towers.sweeps.trial import current_sweep
+from towers.training.config import check_recipe, unmeasured, unreported
 from towers.training.fit import train
 from towers.training.tracking import Tracker
 
@@ -23,17 +25,39 @@ if TYPE_CHECKING:
 
 
 def demand(config: "Config") -> tuple[list[dict[str, float]], dict[str, str]]:
-    """What a sweep reserves for this command: a bundle of resources per worker, and the labels of their nodes."""
+    """What a sweep reserves for this command: a bundle of resources per worker, and the labels of their nodes.
+
+    Raises:
+        ConfigError: parts of the configuration do not go together, so that the trial would fail later.
+    """
+    check_recipe(config)
     return [config.train.resources()] * config.train.num_workers, dict(config.train.labels)
+
+
+def missing_value(config: "Config", objective: str, halving: str | None) -> str | None:
+    """Why a search cannot use these values of a training; None where it may.
+
+    Args:
+        objective: a dotted path into what `task` returns.
+        halving: the value of an epoch by which trials are compared; None where they are not.
+    """
+    if (reason := unmeasured(objective, config)) is not None:
+        return f"hydra.sweeper.objectives: {objective}: {reason}"
+    if halving is not None and (reason := unreported(halving, config)) is not None:
+        return f"hydra.sweeper.halving.metric: {halving}: {reason}"
+    return None
 
 
 def task(config: "Config") -> dict[str, Any]:
     """Trains; returns the checkpoint's folder, its training totals, its cost and what the report shows."""
     from conf.entry import run_folder
 
+    check_recipe(config)
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    checkpoint = train(config, prepare(config.data, storage), storage)
+    dataset = prepare(config.data, storage)
+    checkpoint = train(config, dataset, storage)
+    published = published_beside(config.evaluate, dataset.manifest["counts"])
     summary = {
         "checkpoint": str(checkpoint.folder),
         "training": checkpoint.manifest["training"],
@@ -42,7 +66,7 @@ def task(config: "Config") -> dict[str, Any]:
     report = report_of(checkpoint.manifest)
     tracking, values = config.tracking, jsonable(config)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
-        return summary | present(report, checkpoint.name, config.evaluate.published, tracker, run_folder())
+        return summary | present(report, checkpoint.name, published, tracker, run_folder())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.json_text import json_text
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -138,8 +139,8 @@ class Folder:
         return json.loads(self.read_bytes(name))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a value as JSON, like `write_bytes`."""
-        self.write_bytes(name, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+        """Writes a value as JSON, like `write_bytes`; numbers that are not finite become null."""
+        self.write_bytes(name, (json_text(value, indent=2, sort_keys=True) + "\n").encode())
 
     def read_table(self, name: str) -> pa.Table:
         """The table in a Parquet file."""

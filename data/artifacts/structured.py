@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from data.artifacts.bounds import Bounds, bounds_of, refuse_outside
 from data.artifacts.errors import ConfigError
 
 T = TypeVar("T")
@@ -27,12 +28,34 @@ def typed(values: DictConfig) -> Any:
     """The dataclass that a composed Hydra config describes, with the dataclasses in its fields.
 
     Raises:
-        ConfigError: a value without a default is missing, or a `__post_init__` refuses a value.
+        ConfigError: a value without a default is missing, a dataclass has no such key, a number is outside of its
+            bounds (data/artifacts/bounds.py), or a `__post_init__` refuses a value.
     """
     missing = sorted(OmegaConf.missing_keys(values))
     if missing:
         raise ConfigError(f"{', '.join(missing)}: must be given, e.g. {missing[0]}=...")
+    _check(values, "", Bounds())
     return OmegaConf.to_object(values)
+
+
+def _check(node: DictConfig | ListConfig, key: str, of_elements: Bounds) -> None:
+    """Checks keys and numbers of a config and of all that is in it.
+
+    Args:
+        key: the key of `node` in the whole config; empty for the whole config itself.
+        of_elements: bounds of the numbers in `node`, where it is a list or a mapping.
+    """
+    of = OmegaConf.get_type(node)
+    of_fields = bounds_of(of) if is_dataclass(of) else None
+    for name in node if isinstance(node, DictConfig) else range(len(node)):
+        inner = f"{key}[{name}]" if isinstance(node, ListConfig) else f"{key}.{name}".lstrip(".")
+        if of_fields is not None and name not in of_fields:
+            raise ConfigError(f"{inner}: there is no such key; known are {', '.join(of_fields)}")
+        value, bounds = node[name], of_elements if of_fields is None else of_fields[str(name)]
+        if isinstance(value, DictConfig | ListConfig):
+            _check(value, inner, bounds)
+        else:
+            refuse_outside(inner, value, bounds)
 
 
 def jsonable(config: Any) -> Any:

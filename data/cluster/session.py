@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import ray
 import ray.data
 
+from data.artifacts.bounds import bounded
 from data.artifacts.errors import UserError
 from data.cluster.ray_compatibility.core import listen_on_loopback
 
@@ -25,7 +26,7 @@ class ClusterConfig:
     """
 
     address: str | None = None
-    num_cpus: int | None = None
+    num_cpus: int | None = bounded(None, at_least=1)
     dashboard: bool = True
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import ray
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed, sealing
@@ -48,14 +49,13 @@ class DataConfig:
     name: str
     source: SourceConfig
     split: SplitConfig = field(default_factory=SplitConfig)
-    min_weight: float | None = None
-    users_per_part: int = 50_000
+    min_weight: float | None = bounded(None)
+    users_per_part: int = bounded(50_000, at_least=1)
 
     def __post_init__(self) -> None:
+        check_bounds(self, "data")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
-        if self.users_per_part < 1:
-            raise ConfigError(f"data.users_per_part: {self.users_per_part} must be at least 1")
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sequences.positions import positions_within_users
 from data.sources.schema import SPLITS, DataError
@@ -40,15 +41,13 @@ class SplitConfig:
     """
 
     kind: SplitKind = SplitKind.temporal
-    validation_share: float = 0.1
-    test_share: float = 0.1
+    validation_share: float = bounded(0.1, at_least=0, below=1)
+    test_share: float = bounded(0.1, at_least=0, below=1)
     validation_from: str | None = None
     test_from: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("validation_share", "test_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"data.split.{name}: {getattr(self, name)} must lie in [0, 1)")
+        check_bounds(self, "data.split")
         if self.validation_share + self.test_share >= 1:
             raise ConfigError("data.split: validation_share + test_share must leave something to train on")
         if (self.validation_from is None) != (self.test_from is None):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError, UserError
 from data.sources.feature_kinds.kind import FeatureKind, feature_kind
 
@@ -36,8 +37,8 @@ class Feature:
 
     name: str
     kind: KindName
-    max_values: int = 16
-    min_count: int = 1
+    max_values: int = bounded(16, at_least=1)
+    min_count: int = bounded(1, at_least=1)
     column: str | None = None
 
     def __post_init__(self) -> None:
@@ -50,8 +51,7 @@ class Feature:
                 f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}; "
                 "if the log's column is called so, name the feature otherwise and set its `column`"
             )
-        if self.max_values < 1 or self.min_count < 1:
-            raise ConfigError(f"feature {self.name!r}: max_values and min_count must be at least 1")
+        check_bounds(self, f"feature {self.name!r}")
 
 
 RESERVED_COLUMNS = frozenset(

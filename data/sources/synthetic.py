@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
 from data.sources.synthetic_features import (
@@ -46,30 +47,25 @@ class SyntheticSource(SourceConfig):
         seed: the seed of all random numbers.
     """
 
-    num_users: int = 2_000
-    num_items: int = 1_000
-    num_clusters: int = 24
-    interactions_per_user: float = 30.0
-    noise_share: float = 0.15
-    daypart_share: float = 0.6
-    popularity_skew: float = 0.5
-    cold_user_share: float = 0.05
-    cold_item_share: float = 0.05
-    days: int = 365
-    seed: int = 0
+    num_users: int = bounded(2_000, at_least=1)
+    num_items: int = bounded(1_000, at_least=1)
+    num_clusters: int = bounded(24, at_least=1)
+    interactions_per_user: float = bounded(30.0, at_least=1)
+    noise_share: float = bounded(0.15, at_least=0, at_most=0.9)
+    daypart_share: float = bounded(0.6, at_least=0, at_most=0.9)
+    popularity_skew: float = bounded(0.5, at_least=0)
+    cold_user_share: float = bounded(0.05, at_least=0, at_most=0.9)
+    cold_item_share: float = bounded(0.05, at_least=0, at_most=0.9)
+    days: int = bounded(365, at_least=1)
+    seed: int = bounded(0, at_least=0)
 
     def __post_init__(self) -> None:
-        for name in ("num_users", "num_items", "num_clusters", "days"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"data.source.{name}: {getattr(self, name)} must be at least 1")
-        for name in ("noise_share", "daypart_share", "cold_user_share", "cold_item_share"):
-            if not 0 <= getattr(self, name) <= 0.9:
-                raise ConfigError(f"data.source.{name}: {getattr(self, name)} must lie in [0, 0.9]")
+        check_bounds(self, "data.source")
         if self.num_clusters > self.num_items:
             raise ConfigError(
                 f"data.source.num_clusters: {self.num_clusters} must not exceed num_items {self.num_items}"
             )
-        if not 1 <= self.interactions_per_user <= self.num_items / 2:
+        if self.interactions_per_user > self.num_items / 2:
             raise ConfigError(
                 f"data.source.interactions_per_user: {self.interactions_per_user} must lie between 1 and num_items / 2"
             )

@@ -5,6 +5,7 @@ Hydra imports this module whenever it looks for plugins, so Ray and most of towe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from data.artifacts.structured import structured
 from towers.sweeps.settings import LauncherConfig
 
 if TYPE_CHECKING:
+    from towers.sweeps.inputs import InputsReader
     from towers.sweeps.records import Record
     from towers.sweeps.runner import TrialSource
+    from towers.sweeps.trial_process import SweepContext
 
 
 @dataclass
@@ -44,11 +47,10 @@ class RayLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs and returns what each returned; reading the value of a job that did not finish raises."""
         from towers.sweeps.fixed_trials import FixedTrials
-        from towers.sweeps.records import Records
 
         jobs = [list(overrides) for overrides in job_overrides]
-        earlier = Records(self.folder()).read() if self.settings.resume else []
-        source = FixedTrials(jobs, initial_job_idx, earlier)
+        earlier = self.earlier()
+        source = FixedTrials(jobs, initial_job_idx, earlier if self.settings.resume else [])
         self.run(source, overrides=jobs, num_done=len(source.done), total=len(jobs))
         return [source.job_return(overrides) for overrides in jobs]
 
@@ -61,7 +63,31 @@ class RayLauncher(Launcher):
     ) -> "list[Record]":
         """Runs the trials of a source; see `towers.sweeps.launch.launch` for the arguments."""
         from towers.sweeps.launch import launch
+
+        return launch(
+            self.settings, self.sweep(), source, self.inputs, overrides=overrides, num_done=num_done, total=total
+        )
+
+    def earlier(self) -> "list[Record]":
+        """The records of earlier launches that still count; see `towers.sweeps.launch.earlier_records`."""
+        from towers.sweeps.launch import earlier_records
+
+        return earlier_records(self.folder(), self.inputs)
+
+    def sweep(self) -> "SweepContext":
+        """What all trials share."""
         from towers.sweeps.trial_process import SweepContext
 
-        sweep = SweepContext.of_this_process(self.hydra_context, self.config, self.task_function)
-        return launch(self.settings, sweep, source, overrides=overrides, num_done=num_done, total=total)
+        return SweepContext.of_this_process(self.hydra_context, self.config, self.task_function)
+
+    @cached_property
+    def inputs(self) -> "InputsReader":
+        """Finds what trials are run with: which values decide is known to conf/verbs.py."""
+        from conf.verbs import decides
+        from towers.sweeps.code_digest import code_digest
+        from towers.sweeps.inputs import InputsReader
+        from towers.sweeps.launch import command_module
+
+        module = self.task_function.__module__
+        code = code_digest(module, command_module(self.task_function))
+        return InputsReader(self.sweep(), code, partial(decides, module), self.settings.same_code)

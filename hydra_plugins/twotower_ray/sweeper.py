@@ -45,9 +45,11 @@ class OptunaSweeper(Sweeper):
         """Searches until `hydra.sweeper.trials` trials are done; returns number, parameters and values of the best.
 
         Raises:
-            ConfigError: there is nothing to search, or the launcher is not `hydra/launcher=ray`.
+            ConfigError: there is nothing to search, the study was made for another search, or the launcher is not
+                `hydra/launcher=ray`.
         """
         from towers.sweeps.search.ask_and_tell import Search
+        from towers.sweeps.search.same_study import refuse_other_study
         from towers.sweeps.search.space import SearchSpace
         from towers.sweeps.search.study import best_trials, open_study
 
@@ -58,11 +60,14 @@ class OptunaSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         params = [f"{name}={values}" for name, values in self.settings.params.items()]
         space = SearchSpace.of(parser.parse_overrides([*params, *arguments]))
+        self.validate_batch_is_legal([space.fixed])
+        self._refuse_missing_values(space.fixed)
         folder = self.launcher.folder()
+        study = open_study(self.settings, folder)
+        refuse_other_study(study, space, self.settings.objectives, self.launcher.inputs, self.launcher.sweep())
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        self.validate_batch_is_legal([space.fixed])
-        study = open_study(self.settings, folder)
+        self.launcher.earlier()
         search = Search(self.settings, space, study, self._monitor())
         self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
         best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
@@ -74,6 +79,11 @@ class OptunaSweeper(Sweeper):
         halving = self.settings.halving
         monitor = halving.metric or OmegaConf.select(self.config, "train.monitor")
         return str(monitor) if halving.factor else None
+
+    def _refuse_missing_values(self, fixed: list[str]) -> None:
+        objectives = [objective.metric for objective in self.settings.objectives]
+        if (reason := self.launcher.sweep().missing_value(fixed, objectives, self._monitor())) is not None:
+            raise ConfigError(reason)
 
     def _save(self, best: list[dict[str, Any]], folder: Path) -> None:
         results: dict[str, Any] = {"name": "optuna"}

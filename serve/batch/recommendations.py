@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from data.artifacts.errors import ConfigError
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
@@ -39,18 +39,14 @@ class RecommendConfig:
         num_workers: Processes, each of which loads the release.
     """
 
-    k: int = 20
+    k: int = bounded(20, at_least=1, at_most=MAX_K)
     users: str | None = None
-    part_size: int = 10_000
-    num_workers: int = 1
+    part_size: int = bounded(10_000, at_least=1)
+    num_workers: int = bounded(1, at_least=1)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""
-        if not 1 <= self.k <= MAX_K:
-            raise ConfigError(f"recommend.k: {self.k} must lie in 1..{MAX_K}")
-        for name in ("part_size", "num_workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"recommend.{name}: {getattr(self, name)} must be at least 1")
+        check_bounds(self, "recommend")
 
 
 def recommend(

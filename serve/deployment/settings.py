@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from serve.api.limits import MAX_K
 
@@ -33,16 +34,16 @@ class ScaleConfig:
         labels: Labels of the nodes on which replicas may run, such as {role: server} of cluster.yaml.
     """
 
-    min_replicas: int = 1
-    max_replicas: int = 1
-    target_ongoing_requests: float = 8
-    look_back_s: float = 12.0
-    upscale_delay_s: float = 3.0
-    downscale_delay_s: float = 120.0
-    max_ongoing_requests: int = 32
-    max_queued_requests: int = 32
-    num_cpus: float = 0.5
-    num_gpus: float = 0.0
+    min_replicas: int = bounded(1, at_least=1)
+    max_replicas: int = bounded(1, at_least=1)
+    target_ongoing_requests: float = bounded(8, above=0)
+    look_back_s: float = bounded(12.0, above=0)
+    upscale_delay_s: float = bounded(3.0, at_least=0)
+    downscale_delay_s: float = bounded(120.0, at_least=0)
+    max_ongoing_requests: int = bounded(32, at_least=1)
+    max_queued_requests: int = bounded(32, at_least=0)
+    num_cpus: float = bounded(0.5, at_least=0)
+    num_gpus: float = bounded(0.0, at_least=0)
     labels: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,19 +53,15 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
-        if not 1 <= self.min_replicas <= self.max_replicas:
+        check_bounds(self, "serve")
+        if self.min_replicas > self.max_replicas:
             raise ConfigError(
-                f"serve: min_replicas ({self.min_replicas}) must lie in 1..max_replicas ({self.max_replicas})"
+                f"serve: min_replicas ({self.min_replicas}) must be at most max_replicas ({self.max_replicas})"
             )
-        if not 0 < self.target_ongoing_requests <= self.max_ongoing_requests:
+        if self.target_ongoing_requests > self.max_ongoing_requests:
             raise ConfigError(
-                f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must lie above 0 and at most at"
+                f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must be at most"
                 f" max_ongoing_requests ({self.max_ongoing_requests}), otherwise nothing ever scales"
-            )
-        if not self.look_back_s > 0 or self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
-            raise ConfigError(
-                f"serve: look_back_s ({self.look_back_s}) must be above 0, upscale_delay_s ({self.upscale_delay_s}) and"
-                f" downscale_delay_s ({self.downscale_delay_s}) at least 0"
             )
 
 
@@ -91,17 +88,17 @@ class ServeConfig:
 
     topology: Topology = Topology.fused
     host: str = "127.0.0.1"
-    port: int = 8000
-    grpc_port: int = 0
-    num_candidates: int = 100
-    timeout_ms: int = 200
-    max_timeout_ms: int = 2000
-    poll_s: float = 0.5
-    lease_s: float = 3.0
-    ready_within_s: float = 180.0
-    breaker_failures: int = 5
-    breaker_pause_s: float = 1.0
-    threads: int = 1
+    port: int = bounded(8000, at_least=1, at_most=65_535)
+    grpc_port: int = bounded(0, at_least=0, at_most=65_535)
+    num_candidates: int = bounded(100, at_least=MAX_K, at_most=10_000)
+    timeout_ms: int = bounded(200, at_least=1)
+    max_timeout_ms: int = bounded(2000, at_least=1)
+    poll_s: float = bounded(0.5, above=0)
+    lease_s: float = bounded(3.0, above=0)
+    ready_within_s: float = bounded(180.0, above=0)
+    breaker_failures: int = bounded(5, at_least=1)
+    breaker_pause_s: float = bounded(1.0, above=0)
+    threads: int = bounded(1, at_least=1)
     ingress: ScaleConfig = field(default_factory=ScaleConfig)
     embedder: ScaleConfig = field(default_factory=ScaleConfig)
     retriever: ScaleConfig = field(default_factory=ScaleConfig)
@@ -109,19 +106,15 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
-        if not MAX_K <= self.num_candidates <= 10_000:
-            raise ConfigError(f"serve.num_candidates: {self.num_candidates} must lie in {MAX_K}..10000")
-        if not 1 <= self.timeout_ms <= self.max_timeout_ms:
-            raise ConfigError(f"serve.timeout_ms: {self.timeout_ms} must lie in 1..max_timeout_ms")
-        if not 1 <= self.port <= 65_535:
-            raise ConfigError(f"serve.port: {self.port} must lie in 1..65535")
+        check_bounds(self, "serve")
+        if self.timeout_ms > self.max_timeout_ms:
+            raise ConfigError(
+                f"serve.timeout_ms: {self.timeout_ms} must be at most serve.max_timeout_ms ({self.max_timeout_ms})"
+            )
         if not self.lease_s > self.poll_s:
             raise ConfigError(f"serve.lease_s: {self.lease_s} must be above serve.poll_s ({self.poll_s})")
-        if not 0 <= self.grpc_port <= 65_535 or self.grpc_port == self.port:
+        if self.grpc_port == self.port:
             raise ConfigError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
-        for name in ("poll_s", "ready_within_s", "breaker_failures", "breaker_pause_s", "threads"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"serve.{name}: {getattr(self, name)} must be above 0")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -134,4 +127,4 @@ class DemoConfig:
     """
 
     wait: bool = True
-    k: int = 5
+    k: int = bounded(5, at_least=1, at_most=MAX_K)

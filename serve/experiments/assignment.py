@@ -6,8 +6,9 @@ another experiment divides the users independently.
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 
 CONTROL = "control"
@@ -28,15 +29,14 @@ class TrafficConfig:
     """
 
     name: str = "experiment"
-    shares: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = bounded(factory=dict, above=0, below=1)
 
     def __post_init__(self) -> None:
+        check_bounds(self, "traffic")
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"traffic.name: {self.name!r} must be up to 100 letters, digits, '-', '_' or '.'")
-        if not all(0 < share < 1 for share in self.shares.values()) or sum(self.shares.values()) >= 1:
-            raise ConfigError(
-                f"traffic.shares: {dict(self.shares)} must lie between 0 and 1 each, and add up to less than 1"
-            )
+        if sum(self.shares.values()) >= 1:
+            raise ConfigError(f"traffic.shares: {dict(self.shares)} must add up to less than 1")
 
 
 @dataclass(frozen=True, slots=True)

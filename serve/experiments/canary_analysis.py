@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.artifacts.errors import ConfigError
+from data.artifacts.bounds import bounded, check_bounds
 from serve.experiments.assignment import CONTROL
 
 SIGNIFICANCE_LEVEL = 0.001
@@ -38,18 +38,15 @@ class GuardConfig:
     """
 
     enabled: bool = True
-    every_s: float = 5.0
-    min_requests: int = 200
-    max_failed_rise: float = 0.005
-    max_degraded_rise: float = 0.02
-    max_latency_ratio: float = 1.5
-    min_coverage_ratio: float = 0.5
+    every_s: float = bounded(5.0, above=0)
+    min_requests: int = bounded(200, at_least=1)
+    max_failed_rise: float = bounded(0.005, at_least=0)
+    max_degraded_rise: float = bounded(0.02, at_least=0)
+    max_latency_ratio: float = bounded(1.5, above=0)
+    min_coverage_ratio: float = bounded(0.5, at_least=0)
 
     def __post_init__(self) -> None:
-        if not self.every_s > 0 or self.min_requests < 1:
-            raise ConfigError(
-                f"guard.every_s ({self.every_s}) must be above 0, guard.min_requests ({self.min_requests}) at least 1"
-            )
+        check_bounds(self, "guard")
 
 
 def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:

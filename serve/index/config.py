@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from serve.index.backends import INDEX_BACKENDS
 
@@ -43,16 +44,17 @@ class IndexConfig:
     kind: str = "replica"
     uri: str = "./var/milvus.db"
     ca_file: str | None = None
-    timeout_s: float = 10.0
+    timeout_s: float = bounded(10.0, above=0)
     algorithm: Algorithm = Algorithm.flat
-    exact_up_to: int = 50_000
+    exact_up_to: int = bounded(50_000, at_least=0)
     folder: str | None = None
-    monitored_share: float = 0.001
-    upsert_batch: int = 4096
-    embed_gpus: float = 0.0
+    monitored_share: float = bounded(0.001, at_least=0, at_most=1)
+    upsert_batch: int = bounded(4096, at_least=1, at_most=65_536)
+    embed_gpus: float = bounded(0.0, at_least=0)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
+        check_bounds(self, "index")
         INDEX_BACKENDS[self.kind]
         if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
             raise ConfigError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
@@ -65,11 +67,3 @@ class IndexConfig:
                 f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items"
                 " under a filter; use index.algorithm=flat, or a server as index.uri"
             )
-        if not self.timeout_s > 0:
-            raise ConfigError(f"index.timeout_s: {self.timeout_s} must be above 0")
-        if not 0 <= self.monitored_share <= 1:
-            raise ConfigError(f"index.monitored_share: {self.monitored_share} must lie in 0..1")
-        if not 1 <= self.upsert_batch <= 65_536:
-            raise ConfigError(f"index.upsert_batch: {self.upsert_batch} must lie in 1..65536")
-        if not self.embed_gpus >= 0:
-            raise ConfigError(f"index.embed_gpus: {self.embed_gpus} must be at least 0")

@@ -18,6 +18,7 @@ from milvus_lite.server_manager import server_manager_instance as lite
 from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from data.artifacts.json_text import json_text
 from serve.index.config import IndexConfig
 from serve.index.protocol import IndexUnavailable
 
@@ -138,7 +139,7 @@ def _open_database(path: Path) -> str:
             address: str | None = lite.start_and_get_uri(str(path))
         if address is not None:
             aside = _owner_file(path).with_suffix(f".{os.getpid()}.partial")
-            aside.write_text(json.dumps({"pid": os.getpid(), "port": int(address.rsplit(":", 1)[1])}))
+            aside.write_text(json_text({"pid": os.getpid(), "port": int(address.rsplit(":", 1)[1])}))
             aside.replace(_owner_file(path))
             return address
         if (address := _owner_address(path)) is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.ranking import RANKS
@@ -14,6 +15,10 @@ class Baseline(Enum):
     popularity = "popularity"  # most interactions among those fitted on
     recent_popularity = "recent popularity"  # most interactions in the latest share of them; needs a log with times
     item_item = "item-item filter"  # one hop over the interaction graph
+
+
+PUBLISHED_COUNTS = ("users", "items", "raw_interactions", "train", "validation", "test")
+"""Counts by which a dataset is known to be the one of published results."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -28,7 +33,7 @@ class PublishedResult:
 
     name: str
     source: str
-    metrics: dict[str, float]
+    metrics: dict[str, float] = bounded()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,24 +47,28 @@ class EvaluateConfig:
         baselines: recommenders without training that are measured beside the towers.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
         resamples: number of bootstrap resamples per confidence interval.
-        published: results of others, printed beside ours.
+        published: results of others, printed beside ours where the dataset is theirs.
+        published_on: the counts of their dataset, by the names in a prepared dataset's manifest: users, items, and the
+            interactions of the splits train, validation and test.
     """
 
-    ks: list[int] = field(default_factory=lambda: [5, 10, 20, 50])
-    k: int = 20
-    batch_size: int = 512
+    ks: list[int] = bounded(factory=lambda: [5, 10, 20, 50], at_least=1, at_most=RANKS)
+    k: int = bounded(20, at_least=1, at_most=RANKS)
+    batch_size: int = bounded(512, at_least=1)
     baselines: list[Baseline] = field(default_factory=lambda: list(Baseline))
-    recent_share: float = 0.1
-    resamples: int = RESAMPLES
+    recent_share: float = bounded(0.1, above=0, at_most=1)
+    resamples: int = bounded(RESAMPLES, at_least=1)
     published: list[PublishedResult] = field(default_factory=list)
+    published_on: dict[str, int] = bounded(factory=dict, at_least=0)
 
     def __post_init__(self) -> None:
-        if not self.ks or not all(1 <= k <= RANKS for k in self.ks):
+        check_bounds(self, "evaluate")
+        if not self.ks:
             raise ConfigError(f"evaluate.ks: {list(self.ks)} must be cut-offs between 1 and {RANKS}")
+        if unknown := set(self.published_on) - set(PUBLISHED_COUNTS):
+            raise ConfigError(
+                f"evaluate.published_on: {', '.join(sorted(unknown))} is not counted; it may have"
+                f" {', '.join(PUBLISHED_COUNTS)}"
+            )
         if self.k not in self.ks:
             raise ConfigError(f"evaluate.k: {self.k} must be one of evaluate.ks {list(self.ks)}; add it there")
-        for name in ("batch_size", "resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name}: {getattr(self, name)} must be at least 1")
-        if not 0 < self.recent_share <= 1:
-            raise ConfigError(f"evaluate.recent_share: {self.recent_share} must lie in (0, 1]")

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ACCURACY = ("recall", "ndcg", "mrr", "hit_rate")
+"""The metrics that say how well held-out items are found; `per_query` computes them."""
+
 
 def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_items: int) -> np.ndarray:
     """bool [Q, K]: whether the item at each rank is relevant to its query.

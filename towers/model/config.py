@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sequences.histories import HistoryOrder
 from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
@@ -41,37 +42,26 @@ class ModelConfig:
             (towers/model/smoothing.py); 0 leaves it out.
     """
 
-    embedding_dim: int = 64
-    hidden_dim: int = 0
-    dropout: float = 0.1
+    embedding_dim: int = bounded(64, at_least=1, at_most=4096)
+    hidden_dim: int = bounded(0, at_least=0)
+    dropout: float = bounded(0.1, at_least=0, below=1)
     user_ids: bool = True
-    id_dropout: float = 0.1
+    id_dropout: float = bounded(0.1, at_least=0, below=1)
     history: str = "pooled"
-    history_length: int = 50
+    history_length: int = bounded(50, at_least=1, at_most=1000)
     history_order: HistoryOrder = HistoryOrder.before
-    num_blocks: int = 2
-    num_heads: int = 2
+    num_blocks: int = bounded(2, at_least=1)
+    num_heads: int = bounded(2, at_least=1)
     start: IdTableStart = IdTableStart.random
-    smoothing: float = 0.0
+    smoothing: float = bounded(0.0, at_least=0)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.embedding_dim <= 4096:
-            raise ConfigError(f"model.embedding_dim: {self.embedding_dim} must lie in 1..4096")
-        if self.hidden_dim < 0:
-            raise ConfigError(f"model.hidden_dim: {self.hidden_dim} must be at least 0")
-        for name in ("dropout", "id_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"model.{name}: {getattr(self, name)} must lie in [0, 1)")
-        if not 1 <= self.history_length <= 1000:
-            raise ConfigError(f"model.history_length: {self.history_length} must lie in 1..1000")
-        if self.num_blocks < 1 or self.num_heads < 1 or self.embedding_dim % self.num_heads:
+        check_bounds(self, "model")
+        if self.embedding_dim % self.num_heads:
             raise ConfigError(
-                f"model: num_blocks ({self.num_blocks}) and num_heads ({self.num_heads}) must be at least 1, and"
-                f" num_heads must divide embedding_dim ({self.embedding_dim})"
+                f"model.num_heads: {self.num_heads} must divide model.embedding_dim ({self.embedding_dim})"
             )
         self.history_encoder.check(self)
-        if not self.smoothing >= 0:
-            raise ConfigError(f"model.smoothing: {self.smoothing} must be at least 0")
         if not (self.user_ids or self.history_encoder.reads_history):
             raise ConfigError("model.user_ids: false needs a history, or nothing would be known of any user")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 
 
@@ -24,26 +25,19 @@ class RerankConfig:
         held_out: share of the queries by which the epoch is chosen and the scores are calibrated.
     """
 
-    num_cross: int = 2
-    cross_rank: int = 32
-    hidden_dim: int = 64
-    feature_dim: int = 16
-    dropout: float = 0.1
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 0.001
-    weight_decay: float = 1e-5
-    max_queries: int = 20_000
-    held_out: float = 0.2
+    num_cross: int = bounded(2, at_least=0)
+    cross_rank: int = bounded(32, at_least=1)
+    hidden_dim: int = bounded(64, at_least=0)
+    feature_dim: int = bounded(16, at_least=1)
+    dropout: float = bounded(0.1, at_least=0, below=1)
+    epochs: int = bounded(10, at_least=0)
+    batch_size: int = bounded(64, at_least=1)
+    learning_rate: float = bounded(0.001, above=0)
+    weight_decay: float = bounded(1e-5, at_least=0)
+    max_queries: int = bounded(20_000, at_least=1)
+    held_out: float = bounded(0.2, above=0, below=1)
 
     def __post_init__(self) -> None:
-        for name in ("num_cross", "hidden_dim", "epochs", "dropout", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 0")
-        for name in ("cross_rank", "feature_dim", "batch_size", "max_queries"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"rerank.{name}: {getattr(self, name)} must be at least 1")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"rerank.held_out: {self.held_out} must lie in (0, 1)")
+        check_bounds(self, "rerank")
         if self.num_cross and not self.hidden_dim:
             raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron; set rerank.hidden_dim above 0")

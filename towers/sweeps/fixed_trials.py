@@ -41,6 +41,9 @@ class FixedTrials:
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         return True
 
+    def objection(self, record: Record) -> str | None:
+        return None
+
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         self._ended[tuple(record.overrides)] = record, job
 

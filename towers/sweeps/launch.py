@@ -1,14 +1,16 @@
 """Launches a sweep: connects to Ray, runs the trials of a source, and prints the results."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.utils import configure_log, setup_globals
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from data.artifacts.json_text import json_text
+from towers.sweeps.inputs import InputsReader, changed_lines
 from towers.sweeps.placement import TrialPlacer
 from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished_lines
 from towers.sweeps.records import Record, Records
@@ -19,10 +21,25 @@ from towers.sweeps.settings import LauncherConfig
 from towers.sweeps.trial_process import LOG_FILE, SweepContext, sweep_folder
 
 
+def earlier_records(folder: Path, inputs: InputsReader) -> list[Record]:
+    """The records of earlier launches, of trials that would be run with the same inputs now.
+
+    The others are set aside, with a line that says what differs, so that they neither count as done nor stand in the
+    leaderboard beside trials of today.
+    """
+    records = Records(folder)
+    current, changed = inputs.split_changed(records.read())
+    for line in changed_lines(changed):
+        print(f"sweep: {line}")
+    records.set_aside([record for record, _ in changed])
+    return current
+
+
 def launch(
     settings: LauncherConfig,
     sweep: SweepContext,
     source: TrialSource,
+    inputs: InputsReader,
     *,
     overrides: Sequence[Sequence[str]],
     num_done: int,
@@ -34,6 +51,7 @@ def launch(
         settings: how trials are placed.
         sweep: what all trials share.
         source: gives the trials.
+        inputs: finds what a trial is run with.
         overrides: the overrides of all trials, where they are known beforehand; for the progress table.
         num_done: number of trials that earlier launches have completed.
         total: number of trials, those of earlier launches included.
@@ -44,7 +62,8 @@ def launch(
     folder.mkdir(parents=True, exist_ok=True)
     with open_dict(config):
         config.hydra.sweep.dir = str(folder)
-    (folder / SWEEP_FILE).write_text(json.dumps({"module": _command_module(sweep.task_function)}))
+    ran = {"module": command_module(sweep.task_function), "options": config_options(sys.argv[1:], config)}
+    (folder / SWEEP_FILE).write_text(json_text(ran))
     if num_done:
         print(f"sweep: {num_done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
     with (
@@ -53,7 +72,7 @@ def launch(
         stop_on_interrupt() as stop,
     ):
         placer, records = TrialPlacer(settings, can_grow), Records(folder)
-        ended = SweepRunner(settings, sweep, source, records, placer, table, stop).run()
+        ended = SweepRunner(settings, sweep, source, inputs, records, placer, table, stop).run()
     for line in unfinished_lines(ended):
         print(f"sweep: {line}")
     if ended:
@@ -67,13 +86,22 @@ def _present(folder: Path, config: DictConfig) -> None:
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives")
     metric = objectives[0].metric if objectives else DEFAULT_METRIC
     records = Records(folder).read()
-    if any(record.value(metric) is not None for record in records):
+    if any(record.measured(metric) is not None for record in records):
         present_results(folder, metric)
     elif any(isinstance(record.result, dict) for record in records):
         print(f"sweep: no trial returned {metric}; try python -m towers.leaderboard sweep={folder} metric=...")
 
 
-def _command_module(task_function: TaskFunction) -> str:
+def config_options(arguments: Sequence[str], config: DictConfig) -> list[str]:
+    """The arguments of a command that say where its config lies; overrides of single values are not among them."""
+    typed_in, _ = get_args_parser().parse_known_args(list(arguments))
+    options = [("--config-dir", typed_in.config_dir), ("--config-path", typed_in.config_path)]
+    options.append(("--config-name", typed_in.config_name))
+    given = [argument for name, value in options if value is not None for argument in (name, value)]
+    return [*given, *(each for each in config.hydra.overrides.hydra if each.startswith("hydra.searchpath"))]
+
+
+def command_module(task_function: TaskFunction) -> str:
     """The module that was run by `python -m`."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec.name if spec is not None else task_function.__module__

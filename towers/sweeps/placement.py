@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
@@ -39,6 +40,7 @@ class RunningTrial:
         epochs: (epoch, values) as reported so far.
         num_epochs: the largest number of epochs that it may have; None where its config does not set it.
         attempts: how often it was started, this time included.
+        inputs: what it is run with, as records hold it; None until its config has been composed.
     """
 
     number: int
@@ -53,6 +55,7 @@ class RunningTrial:
     epochs: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     num_epochs: int | None = None
     attempts: int = 1
+    inputs: dict[str, Any] | None = None
 
     @property
     def worker_cpus(self) -> float:
@@ -72,6 +75,17 @@ class RunningTrial:
     def is_placed(self) -> bool:
         """Whether everything that it asks for is reserved."""
         return self.group is not None and placement_group_table(self.group)["state"] == "CREATED"
+
+    def overdue(self, settings: LauncherConfig) -> str | None:
+        """Why it is given up; None where it is not."""
+        now = time.time()
+        if self.started_at is None or self.last_report_at is None:
+            return None
+        if settings.timeout_s is not None and now - self.started_at > settings.timeout_s:
+            return f"took longer than hydra.launcher.timeout_s={settings.timeout_s:g}"
+        if settings.hangs_after_s is not None and now - self.last_report_at > settings.hangs_after_s:
+            return f"hung: no epoch for hydra.launcher.hangs_after_s={settings.hangs_after_s:g}"
+        return None
 
     def release(self) -> None:
         """Removes its placement group. Ray ends all processes of the trial that still run in it."""

@@ -127,7 +127,7 @@ def _epoch_cell(values: Mapping[str, float]) -> str:
 
 
 def _values_text(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
 
 
 def unfinished_lines(records: Sequence[Record]) -> list[str]:

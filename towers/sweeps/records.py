@@ -1,16 +1,22 @@
 """Records of the trials of a sweep: `trials.jsonl` in its folder, one line for each time a trial ends."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.json_text import json_text
 
 TRIALS_FILE = "trials.jsonl"
+
+SET_ASIDE = "set_aside"
+"""Key of a line that takes back an earlier line; its value is the overrides of the trial."""
 
 
 class State(Enum):
@@ -43,6 +49,8 @@ class Record:
         waited_s: seconds that it waited for a place before that.
         attempts: how often it was started.
         started_at: unix seconds.
+        inputs: what it was run with (towers/sweeps/inputs.py), as JSON; None where its config was wrong, and in the
+            records of earlier versions.
     """
 
     number: int
@@ -55,6 +63,7 @@ class Record:
     waited_s: float = 0.0
     attempts: int = 1
     started_at: float = 0.0
+    inputs: dict[str, Any] | None = None
 
     def value(self, path: str) -> Any:
         """The value at a dotted path of the result, such as `metrics.ndcg@20`; None where there is none."""
@@ -65,6 +74,10 @@ class Record:
             value = value[name]
         return value
 
+    def measured(self, path: str) -> float | None:
+        """The finite number at a dotted path of the result; None where there is none."""
+        return finite_number(self.value(path))
+
 
 @dataclass(frozen=True)
 class Records:
@@ -74,8 +87,16 @@ class Records:
 
     def add(self, record: Record) -> None:
         """Appends a record in a single write, so that launches that share the folder do not disturb each other."""
+        self._append(json_text(asdict(record) | {"state": record.state.value}))
+
+    def set_aside(self, records: Sequence[Record]) -> None:
+        """Has `read` leave out these records, unless the same trials are added again."""
+        for record in records:
+            self._append(json_text({SET_ASIDE: record.overrides}))
+
+    def _append(self, text: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(asdict(record) | {"state": record.state.value}) + "\n"
+        line = f"{text}\n"
         descriptor = os.open(self.folder / TRIALS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(descriptor, line.encode())
@@ -88,10 +109,13 @@ class Records:
         found: dict[tuple[str, ...], Record] = {}
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
-                record = _record(json.loads(line))
+                values = json.loads(line)
             except ValueError:
                 continue
-            found[tuple(record.overrides)] = record
+            if SET_ASIDE in values:
+                found.pop(tuple(values[SET_ASIDE]), None)
+            else:
+                found[tuple(values["overrides"])] = _record(values)
         return sorted(found.values(), key=lambda record: record.number)
 
 
@@ -107,10 +131,18 @@ def newest_sweep(folder: Path) -> Path:
     return found[-1].parent
 
 
+def finite_number(value: object) -> float | None:
+    """`value` if it is a finite number; None for texts, truth values, NaN and infinities."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]
+
+
 def json_value(value: object) -> object:
     """`value` with everything that JSON does not have replaced by its text."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Real):  # such as numpy.float32
+        return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, Mapping):
         return {str(name): json_value(of) for name, of in value.items()}
     if isinstance(value, Sequence):

@@ -6,6 +6,7 @@ So no trial withholds workers from another, and removing its placement group end
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from data.artifacts.errors import one_line
+from towers.sweeps.inputs import InputsReader
 from towers.sweeps.lost_processes import describe_loss, loss_reason
 from towers.sweeps.placement import RunningTrial, TrialPlacer
 from towers.sweeps.records import Record, Records, State, json_value
@@ -54,6 +56,9 @@ class TrialSource(Protocol):
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Takes the values of a trial's epoch; returns whether the trial should continue."""
 
+    def objection(self, record: Record) -> str | None:
+        """Why a finished trial is of no use to the source, and counts as failed; None where it is of use."""
+
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         """Takes the end of a trial; `job` is None where its process was lost or never ran."""
 
@@ -66,6 +71,7 @@ class SweepRunner:
         settings: LauncherConfig,
         sweep: SweepContext,
         source: TrialSource,
+        inputs: InputsReader,
         records: Records,
         placer: TrialPlacer,
         observe: Observer,
@@ -77,12 +83,14 @@ class SweepRunner:
             settings: how trials are placed, and when they are given up.
             sweep: what all trials share.
             source: gives the trials.
+            inputs: finds what a trial is run with.
             records: receives a record of each trial that ends.
             placer: places the trials.
             observe: called in every round.
             stop: interrupts the sweep when it is set.
         """
         self._settings, self._sweep, self._source, self._records = settings, sweep, source, records
+        self._inputs = inputs
         self._placer, self._observe, self._stop = placer, observe, stop
         self._shared_sweep = ray.put(sweep)
         self._reports: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports).remote(source.prunes)
@@ -133,6 +141,7 @@ class SweepRunner:
         try:
             config = self._sweep.trial_config(number, overrides)
             trial.worker_bundles, trial.labels = self._sweep.resource_demand(config)
+            trial.inputs = self._inputs.of(config).as_json()
             trial.num_epochs = config.train.epochs if "train" in config else None
             reason = self._placer.infeasible(trial)
         except (ValueError, HydraException, OmegaConfBaseException) as e:
@@ -155,7 +164,7 @@ class SweepRunner:
         for task in ray.wait(list(tasks), num_returns=len(tasks), timeout=0)[0] if tasks else []:
             self._finish(tasks[task])
         for trial in list(self._running.values()):
-            if (reason := self._overdue(trial)) is not None:
+            if (reason := trial.overdue(self._settings)) is not None:
                 self._retry_or_lose(trial, reason)
 
     def _start(self, trial: RunningTrial) -> None:
@@ -202,17 +211,6 @@ class SweepRunner:
             return self._end(trial, State.failed, f"{type(error).__name__}: {one_line(error)}", job)
         return self._end(trial, State.finished, None, job)
 
-    def _overdue(self, trial: RunningTrial) -> str | None:
-        """Why a trial is given up; None where it is not."""
-        settings, now = self._settings, time.time()
-        if trial.started_at is None or trial.last_report_at is None:
-            return None
-        if settings.timeout_s is not None and now - trial.started_at > settings.timeout_s:
-            return f"took longer than hydra.launcher.timeout_s={settings.timeout_s:g}"
-        if settings.hangs_after_s is not None and now - trial.last_report_at > settings.hangs_after_s:
-            return f"hung: no epoch for hydra.launcher.hangs_after_s={settings.hangs_after_s:g}"
-        return None
-
     def _retry_or_lose(self, trial: RunningTrial, reason: str) -> None:
         """Queues a lost trial again while it has retries left; otherwise ends it as lost."""
         if trial.attempts <= self._settings.retries:
@@ -236,7 +234,10 @@ class SweepRunner:
             waited_s=started_at - trial.queued_at,
             attempts=trial.attempts,
             started_at=started_at,
+            inputs=trial.inputs,
         )
+        if state is State.finished and (objection := self._source.objection(record)) is not None:
+            record = replace(record, state=State.failed, reason=objection)
         self._records.add(record)
         self._ended.append(record)
         self._source.trial_ended(record, job)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 
 
@@ -27,31 +28,28 @@ class LauncherConfig:
         hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.
         timeout_s: seconds that a trial may take; null means without limit.
         resume: whether trials that an earlier launch in the same sweep folder has completed are not run again.
+        same_code: whether such trials must have been run with the code as it is now. Their config and their log must be
+            the same in any case.
         ship_code: whether this code is sent to a cluster that was not started here (a Ray job has its code there
             already). If false, the nodes must have the code at the same path.
         runtime_env: Ray runtime environment of the trials' processes.
     """
 
     address: str | None = None
-    num_cpus: int | None = None
-    cpus: float = 1.0
-    memory_gib: float = 0.0
-    max_concurrent: int | None = None
-    retries: int = 0
-    hangs_after_s: float | None = None
-    timeout_s: float | None = None
+    num_cpus: int | None = bounded(None, at_least=1)
+    cpus: float = bounded(1.0, at_least=0)
+    memory_gib: float = bounded(0.0, at_least=0)
+    max_concurrent: int | None = bounded(None, at_least=1)
+    retries: int = bounded(0, at_least=0)
+    hangs_after_s: float | None = bounded(None, above=0)
+    timeout_s: float | None = bounded(None, above=0)
     resume: bool = True
+    same_code: bool = True
     ship_code: bool = True
     runtime_env: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("num_cpus", "max_concurrent", "hangs_after_s", "timeout_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"hydra.launcher.{name}: {value} must be above 0, or null")
-        for name in ("cpus", "memory_gib", "retries"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"hydra.launcher.{name}: {getattr(self, name)} must not be below 0")
+        check_bounds(self, "hydra.launcher")
 
     def process_runtime_env(self) -> dict[str, Any]:
         """`runtime_env` of a trial's own process, with as many threads as it has CPUs (Ray would give it one)."""
@@ -99,15 +97,14 @@ class Halving:
         metric: the value of an epoch by which trials are compared; null means train.monitor.
     """
 
-    factor: int = 0
-    first: int = 1
+    factor: int = bounded(0, at_least=0)
+    first: int = bounded(1, at_least=1)
     metric: str | None = None
 
     def __post_init__(self) -> None:
-        if self.first < 1 or self.factor < 0 or self.factor == 1:
-            raise ConfigError(
-                f"hydra.sweeper.halving: first ({self.first}) must be at least 1, factor ({self.factor}) 0 or above 1"
-            )
+        check_bounds(self, "hydra.sweeper.halving")
+        if self.factor == 1:
+            raise ConfigError("hydra.sweeper.halving.factor: 1 must be 0, which lets every trial finish, or at least 2")
 
 
 @dataclass(kw_only=True)
@@ -128,18 +125,17 @@ class SweeperConfig:
     """
 
     sampler: Sampler = Sampler.tpe
-    trials: int = 20
+    trials: int = bounded(20, at_least=1)
     params: dict[str, str] = field(default_factory=dict)
     objectives: list[Objective] = field(default_factory=lambda: [Objective()])
     study: str | None = None
     storage: str | None = None
-    seed: int = 0
-    startup: int | None = None
+    seed: int = bounded(0, at_least=0, below=2**32)
+    startup: int | None = bounded(None, at_least=0)
     halving: Halving = field(default_factory=Halving)
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ConfigError(f"hydra.sweeper.trials: {self.trials} must be at least 1")
+        check_bounds(self, "hydra.sweeper")
         if not self.objectives:
             raise ConfigError("hydra.sweeper.objectives: [] must name at least one")
         if self.halving.factor and len(self.objectives) > 1:

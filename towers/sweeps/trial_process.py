@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 from ray.actor import ActorHandle
 
-from data.artifacts.errors import one_line
+from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.structured import typed
 from towers.sweeps.trial import Trial, working_for
 
@@ -76,13 +76,45 @@ class SweepContext:
         demand = getattr(sys.modules.get(self.task_function.__module__), "demand", None)
         if demand is None:
             return [], {}
-        task_config = copy.deepcopy(config)
-        with read_write(task_config), open_dict(task_config):
-            del task_config["hydra"]
         bundles: list[dict[str, float]]
         labels: dict[str, str]
-        bundles, labels = demand(typed(task_config))
+        bundles, labels = demand(self.typed_config(config))
         return bundles, labels
+
+    def missing_value(self, overrides: Sequence[str], objectives: Sequence[str], halving: str | None) -> str | None:
+        """Why a search cannot use these values of its trials, where that is certain before any has run; None otherwise.
+
+        The function `missing_value(config, objective, halving)` in the task's module decides it, if there is one.
+
+        Args:
+            overrides: what all trials share.
+            objectives: dotted paths into what the task returns.
+            halving: the value of an epoch by which trials are compared; None where they are not.
+        """
+        decide = getattr(sys.modules.get(self.task_function.__module__), "missing_value", None)
+        if decide is None:
+            return None
+        try:
+            config = self.typed_config(self.trial_config(0, overrides))
+        except ConfigError:
+            return None  # values that only the search gives are missing; trials say what is wrong with theirs
+        reasons = (decide(config, objective, halving) for objective in objectives)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def task_config(self, config: DictConfig) -> DictConfig:
+        """The config of one trial without that of Hydra."""
+        task_config = copy.deepcopy(config)
+        with read_write(task_config), open_dict(task_config):
+            task_config.pop("hydra", None)
+        return task_config
+
+    def typed_config(self, config: DictConfig) -> Any:
+        """The config of one trial as the task takes it.
+
+        Raises:
+            ConfigError, OmegaConfBaseException: the config is wrong.
+        """
+        return typed(self.task_config(config))
 
 
 def sweep_folder(config: DictConfig) -> Path:

@@ -2,18 +2,33 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.metrics import ACCURACY
+from towers.evaluation.presentation.tables import METRICS
 from towers.model.build import FittedSplits
 from towers.model.config import ModelConfig
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
+
+if TYPE_CHECKING:
+    from towers.training.job import Recipe
 
 IN_MEMORY_ROWS = 200_000_000
 """Largest number of rows (12 bytes each) of a shard that a worker holds in memory; larger shards are streamed."""
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that decide where training runs and how fast. A run's name does not depend on them."""
+
+
+SUMMARY_KEYS = (
+    "checkpoint", "training", "cost", "split", "num_queries", "k", "metrics", "reranked", "floors", "intervals", "lift",
+    "calibration", "slices", "shown", "notes", "peers",
+)  # fmt: skip
+"""Keys of what `towers.train` returns."""
 
 
 class Precision(Enum):
@@ -60,47 +75,36 @@ class TrainConfig:
             gives up.
     """
 
-    epochs: int = 20
-    patience: int = 3
+    epochs: int = bounded(20, at_least=1)
+    patience: int = bounded(3, at_least=0)
     monitor: str = "ndcg@20"
-    batch_size: int = 1024
-    learning_rate: float = 0.002
-    weight_decay: float = 0.0
+    batch_size: int = bounded(1024, at_least=1)
+    learning_rate: float = bounded(0.002, above=0)
+    weight_decay: float = bounded(0.0, at_least=0)
     schedule: Schedule = Schedule.constant
-    suggested: float = 0.0
+    suggested: float = bounded(0.0, at_least=0, below=1)
     fit_on: FittedSplits = FittedSplits.train
     precision: Precision = Precision.float32
     compile: bool = False
-    num_workers: int = 1
+    num_workers: int = bounded(1, at_least=1)
     use_gpu: bool = False
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float = 1.0
+    cpus_per_worker: float = bounded(1.0, at_least=0)
+    gpus_per_worker: float = bounded(1.0, above=0, at_most=1)
     labels: dict[str, str] = field(default_factory=dict)
-    threads: int | None = None
-    max_failures: int = 2
+    threads: int | None = bounded(None, at_least=1)
+    max_failures: int = bounded(2, at_least=-1)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "num_workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name}: {getattr(self, name)} must be at least 1")
+        check_bounds(self, "train")
         if self.batch_size % self.num_workers:
             raise ConfigError(
                 f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
-            )
-        if not 0 < self.gpus_per_worker <= 1:
-            raise ConfigError(
-                f"train.gpus_per_worker: {self.gpus_per_worker} must be above 0 and at most 1: a worker computes on one"
-                " GPU; use_gpu=false takes none, num_workers takes more"
             )
         if self.gpus_per_worker < 1 < self.num_workers:
             raise ConfigError(
                 f"train.gpus_per_worker: {self.gpus_per_worker} would have the {self.num_workers} workers share a"
                 " GPU, which NCCL refuses; set gpus_per_worker=1 or num_workers=1"
             )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"train.learning_rate: {self.learning_rate} must be above 0")
-        if not 0 <= self.suggested < 1:
-            raise ConfigError(f"train.suggested: {self.suggested} must lie in [0, 1)")
 
     def resources(self) -> dict[str, float]:
         """What Ray Train reserves for each worker, by the names of Ray's resources."""
@@ -130,3 +134,51 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
             f"loss.in_batch: model.history={model.history} trains on thousands of positions at once; set"
             " loss.in_batch=false"
         )
+
+
+def check_recipe(config: "Recipe") -> None:
+    """Checks all parts of a training's configuration against each other.
+
+    Raises:
+        ConfigError: they do not go together, or `train.monitor` is not measured.
+    """
+    check(config.model, config.loss, config.train)
+    check_monitor(config.train, config.evaluate)
+
+
+def check_monitor(train: TrainConfig, evaluate: EvaluateConfig) -> None:
+    """Raises ConfigError if the epochs are to be compared by a metric that is not measured after each."""
+    measured = [f"{metric}@{k}" for metric in ACCURACY for k in sorted(set(evaluate.ks))]
+    if train.fit_on is FittedSplits.train and train.monitor not in measured:
+        raise ConfigError(
+            f"train.monitor: {train.monitor!r} is not measured; it must be one of {', '.join(measured)} (a cut-off must"
+            " be among evaluate.ks)"
+        )
+
+
+def unmeasured(path: str, config: "Recipe") -> str | None:
+    """Why a training returns no number at this dotted path of its summary; None where it may.
+
+    Args:
+        path: such as training.best_value or metrics.ndcg@20.
+    """
+    head, _, rest = path.partition(".")
+    if path == "training.best_value" and config.train.fit_on is not FittedSplits.train:
+        return f"train.fit_on={config.train.fit_on.value} leaves no validation part to measure it on"
+    if head in ("metrics", "reranked"):
+        metric, _, k = rest.partition("@")
+        if metric not in METRICS:
+            return f"{metric!r} is no metric; known are {', '.join(METRICS)}"
+        if k not in {f"{each}" for each in config.evaluate.ks}:
+            return f"{rest!r} is not measured: evaluate.ks has {', '.join(map(str, config.evaluate.ks))}"
+    if head not in SUMMARY_KEYS or head == path == "training":
+        return "a training returns no such value; it may be training.best_value, metrics.ndcg@20 or cost.size_mib"
+    return None
+
+
+def unreported(value: str, config: "Recipe") -> str | None:
+    """Why an epoch of a training reports no value of this name to a sweep; None where it does."""
+    names = ["loss", "examples_per_s"]
+    if config.train.fit_on is FittedSplits.train:
+        names += [config.train.monitor, *(["recall@20"] if 20 in config.evaluate.ks else [])]
+    return None if value in names else f"an epoch reports {', '.join(dict.fromkeys(names))}"

@@ -16,7 +16,7 @@ from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.queries import queries_of
 from towers.model.build import FittedSplits
-from towers.training.config import check
+from towers.training.config import check_recipe
 from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder
 from towers.training.stages.final_fit import final_fit
@@ -52,7 +52,13 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:
     """Raises ConfigError, before anything is trained, if training or measuring would fail later."""
-    check(config.model, config.loss, config.train)
+    check_recipe(config)
+    num_fitted = sum(dataset.manifest["counts"][split] for split in config.train.fit_on.splits)
+    if config.train.num_workers > num_fitted:
+        raise ConfigError(
+            f"train.num_workers: {config.train.num_workers} are more than the {num_fitted} interactions to fit on, so"
+            " that some would have none; set it to less"
+        )
     if config.train.fit_on is FittedSplits.train and config.train.patience and not has_validation(config, dataset):
         raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
     if config.train.fit_on is FittedSplits.all and not has_validation(config, dataset):

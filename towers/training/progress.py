@@ -7,6 +7,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
+from data.artifacts.json_text import json_text
 from towers.training.optimizer import Optimizers
 
 STATE = "state.json"
@@ -45,7 +46,7 @@ def save_progress(
     safetensors.torch.save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
     safetensors.torch.save_file(_contiguous(best), folder / "best.safetensors")
     safetensors.torch.save_file(_contiguous(optimizers.state()), folder / "optimizer.safetensors")
-    (folder / STATE).write_text(json.dumps(asdict(progress)))
+    (folder / STATE).write_text(json_text(asdict(progress)))
 
 
 def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from data.artifacts.folders import Folder
+from data.artifacts.seals import NotSealed, is_sealed
 from data.artifacts.structured import jsonable
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
@@ -48,11 +49,16 @@ def open_for(config: Recipe, storage: Folder, checkpoint: str | None) -> tuple[C
         checkpoint: its folder; None means the checkpoint that this configuration trains.
 
     Raises:
-        NotSealed: there is no checkpoint in the folder.
+        NotSealed: there is no checkpoint in the folder, or this configuration has not been trained.
         CheckpointError: it is damaged, or was trained on another dataset than `data` describes.
     """
     dataset = prepare(config.data, storage)
     folder = Folder.of(checkpoint) if checkpoint else checkpoint_folder(config, dataset, storage)
+    if not checkpoint and not is_sealed(folder):
+        raise NotSealed(
+            f"checkpoint: none in {folder}, where training with these values would put it; run python -m towers.train"
+            " with the same values first, or name another one (checkpoint=FOLDER)"
+        )
     opened = open_checkpoint(folder)
     of = opened.manifest["dataset"]
     if of["fingerprint"] != dataset.fingerprint:

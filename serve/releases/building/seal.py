@@ -1,10 +1,10 @@
 """Seals a release: its model, golden queries, model card and manifest become one immutable folder."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from data.artifacts.json_text import json_text
 from data.artifacts.seals import sealing
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.golden_queries import GOLDEN_FILE, golden_queries
@@ -27,7 +27,7 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
     manifest = inherited | own | draft.manifest_entries | measured
     with sealing(registry.path(draft.id), manifest) as folder:
         draft.write_model(folder)
-        folder.write_bytes(GOLDEN_FILE, json.dumps([asdict(golden) for golden in golden_queries(parts)]).encode())
+        folder.write_bytes(GOLDEN_FILE, json_text([asdict(golden) for golden in golden_queries(parts)]).encode())
         folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())
         dim = parts.model.config.embedding_dim
         manifest["memory_mib"] = estimated_mib(folder.num_bytes(), parts.items.table.num_rows, dim)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from data.artifacts.errors import ConfigError, UserError
+from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.errors import UserError
 
 
 class GateError(UserError, ValueError):
@@ -28,16 +29,14 @@ class GateConfig:
         max_norm_ratio: the largest ratio of the longest item vector to the first percentile of their lengths.
     """
 
-    max_loss: float = 0.05
-    max_coverage_loss: float = 0.2
-    max_popular_rise: float = 0.1
-    min_over_popularity: float = 1.0
-    max_golden_ms: float = 50.0
-    max_mean_cosine: float = 0.6
-    min_effective_dims: float = 3.0
-    max_norm_ratio: float = 20.0
+    max_loss: float = bounded(0.05, at_least=0)
+    max_coverage_loss: float = bounded(0.2, at_least=0)
+    max_popular_rise: float = bounded(0.1, at_least=0)
+    min_over_popularity: float = bounded(1.0, at_least=0)
+    max_golden_ms: float = bounded(50.0, above=0)
+    max_mean_cosine: float = bounded(0.6)
+    min_effective_dims: float = bounded(3.0, at_least=0)
+    max_norm_ratio: float = bounded(20.0, above=0)
 
     def __post_init__(self) -> None:
-        for name in ("max_golden_ms", "max_norm_ratio"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"gate.{name}: {getattr(self, name)} must be above 0")
+        check_bounds(self, "gate")

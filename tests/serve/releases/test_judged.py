@@ -1,4 +1,4 @@
-"""The gate compares a final fit (`train.fit_on=all`) by its backtest: the towers have seen the held-out interactions."""
+"""The gate compares a final fit (`train.fit_on=all`) by its backtest: the towers have seen the held-out queries."""
 
 from dataclasses import replace
 

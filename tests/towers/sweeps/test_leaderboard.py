@@ -1,11 +1,19 @@
 """From records to a leaderboard: means over seeds, paired tests, what goes with the best, and pictures of all of it."""
 
+import math
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 from scipy import stats
 
+from conf.schema import FOLDER
+from towers.sweeps.launch import config_options
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.page import write_leaderboard
@@ -90,3 +98,67 @@ def test_it_is_written_with_pictures(tmp_path: Path) -> None:
     shares = parameter_importance(board)
     assert set(shares) == {"d", "kind"}
     assert shares["d"] > shares["kind"]
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "text", True, None])
+def test_what_is_not_a_finite_number_is_last_and_never_best(bad: object, maximize: bool) -> None:
+    def of(number: int, loss: object) -> Record:
+        result = {"training": {"loss": loss}}
+        return Record(number=number, overrides=[f"a={number}"], state=State.finished, result=result)
+
+    board = Leaderboard.of([of(0, bad), of(1, 0.1), of(2, 0.2)], "training.loss", maximize)
+    assert [point.given["a"] for point in board.points] == (["2", "1", "0"] if maximize else ["1", "2", "0"])
+    assert board.points[-1].mean is None
+    assert board.points[-1].best is None
+    assert board.points[-1].states == "1 finished, 1 without a finite value"
+    assert board.commands("m") == [f"python -m m a={2 if maximize else 1}"]
+    with pytest.raises(ValueError, match="no finished trial has 'training.loss'"):
+        Leaderboard.of([of(0, bad)], "training.loss", maximize)
+
+
+def test_a_seed_that_diverged_does_not_count_in_the_mean() -> None:
+    records = [record(0, 0.5, "d=8", "seed=0"), record(1, math.nan, "d=8", "seed=1"), record(2, 0.4, "d=4", "seed=0")]
+    best, _ = Leaderboard.of(records, "training.best_value").points
+    assert (best.mean, best.values) == (0.5, {"0": 0.5})
+    assert best.states == "2 finished, 1 without a finite value"
+
+
+def test_commands_are_quoted_for_the_shell_and_keep_where_the_config_lies() -> None:
+    overrides = ["+train.labels.zone='a&b,c'", "data.source.delimiter=';'", "storage.root=./my var", "a.b=$HOME"]
+    best = Record(number=0, overrides=overrides, state=State.finished, result={"v": 1.0, "checkpoint": "/my var/c"})
+    options = ["--config-dir", "my conf"]
+    again, publish = Leaderboard.of([best], "v").commands("towers.train", options)
+    assert shlex.split(again) == ["python", "-m", "towers.train", *options, *overrides]
+    assert shlex.split(publish) == [
+        "python", "-m", "serve.publish", *options, "checkpoint=/my var/c", "storage.root=./my var",
+    ]  # fmt: skip
+
+
+def test_where_the_config_lies_is_taken_from_the_command() -> None:
+    searched = {"overrides": {"hydra": ["hydra.launcher.cpus=2", "hydra.searchpath=[pkg://mine]"]}}
+    config = OmegaConf.create({"hydra": searched})
+    arguments = ["-cd", "my", "-m", "a=1,2", "--config-name=other", "b=--config-dir"]
+    assert config_options(arguments, config) == [
+        "--config-dir", "my", "--config-name", "other", "hydra.searchpath=[pkg://mine]",
+    ]  # fmt: skip
+    assert config_options(["-m", "a=1"], OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})) == []
+
+
+def test_what_is_printed_runs_in_a_shell(tmp_path: Path) -> None:
+    """The command of the best trial, given to a shell, composes the config that the trial had."""
+    (tmp_path / "my" / "experiment").mkdir(parents=True)
+    (tmp_path / "my" / "experiment" / "mine.yaml").write_text("# @package _global_\ntrain:\n  epochs: 7\n")
+    overrides = ["experiment=mine", "data=csv", "data.source.interactions=x", "data.source.delimiter=';'"]
+    overrides += ["+train.labels.zone='a&b,c'", "data.source.multi_separator='$x'"]
+    best = Record(number=0, overrides=overrides, state=State.finished, result={"v": 1.0})
+    (again,) = Leaderboard.of([best], "v").commands("towers.train", ["--config-dir", "my"])
+    command = f"{shlex.quote(sys.executable)}{again.removeprefix('python')} --cfg job"
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    config = OmegaConf.create(done.stdout)
+    assert (config.train.labels.zone, config.train.epochs) == ("a&b,c", 7)
+    assert (config.data.source.delimiter, config.data.source.multi_separator) == (";", "$x")

@@ -115,6 +115,33 @@ def test_halving_stops_what_is_behind(tmp_path: Path) -> None:
         search.should_continue(search.next_trial()[0], 1, {"w": 1.0})  # type: ignore[index]
 
 
+@pytest.mark.parametrize("bad", ["a text", float("nan"), float("inf"), True, None])
+def test_an_objective_that_is_no_finite_number_fails_its_trial_alone(tmp_path: Path, bad: object) -> None:
+    config = SweeperConfig(trials=3, sampler=Sampler.random)
+    search = Search(config, space("a=choice(x,y)"), open_study(config, tmp_path), None)
+    for value in (bad, 0.5, 0.4):
+        number, overrides = search.next_trial() or (0, [])
+        result = {"training": {"best_value": value}}
+        record = Record(number=number, overrides=overrides, state=State.finished, result=result)
+        objection = search.objection(record)
+        assert (objection is None) == (value is not bad)
+        if objection is not None:
+            assert objection.startswith("hydra.sweeper.objectives: training.best_value ")
+            record = Record(number=number, overrides=overrides, state=State.failed, reason=objection)
+        search.trial_ended(record, None)
+    study = open_study(config, tmp_path)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert best_trials(study)[0].values == [0.5]
+
+
+def test_an_epoch_that_is_not_finite_is_stopped(tmp_path: Path) -> None:
+    config = SweeperConfig(trials=3, halving=Halving(factor=3), sampler=Sampler.random)
+    search = Search(config, space("a=interval(0.0,1.0)"), open_study(config, tmp_path), "v")
+    for value in (float("nan"), float("inf"), float("-inf")):
+        number, _ = search.next_trial() or (0, [])
+        assert not search.should_continue(number, 2, {"v": value})
+
+
 def test_several_objectives_make_a_front(tmp_path: Path) -> None:
     config = SweeperConfig(
         trials=12,

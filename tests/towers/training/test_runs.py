@@ -1,15 +1,20 @@
 """Names of runs: what was trained by earlier versions is found again."""
 
+import re
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from conf.schema import load
+from conf.schema import Config, load
 from data.artifacts.folders import Folder
+from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.training import fit
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
-from towers.training.runs import checkpoint_folder, training_name
+from towers.training.runs import checkpoint_folder, open_for, training_name
 
 
 class Dataset:
@@ -52,3 +57,23 @@ def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     assert names[0] == names[1] != names[2]
     NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
+
+
+def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: PreparedDataset) -> None:
+    with pytest.raises(NotSealed) as caught:
+        open_for(replace(tiny, seed=987), Folder.of(tiny.storage.root), None)
+    text = str(caught.value)
+    assert text.startswith("checkpoint: none in ")
+    assert "run python -m towers.train with the same values first, or name another one (checkpoint=FOLDER)" in text
+
+
+def test_a_reranker_that_is_not_fitted_says_why(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "fit_reranker", lambda *_: {})
+    _, said = fit._validate(checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID, dataset, tiny)
+    assert re.match(
+        r": not fitted, the validation part has \d+ users with items that are new to them, the towers know \d+ of"
+        r" these, and retrieve such an item for \d+: too few",
+        said,
+    )

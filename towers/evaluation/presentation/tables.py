@@ -82,7 +82,7 @@ def _sections(report: Report, published: Sequence[PublishedResult]) -> list[list
 def _reranking_notes(report: Report) -> list[str]:
     """What re-ranking changes, and how well its probabilities are calibrated."""
     if report.calibration is None:
-        return ["re-ranker not fitted: there was no validation part to fit it on"]
+        return ["re-ranker not fitted, for want of a validation part or of hits in it: its order is that of retrieval"]
     changes = []
     for name in (f"ndcg@{report.k}", f"recall@{report.k}"):
         difference, low, high = report.lift[name]

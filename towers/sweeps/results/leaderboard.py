@@ -1,5 +1,6 @@
 """The leaderboard of a sweep: its points best first, with intervals, tests and costs, and commands for the best one."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,15 +97,23 @@ class Leaderboard:
             table.add_row(*row)
         return table
 
-    def commands(self, module: str) -> list[str]:
-        """The commands that reproduce the best trial and publish its checkpoint; empty where no trial finished."""
+    def commands(self, module: str, options: Sequence[str] = ()) -> list[str]:
+        """The commands that reproduce the best trial and publish its checkpoint; empty where no trial finished.
+
+        Args:
+            module: what the sweep ran.
+            options: arguments that say where the config lies, such as `--config-dir` and its folder.
+        """
         if self.best is None:
             return []
-        again = " ".join([f"python -m {module}", *(quoted(override) for override in self.best.overrides)])
-        checkpoint = self.best.value("checkpoint")
-        return [again, *([f"python -m serve.publish checkpoint={checkpoint}"] if checkpoint else [])]
+        overrides = self.best.overrides
+        commands = [["python", "-m", module, *options, *overrides]]
+        if checkpoint := self.best.value("checkpoint"):
+            storage = [override for override in overrides if override.startswith("storage.")]
+            commands.append(["python", "-m", "serve.publish", *options, f"checkpoint={checkpoint}", *storage])
+        return [" ".join(map(quoted, command)) for command in commands]
 
 
-def quoted(override: str) -> str:
-    """An override as it is typed into a shell: in quotes where it has characters that may be special."""
-    return override if override.replace("=", "").replace(".", "").replace("_", "").isalnum() else f"'{override}'"
+def quoted(argument: str) -> str:
+    """An argument as it is typed into a shell: in quotes where it has characters that are special there."""
+    return shlex.quote(argument)

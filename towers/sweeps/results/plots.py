@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 
+from towers.sweeps.records import finite_number
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.points import COSTS, Point
 
@@ -48,7 +49,8 @@ def learning_curves(board: Leaderboard, axes: Axes, monitor: str | None) -> bool
     colours = plt.get_cmap("viridis")(np.linspace(0.9, 0, max(len(trials), 1)))
     drawn = False
     for record, colour in reversed(list(zip(trials, colours, strict=True))):
-        values = [(epoch, of[monitor]) for epoch, of in record.epochs if monitor is not None and monitor in of]
+        reported = [(epoch, finite_number(of.get(monitor or ""))) for epoch, of in record.epochs]
+        values = [(epoch, value) for epoch, value in reported if value is not None]
         if values:
             axes.plot(*zip(*values, strict=True), color=colour, marker=".", alpha=0.8)
             drawn = True

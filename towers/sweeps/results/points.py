@@ -20,7 +20,7 @@ class Point:
     Attributes:
         given: values of the parameters that vary in the sweep, by name.
         trials: the records of its trials.
-        values: the metric by seed, for the trials that finished.
+        values: the metric by seed, for the trials that finished with a finite one.
         interval: 95 % interval of the metric's mean over seeds, by Student's t; None for a single seed.
         p: p-value of a paired t-test against the best point, over the seeds that both have, with Holm's correction for
             the number of tests in the leaderboard; None where they share fewer than two seeds.
@@ -43,9 +43,11 @@ class Point:
 
     @property
     def states(self) -> str:
-        """How its trials ended, such as "2 finished, 1 failed"."""
+        """How its trials ended, such as "2 finished, 1 failed", and how many finished without a finite metric."""
         found = [record.state for record in self.trials]
-        return ", ".join(f"{found.count(state)} {state.value}" for state in State if state in found)
+        counts = [f"{found.count(state)} {state.value}" for state in State if state in found]
+        num_without = found.count(State.finished) - len(self.values)
+        return ", ".join([*counts, f"{num_without} without a finite value"] if num_without else counts)
 
 
 def ranked_points(records: Sequence[Record], metric: str, maximize: bool, names: Sequence[str]) -> list[Point]:
@@ -92,8 +94,8 @@ def _seed(record: Record) -> str:
 
 
 def _values_by_seed(records: Sequence[Record], metric: str) -> dict[str, float]:
-    found = {_seed(record): record.value(metric) for record in records if record.state is State.finished}
-    return {seed: float(value) for seed, value in found.items() if isinstance(value, int | float)}
+    found = {_seed(record): record.measured(metric) for record in records if record.state is State.finished}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _sort_key(values: dict[str, float], maximize: bool) -> tuple[bool, float]:
@@ -108,7 +110,7 @@ def _point(
     finished = [record for record in records if _seed(record) in values]
     costs: dict[str, float | None] = {}
     for name, path in COSTS.items():
-        found = [value for record in finished if isinstance(value := record.value(path), int | float)]
+        found = [value for record in finished if (value := record.measured(path)) is not None]
         costs[name] = float(np.mean(found)) if found else None
     pick = max if maximize else min
     return Point(

@@ -15,7 +15,7 @@ from towers.sweeps.results.plots import draw
 DEFAULT_METRIC = "training.best_value"
 
 SWEEP_FILE = "sweep.json"
-"""The file in the folder of a sweep that names the module that the sweep runs."""
+"""The file in the folder of a sweep with the module that it runs, and the options that say where the config lies."""
 
 
 def present_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
@@ -50,7 +50,8 @@ def write_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard,
     path = metric or (first.metric if first is not None else DEFAULT_METRIC)
     minimize = first is not None and first.metric == path and str(first.direction).endswith("minimize")
     board = Leaderboard.of(records, path, not minimize)
-    commands = board.commands(json.loads((folder / SWEEP_FILE).read_text())["module"])
+    ran = json.loads((folder / SWEEP_FILE).read_text())
+    commands = board.commands(ran["module"], ran.get("options", []))
     images = draw(board, folder, OmegaConf.select(config, "train.monitor"))
     write_leaderboard(board, folder, images, commands)
     return board, commands

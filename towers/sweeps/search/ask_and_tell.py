@@ -12,7 +12,8 @@ from hydra.core.utils import JobReturn
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.artifacts.errors import ConfigError
-from towers.sweeps.records import Record, State
+from towers.sweeps.records import Record, State, finite_number
+from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
 
@@ -97,13 +98,15 @@ class Search:
             ConfigError: the values lack the one that halving compares.
         """
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        point, value = self._points.get(study_number), values.get(self._monitor or "")
+        point = self._points.get(study_number)
         if point is None or seed_index or not self.prunes:
             return True
-        if value is None:
+        if self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
             )
+        if (value := finite_number(values[self._monitor])) is None:
+            return False  # the others are better, whatever they have
         point.trial.report(value, epoch)
         return not point.trial.should_prune()
 
@@ -111,16 +114,27 @@ class Search:
         """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed."""
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
         point = self._points[study_number]
+        if seed_index == 0 and record.inputs is not None:
+            point.trial.set_user_attr(INPUTS_ATTRIBUTE, record.inputs)
         if record.state is State.pruned:
             return self._tell(study_number, TrialState.PRUNED)
-        values = [record.value(objective.metric) for objective in self._config.objectives]
+        values = [record.measured(objective.metric) for objective in self._config.objectives]
         if record.state is not State.finished or None in values:
             return self._tell(study_number, TrialState.FAIL)
-        point.values.append(values)
+        point.values.append([value for value in values if value is not None])
         if seed_index == 0:
             point.waiting.extend(range(1, len(self._space.seeds)))
         if len(point.values) == len(self._space.seeds):
             return self._tell(study_number, [fmean(column) for column in zip(*point.values, strict=True)])
+        return None
+
+    def objection(self, record: Record) -> str | None:
+        """Why Optuna cannot be told a trial's values: one of them is missing or not a finite number."""
+        for objective in self._config.objectives:
+            value = record.value(objective.metric)
+            if finite_number(value) is None:
+                what = "is missing in" if value is None else f"{value!r} is not a finite number in"
+                return f"hydra.sweeper.objectives: {objective.metric} {what} what the trial returned"
         return None
 
     def _tell(self, study_number: int, outcome: TrialState | list[float]) -> None:

@@ -41,7 +41,7 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
 def _storage(location: str) -> BaseStorage:
     if "://" in location:
         return RDBStorage(location)
-    Path(location).parent.mkdir(parents=True, exist_ok=True)
+    Path(location).parent.mkdir(parents=True, exist_ok=True)  # the sweep's folder, where it is not given
     return JournalStorage(JournalFileBackend(location))
 
 

@@ -1,7 +1,8 @@
 """Configuration of the loss and of its negatives."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.training.losses import LOSSES
 from towers.training.negatives import NEGATIVE_SAMPLERS, POPULAR, UNIFORM
@@ -26,29 +27,21 @@ class LossConfig:
     """
 
     kind: str = "softmax"
-    exponent: float = 1.2
-    temperature: float = 0.08
+    exponent: float = bounded(1.2, above=0)
+    temperature: float = bounded(0.08, above=0)
     in_batch: bool = True
-    num_uniform: int = 512
-    num_popular: int = 0
-    negatives: dict[str, int] = field(default_factory=dict)
+    num_uniform: int = bounded(512, at_least=0)
+    num_popular: int = bounded(0, at_least=0)
+    negatives: dict[str, int] = bounded(factory=dict, at_least=0)
     full: bool = False
     log_q: bool = True
 
     def __post_init__(self) -> None:
+        check_bounds(self, "loss")
         loss = LOSSES[self.kind]
-        if not self.temperature > 0:
-            raise ConfigError(f"loss.temperature: {self.temperature} must be above 0")
-        if not self.exponent > 0:
-            raise ConfigError(f"loss.exponent: {self.exponent} must be above 0")
-        for name in ("num_uniform", "num_popular"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"loss.{name}: {getattr(self, name)} must be at least 0")
         for name, count in self.negatives.items():
             if name in (UNIFORM, POPULAR):
                 raise ConfigError(f"loss.negatives: {name} has a key of its own; set loss.num_{name}={count}")
-            if count < 0:
-                raise ConfigError(f"loss.negatives.{name}: {count} must be at least 0")
             NEGATIVE_SAMPLERS[name]
         if not (self.num_drawn or self.in_batch or self.full):
             raise ConfigError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")

@@ -51,8 +51,8 @@ def final_fit(
     else:
         backtest = _backtest(config, settled, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
-    _, fitted = fit_reranker_on(earlier, of_test, dataset, queries_of(dataset), config)
-    progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
+    _, said = fit_reranker_on(earlier, of_test, dataset, queries_of(dataset), config)
+    progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
     reranker = _carried(config, of_test, earlier.fit_on, dataset, final)

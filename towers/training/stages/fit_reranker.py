@@ -50,6 +50,21 @@ def fit_reranker(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor, seed
     return found
 
 
+def too_few_hits(hit_BK: Tensor, num_users: int) -> str:
+    """Why `fit_reranker` has left the re-ranker as it was, with the numbers that decide it.
+
+    Args:
+        hit_BK: bool, whether the candidate is relevant, for each query that it was given.
+        num_users: users with validation items that are new to them; to some of them the towers may be unable to
+            recommend.
+    """
+    return (
+        f"the validation part has {num_users:,} users with items that are new to them, the towers know {len(hit_BK):,}"
+        f" of these, and retrieve such an item for {int(hit_BK.any(1).sum()):,}: too few to fit on some and to choose"
+        " the epoch on others; a larger data.split.validation_share gives more"
+    )
+
+
 def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor) -> Tensor:
     """Minus the mean over hits of log softmax_k(score_bk), in nats: ListNet with binary relevance (Cao et al. 2007).
 

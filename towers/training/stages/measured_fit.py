@@ -20,7 +20,7 @@ from towers.model.build import FittedSplits
 from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe
 from towers.training.runs import training_name
-from towers.training.stages.fit_reranker import fit_reranker
+from towers.training.stages.fit_reranker import fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
 from towers.training.tracking import run_reference
 
@@ -46,9 +46,11 @@ def fit_and_measure(
     reranker, totals = towers.unfitted_reranker(config, dataset), dict(towers.totals)
     if has_validation(config, dataset):
         held_out = HeldOut.of(dataset, VALIDATION)
-        measured, fitted = fit_reranker_on(towers, reranker, dataset, held_out, config)
+        measured, said = fit_reranker_on(towers, reranker, dataset, held_out, config)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
-        progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
+        progress(f"re-ranker{said}")
+    else:
+        progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
     report = evaluate(
         towers.model, reranker, dataset, config.train.fit_on, config.evaluate, towers.item_vectors_ID
     ).as_json()
@@ -57,18 +59,23 @@ def fit_and_measure(
 
 def fit_reranker_on(
     towers: FittedTowers, reranker: Reranker, dataset: PreparedDataset, held_out: HeldOut, config: Recipe
-) -> tuple[dict[str, float], dict[str, float]]:
+) -> tuple[dict[str, float], str]:
     """Fits the re-ranker in place to the candidates that the towers retrieve for held-out queries.
 
     Returns:
-        The metrics of retrieval on these queries, and the re-ranker's nDCG by stage as `fit_reranker` returns it.
+        The metrics of retrieval on these queries, and a text: the re-ranker's nDCG on held-out queries by stage, or why
+        it was not fitted.
     """
     queries, found, counts_I = towers.retrieved(dataset, held_out, config.evaluate.batch_size)
     hit_QK = hits(found.rows_QK, held_out.relevant, len(counts_I))
     by_towers: Tensor = torch.from_numpy(found.by_towers_Q.nonzero()[0])
     lists = lists_of(queries, found, held_out, reranker.context)
-    fitted = fit_reranker(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
-    return measure(found, held_out, len(counts_I), list(config.evaluate.ks)), fitted
+    hit_BK = torch.from_numpy(hit_QK)[by_towers]
+    fitted = fit_reranker(reranker, lists[by_towers], hit_BK, config.seed)
+    measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
+    if not fitted:
+        return measured, f": not fitted, {too_few_hits(hit_BK, len(held_out.user_rows_Q))}"
+    return measured, ", ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items())
 
 
 def seal(

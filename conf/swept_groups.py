@@ -1,0 +1,105 @@
+"""Refuses to sweep over yaml files that bring a launcher, a sweeper or a grid: Hydra would ignore these, silently.
+
+Hydra reads its own settings once, before it makes jobs of a sweep. What a yaml file says about them counts where it is
+chosen for the whole command (`-m experiment=grid`), and not where it is one of several values (`-m experiment=a,b`).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from data.artifacts.errors import ConfigError
+
+SETTINGS = ("launcher", "sweeper")
+"""Settings of Hydra's that are read once for all jobs of a sweep."""
+
+
+def refuse_swept_settings(arguments: Sequence[str], folder: str, config_name: str) -> None:
+    """Refuses a sweep over yaml files that set the launcher or the sweeper.
+
+    Args:
+        arguments: the command's arguments, as typed.
+        folder: the folder of the yaml files; those in `--config-dir` are found too.
+        config_name: the root config.
+
+    Raises:
+        ConfigError: a swept yaml file brings a launcher, a sweeper or a grid; the message says how to start it.
+    """
+    typed_in, _ = get_args_parser().parse_known_args(list(arguments))
+    if not typed_in.multirun or typed_in.config_path:
+        return
+    Plugins.instance()  # finds the launchers and sweepers that yaml files may name
+    places = create_config_search_path(folder)
+    if typed_in.config_dir:
+        places.prepend("command-line", f"file://{os.path.realpath(typed_in.config_dir)}", "schema")
+    loader = ConfigLoaderImpl(places)
+    try:
+        _check(
+            loader,
+            OverridesParser.create(config_loader=loader),
+            typed_in.config_name or config_name,
+            typed_in.overrides,
+        )
+    except ConfigError:
+        raise
+    except Exception:
+        return  # a mistake about something else, which Hydra is about to meet in the same way, and reports
+
+
+def _check(loader: ConfigLoaderImpl, parser: OverridesParser, config_name: str, typed_in: list[str]) -> None:
+    overrides = parser.parse_overrides(typed_in)
+    fixed = [override.input_line or "" for override in overrides if not override.is_sweep_override()]
+    swept = [override for override in overrides if override.is_sweep_override()]
+
+    def composed(*more: str) -> DictConfig:
+        return loader.load_configuration(config_name, [*fixed, *more], RunMode.MULTIRUN)
+
+    whole: DictConfig | None = None
+    for key, value in _options(loader, swept):
+        whole = whole or composed()
+        _compare(key, value, whole, composed(f"{key}={value}"))
+    params = OmegaConf.select(whole or composed(), "hydra.sweeper.params") or {}
+    lines = [f"{name}={values}" for name, values in params.items()]
+    of_yaml = [override for override in parser.parse_overrides(lines) if override.is_sweep_override()]
+    for key, value in _options(loader, of_yaml):
+        whole = whole or composed()
+        _compare(key, value, whole, composed(f"{key}={value}"))
+
+
+def _options(loader: ConfigLoaderImpl, swept: Sequence[Override]) -> Iterator[tuple[str, str]]:
+    """Override key and value of each swept yaml file, of the groups in which some file names settings of Hydra's."""
+    for override in swept:
+        group = override.key_or_group
+        if any(_names_hydra(loader, group, option) for option in loader.get_group_options(group)):
+            for value in override.sweep_string_iterator():
+                yield override.get_key_element(), value
+
+
+def _names_hydra(loader: ConfigLoaderImpl, group: str, option: str) -> bool:
+    loaded = loader.repository.load_config(f"{group}/{option}")
+    if loaded is None:
+        return False
+    is_set = isinstance(loaded.config, DictConfig) and "hydra" in loaded.config
+    return is_set or any("hydra/" in str(default) for default in loaded.defaults_list or [])
+
+
+def _compare(key: str, value: str, whole: DictConfig, with_value: DictConfig) -> None:
+    brought = [name for name in SETTINGS if _plain(whole, name) != _plain(with_value, name)]
+    if brought:
+        names = " and ".join(f"hydra.{name}" for name in brought)
+        raise ConfigError(
+            f"{key}: {value} brings settings of {names}, such as a launcher or a grid, which have no effect where"
+            f" {key} is swept over; start one sweep for each of its values, such as -m {key}={value}"
+        )
+
+
+def _plain(config: DictConfig, setting: str) -> Any:
+    return OmegaConf.to_container(config.hydra[setting], resolve=False)

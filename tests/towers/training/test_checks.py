@@ -1,0 +1,73 @@
+"""What cannot be measured, or would fail in a worker, is refused before anything starts."""
+
+import pytest
+
+from conf.schema import Config, load
+from data.artifacts.errors import ConfigError
+from data.dataset.prepared import PreparedDataset
+from towers.train import demand, missing_value
+from towers.training.config import check_recipe
+from towers.training.fit import _check
+
+
+@pytest.mark.parametrize(
+    ("overrides", "monitor"),
+    [
+        (["train.monitor=ndgc@20"], "ndgc@20"),
+        (["train.monitor=ndcg@7"], "ndcg@7"),
+        (["train.monitor=coverage@20"], "coverage@20"),
+        (["evaluate.ks=[5,10]", "evaluate.k=10"], "ndcg@20"),
+        (["train.monitor=ndcg"], "ndcg"),
+    ],
+)
+def test_a_monitor_that_is_not_measured(overrides: list[str], monitor: str) -> None:
+    config = load(overrides)
+    for check in (check_recipe, demand):  # a command, and a trial of a sweep before it is placed
+        with pytest.raises(
+            ConfigError, match=rf"^train\.monitor: '{monitor}' is not measured; it must be one of recall@5"
+        ):
+            check(config)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["train.monitor=hit_rate@5"], ["evaluate.ks=[3]", "evaluate.k=3", "train.monitor=mrr@3"]]
+)
+def test_a_monitor_that_is_measured(overrides: list[str]) -> None:
+    check_recipe(load(overrides))
+
+
+def test_a_final_fit_has_no_monitor() -> None:
+    check_recipe(load(["train.fit_on=train_validation", "train.patience=0", "evaluate.ks=[10]", "evaluate.k=10"]))
+
+
+def test_more_workers_than_interactions(tiny: Config, dataset: PreparedDataset) -> None:
+    from dataclasses import replace
+
+    train = replace(tiny.train, num_workers=100_000, batch_size=100_000)
+    with pytest.raises(
+        ConfigError, match=r"^train\.num_workers: 100000 are more than the [0-9]+ interactions to fit on"
+    ):
+        _check(replace(tiny, train=train), dataset)
+
+
+@pytest.mark.parametrize(
+    ("objective", "halving", "overrides", "message"),
+    [
+        ("training.best_valu", None, [], None),  # may be a value that training reports: known after the first trial
+        ("trainig.best_value", None, [], "hydra.sweeper.objectives: trainig.best_value: a training returns no"),
+        ("metrics.ndgc@20", None, [], "hydra.sweeper.objectives: metrics.ndgc@20: 'ndgc' is no metric"),
+        ("metrics.ndcg@7", None, [], "hydra.sweeper.objectives: metrics.ndcg@7: 'ndcg@7' is not measured: evaluate"),
+        ("metrics.gini@20", None, [], None),
+        ("cost.size_mib", None, [], None),
+        ("floors.popularity.ndcg@20", None, [], None),
+        ("training.best_value", "ndcg@20", [], None),
+        ("training.best_value", "ndcg@10", [], "hydra.sweeper.halving.metric: ndcg@10: an epoch reports loss"),
+        (
+            "training.best_value", None, ["train.fit_on=train_validation"],
+            "hydra.sweeper.objectives: training.best_value: train.fit_on=train_validation leaves no validation part",
+        ),
+    ],
+)  # fmt: skip
+def test_a_metric_of_a_search(objective: str, halving: str | None, overrides: list[str], message: str | None) -> None:
+    found = missing_value(load(overrides), objective, halving)
+    assert found is None if message is None else str(found).startswith(message)

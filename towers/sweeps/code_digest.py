@@ -1,0 +1,72 @@
+"""A digest of the code that a sweep runs: it changes where the code does something else than before."""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("data", "towers")
+"""Packages that decide what a training comes to; the package of the command that the sweep runs is added."""
+
+OURS = (*PACKAGES, "conf", "serve")
+"""Packages that count even where they are installed; of others, only those that lie in folders of their own count."""
+
+LIBRARIES = ("torch", "numpy", "pyarrow", "ray", "scipy")
+
+
+def code_digest(*modules: str) -> str:
+    """Digest of the code of PACKAGES, of the packages of these modules, and of the versions of LIBRARIES.
+
+    Comments, docstrings and layout do not count.
+    """
+    digest = hashlib.sha256(" ".join(f"{name}={_version(name)}" for name in LIBRARIES).encode())
+    roots = {root for name in (*PACKAGES, *modules) if (root := _root(name)) is not None}
+    for root in sorted(roots):
+        for name, source in _sources(root):
+            digest.update(f"\n{root.name}/{name}\n".encode() + _meaning(source))
+    return digest.hexdigest()
+
+
+def _root(module: str) -> Path | None:
+    """The folder of a module's top package, or the module's own file if it is in none; None where it has no file."""
+    name = module.partition(".")[0]
+    top = sys.modules.get(name)
+    file = getattr(top, "__file__", None)
+    if file is None:
+        paths = list(getattr(top, "__path__", []))  # a package without an __init__.py
+        return Path(paths[0]) if paths else None
+    if "site-packages" in Path(file).parts and name not in OURS:
+        return None  # whatever has imported us, such as a notebook's kernel
+    return Path(file).parent if Path(file).name == "__init__.py" else Path(file)
+
+
+def _sources(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Names, relative to `root`, and contents of Python files."""
+    if root.is_file():
+        yield "", root.read_bytes()
+    for path in sorted(root.rglob("*.py")) if root.is_dir() else []:
+        yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def _meaning(source: bytes) -> bytes:
+    """The syntax tree without docstrings as text; the source itself where it is not Python of this version."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return source
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                match node.body:
+                    case [ast.Expr(value=ast.Constant(value=str()) as docstring), *_]:
+                        docstring.value = ""
+    return ast.dump(tree).encode()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
