@@ -23,9 +23,8 @@ def task(config: "Config") -> dict[str, Any]:
     connect(config.cluster)
     checkpoint, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
     fit_on = FittedSplits(checkpoint.manifest["fit_on"])
-    report = evaluate(
-        checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate, checkpoint.item_vectors_ID
-    )
+    model, reranker, item_ID = checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID
+    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, checkpoint.ties)
     tracking, values = config.tracking, jsonable(config)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
         found = present(report, checkpoint.name, config.evaluate.published, tracker, run_folder())

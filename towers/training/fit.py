@@ -6,6 +6,7 @@ both on the test part. A training that was killed resumes from its last complete
 
 from typing import Any
 
+import numpy as np
 import ray.train
 import torch
 from torch import Tensor
@@ -21,12 +22,15 @@ from towers.checkpoint.checkpoint import Checkpoint, load_weights, open_checkpoi
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
-from towers.evaluation.queries import HeldOut, queries_of
-from towers.evaluation.ranking import embed, lists_of, retrieve
+from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_placement
+from towers.evaluation.queries import HeldOut, HeldOutInteractions, queries_of
+from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
 from towers.model.build import FittedSplits, build_model, encode_catalogues, interaction_counts
 from towers.model.smoothing import smooth
+from towers.model.tie_order import TieOrder, tie_seed
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import Context, context_lift
+from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.sweeps.trial import Pruned, current_trial
 from towers.training.config import check
@@ -63,12 +67,16 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     model = _best_model(config, dataset, users, items, result)
     item_vectors_ID = all_item_vectors(model)
     reranker = _unfitted_reranker(config, dataset, items, item_vectors_ID)
+    ties = TieOrder.of(len(item_vectors_ID), tie_seed(folder.name))
     totals = {name: value for name, value in (result.metrics or {}).items() if isinstance(value, int | float)}
+    placement = UNDECIDED
     if _has_validation(config, dataset):
-        totals["best_value"], fitted = _validate(model, reranker, item_vectors_ID, dataset, config)
+        totals["best_value"], placement, fitted = _validate(model, reranker, item_vectors_ID, dataset, config, ties)
+        progress(f"users without training data: {placement}")
         progress("re-ranker, ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items()))
-    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_vectors_ID)
-    manifest = _manifest(config, dataset, totals) | report.as_json()
+    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_vectors_ID, ties)
+    decided = {"tie_seed": tie_seed(folder.name), "placement": placement.as_json()}
+    manifest = _manifest(config, dataset, totals) | decided | report.as_json()
     seen = dataset.sequences(TRAIN, VALIDATION)
     save(folder, manifest, model, reranker, dataset, (users.encoder, items.encoder), seen)
     return open_checkpoint(folder)
@@ -136,23 +144,52 @@ def _unfitted_reranker(
 
 
 def _validate(
-    model: TwoTower, reranker: Reranker, item_vectors_ID: Tensor, dataset: PreparedDataset, config: Recipe
-) -> tuple[float, dict[str, float]]:
+    model: TwoTower,
+    reranker: Reranker,
+    item_vectors_ID: Tensor,
+    dataset: PreparedDataset,
+    config: Recipe,
+    ties: TieOrder,
+) -> tuple[float, FeaturePlacement, dict[str, float]]:
     """Measures the final towers on the validation part, and fits the re-ranker to the candidates retrieved for it.
 
+    Before that, it decides whether users without training data are placed by their features, and sets the model so.
+
     Returns:
-        The value of `train.monitor` (with smoothing it differs from that of the best epoch), and the re-ranker's nDCG
-        on held-out queries by stage, as `fit_reranker` returns it.
+        The value of `train.monitor` (with smoothing it differs from that of the best epoch), the decision, and the
+        re-ranker's nDCG on held-out queries by stage, as `fit_reranker` returns it.
     """
     held_out, num_items = HeldOut.of(dataset, VALIDATION), len(dataset.items.ids)
     counts_I, batch_size = interaction_counts(dataset.items, FittedSplits.train), config.evaluate.batch_size
     queries = embed(model, held_out, batch_size)
-    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size)
+    k, resamples = config.evaluate.k, config.evaluate.resamples
+    placement = decide_placement(model, queries, held_out, counts_I, item_vectors_ID, k, batch_size, resamples, ties)
+    model.places_by_features = placement.by_features
+    if placement.by_features:
+        queries = embed(model, held_out, batch_size)
+    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size, ties=ties)
     value = measure(found, held_out, num_items, list(config.evaluate.ks))[config.train.monitor]
-    hit_QK = hits(found.rows_QK, held_out.relevant, num_items)
-    by_towers = torch.from_numpy(found.by_towers_Q.nonzero()[0])
-    lists = lists_of(queries, found, held_out, reranker.context)
-    return value, fit_reranker(reranker, lists[by_towers], torch.from_numpy(hit_QK)[by_towers], config.seed)
+    interactions = HeldOutInteractions.of(dataset, VALIDATION, held_out)
+    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed)
+    return value, placement, fit_reranker(reranker, to_fit, config.seed)
+
+
+def _rerank_queries(
+    reranker: Reranker,
+    queries: QueryVectors,
+    found: Ranking,
+    held_out: HeldOut,
+    interactions: HeldOutInteractions,
+    seed: int,
+) -> RerankQueries:
+    """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
+    by_towers = found.by_towers_Q[interactions.query_N].nonzero()[0]
+    drawn = np.random.default_rng(seed).permutation(by_towers)[: reranker.config.max_queries]
+    interactions, lists = interactions.take(drawn), lists_of(queries, found, held_out, reranker.context)
+    hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
+    context_BC = reranker.context.encode(interactions.context_N)
+    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_BC)
+    return RerankQueries.of_interactions(lists, *map(torch.from_numpy, arrays))
 
 
 def _manifest(config: Recipe, dataset: PreparedDataset, totals: dict[str, Any]) -> dict[str, Any]:
