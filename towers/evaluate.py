@@ -28,9 +28,8 @@ def task(config: "Config") -> dict[str, Any]:
     if checkpoint is not trained:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
     fit_on = FittedSplits(checkpoint.manifest["fit_on"])
-    report = evaluate(
-        checkpoint.model, checkpoint.reranker, dataset, fit_on, config.evaluate, checkpoint.item_vectors_ID
-    )
+    model, reranker, item_ID = checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID
+    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, checkpoint.ties)
     tracking, values = config.tracking, jsonable(config)
     published = published_beside(config.evaluate, dataset.manifest["counts"])
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:

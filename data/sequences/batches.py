@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.sequences.histories import HistoryOrder, Sequences
+from data.sequences.others import OtherItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class ShardBatches:
     order: HistoryOrder
     in_memory: bool
     _loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    _others: OtherItems | None = None
 
     def num_examples(self) -> int:
         """Number of interactions of all shards together."""
@@ -72,7 +74,9 @@ class ShardBatches:
 
     def _history(self, users: np.ndarray, positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if self.order is HistoryOrder.others:
-            return self.sequences.others(users, positions, self.history_length, random)
+            if self._others is None:
+                self._others = OtherItems.of(self.sequences)
+            return self._others.draw(users, positions, self.history_length, random)
         return self.sequences.before(users, positions, self.history_length)
 
     def _permuted(self, random: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -15,7 +15,7 @@ class HistoryOrder(Enum):
     """Which of a user's other interactions make up the history of a training example."""
 
     before = "before"  # those before it, for logs with times
-    others = "others"  # all other ones, for logs without an order
+    others = "others"  # all other ones but those with the same item, for logs without an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +74,9 @@ class Sequences:
     def before(self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int) -> np.ndarray:
         """int32 [B, length]: the items just before each position, oldest first, padded with 0 on the left."""
         within = positions_B[:, None] - length + np.arange(length)
-        return self._take(user_rows_B, within, within >= 0)
+        return self.take(user_rows_B, within, within >= 0)
 
-    def others(
-        self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, random: np.random.Generator
-    ) -> np.ndarray:
-        """int32 [B, length]: each user's items without the one at the position, padded with 0 on the right.
-
-        If there are more than `length`, these are a random window that may wrap around from the latest to the oldest.
-        """
-        count = np.maximum(self.lengths_U[user_rows_B] - 1, 1)[:, None]
-        start = (random.random((len(user_rows_B), 1)) * count).astype(np.int64)
-        step = np.arange(length)
-        within = (positions_B[:, None] + 1 + (start + step) % count) % (count + 1)
-        return self._take(user_rows_B, within, step < self.lengths_U[user_rows_B][:, None] - 1)
-
-    def _take(self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray) -> np.ndarray:
+    def take(self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray) -> np.ndarray:
+        """int32 [B, L]: each user's items at these positions; 0 where it is not valid."""
         index = np.where(valid_BL, self.offsets_U1[user_rows_B][:, None] + within_BL, 0)
         return np.where(valid_BL, self.items_N[index] if len(self.items_N) else 0, 0).astype(np.int32)

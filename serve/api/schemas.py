@@ -112,7 +112,11 @@ class Item(BaseModel):
 
     id: str
     title: str
-    score: float = Field(description="re-ranking log-odds; docs/services.md says what else it can be")
+    score: float = Field(
+        description="re-ranking log-odds: 1 / (1 + exp(-score)) is the probability that a user who is active within a"
+        " window as long as the validation part of the log takes the item within it; a longer window would give higher"
+        " ones. docs/services.md says what else it can be"
+    )
     features: dict[str, Any]
     explanation: ItemExplanation | None = None
 

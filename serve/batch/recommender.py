@@ -70,8 +70,8 @@ class BatchRecommender:
         queries = HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (no_rows, no_rows), parts.seen)
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
-        found = self._without_denied(retrieve(vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_retrieved))
-        ranked = rerank(parts.reranker, vectors, found, queries, BATCH_SIZE)
+        retrieved = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)
+        ranked = rerank(parts.reranker, vectors, self._without_denied(retrieved), queries, BATCH_SIZE, parts.ties)
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]
         is_item_QK = rows_QK > 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(is_item_QK.sum(1))]), pa.int32())

@@ -88,7 +88,7 @@ async def build_retriever(settings: ReplicaSettings, release: Release) -> Retrie
     await check_retrieval(release, index)
     is_monitored = index.approximate and settings.index.monitored_share > 0
     monitor = RecallMonitor(settings.index.monitored_share, index, recall_reporter()) if is_monitored else None
-    return Retriever(release.id, index, monitor)
+    return Retriever(release.id, index, monitor, release.parts.model.item_places_N.numpy())
 
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
@@ -99,6 +99,7 @@ async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
         num_items=release.parts.items.table.num_rows,
         dim=release.parts.model.config.embedding_dim,
         columns=lambda: release.columns,
+        ties=release.parts.ties,
     )
     index: ItemIndex = await INDEX_BACKENDS[config.kind](config, items)
     return index
@@ -141,10 +142,10 @@ class LocalStages:
     def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
         return self.reranker(query, user, candidates)
 
-    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray | None]:
         return self.user_encoder.describe(query)
 
-    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates | None]:
         return self.retriever.similar(query, vector_D)
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
@@ -176,10 +177,10 @@ class RemoteStages:
     def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
         return self._rerank((query, user, candidates))
 
-    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray | None]:
         return self._describe((query,))
 
-    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates | None]:
         return self._similar((query, vector_D))
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:

@@ -12,7 +12,8 @@ from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import async_client, connected, milvus_address, unavailable
-from serve.index.protocol import Hits, IndexUnavailable, check_query
+from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, IndexUnavailable, check_query
+from towers.model.tie_order import TieOrder
 
 MAX_OVERFETCH = 200
 """Up to this many excluded items are handled by asking for that many more hits; more of them go into the filter
@@ -32,7 +33,14 @@ class MilvusIndex:
     """
 
     def __init__(
-        self, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int, address: str
+        self,
+        config: IndexConfig,
+        collection: str,
+        release_id: str,
+        num_items: int,
+        dim: int,
+        address: str,
+        ties: TieOrder | None = None,
     ) -> None:
         self.release_id = release_id
         self.num_items = num_items
@@ -40,12 +48,21 @@ class MilvusIndex:
         self._config = config
         self._collection = collection
         self._address = address
+        self._ties = ties
         self._client: AsyncMilvusClient | None = None
         self._open_resources = ExitStack()
         self.approximate = config.algorithm is not Algorithm.flat
 
     @classmethod
-    def open(cls, config: IndexConfig, collection: str, release_id: str, num_items: int, dim: int) -> "MilvusIndex":
+    def open(
+        cls,
+        config: IndexConfig,
+        collection: str,
+        release_id: str,
+        num_items: int,
+        dim: int,
+        ties: TieOrder | None = None,
+    ) -> "MilvusIndex":
         """Loads the collection in Milvus, which blocks for as long as that takes.
 
         Raises:
@@ -57,7 +74,7 @@ class MilvusIndex:
             if not client.has_collection(collection, timeout=config.timeout_s):
                 raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.uri}; publish again")
             client.load_collection(collection, timeout=config.timeout_s * 10)
-        index = cls(config, collection, release_id, num_items, dim, address)
+        index = cls(config, collection, release_id, num_items, dim, address, ties)
         index._open_resources = resources
         return index
 
@@ -89,14 +106,23 @@ class MilvusIndex:
         else:
             limit = k + len(excluded)
         expression = " and ".join(parts)
-        limit = max(min(limit, self.num_items, MAX_K), 1)
+        limit = max(min(limit + TIE_MARGIN, self.num_items, MAX_K), 1)
         effort = self._max_effort() if exhaustive else self._effort(k + len(excluded), filtered=filter is not None)
         rows, scores = await self._call_search(query_D, limit, expression, effort)
         if self.approximate and not exhaustive and len(rows) < limit:
             # Either the search compared too few eligible items, or no more exist.
             rows, scores = await self._call_search(query_D, limit, expression, self._max_effort())
+        hits = self._best(rows, scores, excluded, k)
+        more = min(limit + MAX_TIED, self.num_items, MAX_K)
+        if len(hits.rows) == k > 0 and limit == len(rows) < more and scores.min() >= hits.scores[-1]:
+            # The last hit ties with all hits behind it, and perhaps with further items.
+            rows, scores = await self._call_search(query_D, more, expression, self._max_effort())
+            hits = self._best(rows, scores, excluded, k)
+        return hits
+
+    def _best(self, rows: np.ndarray, scores: np.ndarray, excluded: np.ndarray, k: int) -> Hits:
         eligible = ~np.isin(rows, excluded)
-        return Hits.sorted(rows[eligible], scores[eligible], k)
+        return Hits.sorted(rows[eligible], scores[eligible], k, self._ties)
 
     def _effort(self, num_hits: int, filtered: bool) -> dict[str, int]:
         """Returns the search parameters of the vector index that suffice for so many hits, excluded ones included."""

@@ -10,6 +10,14 @@ import numpy as np
 
 from data.artifacts.errors import UserError
 from serve.filters.grammar import Filter
+from towers.model.tie_order import TieOrder
+
+TIE_MARGIN = 16
+"""Hits asked for beyond k, which show whether a tie goes on behind the k-th place and nearly always end it."""
+
+MAX_TIED = 8192
+"""If a tie goes on behind the margin, the search is repeated for this many more hits, so that of up to so many equal
+items those come that the order of ties puts first. Of more equal items, some that the search has found come."""
 
 
 class IndexUnavailable(UserError, ConnectionError):
@@ -18,7 +26,7 @@ class IndexUnavailable(UserError, ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Found items, best first; ties go to the lower row.
+    """Found items, best first.
 
     Attributes:
         rows: int64 [K].
@@ -29,9 +37,9 @@ class Hits:
     scores: np.ndarray
 
     @classmethod
-    def sorted(cls, rows: np.ndarray, scores: np.ndarray, k: int) -> "Hits":
-        """Returns the best k of some hits that may be in any order."""
-        best = np.lexsort((rows, -scores))[:k]
+    def sorted(cls, rows: np.ndarray, scores: np.ndarray, k: int, ties: TieOrder | None = None) -> "Hits":
+        """Returns the best k of some hits that may be in any order; equal scores by `ties`, or by row if it is None."""
+        best = (np.lexsort((rows, -scores)) if ties is None else ties.best_first(rows, scores))[:k]
         return cls(rows[best].astype(np.int64), scores[best].astype(np.float32))
 
 
@@ -59,6 +67,9 @@ class ItemIndex(Protocol):
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None
     ) -> Hits:
         """Finds the k items of highest inner product that pass the filter and are not excluded.
+
+        Equal scores are ordered by the release's `TieOrder`, and so is which of several equal items come last, unless
+        more than MAX_TIED items are equal there.
 
         Args:
             query_D: float32 [D].

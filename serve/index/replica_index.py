@@ -4,7 +4,7 @@ Shape legend: N items (rows 1..N are the FAISS entries 0..N-1), D dimension, B q
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import faiss
@@ -16,7 +16,8 @@ from serve.index.collection import read_vectors
 from serve.index.config import IndexConfig
 from serve.index.faiss_files import CALIBRATED_HITS, FaissIndexes, open_shared
 from serve.index.micro_batcher import MicroBatcher
-from serve.index.protocol import Hits, check_query
+from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, check_query
+from towers.model.tie_order import TieOrder
 
 MAX_PROBE_FACTOR = 4
 """A search of the inverted file looks into at most this many times the calibrated number of lists. It looks into more
@@ -24,9 +25,6 @@ than that number if few items pass its filter, or if it asks for more than twice
 
 MAX_COMPARED = 20_000
 """If at most this many items pass a filter, all of them are compared, which is faster than a search of the index."""
-
-TIE_MARGIN = 16
-"""Hits asked of FAISS beyond k, so that ties at the k-th place go to the lower row, which FAISS does not ensure."""
 
 ROUNDING_FACTOR = 1.25
 """The inverted file has rounded scores, so this many times the hits are asked of it and then scored exactly."""
@@ -57,6 +55,23 @@ class SearchRequest:
         return cls(query_D.astype(np.float32), k, filter, entries)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one search of FAISS found for one request.
+
+    Attributes:
+        hits: The best k.
+        tie_goes_on: Whether everything that was found behind the k-th hit scores like it: there may be more such items.
+    """
+
+    hits: Hits
+    tie_goes_on: bool
+
+
+Search = Callable[[np.ndarray, int, MatchingItems | None, Sequence[SearchRequest]], list[Found]]
+"""Takes queries [B, D], the number of hits to ask of FAISS, the items that pass the filter, and the requests [B]."""
+
+
 class ReplicaIndex:
     """Searches exactly up to `index.exact_up_to` items, by an inverted file above; complete under any filter.
 
@@ -64,19 +79,28 @@ class ReplicaIndex:
     thread, so that replicas do not compete for cores.
     """
 
-    def __init__(self, release_id: str, indexes: FaissIndexes, columns: FilterColumns) -> None:
+    def __init__(
+        self, release_id: str, indexes: FaissIndexes, columns: FilterColumns, ties: TieOrder | None = None
+    ) -> None:
         self.release_id = release_id
         self._indexes = indexes
         self._exact, self._inverted, self._vectors_ND = indexes.exact, indexes.inverted, indexes.vectors_ND
         self.num_items, self.dim = self._vectors_ND.shape
         self._columns = columns
+        self._ties = ties
         self.approximate = self._inverted is not None
         self._batched = MicroBatcher(self.search_all)
         faiss.omp_set_num_threads(1)
 
     @classmethod
     async def hydrate(
-        cls, config: IndexConfig, collection: str, release_id: str, columns: FilterColumns, dim: int
+        cls,
+        config: IndexConfig,
+        collection: str,
+        release_id: str,
+        columns: FilterColumns,
+        dim: int,
+        ties: TieOrder | None = None,
     ) -> "ReplicaIndex":
         """Reads the release's collection from Milvus, in a thread; the replicas of a node share a large one.
 
@@ -89,7 +113,8 @@ class ReplicaIndex:
 
         def build() -> ReplicaIndex:
             is_large = columns.num_items > config.exact_up_to
-            return cls(release_id, open_shared(collection, read, config.folder) if is_large else read(), columns)
+            indexes = open_shared(collection, read, config.folder) if is_large else read()
+            return cls(release_id, indexes, columns, ties)
 
         return await asyncio.to_thread(build)
 
@@ -110,7 +135,7 @@ class ReplicaIndex:
         """Returns the hits of an exact search; blocks."""
         matching = None if request.filter is None else self._columns.matching(request.filter)
         limit = min(request.k + len(request.exclude) + TIE_MARGIN, self.num_items)
-        (hits,) = self._search_flat(request.query_D[None], limit, matching, [request])
+        (hits,) = self._search(self._search_flat, request.query_D[None], limit, matching, [request])
         return hits
 
     def selectivity(self, filter: Filter | None) -> float | None:
@@ -131,20 +156,36 @@ class ReplicaIndex:
         queries_BD = np.stack([request.query_D for request in requests])
         if matching is not None and len(matching.entries) <= MAX_COMPARED:
             scores_BL = queries_BD @ self._vectors_ND[matching.entries].T
-            return [self._best(matching.entries, *pair) for pair in zip(scores_BL, requests, strict=True)]
+            return [self._best(matching.entries, *pair).hits for pair in zip(scores_BL, requests, strict=True)]
         limit = min(max(request.k + len(request.exclude) for request in requests) + TIE_MARGIN, self.num_items)
         if self._inverted is None:
-            return self._search_flat(queries_BD, limit, matching, requests)
-        hits = self._search_inverted(queries_BD, limit, matching, requests)
+            return self._search(self._search_flat, queries_BD, limit, matching, requests)
+        hits = self._search(self._search_inverted, queries_BD, limit, matching, requests)
         for place, request in enumerate(requests):
             if len(hits[place].rows) < request.k:  # its lists held too few eligible items, or there are no more
                 one = slice(place, place + 1)
-                (hits[place],) = self._search_flat(queries_BD[one], limit, matching, requests[one])
+                (hits[place],) = self._search(self._search_flat, queries_BD[one], limit, matching, requests[one])
         return hits
+
+    def _search(
+        self,
+        search: Search,
+        queries_BD: np.ndarray,
+        limit: int,
+        matching: MatchingItems | None,
+        requests: Sequence[SearchRequest],
+    ) -> list[Hits]:
+        """Returns the hits of each request; one whose last hit ties with all hits behind it is searched once more."""
+        found, more = search(queries_BD, limit, matching, requests), min(limit + MAX_TIED, self.num_items)
+        for place, one in enumerate(found):
+            if one.tie_goes_on and more > limit:
+                at = slice(place, place + 1)
+                (found[place],) = search(queries_BD[at], more, matching, requests[at])
+        return [one.hits for one in found]
 
     def _search_inverted(
         self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
-    ) -> list[Hits]:
+    ) -> list[Found]:
         assert self._inverted is not None, "a small catalogue has no inverted file"
         share = 1.0 if matching is None else len(matching.entries) / self.num_items
         factor = max(1, round(1 / share), round(limit / (2 * CALIBRATED_HITS)))
@@ -156,18 +197,20 @@ class ReplicaIndex:
 
     def _search_flat(
         self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
-    ) -> list[Hits]:
+    ) -> list[Found]:
         parameters = faiss.SearchParameters(**_selector(matching))
         found = zip(*self._exact.search(queries_BD, limit, params=parameters), requests, strict=True)
         return [self._best(entries_L, scores_L, request) for scores_L, entries_L, request in found]
 
-    def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, request: SearchRequest) -> Hits:
+    def _best(self, entries_L: np.ndarray, scores_L: np.ndarray, request: SearchRequest) -> Found:
         """Returns the best k of the entries found that are not excluded; FAISS returns entry -1 for no hit."""
         eligible_L = entries_L >= 0
+        lowest = -np.inf if len(eligible_L) and not eligible_L[-1] else scores_L.min(initial=np.inf)
         if len(request.exclude):
             place_L = np.searchsorted(request.exclude, entries_L).clip(max=len(request.exclude) - 1)
             eligible_L &= request.exclude[place_L] != entries_L
-        return Hits.sorted(entries_L[eligible_L] + 1, scores_L[eligible_L], request.k)
+        hits = Hits.sorted(entries_L[eligible_L] + 1, scores_L[eligible_L], request.k, self._ties)
+        return Found(hits, tie_goes_on=len(hits.rows) == request.k > 0 and bool(lowest >= hits.scores[-1]))
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:
         """See ItemIndex."""

@@ -7,17 +7,17 @@ from serve.filters.masks import FilterColumns
 from serve.pipeline.messages import Candidates
 from serve.pipeline.source import Source
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.ranking import most_popular
 
 
 class PopularFallback:
-    """The items of one release by their number of training interactions; ties go to the lower row."""
+    """The items of one release by their number of training interactions; ties fall as in the release's evaluation."""
 
     def __init__(self, release_id: str, parts: Checkpoint, columns: FilterColumns) -> None:
         self.release_id = release_id
         self._counts_I = parts.counts_I
         self._columns = columns
-        rows_by_count = np.argsort(-self._counts_I, kind="stable")
-        self._order = rows_by_count[rows_by_count > 0]
+        self._order = most_popular(self._counts_I, parts.ties)
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
         """Returns the k most popular items that pass the filter and are not among the rows of `exclude`."""

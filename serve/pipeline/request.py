@@ -34,11 +34,11 @@ class Stages(Protocol):
         """Stage 3: the candidates in their final order, see `RerankStage`."""
         ...
 
-    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray]:
+    def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray | None]:
         """The vector of the item that the query's features describe, float32 [D], see `UserEncoder.describe`."""
         ...
 
-    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates]:
+    def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates | None]:
         """The items nearest to a vector, or to the query's items, see `Retriever.similar`."""
         ...
 
@@ -75,7 +75,10 @@ async def recommend(query: Query, stages: Stages, fallback: PopularFallback, lim
 
 
 async def similar(query: SimilarQuery, stages: Stages, fallback: PopularFallback, limits: BudgetLimits) -> Response:
-    """Finds items near other items, or near an item that features describe, by the same rules as `recommend`."""
+    """Finds items near other items, or near an item that features describe, by the same rules as `recommend`.
+
+    If the towers know nothing of the items or the features, these are popular items, not degraded.
+    """
     budget = RequestBudget.start(limits)
     vector_D = candidates = None
     if query.features is not None:

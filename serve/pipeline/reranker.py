@@ -13,7 +13,7 @@ from serve.index.micro_batcher import MicroBatcher
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector, check_same_release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.reranking.candidate_lists import CandidateLists
-from towers.reranking.reranker import RECENT, order
+from towers.reranking.reranker import RECENT
 
 MAX_BATCH_SIZE = 16
 """Queries re-ranked in one call; larger batches no longer fit into a core's cache and gain nothing."""
@@ -24,7 +24,7 @@ class RerankStage:
 
     def __init__(self, release_id: str, parts: Checkpoint) -> None:
         self.release_id = release_id
-        self._reranker = parts.reranker
+        self._reranker, self._ties = parts.reranker, parts.ties
         if self._reranker.deep is not None:
             self._reranker.deep.item_features.precompute()
         self._batched = MicroBatcher(self.rank_all, max_batch_size=MAX_BATCH_SIZE)
@@ -57,7 +57,7 @@ class RerankStage:
         ]
 
     def _ordered(self, rows_K: np.ndarray, scores_K: np.ndarray) -> Ranked:
-        by_score_K = order(scores_K, rows_K)
+        by_score_K = self._ties.best_first(rows_K, scores_K)
         return Ranked(self.release_id, rows_K[by_score_K], scores_K[by_score_K])
 
 

@@ -1,6 +1,6 @@
 """Stage 2, retrieval: the items nearest to a user vector that pass the filter and are not excluded.
 
-Shape legend: D dimension, K items of the answer, N items of both, H nearest items of the history.
+Shape legend: D dimension, K items of the answer, N items of both, H nearest items of the history, I item rows.
 """
 
 import numpy as np
@@ -23,11 +23,19 @@ class Retriever:
     Args:
         release_id: The release of the index.
         index: The release's items.
+        placed_I: bool, the items of which the item tower knows anything; None means all.
         monitor: Measures the recall of an approximate index on a sample of the searches; None measures nothing.
     """
 
-    def __init__(self, release_id: str, index: ItemIndex, monitor: RecallMonitor | None = None) -> None:
+    def __init__(
+        self,
+        release_id: str,
+        index: ItemIndex,
+        monitor: RecallMonitor | None = None,
+        placed_I: np.ndarray | None = None,
+    ) -> None:
         self.release_id = release_id
+        self._placed_I = placed_I
         self.index = index
         self._monitor = monitor
 
@@ -47,14 +55,19 @@ class Retriever:
             self._monitor.sample(SampledSearch(user.vector_D, query.num_candidates, query.filter, exclude, hits))
         return Candidates(self.release_id, hits.rows, hits.scores, Source.towers)
 
-    async def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Candidates:
+    async def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Candidates | None:
         """Returns the k items nearest to `vector_D`; if it is None, nearest to the mean of the query's items.
 
-        The query's own items are not among them.
+        The query's own items are not among them. Items without training data and known features do not count: all of
+        them have the same vector. Returns None if the query has no others.
         """
         check_same_release(self.release_id, query.release_id)
         if vector_D is None:
-            vector_D = (await self.index.vectors(np.array(query.rows))).mean(0)
+            rows = np.array(query.rows)
+            rows = rows if self._placed_I is None else rows[self._placed_I[rows]]
+            if not len(rows):
+                return None
+            vector_D = (await self.index.vectors(rows)).mean(0)
         exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
         hits = await self.index.search(vector_D, query.k, filter=query.filter, exclude=exclude)
         return Candidates(self.release_id, hits.rows, hits.scores, Source.towers)

@@ -63,15 +63,20 @@ class UserEncoder:
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]
 
-    async def describe(self, query: SimilarQuery) -> np.ndarray:
-        """Returns the item tower's vector, float32 [D], of the query's features; features left out count as missing."""
+    async def describe(self, query: SimilarQuery) -> np.ndarray | None:
+        """Returns the item tower's vector, float32 [D], of the query's features; features left out count as missing.
+
+        None if the item tower knows none of the values: it would give the same vector for all such items.
+        """
         check_same_release(self.release_id, query.release_id)
         assert query.features is not None, "a query without features has nothing to encode"
         return self._encode_item(query.features)
 
     @torch.inference_mode()
-    def _encode_item(self, features: Mapping[str, Any]) -> np.ndarray:
+    def _encode_item(self, features: Mapping[str, Any]) -> np.ndarray | None:
         schema = pa.schema([self._parts.items.table.schema.field(f.name) for f in self._parts.items.features])
         encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
+        if not self._parts.model.item_values.describe(encoded)[1]:
+            return None
         vector_D: np.ndarray = self._parts.model.new_item_vectors(encoded)[0].numpy()
         return vector_D

@@ -202,8 +202,8 @@ def _exact_search(parts: Checkpoint, vector_D: np.ndarray, history: Sequence[int
     scores_I = torch.from_numpy(vector_D) @ parts.item_vectors_ID.T
     scores_I[[0, *history]] = -torch.inf
     count = min(NUM_CANDIDATES, int(torch.isfinite(scores_I).sum()))
-    rows_1C, scores_1C = top_k(scores_I[None], count)
-    return rows_1C[0].numpy(), scores_1C[0].numpy()
+    columns_1C, scores_1C = top_k(scores_I[torch.from_numpy(parts.ties.rows_I)][None], count)
+    return parts.ties.rows_I[columns_1C[0].numpy()], scores_1C[0].numpy()
 
 
 def _scores_of(ranked: Ranked, rows_C: np.ndarray) -> list[float]:

@@ -48,8 +48,11 @@ def _lines(release_id: str, manifest: dict[str, Any]) -> Iterator[str]:
         "## Limitations",
         "",
         *_refreshed(manifest),
+        *_placement(manifest),
         *(f"- {note}" for note in report.notes),
         "- Recommendations are worse for users and items with few interactions in the log: see the slices.",
+        "- A score as a probability is that of an active user taking the item within a period as long as the validation"
+        " part of the log, and depends on that length.",
         "- The model has learnt from past choices and repeats their biases (the gate checks the share of popular"
         " items).",
     )
@@ -89,6 +92,13 @@ def _refreshed(manifest: dict[str, Any]) -> Iterator[str]:
         f" are removed and in no answer. Refreshed from {counts['from']} ({counts['added']:,} items added,"
         f" {counts['changed']:,} changed)."
     )
+
+
+def _placement(manifest: dict[str, Any]) -> Iterator[str]:
+    """What users get of whom features alone are known; manifests of earlier versions do not say."""
+    if (placement := manifest.get("placement")) is not None:
+        how = "are placed by these" if placement["by_features"] else "get popular items"
+        yield f"- Users without training data and history of whom features are known {how}: {placement['reason']}."
 
 
 def _gate(gate: dict[str, Any] | None) -> Iterator[str]:

@@ -16,6 +16,7 @@ from serve.index.backends.published_items import PublishedItems
 from serve.index.collection import collection_name, write_collection
 from serve.index.config import IndexConfig
 from serve.index.protocol import Hits, ItemIndex
+from towers.model.tie_order import TieOrder
 
 SIZE, DIM, K = 3000, 16, 50
 NUM_QUERIES = 40
@@ -63,15 +64,19 @@ def items() -> Catalogue:
 
 
 def vectors() -> np.ndarray:
-    """float32 [SIZE, DIM] of unit length; the last 20 items are copies of the first 20."""
+    """float32 [SIZE, DIM] of unit length; the last 20 items are copies of the first 20; MANY_ALIKE are all alike."""
     found = np.random.default_rng(0).standard_normal((SIZE, DIM)).astype(np.float32)
     found[-20:] = found[:20]
+    found[MANY_ALIKE] = found[MANY_ALIKE.start]
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-CATALOGUE, VECTORS = items(), vectors()
+MANY_ALIKE = slice(200, 300)
+CATALOGUE, VECTORS, TIES = items(), vectors(), TieOrder.of(SIZE + 1, seed=5)
 COLUMNS = FilterColumns(CATALOGUE.table, FEATURES)
-PUBLISHED = PublishedItems(release_id="r", collection=COLLECTION, num_items=SIZE, dim=DIM, columns=lambda: COLUMNS)
+PUBLISHED = PublishedItems(
+    release_id="r", collection=COLLECTION, num_items=SIZE, dim=DIM, columns=lambda: COLUMNS, ties=TIES
+)
 
 
 def fill(config: IndexConfig) -> None:
@@ -82,9 +87,9 @@ def fill(config: IndexConfig) -> None:
 
 
 def exact_hits(query_D: np.ndarray, k: int, eligible_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, scores) of exact search among the eligible items, ties by lower row."""
+    """(rows, scores) of exact search among the eligible items, ties in the order of TIES."""
     scores = np.where(eligible_N, VECTORS @ query_D, -np.inf)
-    best = np.argsort(-scores, kind="stable")[: min(k, int(eligible_N.sum()))]
+    best = TIES.best_first(np.arange(1, SIZE + 1), scores)[: min(k, int(eligible_N.sum()))]
     return best + 1, scores[best]
 
 

@@ -17,9 +17,11 @@ from tests.conformance.indexed_items import (
     COLUMNS,
     DIM,
     FEATURES,
+    MANY_ALIKE,
     NUM_QUERIES,
     PUBLISHED,
     SIZE,
+    TIES,
     VECTORS,
     K,
     Subject,
@@ -139,9 +141,25 @@ def test_filter_and_exclusion_together(subject: Subject) -> None:
     assert subject.search(query, K, filter, exclude=[8]).rows.tolist() == exact_hits(query, K, eligible)[0].tolist()
 
 
-def test_ties_go_to_the_lower_row(subject: Subject) -> None:
-    hits = subject.search(VECTORS[3], 2)
-    assert hits.rows.tolist() == [4, SIZE - 20 + 4]
+def test_ties_follow_the_order_of_the_release(subject: Subject) -> None:
+    for entry in range(10):
+        pair = {entry + 1, SIZE - 20 + entry + 1}
+        assert subject.search(VECTORS[entry], 2).rows.tolist() == [row for row in TIES.rows_I.tolist() if row in pair]
+
+
+@pytest.mark.parametrize("k", [1, 30, 99])
+@pytest.mark.parametrize("num_excluded", [0, 5])
+def test_a_tie_that_goes_on_behind_the_last_place_is_decided_by_the_order(
+    subject: Subject, k: int, num_excluded: int
+) -> None:
+    """A hundred items have the same vector, more than any margin."""
+    if subject.index.approximate:
+        pytest.skip("a graph may miss some of them, and the answer is right all the same")
+    alike = set(range(MANY_ALIKE.start + 1, MANY_ALIKE.stop + 1))
+    ordered = [row for row in TIES.rows_I.tolist() if row in alike]
+    hits = subject.search(VECTORS[MANY_ALIKE.start], k, exclude=ordered[:num_excluded])
+    wanted = ordered[num_excluded:][:k]
+    assert hits.rows[: len(wanted)].tolist() == wanted
 
 
 def test_more_than_there_is(subject: Subject) -> None:

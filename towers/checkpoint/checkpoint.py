@@ -28,6 +28,7 @@ from data.sequences.histories import Sequences
 from towers.model.build import FittedSplits, build_model, interaction_counts, tower_inputs
 from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
+from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
@@ -54,6 +55,7 @@ class Checkpoint:
         seen: every user's items at the end of training, oldest first.
         counts_I: int64, interactions of each item in the splits that were fitted on.
         item_vectors_ID: float32, all item vectors, computed once when the checkpoint was opened; row 0 is zero.
+        ties: the order of items with equal scores; by row in checkpoints of earlier versions.
     """
 
     folder: Folder
@@ -65,6 +67,7 @@ class Checkpoint:
     seen: Sequences
     counts_I: np.ndarray
     item_vectors_ID: torch.Tensor
+    ties: TieOrder
 
     @property
     def name(self) -> str:
@@ -172,6 +175,7 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
     model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, seed=0)
     load_weights(model, folder, "model.safetensors", num_added)
+    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
     model.eval()
     counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
@@ -182,7 +186,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
-    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I, item_vectors_ID)
+    ties = TieOrder.of(len(counts_I), manifest.get("tie_seed"))
+    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I, item_vectors_ID, ties)
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

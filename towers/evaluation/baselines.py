@@ -15,8 +15,10 @@ from data.sequences.histories import Sequences
 from towers.evaluation.config import Baseline, EvaluateConfig
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import RANKS, Ranking, rank, rank_by_popularity
+from towers.evaluation.retrieval import ScoreColumns
 from towers.model.build import FittedSplits, interaction_counts
 from towers.model.graph import degree_normalised
+from towers.model.tie_order import TieOrder
 
 POPULARITY_EXPONENT = 0.25
 """How much the item-item filter favours popular items; chosen on the validation part of Gowalla."""
@@ -38,23 +40,27 @@ Weights: TypeAlias = sparse.csr_array | np.ndarray
 
 
 def baseline_rankings(
-    dataset: PreparedDataset, held_out: HeldOut, fit_on: FittedSplits, config: EvaluateConfig
+    dataset: PreparedDataset,
+    held_out: HeldOut,
+    fit_on: FittedSplits,
+    config: EvaluateConfig,
+    ties: TieOrder | None = None,
 ) -> tuple[dict[str, Ranking], list[str]]:
     """Rankings of the configured baselines, and notes for the reader of the report."""
     counts_I, rankings, notes = interaction_counts(dataset.items, fit_on), {}, []
     for baseline in config.baselines:
         match baseline:
             case Baseline.popularity:
-                rankings[baseline.value] = rank_by_popularity(held_out, counts_I, config.batch_size)
+                rankings[baseline.value] = rank_by_popularity(held_out, counts_I, config.batch_size, ties=ties)
             case Baseline.recent_popularity:
                 recent_I = recent_counts(dataset, fit_on.splits, config.recent_share, len(counts_I))
                 if recent_I is None:
                     notes.append("no recent popularity: the log has no timestamps")
                 else:
-                    rankings[baseline.value] = rank_by_popularity(held_out, recent_I, config.batch_size)
+                    rankings[baseline.value] = rank_by_popularity(held_out, recent_I, config.batch_size, ties=ties)
             case Baseline.item_item:
                 weights_II, every = item_filter(dataset.sequences(*fit_on.splits), len(counts_I))
-                rankings[baseline.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size)
+                rankings[baseline.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size, ties=ties)
                 if every > 1:
                     notes.append(f"item-item filter fitted on one user in {every}: more pairs than fit into memory")
     return rankings, notes
@@ -74,23 +80,42 @@ def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: floa
 
 
 def rank_by_filter(
-    weights_II: Weights, held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS
+    weights_II: Weights,
+    held_out: HeldOut,
+    counts_I: np.ndarray,
+    batch_size: int,
+    k: int = RANKS,
+    ties: TieOrder | None = None,
 ) -> Ranking:
     """Ranks items by the sum of their weights from all items that the user has seen.
 
-    Ties, and items without any weight, are ordered by popularity.
+    Ties, and items without any weight, are ordered by popularity, and then by `ties` (None: by row).
     """
+    ties = ties or TieOrder.of(len(counts_I), None)
+    weights_IT = _with_columns(weights_II, ties)
     tie_I = torch.from_numpy((TIE * counts_I / max(counts_I.max(), 1)).astype(np.float32))
     owners_N, items_N = held_out.seen.distinct_pairs()
     shape = (len(held_out.seen.lengths_U), len(counts_I))
     seen_UI = sparse.csr_array((np.ones(len(owners_N), np.float32), (owners_N, items_N)), shape=shape)
 
-    def scores(at: slice) -> tuple[Tensor, Tensor]:
-        product = seen_UI[held_out.user_rows_Q[at]] @ weights_II
-        scores_BI = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
-        return scores_BI.add_(tie_I), torch.zeros(len(scores_BI), dtype=torch.bool)
+    tie_T = tie_I[torch.from_numpy(ties.rows_I)]
 
-    return rank(scores, held_out, batch_size, k, threads=torch.get_num_threads())
+    def scores(at: slice) -> tuple[Tensor, Tensor]:
+        product = seen_UI[held_out.user_rows_Q[at]] @ weights_IT
+        scores_BT = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
+        return scores_BT.add_(tie_T), torch.zeros(len(scores_BT), dtype=torch.bool)
+
+    return rank(scores, held_out, batch_size, ScoreColumns.of(ties), k, threads=torch.get_num_threads())
+
+
+def _with_columns(weights_II: Weights, ties: TieOrder) -> Weights:
+    """The weights with their columns in the order in which ties fall."""
+    if np.array_equal(ties.rows_I, np.arange(len(ties.rows_I))):
+        return weights_II
+    if isinstance(weights_II, np.ndarray):
+        return weights_II[:, ties.rows_I]
+    columns = ties.rank_I[weights_II.indices]
+    return sparse.csr_array((weights_II.data, columns, weights_II.indptr), shape=weights_II.shape)
 
 
 def item_filter(sequences: Sequences, num_items: int) -> tuple[Weights, int]:

@@ -3,7 +3,7 @@
 Shape legend: Q queries (users), M metrics, N relevant pairs, K ranks, I items (row 0 = unknown).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from towers.evaluation.baselines import baseline_rankings
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.diversity import ItemSimilarity, sampled
 from towers.evaluation.intervals import SEED, intervals
+from towers.evaluation.placement import cold_user_slices
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report
-from towers.evaluation.slices import deciles, hit_pairs, random_recall, recall_in, shares_by_decile, slices
+from towers.evaluation.slices import Slice, deciles, hit_pairs, random_recall, recall_in, shares_by_decile, slices
 from towers.model.build import FittedSplits, interaction_counts
+from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.calibration import Calibration
 from towers.reranking.reranker import Reranker
@@ -54,19 +56,21 @@ def tower_rankings(
     counts_I: np.ndarray,
     batch_size: int,
     item_vectors_ID: Tensor | None = None,
+    ties: TieOrder | None = None,
 ) -> Rankings:
     """Rankings of the towers, and of the towers with re-ranker.
 
     Args:
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
+        ties: the order of items with equal scores; None is the order of rows.
     """
     queries = embed(model, held_out, batch_size)
     if item_vectors_ID is None:
         item_vectors_ID = all_item_vectors(model)
-    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size)
+    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size, ties=ties)
     return {
         TOWERS: found,
-        RERANKED: rerank(reranker, queries, found, held_out, batch_size),
+        RERANKED: rerank(reranker, queries, found, held_out, batch_size, ties),
     }
 
 
@@ -77,25 +81,29 @@ def evaluate(
     fit_on: FittedSplits,
     config: EvaluateConfig,
     item_vectors_ID: Tensor | None = None,
+    ties: TieOrder | None = None,
 ) -> Report:
     """Measures a model and the configured baselines on the test part of its dataset.
 
     Args:
         fit_on: the splits that the model was fitted on; the baselines are fitted on the same.
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
+        ties: the order of items with equal scores, in all rankings; None is the order of rows.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
     held_out, counts_I = queries_of(dataset), interaction_counts(dataset.items, fit_on)
-    baselines, notes = baseline_rankings(dataset, held_out, fit_on, config)
-    rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID)
+    baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
+    rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
     similarity = ItemSimilarity.of(held_out.seen, len(counts_I))
     columns = {name: _columns(ranking, held_out, counts_I, similarity, config) for name, ranking in rankings.items()}
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
     decile_I = deciles(counts_I)
     times = {name: metrics.times_recommended(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
     times[RELEVANT] = np.bincount(held_out.relevant[1], minlength=len(counts_I))
+    user_counts_U = interaction_counts(dataset.users, fit_on)
+    parts = [*slices(held_out, user_counts_U, counts_I), *cold_user_slices(model, held_out, user_counts_U)]
     return Report(
         split=TEST,
         num_queries=len(held_out.user_rows_Q),
@@ -106,7 +114,7 @@ def evaluate(
         intervals=_intervals(columns, config.resamples),
         lift=_lift(columns, config.resamples),
         calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if reranker.is_fitted else None,
-        slices=list(_slices(rankings, held_out, interaction_counts(dataset.users, fit_on), counts_I, config)),
+        slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares={name: shares_by_decile(times_I, decile_I) for name, times_I in times.items()},
         notes=notes,
     )
@@ -160,12 +168,12 @@ def _calibration(ranking: Ranking, held_out: HeldOut, num_items: int) -> dict[st
 
 
 def _slices(
-    rankings: Rankings, held_out: HeldOut, user_counts_U: np.ndarray, counts_I: np.ndarray, config: EvaluateConfig
+    rankings: Rankings, held_out: HeldOut, parts: Iterable[Slice], num_items: int, config: EvaluateConfig
 ) -> Iterator[dict[str, Any]]:
     """Recall of every ranking, and of random recommendations, in each slice, as JSON."""
-    hits = {name: hit_pairs(ranking, held_out, len(counts_I), config.k) for name, ranking in rankings.items()}
-    random_Q = random_recall(held_out, len(counts_I), config.k)
-    for part in slices(held_out, user_counts_U, counts_I):
+    hits = {name: hit_pairs(ranking, held_out, num_items, config.k) for name, ranking in rankings.items()}
+    random_Q = random_recall(held_out, num_items, config.k)
+    for part in parts:
         recall_QM = np.stack([recall_in(part, hit_N, held_out) for hit_N in hits.values()], axis=1)
         there_Q = ~np.isnan(recall_QM[:, 0])
         recall_QM = recall_QM[there_Q]

@@ -46,10 +46,52 @@ class HeldOut:
         context_Q = held_out["context"].take(first_Q).combine_chunks()
         return cls(users.astype(np.int32), (queries, keys % num_items), seen, context_Q)
 
+    def take(self, kept: np.ndarray) -> "HeldOut":
+        """The queries at the indices `kept`, int64."""
+        new_index_Q = np.full(len(self.user_rows_Q), -1)
+        new_index_Q[kept] = np.arange(len(kept))
+        query_N, items_N = self.relevant
+        is_kept_N = new_index_Q[query_N] >= 0
+        context_Q = None if self.context_Q is None else self.context_Q.take(pa.array(kept))
+        relevant = (new_index_Q[query_N][is_kept_N], items_N[is_kept_N])
+        return HeldOut(self.user_rows_Q[kept], relevant, self.seen, context_Q)
+
     @property
     def num_relevant_Q(self) -> np.ndarray:
         """int64 [Q]: relevant items of each query, at least 1."""
         return np.bincount(self.relevant[0], minlength=len(self.user_rows_Q))
+
+
+@dataclass(frozen=True)
+class HeldOutInteractions:
+    """The single interactions behind the queries of a split, each with the context that it came with.
+
+    Shape legend: N interactions.
+
+    Attributes:
+        query_N: int64, index of the user's query.
+        item_rows_N: int64, the item; it is among the relevant items of that query.
+        context_N: list<string>.
+    """
+
+    query_N: np.ndarray
+    item_rows_N: np.ndarray
+    context_N: pa.Array
+
+    @classmethod
+    def of(cls, dataset: PreparedDataset, split: str, held_out: HeldOut) -> "HeldOutInteractions":
+        """The interactions of `split` with items that are new to their users: those that `held_out` was made of."""
+        interactions = dataset.interactions(split, columns=["user_row", "item_row", "context"])
+        num_items, (query_N, items_N) = len(dataset.items.ids), held_out.relevant
+        relevant = held_out.user_rows_Q[query_N].astype(np.int64) * num_items + items_N
+        interactions = interactions.filter(pa.array(np.isin(_keys(interactions, num_items), relevant)))
+        users_N, items_N = (interactions[name].to_numpy() for name in ("user_row", "item_row"))
+        owners_N = np.searchsorted(held_out.user_rows_Q, users_N)
+        return cls(owners_N, items_N.astype(np.int64), interactions["context"].combine_chunks())
+
+    def take(self, at: np.ndarray) -> "HeldOutInteractions":
+        """The interactions at the indices `at`, int64."""
+        return HeldOutInteractions(self.query_N[at], self.item_rows_N[at], self.context_N.take(pa.array(at)))
 
 
 def queries_of(dataset: PreparedDataset) -> HeldOut:

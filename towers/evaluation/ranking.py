@@ -3,8 +3,10 @@
 Every item is a candidate; items that a user has already seen are masked. A user who is unknown to the towers
 (`TwoTower.is_known`) gets popular items, as at the endpoint.
 
-Shape legend: Q queries, B queries of a batch, I items (row 0 = unknown), D dimension, K ranks, L history length,
-H most popular items.
+Items with equal scores come in the order of `towers.model.tie_order.TieOrder`, as at the endpoint.
+
+Shape legend: Q queries, B queries of a batch, I items (row 0 = unknown), T columns of scores (`ScoreColumns`),
+D dimension, K ranks, L history length, H most popular items.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,17 +18,22 @@ import torch
 from torch import Tensor
 
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.retrieval import mask_seen, top_k
+from towers.evaluation.retrieval import ScoreColumns, top_k
+from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.context import Context
-from towers.reranking.reranker import RECENT, Reranker, order
+from towers.reranking.reranker import RECENT, Reranker
 
 RANKS = 100
 """Length of a ranking: the largest cut-off that can be measured."""
 
+SAME_SUMS = 64
+"""Item vectors are padded to a multiple of this number, because a matrix product may sum the last columns in another
+order: identical vectors would then differ in their last bit."""
+
 Scorer = Callable[[slice], tuple[Tensor, Tensor]]
-"""Maps a slice of queries to the scores of all items [B, I], and to whether the towers know the user, bool [B]."""
+"""Maps a slice of queries to the scores of all items [B, T], and to whether the towers know the user, bool [B]."""
 
 
 @dataclass(frozen=True)
@@ -72,31 +79,48 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
 
 @torch.inference_mode()
 def retrieve(
-    queries: QueryVectors, held_out: HeldOut, counts_I: np.ndarray, item_ID: Tensor, batch_size: int, k: int = RANKS
+    queries: QueryVectors,
+    held_out: HeldOut,
+    counts_I: np.ndarray,
+    item_ID: Tensor,
+    batch_size: int,
+    k: int = RANKS,
+    ties: TieOrder | None = None,
 ) -> Ranking:
     """Exact retrieval for all queries: by the towers, or of popular items where they do not know the user.
 
     Args:
         counts_I: interactions of each item that the model was fitted on.
         item_ID: float32, all item vectors.
+        ties: the order of items with equal scores; None is the order of rows.
     """
-    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
+    columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=SAME_SUMS)
+    popularity_T = torch.from_numpy(counts_I.astype(np.float32))[columns.row_T].to(item_ID.device)
+    item_TD = item_ID[columns.row_T.to(item_ID.device)]
 
     def scores(at: slice) -> tuple[Tensor, Tensor]:
-        scores_BI, known_B = queries.user_QD[at] @ item_ID.T, queries.known_Q[at]
-        scores_BI[~known_B] = popularity_I
-        return scores_BI, known_B
+        scores_BT, known_B = queries.user_QD[at] @ item_TD.T, queries.known_Q[at]
+        scores_BT[~known_B] = popularity_T
+        return scores_BT, known_B
 
-    return rank(scores, held_out, batch_size, k)
+    return rank(scores, held_out, batch_size, columns, k)
 
 
-def rank_by_popularity(held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS) -> Ranking:
-    """Every user gets the most popular items that they have not seen; ties are broken by the lower row.
+def most_popular(counts_I: np.ndarray, ties: TieOrder | None = None) -> np.ndarray:
+    """int64 [I - 1]: all items by descending number of interactions; the popularity fallback and evaluation use it."""
+    rows = (ties or TieOrder.of(len(counts_I), None)).rows_I[1:]
+    return rows[np.argsort(-counts_I[rows], kind="stable")]
+
+
+def rank_by_popularity(
+    held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
+) -> Ranking:
+    """Every user gets the most popular items that they have not seen.
 
     Only the head of the catalogue is scored: k items more than the longest history, so that k new ones remain for all.
     """
     longest = int(held_out.seen.lengths_U.max(initial=0))
-    best_H = np.argsort(-counts_I[1:], kind="stable")[: k + longest] + 1
+    best_H = most_popular(counts_I, ties)[: k + longest]
     position_I = np.full(len(counts_I), len(best_H))
     position_I[best_H] = np.arange(len(best_H))
     chunks = _chunks(len(held_out.user_rows_Q), batch_size)
@@ -127,29 +151,44 @@ def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context
 
 
 @torch.inference_mode()
-def rerank(reranker: Reranker, queries: QueryVectors, ranking: Ranking, held_out: HeldOut, batch_size: int) -> Ranking:
+def rerank(
+    reranker: Reranker,
+    queries: QueryVectors,
+    ranking: Ranking,
+    held_out: HeldOut,
+    batch_size: int,
+    ties: TieOrder | None = None,
+) -> Ranking:
     """Re-orders the candidates that the towers retrieved; popular items keep their order, as at the endpoint."""
+    ties = ties or TieOrder.of(len(reranker.item_vectors_ID), None)
     lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
     for at in _chunks(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
         new_BK = reranker(lists[at]).numpy()
-        new_BK = np.where(by_towers_B[:, None], np.where(rows_BK < 0, -np.inf, new_BK), old_BK)
-        by = order(new_BK, rows_BK)
+        new_BK = np.where(rows_BK < 0, -np.inf, new_BK)
+        in_place_BK = np.broadcast_to(np.arange(rows_BK.shape[1]), rows_BK.shape)
+        by = np.where(by_towers_B[:, None], ties.best_first(rows_BK, new_BK), in_place_BK)
+        new_BK = np.where(by_towers_B[:, None], new_BK, old_BK)
         parts.append((np.take_along_axis(rows_BK, by, 1), np.take_along_axis(new_BK, by, 1), by_towers_B))
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def rank(scores: Scorer, held_out: HeldOut, batch_size: int, k: int = RANKS, threads: int = 1) -> Ranking:
+def rank(
+    scores: Scorer, held_out: HeldOut, batch_size: int, columns: ScoreColumns, k: int = RANKS, threads: int = 1
+) -> Ranking:
     """Ranks, for every query, the k best items by `scores` that the user has not seen.
 
     Args:
+        columns: the items that the columns of the scores stand for.
         threads: batches scored at a time, for scorers that release the interpreter's lock and use one core each.
     """
 
+    k = min(k, len(columns.column_I))
+
     def ranked(at: slice) -> tuple[np.ndarray, ...]:
-        scores_BI, by_towers_B = scores(at)
-        rows_BK, scores_BK = top_k(mask_seen(scores_BI, held_out.seen, held_out.user_rows_Q[at]), k)
-        rows_BK = torch.where(torch.isinf(scores_BK), -1, rows_BK)
+        scores_BT, by_towers_B = scores(at)
+        columns_BK, scores_BK = top_k(columns.mask(scores_BT, held_out.seen, held_out.user_rows_Q[at]), k)
+        rows_BK = torch.where(torch.isinf(scores_BK), -1, columns.row_T.to(columns_BK.device)[columns_BK])
         return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
 
     chunks = _chunks(len(held_out.user_rows_Q), batch_size)

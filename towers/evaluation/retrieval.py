@@ -1,23 +1,27 @@
 """Exact retrieval over the whole catalogue, and masking of items that a user has already seen.
 
 Shape legend: B queries, I items (row 0 = unknown, never returned), K ranks, G blocks of b items,
-C candidates.
+C candidates, T columns of scores (the items in the order in which ties fall, then padding).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data.sequences.histories import Sequences
+from towers.model.tie_order import TieOrder
 
 BLOCK = 32
 """Number of items per block; `top_k` compares the maxima of blocks before it compares items."""
 
 
 def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best items by score, ties by lower row: (rows int64 [B, K], scores [B, K]).
+    """The k best columns by score, ties by the lower one: (columns int64 [B, K], scores [B, K]).
 
-    K = min(k, I). Masked items (score -inf) come last with their rows; callers drop them.
+    K = min(k, I). The columns are items, in the order of rows or in that in which ties fall (`ScoreColumns`). Masked
+    items (score -inf) come last; callers drop them.
 
     In a large catalogue only some blocks of neighbouring rows are searched: the k blocks with the best maxima (ties by
     lower block), and the incomplete block at the end. An item of any other block has at least k better items before
@@ -50,9 +54,34 @@ def _top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return rows_BK.gather(1, by_score), scores_BK.gather(1, by_score)
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """The columns of score matrices: the catalogue in the order in which ties fall, so that `top_k` breaks them by it.
+
+    Attributes:
+        row_T: int64, the item row of each column; the padding has row 0.
+        column_I: int64, the column of each item row.
+    """
+
+    row_T: Tensor
+    column_I: Tensor
+
+    @classmethod
+    def of(cls, ties: TieOrder, pad_to: int = 1) -> "ScoreColumns":
+        """The columns of a catalogue, padded with row 0 to a multiple of `pad_to`."""
+        padding = np.zeros(-len(ties.rows_I) % pad_to, dtype=np.int64)
+        return cls(torch.from_numpy(np.concatenate([ties.rows_I, padding])), torch.from_numpy(ties.rank_I))
+
+    def mask(self, scores_BT: Tensor, seen: Sequences, user_rows_B: np.ndarray) -> Tensor:
+        """Sets the scores of row 0, of the padding and of each user's seen items to -inf, in place."""
+        owner, items = seen.of_users(user_rows_B)
+        scores_BT[:, 0] = -torch.inf
+        scores_BT[:, len(self.column_I) :] = -torch.inf
+        columns = self.column_I[torch.from_numpy(items.astype(np.int64))]
+        scores_BT[torch.from_numpy(owner), columns] = -torch.inf
+        return scores_BT
+
+
 def mask_seen(scores_BI: Tensor, seen: Sequences, user_rows_B: np.ndarray) -> Tensor:
-    """Sets the scores of row 0 and of each user's seen items to -inf, in place."""
-    owner, items = seen.of_users(user_rows_B)
-    scores_BI[:, 0] = -torch.inf
-    scores_BI[torch.from_numpy(owner), torch.from_numpy(items.astype(np.int64))] = -torch.inf
-    return scores_BI
+    """`ScoreColumns.mask` for scores whose columns are in the order of rows."""
+    return ScoreColumns.of(TieOrder.of(scores_BI.shape[1], None)).mask(scores_BI, seen, user_rows_B)

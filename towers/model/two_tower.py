@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from towers.model.config import ModelConfig
+from towers.model.described import TrainedValues
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.features import EncodedFeatures, FeatureEncoder
 from towers.model.history import HistoryEncoder
@@ -39,9 +40,17 @@ class TwoTower(nn.Module):
     Attributes:
         neighbours_ID: float32, what smoothing adds to item vectors (towers/model/smoothing.py): zero until it is filled
             after training; None without smoothing.
+        user_described_N, item_places_N: bool, users whose features are known, and items that place a user who has them
+            in the history: those with training data or known features.
+        item_values: the feature values of items that the item tower has learnt.
+        places_by_features: whether users without id and history are placed by their features, which training decides
+            on validation (towers/evaluation/placement.py) and the manifest of the checkpoint holds.
     """
 
     neighbours_ID: Tensor | None
+    user_described_N: Tensor
+    item_places_N: Tensor
+    places_by_features: bool = False
 
     def __init__(self, config: ModelConfig, users: TowerInputs, items: TowerInputs) -> None:
         super().__init__()
@@ -55,6 +64,11 @@ class TwoTower(nn.Module):
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
+        user_values = TrainedValues.of(users.encoded, users.known_N)
+        self.item_values = TrainedValues.of(items.encoded, items.known_N)
+        item_places_N = items.known_N | self.item_values.describe(items.encoded)
+        self.register_buffer("item_places_N", item_places_N, persistent=False)
+        self.register_buffer("user_described_N", user_values.describe(users.encoded), persistent=False)
 
     @torch.no_grad()
     def set_id_tables(self, user_UD: Tensor, item_ID: Tensor) -> None:
@@ -69,9 +83,18 @@ class TwoTower(nn.Module):
             module.compile(dynamic=True)
 
     def is_known(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
-        """bool [B]: whether a user has an id with training data (if `model.user_ids`), or a history with items."""
-        has_history_B = (history_BL != 0).any(1)
-        return self.user_ids.known_N[user_rows_B] | has_history_B if self.config.user_ids else has_history_B
+        """bool [B]: whether anything is known of a user by which the towers can place them.
+
+        That is an id with training data (if `model.user_ids`), an item of the history that has training data or known
+        features, or, if `places_by_features`, known features of the user. Of all others the user vector says nothing:
+        they get popular items, in evaluation as at the endpoint.
+        """
+        known_B = self.item_places_N[history_BL].any(1)
+        if self.config.user_ids:
+            known_B = known_B | self.user_ids.known_N[user_rows_B]
+        if self.places_by_features:
+            known_B = known_B | self.user_described_N[user_rows_B]
+        return known_B
 
     def user_vectors(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
         """int [B], int [B, L] (0 = padding, on the left) -> float32 [B, D] of length 1."""

@@ -15,7 +15,7 @@ BINS = 10
 """Bins of the calibration error."""
 
 
-def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
+def platt(score_N: Tensor, hit_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
     """Slope and bias of log-odds = slope * score + bias by maximum likelihood, float32 [2].
 
     Platt (1999), with two departures: the targets are 1 and 0, and the slope is always positive, so that calibration
@@ -24,15 +24,19 @@ def platt(score_N: Tensor, hit_N: Tensor) -> Tensor:
     Args:
         score_N: float32, scores before calibration.
         hit_N: bool, whether the prediction was right.
+        weight_N: float32, how much each prediction counts; None counts all alike.
     """
     if not 0 < hit_N.float().mean() < 1:
         return torch.tensor([1.0, 0.0])
+    if weight_N is not None:
+        weight_N = weight_N / weight_N.mean()
     log_slope, bias = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_slope, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = functional.binary_cross_entropy_with_logits(log_slope.exp() * score_N + bias, hit_N.float())
+        log_odds_N = log_slope.exp() * score_N + bias
+        loss = functional.binary_cross_entropy_with_logits(log_odds_N, hit_N.float(), weight_N)
         loss.backward()
         return loss.item()
 

@@ -21,8 +21,9 @@ class RerankConfig:
         batch_size: queries per step.
         learning_rate: learning rate of Adam.
         weight_decay: weight decay of Adam.
-        max_queries: maximum number of queries to fit on; they are drawn at random.
-        held_out: share of the queries by which the epoch is chosen and the scores are calibrated.
+        max_queries: maximum number of queries (held-out interactions) to fit on; they are drawn at random.
+        held_out: share of the users whose queries the weights are not fitted on: one half of these users chooses the
+            epoch, the other half calibrates the scores.
     """
 
     num_cross: int = bounded(2, at_least=0)

@@ -141,8 +141,3 @@ class Reranker(nn.Module):
         if self.lift_VI is not None:
             values.append(self.lift_VI[lists.context_BC[..., None], lists.rows_BK[:, None]].float().sum(1))
         return torch.stack(values, dim=-1)
-
-
-def order(score_BK: np.ndarray, rows_BK: np.ndarray) -> np.ndarray:
-    """Indices that sort the candidates of each query by descending score, ties by lower row: int64 [B, K]."""
-    return np.lexsort((rows_BK, -score_BK), axis=-1)

@@ -14,5 +14,5 @@ async def open_milvus(config: IndexConfig, items: PublishedItems) -> ItemIndex:
     from serve.index.milvus_index import MilvusIndex
 
     return await asyncio.to_thread(
-        MilvusIndex.open, config, items.collection, items.release_id, items.num_items, items.dim
+        MilvusIndex.open, config, items.collection, items.release_id, items.num_items, items.dim, items.ties
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve.filters.masks import FilterColumns
+from towers.model.tie_order import TieOrder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +16,7 @@ class PublishedItems:
         collection: The physical name of its Milvus collection.
         num_items: Number of items; they have the rows 1..num_items.
         dim: Length of an item vector.
+        ties: The order of items with equal scores; None is the order of rows.
         columns: Returns the items' features prepared for filters. It takes seconds for a million items and blocks.
     """
 
@@ -23,3 +25,4 @@ class PublishedItems:
     num_items: int
     dim: int
     columns: Callable[[], FilterColumns]
+    ties: TieOrder | None = None

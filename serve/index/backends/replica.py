@@ -14,4 +14,4 @@ async def open_replica(config: IndexConfig, items: PublishedItems) -> ItemIndex:
     from serve.index.replica_index import ReplicaIndex
 
     columns = await asyncio.to_thread(items.columns)
-    return await ReplicaIndex.hydrate(config, items.collection, items.release_id, columns, items.dim)
+    return await ReplicaIndex.hydrate(config, items.collection, items.release_id, columns, items.dim, items.ties)

@@ -57,7 +57,7 @@ def queries_for_both(dataset: PreparedDataset, other: Checkpoint) -> SharedQueri
     held_out = queries_of(dataset)
     activity_Q = quartiles(held_out.seen.lengths_U[held_out.user_rows_Q])
     kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
-    return SharedQueries(_subset(held_out, kept), activity_Q[kept] == 1, len(activity_Q))
+    return SharedQueries(held_out.take(kept), activity_Q[kept] == 1, len(activity_Q))
 
 
 def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -> HeldOut:
@@ -85,23 +85,13 @@ def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -
 def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> Answers:
     """Measures what towers and re-ranker of a checkpoint answer to queries in its own rows."""
     counts_I, k = parts.counts_I, config.k
-    ranking = tower_rankings(parts.model, parts.reranker, held_out, counts_I, config.batch_size, parts.item_vectors_ID)[
-        RERANKED
-    ]
+    rankings = tower_rankings(
+        parts.model, parts.reranker, held_out, counts_I, config.batch_size, parts.item_vectors_ID, parts.ties
+    )
+    ranking = rankings[RERANKED]
     times_I = times_recommended(ranking.rows_QK, k, len(counts_I))
     return Answers(
         ndcg_Q=accuracy(ranking, held_out, len(counts_I), [k])[f"ndcg@{k}"],
         coverage=coverage(times_I),
         popular_share=shares_by_decile(times_I, deciles(counts_I))[-1],
     )
-
-
-def _subset(held_out: HeldOut, kept: np.ndarray) -> HeldOut:
-    """The queries at the indices `kept`, int64."""
-    new_index_Q = np.full(len(held_out.user_rows_Q), -1)
-    new_index_Q[kept] = np.arange(len(kept))
-    query_N, items_N = held_out.relevant
-    is_kept_N = new_index_Q[query_N] >= 0
-    context_Q = None if held_out.context_Q is None else held_out.context_Q.take(pa.array(kept))
-    relevant = (new_index_Q[query_N][is_kept_N], items_N[is_kept_N])
-    return HeldOut(held_out.user_rows_Q[kept], relevant, held_out.seen, context_Q)

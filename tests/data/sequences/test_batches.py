@@ -8,6 +8,7 @@ import pytest
 
 from data.sequences.batches import ShardBatches
 from data.sequences.histories import HistoryOrder, Sequences
+from data.sequences.others import OtherItems
 
 # user 1: items 11 12 13 14; user 2: 21 22; user 3: nothing
 INTERACTIONS = pa.table(
@@ -40,13 +41,13 @@ def test_before_sees_only_the_past() -> None:
 
 def test_others_sees_all_but_itself() -> None:
     random = np.random.default_rng(0)
-    found = SEQUENCES.others(np.array([1, 2, 1]), np.array([1, 0, 3]), 5, random)
+    found = OtherItems.of(SEQUENCES).draw(np.array([1, 2, 1]), np.array([1, 0, 3]), 5, random)
     assert [sorted(set(row.tolist()) - {0}) for row in found] == [[11, 13, 14], [22], [11, 12, 13]]
 
 
 def test_others_draws_a_window_where_there_are_more() -> None:
     seen = {
-        tuple(SEQUENCES.others(np.array([1]), np.array([1]), 2, np.random.default_rng(seed))[0].tolist())
+        tuple(OtherItems.of(SEQUENCES).draw(np.array([1]), np.array([1]), 2, np.random.default_rng(seed))[0].tolist())
         for seed in range(50)
     }
     assert all(12 not in window and 0 not in window for window in seen)
@@ -55,7 +56,8 @@ def test_others_draws_a_window_where_there_are_more() -> None:
 
 def test_a_single_item_has_no_others() -> None:
     alone = Sequences.of(pa.table({"user_row": [1], "item_row": [7]}), 2)
-    assert alone.others(np.array([1]), np.array([0]), 3, np.random.default_rng(0)).tolist() == [[0, 0, 0]]
+    drawn = OtherItems.of(alone).draw(np.array([1]), np.array([0]), 3, np.random.default_rng(0))
+    assert drawn.tolist() == [[0, 0, 0]]
 
 
 def test_of_users_is_flat_and_in_order() -> None:

@@ -16,7 +16,7 @@ from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.releases.release import Release
 from towers.evaluation.queries import HeldOut, queries_of
-from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
+from towers.evaluation.ranking import Ranking, embed, most_popular, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60
@@ -51,8 +51,8 @@ def offline(release: Release) -> tuple[np.ndarray, Ranking]:
     users = np.linspace(1, parts.users.table.num_rows, SAMPLE).astype(np.int32)
     queries = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), parts.seen)
     vectors = embed(parts.model, queries, batch_size=64)
-    found = retrieve(vectors, queries, parts.counts_I, parts.item_vectors_ID, batch_size=64)
-    return users, rerank(parts.reranker, vectors, found, queries, batch_size=64)
+    found = retrieve(vectors, queries, parts.counts_I, parts.item_vectors_ID, batch_size=64, ties=parts.ties)
+    return users, rerank(parts.reranker, vectors, found, queries, batch_size=64, ties=parts.ties)
 
 
 def test_the_endpoint_answers_what_offline_ranking_answers(
@@ -89,8 +89,8 @@ def test_what_a_request_comes_with_is_what_the_evaluation_took_it_for(
     """The test part's queries, each with what the user's first interaction in it came with."""
     parts, held_out = release.parts, queries_of(dataset)
     vectors = embed(parts.model, held_out, batch_size=64)
-    found = retrieve(vectors, held_out, parts.counts_I, parts.item_vectors_ID, batch_size=64)
-    ranking = rerank(parts.reranker, vectors, found, held_out, batch_size=64)
+    found = retrieve(vectors, held_out, parts.counts_I, parts.item_vectors_ID, batch_size=64, ties=parts.ties)
+    ranking = rerank(parts.reranker, vectors, found, held_out, batch_size=64, ties=parts.ties)
     others = set()
     for query in np.flatnonzero(ranking.by_towers_Q)[:SAMPLE]:
         (user_id,) = parts.users.ids.ids(held_out.user_rows_Q[[query]]).to_pylist()
@@ -105,7 +105,7 @@ def test_what_a_request_comes_with_is_what_the_evaluation_took_it_for(
 
 def test_an_unknown_user_gets_popular_items(client: RecommendClient, release: Release) -> None:
     answer = client.recommend(user_id="nobody", k=5)
-    best = np.argsort(-release.parts.counts_I, kind="stable")[:5]
+    best = most_popular(release.parts.counts_I, release.parts.ties)[:5]
     assert [item.id for item in answer.items] == release.parts.items.ids.ids(best).to_pylist()
     assert (answer.source, answer.degraded) == ("popular", False)
 

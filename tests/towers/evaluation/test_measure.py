@@ -9,21 +9,24 @@ import pyarrow as pa
 import pytest
 import torch
 from rich.console import Console
+from scipy import sparse
 
 from conf.schema import Config
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.baselines import rank_by_filter
 from towers.evaluation.config import PublishedResult
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.presentation import plots
 from towers.evaluation.presentation.tables import metric_cells, metrics_table, slices_table
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import embed, rank_by_popularity, retrieve
+from towers.evaluation.ranking import QueryVectors, embed, rank_by_popularity, retrieve
 from towers.evaluation.report import report_of
 from towers.evaluation.retrieval import mask_seen, top_k
 from towers.model.build import FittedSplits
+from towers.model.tie_order import TieOrder
 from towers.training.runs import training_name
 from towers.training.tracking import Tracker, TrackingConfig, TrackingMode
 
@@ -71,6 +74,36 @@ def test_popularity_ranks_by_count_without_what_was_seen() -> None:
     assert measure(ranking, held_out, num_items=4, ks=[1])["recall@1"] == 0.5
 
 
+@pytest.mark.parametrize("num_items", [50, 6_431])
+def test_items_alike_come_in_the_order_of_ties(num_items: int) -> None:
+    """Vectors of three kinds only, in a catalogue small and large enough for `top_k` to go by blocks."""
+    kinds_ID = torch.nn.functional.normalize(torch.randn(3, 64, generator=torch.Generator().manual_seed(0)), dim=1)
+    item_ID = kinds_ID[torch.arange(num_items) % 3]
+    ties, users = TieOrder.of(num_items, 5), np.arange(1, 8, dtype=np.int32)
+    held_out = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), seen((1, 5), (2, 3), num_users=9))
+    user_QD = torch.randn(7, 64, generator=torch.Generator().manual_seed(1))
+    known_Q = torch.arange(7) < 6
+    counts_I = np.arange(num_items) % 4
+    found = retrieve(QueryVectors(user_QD, known_Q), held_out, counts_I, item_ID, 4, k=20, ties=ties)
+    for query in range(7):
+        scores_I = (user_QD[query] @ kinds_ID.T)[torch.arange(num_items) % 3].numpy() if query < 6 else counts_I
+        rows = np.setdiff1d(np.arange(1, num_items), held_out.seen.of_user(users[query]))
+        wanted = rows[np.lexsort((ties.rank_I[rows], -scores_I[rows]))][:20]
+        assert found.rows_QK[query].tolist() == wanted.tolist()
+
+
+def test_the_baselines_break_ties_in_the_same_order() -> None:
+    ties, users = TieOrder.of(40, 5), np.array([1, 2], np.int32)
+    held_out = HeldOut(users, (np.zeros(0, np.int64), np.zeros(0, np.int64)), seen((1, 5), (2, 3)))
+    counts_I, weights_II = np.ones(40, dtype=np.int64), np.zeros((40, 40), np.float32)
+    weights_II[5, [7, 9, 30]] = 1
+    popular = rank_by_popularity(held_out, counts_I, 2, 39, ties)
+    assert popular.rows_QK[1, :38].tolist() == [row for row in ties.rows_I[1:].tolist() if row != 3]
+    for weights in (weights_II, sparse.csr_array(weights_II)):
+        (first, _) = rank_by_filter(weights, held_out, counts_I, 2, 3, ties).rows_QK
+        assert first.tolist() == [row for row in ties.rows_I.tolist() if row in (7, 9, 30)]
+
+
 def test_relevant_are_new_items_of_the_split(dataset: PreparedDataset) -> None:
     held_out = HeldOut.of(dataset, TEST)
     owner, items = held_out.relevant
@@ -85,15 +118,18 @@ def test_relevant_are_new_items_of_the_split(dataset: PreparedDataset) -> None:
 def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
     held_out = HeldOut.of(dataset, TEST)
     queries = embed(checkpoint.model, held_out, batch_size=50)
-    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.item_vectors_ID, batch_size=50)
-    popular = rank_by_popularity(held_out, checkpoint.counts_I, batch_size=50)
+    ties = checkpoint.ties
+    found = retrieve(queries, held_out, checkpoint.counts_I, checkpoint.item_vectors_ID, batch_size=50, ties=ties)
+    popular = rank_by_popularity(held_out, checkpoint.counts_I, batch_size=50, ties=ties)
     unknown = ~found.by_towers_Q
     assert unknown.any(), "the planted log has users who come late"
     assert (found.rows_QK[unknown] == popular.rows_QK[unknown]).all()
 
 
 def test_evaluating_again_gives_the_same(tiny, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
-    again = evaluate(checkpoint.model, checkpoint.reranker, dataset, FittedSplits.train, tiny.evaluate)
+    again = evaluate(
+        checkpoint.model, checkpoint.reranker, dataset, FittedSplits.train, tiny.evaluate, ties=checkpoint.ties
+    )
     assert again == report_of(checkpoint.manifest)
 
 

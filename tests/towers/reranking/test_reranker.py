@@ -15,7 +15,8 @@ from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
 from towers.reranking.cross_network import CrossNetwork
-from towers.reranking.reranker import RECENT, SIGNALS, Reranker, order
+from towers.reranking.queries import RerankQueries
+from towers.reranking.reranker import RECENT, SIGNALS, Reranker
 from towers.training.stages.fit_reranker import fit_reranker, listwise
 
 ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
@@ -52,6 +53,10 @@ def one_hit(by_BK: torch.Tensor) -> torch.Tensor:
     return torch.zeros(by_BK.shape, dtype=torch.bool).scatter(1, by_BK.argmax(1, keepdim=True), True)
 
 
+def fit(model: Reranker, given: CandidateLists, hit_BK: torch.Tensor) -> dict[str, float]:
+    return fit_reranker(model, RerankQueries.of_users(given, hit_BK), seed=0)
+
+
 @pytest.mark.parametrize("config", [LINEAR, RerankConfig()], ids=["linear", "deep"])
 def test_unfitted_it_is_the_retrieval_score(config: RerankConfig) -> None:
     given = lists(np.random.default_rng(0))
@@ -60,7 +65,7 @@ def test_unfitted_it_is_the_retrieval_score(config: RerankConfig) -> None:
 
 def test_fitting_finds_the_signal_that_matters() -> None:
     given, model = lists(np.random.default_rng(0)), reranker()
-    found = fit_reranker(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+    found = fit(model, given, one_hit(model.popularity_I[given.rows_BK]))
     weight = dict(zip(SIGNALS, model.weight.tolist(), strict=True))
     assert found["linear"] > 0.9 > 0.6 > found["retrieval"]
     assert weight["log_popularity"] > 10 * abs(weight["retrieval_score"])
@@ -70,7 +75,7 @@ def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
     """What hits is where the first entries of both vectors agree most: no linear signal says so."""
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=30, learning_rate=0.005))
     wanted_BK = given.user_BD[:, :1] * model.item_vectors_ID[given.rows_BK][..., 0]
-    found = fit_reranker(model, given, one_hit(wanted_BK), seed=0)
+    found = fit(model, given, one_hit(wanted_BK))
     assert found["deep"] > found["linear"] + 0.15
 
 
@@ -79,14 +84,14 @@ def test_fitting_again_gives_the_same() -> None:
     models = [reranker(RerankConfig(epochs=2)) for _ in range(2)]
     for model in models:
         torch.rand(3)  # whatever else has drawn from the global generator
-        fit_reranker(model, given, one_hit(model.popularity_I[given.rows_BK]), seed=0)
+        fit(model, given, one_hit(model.popularity_I[given.rows_BK]))
     for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
         assert torch.equal(one, other)
 
 
 def test_without_hits_nothing_changes() -> None:
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig())
-    assert fit_reranker(model, given, torch.zeros(given.rows_BK.shape, dtype=torch.bool), seed=0) == {}
+    assert fit(model, given, torch.zeros(given.rows_BK.shape, dtype=torch.bool)) == {}
     assert not model.is_fitted
     assert torch.equal(model.eval()(given), given.score_BK)
 
@@ -96,7 +101,7 @@ def test_log_odds_are_calibrated() -> None:
     random, model = np.random.default_rng(0), reranker()
     given = lists(random)
     probability_BK = torch.sigmoid(2 * model.popularity_I[given.rows_BK] - 1).numpy()
-    fit_reranker(model, given, torch.from_numpy(random.random(probability_BK.shape) < probability_BK), seed=0)
+    fit(model, given, torch.from_numpy(random.random(probability_BK.shape) < probability_BK))
     again = random.random(probability_BK.shape) < probability_BK
     predicted = torch.sigmoid(model(given)).detach().numpy()
     assert Calibration.of(predicted.ravel(), again.ravel()).error < 0.05
@@ -128,7 +133,7 @@ def test_what_a_request_comes_with_counts_by_what_it_tells_of_the_item() -> None
     given = replace(given, context_BC=came_B1)
     assert torch.equal(model.signals(given)[..., -1], model.lift_VI[came_B1, given.rows_BK].float())
     fits_BK = odd_I[given.rows_BK] == (came_B1 == 1)
-    found = fit_reranker(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]), seed=0)
+    found = fit(model, given, one_hit(fits_BK + 0.1 * model.popularity_I[given.rows_BK]))
     assert found["linear"] > 0.9
     silent = replace(given, context_BC=torch.zeros(QUERIES, 0, dtype=torch.int64))
     assert (model.signals(silent)[..., -1] == 0).all()
@@ -138,10 +143,6 @@ def test_a_missing_candidate_does_not_count_in_the_loss() -> None:
     score, hit = torch.tensor([[1.0, 0.0, 9.0]]), torch.tensor([[True, False, False]])
     found = listwise(score, hit, torch.tensor([[False, False, True]]))
     assert found.item() == pytest.approx(np.log(1 + np.exp(-1)))
-
-
-def test_ties_go_to_the_lower_row() -> None:
-    assert order(np.array([[1.0, 1.0, 2.0]]), np.array([[9, 4, 7]])).tolist() == [[2, 1, 0]]
 
 
 def test_a_cross_layer_by_hand() -> None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report
-from towers.evaluation.slices import NUM_DECILES
+from towers.evaluation.slices import COLD_USERS, NUM_DECILES
 
 STYLES = {
     TOWERS: ("#0072B2", "o"),
@@ -37,7 +37,8 @@ def save(report: Report, folder: Path) -> dict[str, Path]:
 
 def recall_by_slice(report: Report) -> Figure:
     """Draws recall by slice, a panel per group; error bars are 95 % intervals over the users of a slice."""
-    groups = [(group, list(parts)) for group, parts in groupby(report.slices, key=lambda part: part["group"])]
+    shown = [part for part in report.slices if part["group"] != COLD_USERS]
+    groups = [(group, list(parts)) for group, parts in groupby(shown, key=lambda part: part["group"])]
     figure = Figure(figsize=(5.5 * len(groups), 4.8), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (group, parts) in zip(panels, groups, strict=True):

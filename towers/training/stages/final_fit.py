@@ -18,8 +18,6 @@ from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from towers.evaluation.measure import evaluate
-from towers.evaluation.queries import queries_of
 from towers.evaluation.report import report_of
 from towers.model.build import FittedSplits, interaction_counts
 from towers.reranking.carry import carry_over
@@ -27,7 +25,7 @@ from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
-from towers.training.stages.measured_fit import fit_reranker_on, seal
+from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
 """What follows the name of a final checkpoint in the name of its backtest."""
@@ -45,13 +43,14 @@ def final_fit(
     epochs = int(settled.manifest["training"]["best_epoch"])
     progress(f"train: {folder.name}, {epochs} epochs as in {settled.name}, first the backtest without the test part")
     earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs)
+    earlier.model.places_by_features = settled.model.places_by_features
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
     if is_sealed(backtest_folder):
         backtest = open_checkpoint(backtest_folder)
     else:
         backtest = _backtest(config, settled, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
-    _, said = fit_reranker_on(earlier, of_test, dataset, queries_of(dataset), config)
+    _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
@@ -60,6 +59,7 @@ def final_fit(
         "backtest": str(backtest.folder),
         "settled": str(settled.folder),
         "training": final.totals,
+        "placement": settled.manifest["placement"],
     }
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more)
 
@@ -69,15 +69,19 @@ def _backtest(
 ) -> Checkpoint:
     """Seals the backtest with its report, which stands for that of the final towers."""
     reranker = _carried(config, settled.reranker, FittedSplits.train, dataset, towers)
-    report = evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, towers.item_vectors_ID)
+    report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder))
     note = (
         f"A backtest of the final fit: towers fitted on {TRAIN} and {VALIDATION}, with the epochs and the re-ranker of"
         f" {settled.name}. The final towers have seen the {TEST} part."
     )
-    more = report.as_json() | {"notes": [note, *report.notes], "settled": str(settled.folder)}
-    training = training_name(config, dataset) + BACKTEST
-    splits = FittedSplits.train_validation.splits
-    return seal(folder, config, dataset, towers, reranker, training, splits, more | {"training": towers.totals})
+    more = report.as_json() | {
+        "notes": [note, *report.notes],
+        "settled": str(settled.folder),
+        "training": towers.totals,
+        "placement": settled.manifest["placement"],
+    }
+    name = training_name(config, dataset) + BACKTEST
+    return seal(folder, config, dataset, towers, reranker, name, towers.fit_on.splits, more)
 
 
 def _carried(

@@ -13,55 +13,57 @@ from torch.nn import functional
 from towers.evaluation.metrics import per_query
 from towers.reranking.calibration import platt
 from towers.reranking.candidate_lists import CandidateLists
+from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 
 METRIC = "ndcg@10"
 """The metric by which the best epoch is chosen."""
 
 
-def fit_reranker(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor, seed: int) -> dict[str, float]:
-    """Fits the re-ranker in place, in three stages.
+def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[str, float]:
+    """Fits the re-ranker in place, in three stages, each on the queries of other users (`rerank.held_out`).
 
-    First the linear part by L-BFGS with a listwise loss. Then everything by Adam with a listwise and a pointwise loss;
-    the epoch that is best on the held-out queries is kept, which may be the linear start. Last the calibration, on the
-    held-out queries.
+    First, on the training users, the linear part by L-BFGS with a listwise loss. Then everything by Adam with a
+    listwise and a pointwise loss; the epoch that is best on the choosing users is kept, which may be the linear start.
+    Both look for the item of a query's own interaction; what its user took in other interactions is left out. Last the
+    calibration, on the calibration users, who have chosen neither weights nor epoch: there a candidate counts as taken
+    whichever interaction took it, and all users count alike.
 
     Args:
-        lists: the candidates that retrieval returned for the queries.
-        hit_BK: bool, whether the candidate is relevant.
-        seed: decides which queries are held out, their order in each epoch, and dropout.
+        seed: decides which users are held out, the order of the queries in each epoch, and dropout.
 
     Returns:
-        nDCG@10 of the held-out queries in the order of retrieval ("retrieval"), after the linear stage ("linear") and
-        after the deep one ("deep"). Empty where there are no hits to fit to; the re-ranker is then unchanged.
+        nDCG@10 of the choosing users' queries in the order of retrieval ("retrieval"), after the linear stage
+        ("linear") and after the deep one ("deep"). Empty where one of the three parts has no hits to fit to; the
+        re-ranker is then unchanged.
     """
-    generator = torch.Generator().manual_seed(seed)
-    kept = torch.randperm(len(lists), generator=generator)[: reranker.config.max_queries]
-    num_held_out = max(round(reranker.config.held_out * len(kept)), 1)
-    train, held_out = kept[num_held_out:], kept[:num_held_out]
-    if not (len(train) and hit_BK[train].any() and hit_BK[held_out].any()):
+    generator, half = torch.Generator().manual_seed(seed), reranker.config.held_out / 2
+    choosing, calibrating, train = (queries[at] for at in queries.split_users((half, half), generator))
+    if not (len(train) and all(part.hit_BK.any() for part in (train, choosing, calibrating))):
         return {}
-    found = {"retrieval": _ndcg(lists[held_out].score_BK, lists[held_out], hit_BK[held_out])}
-    _fit_linear(reranker, lists[train], hit_BK[train])
-    found["linear"] = _measure(reranker, lists[held_out], hit_BK[held_out])
+    train, choosing = train.without_other_hits(), choosing.without_other_hits()
+    found = {"retrieval": _ndcg(choosing.lists.score_BK, choosing)}
+    _fit_linear(reranker, train.lists, train.hit_BK)
+    found["linear"] = _measure(reranker, choosing)
     if reranker.deep is not None:
-        found["deep"] = _fit_deep(reranker, lists, hit_BK, train, held_out, generator)
-    _calibrate(reranker, lists[held_out], hit_BK[held_out])
+        found["deep"] = _fit_deep(reranker, train, choosing, generator)
+    _calibrate(reranker, calibrating)
     return found
 
 
-def too_few_hits(hit_BK: Tensor, num_users: int) -> str:
+def too_few_hits(queries: RerankQueries, num_users: int, split: str) -> str:
     """Why `fit_reranker` has left the re-ranker as it was, with the numbers that decide it.
 
     Args:
-        hit_BK: bool, whether the candidate is relevant, for each query that it was given.
-        num_users: users with validation items that are new to them; to some of them the towers may be unable to
-            recommend.
+        queries: those that it was given.
+        num_users: users with items in the split that are new to them; the towers may be unable to place some of them.
     """
+    found = queries.user_B[queries.hit_BK.any(1)].unique()
     return (
-        f"the validation part has {num_users:,} users with items that are new to them, the towers know {len(hit_BK):,}"
-        f" of these, and retrieve such an item for {int(hit_BK.any(1).sum()):,}: too few to fit on some and to choose"
-        " the epoch on others; a larger data.split.validation_share gives more"
+        f"the {split} part has {num_users:,} users with items that are new to them, the towers place"
+        f" {len(queries.user_B.unique()):,} of these, and retrieve such an item for {len(found):,}: too few to fit on"
+        " some, to choose the epoch on others and to calibrate on a third part; a larger"
+        f" data.split.{split}_share gives more"
     )
 
 
@@ -93,29 +95,21 @@ def _fit_linear(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> No
     optimizer.step(closure)
 
 
-def _fit_deep(
-    reranker: Reranker,
-    lists: CandidateLists,
-    hit_BK: Tensor,
-    train: Tensor,
-    held_out: Tensor,
-    generator: torch.Generator,
-) -> float:
-    """Trains all parts and keeps the weights of the best epoch; returns its nDCG@10 on the held-out queries."""
+def _fit_deep(reranker: Reranker, train: RerankQueries, choosing: RerankQueries, generator: torch.Generator) -> float:
+    """Trains all parts and keeps the weights of the best epoch; returns its nDCG@10 on the choosing users' queries."""
     config = reranker.config
     optimizer = torch.optim.Adam(reranker.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    best, kept = _measure(reranker, lists[held_out], hit_BK[held_out]), copy.deepcopy(reranker.state_dict())
+    best, kept = _measure(reranker, choosing), copy.deepcopy(reranker.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.initial_seed()))  # dropout draws from the global generator
         for _ in range(config.epochs):
             reranker.train()
-            shuffled = train[torch.randperm(len(train), generator=generator)]
-            for at in shuffled.split(config.batch_size):
-                if hit_BK[at].any():
+            for at in torch.randperm(len(train), generator=generator).split(config.batch_size):
+                if train.hit_BK[at].any():
                     optimizer.zero_grad()
-                    _loss(reranker, lists[at], hit_BK[at]).backward()
+                    _loss(reranker, train.lists[at], train.hit_BK[at]).backward()
                     optimizer.step()
-            value = _measure(reranker.eval(), lists[held_out], hit_BK[held_out])
+            value = _measure(reranker.eval(), choosing)
             if value > best:
                 best, kept = value, copy.deepcopy(reranker.state_dict())
     reranker.load_state_dict(kept)
@@ -131,23 +125,24 @@ def _loss(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _calibrate(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> None:
+def _calibrate(reranker: Reranker, queries: RerankQueries) -> None:
     """Fits slope and bias of the log-odds (Platt scaling)."""
-    there_BK = lists.rows_BK > 0
-    score_BK = reranker.uncalibrated(lists)
+    there_BK = queries.lists.rows_BK > 0
+    score_BK = reranker.uncalibrated(queries.lists)
+    weight_BK = queries.user_weights()[:, None].expand_as(score_BK)
     with torch.enable_grad():
-        reranker.calibration.copy_(platt(score_BK[there_BK], hit_BK[there_BK]))
+        reranker.calibration.copy_(platt(score_BK[there_BK], queries.taken_BK[there_BK], weight_BK[there_BK]))
 
 
 @torch.no_grad()
-def _measure(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> float:
+def _measure(reranker: Reranker, queries: RerankQueries) -> float:
     """nDCG@10 of the re-ranker's order."""
-    return _ndcg(reranker.uncalibrated(lists), lists, hit_BK)
+    return _ndcg(reranker.uncalibrated(queries.lists), queries)
 
 
-def _ndcg(score_BK: Tensor, lists: CandidateLists, hit_BK: Tensor) -> float:
+def _ndcg(score_BK: Tensor, queries: RerankQueries) -> float:
     """Mean nDCG@10 of the queries with a hit, as if their candidates' hits were all their relevant items."""
-    useful = hit_BK.any(1)
-    score_BK = score_BK.masked_fill(lists.rows_BK == 0, -torch.inf)[useful]
-    ranked_BK = hit_BK[useful].gather(1, score_BK.argsort(dim=1, descending=True, stable=True)).numpy()
+    useful = queries.hit_BK.any(1)
+    score_BK = score_BK.masked_fill(queries.lists.rows_BK == 0, -torch.inf)[useful]
+    ranked_BK = queries.hit_BK[useful].gather(1, score_BK.argsort(dim=1, descending=True, stable=True)).numpy()
     return float(np.mean(per_query(ranked_BK, ranked_BK.sum(1), [10])[METRIC]))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import ray.train
 import torch
 from torch import Tensor
@@ -12,8 +11,6 @@ from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import load_weights
-from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
 from towers.model.build import FittedSplits, build_model, encode_catalogues, interaction_counts
 from towers.model.smoothing import smooth
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
@@ -43,14 +40,6 @@ class FittedTowers:
     items: TowerInputs
     item_vectors_ID: Tensor
     totals: dict[str, float]
-
-    def retrieved(
-        self, dataset: PreparedDataset, held_out: HeldOut, batch_size: int
-    ) -> tuple[QueryVectors, Ranking, np.ndarray]:
-        """The user vectors of held-out queries, the items retrieved for them, and the counts_I behind the fallback."""
-        counts_I = interaction_counts(dataset.items, self.fit_on)
-        queries = embed(self.model, held_out, batch_size)
-        return queries, retrieve(queries, held_out, counts_I, self.item_vectors_ID, batch_size), counts_I
 
     def unfitted_reranker(self, config: Recipe, dataset: PreparedDataset, context: Context | None = None) -> Reranker:
         """A re-ranker over these towers that returns retrieval scores until it is fitted.

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
@@ -14,9 +14,13 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
-from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import lists_of
-from towers.model.build import FittedSplits
+from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_placement
+from towers.evaluation.queries import HeldOut, HeldOutInteractions
+from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
+from towers.evaluation.report import Report
+from towers.model.build import FittedSplits, interaction_counts
+from towers.model.tie_order import TieOrder, tie_seed
+from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe
 from towers.training.runs import training_name
@@ -36,46 +40,94 @@ def fit_and_measure(
 ) -> Checkpoint:
     """Fits on `train.fit_on`, which leaves the test part out, measures on the test part and seals the checkpoint.
 
-    The re-ranker is fitted on the validation part; where the towers are fitted on that part too, it stays unfitted.
+    The validation part decides whether users without training data are placed by their features, and the re-ranker is
+    fitted on it; where the towers are fitted on that part too, neither is done.
 
     Args:
         folder: of the checkpoint.
     """
-    name = training_name(config, dataset)
+    name, ties = training_name(config, dataset), ties_of(dataset, folder)
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
-    reranker, totals = towers.unfitted_reranker(config, dataset), dict(towers.totals)
+    reranker, totals, placement = towers.unfitted_reranker(config, dataset), dict(towers.totals), UNDECIDED
     if has_validation(config, dataset):
-        held_out = HeldOut.of(dataset, VALIDATION)
-        measured, said = fit_reranker_on(towers, reranker, dataset, held_out, config)
+        placement = _place(towers, dataset, config, ties)
+        progress(f"users without training data: {placement}")
+        measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
         progress(f"re-ranker{said}")
     else:
         progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
-    report = evaluate(
-        towers.model, reranker, dataset, config.train.fit_on, config.evaluate, towers.item_vectors_ID
-    ).as_json()
-    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), report | {"training": totals})
+    report = measured_report(towers, reranker, dataset, config, ties)
+    more = report.as_json() | {"training": totals, "placement": placement.as_json()}
+    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more)
+
+
+def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
+    """The order of items with equal scores that belongs to the checkpoint in a folder."""
+    return TieOrder.of(len(dataset.items.ids), tie_seed(folder.name))
+
+
+def measured_report(
+    towers: FittedTowers, reranker: Reranker, dataset: PreparedDataset, config: Recipe, ties: TieOrder
+) -> Report:
+    """Measures towers and re-ranker on the test part."""
+    return evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, towers.item_vectors_ID, ties)
+
+
+def _place(towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder) -> FeaturePlacement:
+    """Decides whether users without training data are placed by their features, and sets the model so."""
+    held_out, counts_I = HeldOut.of(dataset, VALIDATION), interaction_counts(dataset.items, towers.fit_on)
+    k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
+    queries = embed(towers.model, held_out, batch_size)
+    placement = decide_placement(
+        towers.model, queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties
+    )
+    towers.model.places_by_features = placement.by_features
+    return placement
 
 
 def fit_reranker_on(
-    towers: FittedTowers, reranker: Reranker, dataset: PreparedDataset, held_out: HeldOut, config: Recipe
+    towers: FittedTowers,
+    reranker: Reranker,
+    dataset: PreparedDataset,
+    split: str,
+    config: Recipe,
+    ties: TieOrder,
 ) -> tuple[dict[str, float], str]:
-    """Fits the re-ranker in place to the candidates that the towers retrieve for held-out queries.
+    """Fits the re-ranker in place to the candidates that the towers retrieve for the queries of a held-out split.
 
     Returns:
-        The metrics of retrieval on these queries, and a text: the re-ranker's nDCG on held-out queries by stage, or why
-        it was not fitted.
+        The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, or why it was not fitted.
     """
-    queries, found, counts_I = towers.retrieved(dataset, held_out, config.evaluate.batch_size)
-    hit_QK = hits(found.rows_QK, held_out.relevant, len(counts_I))
-    by_towers: Tensor = torch.from_numpy(found.by_towers_Q.nonzero()[0])
-    lists = lists_of(queries, found, held_out, reranker.context)
-    hit_BK = torch.from_numpy(hit_QK)[by_towers]
-    fitted = fit_reranker(reranker, lists[by_towers], hit_BK, config.seed)
+    held_out, counts_I = HeldOut.of(dataset, split), interaction_counts(dataset.items, towers.fit_on)
+    batch_size = config.evaluate.batch_size
+    queries = embed(towers.model, held_out, batch_size)
+    found = retrieve(queries, held_out, counts_I, towers.item_vectors_ID, batch_size, ties=ties)
+    interactions = HeldOutInteractions.of(dataset, split, held_out)
+    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed)
+    fitted = fit_reranker(reranker, to_fit, config.seed)
     measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
     if not fitted:
-        return measured, f": not fitted, {too_few_hits(hit_BK, len(held_out.user_rows_Q))}"
+        return measured, f": not fitted, {too_few_hits(to_fit, len(held_out.user_rows_Q), split)}"
     return measured, ", ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items())
+
+
+def _rerank_queries(
+    reranker: Reranker,
+    queries: QueryVectors,
+    found: Ranking,
+    held_out: HeldOut,
+    interactions: HeldOutInteractions,
+    seed: int,
+) -> RerankQueries:
+    """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
+    by_towers = found.by_towers_Q[interactions.query_N].nonzero()[0]
+    drawn = np.random.default_rng(seed).permutation(by_towers)[: reranker.config.max_queries]
+    interactions, lists = interactions.take(drawn), lists_of(queries, found, held_out, reranker.context)
+    hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
+    context_BC = reranker.context.encode(interactions.context_N)
+    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_BC)
+    return RerankQueries.of_interactions(lists, *map(torch.from_numpy, arrays))
 
 
 def seal(
@@ -105,6 +157,7 @@ def seal(
         "lineage": lineage(run_reference(config.tracking, training)),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),
         "reranker_is_carried": reranker.is_carried,
+        "tie_seed": tie_seed(folder.name),
     }
     encoders = (towers.users.encoder, towers.items.encoder)
     save(folder, manifest | more, towers.model, reranker, dataset, encoders, dataset.sequences(*seen))

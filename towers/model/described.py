@@ -1,0 +1,53 @@
+"""Which users and items are described by their features: a tower can place them although their ids were not trained.
+
+Shape legend: N rows of a catalogue (row 0 = unknown), M values of a feature, V rows of its vocabulary, F numeric
+features.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from towers.model.features import EncodedFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedValues:
+    """The feature values that rows with training data have: a tower has learnt what these say, and no others.
+
+    Attributes:
+        bags: by feature name, bool [V].
+        numbers_F: bool; of a numeric feature, any number has been learnt as soon as one has.
+    """
+
+    bags: dict[str, Tensor]
+    numbers_F: Tensor
+
+    @classmethod
+    def of(cls, encoded: EncodedFeatures, known_N: Tensor) -> "TrainedValues":
+        """The values of the rows that are known.
+
+        Args:
+            known_N: bool, rows with interactions to train on.
+        """
+        bags = {}
+        for name, bag_NM in encoded.bags.items():
+            bags[name] = torch.zeros(int(bag_NM.max()) + 1 if bag_NM.numel() else 1, dtype=torch.bool)
+            bags[name][bag_NM[known_N].flatten()] = True
+            bags[name][0] = False  # no value, or an unknown one
+        return cls(bags, _present(encoded)[known_N].any(0))
+
+    def describe(self, encoded: EncodedFeatures) -> Tensor:
+        """bool [N]: rows that have at least one of these values."""
+        described_N = (_present(encoded) & self.numbers_F).any(1)
+        for name, bag_NM in encoded.bags.items():
+            learnt_V = self.bags[name]
+            described_N |= (learnt_V[bag_NM.clamp(max=len(learnt_V) - 1)] & (bag_NM < len(learnt_V))).any(1)
+        return described_N
+
+
+def _present(encoded: EncodedFeatures) -> Tensor:
+    """bool [N, F]: where a numeric feature has a value."""
+    _, missing_NF = encoded.numbers_NF.chunk(2, dim=1)
+    return missing_NF == 0
