@@ -117,7 +117,8 @@ class TextStream:
             edge, self._tail = self._tail + block[:2], block[-2:]
             self.has_doubtful_quote |= any(pair in part for pair in self._unclear for part in (edge, block))
         if self._quote and self._quote in block:
-            if self._escape is None and b"\\" + self._quote in self._last + block:
+            starts_behind = self._last == b"\\" and block.startswith(self._quote)
+            if self._escape is None and (starts_behind or b"\\" + self._quote in block):
                 self.has_backslash_quote = self.has_doubtful_quote = True
             self._judge_quotes(np.frombuffer(block, np.uint8))
         if b"\r" in block:
