@@ -59,9 +59,8 @@ class Catalogue:
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:
-    """The feature as the manifest holds it: its kind by name, and its column if that is called otherwise."""
-    values = {**asdict(feature), "kind": feature.kind.name}
-    return values if feature.column else {name: value for name, value in values.items() if name != "column"}
+    """The feature as the manifest holds it; its kind by name."""
+    return {**asdict(feature), "kind": feature.kind.name}
 
 
 def feature_from_json(value: dict[str, Any]) -> Feature:

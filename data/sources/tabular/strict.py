@@ -90,8 +90,14 @@ def rows(file: Folder, layout: Delimited) -> Iterator[tuple[int, int, list[str]]
         DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
     """
     text = itertools.islice(_lines(TextStream(file, layout)), layout.skip_lines, None)
-    quoting = {"quoting": csv.QUOTE_NONE} if layout.quote is None else {"quotechar": layout.quote}
-    reader = csv.reader(text, delimiter=layout.delimiter, escapechar=layout.escape, strict=True, **quoting)
+    reader = csv.reader(
+        text,
+        delimiter=layout.delimiter,
+        quotechar=layout.quote or '"',
+        quoting=csv.QUOTE_NONE if layout.quote is None else csv.QUOTE_MINIMAL,
+        escapechar=layout.escape,
+        strict=True,
+    )
     end = layout.skip_lines
     with _large_values():
         try:

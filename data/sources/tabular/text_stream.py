@@ -9,7 +9,6 @@ from data.artifacts.folders import Folder
 from data.sources.files import opened, refuse_binary
 
 UTF_8 = ("utf-8", "utf-8-sig")
-BACKSLASH = ord("\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,9 @@ class TextStream:
             edge, self._tail = self._tail + block[:2], block[-2:]
             self.has_doubtful_quote |= any(pair in part for pair in self._unclear for part in (edge, block))
         if self._quote and self._quote in block:
+            starts_behind = self._last == b"\\" and block.startswith(self._quote)
+            if self._escape is None and (starts_behind or b"\\" + self._quote in block):
+                self.has_backslash_quote = self.has_doubtful_quote = True
             self._judge_quotes(np.frombuffer(block, np.uint8))
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -136,16 +138,17 @@ class TextStream:
         quotes between them close one, or double a quote.
         """
         at = np.flatnonzero(block == self._quote[0])
-        before = block[at - 1]
-        if at[0] == 0:
-            before[0] = self._last[0]
-        if self._escape is None:
-            self.has_backslash_quote |= bool((before == BACKSLASH).any())
-        else:
-            is_escaped = before == self._escape
-            at, before = at[~is_escaped], before[~is_escaped]
-        after = block[np.minimum(at + 1, len(block) - 1)]  # behind the last byte of all there is nothing
-        opens = (np.arange(len(at)) + self.num_quotes) % 2 == 0
+        if self._escape is not None:
+            before = block[at - 1]
+            before[0] = block[at[0] - 1] if at[0] else self._last[0]
+            at = at[before != self._escape]
+        num_open = self.num_quotes % 2
+        opening, closing = at[num_open::2], at[1 - num_open :: 2]
         self.num_quotes += len(at)
-        is_placed = self._beside[np.where(opens, before, after)]
-        self.has_doubtful_quote |= not is_placed.all() or self.has_backslash_quote
+        if len(opening) and opening[0] == 0:
+            self.has_doubtful_quote |= not self._beside[self._last[0]]
+            opening = opening[1:]
+        if len(closing) and closing[-1] == len(block) - 1:
+            closing = closing[:-1]
+        is_placed = self._beside[block[opening - 1]].all() and self._beside[block[closing + 1]].all()
+        self.has_doubtful_quote |= not is_placed
