@@ -10,11 +10,11 @@ from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
-from serve.releases.freshness import freshness
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.freshness import freshness
 
 
 def publish(

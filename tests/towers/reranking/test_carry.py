@@ -9,6 +9,7 @@ import torch
 from tests.towers.reranking.test_reranker import DIM, lists, one_hit, reranker
 from towers.reranking.carry import alignment, carry_over
 from towers.reranking.config import RerankConfig
+from towers.reranking.queries import RerankQueries
 from towers.training.stages.fit_reranker import fit_reranker
 
 
@@ -21,7 +22,7 @@ def test_alignment_finds_the_rotation() -> None:
 @pytest.mark.parametrize("config", [RerankConfig(num_cross=0, hidden_dim=0), RerankConfig(epochs=2)])
 def test_the_same_answers_over_rotated_towers(config: RerankConfig) -> None:
     given, source = lists(np.random.default_rng(0)), reranker(config)
-    fit_reranker(source, given, one_hit(source.popularity_I[given.rows_BK]), seed=0)
+    fit_reranker(source, RerankQueries.of_users(given, one_hit(source.popularity_I[given.rows_BK])), seed=0)
     rotation_DD = torch.linalg.qr(torch.randn(DIM, DIM))[0]
     target = reranker(config, source.item_vectors_ID @ rotation_DD, is_carried=True).eval()
     carry_over(source, target, torch.ones(len(source.item_vectors_ID), dtype=torch.bool))

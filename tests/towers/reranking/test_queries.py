@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from towers.training.fit_reranker import fit_reranker
 
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
@@ -17,6 +16,7 @@ from towers.reranking.config import RerankConfig
 from towers.reranking.context import Context
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import RECENT
+from towers.training.stages.fit_reranker import fit_reranker
 
 CHANNEL = Context.of_json({"channel": ["app", "web"]})
 

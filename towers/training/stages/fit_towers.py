@@ -93,25 +93,29 @@ def fit_towers(
         trial=current_trial(),
         shared=shared_inputs(dataset, users, items, config.model, config.train, fit_on, config.seed),
     )
-    result = trainer(job, dataset, storage).fit()
-    metrics = result.metrics or {}
-    if metrics.get("pruned"):
-        best = metrics["best_value"]
-        at_best = "" if best is None else f", {config.train.monitor} {best:.4g} at best"
-        raise Pruned(f"after epoch {metrics['epoch']}{at_best}")
+    result = _run(job, dataset, storage)
     model = build_model(config.model, users, items, seed=config.seed)
     _load_best(model, result)
     if config.model.smoothing:
         smooth(model, dataset.sequences(*fit_on.splits))
-    totals = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
     return FittedTowers(
         fit_on=fit_on,
         model=model.eval(),
         users=users,
         items=items,
         item_vectors_ID=all_item_vectors(model),
-        totals=totals,
+        totals={key: value for key, value in (result.metrics or {}).items() if isinstance(value, int | float)},
     )
+
+
+def _run(job: Job, dataset: PreparedDataset, storage: Folder) -> ray.train.Result:
+    """Runs Ray Train to the end; raises Pruned where the sweep ended the training."""
+    result = trainer(job, dataset, storage).fit()
+    if (metrics := result.metrics or {}).get("pruned"):
+        best = metrics["best_value"]
+        at_best = "" if best is None else f", {job.train.monitor} {best:.4g} at best"
+        raise Pruned(f"after epoch {metrics['epoch']}{at_best}")
+    return result
 
 
 def _load_best(model: TwoTower, result: ray.train.Result) -> None:

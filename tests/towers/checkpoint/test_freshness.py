@@ -1,21 +1,19 @@
 """serve.publish says how old the newest interaction is that a model has learned from, and what came after it."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conf.schema import Config, load
+from conf.schema import load
 from data.artifacts.folders import Folder
 from data.dataset.inputs import changed_inputs
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from serve.releases.freshness import freshness
-from serve.releases.publish import publish
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.freshness import freshness
 from towers.training.stages.fit_towers import newest_time
 
 DAY_S = 86_400
@@ -41,12 +39,6 @@ def test_a_final_fit_has_nothing_newer(checkpoint: Checkpoint, dataset: Prepared
 def test_checkpoints_of_before_say_nothing(checkpoint: Checkpoint) -> None:
     manifest = {name: value for name, value in checkpoint.manifest.items() if name != "newest_interaction"}
     assert freshness(manifest) == []
-
-
-def test_publish_says_so(checkpoint: Checkpoint, tiny: Config, tmp_path: Path, ray_session: None) -> None:
-    said: list[str] = []
-    publish(replace(tiny.index, uri=str(tmp_path / "milvus.db")), checkpoint, Folder.of(str(tmp_path)), said.append)
-    assert said[0].startswith("publish: the newest interaction that it has learned from")
 
 
 def test_a_log_that_has_changed_since_is_named(
