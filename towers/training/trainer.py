@@ -13,13 +13,14 @@ from data.cluster.ray_compatibility.train import in_placement_group, trainer_cla
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from data.sequences.positions import continue_positions
+from data.sequences.streaming import TrainFiles
 from towers.evaluation.queries import HeldOut
 from towers.model.build import FittedSplits, interaction_counts
 from towers.model.config import IdTableStart, ModelConfig
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
-from towers.training.config import TrainConfig
+from towers.training.config import IN_MEMORY_ROWS, TrainConfig
 from towers.training.job import Job, SharedInputs
 from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
@@ -56,6 +57,7 @@ def shared_inputs(
             id_tables=id_tables,
             suggestions=suggestions,
             validation=HeldOut.of(dataset, VALIDATION) if fit_on is FittedSplits.train else None,
+            streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,
         )
     )
 
@@ -63,6 +65,8 @@ def shared_inputs(
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
     """The Ray Train trainer of a job, which resumes the job's saved epochs under `storage` where there are any."""
     settings = job.train
+    num_rows = int(interaction_counts(dataset.items, settings.fit_on).sum())
+    is_streamed = _is_streamed(job.model, settings, num_rows)
     os.environ.setdefault(*POLL)
     group = reserved_placement_group([settings.resources()] * settings.num_workers)
     return trainer_class()(
@@ -83,9 +87,25 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             callbacks=[] if group is None else [in_placement_group(group)],
         ),
-        datasets={"train": _interactions(dataset, settings.fit_on)},
+        datasets=None if is_streamed else {"train": _interactions(dataset, settings.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
+
+
+def _is_streamed(model: ModelConfig, settings: TrainConfig, num_rows: int) -> bool:
+    """Whether the workers stream the interactions, because a worker's shard would not fit into its memory.
+
+    Encoders that are trained on all positions take whole histories, which are in memory anyway.
+    """
+    fits = num_rows <= IN_MEMORY_ROWS * settings.num_workers
+    return not (fits or model.history_encoder.trains_on_all_positions)
+
+
+def _files(dataset: PreparedDataset, fit_on: FittedSplits) -> TrainFiles:
+    """The files of the interactions to fit on."""
+    paths = tuple(dataset.paths(split) for split in fit_on.splits)
+    num_earlier_U = interaction_counts(dataset.users, FittedSplits.train) if len(paths) > 1 else None
+    return TrainFiles(dataset.folder.filesystem, paths, num_earlier_U)
 
 
 def _interactions(dataset: PreparedDataset, fit_on: FittedSplits) -> ray.data.Dataset:

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from data.sequences.batches import TrainBatch
+from tests.towers.model.test_two_tower import ITEMS, model
+from towers.training.loop import Objective
 from towers.training.losses import blockwise
 from towers.training.losses.bilateral import bilateral_softmax
+from towers.training.losses.blockwise import BlockwiseContrast
 from towers.training.losses.bpr import bpr
 from towers.training.losses.config import LossConfig
 from towers.training.losses.softmax import sampled_softmax
@@ -68,9 +72,10 @@ def test_bpr_by_hand() -> None:
     positive = torch.tensor([2.0, 0.5], requires_grad=True)
     loss = bpr(positive, torch.tensor([1.0, 0.5]), torch.tensor([False, True]))
     loss.backward()
-    assert loss.item() == pytest.approx((math.log(1 + math.exp(-1)) + math.log(2)) / 2)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1))), "the mean leaves an item against itself out"
     assert positive.grad is not None
-    assert positive.grad.tolist() == pytest.approx([-1 / (1 + math.e) / 2, 0.0])
+    assert positive.grad.tolist() == pytest.approx([-1 / (1 + math.e), 0.0])
+    assert bpr(positive, positive.detach(), torch.tensor([True, True])).item() == 0.0
 
 
 def test_an_accidental_hit_gets_exactly_no_gradient() -> None:
@@ -110,12 +115,82 @@ def test_the_blockwise_losses_are_those_written_out(
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-4)
 
 
-def test_without_a_negative_that_counts_nothing_moves() -> None:
-    query, positive, negative = scored([0.5], [[1.0]])
-    loss = sampled_softmax(query, positive, negative, excluded_2E=torch.tensor([[0], [0]]))
+@pytest.mark.parametrize("exponent", [None, 1.5])
+def test_without_a_negative_that_counts_nothing_moves(exponent: float | None) -> None:
+    leaves = scored([0.5], [[1.0]])
+    loss = BlockwiseContrast.apply(*leaves, None, torch.tensor([[0], [0]]), exponent)
     loss.backward()
     assert loss.item() == 0.0
-    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in (query, positive, negative))
+    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in leaves)
+
+
+@pytest.mark.parametrize("exponent", [None, 1.5])
+def test_the_mean_is_over_the_positives_that_have_a_negative(exponent: float | None) -> None:
+    """The second query has no negative: loss and gradients are those of the other two alone."""
+    random = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(shape, generator=random) for shape in ((3, 4), (3,), (2, 4))]
+    kept = torch.tensor([0, 2])
+    leaves, alone = ([d.clone().requires_grad_() for d in drawn] for _ in range(2))
+    loss = BlockwiseContrast.apply(*leaves, None, torch.tensor([[0, 1, 1], [1, 0, 1]]), exponent)
+    wanted = BlockwiseContrast.apply(
+        alone[0][kept], alone[1][kept], alone[2], None, torch.tensor([[0], [1]]), exponent
+    )  # fmt: skip
+    loss.backward()
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item())
+    for ours, theirs in zip(leaves, alone, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_scores_that_overflow_are_not_taken_for_missing_negatives() -> None:
+    """Only excluded pairs are missing: numbers that are not finite must show in the loss, or they would go unseen."""
+    query, positive, negative = scored([0.0], [[-math.inf, math.nan]])
+    assert not math.isfinite(sampled_softmax(query, positive, negative).item())
+    query, positive, negative = torch.full((1, 1), -math.inf), torch.zeros(1), torch.ones(1, 1)
+    assert not math.isfinite(bilateral_softmax(query, positive, negative, 1.5).item())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("items", [[4], [4, 4, 4]], ids=["a batch of one", "a batch of one item"])
+@pytest.mark.parametrize("num_uniform", [0, 2])
+@pytest.mark.parametrize("kind", ["softmax", "bilateral", "bpr"])
+def test_a_batch_without_negatives_has_a_finite_loss(kind: str, num_uniform: int, items: list[int]) -> None:
+    """With num_uniform=2 the only item that can be drawn is the positive itself."""
+    counts_I = np.eye(ITEMS, dtype=np.int64)[4]
+    towers, users = model(), np.arange(1, len(items) + 1, dtype=np.int32)
+    batch = TrainBatch(users, np.array(items, np.int32), np.zeros((len(items), 4), np.int32))
+    objective = Objective(LossConfig(kind=kind, num_uniform=num_uniform), counts_I)
+    loss = objective(towers, batch, torch.Generator().manual_seed(0), torch.device("cpu"))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not any(p.grad.to_dense().any() for p in towers.parameters() if p.grad is not None)
+
+
+def test_full_candidates_and_uniform_negatives_are_items_with_training_data() -> None:
+    """Items 2 and 3 have no interactions: as negatives they would only push what they share with other new items."""
+    counts_I = np.array([0, 5, 0, 0, 1, 1])
+    sampler = UniformSampler(counts_I)
+    assert set(sampler.draw(1000, torch.Generator().manual_seed(0)).tolist()) == {1, 4, 5}
+    assert sampler.expected_counts(6).tolist() == [0, 2, 0, 0, 2, 2]
+    log_q_I = log_expected_count(counts_I, num_in_batch=0, drawn=[(sampler, 6)])
+    assert log_q_I[[1, 4, 5]].exp().tolist() == pytest.approx([2, 2, 2])
+    objective = Objective(LossConfig(full=True), counts_I)
+    assert objective._draw(torch.Generator(), 3).tolist() == [1, 4, 5]
+
+
+def test_where_all_items_have_training_data_uniform_draws_are_those_of_any_item() -> None:
+    drawn = UniformSampler(np.minimum(np.arange(50), 1)).draw(99, torch.Generator().manual_seed(5))
+    assert torch.equal(drawn, torch.randint(1, 50, (99,), generator=torch.Generator().manual_seed(5)))
+
+
+def test_rare_items_can_be_drawn_however_many_interactions_there_are() -> None:
+    """Of 2**26 interactions, a float32 reaches every fourth place only: never an item of three that begins after it."""
+    pairs = 1 << 16
+    counts_I = np.concatenate([[0, (1 << 26) - 4 * pairs], np.tile([3, 1], pairs)])
+    rows = PopularSampler(counts_I).draw(50_000, torch.Generator().manual_seed(0))
+    of_pairs = rows[rows > 1]
+    assert len(of_pairs) > 100
+    assert (of_pairs % 2 == 0).float().mean().item() == pytest.approx(0.75, abs=0.1)
 
 
 @given(
@@ -135,7 +210,7 @@ def test_expected_counts_are_those_of_the_mixture() -> None:
 
 
 def test_uniform_draws_never_give_the_unknown_row() -> None:
-    rows = UniformSampler(np.zeros(5)).draw(1000, torch.Generator().manual_seed(0))
+    rows = UniformSampler(np.array([0, 1, 1, 1, 1])).draw(1000, torch.Generator().manual_seed(0))
     assert set(rows.tolist()) == {1, 2, 3, 4}
 
 
