@@ -91,14 +91,14 @@ class StreamedRows:
         pieces, held = [], 0
         for piece in self._pieces(seed):
             pieces.append(piece)
-            held += piece.num_rows
+            held += len(piece[0])
             if held >= self.buffer_rows:
-                yield columns(pa.concat_tables(pieces))
+                yield _joined(pieces)
                 pieces, held = [], 0
         if pieces:
-            yield columns(pa.concat_tables(pieces))
+            yield _joined(pieces)
 
-    def _pieces(self, seed: int) -> Iterator[pa.Table]:
+    def _pieces(self, seed: int) -> Iterator[Rows]:
         """What falls to this worker of each row group: of all rows in shuffled order, a contiguous share."""
         order = np.random.default_rng(seed).permutation(len(self._row_groups))
         ends = np.cumsum([self._row_groups[number][3] for number in order])
@@ -108,7 +108,7 @@ class StreamedRows:
             split, path, row_group, num_rows = self._row_groups[number]
             start, stop = max(first - (end - num_rows), 0), min(last - (end - num_rows), num_rows)
             if start < stop:
-                yield self._read(split, path, row_group).slice(start, stop - start)
+                yield columns(self._read(split, path, row_group).slice(start, stop - start))
 
     def _read(self, split: int, path: str, row_group: int) -> pa.Table:
         with self.files.filesystem.open_input_file(path) as file:
@@ -130,4 +130,9 @@ class StreamedRows:
 def columns(table: pa.Table) -> Rows:
     """The three columns of a table as arrays."""
     users, items, positions = (table[name].to_numpy() for name in COLUMNS)
+    return users, items, positions
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    users, items, positions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return users, items, positions

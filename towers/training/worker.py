@@ -12,6 +12,7 @@ import ray.train.torch
 import torch
 from ray.train.collective import broadcast_from_rank_zero
 
+from data.cluster.ray_compatibility.train import without_traceback_of_mistakes
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedRows
 from data.sequences.windows import WindowBatches
@@ -32,7 +33,12 @@ def train_worker(config: dict[str, Job]) -> None:
     Every epoch ends with a report to Ray Train; the report of rank 0 carries the saved state.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report to the root logger
-    run = _start(config["job"])
+    with without_traceback_of_mistakes():
+        _train(_start(config["job"]))
+
+
+def _train(run: WorkerState) -> None:
+    """Trains until all epochs are done, or no better value was found for long enough, or the sweep ends the trial."""
     is_first = ray.train.get_context().get_world_rank() == 0
     sweep = run.job.trial.sweep if run.job.trial is not None else None
     tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved, group=sweep) if is_first else None

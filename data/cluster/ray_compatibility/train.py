@@ -5,6 +5,9 @@ A user's mistake that a worker finds arrives as what it is, at the first attempt
 Ray Train takes seconds to import, so the functions import it when they are called.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
@@ -53,6 +56,19 @@ def users_mistake(error: BaseException) -> UserError | None:
     """The UserError that a training worker raised, of the first one where there are several; None if there is none."""
     failures = getattr(error, "worker_failures", {})
     return next((failures[rank] for rank in sorted(failures) if isinstance(failures[rank], UserError)), None)
+
+
+@contextmanager
+def without_traceback_of_mistakes() -> Iterator[None]:
+    """Keeps Ray Train from printing the traceback of a UserError that the block raises; the driver reports it.
+
+    For the function of a training worker. Any other error is printed as before.
+    """
+    try:
+        yield
+    except UserError:
+        logging.getLogger("ray.train.v2._internal.util").disabled = True
+        raise
 
 
 def failure_policy(config: Any) -> Any:

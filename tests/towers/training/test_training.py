@@ -139,7 +139,7 @@ def test_numbers_that_are_not_finite_end_the_training_at_once(
     """The worker's message arrives as it was raised, at the first attempt, and again when the command is repeated."""
     config = replace(tiny, loss=replace(tiny.loss, temperature=1e-30), seed=30)
     for _ in range(2):
-        with pytest.raises(NotFinite, match=r"^epoch 1, step 1: the (loss|gradient) is not finite") as caught:
+        with pytest.raises(NotFinite, match=r"^epoch 1, step \d+: the (loss|gradient) is not finite") as caught:
             trained(config, num_workers=num_workers, cpus_per_worker=0.5)
         assert "\n" not in str(caught.value)
         assert "loss.temperature than 1e-30" in str(caught.value)
