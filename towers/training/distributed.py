@@ -89,12 +89,13 @@ def _average_rows(tables: list[nn.Parameter]) -> None:
     rows_R = torch.cat([start + gradient.indices()[0] for start, gradient in zip(starts, own, strict=False)])
     values_RD = torch.cat([gradient.values() for gradient in own]) / world_size()
     all_rows, all_values = _gather_of_any_length(rows_R, values_RD)
-    whole = torch.sparse_coo_tensor(all_rows[None], all_values, (starts[-1], *values_RD.shape[1:])).coalesce()
+    size = (starts[-1], *values_RD.shape[1:])
+    whole = torch.sparse_coo_tensor(all_rows[None], all_values, size, check_invariants=False).coalesce()
     mean_rows, mean_values = whole.indices()[0], whole.values()
     bounds = [0, *torch.searchsorted(mean_rows, ends.to(mean_rows.device)).tolist()]
     for table, start, first, last in zip(tables, starts, bounds[:-1], bounds[1:], strict=False):
         rows, values = mean_rows[first:last] - start, mean_values[first:last]
-        table.grad = torch.sparse_coo_tensor(rows[None], values, table.shape, is_coalesced=True)
+        table.grad = torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False, is_coalesced=True)
 
 
 def _gather_of_any_length(rows_R: Tensor, values_RD: Tensor) -> tuple[Tensor, Tensor]:
