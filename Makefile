@@ -18,7 +18,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test test-slow test-all check bench bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test test-slow test-all check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), th
 
 bench-training: $(READY) .venv-peers/.ready ## training speed beside other recommenders; ARGS="threads=2 rounds=3"
 	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)
+
+bench-features: $(READY) ## training steps by the size of feature vocabularies, dense and sparse; ARGS="threads=1"
+	$(BIN)/python -m tests.benchmarks.bench_features $(ARGS)
 
 bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality on Gowalla (DATASETS=...), beside implicit's ALS
 	$(BIN)/python -m tests.benchmarks.bench_seconds $(ARGS)

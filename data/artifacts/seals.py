@@ -8,7 +8,7 @@ manifest as missing.
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,20 @@ def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str,
     if manifest.get("kind") != kind:
         raise NotSealed(f"{folder}: holds a {manifest.get('kind')!r}, not a {kind!r}")
     if verify:
-        for name, digest in manifest["files"].items():
-            if not folder.exists(name) or folder.sha256(name) != digest:
-                raise NotSealed(f"{folder}/{name}: missing or changed since the {kind} was sealed (sha256 differs)")
+        verify_files(folder, manifest, manifest["files"])
     return manifest
+
+
+def verify_files(folder: Folder, manifest: dict[str, Any], names: Iterable[str]) -> None:
+    """Computes the sha256 of these files of a sealed folder and compares it with the manifest.
+
+    Raises:
+        NotSealed: one is not the file that was sealed.
+    """
+    for name in names:
+        if not folder.exists(name) or folder.sha256(name) != manifest["files"].get(name):
+            kind = manifest.get("kind")
+            raise NotSealed(f"{folder}/{name}: missing or changed since the {kind} was sealed (sha256 differs)")
 
 
 def _parent(folder: Folder) -> str:

@@ -1,7 +1,7 @@
 """Config dataclasses made from JSON or Hydra values, and written as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -47,7 +47,8 @@ def _check(node: DictConfig | ListConfig, key: str, of_elements: Bounds) -> None
     """
     of = OmegaConf.get_type(node)
     of_fields = bounds_of(of) if is_dataclass(of) else None
-    for name in node if isinstance(node, DictConfig) else range(len(node)):
+    names: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
+    for name in names:
         inner = f"{key}[{name}]" if isinstance(node, ListConfig) else f"{key}.{name}".lstrip(".")
         if of_fields is not None and name not in of_fields:
             raise ConfigError(f"{inner}: there is no such key; known are {', '.join(of_fields)}")

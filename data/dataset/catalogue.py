@@ -1,7 +1,7 @@
 """The users or the items of a dataset: their ids, features and vocabularies."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,13 +24,14 @@ class Catalogue:
             features, and `train_count`, `validation_count` and `test_count`: the numbers of interactions in these
             splits. Catalogues of dataset version 2 lack `test_count`.
         features: the declared features, in order.
-        vocabularies: by feature name, for the features whose kind has a vocabulary.
+        vocabularies: those that a model was fitted with, by feature name, for the features whose kind has a vocabulary;
+            a prepared dataset has none, because they depend on the splits that a model is fitted on.
     """
 
     id_column: str
     table: pa.Table
     features: tuple[Feature, ...]
-    vocabularies: dict[str, Vocabulary]
+    vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
 
     @cached_property
     def ids(self) -> Vocabulary:
@@ -38,8 +39,10 @@ class Catalogue:
         return Vocabulary(self.table[self.id_column].combine_chunks())
 
     def save(self, folder: Folder, name: str) -> None:
-        """Writes `<name>.parquet` and `<name>.vocabularies.parquet`."""
+        """Writes `<name>.parquet` and, if there are vocabularies, `<name>.vocabularies.parquet`."""
         folder.write_table(f"{name}.parquet", self.table)
+        if not self.vocabularies:
+            return
         values = pa.chunked_array([v.values for v in self.vocabularies.values()], pa.string())
         names = np.repeat(list(self.vocabularies), [len(v.values) for v in self.vocabularies.values()])
         flat = pa.table({"feature": pa.array(names.tolist(), pa.string()), "value": values})
@@ -49,12 +52,11 @@ class Catalogue:
     def load(cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]]) -> "Catalogue":
         """Reads what `save` wrote; `features` are those of the manifest (see `feature_from_json`)."""
         specs = tuple(feature_from_json(f) for f in features)
-        flat = folder.read_table(f"{name}.vocabularies.parquet")
-        vocabularies = {
-            f.name: Vocabulary(flat.filter(pads.field("feature") == f.name)["value"].combine_chunks())
-            for f in specs
-            if f.kind.has_vocabulary
-        }
+        vocabularies = {}
+        if folder.exists(file := f"{name}.vocabularies.parquet"):
+            flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
+            rows = {name: flat.filter(pads.field("feature") == name) for name in names}
+            vocabularies = {name: Vocabulary(of["value"].combine_chunks()) for name, of in rows.items()}
         return cls(id_column, folder.read_table(f"{name}.parquet"), specs, vocabularies)
 
 

@@ -17,7 +17,7 @@ class CatalogueUpdate:
 
     Attributes:
         items: the new catalogue. It has the vocabularies of the old one, so feature values that those lack are unknown
-            to the towers.
+            to the towers, as are values that only items without training data had when the model was fitted.
         added: string [...], ids of the items that the old catalogue lacked.
         changed: string [...], ids of the items whose title or features are no longer the same.
     """

@@ -1,13 +1,13 @@
 """Preparation of a dataset from a raw log.
 
-First the survey passes over the log once and finds its ids, its times and its faults. From these follow the
-vocabularies and the boundaries of the split. Then Ray Data groups the interactions into parts of whole users, and one
+First the survey passes over the log once and finds its ids, its times and its faults. From these follow the rows of
+ids and the boundaries of the split. Then Ray Data groups the interactions into parts of whole users, and one
 task sorts, splits and writes each part.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from data.dataset.inputs import input_states
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
-from data.dataset.vocabulary import Vocabulary, fit_vocabulary
+from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
 from data.sources.source import RawLog, SourceConfig
@@ -136,10 +136,7 @@ def _catalogue(
         columns["title"] = pc.coalesce(title.combine_chunks().take(index), ids.values)
     for feature in features:
         columns[feature.name] = _take(table, feature, index)
-    vocabularies = {
-        f.name: fit_vocabulary(pa.chunked_array([columns[f.name]]), f) for f in features if f.kind.has_vocabulary
-    }
-    return Catalogue(id_column, pa.table(columns), features, vocabularies)
+    return Catalogue(id_column, pa.table(columns), features)
 
 
 def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
@@ -207,7 +204,7 @@ def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalog
     table = catalogue.table
     for name in SPLITS:
         table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))
-    return Catalogue(catalogue.id_column, table, catalogue.features, catalogue.vocabularies)
+    return replace(catalogue, table=table)
 
 
 def _manifest(

@@ -34,6 +34,10 @@ class Vocabulary:
         indices = pc.index_in(ids, value_set=self.values)
         return pc.add(pc.fill_null(indices, -1), 1).to_numpy(zero_copy_only=False).astype(np.int32)
 
+    def rows_of(self, other: "Vocabulary") -> np.ndarray:
+        """int64 [len(other)]: the row here of what each row of another vocabulary stands for; 0 if it is unknown."""
+        return np.concatenate([[UNKNOWN_ROW], self.rows(other.values)]).astype(np.int64)
+
     def row(self, id_: str) -> int:
         """The row of one id, or 0 if it is unknown. Faster than `rows` for a single id."""
         return self._row_by_id.get(id_, UNKNOWN_ROW)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
+from data.sequences.streaming import Rows, StreamedRows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +43,22 @@ class ShardBatches:
     """A shard as training batches, one epoch after the other; the same seed gives the same batches.
 
     A shard that fits into memory is loaded once, sorted (Ray delivers its blocks in any order) and permuted anew in
-    each epoch, because Ray Data's streaming execution takes seconds to start each time. A streamed shard is shuffled in
-    a buffer.
+    each epoch, because Ray Data's streaming execution takes seconds to start each time. Larger ones are streamed from
+    their files (data/sequences/streaming.py).
 
     Attributes:
-        shard: columns user_row, item_row and position.
+        shard: columns user_row, item_row and position, to be loaded; or the rows to be streamed.
         sequences: all users' items; the positions of the interactions are indices into them.
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
-        in_memory: whether to load the shard once, or to stream it in each epoch.
     """
 
-    shard: Shard
+    shard: Shard | StreamedRows
     sequences: Sequences
     batch_size: int
     history_length: int
     order: HistoryOrder
-    in_memory: bool
-    _loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    _loaded: Rows | None = None
     _others: OtherItems | None = None
 
     def num_examples(self) -> int:
@@ -69,7 +68,9 @@ class ShardBatches:
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
         """One pass over the shard; the last batch may be smaller."""
         random = np.random.default_rng(seed)
-        for users, items, positions in self._permuted(random) if self.in_memory else self._streamed(seed):
+        shard, size = self.shard, self.batch_size
+        rows = shard.batches(size, seed) if isinstance(shard, StreamedRows) else self._permuted(shard, random)
+        for users, items, positions in rows:
             yield TrainBatch(users, items, self._history(users, positions, random))
 
     def _history(self, users: np.ndarray, positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -79,28 +80,17 @@ class ShardBatches:
             return self._others.draw(users, positions, self.history_length, random)
         return self.sequences.before(users, positions, self.history_length)
 
-    def _permuted(self, random: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _permuted(self, shard: Shard, random: np.random.Generator) -> Iterator[Rows]:
         if self._loaded is None:
-            self._loaded = load_shard(self.shard)
+            self._loaded = load_shard(shard)
         users, items, positions = self._loaded
         order = random.permutation(len(users))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             yield users[rows], items[rows], positions[rows]
 
-    def _streamed(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        buffer = 16 * self.batch_size
-        options = {"local_shuffle_buffer_size": buffer, "local_shuffle_seed": seed, "batch_format": "pyarrow"}
-        for table in self.shard.iter_batches(batch_size=self.batch_size, **options):
-            yield _columns(table)
 
-
-def load_shard(shard: Shard) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def load_shard(shard: Shard) -> Rows:
     """A whole shard in memory: user rows, item rows and positions, each [N], sorted by user and position."""
     table = pa.concat_tables(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
-    return _columns(table.sort_by([("user_row", "ascending"), ("position", "ascending")]))
-
-
-def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    users, items, positions = (table[name].to_numpy() for name in ("user_row", "item_row", "position"))
-    return users, items, positions
+    return columns(table.sort_by([("user_row", "ascending"), ("position", "ascending")]))

@@ -89,7 +89,7 @@ def batches_of(dataset: PreparedDataset, config: Config) -> Iterator[TrainBatch]
     if model.history_encoder.trains_on_all_positions:
         own = WindowBatches(shard, sequences, size, model.history_length)
     else:
-        own = ShardBatches(shard, sequences, size, model.num_history, model.history_order, in_memory=True)
+        own = ShardBatches(shard, sequences, size, model.num_history, model.history_order)
     for epoch in range(100):
         yield from own.epoch(epoch)
 

@@ -133,7 +133,7 @@ def feeding_cost(
     """What Ray Data adds to the loop on arrays: seconds once, to read the shard, and a share of each later epoch."""
     connect(ClusterConfig(dashboard=False))
     shard = ray.data.read_parquet(dataset.paths(TRAIN), columns=["user_row", "item_row", "position"]).iterator()
-    fed = ShardBatches(shard, dataset.sequences(TRAIN), BATCH, 0, HistoryOrder.before, in_memory=True)
+    fed = ShardBatches(shard, dataset.sequences(TRAIN), BATCH, 0, HistoryOrder.before)
     settings = config(base, LossConfig(in_batch=False, num_uniform=1024))
     from_arrays, from_ray = Loop.of(dataset, settings), Loop.of(dataset, settings)
     pairs = [

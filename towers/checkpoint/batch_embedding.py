@@ -11,8 +11,9 @@ import ray.data
 import torch
 
 from data.artifacts.folders import Folder
-from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from towers.model.two_tower import TwoTower
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.item_tower import open_item_tower
+from towers.model.item_tower import ItemTower
 
 BATCHES_PER_BLOCK = 4
 """Batches per Ray Data block, which one task embeds; small blocks keep a catalogue from filling the object store."""
@@ -37,11 +38,11 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
 @torch.inference_mode()
 def _embed(checkpoint: str, batch: pa.Table) -> pa.Table:
     rows_B = torch.tensor(batch["row"].to_numpy()).to(DEVICE)
-    return _with_vectors(batch, _model(checkpoint).item_vectors(rows_B))
+    return _with_vectors(batch, _tower(checkpoint).item_vectors(rows_B))
 
 
 def embedded_items(parts: Checkpoint, batch_size: int) -> Iterator[pa.Table]:
-    """The item table in batches, with the vectors that were computed when the checkpoint was opened."""
+    """The item table in batches, with the item vectors of the opened checkpoint."""
     table, item_ND = parts.items.table, parts.item_vectors_ID[1:]
     for start in range(0, table.num_rows, batch_size):
         yield _with_vectors(table.slice(start, batch_size), item_ND[start : start + batch_size])
@@ -53,6 +54,6 @@ def _with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
 
 
 @cache
-def _model(checkpoint: str) -> TwoTower:
-    """The model, loaded once per worker process."""
-    return open_checkpoint(Folder.of(checkpoint)).model.to(DEVICE)
+def _tower(checkpoint: str) -> ItemTower:
+    """The item tower, loaded once per worker process; it needs a part of the checkpoint's files."""
+    return open_item_tower(Folder.of(checkpoint)).to(DEVICE)

@@ -9,13 +9,15 @@ users.parquet, items.parquet, *.vocabularies.parquet
 manifest.json            config, feature scales, dataset fingerprint, metrics and the sha256 of each file; written last
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from data.artifacts.errors import UserError
@@ -25,6 +27,7 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from towers.checkpoint.on_demand import Later, OnDemand
 from towers.model.build import FittedSplits, build_model, interaction_counts, tower_inputs
 from towers.model.config import ModelConfig
 from towers.model.features import FeatureEncoder
@@ -54,20 +57,22 @@ class Checkpoint:
         users, items: the catalogues of the dataset that it was trained on.
         seen: every user's items at the end of training, oldest first.
         counts_I: int64, interactions of each item in the splits that were fitted on.
-        item_vectors_ID: float32, all item vectors, computed once when the checkpoint was opened; row 0 is zero.
+        reranker: the re-ranker; it refers to the item vectors.
+        item_vectors_ID: float32, all item vectors, computed once, when they or the re-ranker are first asked for; row 0
+            is zero.
         ties: the order of items with equal scores; by row in checkpoints of earlier versions.
     """
 
     folder: Folder
     manifest: dict[str, Any]
     model: TwoTower
-    reranker: Reranker
     users: Catalogue
     items: Catalogue
     seen: Sequences
     counts_I: np.ndarray
-    item_vectors_ID: torch.Tensor
     ties: TieOrder
+    reranker: OnDemand[Reranker] = OnDemand()  # noqa: RUF009
+    item_vectors_ID: OnDemand[torch.Tensor] = OnDemand()  # noqa: RUF009
 
     @property
     def name(self) -> str:
@@ -80,37 +85,52 @@ def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) ->
     folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
 
 
-def load_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
+def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
     """Reads a safetensors file.
+
+    Args:
+        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
 
     Raises:
         CheckpointError: the file is not a complete safetensors file.
     """
     try:
-        return safetensors.torch.load(folder.read_bytes(name))
+        if only is not None and folder.is_local:
+            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
+        tensors = safetensors.torch.load(folder.read_bytes(name))
+        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
     except (SafetensorError, OSError) as e:
         raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
 
 
-def load_weights(module: nn.Module, folder: Folder, name: str, num_added: int = 0) -> None:
+def load_weights(
+    module: nn.Module, folder: Folder, name: str, num_added: int = 0, only: Collection[str] | None = None
+) -> None:
     """Loads weights into a module, in place.
 
     Args:
+        only: the names of the module's weights, where the file holds those of other modules too.
         num_added: items that were added after the weights were fitted; their entries are zero.
 
     Raises:
         CheckpointError: names or shapes differ from the module's, or a value is not finite.
     """
-    tensors = load_tensors(folder, name)
-    for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{folder}/{name}: {key} holds NaN or infinite values")
+    tensors = load_tensors(folder, name, only)
+    refuse_not_finite(tensors, f"{folder}/{name}")
     for key in tensors.keys() & ITEM_DIMENSIONS.keys():
         tensors[key] = _with_zeros_appended(tensors[key], num_added, ITEM_DIMENSIONS[key])
     try:
         module.load_state_dict(tensors)
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
+
+
+def refuse_not_finite(tensors: Mapping[str, torch.Tensor], place: str) -> None:
+    """Raises CheckpointError, which names the place, if a tensor holds a value that is not finite."""
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{place}: {key} holds NaN or infinite values")
 
 
 def _with_zeros_appended(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
@@ -134,9 +154,14 @@ def save(
     Args:
         manifest: has `model` and `rerank` (their configurations), `fit_on`, `dataset` and the report.
         dataset: the dataset that it was trained on, whose catalogues are saved.
-        encoders: the feature encoders of users and of items.
+        encoders: the feature encoders of users and of items, whose vocabularies and scales are saved too.
         seen: every user's items at the end of training.
+
+    Raises:
+        CheckpointError: a weight is not finite. Nothing is written.
     """
+    for name, part in (("towers", model), ("re-ranker", reranker)):
+        refuse_not_finite(part.state_dict(), f"checkpoint {folder.name}, {name}")
     user_encoder, item_encoder = encoders
     manifest |= {
         "kind": "checkpoint",
@@ -147,8 +172,8 @@ def save(
         "item_scales": item_encoder.scales_to_json(),
     }
     with sealing(folder, manifest) as staging:
-        dataset.users.save(staging, "users")
-        dataset.items.save(staging, "items")
+        replace(dataset.users, vocabularies=user_encoder.vocabularies).save(staging, "users")
+        replace(dataset.items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
         arrays = {"offsets_U1": seen.offsets_U1, "items_N": seen.items_N}
@@ -180,14 +205,30 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
-    item_vectors_ID = all_item_vectors(model)
+    not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
     is_carried = manifest.get("reranker_is_carried", False)
-    reranker = Reranker(rerank, item_vectors_ID, counts_I, item_inputs, context, num_fitted, is_carried)
+    reranker = Reranker(rerank, not_yet_ID, counts_I, item_inputs, context, num_fitted, is_carried)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
-    ties = TieOrder.of(len(counts_I), manifest.get("tie_seed"))
-    return Checkpoint(folder, manifest, model, reranker.eval(), users, items, seen, counts_I, item_vectors_ID, ties)
+    item_vectors_ID = cache(partial(all_item_vectors, model))
+
+    def with_vectors() -> Reranker:
+        reranker.item_vectors_ID = item_vectors_ID()
+        return reranker.eval()
+
+    return Checkpoint(
+        folder=folder,
+        manifest=manifest,
+        model=model,
+        reranker=Later(with_vectors),
+        users=users,
+        items=items,
+        seen=seen,
+        counts_I=counts_I,
+        ties=TieOrder.of(len(counts_I), manifest.get("tie_seed")),
+        item_vectors_ID=Later(item_vectors_ID),
+    )
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

@@ -50,8 +50,10 @@ def tower_inputs(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FittedSp
 
 
 def encode_catalogues(users: Catalogue, items: Catalogue, fit_on: FittedSplits) -> tuple[TowerInputs, TowerInputs]:
-    """The inputs of the user tower and of the item tower, with feature encoders fitted to the catalogues."""
-    user_inputs, item_inputs = (tower_inputs(c, FeatureEncoder.fit(c), fit_on) for c in (users, items))
+    """The inputs of the user tower and of the item tower, with feature encoders fitted to ids with training data."""
+    user_inputs, item_inputs = (
+        tower_inputs(c, FeatureEncoder.fit(c, interaction_counts(c, fit_on)[1:] > 0), fit_on) for c in (users, items)
+    )
     return user_inputs, item_inputs
 
 

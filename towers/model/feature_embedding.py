@@ -1,7 +1,10 @@
 """Embeds encoded features: the part of a vector that an id's declared features determine.
 
-Shape legend: B rows looked up, N rows of a catalogue (row 0, unknown, included), F numeric features, D dimension.
+Shape legend: B rows looked up, N rows of a catalogue (row 0, unknown, included), M values of a feature, F numeric
+features, V rows of a vocabulary, R of them in a batch, D dimension.
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,10 @@ PRECOMPUTE_CHUNK = 65_536
 class FeatureEmbedding(nn.Module):
     """Sum of an id's embedded features: the mean embedding of each categorical one, a linear map of the numbers.
 
+    Args:
+        sparse: whether the gradients of the vocabularies' tables are sparse tensors, which name the rows that a step
+            touches. An optimizer must know how to take them (`towers.training.optimizer.Optimizers` does).
+
     Attributes:
         numbers_NF: float32, the numeric features of all rows.
         sum_ND: float32, the embedded features of all rows once `precompute` was called; None before.
@@ -24,12 +31,15 @@ class FeatureEmbedding(nn.Module):
     numbers_NF: Tensor
     sum_ND: Tensor | None
 
-    def __init__(self, encoder: FeatureEncoder, encoded: EncodedFeatures, embedding_dim: int) -> None:
+    def __init__(
+        self, encoder: FeatureEncoder, encoded: EncodedFeatures, embedding_dim: int, sparse: bool = False
+    ) -> None:
         super().__init__()
         self._names = list(encoded.bags)
         self.tables = nn.ModuleDict()
         for name, bag in encoded.bags.items():
-            table = nn.EmbeddingBag(len(encoder.vocabularies[name]), embedding_dim, mode="mean", padding_idx=0)
+            size = len(encoder.vocabularies[name])
+            table = nn.EmbeddingBag(size, embedding_dim, mode="mean", padding_idx=0, sparse=sparse)
             nn.init.normal_(table.weight, std=0.1 * embedding_dim**-0.5)
             self.tables[name] = table
             self.register_buffer(f"bag_{name}", bag, persistent=False)
@@ -65,7 +75,21 @@ class FeatureEmbedding(nn.Module):
         Args:
             encoded_B: the features of B users or items.
         """
-        parts = [self.tables[name](encoded_B.bags[name]) for name in self._names]
+        tables = {name: cast(nn.EmbeddingBag, table) for name, table in self.tables.items()}
+        parts = [_mean_embedding(tables[name], encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
             parts.append(self.linear(encoded_B.numbers_NF))
         return torch.stack(parts).sum(0) if parts else torch.zeros(1, device=encoded_B.numbers_NF.device)
+
+
+def _mean_embedding(table: nn.EmbeddingBag, bag_BM: Tensor) -> Tensor:
+    """float32 [B, D]: the mean embedding of each row's values.
+
+    For a sparse gradient, the R distinct values of the batch are looked up first. The gradient then has R rows in place
+    of B * M, which an optimizer would have to sort and add up, and which workers would have to exchange.
+    """
+    if not (table.sparse and torch.is_grad_enabled()):
+        return table(bag_BM)
+    values_R, index = torch.cat([bag_BM.new_zeros(1), bag_BM.flatten()]).unique(return_inverse=True)  # 0 comes first
+    value_RD = functional.embedding(values_R, table.weight, sparse=True)
+    return functional.embedding_bag(index[1:].view(bag_BM.shape), value_RD, mode="mean", padding_idx=0)

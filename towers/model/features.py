@@ -13,16 +13,9 @@ import torch
 from torch import Tensor
 
 from data.dataset.catalogue import Catalogue
-from data.dataset.vocabulary import Vocabulary, value_lists
+from data.dataset.vocabulary import Vocabulary, fit_vocabulary, value_lists
 from data.sources.schema import Feature
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """A numeric feature's mean and standard deviation over the catalogue."""
-
-    mean: float
-    std: float
+from towers.model.scale import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +40,20 @@ class FeatureEncoder:
     scales: dict[str, Scale]
 
     @classmethod
-    def fit(cls, catalogue: Catalogue) -> "FeatureEncoder":
-        """Takes the catalogue's vocabularies and measures its numeric features."""
-        numeric = [f.name for f in catalogue.features if f.kind.is_number]
-        scales = {name: _scale(catalogue.table[name]) for name in numeric}
-        return cls(catalogue.features, catalogue.vocabularies, scales)
+    def fit(cls, catalogue: Catalogue, is_fitted_N: np.ndarray | None = None) -> "FeatureEncoder":
+        """Fits the vocabularies and the scales to the ids with training data.
+
+        A value that only other ids have would get an embedding that is never trained. It is unknown, as it is when it
+        arrives with a new item after training.
+
+        Args:
+            is_fitted_N: bool, for each row of the table whether its id has training data; None means that all have.
+        """
+        table = catalogue.table if is_fitted_N is None else catalogue.table.filter(pa.array(is_fitted_N))
+        vocabularies = {f.name: fit_vocabulary(table[f.name], f) for f in catalogue.features if f.kind.has_vocabulary}
+        numbers = {f.name: table[f.name].to_numpy() for f in catalogue.features if f.kind.is_number}
+        scales = {name: Scale.of(values.astype(np.float64)) for name, values in numbers.items()}
+        return cls(catalogue.features, vocabularies, scales)
 
     def encode(self, table: pa.Table) -> EncodedFeatures:
         """Encodes a table of N - 1 rows that has the declared columns; row 0 of the result has no values."""
@@ -78,20 +80,15 @@ class FeatureEncoder:
     def _numbers(self, table: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
         values = table[name].to_numpy().astype(np.float64)
         missing = ~np.isfinite(values)
-        scale = self.scales[name]
-        scaled = np.where(missing, 0.0, (values - scale.mean) / scale.std)
-        return scaled.astype(np.float32), missing.astype(np.float32)
+        return self.scales[name].standardised(values), missing.astype(np.float32)
 
     def scales_to_json(self) -> dict[str, Any]:
-        """Mean and standard deviation of each numeric feature, by name, as a manifest holds them."""
-        return {name: [scale.mean, scale.std] for name, scale in self.scales.items()}
+        """The scale of each numeric feature, by name, as a manifest holds them."""
+        return {name: scale.as_json() for name, scale in self.scales.items()}
 
     @classmethod
     def of_json(cls, catalogue: Catalogue, scales: dict[str, Any]) -> "FeatureEncoder":
         """The encoder of a catalogue with the scales that `scales_to_json` returned."""
-        return cls(catalogue.features, catalogue.vocabularies, {name: Scale(*value) for name, value in scales.items()})
-
-
-def _scale(column: pa.ChunkedArray) -> Scale:
-    mean, std = pc.mean(column).as_py(), pc.stddev(column).as_py()
-    return Scale(mean or 0.0, std if std else 1.0)
+        return cls(
+            catalogue.features, catalogue.vocabularies, {name: Scale.of_json(value) for name, value in scales.items()}
+        )

@@ -6,40 +6,23 @@ Shape legend: B batch, C candidates, L history length, D dimension, U users, I i
 or items, R distinct items of a batch's histories.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from towers.model.config import ModelConfig
 from towers.model.described import TrainedValues
 from towers.model.feature_embedding import FeatureEmbedding
-from towers.model.features import EncodedFeatures, FeatureEncoder
 from towers.model.history import HistoryEncoder
+from towers.model.item_tower import ItemTower, TowerInputs, all_item_vectors
 from towers.model.layers import IdEmbedding, Refine
 
-
-@dataclass(frozen=True)
-class TowerInputs:
-    """What one tower is built from: the rows of its catalogue.
-
-    Attributes:
-        encoder: turns declared features into tensors.
-        encoded: the features of all rows.
-        known_N: bool, ids with interactions to train on.
-    """
-
-    encoder: FeatureEncoder
-    encoded: EncodedFeatures
-    known_N: Tensor
+__all__ = ["TowerInputs", "TwoTower", "all_item_vectors"]
 
 
-class TwoTower(nn.Module):
+class TwoTower(ItemTower):
     """User tower and item tower. The history embeds an item as the item tower does: by its id and its features.
 
     Attributes:
-        neighbours_ID: float32, what smoothing adds to item vectors (towers/model/smoothing.py): zero until it is filled
-            after training; None without smoothing.
         user_described_N, item_places_N: bool, users whose features are known, and items that place a user who has them
             in the history: those with training data or known features.
         item_values: the feature values of items that the item tower has learnt.
@@ -47,23 +30,18 @@ class TwoTower(nn.Module):
             on validation (towers/evaluation/placement.py) and the manifest of the checkpoint holds.
     """
 
-    neighbours_ID: Tensor | None
     user_described_N: Tensor
     item_places_N: Tensor
     places_by_features: bool = False
 
     def __init__(self, config: ModelConfig, users: TowerInputs, items: TowerInputs) -> None:
-        super().__init__()
-        self.config = config
+        nn.Module.__init__(self)  # the item tower comes last, so that a seed gives the weights that it always gave
         dim, encoder = config.embedding_dim, config.history_encoder
         self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout)
-        self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim)
+        self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim, sparse=True)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.history: HistoryEncoder | None = encoder(config) if encoder.reads_history else None
-        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
-        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim)
-        self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
-        self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
+        self.add_item_tower(config, items)
         user_values = TrainedValues.of(users.encoded, users.known_N)
         self.item_values = TrainedValues.of(items.encoded, items.known_N)
         item_places_N = items.known_N | self.item_values.describe(items.encoded)
@@ -120,40 +98,9 @@ class TwoTower(nn.Module):
         if not self.item_features.has_features:
             history_BL = self.item_ids.known_rows(history_BL)
         rows_R, index = torch.cat([history_BL.new_zeros(1), history_BL.flatten()]).unique(return_inverse=True)
-        return index[1:].view(history_BL.shape), self._item_embedding(rows_R)
-
-    def _item_embedding(self, item_rows_C: Tensor) -> Tensor:
-        """float32 [C, D]: id and features."""
-        return self.item_ids(item_rows_C) + self.item_features(item_rows_C)
+        return index[1:].view(history_BL.shape), self.item_embedding(rows_R)
 
     def _user_embedding(self, user_rows_B: Tensor) -> Tensor:
         """float32 [B, D] (or broadcastable to it): id and features, without the history."""
         features_BD = self.user_features(user_rows_B)
         return self.user_ids(user_rows_B) + features_BD if self.config.user_ids else features_BD
-
-    def item_vectors(self, item_rows_C: Tensor) -> Tensor:
-        """int [C] -> float32 [C, D] of length 1; in eval mode, smoothing then adds to them."""
-        vectors_CD = self.item_refine(self._item_embedding(item_rows_C))
-        if self.neighbours_ID is None or self.training:
-            return vectors_CD
-        return vectors_CD + self.config.smoothing * self.neighbours_ID[item_rows_C]
-
-    def new_item_vectors(self, encoded: EncodedFeatures) -> Tensor:
-        """float32 [N - 1, D]: vectors of items that are in no catalogue, by their features alone.
-
-        Args:
-            encoded: as `FeatureEncoder.encode` returns it; its row 0 is left out.
-        """
-        features_ND = self.item_features.embed(encoded)
-        unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
-        return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
-
-
-@torch.no_grad()
-def all_item_vectors(model: TwoTower, chunk: int = 65_536) -> Tensor:
-    """float32 [I, D]: the vectors of the whole catalogue; row 0 (unknown) is zero, and never retrieved."""
-    device = model.item_ids.table.weight.device
-    rows_I = torch.arange(len(model.item_ids.known_N), device=device)
-    vectors_ID = torch.cat([model.item_vectors(part) for part in rows_I.split(chunk)])
-    vectors_ID[0] = 0
-    return vectors_ID

@@ -8,26 +8,42 @@ is.
 Shape legend: I items (row 0 = padding), D dimension.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from data.dataset.vocabulary import Vocabulary
 from towers.reranking.reranker import Reranker
+
+Vocabularies = Mapping[str, Vocabulary]
+"""The vocabularies of the items' features, by feature name."""
 
 OF_THE_TOWERS = ("lift_VI", "deep.alignment_DD")
 """Parts of a re-ranker's state that belong to the towers and their splits, and are not carried over."""
 
+VALUE_TABLE = "deep.item_features.tables.{}.weight"
+"""The name of the embeddings of a feature's values: one row for each value that the towers know, and row 0."""
+
 
 @torch.no_grad()
-def carry_over(source: Reranker, target: Reranker, fitted_I: Tensor) -> None:
+def carry_over(
+    source: Reranker, target: Reranker, fitted_I: Tensor, source_values: Vocabularies, target_values: Vocabularies
+) -> None:
     """Gives `target` the weights and calibration of `source`, and aligns its towers' vectors with those of `source`.
 
     The target is in eval mode afterwards.
 
     Args:
         target: an unfitted re-ranker with `is_carried`, of the same config, catalogue and context as `source`.
+        source_values, target_values: the feature values that the towers of each know; a value that is new to `target`
+            counts as unknown.
         fitted_I: bool, the items that the towers of `source` were fitted on; the others do not decide the alignment.
     """
     state = {name: tensor for name, tensor in source.state_dict().items() if name not in OF_THE_TOWERS}
+    for feature, values in target_values.items():
+        if (key := VALUE_TABLE.format(feature)) in state:
+            state[key] = state[key][torch.from_numpy(source_values[feature].rows_of(values))]
     target.load_state_dict(target.state_dict() | state)
     target.eval()
     if target.deep is not None and target.deep.alignment_DD is not None:

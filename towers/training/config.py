@@ -54,8 +54,8 @@ class TrainConfig:
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
         batch_size: positives (with a transformer: windows of history) per step, over all workers.
-        learning_rate: learning rate of Adam, and of row-wise Adam for the id tables.
-        weight_decay: weight decay of all weights except the id tables.
+        learning_rate: learning rate of Adam, and of row-wise Adam for the tables of ids and of feature values.
+        weight_decay: weight decay of all weights except the tables of ids and of feature values.
         schedule: how the learning rate changes over all `epochs`.
         suggested: share of the positives that are replaced by recommendations of the item-item filter
             (towers/training/suggested.py).

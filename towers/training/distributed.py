@@ -35,16 +35,16 @@ def gather_rows(rows_b: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def global_weight(count: int, device: torch.device) -> float:
+def global_weight(count: Tensor) -> Tensor | float:
     """The weight of a mean over `count` entries by which the average over workers is the mean over all entries.
 
-    It is count * workers / sum of all workers' counts.
+    It is count * workers / sum of all workers' counts, on the device of the count.
     """
     if world_size() == 1:
         return 1.0
-    total = torch.tensor(float(count), device=device)
+    total = count.float()
     dist.all_reduce(total)
-    return count * world_size() / max(total.item(), 1.0)
+    return count * world_size() / total.clamp_min(1.0)
 
 
 def all_reduce_min(count: int) -> int:
@@ -58,14 +58,18 @@ def all_reduce_min(count: int) -> int:
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replaces each gradient by its mean over all workers: sparse ones row by row, dense ones as one flat tensor."""
+    """Replaces each gradient by its mean over all workers.
+
+    Dense gradients are exchanged as one flat tensor. Of sparse ones only the rows that a worker touched are exchanged,
+    those of all tables together.
+    """
     if world_size() == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    dense = [g for g in gradients if not g.is_sparse]
-    for gradient in gradients:
-        if gradient.is_sparse:
-            _average_rows(gradient)
+    with_gradient = [p for p in parameters if p.grad is not None]
+    tables = [p for p in with_gradient if p.grad is not None and p.grad.is_sparse]
+    for width in sorted({p.shape[1:] for p in tables}):
+        _average_rows([p for p in tables if p.shape[1:] == width])
+    dense = [p.grad for p in with_gradient if p.grad is not None and not p.grad.is_sparse]
     if dense:
         flat = torch.cat([g.reshape(-1) for g in dense])
         dist.all_reduce(flat)
@@ -73,15 +77,34 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             gradient.copy_(mean.reshape(gradient.shape))
 
 
-def _average_rows(gradient: Tensor) -> None:
-    """Replaces a sparse gradient, in place, by the mean of all workers' sparse gradients."""
-    own = gradient.coalesce()
-    count = torch.tensor([own.values().shape[0]], device=gradient.device)
-    counts = [torch.empty_like(count) for _ in range(world_size())]
-    dist.all_gather(counts, count)
-    longest = int(max(counts))
-    rows = own.indices()[0].new_zeros(longest)
-    values = own.values().new_zeros(longest, *own.values().shape[1:])
-    rows[:count], values[:count] = own.indices()[0], own.values() / world_size()
-    all_rows, all_values = gather_rows(rows), gather_rows(values)  # padding adds zero to row 0
-    gradient.copy_(torch.sparse_coo_tensor(all_rows[None], all_values, gradient.shape).coalesce())
+def _average_rows(tables: list[nn.Parameter]) -> None:
+    """Replaces the sparse gradients of tables of one width by their mean over all workers.
+
+    The tables are taken as one, whose rows follow one another, so that there are three exchanges however many there
+    are.
+    """
+    own = [table.grad.coalesce() for table in tables if table.grad is not None]
+    ends = torch.tensor([len(table) for table in tables]).cumsum(0)
+    starts = [0, *ends.tolist()]
+    rows_R = torch.cat([start + gradient.indices()[0] for start, gradient in zip(starts, own, strict=False)])
+    values_RD = torch.cat([gradient.values() for gradient in own]) / world_size()
+    all_rows, all_values = _gather_of_any_length(rows_R, values_RD)
+    size = (starts[-1], *values_RD.shape[1:])
+    whole = torch.sparse_coo_tensor(all_rows[None], all_values, size, check_invariants=False).coalesce()
+    mean_rows, mean_values = whole.indices()[0], whole.values()
+    bounds = [0, *torch.searchsorted(mean_rows, ends.to(mean_rows.device)).tolist()]
+    for table, start, first, last in zip(tables, starts, bounds[:-1], bounds[1:], strict=False):
+        rows, values = mean_rows[first:last] - start, mean_values[first:last]
+        table.grad = torch.sparse_coo_tensor(rows[None], values, table.shape, check_invariants=False, is_coalesced=True)
+
+
+def _gather_of_any_length(rows_R: Tensor, values_RD: Tensor) -> tuple[Tensor, Tensor]:
+    """All workers' rows and values in order of rank; workers may have different numbers of them."""
+    counts = gather_rows(torch.tensor([len(rows_R)], device=rows_R.device)).tolist()
+    longest = max(counts)
+    padded_rows, padded_values = rows_R.new_zeros(longest), values_RD.new_zeros(longest, *values_RD.shape[1:])
+    padded_rows[: len(rows_R)], padded_values[: len(rows_R)] = rows_R, values_RD
+    rows, values = (gather_rows(padded).split(longest) for padded in (padded_rows, padded_values))
+    rows = [part[:count] for part, count in zip(rows, counts, strict=True)]
+    values = [part[:count] for part, count in zip(values, counts, strict=True)]
+    return torch.cat(rows), torch.cat(values)

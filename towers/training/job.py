@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.dataset.preparation import DataConfig
 from data.sequences.histories import Sequences
+from data.sequences.streaming import TrainFiles
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.queries import HeldOut
 from towers.model.build import FittedSplits
@@ -56,6 +57,7 @@ class SharedInputs:
         id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
         suggestions: suggested positives; None where `train.suggested` is 0.
         validation: the queries of the validation part; None where it is fitted on.
+        streamed: the files that workers stream the interactions from; None where each loads its shard into memory.
     """
 
     users: TowerInputs
@@ -65,6 +67,7 @@ class SharedInputs:
     id_tables: tuple[Tensor, Tensor] | None
     suggestions: SuggestedPositives | None
     validation: HeldOut | None
+    streamed: TrainFiles | None
 
 
 @dataclass(frozen=True, kw_only=True)

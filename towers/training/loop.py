@@ -13,10 +13,11 @@ from torch import Tensor
 from data.sequences.batches import TrainBatch
 from towers.model.two_tower import TwoTower
 from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
+from towers.training.epochs.finite import FiniteSteps, check_weights
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
 from towers.training.negatives.mixture import NegativeMixture
-from towers.training.negatives.same_items import same_items
+from towers.training.negatives.same_items import have_negatives, same_items
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.optimizer import Optimizers
 
@@ -33,7 +34,7 @@ class Objective:
         self.config = config
         self.bfloat16 = bfloat16
         self._loss = LOSSES[config.kind]()
-        self._num_items = len(counts_I)
+        self._fitted_rows = torch.from_numpy(np.flatnonzero(counts_I > 0))
         self._mixture = NegativeMixture(config.num_drawn, counts_I)
         self._uniform = UniformSampler(counts_I)
 
@@ -49,13 +50,12 @@ class Objective:
             item_CD = model.item_vectors(torch.cat([items_b, drawn_S])).float()
         own_bD, drawn_SD = item_CD.split([len(items_b), len(drawn_S)])
         query_bD = user_bD.float() / self.config.temperature
-        loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD)
-        return loss * global_weight(len(items_b), device) if batch.item_rows.ndim == 2 else loss
+        return self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD)
 
     def _draw(self, generator: torch.Generator, num_positives: int) -> Tensor:
-        """int64 [S]: rows of all items, of negatives that all workers share, or of one negative per positive."""
+        """int64 [S]: rows of all fitted items, of negatives that all workers share, or of one negative per positive."""
         if self.config.full:
-            return torch.arange(1, self._num_items)
+            return self._fitted_rows
         if self._loss.shares_negatives:
             return self._mixture.draw(generator)
         return self._uniform.draw(num_positives * world_size(), generator)[rank() * num_positives :][:num_positives]
@@ -76,7 +76,9 @@ class Objective:
             if self.config.log_q and not self.config.full:
                 log_q_C = self._mixture.log_q(num_in_batch, query_bD.device)[negative_C]
         positive_b = (query_bD * own_bD).sum(1)
-        return self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config)
+        loss = self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config)
+        num_candidates = len(negative_C) if self._loss.shares_negatives else 1
+        return loss * global_weight(have_negatives(excluded_2E, positive_b, num_candidates).sum())
 
 
 def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -97,19 +99,26 @@ def train_epoch(
     generator: torch.Generator,
     device: torch.device,
     rates: Iterable[float],
-) -> Iterator[float]:
-    """Trains on each batch and yields its loss (nats per positive).
+) -> Iterator[Tensor]:
+    """Trains on each batch and yields its loss (nats per positive), a scalar that stays on the device.
 
     Args:
         generator: draws the negatives; in the same state on every worker.
         rates: each step's share of the configured learning rate.
+
+    Raises:
+        NotFinite: the loss, the gradient or, after the last step, a weight is not finite. The message names the step.
     """
     model.train()
+    steps = FiniteSteps(model, device)
     for batch, rate in zip(batches, rates, strict=False):
         loss = objective(model, batch, generator, device)
         optimizers.zero_grad()
         loss.backward()
         average_gradients(model.parameters())
+        steps.watch(loss)
         optimizers.scale_learning_rate(rate)
         optimizers.step()
-        yield loss.item()
+        yield loss.detach()
+    steps.look()
+    check_weights(model)

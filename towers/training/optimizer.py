@@ -53,10 +53,14 @@ class RowAdam(Optimizer):
 
 
 class Optimizers:
-    """All of a model's optimizers as one: RowAdam for the tables with sparse gradients, Adam for the rest."""
+    """All of a model's optimizers as one: RowAdam for the tables with sparse gradients, Adam for the rest.
+
+    The tables are those of ids and of feature values. They have no weight decay, which would change every row at every
+    step.
+    """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
-        sparse = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
+        sparse = [m.weight for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.sparse]
         known = set(map(id, sparse))
         dense = [p for p in model.parameters() if id(p) not in known]
         self._lr = lr

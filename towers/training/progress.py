@@ -8,6 +8,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from data.artifacts.json_text import json_text
+from towers.training.epochs.finite import largest_magnitude
 from towers.training.optimizer import Optimizers
 
 STATE = "state.json"
@@ -52,13 +53,17 @@ def save_progress(
 def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:
     """Restores model and optimizers in place; returns the progress and the best weights.
 
-    Returns None, and changes nothing, where the folder is incomplete.
+    Returns None, and changes nothing, where the folder is incomplete, or holds numbers that are not finite: training
+    would go on with them, and end with nothing.
     """
     if not (folder / STATE).exists():
         return None
-    model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    optimizers.load_state(safetensors.torch.load_file(folder / "optimizer.safetensors"))
-    best = safetensors.torch.load_file(folder / "best.safetensors")
+    names = ("model.safetensors", "optimizer.safetensors", "best.safetensors")
+    weights, state, best = (safetensors.torch.load_file(folder / name) for name in names)
+    if not largest_magnitude([*weights.values(), *state.values(), *best.values()]).isfinite():
+        return None
+    model.load_state_dict(weights)
+    optimizers.load_state(state)
     return Progress(**json.loads((folder / STATE).read_text())), best
 
 

@@ -15,13 +15,14 @@ from data.cluster.ray_compatibility.train import in_placement_group, trainer_cla
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from data.sequences.positions import continue_positions
+from data.sequences.streaming import TrainFiles
 from towers.evaluation.queries import HeldOut
 from towers.model.build import FittedSplits, interaction_counts, split_counts
 from towers.model.config import IdTableStart, ModelConfig
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
-from towers.training.config import TrainConfig
+from towers.training.config import IN_MEMORY_ROWS, TrainConfig
 from towers.training.job import Job, SharedInputs
 from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
@@ -58,6 +59,7 @@ def shared_inputs(
             id_tables=id_tables,
             suggestions=suggestions,
             validation=HeldOut.of(dataset, VALIDATION) if fit_on is FittedSplits.train else None,
+            streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,
         )
     )
 
@@ -65,6 +67,8 @@ def shared_inputs(
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
     """The Ray Train trainer of a job, which resumes the job's saved epochs under `storage` where there are any."""
     settings = job.train
+    num_rows = int(interaction_counts(dataset.items, job.fit_on).sum())
+    is_streamed = _is_streamed(job.model, settings, num_rows)
     os.environ.setdefault(*POLL)
     group = reserved_placement_group([settings.resources()] * settings.num_workers)
     return trainer_class()(
@@ -85,29 +89,48 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             callbacks=[] if group is None else [in_placement_group(group)],
         ),
-        datasets={"train": _interactions(dataset, job.fit_on)},
+        datasets=None if is_streamed else {"train": _interactions(dataset, job.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
+
+
+def _is_streamed(model: ModelConfig, settings: TrainConfig, num_rows: int) -> bool:
+    """Whether the workers stream the interactions, because a worker's shard would not fit into its memory.
+
+    Encoders that are trained on all positions take whole histories, which are in memory anyway.
+    """
+    fits = num_rows <= IN_MEMORY_ROWS * settings.num_workers
+    return not (fits or model.history_encoder.trains_on_all_positions)
+
+
+def _files(dataset: PreparedDataset, fit_on: FittedSplits) -> TrainFiles:
+    """The files of the interactions to fit on."""
+    paths = tuple(dataset.paths(split) for split in fit_on.splits)
+    return TrainFiles(dataset.folder.filesystem, paths, _num_earlier(dataset, fit_on))
+
+
+def _num_earlier(dataset: PreparedDataset, fit_on: FittedSplits) -> tuple[np.ndarray, ...]:
+    """For each split that is fitted on, int64 [U]: each user's number of interactions in the splits before it."""
+    counts = [split_counts(dataset.users, split) for split in fit_on.splits]
+    return tuple(np.sum(counts[:at], axis=0) if at else np.zeros_like(counts[0]) for at in range(len(counts)))
 
 
 def _interactions(dataset: PreparedDataset, fit_on: FittedSplits) -> ray.data.Dataset:
     """The interactions to fit on; positions in a split continue after those in the splits before it."""
     parts: list[ray.data.Dataset] = []
-    num_before_U = np.zeros(len(dataset.users.ids), dtype=np.int64)
-    for split in fit_on.splits:
+    for split, num_earlier_U in zip(fit_on.splits, _num_earlier(dataset, fit_on), strict=True):
         if paths := dataset.paths(split):
             columns = ["user_row", "item_row", "position"]
             part = ray.data.read_parquet(paths, filesystem=dataset.folder.filesystem, columns=columns)
             if parts:
-                part = part.map_batches(_continued(ray.put(num_before_U)), batch_format="pyarrow")
+                part = part.map_batches(_continued(ray.put(num_earlier_U)), batch_format="pyarrow")
             parts.append(part)
-            num_before_U = num_before_U + split_counts(dataset.users, split)
     return parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
 
 
-def _continued(num_before_U: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
+def _continued(num_earlier_U: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:
     """A function that continues the positions of a batch after the users' interactions in earlier splits."""
-    return lambda batch: continue_positions(batch, ray.get(num_before_U))
+    return lambda batch: continue_positions(batch, ray.get(num_earlier_U))
 
 
 def _ordered() -> ray.data.ExecutionOptions:

@@ -1,65 +1,30 @@
 """The loop of a training worker: epochs over its shard, each followed by validation and a saved state."""
 
 import logging
-import math
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
-import numpy as np
 import ray
 import ray.train
 import ray.train.torch
 import torch
 from ray.train.collective import broadcast_from_rank_zero
-from torch import Tensor
 
+from data.cluster.ray_compatibility.train import without_traceback_of_mistakes
 from data.sequences.batches import ShardBatches
-from data.sequences.histories import Sequences
+from data.sequences.streaming import StreamedRows
 from data.sequences.windows import WindowBatches
-from towers.evaluation.measure import measure
-from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import embed, retrieve
 from towers.model.build import build_model
-from towers.model.two_tower import TwoTower, all_item_vectors
-from towers.training.config import IN_MEMORY_ROWS, Precision, Schedule
+from towers.training.config import Precision
 from towers.training.distributed import all_reduce_min
+from towers.training.epochs.epoch import Batches, WorkerState, run_epoch
 from towers.training.job import Job, SharedInputs
-from towers.training.loop import Objective, train_epoch
-from towers.training.optimizer import Optimizers, linear_decay
+from towers.training.loop import Objective
+from towers.training.optimizer import Optimizers
 from towers.training.progress import Progress, load_progress, save_progress
-from towers.training.suggested import SuggestedPositives
 from towers.training.tracking import Tracker
-
-Batches = ShardBatches | WindowBatches
-
-
-@dataclass(slots=True)
-class WorkerState:
-    """The training of a worker while it runs.
-
-    Attributes:
-        counts_I: int64, interactions of each item in the splits that are fitted on.
-        validation: the queries of the validation part; None where it is fitted on.
-        best: weights of the best epoch so far; empty before the first.
-    """
-
-    job: Job
-    model: TwoTower
-    optimizers: Optimizers
-    objective: Objective
-    batches: Batches
-    suggestions: SuggestedPositives | None
-    counts_I: np.ndarray
-    validation: HeldOut | None
-    device: torch.device
-    progress: Progress
-    best: dict[str, Tensor]
 
 
 def train_worker(config: dict[str, Job]) -> None:
@@ -68,13 +33,18 @@ def train_worker(config: dict[str, Job]) -> None:
     Every epoch ends with a report to Ray Train; the report of rank 0 carries the saved state.
     """
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train logs every report to the root logger
-    run = _start(config["job"])
+    with without_traceback_of_mistakes():
+        _train(_start(config["job"]))
+
+
+def _train(run: WorkerState) -> None:
+    """Trains until all epochs are done, or no better value was found for long enough, or the sweep ends the trial."""
     is_first = ray.train.get_context().get_world_rank() == 0
     sweep = run.job.trial.sweep if run.job.trial is not None else None
     tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved, group=sweep) if is_first else None
     try:
         while not _is_finished(run):
-            values = _epoch(run)
+            values = run_epoch(run)
             if tracker is not None:
                 tracker.log(values, step=run.progress.epoch)
                 line = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -98,7 +68,7 @@ def _start(job: Job) -> WorkerState:
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
-    batches = _batches(job, shared.sequences)
+    batches = _batches(job, shared)
     objective = Objective(job.loss, shared.counts_I, bfloat16=job.train.precision is Precision.bfloat16)
     if objective.bfloat16:
         torch.set_float32_matmul_precision("high")  # the loss's matrix products, on a GPU in TF32
@@ -127,9 +97,13 @@ def _default_threads(job: Job) -> int:
     return max((os.cpu_count() or 1) // job.train.num_workers, 1)
 
 
-def _batches(job: Job, sequences: Sequences) -> Batches:
+def _batches(job: Job, shared: SharedInputs) -> Batches:
     """This worker's training examples: windows of whole histories, or single interactions with their histories."""
-    shard, batch_size = ray.train.get_dataset_shard("train"), job.train.batch_size // job.train.num_workers
+    sequences, batch_size = shared.sequences, job.train.batch_size // job.train.num_workers
+    if shared.streamed is None:
+        shard = ray.train.get_dataset_shard("train")
+    else:
+        shard = StreamedRows(shared.streamed, ray.train.get_context().get_world_rank(), job.train.num_workers)
     if job.model.history_encoder.trains_on_all_positions:
         return WindowBatches(shard, sequences, batch_size, job.model.history_length, all_reduce_min)
     return ShardBatches(
@@ -138,7 +112,6 @@ def _batches(job: Job, sequences: Sequences) -> Batches:
         batch_size=batch_size,
         history_length=job.model.num_history,
         order=job.model.history_order,
-        in_memory=len(sequences.items_N) <= IN_MEMORY_ROWS * job.train.num_workers,
     )
 
 
@@ -158,61 +131,6 @@ def _is_finished(run: WorkerState) -> bool:
     done, settings = run.progress, run.job.train
     num_worse = done.epoch - done.best_epoch
     return done.epoch >= run.job.epochs or (0 < settings.patience <= num_worse and run.validation is not None)
-
-
-def _epoch(run: WorkerState) -> dict[str, float]:
-    """Trains one epoch and validates; returns the values to report, by name."""
-    epoch, rank = run.progress.epoch + 1, ray.train.get_context().get_world_rank()
-    seed = np.random.SeedSequence([run.job.seed, epoch]).generate_state(1)[0].item()
-    torch.manual_seed(seed + rank)
-    generator = torch.Generator().manual_seed(seed)
-    batches = run.batches.epoch(seed)
-    if run.suggestions is not None:
-        batches = run.suggestions.replace_positives(batches, np.random.default_rng([seed, rank]))
-    started = time.perf_counter()
-    steps = train_epoch(run.model, run.optimizers, run.objective, batches, generator, run.device, _rates(run))
-    losses = list(steps)
-    seconds = time.perf_counter() - started
-    examples = int(run.counts_I.sum())
-    values = {"loss": float(np.mean(losses)), "examples_per_s": examples / seconds}
-    run.progress.epoch = epoch
-    run.progress.seconds += seconds
-    run.progress.examples += examples
-    return values | _validate(run, rank)
-
-
-def _rates(run: WorkerState) -> Iterator[float]:
-    """Shares of the learning rate for the steps of this epoch; endless, because shards may differ in length."""
-    settings = run.job.train
-    steps = math.ceil(run.batches.num_examples() / settings.batch_size)
-    done = ((run.progress.epoch * steps + step) / (settings.epochs * steps) for step in count())
-    return (1.0 if settings.schedule is Schedule.constant else linear_decay(share) for share in done)
-
-
-def _validate(run: WorkerState, rank: int) -> dict[str, float]:
-    """Measures the model on the validation part and keeps its weights if they are the best so far.
-
-    Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch.
-    """
-    progress, monitor = run.progress, run.job.train.monitor
-    if run.validation is None or not len(run.validation.user_rows_Q):
-        progress.best_epoch, run.best = progress.epoch, _weights(run.model)
-        return {}
-    value, measured = 0.0, {}
-    if rank == 0:
-        counts_I, config = run.counts_I, run.job.evaluate
-        queries = embed(run.model, run.validation, config.batch_size)
-        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
-        measured = measure(found, run.validation, len(counts_I), list(config.ks))
-        value = measured[monitor]
-    value = broadcast_from_rank_zero(value)
-    if progress.best_value is None or value > progress.best_value:
-        progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
-    return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
-
-
-def _weights(module: TwoTower) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
 def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool) -> bool:

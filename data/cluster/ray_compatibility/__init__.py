@@ -4,7 +4,8 @@ Ray has no option for any of this. `PRIVATE_PARTS` lists each part; tests/data/c
 that the installed Ray has it, and names a part that has changed. Run that test first after an upgrade of Ray.
 
 - core.py makes a Ray that is started on this machine listen on loopback alone.
-- train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already.
+- train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, and
+  reports users' mistakes that a worker finds.
 - serve.py patches modules of Ray Serve as its processes import them.
 """
 
@@ -44,6 +45,18 @@ PRIVATE_PARTS = (
         "DataParallelTrainer._create_default_callbacks",
         "trainings that end 12 s sooner",
         "ray-project/ray#65447",
+    ),
+    PrivatePart(
+        "ray.train.v2.api.data_parallel_trainer",
+        "DataParallelTrainer._initialize_and_run_controller",
+        "mistakes that end a training at the first attempt",
+        "none yet",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.execution.failure_handling.default",
+        "DefaultFailurePolicy._is_retryable_error",
+        "mistakes that end a training at the first attempt",
+        "none yet",
     ),
     PrivatePart(
         "ray.train.v2._internal.execution.callback",

@@ -1,23 +1,34 @@
 """Runs Ray Train without its watch over placement groups, and in a placement group that exists already.
 
+A user's mistake that a worker finds arrives as what it is, at the first attempt.
+
 Ray Train takes seconds to import, so the functions import it when they are called.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import UserError
+
 if TYPE_CHECKING:
+    from ray.train import Result
     from ray.train.torch import TorchTrainer
     from ray.util.placement_group import PlacementGroup
 
 
 def trainer_class() -> "type[TorchTrainer]":
-    """TorchTrainer without the watch over placement groups.
+    """TorchTrainer without the watch over placement groups, whose `fit` raises a worker's UserError as it is.
+
+    A UserError is not tried again: the same values would lead to it again.
 
     The watch frees the placement group of a trainer that was killed while its driver lives on. Our drivers end with
     their trainer, and a sweep frees the placement groups of its trials. (In a notebook, the placement group of a killed
     trainer is freed when Ray ends.) The watch asks Ray's dashboard, and delays the end of each training by 12 s where
     there is no dashboard, or where it finds the address of a Ray that no longer runs.
     """
+    from ray.train import WorkerGroupError
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
@@ -26,7 +37,49 @@ def trainer_class() -> "type[TorchTrainer]":
             callbacks = super()._create_default_callbacks()
             return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
+        def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+            arguments["failure_policy"] = failure_policy(self.run_config.failure_config)
+            return super()._initialize_and_run_controller(**arguments)
+
+        def fit(self) -> "Result":
+            try:
+                return super().fit()
+            except WorkerGroupError as e:
+                if (mistake := users_mistake(e)) is not None:
+                    raise mistake from None
+                raise
+
     return Trainer
+
+
+def users_mistake(error: BaseException) -> UserError | None:
+    """The UserError that a training worker raised, of the first one where there are several; None if there is none."""
+    failures = getattr(error, "worker_failures", {})
+    return next((failures[rank] for rank in sorted(failures) if isinstance(failures[rank], UserError)), None)
+
+
+@contextmanager
+def without_traceback_of_mistakes() -> Iterator[None]:
+    """Keeps Ray Train from printing the traceback of a UserError that the block raises; the driver reports it.
+
+    For the function of a training worker. Any other error is printed as before.
+    """
+    try:
+        yield
+    except UserError:
+        logging.getLogger("ray.train.v2._internal.util").disabled = True
+        raise
+
+
+def failure_policy(config: Any) -> Any:
+    """Ray Train's decision whether to try again after a failure, by which a user's mistake ends the training."""
+    from ray.train.v2._internal.execution.failure_handling.default import DefaultFailurePolicy
+
+    class Policy(DefaultFailurePolicy):
+        def _is_retryable_error(self, training_failed_error: Any) -> bool:
+            return users_mistake(training_failed_error) is None and super()._is_retryable_error(training_failed_error)
+
+    return Policy(config)
 
 
 def in_placement_group(group: "PlacementGroup") -> Any:

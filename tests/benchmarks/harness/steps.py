@@ -70,4 +70,4 @@ class Loop:
         steps = train_epoch(
             self.model, self.optimizers, self.objective, batches, self.generator, self.device, rates
         )  # fmt: skip
-        return list(steps), time.perf_counter() - started
+        return [loss.item() for loss in steps], time.perf_counter() - started

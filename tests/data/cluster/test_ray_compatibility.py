@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.train import FailureConfig, WorkerGroupError
 
+from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
 from data.cluster.ray_compatibility.serve import PATCHES, patched_template
+from data.cluster.ray_compatibility.train import failure_policy, users_mistake
 
 ROOT = Path(__file__).parents[3]
 PRIVATE = re.compile(r"ray\.[\w.]*\b_(private|internal)\b|ray\.serve\.context import _")
@@ -57,3 +60,18 @@ def test_no_other_module_imports_private_parts() -> None:
         for path in (ROOT / package).rglob("*.py")
     ]
     assert not [str(path) for path in files if own not in path.parents and PRIVATE.search(path.read_text())]
+
+
+@pytest.mark.parametrize(
+    ("failures", "decision"),
+    [
+        ({1: ConfigError("train.epochs: 0")}, "RAISE"),
+        ({0: RuntimeError("connection closed by peer"), 1: ConfigError("train.epochs: 0")}, "RAISE"),
+        ({0: RuntimeError("out of memory")}, "RETRY"),
+    ],
+    ids=["mistake", "mistake and what it led to", "failure"],
+)
+def test_a_mistake_that_a_worker_finds_is_not_tried_again(failures: dict[int, Exception], decision: str) -> None:
+    error = WorkerGroupError("several lines", failures)
+    assert failure_policy(FailureConfig(max_failures=2)).make_decision(error).name == decision
+    assert str(users_mistake(error)) == ("train.epochs: 0" if decision == "RAISE" else "None")

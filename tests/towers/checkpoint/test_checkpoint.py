@@ -3,15 +3,21 @@
 import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy as copy_of
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 import safetensors.torch
 import torch
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint, save
+from towers.checkpoint.item_tower import open_item_tower
+from towers.model.build import FittedSplits, encode_catalogues
+from towers.model.two_tower import all_item_vectors
 
 
 @pytest.fixture
@@ -82,3 +88,62 @@ def test_what_is_no_safetensors_file_is_refused(copy: Path, content: bytes) -> N
     (copy / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         open_checkpoint(sealed_again(copy))
+
+
+def test_item_vectors_are_computed_when_they_are_asked_for_and_once(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+
+    def counted(model: torch.nn.Module) -> torch.Tensor:
+        computed.append(model)
+        return all_item_vectors(model)
+
+    monkeypatch.setattr("towers.checkpoint.checkpoint.all_item_vectors", counted)
+    again = open_checkpoint(checkpoint.folder)
+    assert again.counts_I.sum() and not computed
+    assert torch.equal(again.item_vectors_ID, checkpoint.item_vectors_ID)
+    assert again.reranker.item_vectors_ID is again.item_vectors_ID
+    assert len(computed) == 1
+
+
+def test_the_item_tower_opens_alone(copy: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedding worker reads neither users nor what they have seen, and embeds what it is given alone."""
+    for name in ("users.parquet", "users.vocabularies.parquet", "sequences.safetensors", "reranker.safetensors"):
+        (copy / name).unlink()
+    monkeypatch.delattr("towers.checkpoint.checkpoint.all_item_vectors")
+    tower = open_item_tower(Folder.of(str(copy)))
+    assert {name.partition(".")[0] for name in tower.state_dict()} <= {"item_ids", "item_features", "item_refine"}
+    rows = torch.tensor([5, 1, 17])
+    with torch.inference_mode():
+        assert torch.equal(tower.item_vectors(rows), checkpoint.model.item_vectors(rows))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "items.parquet", "items.vocabularies.parquet"])
+def test_a_flipped_bit_is_found_by_an_embedding_worker(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(bytes(content))
+    with pytest.raises(NotSealed, match=f"{name}: missing or changed"):
+        open_item_tower(Folder.of(str(copy)))
+
+
+def test_a_model_with_nan_is_not_saved(checkpoint: Checkpoint, dataset: PreparedDataset, tmp_path: Path) -> None:
+    spoilt = copy_of(checkpoint.model)
+    with torch.no_grad():
+        spoilt.item_ids.table.weight[3] = torch.nan
+    users, items = encode_catalogues(dataset.users, dataset.items, FittedSplits.train)
+    encoders = (users.encoder, items.encoder)
+    folder = Folder.of(str(tmp_path)) / "spoilt"
+    with pytest.raises(CheckpointError, match=r"towers: item_ids\.table\.weight holds NaN"):
+        save(folder, dict(checkpoint.manifest), spoilt, checkpoint.reranker, dataset, encoders, checkpoint.seen)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_has_the_vocabularies_of_what_it_was_fitted_on(
+    checkpoint: Checkpoint, dataset: PreparedDataset
+) -> None:
+    assert dataset.items.vocabularies == {} == dataset.users.vocabularies
+    trained = dataset.items.table.filter(pc.greater(dataset.items.table["train_count"], 0))
+    wanted = pc.unique(trained["studio"]).drop_null().sort()
+    assert checkpoint.items.vocabularies["studio"].values.to_pylist() == wanted.to_pylist()

@@ -25,7 +25,7 @@ def test_the_same_answers_over_rotated_towers(config: RerankConfig) -> None:
     fit_reranker(source, RerankQueries.of_users(given, one_hit(source.popularity_I[given.rows_BK])), seed=0)
     rotation_DD = torch.linalg.qr(torch.randn(DIM, DIM))[0]
     target = reranker(config, source.item_vectors_ID @ rotation_DD, is_carried=True).eval()
-    carry_over(source, target, torch.ones(len(source.item_vectors_ID), dtype=torch.bool))
+    carry_over(source, target, torch.ones(len(source.item_vectors_ID), dtype=torch.bool), {}, {})
     turned = replace(given, user_BD=given.user_BD @ rotation_DD)
     assert target.is_fitted
     assert torch.allclose(target(turned), source(given), atol=1e-4)

@@ -5,21 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from data.sequences.batches import TrainBatch
+from tests.towers.model.test_two_tower import ITEMS, model
+from tests.towers.training.test_negatives import mixture
+from towers.training.loop import Objective
 from towers.training.losses import blockwise
 from towers.training.losses.bilateral import bilateral_softmax
+from towers.training.losses.blockwise import BlockwiseContrast
 from towers.training.losses.bpr import bpr
 from towers.training.losses.config import LossConfig
 from towers.training.losses.softmax import sampled_softmax
-from towers.training.negatives import NegativeSampler
 from towers.training.negatives.log_q import log_expected_count
-from towers.training.negatives.popular import PopularSampler
 from towers.training.negatives.same_items import same_items
-from towers.training.negatives.uniform import UniformSampler
 
 
 def scored(positive: list[float], negative: list[list[float]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,10 +40,6 @@ def written_out(query, positive, negative, log_q=None, excluded=None, exponent=N
     return functional.cross_entropy(
         torch.cat([positive[:, None], scores], 1), torch.zeros(len(query), dtype=torch.int64)
     )
-
-
-def mixture(counts_I: np.ndarray, num_uniform: int, num_popular: int) -> list[tuple[NegativeSampler, int]]:
-    return [(UniformSampler(counts_I), num_uniform), (PopularSampler(counts_I), num_popular)]
 
 
 def test_sampled_softmax_by_hand() -> None:
@@ -68,9 +64,10 @@ def test_bpr_by_hand() -> None:
     positive = torch.tensor([2.0, 0.5], requires_grad=True)
     loss = bpr(positive, torch.tensor([1.0, 0.5]), torch.tensor([False, True]))
     loss.backward()
-    assert loss.item() == pytest.approx((math.log(1 + math.exp(-1)) + math.log(2)) / 2)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1))), "the mean leaves an item against itself out"
     assert positive.grad is not None
-    assert positive.grad.tolist() == pytest.approx([-1 / (1 + math.e) / 2, 0.0])
+    assert positive.grad.tolist() == pytest.approx([-1 / (1 + math.e), 0.0])
+    assert bpr(positive, positive.detach(), torch.tensor([True, True])).item() == 0.0
 
 
 def test_an_accidental_hit_gets_exactly_no_gradient() -> None:
@@ -110,39 +107,55 @@ def test_the_blockwise_losses_are_those_written_out(
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-4)
 
 
-def test_without_a_negative_that_counts_nothing_moves() -> None:
-    query, positive, negative = scored([0.5], [[1.0]])
-    loss = sampled_softmax(query, positive, negative, excluded_2E=torch.tensor([[0], [0]]))
+@pytest.mark.parametrize("exponent", [None, 1.5])
+def test_without_a_negative_that_counts_nothing_moves(exponent: float | None) -> None:
+    leaves = scored([0.5], [[1.0]])
+    loss = BlockwiseContrast.apply(*leaves, None, torch.tensor([[0], [0]]), exponent)
     loss.backward()
     assert loss.item() == 0.0
-    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in (query, positive, negative))
+    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in leaves)
 
 
-@given(
-    st.lists(st.integers(1, 6), min_size=1, max_size=12),
-    st.lists(st.integers(1, 6), max_size=12),
-)
-def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: list[int]) -> None:
-    pairs = same_items(torch.tensor(positives), torch.tensor(candidates, dtype=torch.int64))
-    wanted = [(b, c) for b, item in enumerate(positives) for c, other in enumerate(candidates) if item == other]
-    assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
+@pytest.mark.parametrize("exponent", [None, 1.5])
+def test_the_mean_is_over_the_positives_that_have_a_negative(exponent: float | None) -> None:
+    """The second query has no negative: loss and gradients are those of the other two alone."""
+    random = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(shape, generator=random) for shape in ((3, 4), (3,), (2, 4))]
+    kept = torch.tensor([0, 2])
+    leaves, alone = ([d.clone().requires_grad_() for d in drawn] for _ in range(2))
+    loss = BlockwiseContrast.apply(*leaves, None, torch.tensor([[0, 1, 1], [1, 0, 1]]), exponent)
+    wanted = BlockwiseContrast.apply(
+        alone[0][kept], alone[1][kept], alone[2], None, torch.tensor([[0], [1]]), exponent
+    )  # fmt: skip
+    loss.backward()
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item())
+    for ours, theirs in zip(leaves, alone, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_expected_counts_are_those_of_the_mixture() -> None:
-    counts = np.array([0, 6, 2])  # row 0 is unknown
-    found = log_expected_count(counts, num_in_batch=3, drawn=mixture(counts, 10, 1)).exp()
-    assert found[1:].tolist() == pytest.approx([4 * 6 / 8 + 10 / 2, 4 * 2 / 8 + 10 / 2])
+def test_scores_that_overflow_are_not_taken_for_missing_negatives() -> None:
+    """Only excluded pairs are missing: numbers that are not finite must show in the loss, or they would go unseen."""
+    query, positive, negative = scored([0.0], [[-math.inf, math.nan]])
+    assert not math.isfinite(sampled_softmax(query, positive, negative).item())
+    query, positive, negative = torch.full((1, 1), -math.inf), torch.zeros(1), torch.ones(1, 1)
+    assert not math.isfinite(bilateral_softmax(query, positive, negative, 1.5).item())
 
 
-def test_uniform_draws_never_give_the_unknown_row() -> None:
-    rows = UniformSampler(np.zeros(5)).draw(1000, torch.Generator().manual_seed(0))
-    assert set(rows.tolist()) == {1, 2, 3, 4}
-
-
-def test_popular_draws_come_as_often_as_the_log_has_them() -> None:
-    counts = np.array([0, 6, 0, 2])
-    rows = PopularSampler(counts).draw(20_000, torch.Generator().manual_seed(0))
-    assert (torch.bincount(rows, minlength=4) / 20_000).tolist() == pytest.approx([0, 0.75, 0, 0.25], abs=0.01)
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("items", [[4], [4, 4, 4]], ids=["a batch of one", "a batch of one item"])
+@pytest.mark.parametrize("num_uniform", [0, 2])
+@pytest.mark.parametrize("kind", ["softmax", "bilateral", "bpr"])
+def test_a_batch_without_negatives_has_a_finite_loss(kind: str, num_uniform: int, items: list[int]) -> None:
+    """With num_uniform=2 the only item that can be drawn is the positive itself."""
+    counts_I = np.eye(ITEMS, dtype=np.int64)[4]
+    towers, users = model(), np.arange(1, len(items) + 1, dtype=np.int32)
+    batch = TrainBatch(users, np.array(items, np.int32), np.zeros((len(items), 4), np.int32))
+    objective = Objective(LossConfig(kind=kind, num_uniform=num_uniform), counts_I)
+    loss = objective(towers, batch, torch.Generator().manual_seed(0), torch.device("cpu"))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not any(p.grad.to_dense().any() for p in towers.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(

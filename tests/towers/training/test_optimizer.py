@@ -63,3 +63,19 @@ def test_state_goes_on_where_it_was() -> None:
 
 def test_the_linear_schedule_ends_low_but_not_at_zero() -> None:
     assert [linear_decay(done) for done in (0.0, 0.5, 1.0, 1.5)] == [1.0, 0.5, FINAL_SHARE, FINAL_SHARE]
+
+
+def test_tables_of_feature_values_move_by_their_touched_rows_alone() -> None:
+    """Weight decay, which would shrink every row at every step, is for the other weights."""
+    torch.manual_seed(0)
+    bag, linear = nn.EmbeddingBag(5, 2, mode="mean", padding_idx=0, sparse=True), nn.Linear(2, 1)
+    before, weight = bag.weight.detach().clone(), linear.weight.detach().clone()
+    model = nn.Sequential(bag, linear)
+    optimizers = Optimizers(model, lr=0.1, weight_decay=0.5)
+    for _ in range(3):
+        optimizers.zero_grad()
+        model(torch.tensor([[1, 3], [3, 0]])).sum().backward()
+        optimizers.step()
+    assert torch.equal(bag.weight[[0, 2, 4]], before[[0, 2, 4]])
+    assert not torch.isclose(bag.weight[[1, 3]], before[[1, 3]]).any()
+    assert not torch.isclose(linear.weight, weight).any()

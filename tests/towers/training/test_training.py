@@ -1,5 +1,6 @@
 """Training by real Ray Train: it finds what was planted, stops when told, and a kill changes nothing."""
 
+import math
 import os
 import signal
 import subprocess
@@ -14,12 +15,14 @@ import torch
 from conf.entry import FOLDER
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
+from data.artifacts.seals import is_sealed
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
 from towers.evaluation.report import report_of
 from towers.model.build import FittedSplits
 from towers.reranking.config import RerankConfig
+from towers.training.epochs.finite import NotFinite
 from towers.training.fit import train
 from towers.training.runs import checkpoint_folder, open_for
 from towers.training.tracking import TrackingConfig, TrackingMode
@@ -117,6 +120,40 @@ def test_a_transformer_does_not_take_in_batch_negatives(
     config = load([*tiny_overrides, f"storage.root={root}", "model=transformer"])
     with pytest.raises(ValueError, match="set loss.in_batch=false"):
         trained(config)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_streamed_shard_is_trained_on(
+    tiny: Config, ray_session: None, monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    monkeypatch.setattr("towers.training.trainer.IN_MEMORY_ROWS", 100)
+    other = replace(tiny, seed=20 + num_workers)
+    report = report_of(trained(other, num_workers=num_workers, cpus_per_worker=0.5).manifest)
+    assert report.metrics["recall@20"] > report.baselines["popularity"]["recall@20"]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_numbers_that_are_not_finite_end_the_training_at_once(
+    tiny: Config, ray_session: None, num_workers: int
+) -> None:
+    """The worker's message arrives as it was raised, at the first attempt, and again when the command is repeated."""
+    config = replace(tiny, loss=replace(tiny.loss, temperature=1e-30), seed=30)
+    for _ in range(2):
+        with pytest.raises(NotFinite, match=r"^epoch 1, step \d+: the (loss|gradient) is not finite") as caught:
+            trained(config, num_workers=num_workers, cpus_per_worker=0.5)
+        assert "\n" not in str(caught.value)
+        assert "loss.temperature than 1e-30" in str(caught.value)
+    dataset = prepare(config.data, Folder.of(config.storage.root))
+    assert not is_sealed(checkpoint_folder(config, dataset, Folder.of(config.storage.root)))
+
+
+def test_a_last_batch_of_one_is_trained_on(tiny: Config, ray_session: None) -> None:
+    """In-batch negatives alone: the single positive of the last batch has none."""
+    num_rows = prepare(tiny.data, Folder.of(tiny.storage.root)).manifest["counts"]["train"]
+    loss = replace(tiny.loss, kind="bilateral", num_uniform=0)
+    config = replace(tiny, loss=loss, train=replace(tiny.train, batch_size=num_rows - 1))
+    found = trained(config, epochs=2)
+    assert math.isfinite(found.manifest["training"]["best_value"])
 
 
 def test_a_checkpoint_of_another_dataset_is_refused(tiny: Config, checkpoint: Checkpoint, root: Path) -> None:

@@ -101,7 +101,7 @@ class Search:
         point = self._points.get(study_number)
         if point is None or seed_index or not self.prunes:
             return True
-        if self._monitor not in values:
+        if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
             )

@@ -41,6 +41,9 @@ class Loss(ABC):
     ) -> Tensor:
         """Mean loss per positive, a float32 scalar in nats.
 
+        A positive all of whose negatives are excluded counts nothing, and the mean leaves it out
+        (`towers.training.negatives.same_items.have_negatives`); without any other positive, the loss is 0.
+
         Args:
             query_BD: float32, user vectors divided by the temperature.
             positive_B: float32, the score of each query's positive, divided by the temperature.

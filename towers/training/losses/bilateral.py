@@ -39,6 +39,6 @@ def bilateral_softmax(
     tau_1 of the positive and tau_2 of the negatives. With one positive per row they amount to one temperature and the
     exponent tau_1 / tau_2.
 
-    The other arguments and the result are those of `Loss`. Every query needs a negative that is not excluded.
+    The other arguments and the result are those of `Loss`.
     """
     return BlockwiseContrast.apply(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, exponent)

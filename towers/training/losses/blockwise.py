@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from towers.training.negatives.same_items import have_negatives
+
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
 """Number of scores held at a time, by type of device; on a CPU as many as fit into a core's cache."""
 
@@ -20,6 +22,8 @@ class BlockwiseContrast(torch.autograd.Function):
     in the forward pass, while a block's scores are in memory, as fused cross-entropies of language models do (Hsu et
     al. 2024, "Liger Kernel"). With n_b the log-sum over the negatives, the loss depends on a negative's score through
     n_b alone: d loss / d n_b is `share_B`, spread by the softmax over the negatives.
+
+    A query all of whose negatives are excluded counts nothing: it has no gradient, and the mean leaves it out.
     """
 
     @staticmethod
@@ -38,6 +42,7 @@ class BlockwiseContrast(torch.autograd.Function):
         negative_DC = negative_CD.T
         grad_query_BD, grad_negative_CD = torch.empty_like(query_BD), torch.zeros_like(negative_CD)
         log_sum_B, share_B = torch.empty_like(positive_B), torch.empty_like(positive_B)
+        counts_B = have_negatives(excluded_2E, positive_B, num_negatives)
         starts, blocks = range(0, num_queries, block), _by_block(excluded_2E, num_queries, block)
         scratch_bC = query_BD.new_empty(min(block, num_queries), num_negatives)
         for start, excluded_2e in zip(starts, blocks, strict=True):
@@ -48,22 +53,22 @@ class BlockwiseContrast(torch.autograd.Function):
                 weight_bC[excluded_2e[0] - start, excluded_2e[1]] = -torch.inf
             highest_b1 = weight_bC.amax(1, keepdim=True).clamp_min_(torch.finfo(weight_bC.dtype).min)
             total_b = weight_bC.sub_(highest_b1).exp_().sum(1)
-            log_sum_B[at] = total_b.log() + highest_b1[:, 0]
-            share_B[at] = exponent or torch.sigmoid(log_sum_B[at] - positive_B[at])
+            log_sum_B[at] = total_b.where(counts_B[at], 1.0).log() + highest_b1[:, 0]
+            share_B[at] = (exponent or torch.sigmoid(log_sum_B[at] - positive_B[at])) * counts_B[at]
             scale_b1 = (share_B[at] / total_b.clamp_min(torch.finfo(total_b.dtype).tiny))[:, None]
             torch.mm(weight_bC, negative_CD, out=grad_query_BD[at]).mul_(scale_b1)
             grad_negative_CD.addmm_(weight_bC.T, query_bD * scale_b1)
-        ctx.save_for_backward(
-            grad_query_BD, -share_B if exponent is None else -torch.ones_like(share_B), grad_negative_CD
-        )
-        if exponent is None:
-            return functional.softplus(log_sum_B - positive_B).mean()
-        return (exponent * log_sum_B - positive_B).mean()
+        num_counted = counts_B.sum().clamp_min(1)
+        grad_positive_B = -share_B if exponent is None else -counts_B.to(share_B.dtype)
+        ctx.save_for_backward(grad_query_BD, grad_positive_B, grad_negative_CD, num_counted)
+        loss_B = functional.softplus(log_sum_B - positive_B) if exponent is None else exponent * log_sum_B - positive_B
+        return loss_B.where(counts_B, 0.0).sum() / num_counted
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        share = grad / len(ctx.saved_tensors[0])
-        return *(saved * share for saved in ctx.saved_tensors), None, None, None
+        *gradients, num_counted = ctx.saved_tensors
+        share = grad / num_counted
+        return *(gradient * share for gradient in gradients), None, None, None
 
 
 def _by_block(pairs_2E: Tensor | None, num_queries: int, block: int) -> list[Tensor | None]:

@@ -36,9 +36,9 @@ class BayesianPersonalisedRanking(Loss):
 def bpr(positive_B: Tensor, negative_B: Tensor, excluded_B: Tensor | None = None) -> Tensor:
     """Mean of -log sigmoid(positive - negative), in nats (Rendle et al. 2009).
 
-    Pairs of one item with itself (`excluded_B`) count as log 2, and have a gradient of exactly zero.
+    Pairs of one item with itself (`excluded_B`) count nothing: the mean leaves them out, and their gradient is zero.
     """
-    margin_B = positive_B - negative_B
-    if excluded_B is not None:
-        margin_B = margin_B.masked_fill(excluded_B, 0.0)
-    return functional.softplus(-margin_B).mean()
+    loss_B = functional.softplus(negative_B - positive_B)
+    if excluded_B is None:
+        return loss_B.mean()
+    return loss_B.masked_fill(excluded_B, 0.0).sum() / (~excluded_B).sum().clamp_min(1)

@@ -17,12 +17,13 @@ class LossConfig:
         exponent: weight of the negative part of the bilateral loss; above 1, hard negatives are pushed further away.
         temperature: scores are divided by it.
         in_batch: whether the other positives of the batch, of all workers, serve as negatives.
-        num_uniform: negatives drawn uniformly from the catalogue, shared by the batch. (A loss with one negative for
-            each positive, such as bpr, draws those uniformly whatever this number is.)
+        num_uniform: negatives drawn uniformly from the items with training data, shared by the batch. (A loss with one
+            negative for each positive, such as bpr, draws those uniformly whatever this number is.)
         num_popular: negatives drawn in proportion to their interactions, shared by the batch: most of a softmax's mass
             lies on popular items.
         negatives: numbers of negatives from further samplers by their registered names (towers/training/negatives).
-        full: whether all items are candidates, for small catalogues; other negatives and log_q are then not used.
+        full: whether all items with training data are candidates, for small catalogues; other negatives and log_q are
+            then not used.
         log_q: whether to correct for how often a negative is expected to be drawn.
     """
 

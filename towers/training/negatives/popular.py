@@ -15,7 +15,8 @@ class PopularSampler(NegativeSampler):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """int64 [count]; items without interactions are never drawn."""
-        drawn_S = self._cumulative_I[-1] * (1 - torch.rand(count, generator=generator).double())
+        share_S = 1 - torch.rand(count, generator=generator, dtype=torch.float64)  # float32 reaches 2**24 places only
+        drawn_S = self._cumulative_I[-1] * share_S
         return torch.searchsorted(self._cumulative_I, drawn_S)
 
     def expected_counts(self, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Accidental hits: negatives that are the positive itself.
+"""Accidental hits: negatives that are the positive itself, and positives that no other negative is left for.
 
 Shape legend: B positives, C candidates, E pairs.
 """
@@ -18,3 +18,17 @@ def same_items(positive_rows_B: Tensor, candidate_rows_C: Tensor) -> Tensor:
     pair_E = torch.repeat_interleave(count_B)
     within_E = torch.arange(len(pair_E), device=pair_E.device) - (count_B.cumsum(0) - count_B)[pair_E]
     return torch.stack([pair_E, order_C[first_B[pair_E] + within_E]])
+
+
+def have_negatives(excluded_2E: Tensor | None, positive_B: Tensor, num_candidates: int) -> Tensor:
+    """bool [B]: whether a positive has a candidate that is not excluded. One without any cannot be learnt from.
+
+    Args:
+        excluded_2E: the pairs (positive, candidate) that do not count, each once; None means that there are none.
+        positive_B: one value for each positive; only its length and its device matter.
+        num_candidates: C.
+    """
+    num_excluded_B = torch.zeros(len(positive_B), dtype=torch.int64, device=positive_B.device)
+    if excluded_2E is not None:
+        num_excluded_B.index_add_(0, excluded_2E[0], torch.ones_like(excluded_2E[0]))
+    return num_excluded_B < num_candidates

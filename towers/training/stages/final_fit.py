@@ -20,7 +20,7 @@ from data.dataset.split import TEST, TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.report import report_of
 from towers.model.build import FittedSplits, interaction_counts
-from towers.reranking.carry import carry_over
+from towers.reranking.carry import Vocabularies, carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder, training_name
@@ -54,7 +54,7 @@ def final_fit(
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
-    reranker = _carried(config, of_test, earlier.fit_on, dataset, final)
+    reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
     more = report_of(backtest.manifest).as_json() | {
         "backtest": str(backtest.folder),
         "settled": str(settled.folder),
@@ -68,7 +68,7 @@ def _backtest(
     config: Recipe, settled: Checkpoint, dataset: PreparedDataset, towers: FittedTowers, folder: Folder
 ) -> Checkpoint:
     """Seals the backtest with its report, which stands for that of the final towers."""
-    reranker = _carried(config, settled.reranker, FittedSplits.train, dataset, towers)
+    reranker = _carried(config, settled.reranker, settled.items.vocabularies, FittedSplits.train, dataset, towers)
     report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder))
     note = (
         f"A backtest of the final fit: towers fitted on {TRAIN} and {VALIDATION}, with the epochs and the re-ranker of"
@@ -85,9 +85,19 @@ def _backtest(
 
 
 def _carried(
-    config: Recipe, source: Reranker, fit_on: FittedSplits, dataset: PreparedDataset, towers: FittedTowers
+    config: Recipe,
+    source: Reranker,
+    values: Vocabularies,
+    fit_on: FittedSplits,
+    dataset: PreparedDataset,
+    towers: FittedTowers,
 ) -> Reranker:
-    """The re-ranker `source`, of towers that were fitted on `fit_on`, over other towers of the same dataset."""
+    """The re-ranker `source`, of towers that were fitted on `fit_on`, over other towers of the same dataset.
+
+    Args:
+        values: the values of the items' features that the towers of `source` know.
+    """
     reranker = towers.unfitted_reranker(config, dataset, context=source.context)
-    carry_over(source, reranker, torch.from_numpy(interaction_counts(dataset.items, fit_on) > 0))
+    fitted_I = torch.from_numpy(interaction_counts(dataset.items, fit_on) > 0)
+    carry_over(source, reranker, fitted_I, values, towers.items.encoder.vocabularies)
     return reranker

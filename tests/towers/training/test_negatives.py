@@ -1,0 +1,73 @@
+"""Negatives: who is drawn, how often, and which of them do not count."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towers.training.loop import Objective
+from towers.training.losses.config import LossConfig
+from towers.training.negatives import NegativeSampler
+from towers.training.negatives.log_q import log_expected_count
+from towers.training.negatives.popular import PopularSampler
+from towers.training.negatives.same_items import same_items
+from towers.training.negatives.uniform import UniformSampler
+
+
+def mixture(counts_I: np.ndarray, num_uniform: int, num_popular: int) -> list[tuple[NegativeSampler, int]]:
+    return [(UniformSampler(counts_I), num_uniform), (PopularSampler(counts_I), num_popular)]
+
+
+def test_full_candidates_and_uniform_negatives_are_items_with_training_data() -> None:
+    """Items 2 and 3 have no interactions: as negatives they would only push what they share with other new items."""
+    counts_I = np.array([0, 5, 0, 0, 1, 1])
+    sampler = UniformSampler(counts_I)
+    assert set(sampler.draw(1000, torch.Generator().manual_seed(0)).tolist()) == {1, 4, 5}
+    assert sampler.expected_counts(6).tolist() == [0, 2, 0, 0, 2, 2]
+    log_q_I = log_expected_count(counts_I, num_in_batch=0, drawn=[(sampler, 6)])
+    assert log_q_I[[1, 4, 5]].exp().tolist() == pytest.approx([2, 2, 2])
+    objective = Objective(LossConfig(full=True), counts_I)
+    assert objective._draw(torch.Generator(), 3).tolist() == [1, 4, 5]
+
+
+def test_where_all_items_have_training_data_uniform_draws_are_those_of_any_item() -> None:
+    drawn = UniformSampler(np.minimum(np.arange(50), 1)).draw(99, torch.Generator().manual_seed(5))
+    assert torch.equal(drawn, torch.randint(1, 50, (99,), generator=torch.Generator().manual_seed(5)))
+
+
+def test_rare_items_can_be_drawn_however_many_interactions_there_are() -> None:
+    """Of 2**26 interactions, a float32 reaches every fourth place only: never an item of three that begins after it."""
+    pairs = 1 << 16
+    counts_I = np.concatenate([[0, (1 << 26) - 4 * pairs], np.tile([3, 1], pairs)])
+    rows = PopularSampler(counts_I).draw(50_000, torch.Generator().manual_seed(0))
+    of_pairs = rows[rows > 1]
+    assert len(of_pairs) > 100
+    assert (of_pairs % 2 == 0).float().mean().item() == pytest.approx(0.75, abs=0.1)
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=12),
+    st.lists(st.integers(1, 6), max_size=12),
+)
+def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: list[int]) -> None:
+    pairs = same_items(torch.tensor(positives), torch.tensor(candidates, dtype=torch.int64))
+    wanted = [(b, c) for b, item in enumerate(positives) for c, other in enumerate(candidates) if item == other]
+    assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
+
+
+def test_expected_counts_are_those_of_the_mixture() -> None:
+    counts = np.array([0, 6, 2])  # row 0 is unknown
+    found = log_expected_count(counts, num_in_batch=3, drawn=mixture(counts, 10, 1)).exp()
+    assert found[1:].tolist() == pytest.approx([4 * 6 / 8 + 10 / 2, 4 * 2 / 8 + 10 / 2])
+
+
+def test_uniform_draws_never_give_the_unknown_row() -> None:
+    rows = UniformSampler(np.array([0, 1, 1, 1, 1])).draw(1000, torch.Generator().manual_seed(0))
+    assert set(rows.tolist()) == {1, 2, 3, 4}
+
+
+def test_popular_draws_come_as_often_as_the_log_has_them() -> None:
+    counts = np.array([0, 6, 0, 2])
+    rows = PopularSampler(counts).draw(20_000, torch.Generator().manual_seed(0))
+    assert (torch.bincount(rows, minlength=4) / 20_000).tolist() == pytest.approx([0, 0.75, 0, 0.25], abs=0.01)

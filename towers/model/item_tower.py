@@ -1,0 +1,84 @@
+"""The item tower: what turns an item's id and features into its vector.
+
+Shape legend: C candidates, N items, D dimension, I items of the catalogue (row 0 = unknown).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from towers.model.config import ModelConfig
+from towers.model.feature_embedding import FeatureEmbedding
+from towers.model.features import EncodedFeatures, FeatureEncoder
+from towers.model.layers import IdEmbedding, Refine
+
+
+@dataclass(frozen=True)
+class TowerInputs:
+    """What one tower is built from: the rows of its catalogue.
+
+    Attributes:
+        encoder: turns declared features into tensors.
+        encoded: the features of all rows.
+        known_N: bool, ids with interactions to train on.
+    """
+
+    encoder: FeatureEncoder
+    encoded: EncodedFeatures
+    known_N: Tensor
+
+
+class ItemTower(nn.Module):
+    """The item tower alone, for embedding a catalogue; `towers.model.two_tower.TwoTower` has it too.
+
+    Attributes:
+        neighbours_ID: float32, what smoothing adds to item vectors (towers/model/smoothing.py): zero until it is filled
+            after training; None without smoothing.
+    """
+
+    config: ModelConfig
+    neighbours_ID: Tensor | None
+
+    def __init__(self, config: ModelConfig, items: TowerInputs) -> None:
+        super().__init__()
+        self.add_item_tower(config, items)
+
+    def add_item_tower(self, config: ModelConfig, items: TowerInputs) -> None:
+        """Adds the tower's parts to this module, freshly initialised."""
+        self.config, dim = config, config.embedding_dim
+        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
+        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, sparse=True)
+        self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
+        self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
+
+    def item_vectors(self, item_rows_C: Tensor) -> Tensor:
+        """int [C] -> float32 [C, D] of length 1; in eval mode, smoothing then adds to them."""
+        vectors_CD = self.item_refine(self.item_embedding(item_rows_C))
+        if self.neighbours_ID is None or self.training:
+            return vectors_CD
+        return vectors_CD + self.config.smoothing * self.neighbours_ID[item_rows_C]
+
+    def item_embedding(self, item_rows_C: Tensor) -> Tensor:
+        """float32 [C, D]: id and features."""
+        return self.item_ids(item_rows_C) + self.item_features(item_rows_C)
+
+    def new_item_vectors(self, encoded: EncodedFeatures) -> Tensor:
+        """float32 [N - 1, D]: vectors of items that are in no catalogue, by their features alone.
+
+        Args:
+            encoded: as `FeatureEncoder.encode` returns it; its row 0 is left out.
+        """
+        features_ND = self.item_features.embed(encoded)
+        unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
+        return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
+
+
+@torch.no_grad()
+def all_item_vectors(model: ItemTower, chunk: int = 65_536) -> Tensor:
+    """float32 [I, D]: the vectors of the whole catalogue; row 0 (unknown) is zero, and never retrieved."""
+    device = model.item_ids.table.weight.device
+    rows_I = torch.arange(len(model.item_ids.known_N), device=device)
+    vectors_ID = torch.cat([model.item_vectors(part) for part in rows_I.split(chunk)])
+    vectors_ID[0] = 0
+    return vectors_ID

@@ -1,0 +1,92 @@
+"""The scale of a numeric feature: how its values are standardised for the towers.
+
+Shape legend: N values.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOST_DEVIATIONS = 10.0
+"""Standardised values are clipped to this many standard deviations on either side."""
+
+FENCE = 100.0
+"""Values further from the median than this many interquartile ranges do not count for the mean and the deviation.
+
+This leaves out typing errors and placeholders such as 1e300 alone: a million values that are distributed normally lie
+within 4 interquartile ranges of their median, and a million log-normal ones (sigma = 1) within 80.
+"""
+
+ROUNDING = 1e-9
+"""Deviations below this share of the mean are taken for errors of rounding: the feature is constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A numeric feature's mean and standard deviation, without extreme values.
+
+    Attributes:
+        limit: standardised values are clipped to [-limit, limit]; infinite in checkpoints of earlier versions, whose
+            towers were fitted to values that were not clipped.
+    """
+
+    mean: float
+    std: float
+    limit: float = MOST_DEVIATIONS
+
+    @classmethod
+    def of(cls, values_N: np.ndarray) -> "Scale":
+        """The scale of a column.
+
+        A constant column gets the standard deviation 1, and so does one whose values differ by rounding alone.
+
+        Args:
+            values_N: float64; NaN and infinite values are missing.
+        """
+        finite = values_N[np.isfinite(values_N)]
+        if not len(finite):
+            return cls(0.0, 1.0)
+        kept = finite[_within_fences(finite)]
+        exponent = int(np.frexp(np.abs(kept).max())[1])
+        scaled = np.ldexp(kept, -exponent)  # exact, and squares neither overflow nor vanish
+        mean, std = (float(np.ldexp(moment, exponent)) for moment in (scaled.mean(), scaled.std()))
+        return cls(mean, std if std > ROUNDING * abs(mean) else 1.0)
+
+    def standardised(self, values_N: np.ndarray) -> np.ndarray:
+        """float32 [N]: how many standard deviations each value is above the mean, clipped; 0 where it is missing."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled_N = np.clip((values_N - self.mean) / self.std, -self.limit, self.limit)
+        return np.where(np.isfinite(values_N), scaled_N, 0.0).astype(np.float32)
+
+    def as_json(self) -> list[float | None]:
+        """Mean, standard deviation and limit (null if there is none), as a manifest holds them."""
+        return [self.mean, self.std, self.limit if np.isfinite(self.limit) else None]
+
+    @classmethod
+    def of_json(cls, values: list[Any]) -> "Scale":
+        """The inverse of `as_json`; earlier versions had no limit."""
+        mean, std, *limit = values
+        return cls(mean, std, np.inf if limit in ([], [None]) else limit[0])
+
+
+def _within_fences(finite_N: np.ndarray) -> np.ndarray:
+    """bool [N]: the values within FENCE interquartile ranges of the median.
+
+    Where at least half of the values are equal, the quartiles say nothing about the others. These then have quartiles
+    of their own.
+    """
+    median, low, high = _quartiles(finite_N)
+    others = finite_N[finite_N != median]
+    if low == high and len(others):
+        _, low, high = _quartiles(others)
+        low, high = min(low, median), max(high, median)
+    with np.errstate(over="ignore"):
+        reach = FENCE * (high - low)
+        return (finite_N >= median - reach) & (finite_N <= median + reach)
+
+
+def _quartiles(values_N: np.ndarray) -> tuple[float, float, float]:
+    """Median, lower quartile and upper quartile; each is one of the values, so that no sum of two can overflow."""
+    median, low = np.quantile(values_N, [0.5, 0.25], method="lower").tolist()
+    return median, low, float(np.quantile(values_N, 0.75, method="higher"))

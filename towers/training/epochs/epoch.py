@@ -1,0 +1,133 @@
+"""One epoch of a training worker: its steps, then validation, which keeps the best weights."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import ray.train
+import torch
+from ray.train.collective import broadcast_from_rank_zero
+from torch import Tensor
+
+from data.artifacts.errors import UserError
+from data.sequences.batches import ShardBatches
+from data.sequences.windows import WindowBatches
+from towers.evaluation.measure import measure
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import embed, retrieve
+from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.training.config import Schedule
+from towers.training.epochs.finite import NotFinite, cure
+from towers.training.job import Job
+from towers.training.loop import Objective, train_epoch
+from towers.training.optimizer import Optimizers, linear_decay
+from towers.training.progress import Progress
+from towers.training.suggested import SuggestedPositives
+
+Batches = ShardBatches | WindowBatches
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """The training of a worker while it runs.
+
+    Attributes:
+        counts_I: int64, interactions of each item in the splits that are fitted on.
+        validation: the queries of the validation part; None where it is fitted on.
+        best: weights of the best epoch so far; empty before the first.
+    """
+
+    job: Job
+    model: TwoTower
+    optimizers: Optimizers
+    objective: Objective
+    batches: Batches
+    suggestions: SuggestedPositives | None
+    counts_I: np.ndarray
+    validation: HeldOut | None
+    device: torch.device
+    progress: Progress
+    best: dict[str, Tensor]
+
+
+def run_epoch(run: WorkerState) -> dict[str, float]:
+    """Trains one epoch and validates; returns the values to report, by name.
+
+    Raises:
+        NotFinite: the loss, a weight or the validation metric is not finite; nothing of the epoch is to be saved.
+    """
+    epoch, rank = run.progress.epoch + 1, ray.train.get_context().get_world_rank()
+    seed = np.random.SeedSequence([run.job.seed, epoch]).generate_state(1)[0].item()
+    torch.manual_seed(seed + rank)
+    generator = torch.Generator().manual_seed(seed)
+    batches = run.batches.epoch(seed)
+    if run.suggestions is not None:
+        batches = run.suggestions.replace_positives(batches, np.random.default_rng([seed, rank]))
+    started = time.perf_counter()
+    steps = train_epoch(run.model, run.optimizers, run.objective, batches, generator, run.device, _rates(run))
+    try:
+        loss = _mean_loss(steps)
+        seconds = time.perf_counter() - started
+        examples = int(run.counts_I.sum())
+        run.progress.epoch = epoch
+        run.progress.seconds += seconds
+        run.progress.examples += examples
+        return {"loss": loss, "examples_per_s": examples / seconds} | _validate(run, rank)
+    except NotFinite as e:
+        raise NotFinite(f"epoch {epoch}, {e}: {cure(run.job.train, run.job.loss)}") from e
+
+
+def _mean_loss(losses: Iterator[Tensor]) -> float:
+    """The mean of an epoch's losses; they are added up where they are, on the device.
+
+    Raises:
+        UserError: there was no step, because this worker has no training examples.
+    """
+    total, steps = None, 0
+    for loss in losses:
+        total, steps = loss.double() if total is None else total + loss, steps + 1
+    if total is None:
+        raise UserError(
+            "train.num_workers: a worker has nothing to train on. Each needs interactions, and with model.history="
+            "transformer users with at least two; set fewer workers, or another model.history"
+        )
+    return total.item() / steps
+
+
+def _rates(run: WorkerState) -> Iterator[float]:
+    """Shares of the learning rate for the steps of this epoch; endless, because shards may differ in length."""
+    settings = run.job.train
+    steps = math.ceil(run.batches.num_examples() / settings.batch_size)
+    done = ((run.progress.epoch * steps + step) / (settings.epochs * steps) for step in count())
+    return (1.0 if settings.schedule is Schedule.constant else linear_decay(share) for share in done)
+
+
+def _validate(run: WorkerState, rank: int) -> dict[str, float]:
+    """Measures the model on the validation part and keeps its weights if they are the best so far.
+
+    Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch.
+    """
+    progress, monitor = run.progress, run.job.train.monitor
+    if run.validation is None or not len(run.validation.user_rows_Q):
+        progress.best_epoch, run.best = progress.epoch, _weights(run.model)
+        return {}
+    value, measured = 0.0, {}
+    if rank == 0:
+        counts_I, config = run.counts_I, run.job.evaluate
+        queries = embed(run.model, run.validation, config.batch_size)
+        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
+        measured = measure(found, run.validation, len(counts_I), list(config.ks))
+        value = measured[monitor]
+        if not math.isfinite(value):
+            raise NotFinite(f"validation: {monitor} is {value}, not a finite number")
+    value = broadcast_from_rank_zero(value)
+    if progress.best_value is None or value > progress.best_value:
+        progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
+    return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
+
+
+def _weights(module: TwoTower) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
