@@ -10,6 +10,7 @@ import pyarrow.dataset as pads
 from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed
 from data.dataset.catalogue import Catalogue
+from data.dataset.clock import Clock
 from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
 
@@ -47,6 +48,17 @@ class PreparedDataset:
     def context(self) -> tuple[str, ...]:
         """Names of the context features, in the order of the values in the interactions' column `context`."""
         return tuple(self.manifest["context"])
+
+    @property
+    def clock(self) -> Clock | None:
+        """The log's times; None where an earlier version prepared the dataset, which did not record them."""
+        recorded = self.manifest.get("clock")
+        return None if recorded is None else Clock(**recorded)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is implausible about the log, one sentence each."""
+        return list(self.manifest.get("notes", ()))
 
     @cached_property
     def users(self) -> Catalogue:

@@ -13,8 +13,8 @@ survey (data/sources/survey.py) names it on the driver. A line that cannot be re
 whose item_id is the line's text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -45,6 +45,8 @@ class RawLog:
         item_features: the declared features of `items`.
         place: where the interactions come from, for error messages.
         context: names of the context features, such as a channel, in the order of the values in the column `context`.
+        missing_text: by table and column, such as "items.brand": the number of values that were read as missing because
+            of their text, such as "nan".
     """
 
     interactions: ray.data.Dataset
@@ -54,6 +56,7 @@ class RawLog:
     item_features: tuple[Feature, ...] = ()
     place: str = "the log"
     context: tuple[str, ...] = ()
+    missing_text: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)

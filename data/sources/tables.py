@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.sources.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
+from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, context_columns, interaction_columns
 from data.sources.entities import entity_table
 from data.sources.files import Delimited, delimited_blocks, delimited_names, files_at, parquet_blocks, parquet_footer
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
+from data.sources.values.missing import SPELLINGS, MissingText
+from data.sources.values.times import NO_CLOCK, TimeUnit
 
 POSITIONS_PER_FILE = 1 << 40
 """Positions reserved for the rows of each text file, whose number of rows is not known before it is read."""
@@ -33,7 +35,7 @@ class Columns:
     Attributes:
         user_id: the user, in the tables of interactions and of users.
         item_id: the item, in the tables of interactions and of items.
-        time: unix seconds (with or without decimals), timestamps, dates, or ISO-8601 text (UTC if it names no zone).
+        time: numbers in data.source.time_unit, timestamps, dates, or ISO-8601 text (UTC if it names no zone).
         weight: weight of an interaction, such as a rating; null means that each has weight 1.
         split: train, validation or test, for `data.split.kind=given`.
         title: the title, in the table of items.
@@ -43,13 +45,15 @@ class Columns:
 
     user_id: str = "user_id"
     item_id: str = "item_id"
-    time: str = "time"
+    time: str | None = "time"
     weight: str | None = None
     split: str | None = None
     title: str | None = None
     context: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.time is None:
+            raise ConfigError(f"data.source.columns.time: null; {NO_CLOCK}")
         if len(set(self.context)) < len(self.context):
             raise ConfigError(f"data.source.columns.context: {self.context} must be distinct")
 
@@ -73,8 +77,9 @@ class TableSource(SourceConfig):
         user_features: the features in the table of users; each is named like its column.
         item_features: the features in the table of items; each is named like its column.
         multi_separator: the text between the values of a list that is stored as text.
-        delimiter: the character between the columns of CSV files.
-        encoding: the encoding of CSV files.
+        delimiter, encoding: the character between the columns of CSV files, and their encoding.
+        missing: text that stands for a missing value, besides blank text.
+        time_unit: what a number in the column of times counts since 1970: s, ms, us, ns or days.
     """
 
     format: TableFormat
@@ -87,6 +92,8 @@ class TableSource(SourceConfig):
     multi_separator: str = "|"
     delimiter: str = ","
     encoding: str = "utf-8"
+    missing: list[str] = field(default_factory=lambda: list(SPELLINGS))
+    time_unit: TimeUnit = TimeUnit.s
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.multi_separator:
@@ -102,22 +109,24 @@ class TableSource(SourceConfig):
                 raise ConfigError(f"data.source.{side}_features: {names} must be distinct")
 
     def read(self) -> RawLog:
-        names = self.columns.of_interactions()
-        context = tuple(self.columns.context)
+        names, context = self.columns.of_interactions(), tuple(self.columns.context)
+        conventions = Conventions(tuple(self.missing), self.time_unit)
         columns = list(dict.fromkeys([*names.values(), *context]))
         pieces = self._pieces(self.interactions, "interactions", columns)
         for piece in self._heads(pieces):
-            check_head(piece.blocks(columns), names, str(piece.file), context)
-        users = self._entities(self.users, "user", self.user_features) if self.users else None
-        items = self._entities(self.items, "item", self.item_features) if self.items else None
+            check_head(piece.blocks(columns), names, str(piece.file), context, conventions)
+        missing = MissingText(conventions.missing)
+        users = self._entities(self.users, "user", self.user_features, missing) if self.users else None
+        items = self._entities(self.items, "item", self.item_features, missing) if self.items else None
         return RawLog(
-            read_in_parts([partial(_raw_blocks, piece, columns, names, context) for piece in pieces]),
+            read_in_parts([partial(_raw_blocks, piece, columns, names, context, conventions) for piece in pieces]),
             users,
             items,
             tuple(self.user_features),
             tuple(self.item_features),
             self.interactions,
             context,
+            missing.counts,
         )
 
     def files(self) -> list[str]:
@@ -136,7 +145,7 @@ class TableSource(SourceConfig):
             DataError: a file or a column is missing, or its values are not of their kinds.
         """
         assert self.items is not None, "the caller sets `items`"
-        return self._entities(self.items, "item", self.item_features)
+        return self._entities(self.items, "item", self.item_features, MissingText(tuple(self.missing)))
 
     def _heads(self, pieces: "Sequence[_Piece]") -> "Iterable[_Piece]":
         """The first piece of each Parquet file, whose types may differ; of CSV files, the first piece alone."""
@@ -144,8 +153,8 @@ class TableSource(SourceConfig):
             return pieces[:1]
         return {str(piece.file): piece for piece in reversed(pieces)}.values()
 
-    def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
-        """The canonical table of a side, "user" or "item"."""
+    def _entities(self, uri: str, side: str, features: Sequence[Feature], missing: MissingText) -> pa.Table:
+        """The canonical table of a side, "user" or "item"; `missing` counts values that are spelled as text."""
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
         if side == "item" and self.columns.title:
@@ -155,7 +164,7 @@ class TableSource(SourceConfig):
         blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
         if not blocks:
             raise DataError(
-                f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
+                f"{uri}: there are no {side}s in it; set data.source.{side}s=null if there is no such table"
             )
         try:
             raw = pa.concat_tables(blocks, promote_options="permissive")
@@ -167,6 +176,7 @@ class TableSource(SourceConfig):
             features,
             uri,
             self.multi_separator,
+            missing,
         )
 
     def _pieces(self, uri: str, setting: str, columns: Sequence[str]) -> "list[_Piece]":
@@ -221,12 +231,15 @@ class _Piece:
 
 
 def _raw_blocks(
-    piece: _Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
+    piece: _Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str], conventions: Conventions
 ) -> Iterator[pa.Table]:
     position = piece.first_position
     for block in piece.blocks(columns):
-        canonical, context_values = interaction_columns(block, names), [labels(block[name]) for name in context]
-        yield raw_block(**canonical, context=context_values, first_position=position)
+        canonical, came_with = (
+            interaction_columns(block, names, conventions),
+            context_columns(block, context, conventions),
+        )
+        yield raw_block(**canonical, context=came_with, first_position=position)
         position += block.num_rows
 
 
