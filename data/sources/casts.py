@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,21 +110,18 @@ INTERACTION_CASTS: dict[str, Cast] = {
 
 
 def interaction_columns(
-    block: pa.Table, names: Mapping[str, str], conventions: Conventions = USUAL
-) -> dict[str, pa.ChunkedArray]:
-    """The canonical columns of a block of a log, cast.
+    block: pa.Table, names: Mapping[str, str], context: Sequence[str] = (), conventions: Conventions = USUAL
+) -> dict[str, Any]:
+    """The canonical columns of a block of a log, cast, as `data.sources.source.raw_block` takes them.
 
     Args:
         names: the name that the log has for each canonical column.
+        context: the names of the log's columns with context features, which come as a list under "context".
         conventions: how the log writes missing values and times.
     """
-    casts = _casts(conventions)
-    return {name: casts[name](present(block[column], conventions.missing)) for name, column in names.items()}
-
-
-def context_columns(block: pa.Table, context: Sequence[str], conventions: Conventions = USUAL) -> list[pa.ChunkedArray]:
-    """The columns of a block of a log with context features, as strings."""
-    return [labels(present(block[name], conventions.missing)) for name in context]
+    casts, missing = _casts(conventions), conventions.missing
+    canonical = {name: casts[name](present(block[column], missing)) for name, column in names.items()}
+    return {**canonical, "context": [labels(present(block[name], missing)) for name in context]}
 
 
 def check_head(

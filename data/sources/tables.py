@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, context_columns, interaction_columns
+from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, interaction_columns
 from data.sources.entities import entity_table
 from data.sources.files import Delimited, delimited_blocks, delimited_names, files_at, parquet_blocks, parquet_footer
 from data.sources.schema import DataError, Feature
@@ -164,7 +164,7 @@ class TableSource(SourceConfig):
         blocks = [block for piece in self._pieces(uri, f"{side}s", columns) for block in piece.blocks(columns)]
         if not blocks:
             raise DataError(
-                f"{uri}: there are no {side}s in it; set data.source.{side}s=null if there is no such table"
+                f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
             )
         try:
             raw = pa.concat_tables(blocks, promote_options="permissive")
@@ -235,11 +235,7 @@ def _raw_blocks(
 ) -> Iterator[pa.Table]:
     position = piece.first_position
     for block in piece.blocks(columns):
-        canonical, came_with = (
-            interaction_columns(block, names, conventions),
-            context_columns(block, context, conventions),
-        )
-        yield raw_block(**canonical, context=came_with, first_position=position)
+        yield raw_block(**interaction_columns(block, names, context, conventions), first_position=position)
         position += block.num_rows
 
 
