@@ -80,7 +80,7 @@ def recommend(
     user_ids = known_ids.values
     if config.users:
         user_ids = read_users(config.users, missing_text(registry.manifest(release_id)))
-        _report_unknown(known_ids, user_ids, release_id, progress)
+        report_unknown(known_ids, user_ids, release_id, progress)
     live = registry.live()
     denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)
     folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates, denylist)}"
@@ -149,7 +149,7 @@ def read_users(uri: str, missing: Sequence[str] = ()) -> pa.Array:
     return found
 
 
-def _report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:
+def report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:
     """Says how many users the release does not know, if there are any."""
     unknown = user_ids.filter(pa.array(known.rows(user_ids) == 0))
     if len(unknown):

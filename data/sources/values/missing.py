@@ -34,7 +34,7 @@ def is_missing(trimmed: pa.Array | pa.ChunkedArray, spellings: Sequence[str]) ->
     Args:
         trimmed: text without white space around it.
     """
-    return pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, pa.array(list(spellings), pa.string())))
+    return pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, pa.array([text.strip() for text in spellings], pa.string())))
 
 
 @dataclass(frozen=True, slots=True)
