@@ -1,6 +1,7 @@
 """Command: prepares a dataset from a raw log, `python -m data.prepare data=movietweetings data.source.path=...`.
 
-It prints the counts of the dataset. A dataset that was prepared before from the same files and config is reused.
+It prints the counts of the dataset and its first and last time. A dataset that was prepared before from the same files
+and config is reused.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Prepares the dataset of `config.data`, prints its counts, and returns its folder and parts of its manifest."""
+    """Prepares the dataset of `config.data`, prints its counts and times, and returns parts of its manifest."""
     connect(config.cluster)
     dataset = prepare(config.data, Folder.of(config.storage.root))
     show(_table(dataset))
     manifest = dataset.manifest
-    return {"dataset": str(dataset.folder)} | {k: manifest[k] for k in ("fingerprint", "counts", "boundaries")}
+    parts = ("fingerprint", "counts", "boundaries", "clock", "coverage", "missing", "notes")
+    return {"dataset": str(dataset.folder)} | {name: manifest[name] for name in parts if name in manifest}
 
 
 def _table(dataset: PreparedDataset) -> Table:
     table = Table("", "count", title=f"dataset {dataset.manifest['name']} ({dataset.fingerprint[:10]})")
     for name, count in dataset.manifest["counts"].items():
         table.add_row(name, f"{count:,}")
+    if (clock := dataset.clock) is not None:
+        table.add_row("first time", clock.shown(clock.first))
+        table.add_row("last time", clock.shown(clock.last))
     return table
 
 

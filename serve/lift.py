@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
-from serve.experiments.analysis import analyse, analysis_table, read_outcomes
+from serve.experiments.analysis import analyse, analysis_table
 from serve.experiments.assignment import with_control
 from serve.experiments.exposures import read_exposures
+from serve.experiments.outcomes import read_outcomes
 from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:

@@ -23,7 +23,9 @@ from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue, feature_to_json
+from data.dataset.clock import ClockKind
 from data.dataset.inputs import input_states
+from data.dataset.inspection import inspect, noted
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
@@ -31,7 +33,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
 from data.sources.source import RawLog, SourceConfig
-from data.sources.survey import Survey, survey
+from data.sources.survey import Survey, above, survey
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,7 +44,9 @@ class DataConfig:
         name: begins the folder names of the dataset and of the checkpoints and releases that come from it.
         source: where the log is and how to read it.
         split: how interactions are split into train, validation and test.
-        min_weight: interactions with a lower weight (rating) are left out; null keeps all.
+        min_weight: interactions with a lower weight (rating) are left out, as if the log did not have them; null keeps
+            all.
+        clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
         users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
     """
 
@@ -50,6 +54,7 @@ class DataConfig:
     source: SourceConfig
     split: SplitConfig = field(default_factory=SplitConfig)
     min_weight: float | None = bounded(None)
+    clock: ClockKind = ClockKind.auto
     users_per_part: int = bounded(50_000, at_least=1)
 
     def __post_init__(self) -> None:
@@ -77,15 +82,21 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
             is_prepared = is_sealed(folder)
             if not is_prepared:
                 _prepare(config, request, folder, progress)
+    dataset = PreparedDataset.open(folder)
     if is_prepared:
         progress(f"dataset {config.name}: already prepared in {folder}")
-    return PreparedDataset.open(folder)
+        for note in dataset.notes:
+            progress(f"dataset {config.name}: {noted(note)}")
+    return dataset
 
 
 def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
     log = config.source.read()
-    found = survey(log)
+    found = survey(log, config.min_weight)
+    findings = inspect(log, found, config.clock, config.split)
+    for line in findings.lines():
+        progress(f"dataset {config.name}: {line}")
     bounds = boundaries(config.split, found.times)
     users = _catalogue("user_id", log.users, found.user_ids, log.user_features)
     items = _catalogue("item_id", log.items, found.item_ids, log.item_features)
@@ -93,13 +104,13 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         f"dataset {config.name}: sorting and splitting {found.num_interactions:,} interactions"
         f" of {len(found.user_ids):,} users"
     )
-    manifest = _manifest(config, request, found, bounds, users, items, log.context)
+    manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
     with sealing(folder, manifest) as staging:
         _write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         check({name: manifest["counts"][name] for name in SPLITS})
-        if config.split.kind is SplitKind.given and config.min_weight is None:
+        if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
@@ -157,8 +168,7 @@ def _write_interactions(
         users, items = ray.get(vocabularies)
         if batch["fault"].null_count < len(batch):
             raise DataError(f"{place} was changed while it was read: prepare it anew")
-        if min_weight is not None:
-            batch = batch.filter(pc.greater_equal(batch["weight"], min_weight))
+        batch = above(batch, min_weight)
         user_rows = users.rows(batch["user_id"])
         rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
         return pa.table(rows | {name: batch[name] for name in ("time", "weight", "position", "split", "context")})
@@ -176,8 +186,7 @@ def _write_interactions(
         return part.select(["part"]).slice(0, 1)
 
     encoded = log.interactions.map_batches(encode, batch_format="pyarrow", batch_size=None)
-    if not encoded.groupby("part").map_groups(write, batch_format="pyarrow").count():
-        raise DataError(f"data.min_weight: {min_weight} leaves no interaction: lower it")
+    encoded.groupby("part").map_groups(write, batch_format="pyarrow").count()
 
 
 def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -226,8 +235,9 @@ def _manifest(
         "counts": {
             "users": len(users.ids) - 1,
             "items": len(items.ids) - 1,
-            "raw_interactions": found.num_interactions,
-        },
+            "raw_interactions": found.num_interactions + found.num_left_out,
+        }
+        | ({"left_out": found.num_left_out} if config.min_weight is not None else {}),
         "boundaries": bounds.as_manifest() if bounds else None,
         "user_features": [feature_to_json(f) for f in users.features],
         "item_features": [feature_to_json(f) for f in items.features],

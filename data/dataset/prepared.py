@@ -11,11 +11,12 @@ import pyarrow.dataset as pads
 from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed
 from data.dataset.catalogue import Catalogue
+from data.dataset.clock import Clock
 from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
 from data.sources.schema import SPLITS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the files' layout. It enters the folder's name, so a dataset of another version is prepared anew."""
 
 
@@ -50,14 +51,29 @@ class PreparedDataset:
         """Names of the context features, in the order of the values in the interactions' column `context`."""
         return tuple(self.manifest["context"])
 
+    @property
+    def clock(self) -> Clock | None:
+        """The log's times; None where an earlier version prepared the dataset, which did not record them."""
+        recorded = self.manifest.get("clock")
+        return None if recorded is None else Clock(**recorded)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is implausible about the log, one sentence each."""
+        return list(self.manifest.get("notes", ()))
+
     @cached_property
     def newest_time(self) -> int:
         """The time of the newest interaction: unix seconds, or a running number if the log has no times."""
+        if (clock := self.clock) is not None:
+            return clock.last
         return int(max(pc.max(self.interactions(split, columns=["time"])["time"]).as_py() or 0 for split in SPLITS))
 
     @property
     def has_clock(self) -> bool:
-        """Whether times are unix seconds. The time of a log without times is its index, which is below its length."""
+        """Whether times are unix seconds; where that is not recorded, times below the log's length are its indices."""
+        if (clock := self.clock) is not None:
+            return clock.has_clock
         return self.newest_time >= self.manifest["counts"]["raw_interactions"]
 
     @cached_property

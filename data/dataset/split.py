@@ -130,13 +130,15 @@ def refuse_unsplit(counts: dict[str, int], place: str) -> None:
     """Raises DataError if the log assigns some interactions to no split, because these would be lost.
 
     Args:
-        counts: number of interactions by split, and `raw_interactions`, the number in the log.
+        counts: number of interactions by split, `raw_interactions`, the number in the log, and `left_out`, the number
+            of those with too low a weight.
         place: where the log is, for the message.
     """
-    missing = counts["raw_interactions"] - sum(counts[name] for name in SPLITS)
+    num_kept = counts["raw_interactions"] - counts.get("left_out", 0)
+    missing = num_kept - sum(counts[name] for name in SPLITS)
     if missing:
         raise DataError(
-            f"{place}: {missing} of {counts['raw_interactions']} interactions have no split; name the column in"
+            f"{place}: {missing} of {num_kept} interactions have no split; name the column in"
             f" data.source.columns.split and fill it with {', '.join(SPLITS)}, or change data.split.kind"
         )
 

@@ -6,12 +6,20 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.casts import checked, ids, labels
+from data.sources.casts import Cast, checked, labels
 from data.sources.schema import DataError, Feature
+from data.sources.values.ids import ids
+from data.sources.values.limits import refuse_long_values
+from data.sources.values.missing import MissingText, present
 
 
 def entity_table(
-    raw: pa.Table, id_column: str, features: Sequence[Feature], place: str, separator: str = "|"
+    raw: pa.Table,
+    id_column: str,
+    features: Sequence[Feature],
+    place: str,
+    separator: str = "|",
+    missing: MissingText | None = None,
 ) -> pa.Table:
     """The canonical table of users or items: the ids, the titles of items (null if missing), and the declared features.
 
@@ -21,24 +29,37 @@ def entity_table(
         features: the declared features; each is named like its column in `raw`.
         place: the file, for error messages, which count its rows from 1.
         separator: the text between the values of a list that is stored as text.
+        missing: the text that stands for missing values, besides blank text; it counts them.
 
     Raises:
-        DataError: an id is missing or occurs twice, or the values of a feature are not of its kind.
+        DataError: an id is missing or occurs twice, or the values of a feature are not of its kind or too long.
     """
-    columns = {id_column: checked(ids, raw[id_column], f"{place}, column {id_column!r}")}
+    missing = missing or MissingText()
+    side = id_column.removesuffix("_id") + "s"
+
+    def read(name: str, cast: Cast) -> pa.ChunkedArray:
+        values = missing.present(raw[name], f"{side}.{name}")
+        return checked(cast, values, f"{place}, column {name!r}")
+
+    known = present(raw[id_column], missing.spellings)  # missing ids are refused below, not counted
+    columns = {id_column: checked(ids, known, f"{place}, column {id_column!r}")}
     _check_ids(raw, columns[id_column], id_column, place)
     if id_column == "item_id":
-        columns["title"] = labels(raw["title"]) if "title" in raw.column_names else pa.nulls(len(raw), pa.string())
+        has_title = "title" in raw.column_names
+        columns["title"] = read("title", labels) if has_title else pa.nulls(len(raw), pa.string())
     for feature in features:
-        cast = partial(feature.kind.cast, separator=separator)
-        values = checked(cast, raw[feature.name], f"{place}, column {feature.name!r}")
-        columns[feature.name] = feature.kind.clean(values)
+        values = feature.kind.clean(read(feature.name, partial(feature.kind.cast, separator=separator)))
+        if feature.kind.is_list:
+            values = missing.members(values, f"{side}.{feature.name}")
+        if id_column == "item_id":
+            refuse_long_values(columns[id_column], values, feature, place)
+        columns[feature.name] = values
     return pa.table(columns)
 
 
 def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) -> None:
     """Raises DataError if an id is missing or occurs twice."""
-    missing = pc.fill_null(pc.equal(ids, ""), True)
+    missing = pc.is_null(ids)
     if count := pc.sum(missing).as_py():
         row = pc.index(missing, True).as_py()
         raise DataError(

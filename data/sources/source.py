@@ -14,8 +14,8 @@ print its own traceback around it: it becomes a row with nothing but its text in
 reports.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -47,6 +47,8 @@ class RawLog:
         place: where the interactions come from, for error messages.
         context: names of the context features, such as a channel, in the order of the values in the column `context`.
         locate: says where the row at a position stands, such as "log/part-2.csv, row 7 (line 8)"; called on the driver.
+        missing_text: by table and column, such as "items.brand": the number of values that were read as missing because
+            of their text, such as "nan".
     """
 
     interactions: ray.data.Dataset
@@ -57,6 +59,7 @@ class RawLog:
     place: str = "the log"
     context: tuple[str, ...] = ()
     locate: Callable[[int], str] = "position {}".format
+    missing_text: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,8 +6,10 @@ tasks and names them on the driver, all in one error. What a source could not re
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
@@ -21,6 +23,12 @@ MAX_TIME_S = 253_402_300_799
 """The end of the year 9999 in unix seconds. Later times are probably milliseconds."""
 
 
+MISSING_ID = (
+    "; an id is missing where it is blank or spelled as in data.source.missing, and where a floating-point number is"
+    " not whole or too large to be exact"
+)
+
+
 @dataclass(frozen=True)
 class Survey:
     """What is in a log without faults.
@@ -29,22 +37,34 @@ class Survey:
         user_ids: the distinct ids of users, sorted.
         item_ids: the distinct ids of items, sorted.
         times: columns `time` (distinct, sorted) and `count`, the number of interactions at that time; int64.
-        num_interactions: number of all interactions.
+        num_interactions: number of the interactions that are kept. The other attributes describe these alone.
+        num_left_out: number of the interactions whose weight is too low.
+        user_counts: int64, the number of interactions of each of `user_ids`.
+        item_counts: int64, the number of interactions of each of `item_ids`.
+        missing_context: the number of interactions without a value, by context feature.
     """
 
     user_ids: pa.Array
     item_ids: pa.Array
     times: pa.Table
     num_interactions: int
+    num_left_out: int
+    user_counts: pa.Array
+    item_counts: pa.Array
+    missing_context: dict[str, int]
 
 
-def survey(log: RawLog) -> Survey:
+def survey(log: RawLog, min_weight: float | None = None) -> Survey:
     """Passes once over the interactions of a log.
+
+    Args:
+        min_weight: interactions with a lower weight are left out; None keeps all. Faults are looked for in all of them.
 
     Raises:
         DataError: the log is empty, cannot be read, or has faults. Each fault is named with its count and first row.
     """
-    seen = log.interactions.map_batches(_survey_block, batch_format="pyarrow", batch_size=None)
+    survey_block = partial(_survey_block, min_weight=min_weight)
+    seen = log.interactions.map_batches(survey_block, batch_format="pyarrow", batch_size=None)
     try:
         tables = [table for table in ray.get(seen.to_arrow_refs()) if table.num_rows]
     except RayTaskError as e:
@@ -56,16 +76,26 @@ def survey(log: RawLog) -> Survey:
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
     _refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log)
-    counts = pa.table({name: pc.list_flatten(blocks[name]) for name in ("time", "count")})
-    times = counts.group_by("time").aggregate([("count", "sum")]).rename_columns(["time", "count"]).sort_by("time")
-    user_ids, item_ids = (_distinct(blocks[name]) for name in ("user_id", "item_id"))
-    return Survey(user_ids, item_ids, times, num_interactions)
+    users, items, times = (_counted(blocks, name) for name in ("user_id", "item_id", "time"))
+    if not (num_kept := pc.sum(times["count"]).as_py()):
+        raise DataError(f"data.min_weight: {min_weight} leaves no interaction: lower it")
+    missing = np.sum([np.zeros(len(log.context)), *filter(len, blocks["missing_context"].to_pylist())], axis=0)
+    return Survey(
+        users["user_id"].combine_chunks(),
+        items["item_id"].combine_chunks(),
+        times,
+        num_kept,
+        num_interactions - num_kept,
+        users["count"].combine_chunks(),
+        items["count"].combine_chunks(),
+        dict(zip(log.context, missing.astype(int).tolist(), strict=True)),
+    )
 
 
-def _distinct(lists: pa.ChunkedArray) -> pa.Array:
-    """The distinct values of all lists, sorted, without nulls."""
-    values = pc.unique(pc.list_flatten(lists)).drop_null()
-    return values.take(pc.sort_indices(values))
+def _counted(blocks: pa.Table, name: str) -> pa.Table:
+    """The distinct values of a column of the log, sorted, and the `count` of each, from the lists of all blocks."""
+    counts = pa.table({name: pc.list_flatten(blocks[name]), "count": pc.list_flatten(blocks[f"{name}_count"])})
+    return counts.group_by(name).aggregate([("count", "sum")]).rename_columns([name, "count"]).sort_by(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +120,23 @@ _CHECKS = (
     _Check(
         "time",
         lambda times: pc.greater(times, MAX_TIME_S),
-        "lies past the year 9999 (seconds are due, not milliseconds)",
+        "lies past the year 9999 (seconds are due, not milliseconds: set data.source.time_unit, or write digits of a"
+        " date as 2019-10-01)",
     ),
     _Check("weight", lambda weights: pc.invert(pc.fill_null(pc.is_finite(weights), False)), "is not a finite number"),
     _Check("split", lambda splits: pc.invert(pc.is_in(splits, pa.array([*SPLITS, None]))), f"is none of {SPLITS}"),
 )
 
 
-def _survey_block(block: pa.Table) -> pa.Table:
-    """One row with the block's distinct values as lists, its faults, and what was unreadable."""
+def _survey_block(block: pa.Table, min_weight: float | None = None) -> pa.Table:
+    """One row with the block's distinct values and their counts as lists, its faults, and what was unreadable."""
     unreadable = block.filter(pc.is_valid(block["fault"])).select(["position", "fault"])
     block = block.filter(pc.is_null(block["fault"])) if len(unreadable) else block
-    times = block.group_by("time").aggregate([([], "count_all")])
-    distinct = {name: pc.unique(block[name]) for name in ("user_id", "item_id")}
-    distinct |= {"time": times["time"].combine_chunks(), "count": times["count_all"].combine_chunks()}
+    kept = above(block, min_weight)
+    distinct = {"missing_context": _missing_context(kept["context"])}
+    for name in ("user_id", "item_id", "time"):
+        counts = kept.group_by(name).aggregate([([], "count_all")])
+        distinct |= {name: counts[name].combine_chunks(), f"{name}_count": counts["count_all"].combine_chunks()}
     lists = {name: pa.ListArray.from_arrays([0, len(values)], values) for name, values in distinct.items()}
     known = block.filter(pc.is_valid(block["user_id"])) if block["user_id"].null_count else block
     faults = [*_faults(block, _CHECKS[0]), *(fault for check in _CHECKS[1:] for fault in _faults(known, check))]
@@ -114,6 +147,21 @@ def _survey_block(block: pa.Table) -> pa.Table:
 _UNREADABLE = pa.list_(pa.struct([("position", pa.int64()), ("fault", pa.string())]))
 MAX_UNREADABLE = 3
 """Number of files that cannot be read of which the message says why."""
+
+
+def above(block: pa.Table, min_weight: float | None) -> pa.Table:
+    """The interactions of a block that are kept: those of at least this weight; None keeps all."""
+    return block if min_weight is None else block.filter(pc.greater_equal(block["weight"], min_weight))
+
+
+def _missing_context(context: pa.ChunkedArray) -> pa.Array:
+    """int64 [C]: the number of missing values of each context feature; of length 0 where there is no row."""
+    known = context.drop_null()
+    if not len(known):
+        return pa.array([], pa.int64())
+    is_missing = pc.is_null(pc.list_flatten(known)).to_numpy().reshape(len(known), -1)
+    return pa.array(is_missing.sum(axis=0))
+
 
 _FAULTS = pa.list_(
     pa.struct([("check", pa.int64()), ("count", pa.int64()), ("position", pa.int64()), ("example", pa.string())])
@@ -148,4 +196,5 @@ def _refuse_faults(faults: list[dict[str, Any]], num_interactions: int, log: Raw
             where = f"first at {log.locate(first['position'])} ({first['example']})"
             messages.append(f"{check.column} {check.fault} in {count} of {num_interactions} rows, {where}")
     if messages:
-        raise DataError(f"{log.place}: {'; '.join(messages)}. Correct or remove these rows")
+        hint = MISSING_ID if any(_CHECKS[fault["check"]].fault == "is missing" for fault in faults) else ""
+        raise DataError(f"{log.place}: {'; '.join(messages)}. Correct or remove these rows{hint}")

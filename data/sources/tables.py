@@ -7,7 +7,7 @@ from functools import partial
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
-from data.sources.casts import INTERACTION_CASTS, check_head, interaction_columns, labels
+from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, interaction_columns
 from data.sources.entities import check_distinct, entity_table
 from data.sources.files import TableFormat as TableFormat
 from data.sources.files import files_at
@@ -17,6 +17,8 @@ from data.sources.tabular.encodings import check_encoding
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import Piece, by_file, heads_of, pieces_of, place_of
 from data.sources.tabular.text_stream import Delimited
+from data.sources.values.missing import SPELLINGS, MissingText
+from data.sources.values.times import NO_CLOCK, TimeUnit
 
 
 @dataclass(kw_only=True, slots=True)
@@ -26,7 +28,7 @@ class Columns:
     Attributes:
         user_id: the user, in the tables of interactions and of users.
         item_id: the item, in the tables of interactions and of items.
-        time: unix seconds (with or without decimals), timestamps, dates, or ISO-8601 text (UTC if it names no zone).
+        time: numbers in data.source.time_unit, timestamps, dates, or ISO-8601 text (UTC if it names no zone).
         weight: weight of an interaction, such as a rating; null means that each has weight 1.
         split: train, validation or test, for `data.split.kind=given`.
         title: the title, in the table of items.
@@ -36,13 +38,15 @@ class Columns:
 
     user_id: str = "user_id"
     item_id: str = "item_id"
-    time: str = "time"
+    time: str | None = "time"
     weight: str | None = None
     split: str | None = None
     title: str | None = None
     context: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.time is None:
+            raise ConfigError(f"data.source.columns.time: null; {NO_CLOCK}")
         if len(set(self.context)) < len(self.context):
             raise ConfigError(f"data.source.columns.context: {self.context} must be distinct")
 
@@ -72,6 +76,8 @@ class TableSource(SourceConfig):
             doubled within such a value, it stands for itself. Null if a quote is a character like any other.
         escape: the character before a quote or a delimiter that belongs to a value of a CSV file, such as a backslash;
             null if there is none.
+        missing: text that stands for a missing value, besides blank text.
+        time_unit: what a number in the column of times counts since 1970: s, ms, us, ns or days.
     """
 
     format: TableFormat
@@ -86,6 +92,8 @@ class TableSource(SourceConfig):
     encoding: str = "utf-8"
     quote: str | None = '"'
     escape: str | None = None
+    missing: list[str] = field(default_factory=lambda: list(SPELLINGS))
+    time_unit: TimeUnit = TimeUnit.s
 
     def __post_init__(self) -> None:
         _check_layout(self.delimiter, self.quote, self.escape)
@@ -103,16 +111,17 @@ class TableSource(SourceConfig):
                 raise ConfigError(f"data.source.{side}_features: {names} must be distinct")
 
     def read(self) -> RawLog:
-        names = self.columns.of_interactions()
-        context = tuple(self.columns.context)
+        names, context = self.columns.of_interactions(), tuple(self.columns.context)
+        conventions = Conventions(tuple(self.missing), self.time_unit)
         columns = list(dict.fromkeys([*names.values(), *context]))
         pieces = self._pieces(self.interactions, "interactions", columns)
         for piece in heads_of(pieces):
-            check_head(map(untyped_nulls, piece.blocks(columns)), names, str(piece.file), context)
-        users = self._entities(self.users, "user", self.user_features) if self.users else None
-        items = self._entities(self.items, "item", self.item_features) if self.items else None
+            check_head(map(untyped_nulls, piece.blocks(columns)), names, str(piece.file), context, conventions)
+        missing = MissingText(conventions.missing)
+        users = self._entities(self.users, "user", self.user_features, missing) if self.users else None
+        items = self._entities(self.items, "item", self.item_features, missing) if self.items else None
         return RawLog(
-            read_in_parts([partial(_raw_blocks, piece, columns, names, context) for piece in pieces]),
+            read_in_parts([partial(_raw_blocks, piece, columns, names, context, conventions) for piece in pieces]),
             users,
             items,
             tuple(self.user_features),
@@ -120,6 +129,7 @@ class TableSource(SourceConfig):
             self.interactions,
             context,
             locate=partial(place_of, pieces),
+            missing_text=missing.counts,
         )
 
     def files(self) -> list[str]:
@@ -138,15 +148,19 @@ class TableSource(SourceConfig):
             DataError: a file or a column is missing, or its values are not of their kinds.
         """
         assert self.items is not None, "the caller sets `items`"
-        return self._entities(self.items, "item", self.item_features)
+        return self._entities(self.items, "item", self.item_features, MissingText(tuple(self.missing)))
 
     def has_column(self, uri: str, name: str) -> bool:
         """Whether the table at `uri` has a column of this name; one without rows has none."""
         pieces = self._pieces(uri, "items", ())
         return bool(pieces) and name in pieces[0].names
 
-    def _entities(self, uri: str, side: str, features: Sequence[Feature]) -> pa.Table:
-        """The canonical table of a side, "user" or "item"; the values of each file are cast in their own types."""
+    def _entities(self, uri: str, side: str, features: Sequence[Feature], missing: MissingText) -> pa.Table:
+        """The canonical table of a side, "user" or "item"; the values of each file are cast in their own types.
+
+        Args:
+            missing: counts the values that are spelled as text.
+        """
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
         if side == "item" and self.columns.title:
@@ -161,7 +175,7 @@ class TableSource(SourceConfig):
             if blocks:
                 whole = untyped_nulls(pa.concat_tables(blocks))
                 raw = pa.table({name: whole[column] for name, column in names.items()})
-                tables.append(entity_table(raw, id_column, features, file, self.multi_separator))
+                tables.append(entity_table(raw, id_column, features, file, self.multi_separator, missing))
         if not tables:
             raise DataError(
                 f"{uri}: there are no {side}s in it; leave data.source.{side}s out if there is no such table"
@@ -195,10 +209,9 @@ def _check_layout(delimiter: str, quote: str | None, escape: str | None) -> None
 
 
 def _raw_blocks(
-    piece: Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str]
+    piece: Piece, columns: Sequence[str], names: dict[str, str], context: Sequence[str], conventions: Conventions
 ) -> Iterator[pa.Table]:
     position = piece.first_position
     for block in map(untyped_nulls, piece.blocks(columns)):
-        canonical, context_values = interaction_columns(block, names), [labels(block[name]) for name in context]
-        yield raw_block(**canonical, context=context_values, first_position=position)
+        yield raw_block(**interaction_columns(block, names, context, conventions), first_position=position)
         position += block.num_rows

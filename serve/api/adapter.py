@@ -202,7 +202,7 @@ class RequestAdapter:
             raise FieldError(("filter",), str(e)) from e
 
     def _check_features(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Returns the features; raises FieldError unless their names and types are those of this release."""
+        """Returns the features, trimmed as the log's; raises FieldError if a name or type is not of this release."""
         kinds = {f.name: f.kind for f in self.features}
         for name, value in features.items():
             if name not in kinds:
@@ -211,7 +211,7 @@ class RequestAdapter:
                 )
             if not _fits(kinds[name], value):
                 raise FieldError(("features",), f"features.{name}: must be {_wanted(kinds[name])}")
-        return features
+        return {name: _trimmed(value) for name, value in features.items()}
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
         """Returns two lists of ids as rows, the denylist added to the second, and the ids that are unknown."""
@@ -236,6 +236,10 @@ def _fits(kind: FeatureKind, value: object) -> bool:
     if kind.is_list:
         return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
     return _is_text(value)
+
+
+def _trimmed(value: Any) -> Any:
+    return [part.strip() for part in value] if isinstance(value, list) else value.strip() if _is_text(value) else value
 
 
 def _is_text(value: object) -> bool:

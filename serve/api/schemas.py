@@ -6,12 +6,13 @@ validate requests and parse responses by them. This module needs pydantic alone,
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from serve.api.limits import MAX_BATCH, MAX_K
 from serve.pipeline.source import Source
 
-Id = Annotated[str, Field(min_length=1, max_length=256)]
+Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
+"""An id of a user or an item, or a value of a context feature, without white space around it, as in the log."""
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 

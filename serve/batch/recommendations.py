@@ -8,7 +8,7 @@ interruption, the same command writes only the files that are missing.
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,14 @@ from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
+from data.dataset.vocabulary import Vocabulary
+from data.sources.casts import checked
 from data.sources.schema import DataError
+from data.sources.values.ids import ids
+from data.sources.values.missing import present
 from serve.api.limits import MAX_K
 from serve.batch.recommender import BatchRecommender
+from serve.releases.refresh import missing_text
 from serve.releases.registry import ReleaseRegistry
 
 
@@ -67,7 +72,11 @@ def recommend(
     """
     registry = ReleaseRegistry.of(storage)
     removed = frozenset(registry.manifest(release_id).get("withdrawn", ()))
-    user_ids = read_users(config.users) if config.users else registry.open(release_id).parts.users.ids.values
+    known_ids = registry.open(release_id).parts.users.ids
+    user_ids = known_ids.values
+    if config.users:
+        user_ids = read_users(config.users, missing_text(registry.manifest(release_id)))
+        report_unknown(known_ids, user_ids, release_id, progress)
     live = registry.live()
     denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)
     folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates, denylist)}"
@@ -112,21 +121,38 @@ def _write_parts(
         yield sum(batch["num_users"].to_pylist())
 
 
-def read_users(uri: str) -> pa.Array:
-    """Returns the distinct user ids of a Parquet file or folder as strings, in the order of their first occurrence.
+def read_users(uri: str, missing: Sequence[str] = ()) -> pa.Array:
+    """Returns the distinct user ids of a Parquet file or folder, read as the log's, in the order of first occurrence.
+
+    Rows without an id are left out.
+
+    Args:
+        uri: The file or folder.
+        missing: Text that stands for a missing id, besides blank text.
 
     Raises:
-        DataError: It cannot be read, has no column `user_id`, or names no user.
+        DataError: It cannot be read, has no column `user_id`, the column has ids of another type, or none.
     """
-    place = Folder.of(uri)
+    at = Folder.of(uri)
     try:
-        column = pq.read_table(place.path, filesystem=place.filesystem, columns=["user_id"])["user_id"]
+        column = pq.read_table(at.path, filesystem=at.filesystem, columns=["user_id"])["user_id"]
     except (OSError, pa.ArrowInvalid, KeyError) as e:
         raise DataError(f"recommend.users: {uri} cannot be read as Parquet with a column user_id ({e})") from e
-    ids = column.cast(pa.string()).combine_chunks().drop_null().unique()
-    if not len(ids):
+    place = f"recommend.users: {uri}, column 'user_id'"
+    found = checked(ids, present(column, missing), place).combine_chunks().drop_null().unique()
+    if not len(found):
         raise DataError(f"recommend.users: {uri} names no user in its column user_id")
-    return ids
+    return found
+
+
+def report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:
+    """Says how many users the release does not know, if there are any."""
+    unknown = user_ids.filter(pa.array(known.rows(user_ids) == 0))
+    if len(unknown):
+        progress(
+            f"recommend: {len(unknown):,} of {len(user_ids):,} users are unknown to release {release_id}, such as"
+            f" {unknown[0].as_py()!r}: they get popular items"
+        )
 
 
 def _digest(user_ids: pa.Array, config: RecommendConfig, num_candidates: int, denylist: list[str]) -> str:

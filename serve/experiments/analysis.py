@@ -20,11 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.table import Table
 from scipy import stats
 
-from data.sources.schema import DataError
 from serve.experiments.assignment import CONTROL
 
 LEVEL = 0.95
@@ -90,12 +88,16 @@ class ExperimentAnalysis:
         sample_ratio_p: p-value of the sample-ratio check.
         users_in_several_variants: number of users who were exposed to more than one variant, and are left out. That
             happens where shares were changed under the same name.
+        num_outcomes: number of the outcomes.
+        num_outcomes_met: number of those that belong to a request of the experiment; the others count for nobody.
     """
 
     experiment: str
     results: list[VariantResult]
     sample_ratio_p: float
     users_in_several_variants: int
+    num_outcomes: int
+    num_outcomes_met: int
 
     @property
     def sample_ratio_holds(self) -> bool:
@@ -109,6 +111,8 @@ class ExperimentAnalysis:
             "lifts": [result.as_json() for result in self.results],
             "ratio_p": self.sample_ratio_p,
             "moved": self.users_in_several_variants,
+            "outcomes": self.num_outcomes,
+            "outcomes_met": self.num_outcomes_met,
         }
 
 
@@ -133,7 +137,9 @@ def analyse(exposures: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -
         *(_compare(name, value_U, control_U) for name, value_U in by_variant.items() if name != CONTROL),
     ]
     sample_ratio_p = _sample_ratio_p([result.num_users for result in results], shares)
-    return ExperimentAnalysis(exposures["experiment"][0].as_py(), results, sample_ratio_p, len(in_several))
+    num_met = pc.sum(pc.is_in(outcomes["request_id"], exposures["request_id"].combine_chunks())).as_py() or 0
+    name = exposures["experiment"][0].as_py()
+    return ExperimentAnalysis(name, results, sample_ratio_p, len(in_several), len(outcomes), num_met)
 
 
 def _value_per_unit(exposures: pa.Table, outcomes: pa.Table) -> pa.Table:
@@ -190,7 +196,8 @@ def analysis_table(analysis: ExperimentAnalysis) -> Table:
     verdict = "shares as asked for" if ok else "SHARES ARE NOT THOSE ASKED FOR: look for the cause first"
     caption = (
         f"{verdict} (p {analysis.sample_ratio_p:.3g});"
-        f" {analysis.users_in_several_variants} users in more than one variant left out"
+        f" {analysis.users_in_several_variants} users in more than one variant left out;"
+        f" {analysis.num_outcomes_met or 'NONE'} of {analysis.num_outcomes} outcomes are of its requests"
     )
     table = Table(title=f"experiment {analysis.experiment}", caption=caption, caption_justify="left")
     for column in ("variant", "users", "per user", "lift", "95 % at a fixed time", "95 % at any time", ""):
@@ -211,20 +218,3 @@ def analysis_table(analysis: ExperimentAnalysis) -> Table:
 
 def _range(bounds: list[float] | None) -> str:
     return "" if bounds is None else f"{bounds[0]:+.4g} .. {bounds[1]:+.4g}"
-
-
-def read_outcomes(path: str) -> pa.Table:
-    """Reads what users did: the columns `request_id` and `value` of a Parquet file.
-
-    Raises:
-        DataError: the file is missing or not Parquet, or a column is missing.
-    """
-    try:
-        outcomes = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as e:
-        raise DataError(f"outcomes: {path}: cannot be read as Parquet ({e})") from e
-    if missing := {"request_id", "value"} - set(outcomes.column_names):
-        raise DataError(
-            f"outcomes: {path}: has no column {', '.join(sorted(missing))}; request_id and value are required"
-        )
-    return outcomes.select(["request_id", "value"])

@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 from data.artifacts.errors import UserError
 from data.sources.feature_kinds.kind import FeatureKind
 from data.sources.schema import Feature
+from data.sources.values.limits import MAX_FILTER_CHARACTERS
 
-MAX_DEPTH, MAX_CONDITIONS, MAX_VALUES, MAX_LENGTH = 5, 32, 256, 256
+MAX_DEPTH, MAX_CONDITIONS, MAX_VALUES, MAX_LENGTH = 5, 32, 256, MAX_FILTER_CHARACTERS
 """Limits on nesting, conditions in a filter, values in a list, and characters of a string."""
 
 LIST_OPERATORS = ("in", "contains_any", "contains_all")

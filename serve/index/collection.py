@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from pymilvus import DataType, MilvusClient
 
 from data.sources.schema import Feature
+from data.sources.values.limits import MAX_LIST_VALUES, MAX_STRING_BYTES
 from serve.filters.expression import column_name
-from serve.filters.grammar import MAX_LENGTH, MISSING_NUMBER
+from serve.filters.grammar import MISSING_NUMBER
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable
@@ -24,9 +25,6 @@ OWNER = "twotower_ray"
 
 MAX_WAITING_BATCHES = 2
 """Batches that may wait to be written while the next ones are computed."""
-
-MAX_VALUES = 64
-"""Most values of a list field that Milvus stores per item; further ones are left out."""
 
 MAX_INDEXING_S = 3600
 """Seconds that a server may take to build the vector index of a collection."""
@@ -177,10 +175,14 @@ def create(client: MilvusClient, config: IndexConfig, name: str, features: Seque
             schema.add_field(field, DataType.DOUBLE)
         elif feature.kind.is_list:
             schema.add_field(
-                field, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_VALUES, max_length=4 * MAX_LENGTH
-            )  # fmt: skip
+                field,
+                DataType.ARRAY,
+                element_type=DataType.VARCHAR,
+                max_capacity=MAX_LIST_VALUES,
+                max_length=MAX_STRING_BYTES,
+            )
         else:
-            schema.add_field(field, DataType.VARCHAR, max_length=4 * MAX_LENGTH)
+            schema.add_field(field, DataType.VARCHAR, max_length=MAX_STRING_BYTES)
     client.create_collection(name, schema=schema, timeout=config.timeout_s)
 
 
@@ -227,5 +229,5 @@ def _vectors(batch: pa.Table) -> list[np.ndarray]:
 def _values(column: pa.ChunkedArray, feature: Feature) -> list[Any]:
     """Returns the values that Milvus stores of a feature; missing ones as serve/filters/grammar.py says."""
     if feature.kind.is_list:
-        return [values[:MAX_VALUES] if values else [] for values in column.to_pylist()]
+        return [values[:MAX_LIST_VALUES] if values else [] for values in column.to_pylist()]
     return pc.fill_null(column, MISSING_NUMBER if feature.kind.is_number else "").to_pylist()

@@ -5,7 +5,8 @@ re-ranker and users of the live one, and the vectors of all items that did not c
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
+from data.dataset.coverage import refuse_look_alikes
 from data.sources.files import files_at, format_of, is_tab_separated
 from data.sources.tables import Columns, TableSource
 from serve.index.config import IndexConfig
@@ -33,6 +35,12 @@ ITEMS_FILE = "items.parquet"
 
 OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
 """Files that a refreshed release does not share with the release from which it was made."""
+
+
+def missing_text(manifest: Mapping[str, Any]) -> list[str]:
+    """The text that stood for a missing value in the log of a release; none in what earlier versions prepared."""
+    log: Mapping[str, Any] = manifest["config"]["data"]["source"]
+    return list(log.get("missing", ()))
 
 
 def read_rows(uri: str, release: Release) -> pa.Table:
@@ -58,6 +66,7 @@ def read_rows(uri: str, release: Release) -> pa.Table:
         items=uri,
         columns=Columns(**log.get("columns", {})),
         item_features=list(release.parts.items.features),
+        missing=missing_text(release.manifest),
         **layout,
     )
     if source.columns.title is None and source.has_column(uri, "title"):
@@ -84,12 +93,14 @@ def refresh(
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
 
     Raises:
+        DataError: an item to be added has the id of a known one, written in another way.
         ReleaseError: an item to be removed is not in the catalogue, or too many would be removed.
         GateError, IndexUnavailable: as for `serve.releases.publish.publish`; there is no new release then.
     """
     before = release.parts.items
     rows = before.table[:0] if rows is None else rows
     change = updated(before, rows)
+    refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
     still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
     removed_items = sorted(still_removed | _known_ids(change.items, removed))
     if len(removed_items) > MAX_EXCLUDED_ITEMS:

@@ -69,11 +69,14 @@ def baseline_rankings(
 def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: float, num_items: int) -> np.ndarray | None:
     """int64 [I]: interactions of each item in the latest `share` of those fitted on; None where the log has no times.
 
-    The time of an interaction in a log without times is its index in the log, which is below the log's length.
+    The dataset's manifest says whether the log has times. In datasets of earlier versions, whose manifests do not, the
+    time of an interaction in a log without times is its index in the log, which is below the log's length.
     """
     interactions = dataset.interactions(*splits, columns=["item_row", "time"])
-    time = interactions["time"].to_numpy()
-    if not len(time) or time.max() < dataset.manifest["counts"]["raw_interactions"]:
+    time, clock = interactions["time"].to_numpy(), dataset.clock
+    if not len(time) or (clock is not None and not clock.has_clock):
+        return None
+    if clock is None and time.max() < dataset.manifest["counts"]["raw_interactions"]:
         return None
     latest = np.partition(time, -_at_least_one(share * len(time)))[-_at_least_one(share * len(time))]
     return np.bincount(interactions["item_row"].to_numpy()[time >= latest], minlength=num_items)

@@ -8,7 +8,7 @@ from data.artifacts.errors import ConfigError
 from data.sequences.histories import HistoryOrder
 from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
 
-ARCHITECTURE = 2
+ARCHITECTURE = 3
 """Version of the code that builds the towers; it enters the name of each run.
 
 Raise it when the same configuration builds other towers than before, so that earlier runs are not reused.

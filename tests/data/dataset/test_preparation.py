@@ -89,8 +89,67 @@ def test_light_interactions_are_left_out(ray_session: None, tmp_path: Path) -> N
         tmp_path, user_id=["a"] * 4, item_id=["w", "x", "y", "z"], time=[1, 2, 3, 4], rating=[5.0, 5.0, 1.0, 5.0]
     )
     dataset = prepared(tmp_path, [*log, "+data.source.columns.weight=rating", "data.min_weight=4"])
-    assert dataset.manifest["counts"]["raw_interactions"] == 4
+    counts = dataset.manifest["counts"]
+    assert (counts["raw_interactions"], counts["left_out"], counts["items"]) == (4, 1, 3)
+    assert dataset.items.ids.values.to_pylist() == ["w", "x", "z"]
     assert dataset.interactions("train", "validation", "test").num_rows == 3
+
+
+def test_shares_of_a_split_are_of_the_interactions_that_are_kept(ray_session: None, tmp_path: Path) -> None:
+    time = list(range(1_600_000_000, 1_600_000_100))
+    heavy = [5.0] * 50 + [1.0] * 50  # the later half is left out
+    log = written(tmp_path, user_id=["a", "b"] * 50, item_id=["x", "y"] * 50, time=time, rating=heavy)
+    overrides = [*log, "+data.source.columns.weight=rating", "data.min_weight=4", "data.split.kind=temporal"]
+    counts = prepared(tmp_path, overrides).manifest["counts"]
+    assert (counts["train"], counts["validation"], counts["test"], counts["left_out"]) == (40, 5, 5, 50)
+
+
+def with_items(tmp_path: Path, log: list[str], **columns: list) -> list[str]:
+    """Overrides for the log with a table of items of these columns."""
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    return [*log, f"data.source.items={tmp_path}/items.parquet"]
+
+
+def test_a_log_whose_ids_never_meet_its_table_is_refused(ray_session: None, tmp_path: Path) -> None:
+    log = written(tmp_path, user_id=["a"] * 3, item_id=["1.0", "2.0", "3.0"], time=[1, 2, 3])
+    with pytest.raises(DataError, match=r"3 of 3 items of the log have no row in items, such as '1\.0'; 3 rows"):
+        prepared(tmp_path, with_items(tmp_path, log, item_id=[1, 2, 3]))
+    assert not list((tmp_path / "var").rglob("*.parquet"))
+    met = written(tmp_path, user_id=["a"] * 3, item_id=[1.0, 2.0, 3.0], time=[1, 2, 3])
+    found = prepared(tmp_path, with_items(tmp_path, met, item_id=[1, 2, 3])).manifest
+    assert (found["counts"]["items"], found["coverage"]["items"]["num_known"]) == (3, 3)
+
+
+def test_what_is_found_out_is_said_and_stays_in_the_manifest(ray_session: None, tmp_path: Path) -> None:
+    log = written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=["2020-01-01 00:00:07 UTC"] * 3)
+    tags = [["a", None, "nan"], None, [None]]
+    overrides = with_items(tmp_path, log, item_id=["x", "v", "w"], tags=tags)
+    config = load(
+        [*overrides, "data.source.item_features=[{name: tags, kind: multi_categorical}]", f"storage.root={tmp_path}"]
+    )
+    said: list[str] = []
+    dataset = prepare(config.data, Folder.of(config.storage.root), said.append)
+    assert any("times from 2020-01-01T00:00:07Z to 2020-01-01T00:00:07Z (assumed" in line for line in said)
+    assert any("values read as missing: items.tags 1" in line for line in said)
+    note = "2 of 3 items of the log have no row in items, such as 'y'; 2 rows of items are not in the log, such as 'v'"
+    assert dataset.notes == [note]
+    assert sum(note in line for line in said) == 1
+    assert dataset.items.table["tags"].to_pylist() == [[], [], ["a"], None, None]  # v, w, x, y, z
+    said.clear()
+    prepare(config.data, Folder.of(config.storage.root), said.append)
+    assert [line.partition(": ")[2] for line in said[1:]] == [f"note: {note}"]
+
+
+def test_whether_a_log_has_a_clock_is_recorded(ray_session: None, tmp_path: Path) -> None:
+    log = written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=[18_170, 18_171, 18_172])
+    days = prepared(tmp_path, [*log, "data.source.time_unit=days", "data.clock=seconds"])
+    assert days.clock is not None and (days.clock.has_clock, days.clock.assumed) == (True, False)
+    assert days.clock.shown(days.clock.first) == "2019-10-01T00:00:00Z"
+    order = prepared(tmp_path, [*log, "data.clock=order"])
+    assert order.clock is not None and not order.clock.has_clock
+    with pytest.raises(DataError, match=r"data\.split\.validation_from: 2019-10-01 needs a log with a clock"):
+        dates = ["data.split.kind=temporal", "data.split.validation_from=2019-10-01", "data.split.test_from=2019-10-02"]
+        prepared(tmp_path, [*log, "data.clock=order", *dates])
 
 
 @pytest.mark.parametrize(

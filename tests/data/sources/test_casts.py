@@ -1,47 +1,50 @@
 """Columns of any type become canonical ones; what cannot be read becomes null."""
 
-from datetime import UTC, datetime
-
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data.sources import casts
 from data.sources.schema import DataError
 
 
-@given(
-    st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)),
-    st.sampled_from(["T", " "]),
-    st.sampled_from([("", 0), ("Z", 0), ("+00:00", 0), ("+02:00", 7200), ("-0530", -19800)]),
-)
-def test_iso_text_is_read_as_python_reads_it(moment: datetime, between: str, zone: tuple[str, int]) -> None:
-    text = moment.isoformat(between) + zone[0]
-    expected = int(moment.replace(microsecond=0, tzinfo=UTC).timestamp()) - zone[1]
-    assert casts.seconds(pa.chunked_array([[text]])).to_pylist() == [expected]
+def column(*values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(values, kind)])
 
 
-@pytest.mark.parametrize(
-    ("column", "expected"),
-    [
-        (pa.array([0, 978300760]), [0, 978300760]),
-        (pa.array([1.9, float("nan"), float("inf"), None]), [1, None, None, None]),
-        (pa.array([datetime(2026, 1, 1)], pa.timestamp("ns")), [1767225600]),
-        (pa.array([datetime(2026, 1, 1)], pa.timestamp("us", "Europe/Berlin")), [1767225600]),
-        (pa.array([datetime(2026, 1, 1).date()]), [1767225600]),
-        (pa.array(["2026-01-01", "2026-02-30", "2026-13-01", "soon", "", None]), [1767225600] + [None] * 5),
-        (pa.array(["12", " 13.7 ", "1e3", "-4"]), [12, 13, 1000, -4]),
-        (pa.array([None, None]), [None, None]),
-    ],
-)
-def test_times_of_any_type_become_seconds_and_what_is_no_time_becomes_null(column: pa.Array, expected: list) -> None:
-    assert casts.seconds(pa.chunked_array([column])).to_pylist() == expected
+def test_lists_have_neither_nulls_nor_blanks_and_their_values_are_trimmed() -> None:
+    assert casts.value_sets(column("t1||t2", " t2| ", "", None), "|").to_pylist() == [["t1", "t2"], ["t2"], [], []]
+    lists = column(["a", None], None, [None], ["b"], [])
+    assert casts.value_sets(lists, "|").to_pylist() == [["a"], [], [], ["b"], []]
+    assert casts.value_sets(lists.slice(3), "|").to_pylist() == [["b"], []]
+    fixed = column([1.0, float("nan")], kind=pa.list_(pa.float64(), 2))
+    assert casts.value_sets(fixed, "|").to_pylist() == [["1"]]
+    assert casts.value_sets(column([10.0**10, 0.5]), "|").to_pylist() == [["10000000000", "0.5"]]
+    with pytest.raises(DataError, match="one value per row, not list"):
+        casts.value_sets(column([["a"]]), "|")
 
 
-def test_ids_keep_their_leading_zeros_and_integers_become_text() -> None:
-    assert casts.ids(pa.chunked_array([["007", "7"]])).to_pylist() == ["007", "7"]
-    assert casts.ids(pa.chunked_array([[7, 8]])).to_pylist() == ["7", "8"]
-    assert casts.ids(pa.chunked_array([pa.array(["a", "a"]).dictionary_encode()])).to_pylist() == ["a", "a"]
-    with pytest.raises(DataError, match="strings or integers, not double"):
-        casts.ids(pa.chunked_array([[7.0]]))
+def test_labels_of_numbers_are_the_same_in_any_type() -> None:
+    whole = [7, 10_000_000_000]
+    assert casts.labels(column(*whole)).to_pylist() == casts.labels(column(*map(float, whole))).to_pylist()
+    assert casts.labels(column(0.5, None)).to_pylist() == ["0.5", None]
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", {"a": 1}, ["a"]])
+def test_labels_of_a_type_without_text_are_refused_in_one_line(wrong: object) -> None:
+    with pytest.raises(DataError, match=r"^expected .* not [^\n]*$"):
+        casts.labels(column(wrong))
+
+
+def test_what_cannot_be_read_is_named_with_a_cure_that_works() -> None:
+    with pytest.raises(DataError, match=r"f\.csv, column 'at': 'soon' in row 1 is not a time: .*2019-10-01") as caught:
+        casts.check_head([pa.table({"at": ["1", "soon"]})], {"time": "at"}, "f.csv")
+    assert "empty" not in str(caught.value)
+    with pytest.raises(DataError, match="0x5d929c07"):
+        casts.check_head([pa.table({"at": ["0x5d929c07"]})], {"time": "at"}, "f.csv")
+
+
+def test_text_for_missing_values_is_no_fault_of_the_head() -> None:
+    block = pa.table({"w": ["1", "NULL", " "]})
+    casts.check_head([block], {"weight": "w"}, "f.csv", conventions=casts.Conventions(("NULL",)))
+    with pytest.raises(DataError, match="'NULL' in row 1 is not a number"):
+        casts.check_head([block], {"weight": "w"}, "f.csv")

@@ -26,7 +26,23 @@ def test_survey_counts_over_all_blocks() -> None:
     found = survey(log)
     assert (found.user_ids.to_pylist(), found.item_ids.to_pylist()) == (["a", "b"], ["x"])
     assert found.times.to_pylist() == [{"time": 5, "count": 2}]
-    assert found.num_interactions == 2
+    assert (found.num_interactions, found.num_left_out) == (2, 0)
+    assert (found.user_counts.to_pylist(), found.item_counts.to_pylist()) == ([1, 1], [2])
+
+
+@needs_ray
+def test_survey_describes_what_is_kept_and_finds_faults_in_all() -> None:
+    light = log_of(user_id=["a", "b"], item_id=["x", "y"], time=[5, 900], weight=[5.0, 1.0])
+    found = survey(light, min_weight=4)
+    assert (found.user_ids.to_pylist(), found.item_ids.to_pylist()) == (["a"], ["x"])
+    assert found.times.to_pylist() == [{"time": 5, "count": 1}]
+    assert (found.num_interactions, found.num_left_out) == (1, 1)
+    with pytest.raises(DataError, match=r"data\.min_weight: 6 leaves no interaction: lower it"):
+        survey(light, min_weight=6)
+    with pytest.raises(DataError, match=r"user_id is missing in 1 of 2"):
+        survey(log_of(user_id=["a", None], weight=[5.0, 1.0]), min_weight=4)
+    with pytest.raises(DataError, match=r"weight is not a finite number in 1 of 2"):
+        survey(log_of(weight=[5.0, float("nan")]), min_weight=4)
 
 
 @needs_ray
@@ -37,7 +53,10 @@ def test_survey_counts_over_all_blocks() -> None:
         ({"item_id": ["", None]}, r"item_id is missing in 2 of 2 rows, first at position 0"),
         ({"time": [1, None]}, r"time is missing or cannot be read .*user_id 'b', item_id 'y'"),
         ({"time": [-3, 2]}, r"time is negative .* 1 of 2 rows, first at position 0 \(time -3, user_id 'a'"),
-        ({"time": [1, 1767225600000]}, r"time lies past the year 9999 \(seconds are due, not milliseconds\)"),
+        (
+            {"time": [1, 1767225600000]},
+            r"time lies past the year 9999 \(seconds are due, not milliseconds: set data\.source\.time_unit",
+        ),
         ({"weight": [float("nan"), float("inf")]}, r"weight is not a finite number in 2 of 2 rows.*weight nan"),
         ({"weight": [1.0, None]}, r"weight is not a finite number in 1 of 2"),
         ({"split": ["train", "holdout"]}, r"split is none of .* 1 of 2 rows.*'holdout'"),

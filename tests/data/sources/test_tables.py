@@ -15,6 +15,7 @@ from data.sources.schema import DataError, Feature, FeatureKind
 from data.sources.source import RawLog, SourceConfig
 from data.sources.survey import survey
 from data.sources.tables import Columns, TableFormat, TableSource
+from data.sources.values.times import TimeUnit
 
 needs_ray = pytest.mark.usefixtures("ray_session")
 Rows = Callable[[RawLog], list[dict[str, Any]]]
@@ -145,19 +146,79 @@ def test_table_faults_in_shape(tmp_path: Path, kind: TableFormat) -> None:
 
 @needs_ray
 def test_parquet_column_of_a_type_that_is_no_id(tmp_path: Path) -> None:
-    log = LOG.set_column(0, "user", pa.array([1.0, 2.0, None]))
-    assert "column 'user': ids must be strings or integers" in fault_of(
+    log = LOG.set_column(0, "user", pa.array([1.0, 2.5, 3.0]))
+    assert "column 'user': 2.5 in row 1 is not an exact whole number, and ids must be" in fault_of(
         table_source(tmp_path, TableFormat.parquet, log)
     )
+    gap = LOG.set_column(0, "user", pa.array([1.0, 2.0, None]))
+    assert "user_id is missing in 1 of 3 rows" in fault_of(table_source(tmp_path, TableFormat.parquet, gap))
+
+
+@needs_ray
+def test_integral_floats_and_integers_are_the_same_ids(tmp_path: Path, rows: Rows) -> None:
+    whole = pa.array([10_000_000_000.0, 10_000_000_000.0, 2.0])
+    read = table_source(tmp_path, TableFormat.parquet, LOG.set_column(0, "user", whole)).read()
+    assert [row["user_id"] for row in rows(read)] == ["10000000000", "10000000000", "2"]
+
+
+@needs_ray
+@pytest.mark.parametrize("kind", TableFormat)
+def test_missing_values_spelled_as_text(tmp_path: Path, rows: Rows, kind: TableFormat) -> None:
+    log = LOG.append_column("channel", pa.array([" app ", "NULL", "\\N"]))
+    items = ITEMS.set_column(1, "name", pa.array(["nan", " B "]))
+    items = items.set_column(2, "genres", pa.array(["x||nan| y ", "None"]))
+    items = items.set_column(4, "studio", pa.array([" ", "NA"]))
+    source = table_source(tmp_path, kind, log, items)
+    read = replace(source, columns=replace(COLUMNS, context=["channel"])).read()
+    assert [row["context"] for row in rows(read)] == [["app"], [None], [None]]
+    assert read.items is not None
+    assert read.items.select(["title", "genres", "studio"]).to_pylist() == [
+        {"title": None, "genres": ["x", "y"], "studio": None},
+        {"title": "B", "genres": [], "studio": "NA"},
+    ]
+    assert read.missing_text == {"items.title": 1, "items.genres": 2, "items.studio": 1}
+    assert survey(read).missing_context == {"channel": 2}
+    kept = replace(source, missing=["NA"]).read().items
+    assert kept is not None
+    assert kept["title"].to_pylist() == ["nan", "B"] and kept["studio"].to_pylist() == [None, None]
+
+
+@needs_ray
+@pytest.mark.parametrize("spelling", ["nan", "None", "NULL", "\\N", " ", "\t"])
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_ids_spelled_as_missing_are_refused_with_their_count(tmp_path: Path, spelling: str, column: str) -> None:
+    log = LOG.set_column(LOG.column_names.index(column), column, pa.array(["a", spelling, spelling]))
+    fault = fault_of(table_source(tmp_path, TableFormat.csv, log))
+    assert f"{column}_id is missing in 2 of 3 rows" in fault
+    assert "data.source.missing" in fault
+
+
+@needs_ray
+@pytest.mark.parametrize("column", ["when", "stars"])
+def test_times_and_weights_spelled_as_missing_are_refused_with_their_count(tmp_path: Path, column: str) -> None:
+    log = LOG.set_column(LOG.column_names.index(column), column, pa.array(["10", "NULL", "nan"]))
+    assert "in 2 of 3 rows" in fault_of(table_source(tmp_path, TableFormat.csv, log))
+
+
+@needs_ray
+def test_days_since_1970(tmp_path: Path, rows: Rows) -> None:
+    log = LOG.set_column(2, "when", pa.array([18_170, 18_171, 18_172]))
+    read = replace(table_source(tmp_path, TableFormat.parquet, log), time_unit=TimeUnit.days).read()
+    assert rows(read)[0]["time"] == 1_569_888_000
+
+
+def test_a_log_without_a_column_of_times_is_told_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"^data\.source\.columns\.time: null; .*running number.*data\.clock=order"):
+        Columns(time=None)
 
 
 @needs_ray
 def test_each_parquet_file_of_a_folder_has_its_types_checked(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     pq.write_table(LOG, str(tmp_path / "log" / "0.parquet"), row_group_size=1)
-    pq.write_table(LOG.set_column(0, "user", pa.array([1.0, 2.0, None])), str(tmp_path / "log" / "1.parquet"))
+    pq.write_table(LOG.set_column(0, "user", pa.array([1.0, 2.5, None])), str(tmp_path / "log" / "1.parquet"))
     source = TableSource(format=TableFormat.parquet, interactions=str(tmp_path / "log"), columns=COLUMNS)
-    assert "log/1.parquet, column 'user': ids must be strings or integers" in fault_of(source)
+    assert "log/1.parquet, column 'user': 2.5 in row 1 is not an exact whole number" in fault_of(source)
 
 
 def test_table_source_refuses_features_without_a_table() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
-from serve.experiments.analysis import VariantResult, analyse, analysis_table, boundary, read_outcomes
+from serve.experiments.analysis import VariantResult, analyse, analysis_table, boundary
 from serve.experiments.assignment import CONTROL
 from serve.experiments.exposures import read_exposures
+from serve.experiments.outcomes import read_outcomes
 
 SHARES = {CONTROL: 0.5, "b": 0.5}
 

@@ -1,5 +1,6 @@
 """Rows of items as serve.refresh reads them from a file, and what is wrong with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,8 +8,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from data.artifacts.folders import Folder
+from data.dataset.catalogue import Catalogue
 from data.sources.schema import DataError
-from serve.releases.refresh import read_rows
+from serve.index.config import IndexConfig
+from serve.releases.refresh import read_rows, refresh
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from tests.serve.releases.items import NEW, rows
 
@@ -43,3 +48,16 @@ def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path:
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_rows(str(path), live)
+
+
+def test_a_known_item_in_another_form_is_no_new_one(live: Release, tmp_path: Path) -> None:
+    with_digits = replace(live, parts=replace(live.parts, items=_renamed(live.parts.items)))
+    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
+    with pytest.raises(DataError, match=r"rows: 1 of 1 new items .* such as '1\.0' from '1'"):
+        refresh(IndexConfig(), registry, with_digits, rows(live, {**NEW, "item_id": "1.0"}))
+
+
+def _renamed(items: Catalogue) -> Catalogue:
+    """The catalogue with running numbers as ids."""
+    numbers = pa.array([str(n) for n in range(1, items.table.num_rows + 1)])
+    return replace(items, table=items.table.set_column(1, "item_id", numbers))

@@ -112,7 +112,14 @@ def test_a_log_without_a_clock_has_no_recent_popularity(ray_session: None, tmp_p
         ]
     )
     prepared = prepare(config.data, Folder.of(str(tmp_path)))
-    assert recent_counts(prepared, (TRAIN, VALIDATION), 0.1, len(prepared.items.ids)) is None
+    num_items = len(prepared.items.ids)
+    assert recent_counts(prepared, (TRAIN, VALIDATION), 0.1, num_items) is None
+    before = PreparedDataset(prepared.folder, {k: v for k, v in prepared.manifest.items() if k != "clock"})
+    assert recent_counts(before, (TRAIN, VALIDATION), 0.1, num_items) is None, "by its numbers, as earlier versions did"
+    declared = PreparedDataset(
+        prepared.folder, prepared.manifest | {"clock": prepared.manifest["clock"] | {"has_clock": True}}
+    )
+    assert recent_counts(declared, (TRAIN, VALIDATION), 0.1, num_items) is not None, "by what is recorded"
 
 
 @pytest.mark.slow

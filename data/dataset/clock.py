@@ -1,0 +1,133 @@
+"""Whether a log has a clock: what is configured, or assumed from its numbers, and whether its times are plausible."""
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.sources.schema import DataError
+from data.sources.values.times import DAY_S
+
+EARLIEST_S = 631_152_000
+"""1990-01-01. Earlier interactions are dated wrongly, unless the log says otherwise."""
+
+DAYS = (EARLIEST_S // DAY_S, 47_482)
+"""Numbers of days since 1970 from 1990 to 2100."""
+
+DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}
+"""By number of digits, how dates are written in digits. (With 14 digits they lie past the year 9999.)"""
+
+YEARS = (1900, 2100)
+"""Years of dates written in digits."""
+
+
+class ClockKind(Enum):
+    """What the times of a log are."""
+
+    auto = "auto"  # running numbers if the largest is below the number of interactions, seconds otherwise
+    seconds = "seconds"  # moments in time
+    order = "order"  # running numbers, which order the interactions and say nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The times of a log.
+
+    Attributes:
+        has_clock: whether times are unix seconds; they are running numbers otherwise.
+        assumed: whether that was not configured but concluded from the numbers.
+        first: the smallest time.
+        last: the largest time.
+    """
+
+    has_clock: bool
+    assumed: bool
+    first: int
+    last: int
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The clock as the manifest holds it."""
+        return asdict(self)
+
+    def shown(self, at: int) -> str:
+        """A time of this log for people: in ISO-8601, or as a running number."""
+        if not self.has_clock:
+            return f"number {at:,}"
+        return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+    def __str__(self) -> str:
+        between = f"from {self.shown(self.first)} to {self.shown(self.last)}"
+        if self.has_clock:
+            how = " (assumed; data.clock=order says that they are running numbers)" if self.assumed else ""
+            return f"times {between}{how}"
+        how = ": the log has no clock"
+        if self.assumed:
+            how = ": it is assumed that the log has no clock (data.clock=seconds says that they are times)"
+        return f"running numbers {between}{how}"
+
+
+def clock_of(kind: ClockKind, times: pa.Table, num_raw: int, place: str) -> Clock:
+    """The clock of a log.
+
+    Args:
+        kind: as configured.
+        times: columns `time` (sorted, distinct) and `count`, the number of interactions at that time.
+        num_raw: number of interactions in the log. A log whose times are indices has only smaller ones.
+        place: where the log is, for the message.
+
+    Raises:
+        DataError: all times are dates written in digits, such as 20191001.
+    """
+    first, last = times["time"][0].as_py(), times["time"][-1].as_py()
+    has_clock = last >= num_raw if kind is ClockKind.auto else kind is ClockKind.seconds
+    if kind is not ClockKind.order and (date := _date_in_digits(times["time"].to_numpy())):
+        raise DataError(
+            f"{place}: the times are dates written in digits, such as {first}, which would count as seconds since 1970:"
+            f" write {date} instead; if they are no more than an order, set data.clock=order"
+        )
+    return Clock(has_clock, kind is ClockKind.auto, first, last)
+
+
+def clock_notes(clock: Clock, times: pa.Table) -> list[str]:
+    """What is implausible about the times of a log; one sentence each."""
+    at, count = times["time"].to_numpy(), times["count"].to_numpy()
+    if clock.assumed and DAYS[0] <= clock.first and clock.last <= DAYS[1]:
+        return [
+            f"times from {clock.first} to {clock.last} look like days since 1970: if they are, set"
+            " data.source.time_unit=days"
+        ]
+    if not clock.has_clock:
+        return []
+    notes, total = [], f"{int(count.sum()):,}"
+    if clock.last < EARLIEST_S:
+        notes.append(
+            f"all times lie before 1990, from {clock.shown(clock.first)} to {clock.shown(clock.last)}: set"
+            " data.source.time_unit if they are not seconds, or data.clock=order if they are running numbers"
+        )
+    elif early := int(count[at < EARLIEST_S].sum()):
+        notes.append(f"{early:,} of {total} interactions are dated before 1990, the first {clock.shown(clock.first)}")
+    if late := int(count[at > time.time() + DAY_S].sum()):
+        notes.append(f"{late:,} of {total} interactions are dated in the future, the last {clock.shown(clock.last)}")
+    return notes
+
+
+def _date_in_digits(times: np.ndarray) -> str | None:
+    """The first time in ISO-8601 if all times are dates written in equally many digits; None otherwise."""
+    first, last = str(times[0]), str(times[-1])
+    form = DIGITS.get(len(first))
+    if form is None or len(last) != len(first) or None in (_date(first, form), _date(last, form)):
+        return None
+    is_date = (_date(text, form) is not None for text in map(str, times))  # ends with the first that is none
+    return _date(first, form) if all(is_date) else None
+
+
+def _date(digits: str, form: str) -> str | None:
+    try:
+        found = datetime.strptime(digits, form)
+    except ValueError:
+        return None
+    return found.isoformat(" ") if YEARS[0] <= found.year <= YEARS[1] else None

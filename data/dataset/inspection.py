@@ -1,0 +1,117 @@
+"""What preparation finds out about a log before it writes anything: clock, coverage, and what is implausible."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
+from data.dataset.coverage import Coverage, look_alike_notes
+from data.dataset.split import SplitConfig
+from data.sources.schema import DataError
+from data.sources.source import RawLog
+from data.sources.survey import Survey
+from data.sources.values.limits import id_notes, limit_notes
+
+MIN_SHARE, MIN_COUNT, MIN_TIMES_NEXT = 0.05, 1000, 10
+"""A user or item with this share of the interactions, this number, and as many times as many as the next is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of a log before it is split.
+
+    Attributes:
+        clock: its times.
+        coverage: of each table that it has.
+        missing: by table and column, such as "items.brand": the number of values that were read as missing because of
+            their text; for a context feature, such as "context.channel", the number of all that are missing.
+        notes: what is implausible, one sentence each.
+    """
+
+    clock: Clock
+    coverage: tuple[Coverage, ...]
+    missing: dict[str, int]
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """What to tell while preparing, one line each."""
+        missing = ", ".join(f"{name} {count:,}" for name, count in self.missing.items())
+        read_as_missing = [f"values read as missing: {missing}"] if missing else []
+        known = [str(coverage) for coverage in self.coverage if not coverage.is_low]
+        return [str(self.clock), *known, *read_as_missing, *map(noted, self.notes)]
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The findings as the manifest holds them."""
+        return {
+            "clock": self.clock.as_manifest(),
+            "coverage": {coverage.side: coverage.as_manifest() for coverage in self.coverage},
+            "missing": self.missing,
+            "notes": list(self.notes),
+        }
+
+
+def inspect(log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig) -> Findings:
+    """What the survey and the tables of a log tell about it.
+
+    Raises:
+        DataError: a table knows none of the log's ids, the times are dates written in digits, or the split is by dates
+            and the log has no clock.
+    """
+    clock = clock_of(kind, found.times, found.num_interactions + found.num_left_out, log.place)
+    if not clock.has_clock and split.validation_from:
+        raise DataError(
+            f"data.split.validation_from: {split.validation_from} needs a log with a clock, and there are {clock}:"
+            " give data.split.validation_share and test_share instead"
+        )
+    notes, coverages = clock_notes(clock, found.times), []
+    sides = {"users": (log.users, found.user_ids, found.user_counts)}
+    sides |= {"items": (log.items, found.item_ids, found.item_counts)}
+    for side, (table, ids, counts) in sides.items():
+        if table is not None:
+            table_ids = table[f"{side.removesuffix('s')}_id"].combine_chunks()
+            coverage = Coverage.of(side, ids, table_ids)
+            coverage.check(log.place)
+            coverages.append(coverage)
+            notes += [str(coverage)] if coverage.is_low else []
+            ids_of_side = pc.unique(pa.chunked_array([ids, table_ids]))
+        else:
+            ids_of_side = ids
+        notes += dominance_notes(side, ids, counts)
+        notes += [*look_alike_notes(side, ids_of_side), *id_notes(side, ids_of_side)]
+    if log.items is not None:
+        notes += limit_notes(log.items["item_id"].combine_chunks(), log.items, log.item_features)
+    missing = {f"context.{name}": count for name, count in found.missing_context.items() if count}
+    return Findings(clock, tuple(coverages), dict(log.missing_text) | missing, tuple(notes))
+
+
+def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:
+    """A sentence for each user or item with an implausible share of the log.
+
+    Such an id has MIN_SHARE of all interactions and MIN_COUNT of them, and MIN_TIMES_NEXT times as many as the first id
+    that has less than MIN_SHARE.
+
+    Args:
+        side: "users" or "items".
+        ids: distinct ids.
+        counts: int64, the number of interactions of each.
+    """
+    total = pc.sum(counts).as_py()
+    is_large = pc.greater_equal(counts, max(MIN_SHARE * total, MIN_COUNT))
+    others = counts.filter(pc.invert(is_large))
+    if not len(others) or not pc.any(is_large).as_py():
+        return []
+    following = pc.max(others).as_py()
+    return [
+        f"{side.removesuffix('s')} {id_!r} has {count:,} of {total:,} interactions ({count / total:.1%}),"
+        f" {count // following:,} times as many as the next: if it stands for a missing id, add it to"
+        " data.source.missing and leave these rows out"
+        for id_, count in zip(ids.filter(is_large).to_pylist(), counts.filter(is_large).to_pylist(), strict=True)
+        if count >= MIN_TIMES_NEXT * following
+    ]
+
+
+def noted(note: str) -> str:
+    """A note as a line for people."""
+    return f"note: {note}"

@@ -1,0 +1,52 @@
+"""Columns of any Arrow type in the few types that casts know, and numbers written as text."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MAX_EXACT = {pa.float16(): 2**11 - 1, pa.float32(): 2**24 - 1, pa.float64(): 2**53 - 1}
+"""By type: the largest whole number n for which no other whole number up to n is stored as the same float."""
+
+
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with dictionaries decoded and without extension types.
+
+    Any type of string, and a column of nulls alone, becomes `string`.
+    """
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.cast(column.type.storage_type)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    stringlike = pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind)
+    return column.cast(pa.string()) if stringlike else column
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a type is of integers, floats or decimals."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a type is of bytes that are not declared to be text."""
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def only(kept: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values where the mask `kept` is true, and null elsewhere."""
+    return pc.if_else(kept, values, pa.scalar(None, values.type))
+
+
+def whole_text(floats: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats as decimal integers, such as "1001" for 1001.0; null where a value is not whole or not exact.
+
+    A value is not exact beyond MAX_EXACT, where neighbouring whole numbers are stored as the same float.
+    """
+    wide = floats.cast(pa.float64())
+    exact = pc.less_equal(pc.abs(wide), float(MAX_EXACT[floats.type]))  # false for NaN
+    whole = pc.and_(exact, pc.equal(pc.floor(wide), wide))
+    return only(whole, wide).cast(pa.int64()).cast(pa.string())

@@ -1,0 +1,106 @@
+"""The longest values that every index and every request can take, one set of limits for all back ends."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.sources.schema import DataError, Feature
+
+MAX_STRING_BYTES = 1024
+"""Most bytes in UTF-8 of one value of a feature that filters may name; a Milvus server refuses longer ones."""
+
+MAX_FILTER_CHARACTERS = 256
+"""Most characters of a string in a filter. Longer values are shown in answers, but no filter can name them."""
+
+MAX_LIST_VALUES = 64
+"""Most values of a list that Milvus stores per item."""
+
+MAX_ID_CHARACTERS = 256
+"""Most characters of an id in a request."""
+
+
+def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: Feature, place: str) -> None:
+    """Refuses values of an item feature that an index cannot store.
+
+    Args:
+        ids: the items' ids.
+        values: the feature, of the Arrow type of its kind.
+        place: the file; the message begins with it.
+
+    Raises:
+        DataError: a value has more than MAX_STRING_BYTES bytes; the message names the item.
+    """
+    if not feature.kind.is_filterable or feature.kind.is_number:
+        return
+    flat, owners = _flat(values, feature)
+    sizes = pc.binary_length(flat)
+    long = pc.fill_null(pc.greater(sizes, MAX_STRING_BYTES), False)
+    if count := pc.sum(long).as_py():
+        at = pc.index(long, True).as_py()
+        others = f" (so have {count - 1} others)" if count > 1 else ""
+        raise DataError(
+            f"{place}, feature {feature.name!r}: a value of item {ids[owners[at].as_py()].as_py()!r} has"
+            f" {sizes[at].as_py():,} bytes in UTF-8{others}, and an index stores {MAX_STRING_BYTES:,} at most: shorten"
+            f" it, or declare the feature as kind: text, by which nobody filters"
+        )
+
+
+def limit_notes(ids: pa.Array, items: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """What to know of item features that an index can store but filters cannot name in full; one sentence each."""
+    notes = []
+    for feature in features:
+        if not feature.kind.is_filterable or feature.kind.is_number:
+            continue
+        column = pa.chunked_array([items[feature.name].combine_chunks()])
+        flat, owners = _flat(column, feature)
+        long = pc.greater(pc.utf8_length(flat), MAX_FILTER_CHARACTERS)
+        if example := _first(ids.take(owners), long):
+            notes.append(
+                f"items, feature {feature.name!r}: {_count(long)} values have more than {MAX_FILTER_CHARACTERS}"
+                f" characters, such as one of item {example!r}: answers show them, and no filter can name them"
+            )
+        if not feature.kind.is_list:
+            continue
+        many = pc.greater(pc.list_value_length(column), MAX_LIST_VALUES)
+        if example := _first(ids, many):
+            notes.append(
+                f"items, feature {feature.name!r}: {_count(many)} items have more than {MAX_LIST_VALUES} values, such"
+                f" as {example!r}: index=milvus stores the first {MAX_LIST_VALUES}, and filters on the others miss them"
+            )
+    return notes
+
+
+def id_notes(side: str, ids: pa.Array) -> list[str]:
+    """A sentence on the ids that are longer than a request may name; none if there are no such ids.
+
+    Args:
+        side: "users" or "items".
+    """
+    long = pc.greater(pc.utf8_length(ids), MAX_ID_CHARACTERS)
+    example = _first(ids, long)
+    if not example:
+        return []
+    short = f"{example[:20]}..."
+    return [
+        f"{side}: {_count(long)} ids have more than {MAX_ID_CHARACTERS} characters, such as {short!r}: no request can"
+        f" name them; use shorter ids"
+    ]
+
+
+def _flat(values: pa.ChunkedArray, feature: Feature) -> tuple[pa.ChunkedArray, pa.Array]:
+    """All values of a column, and the row of each."""
+    if not feature.kind.is_list:
+        return values, pa.array(range(0)) if not len(values) else pc.indices_nonzero(pa.repeat(True, len(values)))
+    lists = values.combine_chunks()
+    return pc.list_flatten(lists), pc.list_parent_indices(lists)
+
+
+def _count(mask: pa.ChunkedArray) -> str:
+    return f"{pc.sum(mask).as_py():,}"
+
+
+def _first(ids: pa.Array | pa.ChunkedArray, mask: pa.ChunkedArray) -> str | None:
+    """The id where the mask is first true; None if it never is."""
+    at = pc.index(mask, True).as_py()
+    return None if at < 0 else ids[at].as_py()

@@ -1,0 +1,80 @@
+"""Missing values that are spelled as text, such as "nan": they become null before a column is cast."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.sources.values.columns import only, plain
+
+SPELLINGS = ("nan", "NaN", "None", "NULL", "null", "\\N", "<NA>", "NaT")
+"""How pandas, NumPy, Python, SQL and Hive write a missing value. "NA" is not among them: it can be an id."""
+
+
+def present(column: pa.ChunkedArray, spellings: Sequence[str] = ()) -> pa.ChunkedArray:
+    """The column with null for what is missing: blank text, text in `spellings`, and NaN.
+
+    Text has no white space around it any more; columns of text and dictionaries become `string`.
+    """
+    column = plain(column)
+    if pa.types.is_string(column.type):
+        text = pc.utf8_trim_whitespace(column)
+        return only(pc.invert(is_missing(text, spellings)), text)
+    if pa.types.is_floating(column.type):
+        wide = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+        return only(pc.invert(pc.is_nan(wide)), column)
+    return column
+
+
+def is_missing(trimmed: pa.Array | pa.ChunkedArray, spellings: Sequence[str]) -> pa.Array | pa.ChunkedArray:
+    """A mask of the blank texts and those in `spellings`; null stays null.
+
+    Args:
+        trimmed: text without white space around it.
+    """
+    return pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, pa.array([text.strip() for text in spellings], pa.string())))
+
+
+@dataclass(frozen=True, slots=True)
+class MissingText:
+    """The spellings of a log, and how many values of each column of its tables were spelled so.
+
+    Attributes:
+        spellings: text that stands for a missing value.
+        counts: by table and column, such as "items.brand": the number of values that were not empty and were read as
+            missing; columns without such values are left out.
+    """
+
+    spellings: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def present(self, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+        """The column without what is missing, see `present`; counts the values that this changes."""
+        found = present(column, self.spellings)
+        column = plain(column)
+        if pa.types.is_string(column.type):
+            self._add(name, pc.sum(pc.and_(pc.is_null(found), pc.not_equal(column, ""))).as_py())
+        return found
+
+    def members(self, lists: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+        """Lists of strings with trimmed values, without those that are missing; counts these, the empty ones apart.
+
+        Args:
+            lists: list<string>. Null stays null.
+        """
+        return pa.chunked_array([self._members(chunk, name) for chunk in lists.chunks], lists.type)
+
+    def _members(self, lists: pa.ListArray, name: str) -> pa.ListArray:
+        flat, owners = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+        text = pc.utf8_trim_whitespace(flat)
+        kept = pc.invert(pc.fill_null(is_missing(text, self.spellings), True))
+        self._add(name, pc.sum(pc.and_(pc.invert(kept), pc.not_equal(flat, ""))).as_py())
+        lengths = np.bincount(owners[kept.to_numpy(zero_copy_only=False)], minlength=len(lists))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, text.filter(kept), mask=pc.is_null(lists))
+
+    def _add(self, name: str, count: int | None) -> None:
+        if count:
+            self.counts[name] = self.counts.get(name, 0) + count

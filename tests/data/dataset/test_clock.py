@@ -1,0 +1,77 @@
+"""Whether a log has a clock: as configured, or as its numbers say; implausible times are said."""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.dataset.clock import ClockKind, clock_notes, clock_of
+from data.sources.schema import DataError
+
+AUTO, SECONDS, ORDER = ClockKind.auto, ClockKind.seconds, ClockKind.order
+SUMMER = 1_719_792_000  # 2024-07-01
+
+
+def counted(*times: int) -> pa.Table:
+    return pa.table({"time": pa.array(times, pa.int64()), "count": np.ones(len(times), np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "has_clock"),
+    [
+        (AUTO, (0, 1, 2), False),
+        (AUTO, (1, 2, 3), True),
+        (SECONDS, (0, 1, 2), True),
+        (ORDER, (SUMMER, SUMMER + 1, SUMMER + 2), False),
+    ],
+)
+def test_what_is_configured_holds_and_auto_goes_by_the_numbers(
+    kind: ClockKind, times: tuple[int, ...], has_clock: bool
+) -> None:
+    clock = clock_of(kind, counted(*times), len(times), "log")
+    assert (clock.has_clock, clock.assumed) == (has_clock, kind is AUTO)
+    assert ("assumed" in str(clock)) == (kind is AUTO)
+
+
+def test_first_and_last_are_shown() -> None:
+    clock = clock_of(AUTO, counted(SUMMER, SUMMER + 61), 2, "log")
+    assert "from 2024-07-01T00:00:00Z to 2024-07-01T00:01:01Z" in str(clock)
+    assert not clock_notes(clock, counted(SUMMER, SUMMER + 61))
+    assert "from number 0 to number 1,999" in str(clock_of(ORDER, counted(0, 1999), 2, "log"))
+
+
+@pytest.mark.parametrize(
+    ("times", "date"),
+    [
+        ((20_190_930, 20_191_001), "2019-09-30 00:00:00"),
+        ((2_019_093_023, 2_019_100_100), "2019-09-30 23:00:00"),
+        ((201_909_302_359, 201_910_010_000), "2019-09-30 23:59:00"),
+    ],
+)
+def test_dates_in_digits_are_refused(times: tuple[int, ...], date: str) -> None:
+    for num_raw in (2, 10**9):
+        with pytest.raises(DataError, match=rf"log: .* digits, such as {times[0]}.* write {date} .*data\.clock=order"):
+            clock_of(AUTO, counted(*times), num_raw, "log")
+    assert not clock_of(ORDER, counted(*times), 2, "log").has_clock
+
+
+@pytest.mark.parametrize("times", [(20_190_930, 20_190_931), (20_190_930, SUMMER), (18_170, 18_171)])
+def test_other_numbers_are_no_dates(times: tuple[int, ...]) -> None:
+    clock_of(AUTO, counted(*times), 2, "log")
+
+
+@pytest.mark.parametrize("num_raw", [2, 10**6])
+def test_days_since_1970_are_suspected(num_raw: int) -> None:
+    times = counted(18_170, 19_999)
+    (note,) = clock_notes(clock_of(AUTO, times, num_raw, "log"), times)
+    assert "look like days since 1970" in note and "data.source.time_unit=days" in note
+
+
+def test_implausible_times_are_said() -> None:
+    def notes(*times: int) -> list[str]:
+        return clock_notes(clock_of(SECONDS, counted(*times), 9, "log"), counted(*times))
+
+    assert "all times lie before 1990, from 1970-01-01T00:00:05Z" in notes(5, 6)[0]
+    assert "1 of 2 interactions are dated before 1990, the first 1970-01-01T00:00:05Z" in notes(5, SUMMER)[0]
+    assert "1 of 2 interactions are dated in the future" in notes(SUMMER, int(time.time()) + 10**6)[0]

@@ -1,0 +1,67 @@
+"""Ids that do not meet are refused or said, and so is an id with an implausible share of the log."""
+
+import pyarrow as pa
+import pytest
+
+from data.dataset.coverage import Coverage, look_alike_notes, refuse_look_alikes
+from data.dataset.inspection import dominance_notes
+from data.sources.schema import DataError
+
+PLAIN = [str(100_012 + n) for n in range(60)]
+
+
+def coverage(log: list[str], table: list[str]) -> Coverage:
+    return Coverage.of("items", pa.array(log, pa.string()), pa.array(table, pa.string()))
+
+
+@pytest.mark.parametrize("form", ["{}.0", "00{}"])
+def test_ids_that_never_meet_are_refused_with_an_example_of_each(form: str) -> None:
+    with pytest.raises(DataError) as caught:
+        coverage([form.format(id_) for id_ in PLAIN], PLAIN).check("log.csv")
+    assert str(caught.value).startswith(
+        f"log.csv: 60 of 60 items of the log have no row in items, such as '{form.format('100012')}'; 60 rows of items"
+        " are not in the log, such as '100012' (60 would meet without leading zeros and '.0'): "
+    )
+
+
+def test_low_coverage_is_said_with_examples_and_high_coverage_in_numbers() -> None:
+    few = coverage(PLAIN, [*PLAIN[:20], "cold"])
+    few.check("log.csv")
+    assert few.is_low
+    assert str(few) == (
+        "40 of 60 items of the log have no row in items, such as '100032'; 1 rows of items are not in the log,"
+        " such as 'cold'"
+    )
+    most = coverage(PLAIN, [*PLAIN[:30], "cold"])
+    assert not most.is_low
+    assert str(most) == "30 of 60 items of the log have a row in items; 1 rows of items are not in the log"
+    assert str(coverage(["a"], ["a"])) == "1 of 1 items of the log have a row in items"
+
+
+def test_one_id_in_two_forms_is_said() -> None:
+    (note,) = look_alike_notes("items", pa.array(["1001", "1001.0", "0007", "7", "a", "b"]))
+    assert note.startswith("2 ids of items are written in several ways, such as '1001' and '1001.0'")
+    assert not look_alike_notes("items", pa.array(["1001", "1002", "0007", "a"]))
+
+
+def test_a_new_item_is_no_known_one_in_another_form() -> None:
+    known, none = pa.array(["1001", "a"]), pa.chunked_array([[]], pa.string())
+    added = pa.chunked_array([["b", "1001.0"]])
+    with pytest.raises(DataError, match=r"1 of 2 new items .* such as '1001\.0' from '1001'"):
+        refuse_look_alikes(added, known, added)
+    refuse_look_alikes(added, known, pa.chunked_array([["b", "1001.0", "1001"]]))
+    refuse_look_alikes(pa.chunked_array([["b"]]), known, added)
+    refuse_look_alikes(none, known, added)
+
+
+def test_an_id_with_an_implausible_share_is_named() -> None:
+    def notes(counts: dict[str, int]) -> list[str]:
+        return dominance_notes("users", pa.array(counts.keys()), pa.array(counts.values(), pa.int64()))
+
+    many = {f"u{n}": 24 for n in range(140)}
+    (note,) = notes({"guest": 1500, **many})
+    assert note.startswith("user 'guest' has 1,500 of 4,860 interactions (30.9%), 62 times as many as the next")
+    assert len(notes({"guest": 1500, "anonymous": 1200, **many})) == 2
+    assert not notes({"guest": 999, **many})
+    assert not notes({"first": 1500, **{f"u{n}": 200 for n in range(20)}})
+    assert not notes({"one": 5000, "two": 4000})

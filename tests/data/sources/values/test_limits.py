@@ -1,0 +1,51 @@
+"""What no index can store is refused with item and feature; what no filter can name is said."""
+
+import pyarrow as pa
+import pytest
+
+from data.sources.entities import entity_table
+from data.sources.schema import DataError, Feature, FeatureKind
+from data.sources.values.limits import MAX_ID_CHARACTERS, MAX_STRING_BYTES, id_notes, limit_notes
+from serve.api.schemas import RecommendRequest
+
+BRAND = Feature(name="brand", kind=FeatureKind.categorical)
+TAGS = Feature(name="tags", kind=FeatureKind.multi_categorical)
+WORDS = Feature(name="words", kind=FeatureKind.text)
+
+
+def items(brand: str = "b", tags: list[str] | None = None) -> pa.Table:
+    raw = {"item_id": ["x", "y", "z"], "brand": ["a", brand, None], "tags": [[], tags or ["t"], None]}
+    return entity_table(pa.table(raw | {"words": [brand] * 3}), "item_id", (BRAND, TAGS, WORDS), "items.parquet")
+
+
+@pytest.mark.parametrize("longest", ["c" * MAX_STRING_BYTES, "本" * 341, "😀" * 256])
+def test_bytes_count_and_not_characters(longest: str) -> None:
+    assert items(longest, [longest])["brand"].to_pylist()[1] == longest
+    with pytest.raises(DataError, match=r"items\.parquet, feature 'brand': a value of item 'y' has 1,02\d bytes"):
+        items(longest + "本")
+    with pytest.raises(DataError, match=r"feature 'tags': a value of item 'y' has 1,02\d bytes in UTF-8: |UTF-8, and"):
+        items(tags=["short", longest + "本"])
+
+
+def test_values_that_filters_cannot_name_are_said() -> None:
+    table = items("b" * 257, [f"t{n}" for n in range(65)])
+    long, many = limit_notes(table["item_id"].combine_chunks(), table, (BRAND, TAGS, WORDS))
+    assert "'brand': 1 values have more than 256 characters, such as one of item 'y'" in long
+    assert "'tags': 1 items have more than 64 values, such as 'y'" in many
+    assert not limit_notes(table["item_id"].combine_chunks(), items(), (BRAND, TAGS, WORDS))
+
+
+def test_ids_longer_than_a_request_may_name_are_said() -> None:
+    longest = "i" * MAX_ID_CHARACTERS
+    RecommendRequest(user_id=longest)
+    assert not id_notes("users", pa.array([longest]))
+    with pytest.raises(ValueError, match="256"):
+        RecommendRequest(user_id=longest + "i")
+    assert "users: 1 ids have more than 256 characters" in id_notes("users", pa.array(["a", longest + "i"]))[0]
+
+
+def test_ids_in_requests_have_no_white_space_around_them() -> None:
+    request = RecommendRequest(user_id=" u1 ", history=["i1\t"], context={"channel": " app"})
+    assert (request.user_id, request.history, request.context) == ("u1", ["i1"], {"channel": "app"})
+    with pytest.raises(ValueError, match="at least 1 character"):
+        RecommendRequest(user_id=" ")

@@ -1,0 +1,48 @@
+"""The users of batch inference are read as the log's ids are, and none is lost or made up."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.dataset.vocabulary import Vocabulary
+from data.sources.schema import DataError
+from serve.batch.recommendations import read_users, report_unknown
+
+
+def read(tmp_path: Path, values: Any, missing: tuple[str, ...] = ()) -> list[str]:
+    pq.write_table(pa.table({"user_id": values}), tmp_path / "users.parquet")
+    return read_users(str(tmp_path / "users.parquet"), missing).to_pylist()
+
+
+def test_ids_are_those_of_the_log(tmp_path: Path) -> None:
+    assert read(tmp_path, [1.0, 10_000_000_000.0, None, 1.0]) == ["1", "10000000000"]
+    assert read(tmp_path, [" u1", "u1", "", "nan"], ("nan",)) == ["u1"]
+    assert read(tmp_path, pa.array([1_700_000_000_000_000_001])) == ["1700000000000000001"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            [float(1_700_000_000_000_000_000 + n) for n in range(50)],
+            r"1\.7e\+18 in row 0 is not an exact whole number, .* not double \(nor are 49 others\): cast the column",
+        ),
+        ([["a"]], "ids must be strings or integers, not list"),
+        ([b"a"], "ids must be strings or integers, not binary"),
+        ([" ", None], "names no user"),
+    ],
+)
+def test_what_is_no_id_is_refused_in_one_line(tmp_path: Path, values: list, message: str) -> None:
+    with pytest.raises(DataError, match=rf"^recommend\.users: [^\n]*{message}[^\n]*$"):
+        read(tmp_path, values)
+
+
+def test_the_number_of_unknown_users_is_said() -> None:
+    said: list[str] = []
+    known = Vocabulary(pa.array(["a", "b"]))
+    report_unknown(known, pa.array(["a", "x", "y"]), "r1", said.append)
+    report_unknown(known, pa.array(["a"]), "r1", said.append)
+    assert said == ["recommend: 2 of 3 users are unknown to release r1, such as 'x': they get popular items"]

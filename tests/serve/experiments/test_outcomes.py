@@ -1,0 +1,62 @@
+"""Outcomes of any Arrow type join with exposures; what is no finite number is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.sources.schema import DataError
+from serve.experiments.analysis import analyse, analysis_table
+from serve.experiments.assignment import CONTROL
+from serve.experiments.outcomes import read_outcomes
+
+
+def written(tmp_path: Path, request_id: Any, value: Any) -> str:
+    pq.write_table(pa.table({"request_id": request_id, "value": value}), tmp_path / "outcomes.parquet")
+    return str(tmp_path / "outcomes.parquet")
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        pa.array(["1", " 2"]),
+        pa.array(["1", "2"], pa.large_string()),
+        pa.array(["1", "2"]).dictionary_encode(),
+        pa.array([1, 2]),
+        pa.array([1.0, 2.0]),
+    ],
+)
+def test_ids_of_any_type_meet(tmp_path: Path, request_id: pa.Array) -> None:
+    found = read_outcomes(written(tmp_path, request_id, pa.array([True, False])))
+    assert found.to_pylist() == [{"request_id": "1", "value": 1.0}, {"request_id": "2", "value": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "value", "message"),
+    [
+        (["1", "2"], [1.0, float("nan")], "column 'value': 1 of 2 values are not finite, first nan in row 1"),
+        (["1", "2"], [None, 1.0], "column 'value': 1 of 2 values are not finite, first None in row 0"),
+        (["1", "2"], [float("inf")] * 2, "column 'value': 2 of 2 values are not finite, first inf in row 0"),
+        (["1", "2"], ["1", "clicked"], "column 'value': 'clicked' in row 1 is not a number"),
+        (["1", None], [1, 1], "column 'request_id': 1 of 2 values are not an id"),
+        ([1.5, 1.0], [1, 1], "column 'request_id': 1.5 in row 0 is not an exact whole number"),
+        ([["1"], ["2"]], [1, 1], "column 'request_id': ids must be strings or integers, not list"),
+    ],
+)
+def test_faults_are_one_line(tmp_path: Path, request_id: list, value: list, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_outcomes(written(tmp_path, request_id, value))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_how_many_outcomes_met_a_request_is_said() -> None:
+    exposures = pa.table({"user": ["a", "b"], "variant": [CONTROL, "b"], "request_id": ["1", "2"]})
+    exposures = exposures.append_column("experiment", pa.array(["one"] * 2))
+    shares = {CONTROL: 0.5, "b": 0.5}
+    some = analyse(exposures, pa.table({"request_id": ["1", "elsewhere"], "value": [1.0, 1.0]}), shares)
+    assert "1 of 2 outcomes are of its requests" in str(analysis_table(some).caption)
+    none = analyse(exposures, pa.table({"request_id": ["1.0", "2.0"], "value": [1.0, 1.0]}), shares)
+    assert "NONE of 2 outcomes are of its requests" in str(analysis_table(none).caption)
+    assert (none.as_json()["outcomes"], none.as_json()["outcomes_met"]) == (2, 0)
