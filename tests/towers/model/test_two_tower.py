@@ -202,32 +202,44 @@ def gradients(rank: int, workers: int, loss: LossConfig, history: str) -> tuple[
     return value.item(), {name: p.grad.to_dense() for name, p in towers.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, folder: Path, loss: LossConfig, history: str) -> None:
+CASES = [
+    *product(("softmax", "bilateral"), (True, False), ("none", "pooled")),
+    ("softmax", False, "transformer"),
+    ("bilateral", False, "transformer"),
+    ("bpr", False, "pooled"),
+]
+"""Loss, in-batch negatives and history of what two workers compute."""
+
+
+def loss_of(kind: str, in_batch: bool, history: str) -> LossConfig:
+    full = history == "transformer" and kind == "softmax"
+    return LossConfig(kind=kind, num_uniform=6, num_popular=5, in_batch=in_batch, full=full)
+
+
+def worker(rank: int, folder: Path) -> None:
+    """Computes this worker's share of all cases."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    value, found = gradients(rank, 2, loss, history)
-    save_file({"loss": torch.tensor(value), **found}, folder / f"{rank}.safetensors")
+    for number, case in enumerate(CASES):
+        value, found = gradients(rank, 2, loss_of(*case), case[2])
+        save_file({"loss": torch.tensor(value), **found}, folder / f"{number}-{rank}.safetensors")
     dist.barrier()
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    ("kind", "in_batch", "history"),
-    [
-        *product(("softmax", "bilateral"), (True, False), ("none", "pooled")),
-        ("softmax", False, "transformer"),
-        ("bilateral", False, "transformer"),
-        ("bpr", False, "pooled"),
-    ],
-)
-def test_two_workers_have_the_loss_and_gradients_of_one(
-    tmp_path: Path, kind: str, in_batch: bool, history: str
-) -> None:
-    full = history == "transformer" and kind == "softmax"
-    loss = LossConfig(kind=kind, num_uniform=6, num_popular=5, in_batch=in_batch, full=full)
-    value, wanted = gradients(0, 1, loss, history)
-    mp.start_processes(worker, (tmp_path, loss, history), nprocs=2)
-    found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+@pytest.fixture(scope="module")
+def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the loss and the gradients of all cases, as each of two workers has them."""
+    folder = tmp_path_factory.mktemp("two-workers")
+    mp.start_processes(worker, (folder,), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: "-".join(map(str, CASES[number])))
+def test_two_workers_have_the_loss_and_gradients_of_one(of_two_workers: Path, number: int) -> None:
+    case = CASES[number]
+    value, wanted = gradients(0, 1, loss_of(*case), case[2])
+    found = [load_file(of_two_workers / f"{number}-{rank}.safetensors") for rank in range(2)]
     assert np.mean([f.pop("loss").item() for f in found]) == pytest.approx(value, abs=1e-5)
     for gradients_of_rank in found:
         assert gradients_of_rank.keys() == wanted.keys()
