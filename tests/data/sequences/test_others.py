@@ -85,6 +85,6 @@ def test_without_repeats_histories_are_what_they_were(length: int) -> None:
 
 def test_batches_leave_the_target_out() -> None:
     sequences = Sequences.of(INTERACTIONS, num_users=5)
-    batches = ShardBatches(InMemory(INTERACTIONS), sequences, 3, 4, HistoryOrder.others, in_memory=True)
+    batches = ShardBatches(InMemory(INTERACTIONS), sequences, 3, 4, HistoryOrder.others)
     for batch in batches.epoch(seed=0):
         assert not (batch.history_BL == batch.item_rows[:, None]).any()

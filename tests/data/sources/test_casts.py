@@ -36,7 +36,7 @@ def test_labels_of_a_type_without_text_are_refused_in_one_line(wrong: object) ->
 
 
 def test_what_cannot_be_read_is_named_with_a_cure_that_works() -> None:
-    with pytest.raises(DataError, match=r"f\.csv, column 'at': 'soon' in row 1 is not a time: .*2019-10-01") as caught:
+    with pytest.raises(DataError, match=r"f\.csv, column 'at': 'soon' in row 2 is not a time: .*2019-10-01") as caught:
         casts.check_head([pa.table({"at": ["1", "soon"]})], {"time": "at"}, "f.csv")
     assert "empty" not in str(caught.value)
     with pytest.raises(DataError, match="0x5d929c07"):
@@ -46,5 +46,5 @@ def test_what_cannot_be_read_is_named_with_a_cure_that_works() -> None:
 def test_text_for_missing_values_is_no_fault_of_the_head() -> None:
     block = pa.table({"w": ["1", "NULL", " "]})
     casts.check_head([block], {"weight": "w"}, "f.csv", conventions=casts.Conventions(("NULL",)))
-    with pytest.raises(DataError, match="'NULL' in row 1 is not a number"):
+    with pytest.raises(DataError, match="'NULL' in row 2 is not a number"):
         casts.check_head([block], {"weight": "w"}, "f.csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.schema import load
+from data.artifacts.bounds import bounded
 from data.sources.source import RawLog, SourceConfig, source, sources
 
 
@@ -14,7 +15,7 @@ from data.sources.source import RawLog, SourceConfig, source, sources
 class Diary(SourceConfig):
     """A source from outside of the package."""
 
-    pages: int = 3
+    pages: int = bounded(3, at_least=1)
 
     def read(self) -> RawLog:
         raise NotImplementedError

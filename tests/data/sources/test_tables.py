@@ -147,7 +147,7 @@ def test_table_faults_in_shape(tmp_path: Path, kind: TableFormat) -> None:
 @needs_ray
 def test_parquet_column_of_a_type_that_is_no_id(tmp_path: Path) -> None:
     log = LOG.set_column(0, "user", pa.array([1.0, 2.5, 3.0]))
-    assert "column 'user': 2.5 in row 1 is not an exact whole number, and ids must be" in fault_of(
+    assert "column 'user': 2.5 in row 2 is not an exact whole number, and ids must be" in fault_of(
         table_source(tmp_path, TableFormat.parquet, log)
     )
     gap = LOG.set_column(0, "user", pa.array([1.0, 2.0, None]))
@@ -218,7 +218,7 @@ def test_each_parquet_file_of_a_folder_has_its_types_checked(tmp_path: Path) -> 
     pq.write_table(LOG, str(tmp_path / "log" / "0.parquet"), row_group_size=1)
     pq.write_table(LOG.set_column(0, "user", pa.array([1.0, 2.5, None])), str(tmp_path / "log" / "1.parquet"))
     source = TableSource(format=TableFormat.parquet, interactions=str(tmp_path / "log"), columns=COLUMNS)
-    assert "log/1.parquet, column 'user': 2.5 in row 1 is not an exact whole number" in fault_of(source)
+    assert "log/1.parquet, column 'user': 2.5 in row 2 is not an exact whole number" in fault_of(source)
 
 
 def test_table_source_refuses_features_without_a_table() -> None:

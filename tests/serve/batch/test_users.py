@@ -28,7 +28,7 @@ def test_ids_are_those_of_the_log(tmp_path: Path) -> None:
     [
         (
             [float(1_700_000_000_000_000_000 + n) for n in range(50)],
-            r"1\.7e\+18 in row 0 is not an exact whole number, .* not double \(nor are 49 others\): cast the column",
+            r"1\.7e\+18 in row 1 is not an exact whole number, .* not double \(nor are 49 others\): cast the column",
         ),
         ([["a"]], "ids must be strings or integers, not list"),
         ([b"a"], "ids must be strings or integers, not binary"),

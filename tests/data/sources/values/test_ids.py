@@ -40,7 +40,7 @@ def test_a_float_that_is_not_exact_is_refused_with_its_cure() -> None:
     with pytest.raises(DataError) as caught:
         checked(ids, column, "users.parquet")
     assert str(caught.value) == (
-        "users.parquet: 1.7e+18 in row 1 is not an exact whole number, and ids must be strings or integers, not double"
+        "users.parquet: 1.7e+18 in row 2 is not an exact whole number, and ids must be strings or integers, not double"
         " (nor are 1 others): cast the column to string or int64 where the file is written"
     )
 
