@@ -32,7 +32,7 @@ test: $(READY) ## the everyday tests, within 5 minutes on 2 cores; ARGS="-k filt
 test-slow: $(READY) ## the tests marked slow: endpoints under faults, sweeps, crashes, notebooks
 	@$(call tested,-m slow)
 
-test-all: $(READY) ## all tests, as CI runs them
+test-all: $(READY) ## all tests; CI runs the slow ones as far as half an hour allows
 	@$(call tested,)
 
 check: $(READY) ## format, lint, types, and the order of imports (import-linter)
