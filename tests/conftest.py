@@ -70,7 +70,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(root: Path) -> Config:
-    return load([*TINY, f"storage.root={root}"])
+    closer = "gate.max_mean_cosine=0.7"  # in 16 dimensions, vectors are closer to each other
+    return load([*TINY, f"storage.root={root}", closer])
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from data.artifacts.structured import structured
 from towers.sweeps.settings import LauncherConfig
 
 if TYPE_CHECKING:
-    from towers.sweeps.inputs import InputsReader
     from towers.sweeps.records import Record
+    from towers.sweeps.reuse.inputs import InputsReader
     from towers.sweeps.runner import TrialSource
     from towers.sweeps.trial_process import SweepContext
 
@@ -84,9 +84,9 @@ class RayLauncher(Launcher):
     def inputs(self) -> "InputsReader":
         """Finds what trials are run with: which values decide is known to conf/verbs.py."""
         from conf.verbs import decides
-        from towers.sweeps.code_digest import code_digest
-        from towers.sweeps.inputs import InputsReader
         from towers.sweeps.launch import command_module
+        from towers.sweeps.reuse.code_digest import code_digest
+        from towers.sweeps.reuse.inputs import InputsReader
 
         module = self.task_function.__module__
         code = code_digest(module, command_module(self.task_function))

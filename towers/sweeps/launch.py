@@ -10,11 +10,11 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data.artifacts.json_text import json_text
-from towers.sweeps.inputs import InputsReader, changed_lines
 from towers.sweeps.placement import TrialPlacer
 from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished_lines
 from towers.sweeps.records import Record, Records
 from towers.sweeps.results.summary import DEFAULT_METRIC, SWEEP_FILE, present_results
+from towers.sweeps.reuse.inputs import InputsReader, changed_lines
 from towers.sweeps.runner import SweepRunner, TrialSource
 from towers.sweeps.session import connected, stop_on_interrupt
 from towers.sweeps.settings import LauncherConfig

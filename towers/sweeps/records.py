@@ -49,8 +49,8 @@ class Record:
         waited_s: seconds that it waited for a place before that.
         attempts: how often it was started.
         started_at: unix seconds.
-        inputs: what it was run with (towers/sweeps/inputs.py), as JSON; None where its config was wrong, and in the
-            records of earlier versions.
+        inputs: what it was run with (towers/sweeps/reuse/inputs.py), as JSON; None where its config was wrong, and in
+            the records of earlier versions.
     """
 
     number: int

@@ -19,10 +19,10 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from data.artifacts.errors import one_line
-from towers.sweeps.inputs import InputsReader
 from towers.sweeps.lost_processes import describe_loss, loss_reason
 from towers.sweeps.placement import RunningTrial, TrialPlacer
 from towers.sweeps.records import Record, Records, State, json_value
+from towers.sweeps.reuse.inputs import InputsReader
 from towers.sweeps.settings import LauncherConfig
 from towers.sweeps.trial import Pruned
 from towers.sweeps.trial_process import SweepContext, run_trial

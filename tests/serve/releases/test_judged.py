@@ -14,9 +14,9 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 
 @pytest.fixture
-def final(checkpoint: Checkpoint) -> Checkpoint:
+def final(checkpoint: Checkpoint, dataset: PreparedDataset) -> Checkpoint:
     """A checkpoint that says of itself that it was fitted on everything, and that `checkpoint` is its backtest."""
-    said = {"fit_on": "all", "backtest": str(checkpoint.folder)}
+    said = {"fit_on": "all", "backtest": str(checkpoint.folder), "newest_interaction": dataset.newest_time}
     return replace(checkpoint, folder=checkpoint.folder / "elsewhere", manifest=checkpoint.manifest | said)
 
 

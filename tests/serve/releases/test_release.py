@@ -43,7 +43,7 @@ def damage(registry: ReleaseRegistry, release_id: str, name: str) -> None:
 def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint, release: Release) -> None:
     said: list[str] = []
     assert publish(tiny.index, checkpoint, Folder.of(tiny.storage.root), said.append) == release.id
-    assert said == [f"publish: release {release.id} is already published"]
+    assert said[-1] == f"publish: release {release.id} is already published"
 
 
 def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:

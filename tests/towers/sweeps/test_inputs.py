@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.towers.sweeps.changing_world import World, jobs
-from towers.sweeps.code_digest import code_digest
-from towers.sweeps.inputs import TrialInputs, changed_lines
 from towers.sweeps.records import Record, Records, State
+from towers.sweeps.reuse.code_digest import code_digest
+from towers.sweeps.reuse.inputs import TrialInputs, changed_lines
 
 
 def test_nothing_changed_and_all_is_done(world: World) -> None:

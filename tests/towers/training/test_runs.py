@@ -10,11 +10,14 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
+from data.dataset.split import VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.training import fit
+from towers.model.build import FittedSplits, encode_catalogues
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.runs import checkpoint_folder, open_for, training_name
+from towers.training.stages import measured_fit
+from towers.training.stages.fit_towers import FittedTowers
 
 
 class Dataset:
@@ -39,11 +42,11 @@ SMALL = [
 @pytest.mark.parametrize(
     ("overrides", "training", "checkpoint"),
     [
-        (SMALL, "fixture-982c8dee20", "fixture-20a99cc0e7"),
-        ([], "synthetic-2168035e46", "synthetic-72efbb5582"),
-        (["model=transformer", "loss=full_softmax"], "synthetic-30e220c451", "synthetic-dff099e479"),
-        (["loss=bpr"], "synthetic-17c81b6b39", "synthetic-7350d0a03f"),
-        (["loss=bilateral"], "synthetic-af6022a9e5", "synthetic-41b6ed2560"),
+        (SMALL, "fixture-ddaadd614c", "fixture-dff3a6de22"),
+        ([], "synthetic-fac8523ae5", "synthetic-6ae7c832f8"),
+        (["model=transformer", "loss=full_softmax"], "synthetic-40f9b49c2a", "synthetic-4034afe4fd"),
+        (["loss=bpr"], "synthetic-25e51476a3", "synthetic-7e49de3b7f"),
+        (["loss=bilateral"], "synthetic-48f225f1c9", "synthetic-1ae6d53b21"),
     ],
 )
 def test_runs_keep_their_names(overrides: list[str], training: str, checkpoint: str) -> None:
@@ -70,10 +73,19 @@ def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: P
 def test_a_reranker_that_is_not_fitted_says_why(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "fit_reranker", lambda *_: {})
-    _, said = fit._validate(checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID, dataset, tiny)
+    monkeypatch.setattr(measured_fit, "fit_reranker", lambda *_: {})
+    users, items = encode_catalogues(dataset.users, dataset.items, FittedSplits.train)
+    towers = FittedTowers(
+        fit_on=FittedSplits.train,
+        model=checkpoint.model,
+        users=users,
+        items=items,
+        item_vectors_ID=checkpoint.item_vectors_ID,
+        totals={},
+    )
+    _, said = measured_fit.fit_reranker_on(towers, checkpoint.reranker, dataset, VALIDATION, tiny, checkpoint.ties)
     assert re.match(
-        r": not fitted, the validation part has \d+ users with items that are new to them, the towers know \d+ of"
+        r": not fitted, the validation part has \d+ users with items that are new to them, the towers place \d+ of"
         r" these, and retrieve such an item for \d+: too few",
         said,
     )

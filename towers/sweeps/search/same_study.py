@@ -8,13 +8,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from data.artifacts.errors import ConfigError
-from towers.sweeps.inputs import UNKNOWN, InputsReader
+from towers.sweeps.reuse.inputs import UNKNOWN, InputsReader
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import Objective
 from towers.sweeps.trial_process import SweepContext
 
 INPUTS_ATTRIBUTE = "inputs"
-"""User attribute of a trial of a study, with what it is run with (towers/sweeps/inputs.py)."""
+"""User attribute of a trial of a study, with what it is run with (towers/sweeps/reuse/inputs.py)."""
 
 SEARCH_ATTRIBUTE = "search"
 """User attribute of a study, with its objectives and seeds."""
