@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -91,7 +92,7 @@ def id_notes(side: str, ids: pa.Array) -> list[str]:
 def _flat(values: pa.ChunkedArray, feature: Feature) -> tuple[pa.ChunkedArray, pa.Array]:
     """All values of a column, and the row of each."""
     if not feature.kind.is_list:
-        return values, pa.array(range(0)) if not len(values) else pc.indices_nonzero(pa.repeat(True, len(values)))
+        return values, pa.array(np.arange(len(values)))
     lists = values.combine_chunks()
     return pc.list_flatten(lists), pc.list_parent_indices(lists)
 

@@ -146,6 +146,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     assert torch.equal(dropout.eval()(ones), ones)
 
 
+def batch(at: slice) -> TrainBatch:
+    random = np.random.default_rng(3)
+    users, items = random.integers(1, USERS, 8), random.integers(1, ITEMS, 8)
+    history = random.integers(0, ITEMS, (8, 4))
+    return TrainBatch(*(a[at].astype(np.int32) for a in (users, items, history)))
+
+
 def windows(at: slice) -> TrainBatch:
     """Two windows to a worker, with unequally many targets."""
     history = np.array([[0, 0, 0, 1], [2, 3, 4, 5], [0, 6, 7, 8], [9, 10, 11, 1]], np.int32)

@@ -10,8 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
-from data.sequences.batches import TrainBatch
-from tests.towers.model.test_two_tower import ITEMS, USERS, model, windows
+from tests.towers.model.test_two_tower import ITEMS, batch, model, windows
 from towers.training.distributed import average_gradients
 from towers.training.loop import Objective
 from towers.training.losses.config import LossConfig
@@ -23,13 +22,6 @@ CASES = [
     ("bpr", False, "pooled"),
 ]
 """Loss, in-batch negatives and history of what two workers compute."""
-
-
-def batch(at: slice) -> TrainBatch:
-    random = np.random.default_rng(3)
-    users, items = random.integers(1, USERS, 8), random.integers(1, ITEMS, 8)
-    history = random.integers(0, ITEMS, (8, 4))
-    return TrainBatch(*(a[at].astype(np.int32) for a in (users, items, history)))
 
 
 def gradients(rank: int, workers: int, loss: LossConfig, history: str) -> tuple[float, dict[str, torch.Tensor]]:
