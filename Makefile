@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Three processes, because tests often wait. What starts Ray Serve or a cluster is in one: a machine has one each.
-# (pytest ends with 5 where it is left no tests.)
+# What they share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
 SERVING := tests/serve tests/towers/sweeps/test_autoscaling.py
 READING := tests/conformance tests/data tests/conf tests/benchmarks tests/test_docs.py tests/test_extending.py
 define tested
+export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT; \
 $(BIN)/python -m pytest -q $(SERVING) $(1) $(ARGS) & serving=$$!; \
 $(BIN)/python -m pytest -q $(READING) $(1) $(ARGS) & reading=$$!; \
 $(BIN)/python -m pytest -q $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests $(1) $(ARGS); rest=$$?; \

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")  # before anything imports Ray
 os.environ.setdefault("WANDB_SILENT", "true")
 
 import pytest
+from filelock import FileLock
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
@@ -74,15 +76,37 @@ def tiny(root: Path) -> Config:
     return load([*TINY, f"storage.root={root}", closer])
 
 
-@pytest.fixture(scope="session")
-def dataset(ray_session: None, tiny: Config) -> PreparedDataset:
-    return prepare(tiny.data, Folder.of(tiny.storage.root))
+@contextmanager
+def built_once(root: Path, kind: str) -> Iterator[None]:
+    """Copies what another process of this run of tests has built of this kind, or keeps what is built here for it.
+
+    The processes share the folder that the environment variable SHARED_ARTIFACTS names, such as in `make test`.
+    """
+    shared = os.environ.get("SHARED_ARTIFACTS")
+    if not shared:
+        yield
+        return
+    built = Path(shared) / kind
+    with FileLock(f"{built}.lock"):
+        exists = built.exists()
+        if exists:
+            shutil.copytree(built, root / kind, dirs_exist_ok=True)
+        yield
+        if not exists:
+            shutil.copytree(root / kind, built)
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tiny: Config, dataset: PreparedDataset) -> Checkpoint:
+def dataset(ray_session: None, tiny: Config, root: Path) -> PreparedDataset:
+    with built_once(root, "datasets"):
+        return prepare(tiny.data, Folder.of(tiny.storage.root))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny: Config, dataset: PreparedDataset, root: Path) -> Checkpoint:
     """A checkpoint trained by Ray Train on the tiny log."""
-    return train(tiny, dataset, Folder.of(tiny.storage.root))
+    with built_once(root, "checkpoints"):
+        return train(tiny, dataset, Folder.of(tiny.storage.root))
 
 
 SERVER_PYTHON = Path(os.environ.get("MILVUS_SERVER_PYTHON", ".venv-milvus/bin/python"))
