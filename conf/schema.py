@@ -55,6 +55,8 @@ class Config:
         metric: the value by which towers.leaderboard orders trials, as a dotted path into the summary of a trial; null
             means the objective of the search, or training.best_value.
         outcomes: the Parquet file that serve.lift reads, with the columns `request_id` and `value`.
+        since: the time at which the run of the experiment began that serve.lift analyses, or the beginning of it, such
+            as 2026-01-31T09; null means the running one or, where none runs, the newest.
         find: the beginning of the checkpoint, dataset, commit or W&B run that serve.lineage looks for.
         items: ids of the items that serve.withdraw puts on the denylist, or that serve.refresh removes.
         restore: whether serve.withdraw takes `items` off the denylist instead.
@@ -73,6 +75,7 @@ class Config:
     sweep: str | None = None
     metric: str | None = None
     outcomes: str | None = None
+    since: str | None = None
     find: str | None = None
     items: list[str] = field(default_factory=list)
     restore: bool = False

@@ -42,7 +42,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.prune": ("index", "keep"),
     "serve.releases": (),
     "serve.lineage": ("release", "find"),
-    "serve.lift": ("traffic", "outcomes"),
+    "serve.lift": ("traffic", "outcomes", "since"),
     "serve.guard": ("guard",),
     "serve.run": ("cluster", "index", "serve", "guard"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),

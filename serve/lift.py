@@ -12,8 +12,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.experiments.analysis import analyse, analysis_table
-from serve.experiments.assignment import with_control
-from serve.experiments.exposures import read_exposures
+from serve.experiments.chosen_run import choose_run
 from serve.experiments.outcomes import read_outcomes
 from serve.releases.registry import ReleaseRegistry
 
@@ -22,21 +21,20 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Analyses the experiment `traffic.name`; once it is over, `traffic.shares` must say what its shares were."""
+    """Analyses a run of the experiment: the one begun at `since`, else the running one, else the newest."""
     storage = Folder.of(config.storage.root)
     if config.outcomes is None:
         raise ConfigError("outcomes: null; name a Parquet file with request_id and value, outcomes=clicks.parquet")
-    exposures = read_exposures(storage, config.traffic.name)
+    outcomes = read_outcomes(config.outcomes)
     live = ReleaseRegistry.of(storage).live()
-    if live is not None and live.experiment is not None and live.experiment.name == config.traffic.name:
-        shares = live.experiment.variants
-    elif config.traffic.shares:
-        shares = with_control(config.traffic.shares)
-    else:
-        raise ConfigError(f"traffic.shares: experiment {config.traffic.name!r} is over; give traffic.shares.ID=...")
-    analysis = analyse(exposures, read_outcomes(config.outcomes), shares)
+    run = choose_run(storage, config.traffic, None if live is None else live.experiment, config.since)
+    for damaged in run.exposures.damaged:
+        print(f"lift: {damaged}")
+    if run.others:
+        print(f"lift: not counted: runs of {config.traffic.name} that began at {', '.join(run.others)}")
+    analysis = analyse(config.traffic.name, run.exposures.table, outcomes, run.experiment.variants)
     show(analysis_table(analysis))
-    return analysis.as_json()
+    return {**analysis.as_json(), "since": run.experiment.since or None, "damaged": list(run.exposures.damaged)}
 
 
 if __name__ == "__main__":

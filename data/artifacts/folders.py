@@ -97,6 +97,11 @@ class Folder:
         names = (i.path.removeprefix(self.path).lstrip("/") for i in infos if i.type == fs.FileType.File)
         return sorted(name for name in names if name != MANIFEST)
 
+    def names(self) -> list[str]:
+        """The names of the files that lie directly in this folder, sorted."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        return sorted(i.base_name for i in infos if i.type == fs.FileType.File)
+
     def num_bytes(self) -> int:
         """Total size of all files in this folder and below."""
         infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
@@ -114,13 +119,26 @@ class Folder:
             with self.filesystem.open_output_stream(target, compression=None) as stream:
                 stream.write(content)
             return
-        partial = Path(f"{target}.{uuid.uuid4().hex}.partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with self._replacing(name) as partial, partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[Path]:
+        """A path to write to; the file there takes this name when the block ends, unless by an error."""
+        partial = Path(f"{self.path}/{name}.{uuid.uuid4().hex}.partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(f"{self.path}/{name}")
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def delete_file(self, name: str) -> None:
+        """Deletes a file, if it exists."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_file(f"{self.path}/{name}")
 
     def share(self, name: str, of: "Folder") -> None:
         """Puts a file of the folder `of` into this one too: as a hard link if possible, otherwise as a copy.
@@ -146,8 +164,16 @@ class Folder:
         """The table in a Parquet file."""
         return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem)
 
+    def read_schema(self, name: str) -> pa.Schema:
+        """The schema of a Parquet file, with the metadata that it was written with."""
+        return pq.read_schema(f"{self.path}/{name}", filesystem=self.filesystem)
+
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Writes a table as Parquet and creates the folders above the file."""
+        """Writes a table as Parquet, so that readers see all of the file or nothing; creates the folders above it."""
+        if self.is_local:
+            with self._replacing(name) as partial:
+                pq.write_table(table, partial)
+            return
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
         pq.write_table(table, f"{self.path}/{name}", filesystem=self.filesystem)
 

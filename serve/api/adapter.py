@@ -9,7 +9,7 @@ import orjson
 from data.sources.feature_kinds.kind import FeatureKind
 from serve.api.rendering import ItemRenderer
 from serve.api.schemas import LiveResponse, RecommendRequest, SimilarRequest
-from serve.experiments.assignment import Arm
+from serve.experiments.assignment import Assignment
 from serve.filters.grammar import Filter, FilterError, finite, parse
 from serve.pipeline.fallback import PopularFallback
 from serve.pipeline.messages import Explanation, Query, Response, SimilarQuery
@@ -113,7 +113,7 @@ class RequestAdapter:
         response: Response,
         unknown: Unknown,
         request_id: str,
-        arm: Arm | None = None,
+        assignment: Assignment | None = None,
         filter: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Returns the response as JSON values, see `serve.api.schemas.RecommendResponse` and `SimilarResponse`.
@@ -122,10 +122,10 @@ class RequestAdapter:
             response: The pipeline's answer.
             unknown: What `query` or `similar` returned as unknown.
             request_id: The request's id.
-            arm: The arm of the experiment that the answer is part of, if any.
+            assignment: The variant of the running experiment that the answer belongs to, if any.
             filter: The request's filter, which an explanation repeats.
         """
-        experiment = {} if arm is None else {"experiment": arm.experiment, "variant": arm.variant}
+        experiment = _experiment_fields(assignment)
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         explained: dict[str, Any] = {}
         if (explanation := response.explanation) is not None:
@@ -219,6 +219,10 @@ class RequestAdapter:
         unknown = [id_ for id_, row in zip([*first, *second], [*rows[0], *rows[1]], strict=True) if row == 0]
         known_first, known_second = (tuple(row for row in found if row) for found in rows)
         return known_first, (*known_second, *self._denied_rows), unknown
+
+
+def _experiment_fields(assignment: Assignment | None) -> dict[str, str]:
+    return {} if assignment is None else {"experiment": assignment.experiment.name, "variant": assignment.variant}
 
 
 def _wanted(kind: FeatureKind) -> str:

@@ -33,7 +33,7 @@ from serve.api.schemas import (
 )
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
-from serve.experiments.assignment import Arm
+from serve.experiments.assignment import Assignment
 from serve.experiments.exposures import ExposureLog
 from serve.observability.logs import log_degraded
 from serve.observability.metrics import Metrics
@@ -110,6 +110,10 @@ class RecommenderIngress:
             self._metrics.flush(runtime.adapter.release_id, runtime.breakers)
             await self._exposures.flush()
 
+    async def __del__(self) -> None:
+        """Writes the last exposures. Serve awaits this when the replica is stopped, after its last answer."""
+        await self._exposures.flush(interval_s=0)
+
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:
         """Builds the runtime of a release; raises ReleaseError if it does not reproduce its golden queries."""
         await asyncio.to_thread(check_vocabulary, release)
@@ -124,12 +128,12 @@ class RecommenderIngress:
     async def _live_runtime(self) -> ReleaseRuntime:
         return await self._releases.live()
 
-    async def _choose(self, request: RecommendRequest) -> tuple[ReleaseRuntime, Arm | None]:
-        """Returns the release that answers, and the arm of the experiment if one runs.
+    async def _choose(self, request: RecommendRequest, request_id: str) -> tuple[ReleaseRuntime, Assignment | None]:
+        """Returns the release that answers, and its variant if an experiment runs.
 
-        A user is always in the same arm; a request without a user id is in an arm by its request id.
+        A user is always in the same variant; a request without a user id is in a variant by its request id.
         """
-        return await self._releases.choose(request.user_id or serve_request_id())
+        return await self._releases.choose(request.user_id or request_id)
 
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=body_schema(RecommendRequest))
     async def recommend(self, http: Request) -> Response:
@@ -142,38 +146,51 @@ class RecommenderIngress:
         return _json(await self._answer_batch(await read_body(BatchRequest, http)))
 
     async def _answer_one(self, request: RecommendRequest) -> dict[str, Any]:
-        runtime, arm = await self._choose(request)
-        return await self._recommend(runtime, arm, request, *to_query(runtime.adapter.query, request))
+        request_id = serve_request_id()
+        runtime, assignment = await self._choose(request, request_id)
+        query, unknown = to_query(runtime.adapter.query, request)
+        return await self._recommend(runtime, assignment, request, request_id, query, unknown)
 
     async def _answer_batch(self, batch: BatchRequest) -> dict[str, Any]:
-        chosen = [await self._choose(request) for request in batch.requests]
+        ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
+        chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
         queries = [
             to_query(runtime.adapter.query, request, "requests", number)
             for number, ((runtime, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
         ]
         answers = (
-            self._recommend(runtime, arm, request, query, unknown)
-            for (runtime, arm), request, (query, unknown) in zip(chosen, batch.requests, queries, strict=True)
+            self._recommend(runtime, assignment, request, request_id, query, unknown)
+            for (runtime, assignment), request, request_id, (query, unknown) in zip(
+                chosen, batch.requests, ids, queries, strict=True
+            )
         )
         return {"responses": await asyncio.gather(*answers)}
 
     async def _recommend(
-        self, runtime: ReleaseRuntime, arm: Arm | None, request: RecommendRequest, query: Query, unknown: Unknown
+        self,
+        runtime: ReleaseRuntime,
+        assignment: Assignment | None,
+        request: RecommendRequest,
+        request_id: str,
+        query: Query,
+        unknown: Unknown,
     ) -> dict[str, Any]:
-        started, request_id, adapter = time.perf_counter(), serve_request_id(), runtime.adapter
+        started, adapter = time.perf_counter(), runtime.adapter
         try:
             limits = self._limits(request.timeout_ms, runtime)
             answer = await recommend(query, runtime.stages, adapter.fallback, limits)
+            content = adapter.answer(answer, unknown, request_id, assignment, request.filter)
         except Exception:
-            if arm is not None:
+            if assignment is not None:
                 took_ms = 1000 * (time.perf_counter() - started)
-                self._exposures.add_failure(arm, adapter.release_id, request.user_id, request_id, took_ms)
+                self._exposures.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
             raise
         self._record(answer, request.user_id)
-        content = adapter.answer(answer, unknown, request_id, arm, request.filter)
-        if arm is not None:
+        if assignment is not None:
             took_ms = 1000 * (time.perf_counter() - started)
-            self._exposures.add_answer(arm, answer, request.user_id, request_id, adapter.ids(answer.rows), took_ms)
+            self._exposures.add_answer(
+                assignment, answer, request.user_id, request_id, adapter.ids(answer.rows), took_ms
+            )
         return content
 
     def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime) -> BudgetLimits:

@@ -14,7 +14,7 @@ Shape legend: U units.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ LEVEL = 0.95
 MIN_SAMPLE_RATIO_P = 0.001
 """With a smaller p-value, the numbers of users do not agree with the shares."""
 
+MIN_USERS = 100
+"""Users of a variant, and of control, below which neither interval is given: both rest on the normal approximation."""
+
 EXPECTED_USERS = 10_000
 """Number of users at which the confidence sequence is narrowest."""
 
@@ -39,7 +42,8 @@ EXPECTED_USERS = 10_000
 class VariantResult:
     """A variant compared with control.
 
-    For control itself lift and intervals are None. Intervals are None also if either has fewer than two users.
+    For control itself lift and intervals are None. Intervals are None also if either has fewer than MIN_USERS users, if
+    no outcome differs from another, or if the variant has no share.
 
     Attributes:
         variant: `CONTROL` or a release id.
@@ -79,6 +83,35 @@ class VariantResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeCounts:
+    """What became of the rows of outcomes; their numbers add up to `rows`.
+
+    Attributes:
+        rows: all of them.
+        matched: those of a request of this run; they count.
+        unmatched: those of a request that is not among the exposures of this run; they count for nobody.
+        ambiguous: those of a request id that several users' answers have; they count for nobody.
+        examples: the first request id that is unmatched and the first that is ambiguous, by these words.
+    """
+
+    rows: int
+    matched: int
+    unmatched: int
+    ambiguous: int
+    examples: dict[str, str]
+
+    def __str__(self) -> str:
+        said = [f"{self.matched or 'NONE'} of {self.rows} outcomes are of its requests"]
+        for kind, why, count in (
+            ("unmatched", "of no request of this run", self.unmatched),
+            ("ambiguous", "of a request id that several users have", self.ambiguous),
+        ):
+            if count:
+                said.append(f"{count} {why}, first {self.examples[kind]!r}")
+        return ", ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentAnalysis:
     """The result of an experiment so far.
 
@@ -88,21 +121,21 @@ class ExperimentAnalysis:
         sample_ratio_p: p-value of the sample-ratio check.
         users_in_several_variants: number of users who were exposed to more than one variant, and are left out. That
             happens where shares were changed under the same name.
-        num_outcomes: number of the outcomes.
-        num_outcomes_met: number of those that belong to a request of the experiment; the others count for nobody.
+        outcomes: what became of the rows of outcomes.
+        without_share: variants that got exposures although they have no share; they are among the results.
     """
 
     experiment: str
     results: list[VariantResult]
     sample_ratio_p: float
     users_in_several_variants: int
-    num_outcomes: int
-    num_outcomes_met: int
+    outcomes: OutcomeCounts
+    without_share: list[str] = field(default_factory=list)
 
     @property
     def sample_ratio_holds(self) -> bool:
         """Whether the numbers of users agree with the shares."""
-        return self.sample_ratio_p >= MIN_SAMPLE_RATIO_P
+        return self.sample_ratio_p >= MIN_SAMPLE_RATIO_P and not self.without_share
 
     def as_json(self) -> dict[str, Any]:
         """The analysis as JSON values, for summary.json."""
@@ -111,44 +144,73 @@ class ExperimentAnalysis:
             "lifts": [result.as_json() for result in self.results],
             "ratio_p": self.sample_ratio_p,
             "moved": self.users_in_several_variants,
-            "outcomes": self.num_outcomes,
-            "outcomes_met": self.num_outcomes_met,
+            "outcomes": self.outcomes.rows,
+            "outcomes_met": self.outcomes.matched,
+            "outcomes_unmatched": self.outcomes.unmatched,
+            "outcomes_ambiguous": self.outcomes.ambiguous,
+            "without_share": self.without_share,
         }
 
 
-def analyse(exposures: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -> ExperimentAnalysis:
+def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str, float]) -> ExperimentAnalysis:
     """Joins exposures with outcomes and compares the variants.
 
     Args:
-        exposures: the exposures of one experiment, with the schema `serve.experiments.exposures.SCHEMA`.
+        name: of the experiment.
+        exposures: the exposures of one run of it, with the schema `serve.experiments.exposure_files.SCHEMA`.
         outcomes: columns `request_id` and `value`; several outcomes of a request are added up.
         shares: share of the users by variant, control included.
     """
+    exposures = _requests(exposures)
+    outcomes, counts = _matched(exposures, outcomes)
     units = _value_per_unit(exposures, outcomes)
     num_variants = units.group_by("unit").aggregate([([], "count_all")])
     in_several = num_variants.filter(pc.greater(num_variants["count_all"], 1))["unit"]
     units = units.filter(pc.invert(pc.is_in(units["unit"], in_several.combine_chunks())))
+    without_share = sorted(set(pc.unique(exposures["variant"]).to_pylist()) - shares.keys())
     by_variant = {
-        variant: units.filter(pc.equal(units["variant"], variant))["value_sum"].to_numpy() for variant in shares
+        variant: units.filter(pc.equal(units["variant"], variant))["value_sum"].to_numpy()
+        for variant in (*shares, *without_share)
     }
     control_U = by_variant[CONTROL]
     results = [
         VariantResult(CONTROL, len(control_U), _mean(control_U)),
-        *(_compare(name, value_U, control_U) for name, value_U in by_variant.items() if name != CONTROL),
+        *(_compare(variant, by_variant[variant], control_U) for variant in shares if variant != CONTROL),
     ]
     sample_ratio_p = _sample_ratio_p([result.num_users for result in results], shares)
-    num_met = pc.sum(pc.is_in(outcomes["request_id"], exposures["request_id"].combine_chunks())).as_py() or 0
-    name = exposures["experiment"][0].as_py()
-    return ExperimentAnalysis(name, results, sample_ratio_p, len(in_several), len(outcomes), num_met)
+    results += [VariantResult(v, len(by_variant[v]), _mean(by_variant[v])) for v in without_share]
+    return ExperimentAnalysis(name, results, sample_ratio_p, len(in_several), counts, without_share)
 
 
-def _value_per_unit(exposures: pa.Table, outcomes: pa.Table) -> pa.Table:
+def _requests(exposures: pa.Table) -> pa.Table:
+    """Columns `unit`, `variant` and `request_id`: one row per request, of which some are recorded twice."""
+    unit = pc.coalesce(exposures["user"], exposures["request_id"])
+    columns = {"unit": unit, "variant": exposures["variant"], "request_id": exposures["request_id"]}
+    return pa.table(columns).group_by(["unit", "variant", "request_id"]).aggregate([])
+
+
+def _matched(requests: pa.Table, outcomes: pa.Table) -> tuple[pa.Table, OutcomeCounts]:
+    """The outcomes that belong to one unit, and what became of all rows."""
+    units = (
+        requests.group_by(["unit", "request_id"]).aggregate([]).group_by("request_id").aggregate([([], "count_all")])
+    )
+    is_ambiguous = pc.greater(units["count_all"], 1)
+    ambiguous = pc.is_in(outcomes["request_id"], units["request_id"].filter(is_ambiguous).combine_chunks())
+    unmatched = pc.invert(pc.is_in(outcomes["request_id"], units["request_id"].combine_chunks()))
+    counts = {"unmatched": pc.sum(unmatched).as_py() or 0, "ambiguous": pc.sum(ambiguous).as_py() or 0}
+    examples = {
+        kind: outcomes["request_id"].filter(mask)[0].as_py()
+        for kind, mask in (("unmatched", unmatched), ("ambiguous", ambiguous))
+        if counts[kind]
+    }
+    matched = outcomes.filter(pc.invert(pc.or_(ambiguous, unmatched)))
+    return matched, OutcomeCounts(len(outcomes), len(matched), **counts, examples=examples)
+
+
+def _value_per_unit(requests: pa.Table, outcomes: pa.Table) -> pa.Table:
     """Columns `unit`, `variant` and `value_sum`, which is 0 for units without an outcome."""
     values = outcomes.group_by("request_id").aggregate([("value", "sum")])
-    unit = pc.coalesce(exposures["user"], exposures["request_id"])
-    joined = pa.table({"unit": unit, "variant": exposures["variant"], "request_id": exposures["request_id"]})
-    joined = joined.group_by(["unit", "variant", "request_id"]).aggregate([])  # a request may be recorded twice
-    joined = joined.join(values, "request_id", join_type="left outer")
+    joined = requests.join(values, "request_id", join_type="left outer")
     value = pc.fill_null(joined["value_sum"].cast(pa.float64()), 0.0)
     units = pa.table({"unit": joined["unit"], "variant": joined["variant"], "value": value})
     return units.group_by(["unit", "variant"]).aggregate([("value", "sum")])
@@ -158,9 +220,12 @@ def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> Varian
     """A variant's outcome per unit beside control's, float64 [U] each (their lengths differ)."""
     mean, control_mean = _mean(value_U), _mean(control_U)
     lift, relative_lift = mean - control_mean, (mean - control_mean) / control_mean if control_mean else None
-    if min(len(value_U), len(control_U)) < 2:
-        return VariantResult(variant, len(value_U), mean, lift, relative_lift)
+    without_intervals = VariantResult(variant, len(value_U), mean, lift, relative_lift)
+    if min(len(value_U), len(control_U)) < MIN_USERS:
+        return without_intervals
     error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
+    if error == 0:
+        return without_intervals
     fixed_radius = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     anytime_radius = error * boundary(len(value_U) + len(control_U))
     intervals = [[lift - radius, lift + radius] for radius in (fixed_radius, anytime_radius)]
@@ -194,11 +259,15 @@ def analysis_table(analysis: ExperimentAnalysis) -> Table:
     """The analysis as a table, with the sample-ratio check below it."""
     ok = analysis.sample_ratio_holds
     verdict = "shares as asked for" if ok else "SHARES ARE NOT THOSE ASKED FOR: look for the cause first"
+    if analysis.without_share:
+        verdict += f"; {', '.join(analysis.without_share)} answered users but has no share"
     caption = (
         f"{verdict} (p {analysis.sample_ratio_p:.3g});"
         f" {analysis.users_in_several_variants} users in more than one variant left out;"
-        f" {analysis.num_outcomes_met or 'NONE'} of {analysis.num_outcomes} outcomes are of its requests"
+        f" {analysis.outcomes}"
     )
+    if any(result.lift is not None and result.interval is None for result in analysis.results):
+        caption += f"; an interval needs {MIN_USERS} users of each variant, and outcomes that differ"
     table = Table(title=f"experiment {analysis.experiment}", caption=caption, caption_justify="left")
     for column in ("variant", "users", "per user", "lift", "95 % at a fixed time", "95 % at any time", ""):
         table.add_column(column, justify="left" if column in ("variant", "") else "right")

@@ -7,6 +7,7 @@ another experiment divides the users independently.
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
@@ -55,8 +56,13 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """Identifies this run of the experiment among others of the same name."""
+        """Identifies this run of the experiment among others of the same name, such as one with other shares."""
         return f"{self.name}@{self.since}"
+
+    @property
+    def run(self) -> str:
+        """The name of this run's folder of exposures: its beginning in UTC, such as 2026-01-31T09-05-00.250Z."""
+        return run_name(self.since)
 
     @property
     def variants(self) -> dict[str, float]:
@@ -78,11 +84,22 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """The variant of an experiment that an answer belongs to."""
+class Assignment:
+    """The variant of a running experiment that an answer belongs to: `CONTROL` or a release id."""
 
-    experiment: str
+    experiment: Experiment
     variant: str
+
+
+def run_name(since: str) -> str:
+    """The name of the run that began at an ISO timestamp, fit for a path and for any store.
+
+    Raises:
+        ValueError: it is not an ISO timestamp.
+    """
+    moment = datetime.fromisoformat(since)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H-%M-%S}.{moment.microsecond // 1000:03}Z"
 
 
 def with_control(shares: dict[str, float]) -> dict[str, float]:

@@ -112,16 +112,21 @@ def promoted(live: LivePointer | None, release: str) -> LivePointer:
     return live.pointing_at(release, live.release)
 
 
-def rolled_back(live: LivePointer | None, reason: str | None = None) -> LivePointer:
+def rolled_back(live: LivePointer | None, reason: str | None = None, of: Experiment | None = None) -> LivePointer:
     """The pointer after a rollback: it ends an experiment or, where none runs, returns to the previous release.
 
     A rollback of a pointer that is itself the result of a rollback changes nothing more.
 
+    Args:
+        of: if given, the rollback is of this run of an experiment, and must not change what came after it.
+
     Raises:
-        PointerError: no release is live, or none was live before.
+        PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
     """
     if live is None:
         raise PointerError("no release is live: there is nothing to roll back")
+    if of is not None and (live.experiment is None or live.experiment.key != of.key):
+        raise PointerError(f"experiment {of.name}, begun at {of.since}: does not run any more")
     if live.experiment is not None:
         return live.pointing_at(live.release, live.previous, rolled_back=", ".join(live.others), reason=reason)
     if live.rolled_back is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
+from serve.experiments.assignment import Experiment
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, PointerError, promoted, rolled_back, utc_timestamp
 from serve.releases.release import Release, ReleaseError
@@ -107,13 +108,16 @@ class ReleaseRegistry:
         """Points at a release without waiting for the replicas (serve.rollout.two_phase does wait for them)."""
         return self.update_pointer(lambda live: promoted(live, release_id))
 
-    def rollback(self, reason: str | None = None) -> LivePointer:
+    def rollback(self, reason: str | None = None, of: Experiment | None = None) -> LivePointer:
         """Ends an experiment, or points at the previous release, without waiting for the replicas.
 
+        Args:
+            of: if given, only this run of an experiment is ended.
+
         Raises:
-            PointerError: no release is live, or none was live before.
+            PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
         """
-        return self.update_pointer(lambda live: rolled_back(live, reason))
+        return self.update_pointer(lambda live: rolled_back(live, reason, of))
 
     def update_pointer(self, change: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
         """Replaces the pointer, in one atomic step, by what `change` makes of it; one change at a time.

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from serve.experiments.assignment import CONTROL, Arm, Experiment
+from serve.experiments.assignment import CONTROL, Assignment, Experiment
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -109,8 +109,8 @@ class ReleaseFollower(Generic[T]):
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
-    async def choose(self, unit: str) -> tuple[T, Arm | None]:
-        """Returns what `build` made for the release that answers a unit, and the arm of the experiment, if one runs.
+    async def choose(self, unit: str) -> tuple[T, Assignment | None]:
+        """Returns what `build` made for the release that answers a unit, and its variant, if an experiment runs.
 
         Args:
             unit: a user id; for a request without a user, the request's id.
@@ -120,8 +120,8 @@ class ReleaseFollower(Generic[T]):
             return live, None
         variant = self._experiment.assign(unit)
         if variant not in self._built:  # control, or a release that this replica could not load
-            return live, Arm(self._experiment.name, CONTROL)
-        return self._built[variant], Arm(self._experiment.name, variant)
+            return live, Assignment(self._experiment, CONTROL)
+        return self._built[variant], Assignment(self._experiment, variant)
 
     async def get(self, release_id: str) -> T:
         """Returns what `build` made for a release, which is loaded first if this replica does not hold it."""

@@ -5,25 +5,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
-from serve.experiments.exposures import SCHEMA, exposures_folder
+from serve.experiments.exposure_files import SCHEMA, ExposureRows, ExposureRun, hour_name, read_earlier_layout
+from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
 MAX_EXPOSURES = 200_000
 """The analysis uses at most this many of the latest exposures."""
 
+READ_AGAIN = 2
+"""The latest hours of a run, to which replicas may still write; earlier hours are read once."""
+
 
 @dataclass(slots=True)
 class CanaryGuard:
     """Watches the experiment that runs under a storage root, and keeps the exposures that it has read in memory.
+
+    It also compacts the run's files hour by hour, so that their number stays small.
 
     Attributes:
         config: the bounds, and the time between two checks.
@@ -37,6 +43,7 @@ class CanaryGuard:
     _experiment_key: str | None = None
     _files_read: set[str] = field(default_factory=set)
     _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
+    _compacted_in: str = ""
 
     def check(self) -> str | None:
         """Analyses the running experiment once; returns the reason if it was rolled back, otherwise None."""
@@ -49,7 +56,11 @@ class CanaryGuard:
         if not regressions:
             return None
         reason = f"guard: {'; '.join(regressions)}"
-        roll_back(registry, ROLLBACK_WAIT_S, reason)
+        try:
+            roll_back(registry, ROLLBACK_WAIT_S, reason, of=live.experiment)
+        except PointerError as e:
+            self.progress(f"{reason}. Nothing is rolled back: {e}")
+            return None
         self.progress(f"{reason}. {', '.join(live.others)} rolled back; {live.release} answers all")
         return reason
 
@@ -68,14 +79,28 @@ class CanaryGuard:
                 self.progress(f"guard: {e}; checking again in {self.config.every_s:g} s")
 
     def _read_new(self, experiment: Experiment) -> None:
-        """Reads exposures of the experiment that were written since the last check."""
-        if self._experiment_key != experiment.key:
+        """Reads exposures of the running experiment that were written since the last check.
+
+        The first time it reads from the latest hour back, as far as the analysis needs.
+        """
+        run, now = ExposureRun.of(self.storage, experiment), datetime.now(UTC)
+        hours = run.hours()[::-1]
+        if self._experiment_key == experiment.key:
+            hours = hours[:READ_AGAIN]
+        else:
             self._experiment_key, self._files_read, self._exposures = experiment.key, set(), SCHEMA.empty_table()
-        folder = exposures_folder(self.storage, experiment.name)
-        new = [name for name in folder.files() if name.endswith(".parquet") and name not in self._files_read]
-        since = pa.scalar(experiment.since).cast(pa.timestamp("us", tz="UTC"))
-        tables = [folder.read_table(name).cast(SCHEMA) for name in new]
-        self._files_read |= set(new)
-        recent = [table.filter(pc.greater_equal(table["time"], since)) for table in tables]
-        exposures = pa.concat_tables([self._exposures, *recent])
+            self._add(read_earlier_layout(self.storage, experiment.name, experiment.since))
+        for hour in hours:
+            if len(self._exposures) < MAX_EXPOSURES or hour in hours[:READ_AGAIN]:
+                self._add(run.read_hour(hour, but=frozenset(self._files_read)))
+                self._files_read.add(run.compacted(hour))
+        if self._compacted_in != hour_name(now):
+            run.compact(now)
+            self._compacted_in = hour_name(now)
+
+    def _add(self, read: ExposureRows) -> None:
+        for damaged in read.damaged:
+            self.progress(f"guard: {damaged}")
+        self._files_read |= set(read.files)
+        exposures = pa.concat_tables([self._exposures, read.table]).sort_by("time")
         self._exposures = exposures.slice(max(len(exposures) - MAX_EXPOSURES, 0))

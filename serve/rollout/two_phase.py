@@ -103,23 +103,28 @@ def roll_out_shares(
     return _in_two_phases(registry, releases, lambda live: with_experiment(live, experiment), within_s, progress)
 
 
-def roll_back(registry: ReleaseRegistry, within_s: float, reason: str | None = None) -> RolloutResult:
+def roll_back(
+    registry: ReleaseRegistry, within_s: float, reason: str | None = None, of: Experiment | None = None
+) -> RolloutResult:
     """Ends an experiment or, where none runs, makes the previous release live again.
 
     A rollback is urgent: the pointer moves after `within_s` seconds even where a replica has not loaded the previous
     release. Such a replica loads it then.
 
+    Args:
+        of: if given, only this run of an experiment is ended; where it does not run any more, nothing changes.
+
     Raises:
-        PointerError: no release is live, or none was live before.
+        PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
     """
-    target, started = rolled_back(registry.live()).release, time.perf_counter()
+    target, started = rolled_back(registry.live(), of=of).release, time.perf_counter()
     if any(target not in heartbeat.holds for heartbeat in alive(registry)):
         _stage(registry, [target])
         for not_ready in poll_not_ready(registry, [target]):
             if not not_ready or time.perf_counter() - started > within_s:
                 break
     ready_s = time.perf_counter() - started
-    return _followed(registry, registry.rollback(reason), alive(registry), ready_s, within_s)
+    return _followed(registry, registry.rollback(reason, of), alive(registry), ready_s, within_s)
 
 
 def wait_until_followed(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> RolloutResult:

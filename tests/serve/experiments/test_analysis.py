@@ -7,11 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.artifacts.folders import Folder
 from data.sources.schema import DataError
-from serve.experiments.analysis import VariantResult, analyse, analysis_table, boundary
+from serve.experiments.analysis import MIN_USERS, OutcomeCounts, VariantResult, analyse, analysis_table, boundary
 from serve.experiments.assignment import CONTROL
-from serve.experiments.exposures import read_exposures
 from serve.experiments.outcomes import read_outcomes
 
 SHARES = {CONTROL: 0.5, "b": 0.5}
@@ -30,33 +28,77 @@ def outcomes(values: dict[str, float]) -> pa.Table:
 def test_means_are_per_user_and_outcomes_of_a_request_add_up() -> None:
     rows = [("ann", CONTROL, "1"), ("ann", CONTROL, "2"), ("bob", CONTROL, "3"), ("cid", "b", "4"), ("dan", "b", "5")]
     clicks = pa.concat_tables([outcomes({"1": 1.0, "2": 2.0, "4": 4.0}), outcomes({"4": 2.0, "elsewhere": 9.0})])
-    found = analyse(shown(rows), clicks, SHARES)
+    found = analyse("one", shown(rows), clicks, SHARES)
     control, trial = found.results
     assert (control.num_users, control.mean) == (2, 1.5)  # ann 3, bob 0
     assert (trial.num_users, trial.mean, trial.lift, trial.relative_lift) == (2, 3.0, 1.5, 1.0)
-    error = np.sqrt(4.5 / 2 + 18 / 2)  # variances of (3, 0) and (6, 0)
-    assert trial.interval == pytest.approx([1.5 - 1.96 * error, 1.5 + 1.96 * error], rel=1e-4)
-    assert trial.anytime_interval == pytest.approx([1.5 - boundary(4) * error, 1.5 + boundary(4) * error])
+
+
+def test_intervals_are_welchs_and_that_for_any_time() -> None:
+    """In each variant, half of the users have an outcome: 1 in control, 3 in the other."""
+    rows = [(f"{variant}{n}", variant, f"{variant}{n}") for variant in SHARES for n in range(MIN_USERS)]
+    values = {f"{variant}{n}": value for variant, value in ((CONTROL, 1.0), ("b", 3.0)) for n in range(0, MIN_USERS, 2)}
+    trial = analyse("one", shown(rows), outcomes(values), SHARES).results[1]
+    error = np.sqrt((0.25 + 2.25) / (MIN_USERS - 1))
+    assert trial.lift == 1.0
+    assert trial.interval == pytest.approx([1.0 - 1.96 * error, 1.0 + 1.96 * error], rel=1e-4)
+    radius = boundary(2 * MIN_USERS) * error
+    assert trial.anytime_interval == pytest.approx([1.0 - radius, 1.0 + radius])
+
+
+@pytest.mark.parametrize(("users", "of_control", "of_trial"), [(2, 0.0, 1.0), (2 * MIN_USERS, 0.0, 1.0)])
+def test_nothing_may_stop_without_enough_users_and_outcomes_that_differ(
+    users: int, of_control: float, of_trial: float
+) -> None:
+    rows = [(f"{variant}{n}", variant, f"{variant}{n}") for variant in SHARES for n in range(users)]
+    values = {f"{v}{n}": of_trial if v == "b" else of_control for v in SHARES for n in range(users)}
+    found = analyse("one", shown(rows), outcomes(values), SHARES)
+    trial = found.results[1]
+    assert (trial.lift, trial.interval, trial.anytime_interval, trial.may_stop) == (1.0, None, None, False)
+    assert "an interval needs 100 users" in str(analysis_table(found).caption)
+
+
+def test_a_variant_without_a_share_is_shown_and_named() -> None:
+    rows = [("ann", CONTROL, "1"), ("bob", "b", "2"), ("cid", "c", "3")]
+    found = analyse("one", shown(rows), outcomes({"3": 2.0}), SHARES)
+    assert [(result.variant, result.num_users, result.mean) for result in found.results] == [
+        (CONTROL, 1, 0.0), ("b", 1, 0.0), ("c", 1, 2.0),
+    ]  # fmt: skip
+    assert not found.sample_ratio_holds
+    assert "c answered users but has no share" in str(analysis_table(found).caption)
+
+
+def test_every_row_of_outcomes_is_accounted_for() -> None:
+    """Request 2 was answered to two users, for both of whom its outcome would count."""
+    rows = [("ann", CONTROL, "1"), ("bob", "b", "2"), ("cid", CONTROL, "2")]
+    clicks = pa.concat_tables([outcomes({"1": 1.0, "2": 1.0, "gone": 1.0}), outcomes({"1": 1.0, "lost": 1.0})])
+    found = analyse("one", shown(rows), clicks, SHARES)
+    assert [result.mean * result.num_users for result in found.results] == [2.0, 0.0]
+    assert found.outcomes == OutcomeCounts(5, 2, 2, 1, {"unmatched": "gone", "ambiguous": "2"})
+    caption = str(analysis_table(found).caption)
+    assert (
+        "2 of 5 outcomes are of its requests, 2 of no request of this run, first 'gone', 1 of a request id" in caption
+    )
 
 
 def test_nobody_is_a_unit_of_its_own_and_who_moved_is_left_out() -> None:
     rows = [(None, CONTROL, "1"), (None, "b", "2"), ("eve", CONTROL, "3"), ("eve", "b", "4"), ("ann", "b", "5")]
-    found = analyse(shown(rows), outcomes({"3": 100.0}), SHARES)
+    found = analyse("one", shown(rows), outcomes({"3": 100.0}), SHARES)
     assert [result.num_users for result in found.results] == [1, 2]
     assert (found.users_in_several_variants, found.results[0].mean) == (1, 0.0)
 
 
 def test_a_request_that_was_recorded_twice_counts_once() -> None:
     rows = [("ann", CONTROL, "1"), ("ann", CONTROL, "1"), ("bob", "b", "2")]
-    assert analyse(shown(rows), outcomes({"1": 1.0}), SHARES).results[0].mean == 1.0
+    assert analyse("one", shown(rows), outcomes({"1": 1.0}), SHARES).results[0].mean == 1.0
 
 
 def test_shares_that_are_not_those_asked_for_are_said_first() -> None:
     rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(600)] + [(f"b{n}", "b", f"b{n}") for n in range(400)]
-    found = analyse(shown(rows), outcomes({"b1": 1.0}), SHARES)
+    found = analyse("one", shown(rows), outcomes({"b1": 1.0}), SHARES)
     assert not found.sample_ratio_holds
     assert "SHARES ARE NOT THOSE ASKED FOR" in str(analysis_table(found).caption)
-    even = analyse(shown(rows), outcomes({"b1": 1.0}), {CONTROL: 0.6, "b": 0.4})
+    even = analyse("one", shown(rows), outcomes({"b1": 1.0}), {CONTROL: 0.6, "b": 0.4})
     assert even.sample_ratio_holds
 
 
@@ -85,5 +127,3 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"request_id": ["1"]}), tmp_path / "half.parquet")
     with pytest.raises(DataError, match="has no column value"):
         read_outcomes(str(tmp_path / "half.parquet"))
-    with pytest.raises(DataError, match="traffic.name: 'one': no exposures"):
-        read_exposures(Folder.of(str(tmp_path)), "one")

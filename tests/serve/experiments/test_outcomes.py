@@ -55,8 +55,8 @@ def test_how_many_outcomes_met_a_request_is_said() -> None:
     exposures = pa.table({"user": ["a", "b"], "variant": [CONTROL, "b"], "request_id": ["1", "2"]})
     exposures = exposures.append_column("experiment", pa.array(["one"] * 2))
     shares = {CONTROL: 0.5, "b": 0.5}
-    some = analyse(exposures, pa.table({"request_id": ["1", "elsewhere"], "value": [1.0, 1.0]}), shares)
+    some = analyse("one", exposures, pa.table({"request_id": ["1", "elsewhere"], "value": [1.0, 1.0]}), shares)
     assert "1 of 2 outcomes are of its requests" in str(analysis_table(some).caption)
-    none = analyse(exposures, pa.table({"request_id": ["1.0", "2.0"], "value": [1.0, 1.0]}), shares)
+    none = analyse("one", exposures, pa.table({"request_id": ["1.0", "2.0"], "value": [1.0, 1.0]}), shares)
     assert "NONE of 2 outcomes are of its requests" in str(analysis_table(none).caption)
     assert (none.as_json()["outcomes"], none.as_json()["outcomes_met"]) == (2, 0)

@@ -14,7 +14,7 @@ from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.experiments.assignment import CONTROL, Experiment, TrafficConfig
-from serve.experiments.exposures import read_exposures
+from serve.experiments.exposure_files import ExposureRun
 from serve.observability.logs import hashed
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
@@ -72,6 +72,9 @@ def test_a_canary_has_its_users_and_a_rollback_takes_them_back(
         assert answer.release_id == ("new" if wanted[user] == "new" else release.id)
     batch = client.recommend_batch([{"user_id": user, "k": K} for user in USERS])
     assert [answer.variant for answer in batch] == list(wanted.values())
+    assert len({answer.request_id for answer in batch}) == len(USERS), "an id for each answer"
+    anonymous = client.recommend_batch([{"history": ["i00001"], "k": K}] * 40)
+    assert {answer.variant for answer in anonymous} == {CONTROL, "new"}, "each member by its own id"
     nobody = {client.recommend(history=["i00001"], k=K).variant for _ in range(40)}
     assert nobody == {CONTROL, "new"}, "a request of nobody is dealt by chance"
     rollout = roll_back(registry, 2, "a test")
@@ -104,10 +107,8 @@ def test_exposures_are_recorded(
 
 
 def recorded(tiny: Config, name: str) -> list[dict[str, object]]:
-    try:
-        return list(read_exposures(Folder.of(tiny.storage.root), name).to_pylist())
-    except ValueError:  # none yet
-        return []
+    runs = ExposureRun.all(Folder.of(tiny.storage.root), name)
+    return [row for run in runs for row in run.read().table.to_pylist()]
 
 
 def test_the_live_release_is_nobodys_canary(tiny: Config, registry: ReleaseRegistry, release: Release) -> None:

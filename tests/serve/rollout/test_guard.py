@@ -12,7 +12,7 @@ import pytest
 from data.artifacts.folders import MANIFEST, Folder
 from serve.experiments.assignment import CONTROL, Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
-from serve.experiments.exposures import SCHEMA, exposures_folder
+from serve.experiments.exposure_files import SCHEMA, ExposureRun
 from serve.releases.pointer import utc_timestamp, with_experiment
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.guard import CanaryGuard
@@ -82,11 +82,12 @@ def storage(tmp_path: Path) -> Folder:
 
 def test_a_bad_canary_is_rolled_back_with_the_reason_on_record(storage: Folder) -> None:
     said: list[str] = []
-    guard, folder = CanaryGuard(CONFIG, storage, said.append), exposures_folder(storage, "canary-new")
-    folder.write_table("a-1.parquet", shown(CONTROL, 2000))
-    folder.write_table("a-2.parquet", shown("new", 150, failed=30))
+    guard, running = CanaryGuard(CONFIG, storage, said.append), experiment(storage)
+    run = ExposureRun.of(storage, running)
+    run.write(running, "a-1", shown(CONTROL, 2000))
+    run.write(running, "a-2", shown("new", 150, failed=30))
     assert guard.check() is None, "too few yet"
-    folder.write_table("a-3.parquet", shown("new", 150, failed=30))
+    run.write(running, "a-3", shown("new", 150, failed=30))
     reason = guard.check()
     live = ReleaseRegistry.of(storage).live()
     assert live is not None
@@ -98,13 +99,59 @@ def test_a_bad_canary_is_rolled_back_with_the_reason_on_record(storage: Folder) 
     assert guard.check() is None, "nothing is on trial any more"
 
 
+def experiment(storage: Folder) -> Experiment:
+    live = ReleaseRegistry.of(storage).live()
+    assert live is not None
+    assert live.experiment is not None
+    return live.experiment
+
+
 def test_what_was_shown_before_the_experiment_began_does_not_count(storage: Folder) -> None:
-    folder = exposures_folder(storage, "canary-new")
     old = shown("new", failed=200).set_column(
         0, "time", pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 400, pa.timestamp("us", tz="UTC"))
     )
-    folder.write_table("a-1.parquet", pa.concat_tables([shown(CONTROL, 2000), old]))
+    earlier_layout = storage / "exposures" / "canary-new"
+    earlier_layout.write_table("a-1.parquet", pa.concat_tables([shown(CONTROL, 2000), old]))
+    running = experiment(storage)
+    earlier = replace(running, since="2026-01-01T00:00:00.000+00:00")
+    ExposureRun.of(storage, earlier).write(earlier, "a-2", shown("new", failed=200))
     assert CanaryGuard(CONFIG, storage).check() is None
+
+
+def test_a_damaged_file_does_not_blind_the_guard(storage: Folder) -> None:
+    said: list[str] = []
+    running = experiment(storage)
+    run, guard = ExposureRun.of(storage, running), CanaryGuard(CONFIG, storage, said.append)
+    run.write(running, "a-1", pa.concat_tables([shown(CONTROL, 2000), shown("new", 150)]))
+    Path(run.folder.path, run.hours()[-1], "b.parquet").write_bytes(b"PAR1cut")
+    assert guard.check() is None
+    assert guard.check() is None
+    assert len(said) == 1, "it is named once"
+    assert "b.parquet: left out" in said[0]
+    run.write(running, "a-2", shown("new", failed=200))
+    assert guard.check() is not None
+
+
+def test_an_experiment_that_has_ended_meanwhile_is_not_rolled_back(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the guard judges the canary, somebody promotes it."""
+    said: list[str] = []
+    registry, running = ReleaseRegistry.of(storage), experiment(storage)
+    ExposureRun.of(storage, running).write(
+        running, "a-1", pa.concat_tables([shown(CONTROL, 2000), shown("new", failed=200)])
+    )
+
+    def judge(*arguments: object) -> list[str]:
+        registry.promote("new")
+        return find_regressions(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("serve.rollout.guard.find_regressions", judge)
+    assert CanaryGuard(CONFIG, storage, said.append).check() is None
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.rolled_back) == ("new", None)
+    assert "Nothing is rolled back: experiment canary-new, begun at" in said[0]
 
 
 def test_a_storage_that_does_not_answer_does_not_end_the_watch(storage: Folder) -> None:

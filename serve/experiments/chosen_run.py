@@ -1,0 +1,85 @@
+"""Which run of an experiment an analysis is of: the running one, the newest, or the one that the operator names."""
+
+from dataclasses import dataclass
+
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.sources.schema import DataError
+from serve.experiments.assignment import Experiment, TrafficConfig
+from serve.experiments.exposure_files import ExposureRows, ExposureRun, experiment_folder, read_earlier_layout
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRun:
+    """A run of an experiment, with its exposures.
+
+    Attributes:
+        experiment: its name, shares and beginning.
+        exposures: all that was recorded of it.
+        others: the beginnings of the other runs of this name, whose exposures do not count.
+    """
+
+    experiment: Experiment
+    exposures: ExposureRows
+    others: list[str]
+
+
+def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | None, since: str | None) -> ChosenRun:
+    """Finds a run of the experiment `traffic.name` and reads its exposures.
+
+    Args:
+        traffic: the name; and the shares of the variants, for an experiment of an earlier version, which did not record
+            them.
+        running: the experiment that runs now, of whatever name.
+        since: the beginning of the timestamp of the run's beginning; None means the running run or, where none runs,
+            the newest.
+
+    Raises:
+        DataError: there are no exposures.
+        ConfigError: no run, or more than one, began at `since`; or the shares are missing, or are not the run's own.
+    """
+    runs = {run.experiment().since: run for run in ExposureRun.all(storage, traffic.name)}
+    known = {begun: run.experiment() for begun, run in runs.items()}
+    if running is not None and running.name == traffic.name:
+        known[running.since] = running
+    chosen = _chosen(known, running, traffic, since)
+    exposures = read_earlier_layout(storage, traffic.name, chosen.since or None)
+    if chosen.since in runs:
+        exposures += runs[chosen.since].read()
+    if not len(exposures.table):
+        folder = experiment_folder(storage, traffic.name)
+        begun = f", run begun at {chosen.since}" if chosen.since else ""
+        left_out = "".join(f"; {sentence}" for sentence in exposures.damaged)
+        raise DataError(f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}{left_out}")
+    return ChosenRun(chosen, exposures, sorted(known.keys() - {chosen.since}))
+
+
+def _chosen(
+    known: dict[str, Experiment], running: Experiment | None, traffic: TrafficConfig, since: str | None
+) -> Experiment:
+    """The run that is meant; one of an earlier version has its shares from the config and no beginning."""
+    if since is not None:
+        found = [begun for begun in known if begun.startswith(since)]
+        if len(found) != 1:
+            raise ConfigError(
+                f"since: {since!r} is the beginning of {len(found)} runs of {traffic.name!r}; runs began at"
+                f" {', '.join(sorted(known)) or 'no time that is recorded'}"
+            )
+        return _with_own_shares(known[found[0]], traffic)
+    if running is not None and running.since in known:
+        return _with_own_shares(running, traffic)
+    if known:
+        return _with_own_shares(known[max(known)], traffic)
+    if not traffic.shares:
+        raise ConfigError(f"traffic.shares: experiment {traffic.name!r} is over; give traffic.shares.ID=...")
+    return Experiment(traffic.name, dict(traffic.shares), "")
+
+
+def _with_own_shares(experiment: Experiment, traffic: TrafficConfig) -> Experiment:
+    """The experiment; raises ConfigError where the config says other shares than it had."""
+    if traffic.shares and dict(traffic.shares) != experiment.shares:
+        raise ConfigError(
+            f"traffic.shares: {dict(traffic.shares)} are not those of the run begun at {experiment.since}, which were"
+            f" {experiment.shares}; leave them out"
+        )
+    return experiment

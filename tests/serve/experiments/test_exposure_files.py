@@ -1,0 +1,109 @@
+"""Exposures on disk: a folder for each run, damaged files left out, hours compacted without loss or repetition."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.sources.schema import DataError
+from serve.experiments.assignment import Experiment, TrafficConfig
+from serve.experiments.chosen_run import choose_run
+from serve.experiments.exposure_files import SCHEMA, ExposureRun, hour_name
+
+AT_5 = Experiment("canary", {"b": 0.05}, "2026-01-31T09:05:00.250+00:00")
+AT_20 = Experiment("canary", {"b": 0.2}, "2026-01-31T10:00:00.000+00:00")
+CANARY = TrafficConfig(name="canary")
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def shown(*request_ids: str, at: str = "2026-01-31T10:30:00") -> pa.Table:
+    moment = pa.scalar(datetime.fromisoformat(at).replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
+    columns = {"time": [moment] * len(request_ids), "request_id": request_ids, "variant": ["b"] * len(request_ids)}
+    absent = {field.name: pa.nulls(len(request_ids)) for field in SCHEMA if field.name not in columns}
+    return pa.table(columns | absent).select(SCHEMA.names).cast(SCHEMA)
+
+
+def ids(table: pa.Table) -> list[str]:
+    return sorted(table["request_id"].to_pylist())
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Folder:
+    return Folder.of(str(tmp_path))
+
+
+def test_runs_of_one_name_are_kept_apart(storage: Folder) -> None:
+    for experiment, request in ((AT_5, "1"), (AT_20, "2")):
+        ExposureRun.of(storage, experiment).write(experiment, "replica-a", shown(request))
+    assert AT_5.run == "2026-01-31T09-05-00.250Z"
+    newest = choose_run(storage, CANARY, None, None)
+    assert (ids(newest.exposures.table), newest.experiment, newest.others) == (["2"], AT_20, [AT_5.since])
+    running = choose_run(storage, CANARY, AT_5, None)
+    assert (ids(running.exposures.table), running.experiment) == (["1"], AT_5)
+    assert choose_run(storage, CANARY, None, "2026-01-31T09").experiment == AT_5
+    with pytest.raises(ConfigError, match="since: '2026' is the beginning of 2 runs of 'canary'; runs began at"):
+        choose_run(storage, CANARY, None, "2026")
+    with pytest.raises(ConfigError, match=r"traffic\.shares: \{'b': 0\.5\} are not those of the run begun at"):
+        choose_run(storage, replace(CANARY, shares={"b": 0.5}), None, None)
+
+
+def test_what_an_earlier_version_wrote_counts_for_the_run_within_whose_time_it_is(storage: Folder) -> None:
+    folder = storage / "exposures" / "canary"
+    folder.write_table("a-1.parquet", shown("old", at="2023-01-01T00:00:00"))
+    folder.write_table("a-2.parquet", shown("new"))
+    assert ids(choose_run(storage, CANARY, AT_20, None).exposures.table) == ["new"]
+    with pytest.raises(ConfigError, match="experiment 'canary' is over; give traffic.shares.ID"):
+        choose_run(storage, CANARY, None, None)
+    over = choose_run(storage, replace(CANARY, shares={"b": 0.2}), None, None)
+    assert ids(over.exposures.table) == ["new", "old"]
+
+
+def test_no_exposures_is_one_clear_error(storage: Folder) -> None:
+    with pytest.raises(DataError, match="traffic.name: 'canary', run begun at .*: no exposures in"):
+        choose_run(storage, CANARY, AT_20, None)
+
+
+def test_a_damaged_file_is_named_and_the_rest_is_read(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    run.write(AT_20, "a", shown("1"))
+    (hour,) = run.hours()
+    whole = Path(run.folder.path, hour, "a.parquet").read_bytes()
+    for name, content in (("b", whole[:100]), ("c", b""), ("d", whole[:-20] + b"x" * 20)):
+        Path(run.folder.path, hour, f"{name}.parquet").write_bytes(content)
+    pq.write_table(pa.table({"x": [1]}), f"{run.folder.path}/{hour}/e.parquet")
+    read = run.read()
+    assert ids(read.table) == ["1"]
+    assert [damaged.split(": ")[0].rsplit("/")[-1] for damaged in read.damaged] == [f"{x}.parquet" for x in "bcde"]
+
+
+def test_an_hour_that_is_over_becomes_one_file_once(storage: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    for hour, names in (("2026-01-31T10", "abc"), ("2026-01-31T11", "de")):
+        for name in names:
+            run.folder.write_table(f"{hour}/{name}.parquet", shown(name))
+    Path(run.folder.path, "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
+    assert run.compact(NOW - timedelta(minutes=60)) == [], "hour 10 has only just ended"
+    with monkeypatch.context() as crash, pytest.raises(KeyboardInterrupt):
+        crash.setattr(Folder, "delete_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run.compact(NOW)
+    assert ids(run.read().table) == list("abcde"), "between the new file and the deletion of the old ones"
+    assert run.compact(NOW) == []
+    assert sorted(run.folder.files()) == [
+        "2026-01-31T10.parquet", "2026-01-31T10/cut.parquet", "2026-01-31T11/d.parquet", "2026-01-31T11/e.parquet",
+    ]  # fmt: skip
+    assert ids(run.read().table) == list("abcde")
+    run.folder.write_table("2026-01-31T10/late.parquet", shown("late"))
+    assert run.compact(NOW) == ["2026-01-31T10"]
+    assert ids(run.read().table) == ["a", "b", "c", "d", "e", "late"]
+
+
+def test_files_are_of_the_hour_in_which_they_are_written(storage: Folder) -> None:
+    run, before = ExposureRun.of(storage, AT_20), hour_name(datetime.now(UTC))
+    run.write(AT_20, f"a-{time.time_ns()}", shown("1"))
+    assert before <= run.hours()[0] <= hour_name(datetime.now(UTC))
