@@ -57,6 +57,7 @@ def write_shop_yaml(folder: Path) -> Path:
     return folder / "myconf"
 
 
+@pytest.mark.slow
 def test_ones_own_log_in_ten_lines_of_yaml(tmp_path: Path) -> None:
     assert len(SHOP.splitlines()) <= 10
     write_shop_yaml(tmp_path)

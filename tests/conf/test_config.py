@@ -117,6 +117,7 @@ def test_every_entry_point_takes_cfg(
     assert "embedding_dim: 64" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:
     done = run("data.prepare", "data.source.num_users=200", "data.source.num_items=100", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -57,7 +57,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     assert "a library's own complaint" in done.stderr
 
 
-@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize("flags", [[], pytest.param(["-m"], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", ["logs/dt=2024-01-01", "logs/{a}/b", "a;b", "C:\\logs=1"])
 def test_a_path_that_hydra_cannot_read_is_named_with_its_cure(tmp_path: Path, path: str, flags: list[str]) -> None:
     done = launch(tmp_path, "data=csv", f"data.source.interactions={path}", *flags)

@@ -54,6 +54,7 @@ def test_temporal_split_keeps_the_future_out_of_train(dataset: PreparedDataset) 
     assert latest < earliest
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_fingerprint(dataset: PreparedDataset, tiny: Config, tmp_path: Path) -> None:
     again = prepare(tiny.data, Folder.of(str(tmp_path)))
     assert again.folder.path != dataset.folder.path
@@ -74,6 +75,7 @@ def test_a_half_written_folder_is_not_a_dataset(dataset: PreparedDataset, tmp_pa
         PreparedDataset.open(Folder.of(str(tmp_path)) / "d")
 
 
+@pytest.mark.slow
 def test_users_in_many_parts_stay_whole(ray_session: None, tmp_path: Path) -> None:
     users = [f"u{i % 7}" for i in range(70)]
     log = written(tmp_path, user_id=users, item_id=[f"i{i // 7}" for i in range(70)], time=list(range(70)))
@@ -84,6 +86,7 @@ def test_users_in_many_parts_stay_whole(ray_session: None, tmp_path: Path) -> No
     assert dataset.items.ids.ids(last["item_row"].to_numpy()).to_pylist() == ["i9"] * 7
 
 
+@pytest.mark.slow
 def test_light_interactions_are_left_out(ray_session: None, tmp_path: Path) -> None:
     log = written(
         tmp_path, user_id=["a"] * 4, item_id=["w", "x", "y", "z"], time=[1, 2, 3, 4], rating=[5.0, 5.0, 1.0, 5.0]
@@ -95,6 +98,7 @@ def test_light_interactions_are_left_out(ray_session: None, tmp_path: Path) -> N
     assert dataset.interactions("train", "validation", "test").num_rows == 3
 
 
+@pytest.mark.slow
 def test_shares_of_a_split_are_of_the_interactions_that_are_kept(ray_session: None, tmp_path: Path) -> None:
     time = list(range(1_600_000_000, 1_600_000_100))
     heavy = [5.0] * 50 + [1.0] * 50  # the later half is left out
@@ -110,6 +114,7 @@ def with_items(tmp_path: Path, log: list[str], **columns: list) -> list[str]:
     return [*log, f"data.source.items={tmp_path}/items.parquet"]
 
 
+@pytest.mark.slow
 def test_a_log_whose_ids_never_meet_its_table_is_refused(ray_session: None, tmp_path: Path) -> None:
     log = written(tmp_path, user_id=["a"] * 3, item_id=["1.0", "2.0", "3.0"], time=[1, 2, 3])
     with pytest.raises(DataError, match=r"3 of 3 items of the log have no row in items, such as '1\.0'; 3 rows"):
@@ -140,6 +145,7 @@ def test_what_is_found_out_is_said_and_stays_in_the_manifest(ray_session: None, 
     assert [line.partition(": ")[2] for line in said[1:]] == [f"note: {note}"]
 
 
+@pytest.mark.slow
 def test_whether_a_log_has_a_clock_is_recorded(ray_session: None, tmp_path: Path) -> None:
     log = written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=[18_170, 18_171, 18_172])
     days = prepared(tmp_path, [*log, "data.source.time_unit=days", "data.clock=seconds"])

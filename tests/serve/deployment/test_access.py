@@ -56,6 +56,7 @@ def guarded_server(tmp_path: Path, milvus_python: Path) -> Iterator[tuple[str, s
         yield f"https://localhost:{port}", str(tmp_path / "cert.pem")
 
 
+@pytest.mark.slow
 def test_a_server_with_tls_and_users(guarded_server: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     uri, ca_file = guarded_server
     config = IndexConfig(uri=uri, ca_file=ca_file, timeout_s=10)

@@ -85,6 +85,7 @@ def gatekeeper(tiny: Config, config: GateConfig, shown: list[Table], reason: str
     return Gatekeeper(config=config, evaluate=tiny.evaluate, reason=reason, show=shown.append)
 
 
+@pytest.mark.slow
 def test_what_is_held_back_leaves_nothing_unless_there_is_a_reason(
     tiny: Config, checkpoint: Checkpoint, tmp_path: object
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from conf.schema import load
 from data.artifacts.folders import Folder
@@ -41,6 +42,7 @@ def test_checkpoints_of_before_say_nothing(checkpoint: Checkpoint) -> None:
     assert freshness(manifest) == []
 
 
+@pytest.mark.slow
 def test_a_log_that_has_changed_since_is_named(
     checkpoint: Checkpoint, tmp_path: Path, ray_session: None, tiny_overrides: tuple[str, ...]
 ) -> None:

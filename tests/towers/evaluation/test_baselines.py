@@ -99,6 +99,7 @@ def test_recent_counts_are_of_the_latest_share(dataset: PreparedDataset) -> None
     assert counts_I.tolist() == np.bincount(latest["item_row"].to_numpy(), minlength=num_items).tolist()
 
 
+@pytest.mark.slow
 def test_a_log_without_a_clock_has_no_recent_popularity(ray_session: None, tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(
         "".join(f"u{u} " + " ".join(f"i{u + n}" for n in range(6)) + "\n" for u in range(9))

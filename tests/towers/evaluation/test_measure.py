@@ -198,6 +198,7 @@ def test_plots_are_labelled_and_saved(checkpoint: Checkpoint, tmp_path: Path) ->
     assert drawn == report.recommended_shares
 
 
+@pytest.mark.slow
 def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Tables and images lie in the offline run's folder, as files that wandb sync sends."""
     report = report_of(checkpoint.manifest)

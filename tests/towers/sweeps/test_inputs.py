@@ -34,6 +34,7 @@ def test_a_changed_log_runs_again(world: World, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "sweep: no longer counts as done: trial 0, 1: the log has changed\n"
 
 
+@pytest.mark.slow
 def test_a_log_of_the_same_size_written_later_runs_again(world: World) -> None:
     world.trials(jobs(world))
     os.utime(world.log, (1e9, 1e9))
@@ -62,6 +63,7 @@ def test_a_value_that_the_command_does_not_use_does_not_count(world: World) -> N
     assert not {"train.threads", "cluster.num_cpus", "serve.port", "tracking.mode"} & set(of_train)
 
 
+@pytest.mark.slow
 def test_trials_that_left_the_grid_are_set_aside_with_the_config_they_had(world: World) -> None:
     """Otherwise the leaderboard would rank yesterday's config beside today's."""
     world.trials(jobs(world))
@@ -70,6 +72,7 @@ def test_trials_that_left_the_grid_are_set_aside_with_the_config_they_had(world:
     assert [record.overrides[-1] for record in Records(world.folder / "sweep").read()] == ["data.split.kind=temporal"]
 
 
+@pytest.mark.slow
 def test_a_record_of_an_earlier_version_is_not_taken_for_done(world: World) -> None:
     Records(world.folder / "sweep").add(Record(number=0, overrides=jobs(world)[0], state=State.finished, result={}))
     assert len(world.trials(jobs(world))) == 2

@@ -145,6 +145,7 @@ def test_where_the_config_lies_is_taken_from_the_command() -> None:
     assert config_options(["-m", "a=1"], OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})) == []
 
 
+@pytest.mark.slow
 def test_what_is_printed_runs_in_a_shell(tmp_path: Path) -> None:
     """The command of the best trial, given to a shell, composes the config that the trial had."""
     (tmp_path / "my" / "experiment").mkdir(parents=True)
