@@ -115,6 +115,7 @@ class RequestAdapter:
         request_id: str,
         assignment: Assignment | None = None,
         filter: dict[str, Any] | None = None,
+        stale: bool = False,
     ) -> dict[str, Any]:
         """Returns the response as JSON values, see `serve.api.schemas.RecommendResponse` and `SimilarResponse`.
 
@@ -124,6 +125,7 @@ class RequestAdapter:
             request_id: The request's id.
             assignment: The variant of the running experiment that the answer belongs to, if any.
             filter: The request's filter, which an explanation repeats.
+            stale: Whether the storage has not said lately what is live.
         """
         experiment = _experiment_fields(assignment)
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
@@ -145,6 +147,7 @@ class RequestAdapter:
             "degraded": response.degraded,
             "reasons": response.reasons,
             **unknown,
+            "stale": stale,
             "items": self.render(response.rows, extras),
             "timings_ms": response.timings_ms,
             **explained,
@@ -211,12 +214,16 @@ class RequestAdapter:
                 )
             if not _fits(kinds[name], value):
                 raise FieldError(("features",), f"features.{name}: must be {_wanted(kinds[name])}")
-        return {name: _trimmed(value) for name, value in features.items()}
+        return {
+            name: float(value) if kinds[name].is_number and value is not None else _trimmed(value)
+            for name, value in features.items()
+        }
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
-        """Returns two lists of ids as rows, the denylist added to the second, and the ids that are unknown."""
+        """Returns two lists of ids as rows, the denylist added to the second, and the unknown ids, each once."""
         rows = [[self.items.row(id_) for id_ in ids] for ids in (first, second)]
-        unknown = [id_ for id_, row in zip([*first, *second], [*rows[0], *rows[1]], strict=True) if row == 0]
+        both = zip([*first, *second], [*rows[0], *rows[1]], strict=True)
+        unknown = list(dict.fromkeys(id_ for id_, row in both if row == 0))
         known_first, known_second = (tuple(row for row in found if row) for found in rows)
         return known_first, (*known_second, *self._denied_rows), unknown
 

@@ -1,4 +1,4 @@
-"""Limits on the size of request bodies and on the time that they take to arrive, before anything is parsed.
+"""Limits on the size of request bodies, on the time that they take to arrive, and on their encoding, before parsing.
 
 Starlette has such a limit too (RequestBodyLimitMiddleware, behind FastAPI's max_body_size), but it refuses a request
 before its body has arrived.
@@ -16,7 +16,8 @@ sends the body may lose that answer, and the next request on the same connection
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 for a body of more than `max_bytes`, and 408 for one that takes longer.
+    """ASGI middleware that answers 413 for a body of more than `max_bytes`, 408 for one that takes longer, and 415 for
+    one with a Content-Encoding, which says how the body is compressed: no compressed body is taken.
 
     If the refused body has been read to its end, the connection stays open; otherwise the answer closes it.
 
@@ -35,7 +36,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, dict(scope["headers"]).get(b"content-length", b"0"), self._max_bytes)
+        headers = dict(scope["headers"])
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip()
+        body = _Body(receive, headers.get(b"content-length", b"0"), self._max_bytes)
         try:
             async with asyncio.timeout(self._max_s):
                 await body.read()
@@ -45,6 +48,9 @@ class BodyLimit:
         if body.too_long:
             detail = f"request body: larger than {self._max_bytes} bytes; send fewer ids"
             await _refuse(send, 413, detail, body.ended)
+            return
+        if encoding.lower() != "identity":
+            await _refuse(send, 415, f"Content-Encoding: {encoding[:50]!r}: send the body uncompressed", body.ended)
             return
         waiting: list[Message] = [{"type": "http.request", "body": body.content, "more_body": False}]
 

@@ -19,6 +19,10 @@ SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 """The function that Ray Serve calls to register the gRPC service, as a dotted path."""
 
 
+class Stale(RuntimeError):
+    """The endpoint is not to answer, because its last reading of the live pointer is too old."""
+
+
 class Context(Protocol):
     """The part of Ray Serve's gRPC context that is used here."""
 
@@ -39,14 +43,18 @@ async def reply_to(
         answer: Returns the answer to a valid request as JSON values.
 
     Returns:
-        The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused.
+        The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused,
+        and with UNAVAILABLE if the endpoint is not to answer.
     """
     try:
         return _to_message(await answer(_to_request(message, model)), reply)
     except (ValidationError, FieldError) as e:
         context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
         context.set_details(_details(e))
-        return reply()
+    except Stale as e:
+        context.set_code(grpc.StatusCode.UNAVAILABLE)
+        context.set_details(str(e))
+    return reply()
 
 
 def _to_request(message: Message, model: type[M]) -> M:

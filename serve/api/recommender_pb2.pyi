@@ -103,7 +103,7 @@ class AnswerExplanation(_message.Message):
     def __init__(self, filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., num_excluded: _Optional[int] = ..., num_candidates: _Optional[int] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained", "unknown_context", "experiment", "variant")
+    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "explained", "unknown_context", "experiment", "variant", "stale")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +123,7 @@ class RecommendResponse(_message.Message):
     UNKNOWN_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     source: str
@@ -135,7 +136,8 @@ class RecommendResponse(_message.Message):
     unknown_context: _containers.RepeatedScalarFieldContainer[str]
     experiment: str
     variant: str
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., experiment: _Optional[str] = ..., variant: _Optional[str] = ...) -> None: ...
+    stale: bool
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., explained: _Optional[_Union[AnswerExplanation, _Mapping]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., experiment: _Optional[str] = ..., variant: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class BatchResponse(_message.Message):
     __slots__ = ("responses",)
@@ -144,7 +146,7 @@ class BatchResponse(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[RecommendResponse, _Mapping]]] = ...) -> None: ...
 
 class SimilarResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms")
+    __slots__ = ("request_id", "release_id", "source", "degraded", "reasons", "unknown_items", "items", "timings_ms", "stale")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +162,7 @@ class SimilarResponse(_message.Message):
     UNKNOWN_ITEMS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     source: str
@@ -168,4 +171,5 @@ class SimilarResponse(_message.Message):
     unknown_items: _containers.RepeatedScalarFieldContainer[str]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     timings_ms: _containers.ScalarMap[str, float]
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    stale: bool
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., source: _Optional[str] = ..., degraded: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ..., unknown_items: _Optional[_Iterable[str]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., stale: _Optional[bool] = ...) -> None: ...

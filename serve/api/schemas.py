@@ -134,6 +134,7 @@ class RecommendResponse(BaseModel):
     reasons: list[str]
     unknown_items: list[str] = Field(description="ids in history or exclude that the release does not know")
     unknown_context: list[str] = Field(description="names in context that the release does not know")
+    stale: bool = Field(False, description="the storage has not said lately what is live: by what it said last")
     items: list[Item]
     timings_ms: dict[str, float]
     explained: AnswerExplanation | None = None
@@ -154,6 +155,7 @@ class SimilarResponse(BaseModel):
     degraded: bool
     reasons: list[str]
     unknown_items: list[str]
+    stale: bool = Field(False, description="the storage has not said lately what is live: by what it said last")
     items: list[Item]
     timings_ms: dict[str, float]
 

@@ -9,7 +9,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from data.cluster.ray_compatibility.serve import replica_name
 from serve.deployment.ingress import RecommenderIngress
-from serve.deployment.settings import ScaleConfig, Topology
+from serve.deployment.settings import RETRY_AFTER_S, ScaleConfig, Topology
 from serve.deployment.stages import (
     ReplicaSettings,
     build_reranker,
@@ -18,9 +18,6 @@ from serve.deployment.stages import (
     prepare_process,
 )
 from serve.releases.release import Release
-
-RETRY_AFTER_S = 1.0
-"""What the Retry-After header of a 503 answer asks clients to wait, in seconds."""
 
 
 class StageReplica:

@@ -14,11 +14,12 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
+from data.cluster.failure_log import FailureLog
 from data.cluster.ray_compatibility.serve import replica_name, serve_request_id
 from serve.api import recommender_pb2 as pb
 from serve.api.adapter import FieldError, RequestAdapter, Unknown
 from serve.api.body_limit import BodyLimit
-from serve.api.grpc_service import Context, reply_to
+from serve.api.grpc_service import Context, Stale, reply_to
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_K
 from serve.api.openapi import body_schema, openapi_document, read_body
 from serve.api.schemas import (
@@ -32,6 +33,7 @@ from serve.api.schemas import (
     SimilarResponse,
 )
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
+from serve.deployment.settings import RETRY_AFTER_S, StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
 from serve.experiments.assignment import Assignment
 from serve.experiments.exposures import ExposureLog
@@ -48,19 +50,35 @@ from serve.releases.release import Release
 M = TypeVar("M")
 Q = TypeVar("Q")
 
+POINTER_SHARE = 0.5
+"""The largest share of a request's time that it waits for the storage to say what is live, where that is not known."""
+
+log_failure = FailureLog("ingress")
+
 FLUSH_S = 1.0
 """Seconds between two updates of metrics and of the exposure log."""
 
 api = FastAPI(
     title="Two-tower recommendations",
     version="1",
-    responses={408: {"model": Problem}, 413: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses={
+        408: {"model": Problem},
+        413: {"model": Problem},
+        415: {"model": Problem},
+        422: {"model": Problem},
+        503: {"model": Problem},
+    },
 )
 api.openapi = partial(openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
 
 
 # Ray Serve pickles the globals that exist when it sees the class: what the ingress uses is therefore defined above it.
+def now() -> float:
+    """The time by the clock of the event loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
@@ -78,6 +96,12 @@ async def refuse(_: Request, error: FieldError) -> JSONResponse:
     """Answers 422 in the form in which FastAPI reports wrong fields."""
     problem = {"type": "value_error", "loc": ["body", *error.location], "msg": str(error)}
     return JSONResponse({"detail": [problem]}, status_code=422)
+
+
+@api.exception_handler(Stale)
+async def refuse_stale(_: Request, error: Stale) -> JSONResponse:
+    """Answers 503, as any overload: another replica may reach the storage."""
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
 
 
 @serve.ingress(api)
@@ -106,9 +130,12 @@ class RecommenderIngress:
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            runtime = await self._live_runtime()
-            self._metrics.flush(runtime.adapter.release_id, runtime.breakers)
-            await self._exposures.flush()
+            try:
+                runtime = await self._releases.live(FLUSH_S)
+                self._metrics.flush(runtime.adapter.release_id, runtime.breakers, self._releases.is_stale)
+                await self._exposures.flush()
+            except Exception as e:  # this task must not end: nothing else exports metrics and exposures
+                log_failure("metrics and exposures are not written", e)
 
     async def __del__(self) -> None:
         """Writes the last exposures. Serve awaits this when the replica is stopped, after its last answer."""
@@ -126,14 +153,27 @@ class RecommenderIngress:
         return runtime
 
     async def _live_runtime(self) -> ReleaseRuntime:
-        return await self._releases.live()
+        """Returns the live release; raises Stale if it is refused to answer by an old reading of the pointer."""
+        runtime = await self._releases.live(self._config.timeout_ms / 1000 * POINTER_SHARE)
+        self._refuse_stale()
+        return runtime
+
+    def _refuse_stale(self) -> None:
+        if self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse:
+            raise Stale("the storage does not say what is live (serve.stale_pointer=refuse)")
 
     async def _choose(self, request: RecommendRequest, request_id: str) -> tuple[ReleaseRuntime, Assignment | None]:
         """Returns the release that answers, and its variant if an experiment runs.
 
         A user is always in the same variant; a request without a user id is in a variant by its request id.
+
+        Raises:
+            Stale: It is refused to answer by an old reading of the pointer.
         """
-        return await self._releases.choose(request.user_id or request_id)
+        wait_s = self._timeout_s(request.timeout_ms) * POINTER_SHARE
+        chosen = await self._releases.choose(request.user_id or request_id, wait_s)
+        self._refuse_stale()
+        return chosen
 
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=body_schema(RecommendRequest))
     async def recommend(self, http: Request) -> Response:
@@ -146,12 +186,13 @@ class RecommenderIngress:
         return _json(await self._answer_batch(await read_body(BatchRequest, http)))
 
     async def _answer_one(self, request: RecommendRequest) -> dict[str, Any]:
-        request_id = serve_request_id()
+        arrived, request_id = now(), serve_request_id()
         runtime, assignment = await self._choose(request, request_id)
         query, unknown = to_query(runtime.adapter.query, request)
-        return await self._recommend(runtime, assignment, request, request_id, query, unknown)
+        return await self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
 
     async def _answer_batch(self, batch: BatchRequest) -> dict[str, Any]:
+        arrived = now()
         ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
         chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
         queries = [
@@ -159,7 +200,7 @@ class RecommenderIngress:
             for number, ((runtime, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
         ]
         answers = (
-            self._recommend(runtime, assignment, request, request_id, query, unknown)
+            self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
             for (runtime, assignment), request, request_id, (query, unknown) in zip(
                 chosen, batch.requests, ids, queries, strict=True
             )
@@ -174,12 +215,14 @@ class RecommenderIngress:
         request_id: str,
         query: Query,
         unknown: Unknown,
+        arrived: float,
     ) -> dict[str, Any]:
         started, adapter = time.perf_counter(), runtime.adapter
         try:
-            limits = self._limits(request.timeout_ms, runtime)
+            limits = self._limits(request.timeout_ms, runtime, arrived)
             answer = await recommend(query, runtime.stages, adapter.fallback, limits)
-            content = adapter.answer(answer, unknown, request_id, assignment, request.filter)
+            stale = self._releases.is_stale
+            content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
         except Exception:
             if assignment is not None:
                 took_ms = 1000 * (time.perf_counter() - started)
@@ -193,10 +236,12 @@ class RecommenderIngress:
             )
         return content
 
-    def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime) -> BudgetLimits:
-        """Returns the limits of a request: the timeout that it names or the default, within the server's maximum."""
-        allowed_ms = min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms)
-        return BudgetLimits(allowed_ms / 1000, self._config.timeout_ms / 2000, runtime.breakers)
+    def _timeout_s(self, timeout_ms: int | None) -> float:
+        """Returns the timeout that a request names or the default, within the server's maximum."""
+        return min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms) / 1000
+
+    def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime, arrived: float) -> BudgetLimits:
+        return BudgetLimits(self._timeout_s(timeout_ms), self._config.timeout_ms / 2000, runtime.breakers, arrived)
 
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=body_schema(SimilarRequest))
     async def similar(self, http: Request) -> Response:
@@ -217,12 +262,13 @@ class RecommenderIngress:
 
     async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime | None = None) -> dict[str, Any]:
         """Answers with the release of `runtime`; None means the live release."""
+        arrived = now()
         runtime = runtime or await self._live_runtime()
         query, unknown = to_query(runtime.adapter.similar, request)
-        limits = self._limits(request.timeout_ms, runtime)
+        limits = self._limits(request.timeout_ms, runtime, arrived)
         answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
         self._record(answer, None)
-        return runtime.adapter.answer(answer, unknown, serve_request_id())
+        return runtime.adapter.answer(answer, unknown, serve_request_id(), stale=self._releases.is_stale)
 
     async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
         """Answers `recommend` over gRPC."""
@@ -252,6 +298,28 @@ class RecommenderIngress:
         return {"status": "ok"}
 
     @api.get("/readyz")
-    async def ready(self) -> dict[str, str | None]:
-        """Reports that this replica is ready, and the release with which it answers."""
-        return {"status": "ready", "release_id": self._releases.current}
+    async def ready(self) -> Response:
+        """Reports whether this replica answers, with which release, and what is missing.
+
+        With 503 if it refuses because the live pointer is stale, or if a task in the background has ended.
+        """
+        missing = ["live pointer stale"] * self._releases.is_stale + ["background tasks"] * (not self._is_alive())
+        refuses = self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse
+        ready = self._is_alive() and not refuses
+        content = {
+            "status": "ready" if ready else "not ready",
+            "release_id": self._releases.current,
+            "missing": missing,
+        }
+        return JSONResponse(content, status_code=200 if ready else 503)
+
+    def _is_alive(self) -> bool:
+        return self._releases.is_following and not self._flushing.done()
+
+    def check_health(self) -> None:
+        """Called by Serve again and again; raises RuntimeError where a task has ended, and Serve starts a new replica.
+
+        A stale pointer is no reason: a new replica would not reach the storage either, and could not even start.
+        """
+        if not self._is_alive():
+            raise RuntimeError("a task that runs in the background has ended")

@@ -7,12 +7,22 @@ from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from serve.api.limits import MAX_K
 
+RETRY_AFTER_S = 1.0
+"""What the Retry-After header of a 503 answer asks clients to wait, in seconds."""
+
 
 class Topology(Enum):
     """Where the stages run."""
 
     fused = "fused"  # all stages run in each replica of the ingress; a stage is a function call
     staged = "staged"  # each stage is a deployment of its own, with its own scale and placement
+
+
+class StalePointer(Enum):
+    """What a replica does while its last reading of the live pointer is older than the lease, as on hanging storage."""
+
+    answer = "answer"  # by what it last read, and the answer says `stale`
+    refuse = "refuse"  # with 503: no answer by a release, or with an item, that was withdrawn meanwhile
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,6 +88,7 @@ class ServeConfig:
         max_timeout_ms: Longest deadline that a request may name.
         poll_s: Seconds between two readings of the live pointer by a replica.
         lease_s: Seconds after which a replica reads the live pointer again before it answers a request.
+        stale_pointer: Whether requests are answered while the storage does not say what is live.
         ready_within_s: Seconds that serve.promote, serve.split, serve.refresh and serve.withdraw wait for the replicas.
         breaker_failures: A stage that failed this often in a row is skipped for a while.
         breaker_pause_s: Seconds for which it is skipped; twice as many after each further failure.
@@ -95,6 +106,7 @@ class ServeConfig:
     max_timeout_ms: int = bounded(2000, at_least=1)
     poll_s: float = bounded(0.5, above=0)
     lease_s: float = bounded(3.0, above=0)
+    stale_pointer: StalePointer = StalePointer.answer
     ready_within_s: float = bounded(180.0, above=0)
     breaker_failures: int = bounded(5, at_least=1)
     breaker_pause_s: float = bounded(1.0, above=0)

@@ -1,7 +1,6 @@
 """The exposure log of a replica: which users got which items of which variant, written every few seconds."""
 
 import asyncio
-import logging
 import time
 import uuid
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
+from data.cluster.failure_log import FailureLog
 from serve.experiments.assignment import Assignment, Experiment
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
 from serve.observability.logs import hashed
 from serve.pipeline.messages import Response
 
-logger = logging.getLogger("serve.experiments.exposures")
+log_failure = FailureLog("exposures")
 
 FLUSH_INTERVAL_S = 10.0
 """Seconds between two files of a replica."""
@@ -81,7 +81,7 @@ class ExposureLog:
     async def flush(self, interval_s: float = FLUSH_INTERVAL_S) -> None:
         """Writes the waiting exposures, off the event loop, unless the last flush was less than `interval_s` ago."""
         if self._num_lost:
-            logger.error("exposures: %d lost, because the storage did not accept them in time", self._num_lost)
+            log_failure(f"{self._num_lost} exposures lost", OSError("the storage did not accept them in time"))
             self._num_lost = 0
         if not self._waiting or time.monotonic() - self._flushed_at < interval_s:
             return
@@ -90,7 +90,7 @@ class ExposureLog:
         try:
             await asyncio.to_thread(self._write, waiting)
         except OSError as e:
-            logger.error("exposures: %s; tried again in %g s", e, interval_s)
+            log_failure("exposures not written, tried again in a while", e)
             self._waiting = waiting[: MAX_WAITING - len(self._waiting)] + self._waiting
 
     def _write(self, waiting: list[tuple[Experiment, dict[str, Any]]]) -> None:

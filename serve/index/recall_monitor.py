@@ -1,17 +1,17 @@
 """The recall monitor: measures the recall of approximate searches on a sample of the live queries."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from data.cluster.failure_log import FailureLog
 from serve.filters.grammar import Filter
-from serve.index.protocol import Hits, IndexUnavailable, ItemIndex, recall
+from serve.index.protocol import Hits, ItemIndex, recall
 
-logger = logging.getLogger("serve.index.recall_monitor")
+log_failure = FailureLog("recall")
 
 MAX_WAITING = 16
 """Most searches that wait to be repeated; further ones are left out of the sample, so that no backlog builds up."""
@@ -62,8 +62,8 @@ class RecallMonitor:
                 exact = await self._index.search_exact(
                     search.query_D, search.k, filter=search.filter, exclude=search.exclude
                 )
-            except IndexUnavailable as e:
-                logger.warning("recall is not checked: %s", e)
+            except Exception as e:  # whatever is wrong with one search, the next one is checked
+                log_failure("recall is not checked", e)
                 continue
             if len(exact.rows):
                 self._report(recall(search.hits, exact), band(self._index.selectivity(search.filter)))

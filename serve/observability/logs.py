@@ -1,12 +1,12 @@
 """Structured logs of the replicas: JSON lines with request id, release id and a keyed hash of the user id."""
 
 import hashlib
-import logging
 import os
 
+from data.cluster.failure_log import replica_logger
 from serve.pipeline.messages import Response
 
-logger = logging.getLogger("ray.serve")  # Ray's formatter adds request id, replica and the fields of `extra`
+logger = replica_logger("answers")  # Ray's formatter adds request id, replica and the fields of `extra`
 
 
 def log_degraded(answer: Response, user_id: str | None) -> None:

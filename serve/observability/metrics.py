@@ -31,6 +31,7 @@ class Metrics:
         self._results = Histogram("twotower_results", "Items per answer.", RESULTS)
         self._breaker = Gauge("twotower_breaker_open", "1 while the circuit breaker is not closed.", ("stage",))
         self._release = Gauge("twotower_release_info", "1 for the release that answers.", ("release_id",))
+        self._stale = Gauge("twotower_pointer_stale", "1 while the last reading of the live pointer is too old.")
         self._answers: Counts[tuple[str, str, str]] = Counts()
         self._degraded_reasons: Counts[str] = Counts()
 
@@ -43,8 +44,8 @@ class Metrics:
             self._stage_ms.observe(duration_ms, {"stage": stage})
         self._results.observe(len(answer.rows), {})
 
-    def flush(self, release_id: str, breakers: Mapping[str, CircuitBreaker]) -> None:
-        """Exports the counts since the last call, the state of the circuit breakers, and the live release."""
+    def flush(self, release_id: str, breakers: Mapping[str, CircuitBreaker], is_stale: bool) -> None:
+        """Exports the counts since the last call, the circuit breakers, the live release, and whether that is stale."""
         for (outcome, source, release), count in self._answers.items():
             self._requests.inc(count, {"outcome": outcome, "source": source, "release_id": release})
         for reason, count in self._degraded_reasons.items():
@@ -54,6 +55,7 @@ class Metrics:
         for stage, breaker in breakers.items():
             self._breaker.set(float(breaker.state is not State.closed), {"stage": stage})
         self._release.set(1.0, {"release_id": release_id})
+        self._stale.set(float(is_stale))
 
 
 def recall_reporter() -> Callable[[float, str], None]:

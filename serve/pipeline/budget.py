@@ -1,7 +1,6 @@
 """The request budget: the deadline of one request, the time left to its stages, and what was left out to meet it."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,13 @@ from typing import TypeVar
 
 from opentelemetry import trace
 
+from data.cluster.failure_log import FailureLog
 from serve.pipeline.breaker import CircuitBreaker
-from serve.pipeline.messages import Explanation, Response
+from serve.pipeline.messages import Explanation, Response, UnusableValue
 from serve.pipeline.source import Source
 
 T = TypeVar("T")
-logger = logging.getLogger("serve.pipeline")
+log_failure = FailureLog("pipeline")
 tracer = trace.get_tracer("twotower.serve")
 
 OVERHEAD_S = 0.005
@@ -26,15 +26,17 @@ class BudgetLimits:
     """The limits of one request.
 
     Attributes:
-        timeout_s: Seconds that the request may take.
+        timeout_s: Seconds that the request may take from its arrival on.
         min_stage_s: A stage that timed out counts as failed only if it had at least this many seconds. With less, the
             short deadline is to blame and the circuit breaker does not count it.
         breakers: The circuit breaker of each stage; requests of one release in one replica share them.
+        arrived: When the request arrived, by the clock of the event loop; None means that it arrives now.
     """
 
     timeout_s: float
     min_stage_s: float
     breakers: Mapping[str, CircuitBreaker]
+    arrived: float | None = None
 
 
 @dataclass(slots=True)
@@ -55,9 +57,10 @@ class RequestBudget:
 
     @classmethod
     def start(cls, limits: BudgetLimits) -> "RequestBudget":
-        """Returns a budget whose time runs from now."""
+        """Returns a budget whose time runs from the request's arrival."""
         stages_s = limits.timeout_s - min(OVERHEAD_S, limits.timeout_s / 10)
-        return cls(limits, asyncio.get_running_loop().time() + stages_s)
+        arrived = asyncio.get_running_loop().time() if limits.arrived is None else limits.arrived
+        return cls(limits, arrived + stages_s)
 
     async def run_stage(self, stage: str, call: Callable[[], Awaitable[T]]) -> T | None:
         """Calls a stage within the time left.
@@ -82,8 +85,11 @@ class RequestBudget:
             self.reasons.append(f"{stage}_late")
             if time.perf_counter() - started >= self.limits.min_stage_s:
                 record_outcome = breaker.record_failure
+        except UnusableValue as e:
+            log_failure(f"{stage} refused values of a request", e)
+            self.reasons.append(f"{stage}_failed")
         except Exception as e:  # the request is answered whatever a stage raises; the response says why it is degraded
-            logger.warning("%s failed: %s", stage, e)
+            log_failure(f"{stage} failed", e)
             self.reasons.append(f"{stage}_failed")
             record_outcome = breaker.record_failure
         finally:

@@ -17,6 +17,10 @@ from serve.filters.grammar import Filter
 from serve.pipeline.source import Source
 
 
+class UnusableValue(ValueError):
+    """A stage cannot use a value that the request itself brings: no fault of the stage, so no breaker counts it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """One request for recommendations.

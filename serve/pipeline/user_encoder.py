@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from serve.index.micro_batcher import MicroBatcher
-from serve.pipeline.messages import Query, SimilarQuery, UserVector, check_same_release
+from serve.pipeline.messages import Query, SimilarQuery, UnusableValue, UserVector, check_same_release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.features import FeatureEncoder
 from towers.model.history.padding import pad
@@ -67,6 +67,9 @@ class UserEncoder:
         """Returns the item tower's vector, float32 [D], of the query's features; features left out count as missing.
 
         None if the item tower knows none of the values: it would give the same vector for all such items.
+
+        Raises:
+            UnusableValue: A value cannot be encoded, or the item tower gives values that are not finite for it.
         """
         check_same_release(self.release_id, query.release_id)
         assert query.features is not None, "a query without features has nothing to encode"
@@ -75,8 +78,13 @@ class UserEncoder:
     @torch.inference_mode()
     def _encode_item(self, features: Mapping[str, Any]) -> np.ndarray | None:
         schema = pa.schema([self._parts.items.table.schema.field(f.name) for f in self._parts.items.features])
-        encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
+        try:
+            encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
+        except (ValueError, TypeError, OverflowError) as e:  # pyarrow's errors for values that do not fit its types
+            raise UnusableValue(f"features: {e}") from e
         if not self._parts.model.item_values.describe(encoded)[1]:
             return None
         vector_D: np.ndarray = self._parts.model.new_item_vectors(encoded)[0].numpy()
+        if not np.isfinite(vector_D).all():
+            raise UnusableValue("features: the item tower gives values that are not finite for them")
         return vector_D

@@ -6,13 +6,13 @@ release as soon as that is loaded.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from data.cluster.failure_log import FailureLog
 from serve.experiments.assignment import CONTROL, Assignment, Experiment
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
@@ -21,7 +21,7 @@ from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaReg
 from serve.rollout.memory import check_memory, used_mib
 
 T = TypeVar("T")
-logger = logging.getLogger("serve.rollout.follower")
+log_failure = FailureLog("follower")
 
 RETRY_INTERVAL_S = 10.0
 """Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
@@ -34,8 +34,7 @@ class FollowerConfig:
     Attributes:
         replica: unique name of the replica.
         poll_s: seconds between two readings of the pointer.
-        lease_s: seconds after which the pointer is read again before a request is answered. (If the storage does not
-            answer then, the last reading counts.)
+        lease_s: seconds after which a reading of the pointer is stale: it is read again before a request is answered.
         linger_s: seconds for which a release stays loaded after the pointer has ceased to name it, for requests that
             are in progress.
     """
@@ -78,7 +77,9 @@ class ReleaseFollower(Generic[T]):
         self._failed: dict[str, tuple[str, float]] = {}
         self._build_lock, self._refresh_lock = asyncio.Lock(), asyncio.Lock()
         self._loading: asyncio.Task[None] | None = None
-        self._refreshed_at = self._reported_at = -math.inf
+        self._refreshed_at = self._tried_at = self._reported_at = -math.inf
+        self._reading: asyncio.Task[None] | None = None
+        self._given_up: asyncio.Task[None] | None = None
         self._in_use_until = 0.0
         self._reported: Heartbeat | None = None
         self._experiment: Experiment | None = None
@@ -102,20 +103,35 @@ class ReleaseFollower(Generic[T]):
         self._task = asyncio.create_task(self._follow())
         return self
 
-    async def live(self) -> T:
-        """Returns what `build` made for the live release."""
-        if time.monotonic() - self._refreshed_at > self._config.lease_s:
-            await self._refresh()
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last reading of the pointer that succeeded began longer ago than the lease."""
+        return time.monotonic() - self._refreshed_at > self._config.lease_s
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the task that follows the pointer in the background runs."""
+        return not self._task.done()
+
+    async def live(self, wait_s: float | None = None) -> T:
+        """Returns what `build` made for the live release.
+
+        Where the last reading of the pointer is stale, the pointer is read again first. If that fails, or takes longer
+        than `wait_s` seconds, the last reading counts, and `is_stale` says so. (None waits as long as it takes.)
+        """
+        if self.is_stale:
+            await self._read_again(wait_s)
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
-    async def choose(self, unit: str) -> tuple[T, Assignment | None]:
+    async def choose(self, unit: str, wait_s: float | None = None) -> tuple[T, Assignment | None]:
         """Returns what `build` made for the release that answers a unit, and its variant, if an experiment runs.
 
         Args:
             unit: a user id; for a request without a user, the request's id.
+            wait_s: as for `live`.
         """
-        live = await self.live()
+        live = await self.live(wait_s)
         if self._experiment is None:
             return live, None
         variant = self._experiment.assign(unit)
@@ -143,24 +159,41 @@ class ReleaseFollower(Generic[T]):
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._config.poll_s)
-            await self._refresh()
+            try:
+                await self._refresh()
+            except Exception as e:  # this task must not end: nothing else would follow the pointer
+                log_failure("the live pointer is not followed", e)
+
+    async def _read_again(self, wait_s: float | None) -> None:
+        """Waits for a new reading, at most `wait_s` seconds; callers share one, and wait once for one that hangs."""
+        if self._reading is None or self._reading.done():
+            if time.monotonic() - self._tried_at < self._config.poll_s:  # it has just failed
+                return
+            self._reading = asyncio.create_task(self._refresh())
+        if self._reading is not self._given_up:
+            done, _ = await asyncio.wait({self._reading}, timeout=wait_s)
+            if not done:
+                self._given_up = self._reading
+                log_failure(
+                    "the live pointer is stale", TimeoutError(f"the storage has not answered in {wait_s:.3g} s")
+                )
 
     async def _refresh(self) -> None:
         """Reads the pointer and applies it; concurrent callers share one reading."""
         called_at = time.monotonic()
         async with self._refresh_lock:
-            if self._refreshed_at >= called_at:
+            if self._tried_at >= called_at:
                 return
-            started = time.monotonic()
+            self._tried_at = started = time.monotonic()
             try:
                 live = await self._read_pointer()
                 await self._apply_denylist(live.denylist)
                 self._apply(live)
-            except (ValueError, OSError) as e:
+                self._refreshed_at = started
+            except Exception as e:
                 # Broad on purpose: whatever is wrong with the storage or with a file in it, the replica goes on
                 # answering with what it has loaded.
-                logger.error("staying on release %s: %s", self.current, e)
-            self._refreshed_at = started
+                log_failure(f"staying on release {self.current}", e)
             if self._heartbeat() != self._reported or started - self._reported_at > HEARTBEAT_INTERVAL_S:
                 await self._send_heartbeat()
 
@@ -205,7 +238,7 @@ class ReleaseFollower(Generic[T]):
         try:
             await self.get(release_id)
         except Exception as e:  # whatever is wrong with the new release, the present one goes on answering
-            logger.error("staying on release %s: %s", self.current, e)
+            log_failure(f"staying on release {self.current}", e)
             self._failed = {attempt_key(release_id, live.attempt): (f"{e}", time.monotonic())}
         await self._refresh()
 
@@ -228,4 +261,4 @@ class ReleaseFollower(Generic[T]):
             await asyncio.to_thread(self._replicas.write, heartbeat)
             self._reported = heartbeat
         except OSError as e:
-            logger.error("heartbeat not written: %s", e)
+            log_failure("heartbeat not written", e)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
@@ -73,10 +74,10 @@ class CanaryGuard:
         while not stopped(self.config.every_s):
             try:
                 self.check()
-            except (OSError, ValueError) as e:
-                # Broad on purpose: whatever keeps the guard from reading the storage (no connection, a file that is
-                # half-written or damaged), it must not stop watching.
-                self.progress(f"guard: {e}; checking again in {self.config.every_s:g} s")
+            except Exception as e:
+                # Broad on purpose: whatever keeps the guard from judging (no connection, a file that is damaged), it
+                # must not stop watching.
+                self.progress(f"guard: {one_line(e)}; checking again in {self.config.every_s:g} s")
 
     def _read_new(self, experiment: Experiment) -> None:
         """Reads exposures of the running experiment that were written since the last check.

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from pyarrow import fs
@@ -59,8 +59,9 @@ class Heartbeat:
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
-        """Reads the content of a heartbeat's file."""
-        return cls(**from_json_keys(value, JSON_KEYS))
+        """Reads the content of a heartbeat's file; keys that a later version has added are ignored."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known})
 
     def as_json(self) -> dict[str, Any]:
         """The content of a heartbeat's file."""

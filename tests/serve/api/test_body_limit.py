@@ -71,3 +71,11 @@ async def test_a_body_that_never_ends_is_408() -> None:
 @pytest.mark.parametrize("length", ["-1", "many", "1e9"])
 async def test_a_false_length_is_413(length: str) -> None:
     assert (await send(content=b"1", headers={"content-length": length})).status_code == 413
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+async def test_a_compressed_body_is_415_that_names_the_header(encoding: str) -> None:
+    refused = await send(content=CHUNK, headers={"Content-Encoding": encoding})
+    assert (refused.status_code, encoding in refused.json()["detail"]) == (415, True)
+    assert refused.json()["detail"].startswith("Content-Encoding: ")
+    assert (await send(content=CHUNK, headers={"Content-Encoding": "Identity"})).status_code == 200

@@ -1,0 +1,133 @@
+"""A storage that hangs, answers slowly, or is gone: requests wait a bounded time, are answered, and it is said."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serve.releases.pointer import LivePointer
+from serve.releases.registry import POINTER, ReleaseRegistry
+from serve.rollout.follower import ReleaseFollower
+from tests.serve.rollout.test_two_phase import NAMES, registry, replica, replicas
+
+__all__ = ["registry"]
+
+LEASE_S, WAIT_S = 0.3, 0.1
+
+
+class HangingStorage:
+    """Reads of the live pointer wait while the storage hangs."""
+
+    def __init__(self, read: Callable[[ReleaseRegistry], LivePointer | None]) -> None:
+        self._read = read
+        self._answers = threading.Event()
+        self._answers.set()
+        self.num_reads = 0
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def recover(self) -> None:
+        self._answers.set()
+
+    def read(self, registry: ReleaseRegistry) -> LivePointer | None:
+        self.num_reads += 1
+        self._answers.wait()
+        return self._read(registry)
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingStorage]:
+    storage = HangingStorage(ReleaseRegistry.live)
+    monkeypatch.setattr(ReleaseRegistry, "live", lambda registry: storage.read(registry))
+    yield storage
+    storage.recover()
+
+
+async def timed(follower: ReleaseFollower[str]) -> tuple[str, float]:
+    started = time.monotonic()
+    return await follower.live(WAIT_S), time.monotonic() - started
+
+
+async def fresh(follower: ReleaseFollower[str]) -> None:
+    ends = time.monotonic() + 10
+    while follower.is_stale:
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.02)
+
+
+async def test_a_storage_that_hangs_is_waited_for_once(registry: ReleaseRegistry, storage: HangingStorage) -> None:
+    async with replicas(replica(registry, "a", lease_s=LEASE_S)) as (a,):
+        assert (await a.live(WAIT_S), a.is_stale) == (NAMES[0], False)
+        storage.hang()
+        await asyncio.sleep(2 * LEASE_S)
+        answers = await asyncio.gather(*(timed(a) for _ in range(50)))
+        assert {answer for answer, _ in answers} == {NAMES[0]}
+        assert a.is_stale
+        assert max(took for _, took in answers) < 20 * WAIT_S, (
+            "wide, because machines are noisy; without a bound: never"
+        )
+        reads = storage.num_reads
+        assert all(took < WAIT_S for _, took in [await timed(a) for _ in range(20)]), "it is not waited for again"
+        assert storage.num_reads == reads, "nor asked again"
+        storage.recover()
+        await fresh(a)
+        assert a.is_following
+
+
+async def test_what_changed_while_it_hung_is_followed_afterwards(
+    registry: ReleaseRegistry, storage: HangingStorage
+) -> None:
+    async with replicas(replica(registry, "a", lease_s=LEASE_S)) as (a,):
+        storage.hang()
+        await asyncio.sleep(2 * LEASE_S)
+        await a.live(WAIT_S)
+        registry.folder.write_json(POINTER, LivePointer(NAMES[1], NAMES[0], "now").as_json())
+        storage.recover()
+        ends = time.monotonic() + 20
+        while await a.live(WAIT_S) != NAMES[1]:
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.05)
+
+
+async def test_a_storage_slower_than_the_lease_keeps_nobody_waiting(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ReleaseRegistry.live
+
+    def slowly(self: ReleaseRegistry) -> LivePointer | None:
+        time.sleep(2 * LEASE_S)
+        return read(self)
+
+    async with replicas(replica(registry, "a", lease_s=LEASE_S)) as (a,):
+        monkeypatch.setattr(ReleaseRegistry, "live", slowly)
+        await asyncio.sleep(2 * LEASE_S)
+        took = [(await timed(a))[1] for _ in range(20)]
+        assert sorted(took)[len(took) // 2] < WAIT_S
+        assert a.is_following
+
+
+async def test_a_pointer_that_is_gone_makes_stale_and_not_dead(registry: ReleaseRegistry) -> None:
+    async with replicas(replica(registry, "a", lease_s=LEASE_S)) as (a,):
+        pointer = Path(registry.folder.path) / POINTER
+        kept = pointer.read_bytes()
+        pointer.unlink()
+        await asyncio.sleep(2 * LEASE_S)
+        assert (await a.live(WAIT_S), a.is_stale, a.is_following) == (NAMES[0], True, True)
+        pointer.write_bytes(kept)
+        await fresh(a)
+        assert await a.live(WAIT_S) == NAMES[0]
+
+
+async def test_the_task_that_follows_survives_any_error(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(replica(registry, "a", lease_s=LEASE_S)) as (a,):
+        with monkeypatch.context() as broken:
+            broken.setattr(ReleaseRegistry, "live", lambda self: 1 / 0)
+            await asyncio.sleep(2 * LEASE_S)
+            assert (a.is_stale, a.is_following) == (True, True)
+        await fresh(a)
