@@ -1,10 +1,13 @@
 """Masks: which items of one release pass a filter, computed from the item features in memory.
 
+A filter is evaluated in place: it takes one mask per level of nesting, however many values and conditions it has.
+
 Shape legend: N items (rows 1..N), V distinct values of a field, M (item, value) pairs.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +18,11 @@ import pyarrow.compute as pc
 from data.sources.schema import Feature
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 
-MAX_CACHED_MASKS = 64
-"""Masks kept by one FilterColumns, one for each of the filters used last."""
+MAX_CACHED_BYTES = 64 * 2**20
+"""Size of the masks that one FilterColumns keeps, those of the filters used last; one is kept whatever its size."""
+
+BLOCK = 65_536
+"""Numbers that are looked up in a list at a time, so that what this takes beside the mask stays small."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,19 @@ class MatchingItems:
         return np.packbits(self.mask_N, bitorder="little")
 
     @cached_property
+    def count(self) -> int:
+        """Number of items that pass."""
+        return int(np.count_nonzero(self.mask_N))
+
+    @cached_property
     def entries(self) -> np.ndarray:
-        """int64; the entries where the mask is true, ascending."""
+        """int64; the entries where the mask is true, ascending. Use it for few: 8 bytes each stay in the cache."""
         return self.mask_N.nonzero()[0]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the mask and of its bits, whether they have been computed or not."""
+        return len(self.mask_N) + len(self.mask_N) // 8
 
 
 class NumericColumn:
@@ -63,7 +79,7 @@ class NumericColumn:
             case ">=":
                 return values_N >= value
             case _:
-                return np.isin(values_N, np.array(value))
+                return _is_in(values_N, np.array(value))
 
 
 class ValueColumn:
@@ -82,13 +98,27 @@ class ValueColumn:
         self._starts_V = np.searchsorted(codes_M[order], np.arange(len(encoded.dictionary) + 1))
         self._code_by_value = {value: code for code, value in enumerate(encoded.dictionary.to_pylist())}
 
-    def has(self, value: str | float) -> np.ndarray:
-        """Returns which items have the value, bool [N]."""
+    def has_any(self, values: Iterable[str | float]) -> np.ndarray:
+        """Returns which items have one of the values or several, bool [N]."""
         mask_N = np.zeros(self._size, dtype=bool)
-        code = self._code_by_value.get(value)
-        if code is not None:
-            mask_N[self._items_M[self._starts_V[code] : self._starts_V[code + 1]]] = True
+        for value in set(values):
+            mask_N[self._having(value)] = True
         return mask_N
+
+    def has_all(self, values: Iterable[str | float]) -> np.ndarray:
+        """Returns which items have all of the values, bool [N]; it looks at the items of the rarest value alone."""
+        having = sorted((self._having(value) for value in set(values)), key=len)
+        items = np.unique(having[0])
+        for more in having[1:]:
+            items = items[np.isin(items, more)]
+        mask_N = np.zeros(self._size, dtype=bool)
+        mask_N[items] = True
+        return mask_N
+
+    def _having(self, value: str | float) -> np.ndarray:
+        """The items that have the value."""
+        code = self._code_by_value.get(value)
+        return self._items_M[:0] if code is None else self._items_M[self._starts_V[code] : self._starts_V[code + 1]]
 
     def present(self) -> np.ndarray:
         """Returns which items have any value, bool [N]."""
@@ -100,17 +130,22 @@ class ValueColumn:
         """Returns which items meet the condition, bool [N]."""
         match condition.op:
             case "!=":
-                return self.present() & ~self.has(_one(condition))
+                mask_N = self.present()
+                mask_N[self._having(_one(condition))] = False
+                return mask_N
             case "in" | "contains_any":
-                return np.logical_or.reduce([self.has(v) for v in _many(condition)])
+                return self.has_any(_many(condition))
             case "contains_all":
-                return np.logical_and.reduce([self.has(v) for v in _many(condition)])
+                return self.has_all(_many(condition))
             case _:
-                return self.has(_one(condition))
+                return self.has_any([_one(condition)])
 
 
 class FilterColumns:
-    """The filterable features of a catalogue, prepared for masks; the most recently used masks are cached."""
+    """The filterable features of a catalogue, prepared for masks; the most recently used masks are cached.
+
+    Threads may share it.
+    """
 
     def __init__(self, table: pa.Table, features: Sequence[Feature]) -> None:
         self.num_items = table.num_rows
@@ -120,18 +155,29 @@ class FilterColumns:
             if f.kind.is_filterable
         }
         self._cache: OrderedDict[Filter, MatchingItems] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = threading.Lock()
 
     def matching(self, filter: Filter) -> MatchingItems:
         """Returns the items that pass the filter."""
-        matching = self._cache.pop(filter, None)
-        if matching is None:
-            mask_N = self._mask(filter)
-            mask_N.setflags(write=False)
-            matching = MatchingItems(mask_N)
-        self._cache[filter] = matching
-        if len(self._cache) > MAX_CACHED_MASKS:
-            self._cache.popitem(last=False)
-        return matching
+        with self._lock:
+            if filter in self._cache:
+                self._cache.move_to_end(filter)
+                return self._cache[filter]
+        mask_N = self._mask(filter)  # without the lock: it takes a while, and others need other masks meanwhile
+        mask_N.setflags(write=False)
+        return self._kept(filter, MatchingItems(mask_N))
+
+    def _kept(self, filter: Filter, matching: MatchingItems) -> MatchingItems:
+        """Puts a mask into the cache, unless another thread has done so meanwhile; returns the one in the cache."""
+        with self._lock:
+            if filter in self._cache:
+                return self._cache[filter]
+            self._cache[filter] = matching
+            self._num_bytes += matching.num_bytes
+            while self._num_bytes > MAX_CACHED_BYTES and len(self._cache) > 1:
+                self._num_bytes -= self._cache.popitem(last=False)[1].num_bytes
+            return matching
 
     def mask(self, filter: Filter) -> np.ndarray:
         """Returns which items pass, bool [N]; entry i is the item of row i + 1. It is cached: never write to it."""
@@ -142,11 +188,23 @@ class FilterColumns:
             case Condition(field=field):
                 return self._columns[field].mask(filter)
             case Not(part):
-                return ~self._mask(part)
-            case AllOf(parts):
-                return np.logical_and.reduce([self._mask(part) for part in parts])
-            case AnyOf(parts):
-                return np.logical_or.reduce([self._mask(part) for part in parts])
+                mask_N = self._mask(part)
+                return np.logical_not(mask_N, out=mask_N)
+            case AllOf(parts) | AnyOf(parts):
+                combine = np.logical_and if isinstance(filter, AllOf) else np.logical_or
+                mask_N = self._mask(parts[0])
+                for part in parts[1:]:
+                    combine(mask_N, self._mask(part), out=mask_N)
+                return mask_N
+
+
+def _is_in(values_N: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Returns which numbers are among the wanted ones, bool [N]."""
+    mask_N = np.zeros(len(values_N), dtype=bool)
+    for start in range(0, len(values_N), BLOCK):
+        block = slice(start, start + BLOCK)
+        mask_N[block] = np.isin(values_N[block], wanted)
+    return mask_N
 
 
 def _one(condition: Condition) -> str | float:

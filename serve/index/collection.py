@@ -229,5 +229,7 @@ def _vectors(batch: pa.Table) -> list[np.ndarray]:
 def _values(column: pa.ChunkedArray, feature: Feature) -> list[Any]:
     """Returns the values that Milvus stores of a feature; missing ones as serve/filters/grammar.py says."""
     if feature.kind.is_list:
-        return [values[:MAX_LIST_VALUES] if values else [] for values in column.to_pylist()]
-    return pc.fill_null(column, MISSING_NUMBER if feature.kind.is_number else "").to_pylist()
+        return [values or [] for values in column.to_pylist()]
+    if feature.kind.is_number:
+        return pc.add(pc.fill_null(column, MISSING_NUMBER), 0.0).to_pylist()  # -0.0 becomes 0.0, which `in` tells apart
+    return pc.fill_null(column, "").to_pylist()

@@ -140,7 +140,7 @@ class ReplicaIndex:
 
     def selectivity(self, filter: Filter | None) -> float | None:
         """See ItemIndex."""
-        return 1.0 if filter is None else len(self._columns.matching(filter).entries) / self.num_items
+        return 1.0 if filter is None else self._columns.matching(filter).count / self.num_items
 
     def search_all(self, requests: Sequence[SearchRequest]) -> list[Hits]:
         """Returns the hits of each request, in the same order; blocks."""
@@ -154,7 +154,7 @@ class ReplicaIndex:
     def _search_among(self, matching: MatchingItems | None, requests: Sequence[SearchRequest]) -> list[Hits]:
         """Returns the hits of requests that have the same filter."""
         queries_BD = np.stack([request.query_D for request in requests])
-        if matching is not None and len(matching.entries) <= MAX_COMPARED:
+        if matching is not None and matching.count <= MAX_COMPARED:
             scores_BL = queries_BD @ self._vectors_ND[matching.entries].T
             return [self._best(matching.entries, *pair).hits for pair in zip(scores_BL, requests, strict=True)]
         limit = min(max(request.k + len(request.exclude) for request in requests) + TIE_MARGIN, self.num_items)
@@ -187,7 +187,7 @@ class ReplicaIndex:
         self, queries_BD: np.ndarray, limit: int, matching: MatchingItems | None, requests: Sequence[SearchRequest]
     ) -> list[Found]:
         assert self._inverted is not None, "a small catalogue has no inverted file"
-        share = 1.0 if matching is None else len(matching.entries) / self.num_items
+        share = 1.0 if matching is None else matching.count / self.num_items
         factor = max(1, round(1 / share), round(limit / (2 * CALIBRATED_HITS)))
         num_probes = min(self._inverted.nprobe * min(factor, MAX_PROBE_FACTOR), self._inverted.nlist)
         parameters = faiss.SearchParametersIVF(nprobe=num_probes, **_selector(matching))

@@ -14,7 +14,7 @@ MAX_STRING_BYTES = 1024
 MAX_FILTER_CHARACTERS = 256
 """Most characters of a string in a filter. Longer values are shown in answers, but no filter can name them."""
 
-MAX_LIST_VALUES = 64
+MAX_LIST_VALUES = 4096
 """Most values of a list that Milvus stores per item."""
 
 MAX_ID_CHARACTERS = 256
@@ -30,7 +30,8 @@ def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: F
         place: the file; the message begins with it.
 
     Raises:
-        DataError: a value has more than MAX_STRING_BYTES bytes; the message names the item.
+        DataError: a value has more than MAX_STRING_BYTES bytes, or a list more than MAX_LIST_VALUES values; the message
+            names the item.
     """
     if not feature.kind.is_filterable or feature.kind.is_number:
         return
@@ -44,6 +45,17 @@ def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: F
             f"{place}, feature {feature.name!r}: a value of item {ids[owners[at].as_py()].as_py()!r} has"
             f" {sizes[at].as_py():,} bytes in UTF-8{others}, and an index stores {MAX_STRING_BYTES:,} at most: shorten"
             f" it, or declare the feature as kind: text, by which nobody filters"
+        )
+    if not feature.kind.is_list:
+        return
+    lengths = pc.list_value_length(values)
+    many = pc.fill_null(pc.greater(lengths, MAX_LIST_VALUES), False)
+    if count := pc.sum(many).as_py():
+        at = pc.index(many, True).as_py()
+        others = f" (so have {count - 1} others)" if count > 1 else ""
+        raise DataError(
+            f"{place}, feature {feature.name!r}: item {ids[at].as_py()!r} has {lengths[at].as_py():,} values{others},"
+            f" and an index stores {MAX_LIST_VALUES:,} at most: keep the important ones"
         )
 
 
@@ -60,14 +72,6 @@ def limit_notes(ids: pa.Array, items: pa.Table, features: Sequence[Feature]) -> 
             notes.append(
                 f"items, feature {feature.name!r}: {_count(long)} values have more than {MAX_FILTER_CHARACTERS}"
                 f" characters, such as one of item {example!r}: answers show them, and no filter can name them"
-            )
-        if not feature.kind.is_list:
-            continue
-        many = pc.greater(pc.list_value_length(column), MAX_LIST_VALUES)
-        if example := _first(ids, many):
-            notes.append(
-                f"items, feature {feature.name!r}: {_count(many)} items have more than {MAX_LIST_VALUES} values, such"
-                f" as {example!r}: index=milvus stores the first {MAX_LIST_VALUES}, and filters on the others miss them"
             )
     return notes
 

@@ -5,7 +5,7 @@ import pytest
 
 from data.sources.entities import entity_table
 from data.sources.schema import DataError, Feature, FeatureKind
-from data.sources.values.limits import MAX_ID_CHARACTERS, MAX_STRING_BYTES, id_notes, limit_notes
+from data.sources.values.limits import MAX_ID_CHARACTERS, MAX_LIST_VALUES, MAX_STRING_BYTES, id_notes, limit_notes
 from serve.api.schemas import RecommendRequest
 
 BRAND = Feature(name="brand", kind=FeatureKind.categorical)
@@ -28,11 +28,19 @@ def test_bytes_count_and_not_characters(longest: str) -> None:
 
 
 def test_values_that_filters_cannot_name_are_said() -> None:
-    table = items("b" * 257, [f"t{n}" for n in range(65)])
-    long, many = limit_notes(table["item_id"].combine_chunks(), table, (BRAND, TAGS, WORDS))
+    table = items("b" * 257)
+    (long,) = limit_notes(table["item_id"].combine_chunks(), table, (BRAND, TAGS, WORDS))
     assert "'brand': 1 values have more than 256 characters, such as one of item 'y'" in long
-    assert "'tags': 1 items have more than 64 values, such as 'y'" in many
     assert not limit_notes(table["item_id"].combine_chunks(), items(), (BRAND, TAGS, WORDS))
+
+
+def test_lists_longer_than_an_index_stores_are_refused() -> None:
+    tags = [f"t{n}" for n in range(MAX_LIST_VALUES + 1)]
+    assert items(tags=tags[1:]).num_rows
+    with pytest.raises(
+        DataError, match=r"feature 'tags': item 'y' has 4,097 values, and an index stores 4,096 at most"
+    ):
+        items(tags=tags)
 
 
 def test_ids_longer_than_a_request_may_name_are_said() -> None:
