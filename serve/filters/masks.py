@@ -110,7 +110,10 @@ class ValueColumn:
         having = sorted((self._having(value) for value in set(values)), key=len)
         items = np.unique(having[0])
         for more in having[1:]:
-            items = items[np.isin(items, more)]
+            if not len(items):
+                break
+            at = np.searchsorted(more, items).clip(max=len(more) - 1)  # the items of a value are in ascending order
+            items = items[more[at] == items]
         mask_N = np.zeros(self._size, dtype=bool)
         mask_N[items] = True
         return mask_N
