@@ -9,6 +9,12 @@ from serve.pipeline.source import Source
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.ranking import most_popular
 
+FEW = 20_000
+"""If at most this many items pass a filter, they are sorted by popularity; otherwise the popular ones are looked at."""
+
+BLOCK = 1024
+"""Popular items that are looked at first; then twice as many, and so on."""
+
 
 class PopularFallback:
     """The items of one release by their number of training interactions; ties fall as in the release's evaluation."""
@@ -18,12 +24,36 @@ class PopularFallback:
         self._counts_I = parts.counts_I
         self._columns = columns
         self._order = most_popular(self._counts_I, parts.ties)
+        self._rank_I = np.empty(len(self._counts_I), dtype=np.int32)
+        self._rank_I[self._order] = np.arange(len(self._order), dtype=np.int32)
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
-        """Returns the k most popular items that pass the filter and are not among the rows of `exclude`."""
-        allowed_I = np.ones(len(self._counts_I), dtype=bool)
-        if filter is not None:
-            allowed_I[1:] = self._columns.mask(filter)
-        allowed_I[exclude] = False
-        rows_K = self._order[allowed_I[self._order]][:k]
+        """Returns the k most popular items that pass the filter and are not among the rows of `exclude`.
+
+        It looks at no more items than it takes, but the mask of a filter that is not cached takes all items' features:
+        call it with a filter in a thread.
+        """
+        matching = None if filter is None else self._columns.matching(filter)
+        excluded = np.unique(exclude)
+        if matching is not None and matching.count <= FEW:
+            rows = _without(matching.entries + 1, excluded)
+            rows_K = rows[np.argsort(self._rank_I[rows])][:k]
+        else:
+            rows_K = self._first(k, None if matching is None else matching.mask_N, excluded)
         return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)
+
+    def _first(self, k: int, mask_N: np.ndarray | None, excluded: np.ndarray) -> np.ndarray:
+        found, num_found, start, size = [], 0, 0, BLOCK
+        while num_found < k and start < len(self._order):
+            rows = _without(self._order[start : start + size], excluded)
+            found.append(rows if mask_N is None else rows[mask_N[rows - 1]])
+            num_found += len(found[-1])
+            start, size = start + size, 2 * size
+        return np.concatenate(found)[:k]
+
+
+def _without(rows: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """Returns the rows that are not among the excluded ones, which are ascending and distinct."""
+    if not len(excluded):
+        return rows
+    return rows[excluded[np.searchsorted(excluded, rows).clip(max=len(excluded) - 1)] != rows]

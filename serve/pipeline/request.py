@@ -3,7 +3,9 @@
 Shape legend: D dimension, K candidates.
 """
 
+import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -65,7 +67,7 @@ async def recommend(query: Query, stages: Stages, fallback: PopularFallback, lim
         candidates = await budget.run_stage("retrieve", lambda: stages.retrieve(query, user))
     if candidates is not None and len(candidates.rows_K):
         ranked = await budget.run_stage("rerank", lambda: stages.rerank(query, user, candidates))
-    rows, scores, source = _fill_up(ranked or candidates, query.k, fallback, query.filter, exclude, budget)
+    rows, scores, source = await _fill_up(ranked or candidates, query.k, fallback, query.filter, exclude, budget)
     if query.explain:
         nearest = None
         if rows and len(user.history):
@@ -86,11 +88,11 @@ async def similar(query: SimilarQuery, stages: Stages, fallback: PopularFallback
     if query.features is None or vector_D is not None:
         candidates = await budget.run_stage("retrieve", lambda: stages.similar(query, vector_D))
     exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
-    rows, scores, source = _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)
+    rows, scores, source = await _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)
     return budget.response(query.release_id, rows, scores, source)
 
 
-def _fill_up(
+async def _fill_up(
     found: Candidates | Ranked | None,
     k: int,
     fallback: PopularFallback,
@@ -103,7 +105,8 @@ def _fill_up(
     scores = [] if found is None else found.scores_K[:k].tolist()
     source = Source.towers if rows else Source.popular
     if len(rows) < k:
-        more = fallback.top(k - len(rows), filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
+        top = partial(fallback.top, k - len(rows), filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
+        more = top() if filter is None else await asyncio.to_thread(top)
         if found is not None and len(more.rows_K):
             budget.reasons.append("retrieve_short")
         rows, scores = rows + more.rows_K.tolist(), scores + more.scores_K.tolist()

@@ -1,0 +1,41 @@
+"""The popular items of a request: those of a plain sort, without a pass over the catalogue."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.sources.schema import Feature, FeatureKind
+from serve.filters.grammar import parse
+from serve.filters.masks import FilterColumns
+from serve.pipeline import fallback
+from serve.pipeline.fallback import PopularFallback
+from towers.model.tie_order import TieOrder
+
+NUM_ITEMS = 5000
+FEATURES = (Feature(name="group", kind=FeatureKind.categorical),)
+TIES = TieOrder.of(NUM_ITEMS + 1, seed=3)
+COUNTS_I = np.concatenate([[0], np.random.default_rng(0).geometric(0.1, NUM_ITEMS)])
+GROUPS = [f"g{(row * 7919) % 1000 // 100}" if row % 50 else "rare" for row in range(NUM_ITEMS)]
+
+
+@pytest.fixture(params=[20_000, 0], ids=["sorted", "walked"])
+def popular(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PopularFallback:
+    monkeypatch.setattr(fallback, "FEW", request.param)
+    columns = FilterColumns(pa.table({"group": GROUPS}), FEATURES)
+    parts: Any = SimpleNamespace(counts_I=COUNTS_I, ties=TIES)
+    return PopularFallback("r", parts, columns)
+
+
+@pytest.mark.parametrize("group", [None, "g3", "rare", "nobody's"])
+@pytest.mark.parametrize(("k", "excluded"), [(1, 0), (20, 3), (100, 1000), (NUM_ITEMS, 10), (100, NUM_ITEMS)])
+def test_they_are_those_of_a_plain_sort(popular: PopularFallback, group: str | None, k: int, excluded: int) -> None:
+    exclude = np.argsort(-COUNTS_I, kind="stable")[:excluded].repeat(2)  # the most popular ones, each twice
+    filter = None if group is None else parse({"field": "group", "op": "==", "value": group}, FEATURES)
+    allowed = {row for row, of_row in enumerate(GROUPS, 1) if group in (None, of_row)} - set(exclude.tolist())
+    wanted = [row for row in fallback.most_popular(COUNTS_I, TIES).tolist() if row in allowed][:k]
+    found = popular.top(k, filter, exclude)
+    assert found.rows_K.tolist() == wanted
+    assert found.scores_K.tolist() == COUNTS_I[found.rows_K].tolist()
