@@ -26,6 +26,9 @@ OWNER = "twotower_ray"
 MAX_WAITING_BATCHES = 2
 """Batches that may wait to be written while the next ones are computed."""
 
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Size of the items of one message, as Arrow has it; a Milvus server takes 64 MiB (proxy.grpc.serverMaxRecvSize)."""
+
 MAX_INDEXING_S = 3600
 """Seconds that a server may take to build the vector index of a collection."""
 
@@ -120,7 +123,7 @@ def _drop(client: MilvusClient, config: IndexConfig, name: str) -> None:
 def _is_ours(config: IndexConfig, described: dict[str, Any]) -> bool:
     """Whether serve.publish made a collection: by its fields and its description, which Milvus Lite does not keep."""
     names = [field["name"] for field in described["fields"]]
-    return names[:2] == ["row", "vector"] and (described["description"] == OWNER or config.uri.endswith(".db"))
+    return names[:2] == ["row", "vector"] and (described["description"] == OWNER or config.address.database is not None)
 
 
 def count(client: MilvusClient, config: IndexConfig, name: str) -> int:
@@ -146,7 +149,7 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
     vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
     with connected(config) as client:
         if not client.has_collection(name, timeout=config.timeout_s):
-            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.uri}; publish the release again")
+            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; publish the release again")
         client.load_collection(name, timeout=config.timeout_s * 10)
         batches = client.query_iterator(
             name, batch_size=8192, filter="row > 0", output_fields=["row", "vector"], timeout=config.timeout_s
@@ -206,7 +209,10 @@ def upsert_all(
 
 
 def _upsert(client: MilvusClient, config: IndexConfig, name: str, batch: pa.Table, features: Sequence[Feature]) -> int:
-    client.upsert(name, entities(batch, features), timeout=config.timeout_s * 10)
+    """Upserts a batch, in several messages if it is larger than a server takes; returns the number of its items."""
+    rows = max(int(batch.num_rows * min(MAX_MESSAGE_BYTES / max(batch.nbytes, 1), 1)), 1)
+    for start in range(0, batch.num_rows, rows):
+        client.upsert(name, entities(batch.slice(start, rows), features), timeout=config.timeout_s * 10)
     return batch.num_rows
 
 

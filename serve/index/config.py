@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from serve.index.address import MilvusAddress
 from serve.index.backends import INDEX_BACKENDS
 
 
@@ -25,8 +26,9 @@ class IndexConfig:
         kind: The index back end: `replica` keeps a FAISS copy of the release's collection in each serving replica,
             `milvus` searches on Milvus for every request, for catalogues beyond a replica's memory. Further back ends
             register themselves, see serve/index/backends.
-        uri: A Milvus server (http://host:19530), or a path that ends in .db for Milvus Lite. The token, if the server
-            asks for one, comes from MILVUS_TOKEN in the environment.
+        uri: A Milvus server (http://host:19530, with a database http://host:19530/shop; of a hosted one
+            https://host), or a path that ends in .db for Milvus Lite. The token, if the server asks for one, comes from
+            MILVUS_TOKEN in the environment.
         ca_file: With https: the certificates to trust, as PEM; null trusts the certificate authorities that gRPC comes
             with.
         timeout_s: Seconds that each call to Milvus may take.
@@ -56,14 +58,18 @@ class IndexConfig:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
         check_bounds(self, "index")
         INDEX_BACKENDS[self.kind]
-        if not (self.uri.endswith(".db") or self.uri.startswith(("http://", "https://"))):
-            raise ConfigError(f"index.uri: {self.uri!r} must be http(s)://host:port or a path that ends in .db")
-        if self.ca_file is not None and not (self.uri.startswith("https://") and Path(self.ca_file).is_file()):
+        address = self.address
+        if self.ca_file is not None and not (address.scheme == "https" and Path(self.ca_file).is_file()):
             raise ConfigError(
-                f"index.ca_file: {self.ca_file} must be a file, and index.uri ({self.uri}) an https:// address"
+                f"index.ca_file: {self.ca_file} must be a file, and index.uri ({address}) an https:// address"
             )
-        if self.uri.endswith(".db") and self.algorithm is not Algorithm.flat:
+        if address.database is not None and self.algorithm is not Algorithm.flat:
             raise ConfigError(
                 f"index.algorithm: {self.algorithm.name} in Milvus Lite is no faster than flat, and finds too few items"
                 " under a filter; use index.algorithm=flat, or a server as index.uri"
             )
+
+    @property
+    def address(self) -> MilvusAddress:
+        """Where Milvus is; messages show this, and never `uri`, which may hold a password."""
+        return MilvusAddress.of(self.uri)

@@ -2,6 +2,8 @@
 
 Milvus Lite locks its .db for one process, which serves it on a loopback port. The owner writes that port to a file
 beside the .db, so that a second process, for example `serve.publish` while the endpoint runs, connects to the owner.
+The file may outlive its owner, and another process may get its process id or its port: the second process connects only
+if the process that wrote the file runs, and listens on that port.
 """
 
 import json
@@ -14,11 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import grpc
+import psutil
 from milvus_lite.server_manager import server_manager_instance as lite
 from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from data.artifacts.json_text import json_text
+from serve.index.address import MilvusAddress
 from serve.index.config import IndexConfig
 from serve.index.protocol import IndexUnavailable
 
@@ -26,6 +31,9 @@ DEFAULT_TOKEN = "root:Milvus"
 
 OWNER_WAIT_S = 5.0
 """Seconds to wait for the owner of a locked .db, which writes its port a moment after it takes the lock."""
+
+ERRORS = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
+"""What pymilvus raises where Milvus does not answer as it should."""
 
 _num_users: dict[Path, int] = {}
 """For each .db that this process owns, how many blocks of `milvus_address` use it."""
@@ -40,16 +48,18 @@ for _noisy in ("pymilvus", "grpc._server"):
 def milvus_address(config: IndexConfig) -> Iterator[str]:
     """Yields an address (http://host:port) that any process of this machine can use as long as the block lasts.
 
+    It has neither user nor database, which clients get apart from it.
+
     A .db without an owner is owned by this process until its last such block ends.
 
     Raises:
         IndexUnavailable: Nothing answers at the address, or the .db cannot be opened.
     """
-    if not config.uri.endswith(".db"):
-        _check_reachable(config.uri, config.timeout_s)
-        yield config.uri
+    path = config.address.database
+    if path is None:
+        _check_reachable(config.address, config.timeout_s)
+        yield config.address.uri
         return
-    path = Path(config.uri).expanduser().absolute()
     address = _owner_address(path) if path not in _num_users else None
     if address is not None:
         yield address
@@ -76,7 +86,7 @@ def connected(config: IndexConfig) -> Iterator[MilvusClient]:
                 yield client
             finally:
                 client.close()
-        except MilvusException as e:
+        except ERRORS as e:
             raise unavailable(config, e) from e
 
 
@@ -87,33 +97,43 @@ def async_client(config: IndexConfig, address: str) -> AsyncMilvusClient:
 
 def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
     """Returns an error of Milvus as IndexUnavailable, with the address and what to check."""
-    text = " ".join(str(error).split())[:300]
-    return IndexUnavailable(f"index.uri: Milvus at {config.uri}: {text}; check that it runs there")
+    text = " ".join(str(error).split())[:300].replace(config.uri, str(config.address))
+    token = "" if config.address.database else f", and that its token is right ({_where_token_is(config)})"
+    return IndexUnavailable(f"index.uri: Milvus at {config.address}: {text}; check that it runs there{token}")
+
+
+def _where_token_is(config: IndexConfig) -> str:
+    if os.environ.get("MILVUS_TOKEN"):
+        return "that of MILVUS_TOKEN is used"
+    return "that of index.uri is used" if config.address.token else "MILVUS_TOKEN is not set"
 
 
 def _client_options(config: IndexConfig) -> dict[str, Any]:
     """Returns the options of every client.
 
     Raises:
-        IndexUnavailable: MILVUS_TOKEN holds Milvus's default password.
+        IndexUnavailable: MILVUS_TOKEN holds Milvus's default password, or what cannot be a token.
     """
-    token = os.environ.get("MILVUS_TOKEN", "")
+    token = os.environ.get("MILVUS_TOKEN", "").strip() or config.address.token
+    if not (token.isascii() and token.isprintable()):
+        raise IndexUnavailable(
+            "MILVUS_TOKEN: holds characters other than printable ASCII, such as a line end; set it again"
+        )
     if token == DEFAULT_TOKEN:
         raise IndexUnavailable(
             "MILVUS_TOKEN: holds Milvus's default password, which is public; change it on the server (pymilvus:"
             " client.update_password) and set MILVUS_TOKEN=user:password"
         )
     trusted = {} if config.ca_file is None else {"server_pem_path": config.ca_file}
-    return {"token": token, "timeout": config.timeout_s} | trusted
+    return {"token": token, "db_name": config.address.db_name, "timeout": config.timeout_s} | trusted
 
 
-def _check_reachable(uri: str, timeout_s: float) -> None:
+def _check_reachable(address: MilvusAddress, timeout_s: float) -> None:
     """Opens a TCP connection, so that a wrong address fails at once; pymilvus itself would retry for minutes."""
-    host, _, port = uri.split("://", 1)[1].rstrip("/").rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=timeout_s).close()
-    except (OSError, ValueError) as e:
-        raise IndexUnavailable(f"index.uri: no Milvus at {uri} ({e}); start it, or set index.uri") from e
+        socket.create_connection((address.host, address.port), timeout=timeout_s).close()
+    except (OSError, OverflowError, UnicodeError) as e:
+        raise IndexUnavailable(f"index.uri: no Milvus at {address} ({e}); start it, or set index.uri") from e
 
 
 def _owner_file(path: Path) -> Path:
@@ -123,11 +143,38 @@ def _owner_file(path: Path) -> Path:
 def _owner_address(path: Path) -> str | None:
     """Returns the address at which the owner of the .db serves it; None if no owner answers."""
     try:
-        port = json.loads(_owner_file(path).read_text())["port"]
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except (OSError, ValueError, KeyError):
+        owner = json.loads(_owner_file(path).read_text())
+        if not _is_owner(path, owner):
+            return None
+        socket.create_connection(("127.0.0.1", owner["port"]), timeout=1).close()
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{owner['port']}"
+
+
+def _is_owner(path: Path, owner: dict[str, Any]) -> bool:
+    """Whether the process that wrote the file for this .db still runs, and is the one that listens on the port."""
+    try:
+        process = psutil.Process(owner["pid"])
+        listening = {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+        return (
+            owner["path"] == str(path.resolve())
+            and abs(process.create_time() - owner["started"]) < 1
+            and owner["port"] in listening
+        )
+    except psutil.Error:  # there is no such process, or it is another user's
+        return False
+
+
+def _owner_of(path: Path, address: str) -> dict[str, Any]:
+    """What this process writes of itself as the owner of a .db."""
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "started": psutil.Process(pid).create_time(),
+        "path": str(path.resolve()),
+        "port": int(address.rsplit(":", 1)[1]),
+    }
 
 
 def _open_database(path: Path) -> str:
@@ -139,7 +186,7 @@ def _open_database(path: Path) -> str:
             address: str | None = lite.start_and_get_uri(str(path))
         if address is not None:
             aside = _owner_file(path).with_suffix(f".{os.getpid()}.partial")
-            aside.write_text(json_text({"pid": os.getpid(), "port": int(address.rsplit(":", 1)[1])}))
+            aside.write_text(json_text(_owner_of(path, address)))
             aside.replace(_owner_file(path))
             return address
         if (address := _owner_address(path)) is not None:

@@ -1,17 +1,19 @@
 """The Milvus index: every search is a search on Milvus, for catalogues beyond a replica's memory."""
 
+import asyncio
+import time
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from pymilvus import AsyncMilvusClient
-from pymilvus.exceptions import MilvusException
 
+from data.cluster.failure_log import FailureLog
 from serve.filters.expression import to_expression
 from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
 from serve.index.config import Algorithm, IndexConfig
-from serve.index.connection import async_client, connected, milvus_address, unavailable
+from serve.index.connection import ERRORS, async_client, connected, milvus_address, unavailable
 from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, IndexUnavailable, check_query
 from towers.model.tie_order import TieOrder
 
@@ -24,6 +26,12 @@ MAX_K = 16_384
 
 COMPARED_PER_HIT = 8
 """An inverted file compares at least this many items, on average, for each hit asked for."""
+
+
+REOPEN_S = 2.0
+"""Seconds between two attempts to open the collection again while searches fail."""
+
+log_failure = FailureLog("milvus")
 
 
 class MilvusIndex:
@@ -51,6 +59,8 @@ class MilvusIndex:
         self._ties = ties
         self._client: AsyncMilvusClient | None = None
         self._open_resources = ExitStack()
+        self._reopening: asyncio.Task[None] | None = None
+        self._reopened_at = -REOPEN_S
         self.approximate = config.algorithm is not Algorithm.flat
 
     @classmethod
@@ -68,12 +78,7 @@ class MilvusIndex:
         Raises:
             IndexUnavailable: Milvus does not have the collection, or does not answer.
         """
-        resources = ExitStack()
-        address = resources.enter_context(milvus_address(config))
-        with connected(config) as client:
-            if not client.has_collection(collection, timeout=config.timeout_s):
-                raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.uri}; publish again")
-            client.load_collection(collection, timeout=config.timeout_s * 10)
+        address, resources = _opened(config, collection)
         index = cls(config, collection, release_id, num_items, dim, address, ties)
         index._open_resources = resources
         return index
@@ -167,14 +172,58 @@ class MilvusIndex:
 
     async def close(self) -> None:
         """See ItemIndex."""
-        if self._client is not None:
-            await self._client.close()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        await self._close_client()
         self._open_resources.close()
+
+    async def _close_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         if self._client is None:
             self._client = async_client(self._config, self._address)
         try:
             return await getattr(self._client, method)(self._collection, timeout=self._config.timeout_s, **arguments)
-        except MilvusException as e:
+        except (*ERRORS, ValueError) as e:  # ValueError: the channel was closed, because the index is opened again
+            self._reopen_soon()
             raise unavailable(self._config, e) from e
+
+    def _reopen_soon(self) -> None:
+        """Opens the collection again in the background, at most every REOPEN_S seconds, while searches fail.
+
+        The owner of a .db may have ended, so that another process owns it, or nobody; a server may have been started
+        anew; somebody may have released the collection.
+        """
+        is_reopening = self._reopening is not None and not self._reopening.done()
+        if not is_reopening and time.monotonic() - self._reopened_at > REOPEN_S:
+            self._reopening = asyncio.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        try:
+            address, resources = await asyncio.to_thread(_opened, self._config, self._collection)
+        except Exception as e:  # the searches that follow will fail, say so, and lead here again
+            log_failure(f"collection {self._collection} is not opened again", e)
+        else:
+            before, self._address, self._open_resources = self._open_resources, address, resources
+            await self._close_client()
+            before.close()
+        finally:
+            self._reopened_at = time.monotonic()
+
+
+def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
+    """Loads a collection in Milvus; returns the address, and what is to be closed when it is not needed any more.
+
+    Raises:
+        IndexUnavailable: Milvus does not have the collection, or does not answer.
+    """
+    with ExitStack() as resources:
+        address = resources.enter_context(milvus_address(config))
+        with connected(config) as client:
+            if not client.has_collection(collection, timeout=config.timeout_s):
+                raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.address}; publish again")
+            client.load_collection(collection, timeout=config.timeout_s * 10)
+        return address, resources.pop_all()

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -98,6 +101,71 @@ def test_a_dead_owner_is_taken_over(config: IndexConfig) -> None:
     owner.communicate()
     assert json.loads(owner_file(config).read_text())["pid"] == owner.pid
     create(config, "mine")
+
+
+def test_a_stale_file_does_not_lead_into_a_strangers_database(config: IndexConfig, tmp_path: Path) -> None:
+    """Its port is that of another project's Milvus Lite now."""
+    theirs = IndexConfig(uri=str(tmp_path / "theirs" / "milvus.db"))
+    stranger = python(HOLD, theirs)
+    assert stranger.stdout is not None
+    assert stranger.stdout.readline().strip() == "held"
+    owner = json.loads(owner_file(theirs).read_text())
+    owner_file(config).parent.mkdir(parents=True)
+    for stale in (
+        owner | {"path": config.uri, "pid": 2**22 - 3},  # its process is gone
+        owner | {"path": config.uri, "started": owner["started"] - 60},  # its process id is another's now
+        owner,  # of another .db
+        {"pid": owner["pid"], "port": owner["port"]},  # by an earlier version
+        {"pid": os.getpid(), "port": owner["port"], "path": config.uri, "started": psutil.Process().create_time()},
+    ):
+        owner_file(config).write_text(json.dumps(stale))
+        create(config, "mine")
+        with connected(config) as client:
+            client.drop_collection("mine", timeout=10)
+    assert Path(config.uri).exists()
+    stranger.communicate("", timeout=60)
+    with connected(theirs) as client:
+        assert client.list_collections(timeout=10) == []
+
+
+async def test_an_open_index_survives_the_end_of_the_owner(config: IndexConfig) -> None:
+    """Another process owned the .db; it ends, and this process becomes the owner."""
+    table = pa.table({"row": [1, 2], "vector": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32()))})
+    write_collection(config, "twotower_ray_shared", [table], [], 2)
+    owner = python(HOLD, config)
+    assert owner.stdout is not None
+    assert owner.stdout.readline().strip() == "held"
+    index = MilvusIndex.open(config, "twotower_ray_shared", "r", 2, 2)
+    query_D = np.array([1, 0], dtype=np.float32)
+    assert (await index.search(query_D, 1)).rows.tolist() == [1]
+    owner.communicate("", timeout=60)
+    deadline, failed = time.monotonic() + 60, 0
+    while True:
+        try:
+            assert (await index.search(query_D, 1)).rows.tolist() == [1]
+            break
+        except IndexUnavailable:
+            failed += 1
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+    assert failed, "the owner had ended"
+    await index.close()
+
+
+async def test_a_collection_that_somebody_released_is_loaded_again(config: IndexConfig) -> None:
+    table = pa.table({"row": [1, 2], "vector": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32()))})
+    with connected(config) as client:
+        write_collection(config, "twotower_ray_released", [table], [], 2)
+        index = MilvusIndex.open(config, "twotower_ray_released", "r", 2, 2)
+        client.release_collection("twotower_ray_released", timeout=10)
+        deadline = time.monotonic() + 60
+        while True:
+            with suppress(IndexUnavailable):
+                assert (await index.search(np.array([1, 0], dtype=np.float32), 1)).rows.tolist() == [1]
+                break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+        await index.close()
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "http://localhost", "http://no-such-host.invalid:19530"])
