@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
-from serve.experiments.analysis import analyse, analysis_table
+from serve.experiments.analysis import analyse
+from serve.experiments.analysis_table import analysis_table
 from serve.experiments.chosen_run import choose_run
 from serve.experiments.outcomes import read_outcomes
 from serve.releases.registry import ReleaseRegistry

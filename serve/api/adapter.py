@@ -6,17 +6,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.sources.feature_kinds.kind import FeatureKind
+from serve.api.feature_values import checked_features
 from serve.api.rendering import ItemRenderer
 from serve.api.schemas import LiveResponse, RecommendRequest, SimilarRequest
 from serve.experiments.assignment import Assignment
-from serve.filters.grammar import Filter, FilterError, finite, parse
+from serve.filters.grammar import Filter, FilterError, parse
 from serve.pipeline.fallback import PopularFallback
 from serve.pipeline.messages import Explanation, Query, Response, SimilarQuery
 from serve.releases.release import Release
-
-MAX_TEXT, MAX_VALUES = 1000, 100
-"""Limits on the features of an item in a request: characters of a text, values of a list."""
 
 Unknown = dict[str, list[str]]
 """Ids and names of a request that the release does not know, by the field of the answer that reports them."""
@@ -205,19 +202,10 @@ class RequestAdapter:
             raise FieldError(("filter",), str(e)) from e
 
     def _check_features(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Returns the features, trimmed as the log's; raises FieldError if a name or type is not of this release."""
-        kinds = {f.name: f.kind for f in self.features}
-        for name, value in features.items():
-            if name not in kinds:
-                raise FieldError(
-                    ("features",), f"features: {name[:50]!r} is unknown; known: {', '.join(kinds) or 'none'}"
-                )
-            if not _fits(kinds[name], value):
-                raise FieldError(("features",), f"features.{name}: must be {_wanted(kinds[name])}")
-        return {
-            name: float(value) if kinds[name].is_number and value is not None else _trimmed(value)
-            for name, value in features.items()
-        }
+        try:
+            return checked_features(features, {f.name: f.kind for f in self.features})
+        except ValueError as e:
+            raise FieldError(("features",), str(e)) from e
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
         """Returns two lists of ids as rows, the denylist added to the second, and the unknown ids, each once."""
@@ -230,28 +218,3 @@ class RequestAdapter:
 
 def _experiment_fields(assignment: Assignment | None) -> dict[str, str]:
     return {} if assignment is None else {"experiment": assignment.experiment.name, "variant": assignment.variant}
-
-
-def _wanted(kind: FeatureKind) -> str:
-    """Returns a description of the values that `_fits` accepts."""
-    if kind.is_number:
-        return "a finite number"
-    return f"a list of at most {MAX_VALUES} strings" if kind.is_list else f"a string of at most {MAX_TEXT} characters"
-
-
-def _fits(kind: FeatureKind, value: object) -> bool:
-    if value is None:
-        return True
-    if kind.is_number:
-        return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
-    if kind.is_list:
-        return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
-    return _is_text(value)
-
-
-def _trimmed(value: Any) -> Any:
-    return [part.strip() for part in value] if isinstance(value, list) else value.strip() if _is_text(value) else value
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()

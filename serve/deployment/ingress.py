@@ -1,10 +1,8 @@
-"""The ingress: takes requests by HTTP and gRPC, chooses the release that answers, and runs the pipeline."""
+"""The ingress: takes requests by HTTP and gRPC, and holds what answers them."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 from fastapi import FastAPI, HTTPException, Path, Request, Response
@@ -15,9 +13,9 @@ from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
-from data.cluster.ray_compatibility.serve import replica_name, serve_request_id
+from data.cluster.ray_compatibility.serve import replica_name
 from serve.api import recommender_pb2 as pb
-from serve.api.adapter import FieldError, RequestAdapter, Unknown
+from serve.api.adapter import FieldError, RequestAdapter
 from serve.api.body_limit import BodyLimit
 from serve.api.grpc_service import Context, Stale, reply_to
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_K
@@ -32,26 +30,15 @@ from serve.api.schemas import (
     SimilarRequest,
     SimilarResponse,
 )
+from serve.deployment.answering import RequestAnswerer
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
 from serve.deployment.settings import RETRY_AFTER_S, StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
-from serve.experiments.assignment import Assignment
 from serve.experiments.exposures import ExposureLog
-from serve.observability.logs import log_degraded
 from serve.observability.metrics import Metrics
 from serve.observability.tracing import send_spans
-from serve.pipeline.budget import BudgetLimits
-from serve.pipeline.messages import Query
-from serve.pipeline.messages import Response as Answer
-from serve.pipeline.request import recommend, similar
 from serve.releases.golden_queries import check_vocabulary
 from serve.releases.release import Release
-
-M = TypeVar("M")
-Q = TypeVar("Q")
-
-POINTER_SHARE = 0.5
-"""The largest share of a request's time that it waits for the storage to say what is live, where that is not known."""
 
 log_failure = FailureLog("ingress")
 
@@ -74,21 +61,8 @@ api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
 
 
 # Ray Serve pickles the globals that exist when it sees the class: what the ingress uses is therefore defined above it.
-def now() -> float:
-    """The time by the clock of the event loop, in seconds."""
-    return asyncio.get_running_loop().time()
-
-
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-def to_query(convert: Callable[[M], tuple[Q, Unknown]], request: M, *location: str | int) -> tuple[Q, Unknown]:
-    """Converts a request by a method of the request adapter; a FieldError gets its `location` in a batch."""
-    try:
-        return convert(request)
-    except FieldError as e:
-        raise FieldError((*location, *e.location), str(e)) from e
 
 
 @api.exception_handler(FieldError)
@@ -125,6 +99,7 @@ class RecommenderIngress:
         self._releases = await follower.start()
         self._metrics = Metrics()
         self._exposures = ExposureLog(Folder.of(settings.storage_root), replica_name())
+        self._answers = RequestAnswerer(settings.serve, self._releases, self._metrics, self._exposures)
         self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -152,101 +127,20 @@ class RecommenderIngress:
         await warm_up(runtime, release, settings.serve)
         return runtime
 
-    async def _live_runtime(self) -> ReleaseRuntime:
-        """Returns the live release; raises Stale if it is refused to answer by an old reading of the pointer."""
-        runtime = await self._releases.live(self._config.timeout_ms / 1000 * POINTER_SHARE)
-        self._refuse_stale()
-        return runtime
-
-    def _refuse_stale(self) -> None:
-        if self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse:
-            raise Stale("the storage does not say what is live (serve.stale_pointer=refuse)")
-
-    async def _choose(self, request: RecommendRequest, request_id: str) -> tuple[ReleaseRuntime, Assignment | None]:
-        """Returns the release that answers, and its variant if an experiment runs.
-
-        A user is always in the same variant; a request without a user id is in a variant by its request id.
-
-        Raises:
-            Stale: It is refused to answer by an old reading of the pointer.
-        """
-        wait_s = self._timeout_s(request.timeout_ms) * POINTER_SHARE
-        chosen = await self._releases.choose(request.user_id or request_id, wait_s)
-        self._refuse_stale()
-        return chosen
-
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=body_schema(RecommendRequest))
     async def recommend(self, http: Request) -> Response:
         """Recommends items to a user, or popular items if nothing is known of the user."""
-        return _json(await self._answer_one(await read_body(RecommendRequest, http)))
+        return _json(await self._answers.recommend(await read_body(RecommendRequest, http)))
 
     @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=body_schema(BatchRequest))
     async def recommend_batch(self, http: Request) -> Response:
         """Recommends items to several users in one call, to each within a deadline of its own."""
-        return _json(await self._answer_batch(await read_body(BatchRequest, http)))
-
-    async def _answer_one(self, request: RecommendRequest) -> dict[str, Any]:
-        arrived, request_id = now(), serve_request_id()
-        runtime, assignment = await self._choose(request, request_id)
-        query, unknown = to_query(runtime.adapter.query, request)
-        return await self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
-
-    async def _answer_batch(self, batch: BatchRequest) -> dict[str, Any]:
-        arrived = now()
-        ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
-        chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
-        queries = [
-            to_query(runtime.adapter.query, request, "requests", number)
-            for number, ((runtime, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
-        ]
-        answers = (
-            self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
-            for (runtime, assignment), request, request_id, (query, unknown) in zip(
-                chosen, batch.requests, ids, queries, strict=True
-            )
-        )
-        return {"responses": await asyncio.gather(*answers)}
-
-    async def _recommend(
-        self,
-        runtime: ReleaseRuntime,
-        assignment: Assignment | None,
-        request: RecommendRequest,
-        request_id: str,
-        query: Query,
-        unknown: Unknown,
-        arrived: float,
-    ) -> dict[str, Any]:
-        started, adapter = time.perf_counter(), runtime.adapter
-        try:
-            limits = self._limits(request.timeout_ms, runtime, arrived)
-            answer = await recommend(query, runtime.stages, adapter.fallback, limits)
-            stale = self._releases.is_stale
-            content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
-        except Exception:
-            if assignment is not None:
-                took_ms = 1000 * (time.perf_counter() - started)
-                self._exposures.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
-            raise
-        self._record(answer, request.user_id)
-        if assignment is not None:
-            took_ms = 1000 * (time.perf_counter() - started)
-            self._exposures.add_answer(
-                assignment, answer, request.user_id, request_id, adapter.ids(answer.rows), took_ms
-            )
-        return content
-
-    def _timeout_s(self, timeout_ms: int | None) -> float:
-        """Returns the timeout that a request names or the default, within the server's maximum."""
-        return min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms) / 1000
-
-    def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime, arrived: float) -> BudgetLimits:
-        return BudgetLimits(self._timeout_s(timeout_ms), self._config.timeout_ms / 2000, runtime.breakers, arrived)
+        return _json(await self._answers.recommend_batch(await read_body(BatchRequest, http)))
 
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=body_schema(SimilarRequest))
     async def similar(self, http: Request) -> Response:
         """Finds the items nearest to several items together, or to one item that features describe."""
-        return _json(await self._similar(await read_body(SimilarRequest, http)))
+        return _json(await self._answers.similar(await read_body(SimilarRequest, http)))
 
     @api.get(
         "/v1/items/{item_id:path}/similar", response_model=SimilarResponse, responses={404: {"model": Problem}}
@@ -255,42 +149,29 @@ class RecommenderIngress:
         self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> Response:
         """Finds the items nearest to an item."""
-        runtime = await self._live_runtime()
+        runtime = await self._answers.live()
         if not runtime.adapter.items.row(item_id):
             raise HTTPException(404, f"item {item_id!r} is not in release {runtime.adapter.release_id}")
-        return _json(await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime))
-
-    async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime | None = None) -> dict[str, Any]:
-        """Answers with the release of `runtime`; None means the live release."""
-        arrived = now()
-        runtime = runtime or await self._live_runtime()
-        query, unknown = to_query(runtime.adapter.similar, request)
-        limits = self._limits(request.timeout_ms, runtime, arrived)
-        answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
-        self._record(answer, None)
-        return runtime.adapter.answer(answer, unknown, serve_request_id(), stale=self._releases.is_stale)
+        return _json(
+            await self._answers.similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime)
+        )
 
     async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
         """Answers `recommend` over gRPC."""
-        return await reply_to(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._answer_one)
+        return await reply_to(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._answers.recommend)
 
     async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
         """Answers `recommend_batch` over gRPC."""
-        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._answer_batch)
+        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._answers.recommend_batch)
 
     async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:
         """Answers `similar` over gRPC."""
-        return await reply_to(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._similar)
-
-    def _record(self, answer: Answer, user_id: str | None) -> None:
-        self._metrics.record(answer)
-        if answer.degraded:
-            log_degraded(answer, user_id)
+        return await reply_to(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._answers.similar)
 
     @api.get("/v1/releases/live")
     async def live(self) -> LiveResponse:
         """Names the live release, with its offline metrics."""
-        return (await self._live_runtime()).adapter.live()
+        return (await self._answers.live()).adapter.live()
 
     @api.get("/healthz")
     async def health(self) -> dict[str, str]:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 from scipy import stats
 
 from serve.experiments.assignment import CONTROL
+from serve.experiments.matching import OutcomeCounts, match, requests_of, value_per_unit
 
 LEVEL = 0.95
 """Confidence level of both intervals."""
@@ -83,35 +83,6 @@ class VariantResult:
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeCounts:
-    """What became of the rows of outcomes; their numbers add up to `rows`.
-
-    Attributes:
-        rows: all of them.
-        matched: those of a request of this run; they count.
-        unmatched: those of a request that is not among the exposures of this run; they count for nobody.
-        ambiguous: those of a request id that several users' answers have; they count for nobody.
-        examples: the first request id that is unmatched and the first that is ambiguous, by these words.
-    """
-
-    rows: int
-    matched: int
-    unmatched: int
-    ambiguous: int
-    examples: dict[str, str]
-
-    def __str__(self) -> str:
-        said = [f"{self.matched or 'NONE'} of {self.rows} outcomes are of its requests"]
-        for kind, why, count in (
-            ("unmatched", "of no request of this run", self.unmatched),
-            ("ambiguous", "of a request id that several users have", self.ambiguous),
-        ):
-            if count:
-                said.append(f"{count} {why}, first {self.examples[kind]!r}")
-        return ", ".join(said)
-
-
-@dataclass(frozen=True, slots=True)
 class ExperimentAnalysis:
     """The result of an experiment so far.
 
@@ -161,9 +132,9 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
         outcomes: columns `request_id` and `value`; several outcomes of a request are added up.
         shares: share of the users by variant, control included.
     """
-    exposures = _requests(exposures)
-    outcomes, counts = _matched(exposures, outcomes)
-    units = _value_per_unit(exposures, outcomes)
+    exposures = requests_of(exposures)
+    outcomes, counts = match(exposures, outcomes)
+    units = value_per_unit(exposures, outcomes)
     num_variants = units.group_by("unit").aggregate([([], "count_all")])
     in_several = num_variants.filter(pc.greater(num_variants["count_all"], 1))["unit"]
     units = units.filter(pc.invert(pc.is_in(units["unit"], in_several.combine_chunks())))
@@ -180,40 +151,6 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
     sample_ratio_p = _sample_ratio_p([result.num_users for result in results], shares)
     results += [VariantResult(v, len(by_variant[v]), _mean(by_variant[v])) for v in without_share]
     return ExperimentAnalysis(name, results, sample_ratio_p, len(in_several), counts, without_share)
-
-
-def _requests(exposures: pa.Table) -> pa.Table:
-    """Columns `unit`, `variant` and `request_id`: one row per request, of which some are recorded twice."""
-    unit = pc.coalesce(exposures["user"], exposures["request_id"])
-    columns = {"unit": unit, "variant": exposures["variant"], "request_id": exposures["request_id"]}
-    return pa.table(columns).group_by(["unit", "variant", "request_id"]).aggregate([])
-
-
-def _matched(requests: pa.Table, outcomes: pa.Table) -> tuple[pa.Table, OutcomeCounts]:
-    """The outcomes that belong to one unit, and what became of all rows."""
-    units = (
-        requests.group_by(["unit", "request_id"]).aggregate([]).group_by("request_id").aggregate([([], "count_all")])
-    )
-    is_ambiguous = pc.greater(units["count_all"], 1)
-    ambiguous = pc.is_in(outcomes["request_id"], units["request_id"].filter(is_ambiguous).combine_chunks())
-    unmatched = pc.invert(pc.is_in(outcomes["request_id"], units["request_id"].combine_chunks()))
-    counts = {"unmatched": pc.sum(unmatched).as_py() or 0, "ambiguous": pc.sum(ambiguous).as_py() or 0}
-    examples = {
-        kind: outcomes["request_id"].filter(mask)[0].as_py()
-        for kind, mask in (("unmatched", unmatched), ("ambiguous", ambiguous))
-        if counts[kind]
-    }
-    matched = outcomes.filter(pc.invert(pc.or_(ambiguous, unmatched)))
-    return matched, OutcomeCounts(len(outcomes), len(matched), **counts, examples=examples)
-
-
-def _value_per_unit(requests: pa.Table, outcomes: pa.Table) -> pa.Table:
-    """Columns `unit`, `variant` and `value_sum`, which is 0 for units without an outcome."""
-    values = outcomes.group_by("request_id").aggregate([("value", "sum")])
-    joined = requests.join(values, "request_id", join_type="left outer")
-    value = pc.fill_null(joined["value_sum"].cast(pa.float64()), 0.0)
-    units = pa.table({"unit": joined["unit"], "variant": joined["variant"], "value": value})
-    return units.group_by(["unit", "variant"]).aggregate([("value", "sum")])
 
 
 def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> VariantResult:
@@ -253,37 +190,3 @@ def _sample_ratio_p(num_users: list[int], shares: dict[str, float]) -> float:
 
 def _mean(value_U: np.ndarray) -> float:
     return float(value_U.mean()) if len(value_U) else 0.0
-
-
-def analysis_table(analysis: ExperimentAnalysis) -> Table:
-    """The analysis as a table, with the sample-ratio check below it."""
-    ok = analysis.sample_ratio_holds
-    verdict = "shares as asked for" if ok else "SHARES ARE NOT THOSE ASKED FOR: look for the cause first"
-    if analysis.without_share:
-        verdict += f"; {', '.join(analysis.without_share)} answered users but has no share"
-    caption = (
-        f"{verdict} (p {analysis.sample_ratio_p:.3g});"
-        f" {analysis.users_in_several_variants} users in more than one variant left out;"
-        f" {analysis.outcomes}"
-    )
-    if any(result.lift is not None and result.interval is None for result in analysis.results):
-        caption += f"; an interval needs {MIN_USERS} users of each variant, and outcomes that differ"
-    table = Table(title=f"experiment {analysis.experiment}", caption=caption, caption_justify="left")
-    for column in ("variant", "users", "per user", "lift", "95 % at a fixed time", "95 % at any time", ""):
-        table.add_column(column, justify="left" if column in ("variant", "") else "right")
-    for result in analysis.results:
-        relative = "" if result.relative_lift is None else f" ({result.relative_lift:+.1%})"
-        table.add_row(
-            result.variant,
-            f"{result.num_users:,}",
-            f"{result.mean:.4g}",
-            "" if result.lift is None else f"{result.lift:+.4g}{relative}",
-            _range(result.interval),
-            _range(result.anytime_interval),
-            "may stop" if result.may_stop and ok else "",
-        )
-    return table
-
-
-def _range(bounds: list[float] | None) -> str:
-    return "" if bounds is None else f"{bounds[0]:+.4g} .. {bounds[1]:+.4g}"

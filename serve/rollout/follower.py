@@ -17,6 +17,7 @@ from serve.experiments.assignment import CONTROL, Assignment, Experiment
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
+from serve.rollout.bounded_reading import BoundedReading
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
 from serve.rollout.memory import check_memory, used_mib
 
@@ -75,11 +76,10 @@ class ReleaseFollower(Generic[T]):
         self._built: dict[str, T] = {}
         self._memory_mib: dict[str, float] = {}
         self._failed: dict[str, tuple[str, float]] = {}
-        self._build_lock, self._refresh_lock = asyncio.Lock(), asyncio.Lock()
+        self._build_lock = asyncio.Lock()
         self._loading: asyncio.Task[None] | None = None
-        self._refreshed_at = self._tried_at = self._reported_at = -math.inf
-        self._reading: asyncio.Task[None] | None = None
-        self._given_up: asyncio.Task[None] | None = None
+        self._reading = BoundedReading(self._read_and_apply, config.lease_s, config.poll_s)
+        self._reported_at = -math.inf
         self._in_use_until = 0.0
         self._reported: Heartbeat | None = None
         self._experiment: Experiment | None = None
@@ -106,7 +106,7 @@ class ReleaseFollower(Generic[T]):
     @property
     def is_stale(self) -> bool:
         """Whether the last reading of the pointer that succeeded began longer ago than the lease."""
-        return time.monotonic() - self._refreshed_at > self._config.lease_s
+        return self._reading.is_stale
 
     @property
     def is_following(self) -> bool:
@@ -120,7 +120,7 @@ class ReleaseFollower(Generic[T]):
         than `wait_s` seconds, the last reading counts, and `is_stale` says so. (None waits as long as it takes.)
         """
         if self.is_stale:
-            await self._read_again(wait_s)
+            await self._reading.wait(wait_s, f"staying on release {self.current}")
         assert self.current is not None, "a replica is not ready before it holds a release"
         return self._built[self.current]
 
@@ -164,38 +164,17 @@ class ReleaseFollower(Generic[T]):
             except Exception as e:  # this task must not end: nothing else would follow the pointer
                 log_failure("the live pointer is not followed", e)
 
-    async def _read_again(self, wait_s: float | None) -> None:
-        """Waits for a new reading, at most `wait_s` seconds; callers share one, and wait once for one that hangs."""
-        if self._reading is None or self._reading.done():
-            if time.monotonic() - self._tried_at < self._config.poll_s:  # it has just failed
-                return
-            self._reading = asyncio.create_task(self._refresh())
-        if self._reading is not self._given_up:
-            done, _ = await asyncio.wait({self._reading}, timeout=wait_s)
-            if not done:
-                self._given_up = self._reading
-                log_failure(
-                    "the live pointer is stale", TimeoutError(f"the storage has not answered in {wait_s:.3g} s")
-                )
-
     async def _refresh(self) -> None:
-        """Reads the pointer and applies it; concurrent callers share one reading."""
-        called_at = time.monotonic()
-        async with self._refresh_lock:
-            if self._tried_at >= called_at:
-                return
-            self._tried_at = started = time.monotonic()
-            try:
-                live = await self._read_pointer()
-                await self._apply_denylist(live.denylist)
-                self._apply(live)
-                self._refreshed_at = started
-            except Exception as e:
-                # Broad on purpose: whatever is wrong with the storage or with a file in it, the replica goes on
-                # answering with what it has loaded.
-                log_failure(f"staying on release {self.current}", e)
-            if self._heartbeat() != self._reported or started - self._reported_at > HEARTBEAT_INTERVAL_S:
-                await self._send_heartbeat()
+        """Reads the pointer and applies it, and reports what has changed."""
+        await self._reading.read(f"staying on release {self.current}")
+        is_due = time.monotonic() - self._reported_at > HEARTBEAT_INTERVAL_S
+        if self._heartbeat() != self._reported or is_due:
+            await self._send_heartbeat()
+
+    async def _read_and_apply(self) -> None:
+        live = await self._read_pointer()
+        await self._apply_denylist(live.denylist)
+        self._apply(live)
 
     async def _read_pointer(self) -> LivePointer:
         live = await asyncio.to_thread(self._registry.live)

@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.sources.schema import DataError
-from serve.experiments.analysis import MIN_USERS, OutcomeCounts, VariantResult, analyse, analysis_table, boundary
+from serve.experiments.analysis import MIN_USERS, VariantResult, analyse, boundary
+from serve.experiments.analysis_table import analysis_table
 from serve.experiments.assignment import CONTROL
+from serve.experiments.matching import OutcomeCounts
 from serve.experiments.outcomes import read_outcomes
 
 SHARES = {CONTROL: 0.5, "b": 0.5}

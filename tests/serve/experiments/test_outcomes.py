@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.sources.schema import DataError
-from serve.experiments.analysis import analyse, analysis_table
+from serve.experiments.analysis import analyse
+from serve.experiments.analysis_table import analysis_table
 from serve.experiments.assignment import CONTROL
 from serve.experiments.outcomes import read_outcomes
 

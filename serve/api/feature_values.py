@@ -1,0 +1,56 @@
+"""The features by which a request describes an item: names and values that fit a release's features."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.sources.feature_kinds.kind import FeatureKind
+from serve.filters.grammar import finite
+
+MAX_TEXT, MAX_VALUES = 1000, 100
+"""Limits on the features of an item in a request: characters of a text, values of a list."""
+
+
+def checked_features(features: Mapping[str, Any], kinds: Mapping[str, FeatureKind]) -> dict[str, Any]:
+    """Returns the features with numbers as floats, and texts trimmed as the log's.
+
+    Args:
+        features: Values by name, as the request has them.
+        kinds: The kinds of the release's features.
+
+    Raises:
+        ValueError: A name or a type is not of this release; the message names the feature.
+    """
+    for name, value in features.items():
+        if name not in kinds:
+            raise ValueError(f"features: {name[:50]!r} is unknown; known: {', '.join(kinds) or 'none'}")
+        if not _fits(kinds[name], value):
+            raise ValueError(f"features.{name}: must be {_wanted(kinds[name])}")
+    return {
+        name: float(value) if kinds[name].is_number and value is not None else _trimmed(value)
+        for name, value in features.items()
+    }
+
+
+def _wanted(kind: FeatureKind) -> str:
+    """Returns a description of the values that `_fits` accepts."""
+    if kind.is_number:
+        return "a finite number"
+    return f"a list of at most {MAX_VALUES} strings" if kind.is_list else f"a string of at most {MAX_TEXT} characters"
+
+
+def _fits(kind: FeatureKind, value: object) -> bool:
+    if value is None:
+        return True
+    if kind.is_number:
+        return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+    if kind.is_list:
+        return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
+    return _is_text(value)
+
+
+def _trimmed(value: Any) -> Any:
+    return [part.strip() for part in value] if isinstance(value, list) else value.strip() if _is_text(value) else value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()

@@ -1,0 +1,166 @@
+"""The request answerer: chooses the release that answers a request, runs the pipeline, and records what came of it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from data.cluster.ray_compatibility.serve import serve_request_id
+from serve.api.adapter import FieldError, Unknown
+from serve.api.grpc_service import Stale
+from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
+from serve.deployment.release_runtime import ReleaseRuntime
+from serve.deployment.settings import ServeConfig, StalePointer
+from serve.experiments.assignment import Assignment
+from serve.experiments.exposures import ExposureLog
+from serve.observability.logs import log_degraded
+from serve.observability.metrics import Metrics
+from serve.pipeline.budget import BudgetLimits
+from serve.pipeline.messages import Query
+from serve.pipeline.messages import Response as Answer
+from serve.pipeline.request import recommend, similar
+from serve.rollout.follower import ReleaseFollower
+
+M = TypeVar("M")
+Q = TypeVar("Q")
+
+POINTER_SHARE = 0.5
+"""The largest share of a request's time that it waits for the storage to say what is live, where that is not known."""
+
+
+class RequestAnswerer:
+    """Answers the requests of an ingress replica. A request's deadline counts from the call of the method.
+
+    Args:
+        config: The deadlines, and what a stale pointer means.
+        releases: The loaded releases, and which of them answers.
+        metrics: Counts answers.
+        exposures: Records the answers that are part of an experiment.
+    """
+
+    def __init__(
+        self, config: ServeConfig, releases: ReleaseFollower[ReleaseRuntime], metrics: Metrics, exposures: ExposureLog
+    ) -> None:
+        self._config = config
+        self._releases = releases
+        self._metrics = metrics
+        self._exposures = exposures
+
+    async def live(self) -> ReleaseRuntime:
+        """Returns the live release.
+
+        Raises:
+            Stale: It is refused to answer by an old reading of the pointer.
+        """
+        runtime = await self._releases.live(self._config.timeout_ms / 1000 * POINTER_SHARE)
+        self._refuse_stale()
+        return runtime
+
+    async def recommend(self, request: RecommendRequest) -> dict[str, Any]:
+        """Returns `serve.api.schemas.RecommendResponse` as JSON values; raises FieldError or Stale."""
+        arrived, request_id = _now(), serve_request_id()
+        runtime, assignment = await self._choose(request, request_id)
+        query, unknown = _to_query(runtime.adapter.query, request)
+        return await self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
+
+    async def recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
+        """Returns `serve.api.schemas.BatchResponse` as JSON values; each answer has a request id of its own."""
+        arrived = _now()
+        ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
+        chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
+        queries = [
+            _to_query(runtime.adapter.query, request, "requests", number)
+            for number, ((runtime, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
+        ]
+        answers = (
+            self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
+            for (runtime, assignment), request, request_id, (query, unknown) in zip(
+                chosen, batch.requests, ids, queries, strict=True
+            )
+        )
+        return {"responses": await asyncio.gather(*answers)}
+
+    async def similar(self, request: SimilarRequest, runtime: ReleaseRuntime | None = None) -> dict[str, Any]:
+        """Returns `serve.api.schemas.SimilarResponse` as JSON values.
+
+        Args:
+            runtime: The release that answers; None means the live one.
+        """
+        arrived = _now()
+        runtime = runtime or await self.live()
+        query, unknown = _to_query(runtime.adapter.similar, request)
+        limits = self._limits(request.timeout_ms, runtime, arrived)
+        answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
+        self._record(answer, None)
+        return runtime.adapter.answer(answer, unknown, serve_request_id(), stale=self._releases.is_stale)
+
+    def _refuse_stale(self) -> None:
+        if self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse:
+            raise Stale("the storage does not say what is live (serve.stale_pointer=refuse)")
+
+    async def _choose(self, request: RecommendRequest, request_id: str) -> tuple[ReleaseRuntime, Assignment | None]:
+        """Returns the release that answers, and its variant if an experiment runs.
+
+        A user is always in the same variant; a request without a user id is in a variant by its request id.
+
+        Raises:
+            Stale: It is refused to answer by an old reading of the pointer.
+        """
+        wait_s = self._timeout_s(request.timeout_ms) * POINTER_SHARE
+        chosen = await self._releases.choose(request.user_id or request_id, wait_s)
+        self._refuse_stale()
+        return chosen
+
+    async def _recommend(
+        self,
+        runtime: ReleaseRuntime,
+        assignment: Assignment | None,
+        request: RecommendRequest,
+        request_id: str,
+        query: Query,
+        unknown: Unknown,
+        arrived: float,
+    ) -> dict[str, Any]:
+        started, adapter = time.perf_counter(), runtime.adapter
+        try:
+            limits = self._limits(request.timeout_ms, runtime, arrived)
+            answer = await recommend(query, runtime.stages, adapter.fallback, limits)
+            stale = self._releases.is_stale
+            content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
+        except Exception:
+            if assignment is not None:
+                took_ms = 1000 * (time.perf_counter() - started)
+                self._exposures.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
+            raise
+        self._record(answer, request.user_id)
+        if assignment is not None:
+            took_ms = 1000 * (time.perf_counter() - started)
+            self._exposures.add_answer(
+                assignment, answer, request.user_id, request_id, adapter.ids(answer.rows), took_ms
+            )
+        return content
+
+    def _timeout_s(self, timeout_ms: int | None) -> float:
+        """Returns the timeout that a request names or the default, within the server's maximum."""
+        return min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms) / 1000
+
+    def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime, arrived: float) -> BudgetLimits:
+        return BudgetLimits(self._timeout_s(timeout_ms), self._config.timeout_ms / 2000, runtime.breakers, arrived)
+
+    def _record(self, answer: Answer, user_id: str | None) -> None:
+        self._metrics.record(answer)
+        if answer.degraded:
+            log_degraded(answer, user_id)
+
+
+def _now() -> float:
+    """Returns the time by the clock of the event loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def _to_query(convert: Callable[[M], tuple[Q, Unknown]], request: M, *location: str | int) -> tuple[Q, Unknown]:
+    """Converts a request by a method of the request adapter; a FieldError gets its `location` in a batch."""
+    try:
+        return convert(request)
+    except FieldError as e:
+        raise FieldError((*location, *e.location), str(e)) from e
