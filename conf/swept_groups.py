@@ -22,6 +22,10 @@ SETTINGS = ("launcher", "sweeper")
 """Settings of Hydra's that are read once for all jobs of a sweep."""
 
 
+MULTIRUN = ("hydra.mode=MULTIRUN", "+hydra.mode=MULTIRUN", "++hydra.mode=MULTIRUN")
+"""Overrides that make a sweep, as the option -m does."""
+
+
 def refuse_swept_settings(arguments: Sequence[str], folder: str, config_name: str) -> None:
     """Refuses a sweep over yaml files that set the launcher or the sweeper.
 
@@ -34,7 +38,8 @@ def refuse_swept_settings(arguments: Sequence[str], folder: str, config_name: st
         ConfigError: a swept yaml file brings a launcher, a sweeper or a grid; the message says how to start it.
     """
     typed_in, _ = get_args_parser().parse_known_args(list(arguments))
-    if not typed_in.multirun or typed_in.config_path:
+    is_sweep = typed_in.multirun or any(each.strip() in MULTIRUN for each in typed_in.overrides)
+    if not is_sweep or typed_in.config_path:
         return
     Plugins.instance()  # finds the launchers and sweepers that yaml files may name
     places = create_config_search_path(folder)

@@ -24,6 +24,9 @@ DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}
 YEARS = (1900, 2100)
 """Years of dates written in digits."""
 
+MUCH = 0.05
+"""Share of the interactions from which dates written in digits are refused; below, they may be numbers by chance."""
+
 
 class ClockKind(Enum):
     """What the times of a log are."""
@@ -80,15 +83,13 @@ def clock_of(kind: ClockKind, times: pa.Table, num_raw: int, place: str) -> Cloc
         place: where the log is, for the message.
 
     Raises:
-        DataError: all times are dates written in digits, such as 20191001.
+        DataError: times are dates written in digits, such as 20191001: all of them, or a considerable part of a log
+            whose other times are seconds.
     """
     first, last = times["time"][0].as_py(), times["time"][-1].as_py()
     has_clock = last >= num_raw if kind is ClockKind.auto else kind is ClockKind.seconds
-    if kind is not ClockKind.order and (date := _date_in_digits(times["time"].to_numpy())):
-        raise DataError(
-            f"{place}: the times are dates written in digits, such as {first}, which would count as seconds since 1970:"
-            f" write {date} instead; if they are no more than an order, set data.clock=order"
-        )
+    if kind is not ClockKind.order:
+        _refuse_dates_in_digits(times["time"].to_numpy(), times["count"].to_numpy(), place)
     return Clock(has_clock, kind is ClockKind.auto, first, last)
 
 
@@ -115,14 +116,28 @@ def clock_notes(clock: Clock, times: pa.Table) -> list[str]:
     return notes
 
 
-def _date_in_digits(times: np.ndarray) -> str | None:
-    """The first time in ISO-8601 if all times are dates written in equally many digits; None otherwise."""
-    first, last = str(times[0]), str(times[-1])
-    form = DIGITS.get(len(first))
-    if form is None or len(last) != len(first) or None in (_date(first, form), _date(last, form)):
-        return None
-    is_date = (_date(text, form) is not None for text in map(str, times))  # ends with the first that is none
-    return _date(first, form) if all(is_date) else None
+def _refuse_dates_in_digits(times: np.ndarray, counts: np.ndarray, place: str) -> None:
+    """Raises DataError if dates written in digits make up MUCH of the log: they would be read as seconds."""
+    for digits, form in DIGITS.items():
+        is_date = _are_dates(times, digits)
+        num_dates, total = int(counts[is_date].sum()), int(counts.sum())
+        if num_dates and num_dates >= MUCH * total and (date := _date(example := str(times[is_date][0]), form)):
+            raise DataError(
+                f"{place}: the times of {num_dates:,} of {total:,} interactions are dates written in digits, such as"
+                f" {example}, which would count as seconds since 1970: write {date} instead; if the times are no more"
+                " than an order, set data.clock=order"
+            )
+
+
+def _are_dates(times: np.ndarray, digits: int) -> np.ndarray:
+    """bool: which times have so many digits that read as year, month, day, and perhaps hour and minute."""
+    year, rest = np.divmod(times, 10 ** (digits - 4))
+    found = (year >= YEARS[0]) & (year <= YEARS[1])
+    for least, most in ((1, 12), (1, 31), (0, 23), (0, 59))[: digits // 2 - 2]:
+        digits -= 2
+        part, rest = np.divmod(rest, 10 ** (digits - 4))
+        found &= (part >= least) & (part <= most)
+    return found
 
 
 def _date(digits: str, form: str) -> str | None:

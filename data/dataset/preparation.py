@@ -28,12 +28,16 @@ from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect, noted
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
-from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
+from data.dataset.split import VALIDATION, Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
 from data.sources.source import RawLog, SourceConfig
 from data.sources.survey import Survey, above, survey
+
+NO_VALIDATION = (
+    "the split leaves no validation interactions: no epoch can be chosen and no re-ranker be fitted; change data.split"
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -110,6 +114,9 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         check({name: manifest["counts"][name] for name in SPLITS})
+        if not manifest["counts"][VALIDATION]:
+            manifest["notes"] = [*manifest["notes"], NO_VALIDATION]
+            progress(f"dataset {config.name}: {noted(NO_VALIDATION)}")
         if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")

@@ -151,7 +151,10 @@ MAX_UNREADABLE = 3
 
 def above(block: pa.Table, min_weight: float | None) -> pa.Table:
     """The interactions of a block that are kept: those of at least this weight; None keeps all."""
-    return block if min_weight is None else block.filter(pc.greater_equal(block["weight"], min_weight))
+    if min_weight is None:
+        return block
+    bound = pa.scalar(min_weight, block.schema.field("weight").type)  # rounded as the weights are: 4.1 is at least 4.1
+    return block.filter(pc.greater_equal(block["weight"], bound))
 
 
 def _missing_context(context: pa.ChunkedArray) -> pa.Array:

@@ -14,7 +14,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
-from data.dataset.coverage import refuse_look_alikes
+from data.dataset.coverage import look_alike_notes, refuse_look_alikes
 from data.sources.files import files_at, format_of, is_tab_separated
 from data.sources.tables import Columns, TableSource
 from serve.index.config import IndexConfig
@@ -101,6 +101,8 @@ def refresh(
     rows = before.table[:0] if rows is None else rows
     change = updated(before, rows)
     refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
+    for note in look_alike_notes("items", rows["item_id"].combine_chunks().unique()):
+        progress(f"refresh: note: {note}")
     still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
     removed_items = sorted(still_removed | _known_ids(change.items, removed))
     if len(removed_items) > MAX_EXCLUDED_ITEMS:

@@ -57,6 +57,12 @@ def test_what_would_be_ignored_is_refused(my: str, swept: str, named: str) -> No
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["hydra.mode=MULTIRUN", "++hydra.mode=MULTIRUN"])
+def test_a_sweep_by_an_override_is_one_too(my: str, mode: str) -> None:
+    with pytest.raises(ConfigError, match="experiment: mygrid brings settings"):
+        refuse("--config-dir", my, "experiment=mygrid,grid", mode)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -35,12 +35,11 @@ def measurable(checkpoint: Checkpoint) -> Checkpoint:
 def has_seen_test(manifest: dict[str, Any], dataset: PreparedDataset) -> bool:
     """Whether the towers of a checkpoint or a release may have learned from the test part of a dataset.
 
-    Only the final fit learns from a test part. That of an older log has seen nothing of a later test part: its newest
-    interaction is then older than the first of the test part, where a moment in time divides the splits.
+    Where a moment in time divides the splits, they have if their newest interaction lies in the test part, whatever
+    their own split was. Otherwise only the final fit has learned from the test part of its own dataset; what was fitted
+    on another dataset may have.
     """
-    if not is_final(manifest):
-        return False
     boundaries, newest = dataset.manifest["boundaries"], manifest.get("newest_interaction")
-    if boundaries is None or newest is None or not dataset.has_clock:
-        return True
-    return bool(newest >= boundaries["test_from"])
+    if boundaries is not None and newest is not None and dataset.has_clock:
+        return bool(newest >= boundaries["test_from"])
+    return is_final(manifest)

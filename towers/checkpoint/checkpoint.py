@@ -166,6 +166,7 @@ def save(
     manifest |= {
         "kind": "checkpoint",
         "context": reranker.context.as_json(),
+        "clips_popularity": True,
         "user_features": [feature_to_json(f) for f in dataset.users.features],
         "item_features": [feature_to_json(f) for f in dataset.items.features],
         "user_scales": user_encoder.scales_to_json(),
@@ -207,7 +208,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
     not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
     is_carried = manifest.get("reranker_is_carried", False)
-    reranker = Reranker(rerank, not_yet_ID, counts_I, item_inputs, context, num_fitted, is_carried)
+    clips = manifest.get("clips_popularity", False)
+    reranker = Reranker(rerank, not_yet_ID, counts_I, item_inputs, context, num_fitted, is_carried, clips)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
     arrays = load_tensors(folder, "sequences.safetensors")
     seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())

@@ -73,16 +73,15 @@ class Scale:
 def _within_fences(finite_N: np.ndarray) -> np.ndarray:
     """bool [N]: the values within FENCE interquartile ranges of the median.
 
-    Where at least half of the values are equal, the quartiles say nothing about the others. These then have quartiles
-    of their own.
+    Where at least half of the values are equal, the quartiles say nothing about the others. In place of the range, the
+    median distance of these others counts.
     """
     median, low, high = _quartiles(finite_N)
-    others = finite_N[finite_N != median]
-    if low == high and len(others):
-        _, low, high = _quartiles(others)
-        low, high = min(low, median), max(high, median)
     with np.errstate(over="ignore"):
-        reach = FENCE * (high - low)
+        spread = high - low
+        if low == high and len(others := finite_N[finite_N != median]):
+            spread = np.quantile(np.abs(others - median), 0.5, method="lower")
+        reach = FENCE * spread
         return (finite_N >= median - reach) & (finite_N <= median + reach)
 
 

@@ -43,7 +43,8 @@ def carry_over(
     state = {name: tensor for name, tensor in source.state_dict().items() if name not in OF_THE_TOWERS}
     for feature, values in target_values.items():
         if (key := VALUE_TABLE.format(feature)) in state:
-            state[key] = state[key][torch.from_numpy(source_values[feature].rows_of(values))]
+            rows = torch.from_numpy(source_values[feature].rows_of(values))
+            state[key] = state[key][rows] * (rows > 0)[:, None]  # an unknown value adds nothing
     target.load_state_dict(target.state_dict() | state)
     target.eval()
     if target.deep is not None and target.deep.alignment_DD is not None:

@@ -30,6 +30,9 @@ SIGNALS = (
 )
 """Signals of a candidate. With context features, `context_lift` follows (towers/reranking/context.py)."""
 
+LEAST_DEVIATION = 0.1
+"""Where the log popularity of items deviates less, it is divided by this, so that small differences stay small."""
+
 UNFITTED = [1.0, 0.0]
 """Slope and bias before fitting, which leave a score as it is."""
 
@@ -63,6 +66,7 @@ class Reranker(nn.Module):
         context: Context | None = None,
         num_fitted: int | None = None,
         is_carried: bool = False,
+        clips_popularity: bool = True,
     ) -> None:
         """Initialises an unfitted re-ranker.
 
@@ -74,6 +78,8 @@ class Reranker(nn.Module):
             num_fitted: number of items (the first ones) that were in the catalogue when the re-ranker was fitted, by
                 which popularity is standardised; None means all.
             is_carried: whether its weights were, or will be, fitted to other towers (towers/reranking/carry.py).
+            clips_popularity: whether an item without interactions counts as the least popular of the others; it does
+                not in checkpoints of earlier versions.
         """
         super().__init__()
         self.config = config
@@ -88,10 +94,7 @@ class Reranker(nn.Module):
         self.register_buffer("lift_VI", lift_VI)
         self.register_buffer("calibration", torch.tensor(UNFITTED))
         self.register_buffer("item_vectors_ID", item_vectors_ID, persistent=False)
-        log_count = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
-        fitted = log_count if num_fitted is None else log_count[: num_fitted + 1]
-        popularity_I = (log_count - fitted.mean()) / (fitted.std() + 1e-6)
-        self.register_buffer("popularity_I", popularity_I, persistent=False)
+        self.register_buffer("popularity_I", _popularity(counts_I, num_fitted, clips_popularity), persistent=False)
 
     @property
     def is_fitted(self) -> bool:
@@ -141,3 +144,20 @@ class Reranker(nn.Module):
         if self.lift_VI is not None:
             values.append(self.lift_VI[lists.context_BC[..., None], lists.rows_BK[:, None]].float().sum(1))
         return torch.stack(values, dim=-1)
+
+
+def _popularity(counts_I: np.ndarray, num_fitted: int | None, clips: bool) -> Tensor:
+    """Standardised log popularity of each item, float32 [I].
+
+    It is standardised by the items that the re-ranker was fitted with and that have interactions, and clipped to their
+    range: what an item has without interactions, such as one that `serve.refresh` adds, was never seen in fitting.
+    """
+    log_count_I = torch.from_numpy(np.log1p(counts_I).astype(np.float32))
+    fitted = log_count_I if num_fitted is None else log_count_I[: num_fitted + 1]
+    if not clips:
+        return (log_count_I - fitted.mean()) / (fitted.std() + 1e-6)
+    fitted = fitted[fitted > 0]
+    if not len(fitted):
+        return torch.zeros_like(log_count_I)
+    log_count_I = log_count_I.clamp(fitted.min(), fitted.max())
+    return (log_count_I - fitted.mean()) / fitted.std(correction=0).clamp_min(LEAST_DEVIATION)

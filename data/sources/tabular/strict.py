@@ -165,16 +165,16 @@ def _judge_lines(
 def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[int, str]) -> bool:
     """Whether each line of a row, split at all delimiters, could be a row.
 
-    Prose has white space beside its commas. Most values in `single` must be of the characters that the row's own value
-    is of: digits, letters, or others. Of two columns, two lines may be so by accident.
+    Prose has white space beside its commas. In one of the columns in `single`, such as the id, all lines must have
+    values of the characters that the row's own value is of: digits, letters, or others. Of two columns, two lines may
+    be so by accident.
     """
     first, *others = lines
     if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):
         return False
     if any(value != value.strip() for line in others for value in line):
         return False
-    alike = [_characters(line[number]) == _characters(first[number]) for line in others for number in single]
-    return 2 * sum(alike) >= len(alike)
+    return any(all(_characters(line[at]) == _characters(first[at]) for line in others) for at in single)
 
 
 def _characters(value: str) -> frozenset[str]:

@@ -12,7 +12,9 @@ DATE = r"(?P<date>\d{4}-\d{2}-\d{2})"
 CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
 UTC = r"(?:[+-]00:?00\s*)?(?i:z|utc|gmt)"
 OFFSET = r"(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?"
-ISO_TIME = rf"^\s*{DATE}(?:[Tt ]{CLOCK})?\s*(?:{UTC}|{OFFSET})?(?:\[[\w/+-]+\])?\s*$"
+ISO_TIME = rf"^\s*{DATE}(?:[Tt ]{CLOCK})?\s*(?:(?:{UTC}|{OFFSET})(?:\[[\w/+-]+\])?)?\s*$"
+"""A zone in brackets, as Java writes it, stands behind an offset, which alone counts; without one it is not read."""
+
 NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN])$"
 
 MAX_ABS_S = 2.0**62
@@ -59,6 +61,8 @@ def seconds(column: pa.ChunkedArray, unit: TimeUnit = TimeUnit.s) -> pa.ChunkedA
         return _text_seconds(column, unit)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return column.cast(pa.timestamp("s", getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
+    if pa.types.is_uint64(column.type):
+        return _of_integers(only(pc.less(column, pa.scalar(2**62, pa.uint64())), column).cast(pa.int64()), unit)
     if pa.types.is_integer(column.type):
         return _of_integers(column.cast(pa.int64(), safe=False), unit)
     if is_number(column.type):

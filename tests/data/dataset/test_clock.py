@@ -56,9 +56,19 @@ def test_dates_in_digits_are_refused(times: tuple[int, ...], date: str) -> None:
     assert not clock_of(ORDER, counted(*times), 2, "log").has_clock
 
 
-@pytest.mark.parametrize("times", [(20_190_930, 20_190_931), (20_190_930, SUMMER), (18_170, 18_171)])
+@pytest.mark.parametrize("times", [(20_190_999, 20_191_399), (18_170, 18_171), tuple(range(20_000_000, 20_050_000))])
 def test_other_numbers_are_no_dates(times: tuple[int, ...]) -> None:
     clock_of(AUTO, counted(*times), 2, "log")
+
+
+def test_dates_in_digits_among_other_times_are_refused() -> None:
+    """Half of the log says 20240101, the other half 2024-01-01."""
+    with pytest.raises(
+        DataError, match="the times of 1 of 2 interactions are dates written in digits, such as 20240101"
+    ):
+        clock_of(AUTO, counted(20_240_101, SUMMER), 2, "log")
+    rare = counted(20_240_101, *range(SUMMER, SUMMER + 99))
+    assert "1 of 100 interactions are dated before 1990" in clock_notes(clock_of(AUTO, rare, 2, "log"), rare)[0]
 
 
 @pytest.mark.parametrize("num_raw", [2, 10**6])

@@ -61,6 +61,12 @@ def test_extreme_values_among_mostly_equal_ones() -> None:
     assert (scale.mean, scale.std) == (ordinary.mean, ordinary.std)
 
 
+def test_two_values_beside_mostly_equal_ones() -> None:
+    """Of the values that are not 1, half are extreme: their quartiles would be 2 and 1e300."""
+    scale = Scale.of(np.array([1.0] * 50 + [2.0, 1e300]))
+    assert (scale.mean, scale.std) == (pytest.approx(52 / 51), pytest.approx(np.std([1.0] * 50 + [2.0])))
+
+
 def test_values_that_are_not_finite_are_missing() -> None:
     values = np.array([1.0, 3.0, math.nan, math.inf, -math.inf])
     scale = Scale.of(values)

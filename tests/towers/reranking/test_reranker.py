@@ -168,3 +168,28 @@ def test_calibration_error_by_hand() -> None:
     found = Calibration.of(np.arange(10) / 10, np.ones(10, dtype=bool))
     assert found.error == pytest.approx(0.55)
     assert found.observed == [1.0] * 10
+
+
+def popularity(counts: list[int], num_fitted: int | None = None, clips: bool = True) -> list[float]:
+    encoder = FeatureEncoder((), {}, {})
+    known = torch.ones(len(counts)) > 0
+    side = TowerInputs(encoder, encoder.encode(pa.table({"row": np.arange(1, len(counts))})), known)
+    made = Reranker(
+        LINEAR, torch.randn(len(counts), DIM), np.array(counts), side, num_fitted=num_fitted, clips_popularity=clips
+    )
+    return made.popularity_I[1:].tolist()
+
+
+@pytest.mark.parametrize("counts", [[0, 70, 80, 90, 0], [0, 80, 80, 80, 0], [0, 1, 1000, 30, 0]])
+def test_an_item_without_interactions_is_as_popular_as_the_least_popular_one(counts: list[int]) -> None:
+    """In a log of even popularity a count of 0 would be tens of deviations below all that was fitted."""
+    *fitted, new = popularity(counts, num_fitted=3)
+    assert new == min(fitted)
+    assert max(map(abs, fitted)) < 3
+    assert popularity(counts[:-1]) == fitted, "what is added later changes nothing"
+
+
+def test_earlier_checkpoints_keep_their_popularity() -> None:
+    log = np.log1p([0, 70, 80, 90, 0])
+    wanted = (log - log[:4].mean()) / (log[:4].std(ddof=1) + 1e-6)
+    assert popularity([0, 70, 80, 90, 0], num_fitted=3, clips=False) == pytest.approx(wanted[1:].tolist(), rel=1e-4)

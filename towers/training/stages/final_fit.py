@@ -6,6 +6,7 @@ Nothing is left to measure such towers on, so the same procedure is measured one
     settled      train                 early stopping     fitted on validation
     backtest     train, validation     those of settled   carried over from settled; measured on test
     final        train ... test        those of settled   fitted on test over the backtest's towers, then carried over
+                                                          (that of settled, where test has too few hits to fit to)
 
 The report of a final checkpoint is that of its backtest, which is sealed as a checkpoint of its own.
 """
@@ -50,11 +51,15 @@ def final_fit(
     else:
         backtest = _backtest(config, settled, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
-    _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
+    found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
-    reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
+    if found or not settled.reranker.is_fitted:
+        reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
+    else:
+        progress(f"re-ranker: that of {settled.name} is carried over")
+        reranker = _carried(config, settled.reranker, settled.items.vocabularies, FittedSplits.train, dataset, final)
     more = report_of(backtest.manifest).as_json() | {
         "backtest": str(backtest.folder),
         "settled": str(settled.folder),

@@ -79,6 +79,7 @@ def test_texts_of_several_lines_are_those_of_a_parquet_file(read: Read, tmp_path
         ('u,t,c\n1,5,"a" b\n', "utc", "text stands behind the closing quote .* begins in line 2"),
         ('i,t\ni1,"a\ni2,b\ni3,c"\ni4,d\n', "i", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,"app\n2,6,app"\n3,7,app\n', "ut", "1 rows have quotes around other rows, first .* line 2"),
+        ('i,b,t\ni1,3M,"a\ni2,C & A,b\ni3,Loreal,c"\n', "ib", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,"\n2,6,app\n3,7,"\n', "ut", "1 rows have quotes around other rows, first .* line 2"),
         ('u,t,c\n1,5,app\n2,"6\n",app\n', "utc", "column 't' holds a line break in 1 of 2 rows, first .* line 3"),
         (

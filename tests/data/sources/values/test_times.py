@@ -53,7 +53,16 @@ def test_a_zone_may_be_named(text: str) -> None:
     assert seconds(pa.chunked_array([[text]])).to_pylist() == [1_569_888_007]
 
 
-@pytest.mark.parametrize("text", ["0x5d929c07", "0X10", "2019-10-01 00:00:07 CET", "2019-10-01 00:00 +02:00 UTC"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0x5d929c07",
+        "0X10",
+        "2019-10-01 00:00:07 CET",
+        "2019-10-01 00:00 +02:00 UTC",
+        "2019-10-01T02:00:07[America/New_York]",
+    ],
+)
 def test_what_is_ambiguous_is_no_time(text: str) -> None:
     assert seconds(pa.chunked_array([[text, "7"]])).to_pylist() == [None, 7]
 
@@ -76,3 +85,8 @@ def test_numbers_count_units(unit: TimeUnit, values: list, expected: list) -> No
 def test_days_have_fractions_and_dates_have_no_unit() -> None:
     assert seconds(pa.chunked_array([[18_170.5]]), TimeUnit.days).to_pylist() == [1_569_888_000 + 43_200]
     assert seconds(pa.chunked_array([["2019-10-01", "18170"]]), TimeUnit.days).to_pylist() == [1_569_888_000] * 2
+
+
+def test_unsigned_integers_too_large_to_be_times_are_none() -> None:
+    column = pa.chunked_array([pa.array([7, 2**63 + 7], pa.uint64())])
+    assert seconds(column).to_pylist() == [7, None]
