@@ -4,17 +4,28 @@ WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Three processes, because tests often wait. What starts Ray Serve or a cluster is in one: a machine has one each.
-# What they share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
+# What starts Ray Serve or a cluster is in one process: a machine has one each.
 SERVING := tests/serve tests/towers/sweeps/test_autoscaling.py
 READING := tests/conformance tests/data tests/conf tests/benchmarks tests/test_docs.py tests/test_extending.py
-define tested
-export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT; \
-$(BIN)/python -m pytest -q $(SERVING) $(1) $(ARGS) & serving=$$!; \
-$(BIN)/python -m pytest -q $(READING) $(1) $(ARGS) & reading=$$!; \
-$(BIN)/python -m pytest -q $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests $(1) $(ARGS); rest=$$?; \
+REST := $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests
+PYTEST := $(BIN)/python -m pytest -q
+# What the processes share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
+SHARING := export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT
+define at_once
+$(SHARING); \
+$(PYTEST) $(SERVING) $(1) $(ARGS) & serving=$$!; \
+$(PYTEST) $(READING) $(1) $(ARGS) & reading=$$!; \
+$(PYTEST) $(REST) $(1) $(ARGS); rest=$$?; \
 wait $$serving; serving=$$?; wait $$reading; reading=$$?; \
 for status in $$rest $$serving $$reading; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+endef
+# The slow tests measure deadlines and start many processes: two parts at once would be in each other's way.
+define one_after_the_other
+$(SHARING); status=0; \
+$(PYTEST) $(SERVING) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
+$(PYTEST) $(REST) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
+$(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
+exit $$status
 endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
@@ -28,13 +39,12 @@ demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the req
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
 
 test: $(READY) ## the everyday tests, within 5 minutes on 2 cores; ARGS="-k filters"
-	@$(call tested,-m "not slow")
+	@$(call at_once,-m "not slow")
 
 test-slow: $(READY) ## the tests marked slow: endpoints under faults, sweeps, crashes, notebooks
-	@$(call tested,-m slow)
+	@$(call one_after_the_other,-m slow)
 
-test-all: $(READY) ## all tests; CI runs the slow ones as far as half an hour allows
-	@$(call tested,)
+test-all: test test-slow ## all tests; CI runs the slow ones as far as half an hour allows
 
 check: $(READY) ## format, lint, types, and the order of imports (import-linter)
 	$(BIN)/ruff format --check .
