@@ -22,9 +22,10 @@ endef
 # The slow tests measure deadlines and start many processes: two parts at once would be in each other's way.
 define one_after_the_other
 $(SHARING); status=0; \
-$(PYTEST) $(SERVING) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
-$(PYTEST) $(REST) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
-$(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || status=1; \
+failed() { status=1; case " $(ARGS) " in *" -x "*) exit 1;; esac; }; \
+$(PYTEST) $(SERVING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
+$(PYTEST) $(REST) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
+$(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 exit $$status
 endef
 export RAY_AUTH_MODE ?= token
