@@ -17,6 +17,7 @@ from serve.deployment.stages import (
     build_user_encoder,
     prepare_process,
 )
+from serve.pipeline.retriever import Retriever
 from serve.releases.release import Release
 
 
@@ -32,7 +33,7 @@ class StageReplica:
         self, settings: ReplicaSettings, build: Callable[[ReplicaSettings, Release], Awaitable[Any]]
     ) -> None:
         prepare_process(settings.serve)
-        self._releases = await settings.follow(build, replica_name()).start()
+        self._releases = await settings.follow(build, replica_name(), close=_close).start()
 
     async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
         """Calls a method of the release's stage once for each tuple of arguments.
@@ -42,6 +43,12 @@ class StageReplica:
         """
         ask = getattr(await self._releases.get(release_id), method)
         return await asyncio.gather(*(ask(*arguments) for arguments in calls), return_exceptions=True)
+
+
+async def _close(stage: object) -> None:
+    """Closes a retriever, the one stage that holds more than memory."""
+    if isinstance(stage, Retriever):
+        await stage.close()
 
 
 def build_application(settings: ReplicaSettings) -> serve.Application:

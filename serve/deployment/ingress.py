@@ -95,7 +95,9 @@ class RecommenderIngress:
         prepare_process(settings.serve)
         self._config = settings.serve
         self._handles = stages
-        follower = settings.follow(self._open, replica_name(), set_denylist=ReleaseRuntime.set_denylist)
+        follower = settings.follow(
+            self._open, replica_name(), set_denylist=ReleaseRuntime.set_denylist, close=ReleaseRuntime.close
+        )
         self._releases = await follower.start()
         self._metrics = Metrics()
         self._exposures = ExposureLog(Folder.of(settings.storage_root), replica_name())

@@ -30,6 +30,10 @@ class ReleaseRuntime:
     stages: LocalStages | RemoteStages
     breakers: dict[str, CircuitBreaker]
 
+    async def close(self) -> None:
+        """Closes the stages, when no request needs the release any more."""
+        await self.stages.close()
+
     def set_denylist(self, item_ids: Iterable[str]) -> None:
         """Keeps these items out of all answers from now on; they replace those of the call before."""
         self.adapter.set_denylist(item_ids)

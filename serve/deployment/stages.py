@@ -133,6 +133,10 @@ class LocalStages:
             await build_reranker(settings, release),
         )
 
+    async def close(self) -> None:
+        """Closes the item index. The stages answer nothing any more."""
+        await self.retriever.close()
+
     def embed(self, query: Query) -> Awaitable[UserVector]:
         return self.user_encoder(query)
 
@@ -167,6 +171,9 @@ class RemoteStages:
         self._similar = batcher(retriever, "similar")
         self._nearest = batcher(retriever, "nearest")
         self._rerank = batcher(reranker, "__call__")
+
+    async def close(self) -> None:
+        """Does nothing: the deployments close what they hold."""
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
         return self._embed((query,))

@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from inspect import ismethod
 from typing import Generic, TypeVar
+from weakref import WeakMethod
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -24,7 +26,9 @@ class MicroBatcher(Generic[A, R]):
     to be short runs on the event loop, which saves the hand-over to a thread; a long one runs in a thread of the
     micro-batcher's own.
 
-    Use it from one event loop only.
+    Use it from one event loop only. It refers weakly to the object whose method `run_batch` is, which usually holds the
+    micro-batcher: in a cycle, neither would be freed when a release is dropped, because Ray Serve freezes what the
+    garbage collector would look at.
 
     Args:
         run_batch: Takes the arguments of several requests and returns one answer for each, in the same order. An
@@ -34,7 +38,7 @@ class MicroBatcher(Generic[A, R]):
     """
 
     def __init__(self, run_batch: Callable[[Sequence[A]], Sequence[R | Exception]], max_batch_size: int = 32) -> None:
-        self._run_batch = run_batch
+        self._run_batch = WeakMethod(run_batch) if ismethod(run_batch) else lambda: run_batch
         self._max_batch_size = max_batch_size
         self._waiting: list[tuple[A, asyncio.Future[R]]] = []
         self._is_running = False
@@ -68,7 +72,9 @@ class MicroBatcher(Generic[A, R]):
     def _compute(self, batch: list[tuple[A, "asyncio.Future[R]"]]) -> Sequence[R | Exception] | Exception:
         started = time.perf_counter()
         try:
-            return self._run_batch([argument for argument, _ in batch])
+            run_batch = self._run_batch()
+            assert run_batch is not None, "whoever waits for an answer holds the object that gives it"
+            return run_batch([argument for argument, _ in batch])
         except Exception as e:  # `deliver` raises it to the callers that wait
             return e
         finally:

@@ -55,6 +55,11 @@ class RecallMonitor:
             if self._task is None:
                 self._task = asyncio.create_task(self._repeat_searches())
 
+    def close(self) -> None:
+        """Repeats no more searches."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def _repeat_searches(self) -> None:
         while True:
             search = await self._waiting.get()

@@ -55,6 +55,12 @@ class Retriever:
             self._monitor.sample(SampledSearch(user.vector_D, query.num_candidates, query.filter, exclude, hits))
         return Candidates(self.release_id, hits.rows, hits.scores, Source.towers)
 
+    async def close(self) -> None:
+        """Closes the index, when no request needs the release any more."""
+        if self._monitor is not None:
+            self._monitor.close()
+        await self.index.close()
+
     async def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Candidates | None:
         """Returns the k items nearest to `vector_D`; if it is None, nearest to the mean of the query's items.
 

@@ -28,6 +28,10 @@ RETRY_INTERVAL_S = 10.0
 """Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
 
 
+async def _leave(built: object) -> None:
+    """Closes nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FollowerConfig:
     """How a replica follows the live pointer.
@@ -58,6 +62,7 @@ class ReleaseFollower(Generic[T]):
         build: Callable[[Release], Awaitable[T]],
         config: FollowerConfig,
         set_denylist: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
+        close: Callable[[T], Awaitable[None]] = _leave,
     ) -> None:
         """Prepares to follow; `start` begins.
 
@@ -66,11 +71,13 @@ class ReleaseFollower(Generic[T]):
             build: loads a release.
             config: how the pointer is followed.
             set_denylist: makes a loaded release leave out items, by their ids, from then on.
+            close: called with what `build` made of a release that is not needed any more.
         """
         self._registry = registry
         self._build = build
         self._config = config
         self._set_denylist = set_denylist
+        self._close = close
         self._replicas = ReplicaRegistry.of(registry.folder)
         self._denylist: tuple[str | None, frozenset[str]] = (None, frozenset())
         self._built: dict[str, T] = {}
@@ -213,13 +220,21 @@ class ReleaseFollower(Generic[T]):
         await asyncio.sleep(self._in_use_until - time.monotonic())
         in_experiment: Iterable[str] = () if self._experiment is None else self._experiment.shares
         needed = {self.current, *live.to_hold(), *in_experiment}
-        self._built = {id_: built for id_, built in self._built.items() if id_ in needed}
+        for id_ in self._built.keys() - needed:
+            await self._drop(id_)
         try:
             await self.get(release_id)
         except Exception as e:  # whatever is wrong with the new release, the present one goes on answering
             log_failure(f"staying on release {self.current}", e)
             self._failed = {attempt_key(release_id, live.attempt): (f"{e}", time.monotonic())}
         await self._refresh()
+
+    async def _drop(self, release_id: str) -> None:
+        dropped = self._built.pop(release_id)
+        try:
+            await self._close(dropped)
+        except Exception as e:  # it is out of use, and the next one is to be loaded
+            log_failure(f"release {release_id} is not closed", e)
 
     def _heartbeat(self) -> Heartbeat:
         """The state of this replica now."""
