@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -94,11 +95,24 @@ def _present(folder: Path, config: DictConfig) -> None:
 
 def config_options(arguments: Sequence[str], config: DictConfig) -> list[str]:
     """The arguments of a command that say where its config lies; overrides of single values are not among them."""
-    typed_in, _ = get_args_parser().parse_known_args(list(arguments))
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[assignment,method-assign]
+    try:
+        typed_in, _ = parser.parse_known_args(list(arguments))
+    except (
+        ValueError
+    ):  # the arguments of another program, which composed the config itself, such as a notebook's kernel
+        return []
     options = [("--config-dir", typed_in.config_dir), ("--config-path", typed_in.config_path)]
     options.append(("--config-name", typed_in.config_name))
     given = [argument for name, value in options if value is not None for argument in (name, value)]
-    return [*given, *(each for each in config.hydra.overrides.hydra if each.startswith("hydra.searchpath"))]
+    typed_for_hydra = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)  # it may name hydra.job.num
+    assert isinstance(typed_for_hydra, list), "Hydra lists them"
+    return [*given, *(each for each in typed_for_hydra if each.startswith("hydra.searchpath"))]
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)
 
 
 def command_module(task_function: TaskFunction) -> str:

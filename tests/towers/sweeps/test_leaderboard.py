@@ -142,7 +142,15 @@ def test_where_the_config_lies_is_taken_from_the_command() -> None:
     assert config_options(arguments, config) == [
         "--config-dir", "my", "--config-name", "other", "hydra.searchpath=[pkg://mine]",
     ]  # fmt: skip
-    assert config_options(["-m", "a=1"], OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})) == []
+    none = OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})
+    assert config_options(["-m", "a=1"], none) == []
+    assert config_options(["-q", "-rfE", "--tb=short"], none) == [], "of another program, such as pytest"
+
+
+def test_overrides_of_hydra_that_name_values_of_each_job_are_left_alone() -> None:
+    """hydra.job.num has no value before there is a job."""
+    hydra = {"job": {"num": "???"}, "overrides": {"hydra": ["hydra.sweep.subdir=${hydra.job.num}"]}}
+    assert config_options(["-m", "a=1"], OmegaConf.create({"hydra": hydra})) == []
 
 
 @pytest.mark.slow
