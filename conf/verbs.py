@@ -12,7 +12,10 @@ RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tr
 """The groups that a training uses. Commands that train a checkpoint, or find one by its config, use all of them."""
 
 RECIPE_GROUPS = ("experiment", "ablation")
-"""Config groups without a field of their own: they set values of the recipe."""
+"""Config groups without a field of their own: they set values of the recipe, of the data above all."""
+
+HELD_BY_ALL = ("tracking=off",)
+"""Overrides that hold for every command, those included that have nothing to turn off."""
 
 PLACEMENT_KEYS = (
     "cluster",
@@ -65,7 +68,7 @@ def refuse_unused(verb: str, overrides: Sequence[str]) -> None:
         return
     for override in overrides:
         key = override_key(override)
-        if not uses(verb, key):
+        if override not in HELD_BY_ALL and not uses(verb, key):
             others = [other for other in VERBS if uses(other, key)]
             takes = f"it is used by {', '.join(others)}" if others else "no command uses it"
             raise ConfigError(f"{key}: python -m {verb} does not use it ({override}); {takes}")
@@ -76,7 +79,7 @@ def uses(verb: str, key: str) -> bool:
     if key.partition(".")[0] in ("hydra", *EVERY_VERB):
         return True
     if key in RECIPE_GROUPS:
-        return "train" in VERBS[verb]
+        return "data" in VERBS[verb]
     return any(_within(key, used) or _within(used, key) for used in VERBS[verb])
 
 

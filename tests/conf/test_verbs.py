@@ -16,6 +16,7 @@ from data.artifacts.errors import ConfigError
         ("data.prepare", "+train.labels.role=trainer", "towers.train"),
         ("serve.run", "experiment=gowalla", "towers.train"),
         ("serve.releases", "release=a", "serve.promote"),
+        ("data.prepare", "tracking=online", "towers.train"),
     ],
 )
 def test_an_override_without_effect_is_refused(verb: str, override: str, used_by: str) -> None:
@@ -35,6 +36,8 @@ def test_an_override_without_effect_is_refused(verb: str, override: str, used_by
         ("serve.split", "+traffic.shares.shop-0123456789=0.2"),
         ("towers.train", "experiment=gowalla"),
         ("towers.train", "data/source=table"),
+        ("data.prepare", "experiment=gowalla"),
+        ("data.prepare", "tracking=off"),
         ("towers.train", "~evaluate.published"),
         ("serve.publish", "hydra.run.dir=x"),
         ("somebody.else", "anything=1"),
