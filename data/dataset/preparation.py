@@ -28,16 +28,22 @@ from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect, noted
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
-from data.dataset.split import VALIDATION, Boundaries, SplitConfig, SplitKind, assign, boundaries, check, refuse_unsplit
+from data.dataset.split import (
+    NO_VALIDATION,
+    VALIDATION,
+    Boundaries,
+    SplitConfig,
+    SplitKind,
+    assign,
+    boundaries,
+    check,
+    refuse_unsplit,
+)
 from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
 from data.sources.source import RawLog, SourceConfig
 from data.sources.survey import Survey, above, survey
-
-NO_VALIDATION = (
-    "the split leaves no validation interactions: no epoch can be chosen and no re-ranker be fitted; change data.split"
-)
 
 
 @dataclass(kw_only=True, slots=True)

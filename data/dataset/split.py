@@ -15,6 +15,10 @@ from data.sources.schema import SPLITS, DataError
 
 TRAIN, VALIDATION, TEST = SPLITS
 
+NO_VALIDATION = (
+    "the split leaves no validation interactions: no epoch can be chosen and no re-ranker be fitted; change data.split"
+)
+
 
 class SplitKind(Enum):
     """How interactions are assigned to splits."""

@@ -5,6 +5,7 @@ re-ranker and users of the live one, and the vectors of all items that did not c
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,8 +102,7 @@ def refresh(
     rows = before.table[:0] if rows is None else rows
     change = updated(before, rows)
     refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
-    for note in look_alike_notes("items", rows["item_id"].combine_chunks().unique()):
-        progress(f"refresh: note: {note}")
+    deque(map(progress, look_alike_notes("items", rows["item_id"].combine_chunks().unique())))
     still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
     removed_items = sorted(still_removed | _known_ids(change.items, removed))
     if len(removed_items) > MAX_EXCLUDED_ITEMS:

@@ -28,10 +28,6 @@ RETRY_INTERVAL_S = 10.0
 """Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
 
 
-async def _leave(built: object) -> None:
-    """Closes nothing."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FollowerConfig:
     """How a replica follows the live pointer.
@@ -62,7 +58,7 @@ class ReleaseFollower(Generic[T]):
         build: Callable[[Release], Awaitable[T]],
         config: FollowerConfig,
         set_denylist: Callable[[T, frozenset[str]], None] = lambda built, item_ids: None,
-        close: Callable[[T], Awaitable[None]] = _leave,
+        close: Callable[[T], Awaitable[None]] | None = None,
     ) -> None:
         """Prepares to follow; `start` begins.
 
@@ -232,7 +228,8 @@ class ReleaseFollower(Generic[T]):
     async def _drop(self, release_id: str) -> None:
         dropped = self._built.pop(release_id)
         try:
-            await self._close(dropped)
+            if self._close is not None:
+                await self._close(dropped)
         except Exception as e:  # it is out of use, and the next one is to be loaded
             log_failure(f"release {release_id} is not closed", e)
 
