@@ -22,23 +22,14 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
+from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.clock import ClockKind
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect, noted
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
-from data.dataset.split import (
-    NO_VALIDATION,
-    VALIDATION,
-    Boundaries,
-    SplitConfig,
-    SplitKind,
-    assign,
-    boundaries,
-    check,
-    refuse_unsplit,
-)
+from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
@@ -119,10 +110,10 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         _write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
-        check({name: manifest["counts"][name] for name in SPLITS})
-        if not manifest["counts"][VALIDATION]:
-            manifest["notes"] = [*manifest["notes"], NO_VALIDATION]
-            progress(f"dataset {config.name}: {noted(NO_VALIDATION)}")
+        split.check({name: manifest["counts"][name] for name in SPLITS})
+        for note in split.notes(manifest["counts"]):
+            manifest["notes"].append(note)
+            progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")

@@ -130,6 +130,11 @@ def check(counts: dict[str, int]) -> None:
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
+def notes(counts: dict[str, int]) -> list[str]:
+    """What to know of a split with these numbers of interactions; one sentence each."""
+    return [] if counts.get(VALIDATION) else [NO_VALIDATION]
+
+
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:
     """Raises DataError if the log assigns some interactions to no split, because these would be lost.
 

@@ -30,7 +30,8 @@ from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.golden_queries import check_ranking, check_retrieval, check_vectors
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
-from serve.rollout.follower import FollowerConfig, ReleaseFollower
+from serve.rollout.follower import ReleaseFollower
+from serve.rollout.follower_config import FollowerConfig
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Allocations before the garbage collector runs on the youngest generation, and such runs before each older one."""

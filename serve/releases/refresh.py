@@ -5,7 +5,6 @@ re-ranker and users of the live one, and the vectors of all items that did not c
 """
 
 import hashlib
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +101,7 @@ def refresh(
     rows = before.table[:0] if rows is None else rows
     change = updated(before, rows)
     refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
-    deque(map(progress, look_alike_notes("items", rows["item_id"].combine_chunks().unique())))
+    say_look_alikes(rows["item_id"], progress)
     still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
     removed_items = sorted(still_removed | _known_ids(change.items, removed))
     if len(removed_items) > MAX_EXCLUDED_ITEMS:
@@ -174,3 +173,9 @@ def _digest(table: pa.Table) -> str:
     with pa.ipc.new_stream(content, table.schema) as stream:
         stream.write_table(table)
     return hashlib.sha256(content.getvalue()).hexdigest()
+
+
+def say_look_alikes(item_ids: pa.ChunkedArray, progress: ProgressReporter) -> None:
+    """Says which ids of a file are written in several ways, if there are any."""
+    for note in look_alike_notes("items", item_ids.combine_chunks().unique()):
+        progress(f"refresh: note: {note}")

@@ -9,7 +9,6 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from data.cluster.failure_log import FailureLog
@@ -18,6 +17,7 @@ from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
+from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
 from serve.rollout.memory import check_memory, used_mib
 
@@ -26,24 +26,6 @@ log_failure = FailureLog("follower")
 
 RETRY_INTERVAL_S = 10.0
 """Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FollowerConfig:
-    """How a replica follows the live pointer.
-
-    Attributes:
-        replica: unique name of the replica.
-        poll_s: seconds between two readings of the pointer.
-        lease_s: seconds after which a reading of the pointer is stale: it is read again before a request is answered.
-        linger_s: seconds for which a release stays loaded after the pointer has ceased to name it, for requests that
-            are in progress.
-    """
-
-    replica: str
-    poll_s: float
-    lease_s: float = 3.0
-    linger_s: float = 2.0
 
 
 class ReleaseFollower(Generic[T]):

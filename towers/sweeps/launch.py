@@ -96,7 +96,7 @@ def _present(folder: Path, config: DictConfig) -> None:
 def config_options(arguments: Sequence[str], config: DictConfig) -> list[str]:
     """The arguments of a command that say where its config lies; overrides of single values are not among them."""
     parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[assignment,method-assign]
+    parser.error = _refuse  # type: ignore[method-assign]
     try:
         typed_in, _ = parser.parse_known_args(list(arguments))
     except (

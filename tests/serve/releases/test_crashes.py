@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from serve.releases.release import Release
-from serve.rollout.follower import FollowerConfig, ReleaseFollower
+from serve.rollout.follower import ReleaseFollower
+from serve.rollout.follower_config import FollowerConfig
 from tests.serve.releases.crash_world import EVERY, World
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,8 @@ from serve.index.collection import drop, write_collection
 from serve.releases.golden_queries import GOLDEN_FILE, check_vocabulary
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
-from serve.rollout.follower import FollowerConfig, ReleaseFollower
+from serve.rollout.follower import ReleaseFollower
+from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_out
 

@@ -16,7 +16,8 @@ from data.artifacts.folders import Folder
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import POINTER, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
-from serve.rollout.follower import FollowerConfig, ReleaseFollower
+from serve.rollout.follower import ReleaseFollower
+from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
 from serve.rollout.memory import check_memory
 from serve.rollout.two_phase import RolloutResult, roll_back, roll_out
