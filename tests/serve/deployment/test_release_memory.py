@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from conf.schema import Config
+from data.artifacts.folders import Folder
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import RecommendRequest
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers
@@ -40,9 +41,7 @@ async def answered(runtime: ReleaseRuntime, config: Config) -> None:
 
 async def test_everything_of_a_release_is_freed(release: Release, tiny: Config, no_collector: None) -> None:
     settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
-    opened = ReleaseRegistry(release.parts.folder).folder  # the fixture's own release stays
-    registry = ReleaseRegistry(type(opened)(opened.filesystem, opened.path.rsplit("/", 1)[0]))
-    mine = registry.open(release.id)
+    mine = ReleaseRegistry.of(Folder.of(tiny.storage.root)).open(release.id)  # the fixture's own release stays
     stages = await LocalStages.build(settings, mine)
     runtime = ReleaseRuntime(RequestAdapter(mine, 100), stages, new_breakers(tiny.serve))
     await answered(runtime, tiny)
@@ -75,4 +74,5 @@ async def test_a_monitor_that_is_closed_holds_no_index(no_collector: None) -> No
         await task
     kept = weakref.ref(index)
     del index, monitor, task
+    await asyncio.sleep(0)  # the event loop lets go of the task, which has woken this test
     assert kept() is None
