@@ -77,8 +77,7 @@ def is_sealed(folder: Folder) -> bool:
 
 def remove_sealed(folder: Folder) -> None:
     """Deletes a folder, its manifest first, so that no reader sees a part of it."""
-    if is_sealed(folder):
-        folder.filesystem.delete_file(f"{folder.path}/{MANIFEST}")
+    folder.delete_file(MANIFEST)
     folder.delete()
 
 

@@ -38,14 +38,13 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
         DataError: there are no exposures.
         ConfigError: no run, or more than one, began at `since`; or the shares are missing, or are not the run's own.
     """
-    runs = {run.experiment().since: run for run in ExposureRun.all(storage, traffic.name)}
-    known = {begun: run.experiment() for begun, run in runs.items()}
+    known = {found.since: found for found in (run.experiment() for run in ExposureRun.all(storage, traffic.name))}
     if running is not None and running.name == traffic.name:
         known[running.since] = running
     chosen = _chosen(known, running, traffic, since)
     exposures = read_earlier_layout(storage, traffic.name, chosen.since or None)
-    if chosen.since in runs:
-        exposures += runs[chosen.since].read()
+    if chosen.since:
+        exposures += ExposureRun.of(storage, chosen).read()
     if not len(exposures.table):
         folder = experiment_folder(storage, traffic.name)
         begun = f", run begun at {chosen.since}" if chosen.since else ""

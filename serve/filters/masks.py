@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.sequences.membership import is_among
 from data.sources.schema import Feature
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 
@@ -112,14 +113,13 @@ class ValueColumn:
         for more in having[1:]:
             if not len(items):
                 break
-            at = np.searchsorted(more, items).clip(max=len(more) - 1)  # the items of a value are in ascending order
-            items = items[more[at] == items]
+            items = items[is_among(items, more)]
         mask_N = np.zeros(self._size, dtype=bool)
         mask_N[items] = True
         return mask_N
 
     def _having(self, value: str | float) -> np.ndarray:
-        """The items that have the value."""
+        """The items that have the value, in ascending order."""
         code = self._code_by_value.get(value)
         return self._items_M[:0] if code is None else self._items_M[self._starts_V[code] : self._starts_V[code + 1]]
 

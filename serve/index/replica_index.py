@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
+from data.sequences.membership import is_among
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns, MatchingItems
 from serve.index.collection import read_vectors
@@ -207,8 +208,7 @@ class ReplicaIndex:
         eligible_L = entries_L >= 0
         lowest = -np.inf if len(eligible_L) and not eligible_L[-1] else scores_L.min(initial=np.inf)
         if len(request.exclude):
-            place_L = np.searchsorted(request.exclude, entries_L).clip(max=len(request.exclude) - 1)
-            eligible_L &= request.exclude[place_L] != entries_L
+            eligible_L &= ~is_among(entries_L, request.exclude)
         hits = Hits.sorted(entries_L[eligible_L] + 1, scores_L[eligible_L], request.k, self._ties)
         return Found(hits, tie_goes_on=len(hits.rows) == request.k > 0 and bool(lowest >= hits.scores[-1]))
 

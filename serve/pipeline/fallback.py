@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data.sequences.membership import is_among
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns
 from serve.pipeline.messages import Candidates
@@ -36,7 +37,8 @@ class PopularFallback:
         matching = None if filter is None else self._columns.matching(filter)
         excluded = np.unique(exclude)
         if matching is not None and matching.count <= FEW:
-            rows = _without(matching.entries + 1, excluded)
+            rows = matching.entries + 1
+            rows = rows[~is_among(rows, excluded)]
             rows_K = rows[np.argsort(self._rank_I[rows])][:k]
         else:
             rows_K = self._first(k, None if matching is None else matching.mask_N, excluded)
@@ -45,15 +47,9 @@ class PopularFallback:
     def _first(self, k: int, mask_N: np.ndarray | None, excluded: np.ndarray) -> np.ndarray:
         found, num_found, start, size = [], 0, 0, BLOCK
         while num_found < k and start < len(self._order):
-            rows = _without(self._order[start : start + size], excluded)
+            rows = self._order[start : start + size]
+            rows = rows[~is_among(rows, excluded)]
             found.append(rows if mask_N is None else rows[mask_N[rows - 1]])
             num_found += len(found[-1])
             start, size = start + size, 2 * size
         return np.concatenate(found)[:k]
-
-
-def _without(rows: np.ndarray, excluded: np.ndarray) -> np.ndarray:
-    """Returns the rows that are not among the excluded ones, which are ascending and distinct."""
-    if not len(excluded):
-        return rows
-    return rows[excluded[np.searchsorted(excluded, rows).clip(max=len(excluded) - 1)] != rows]

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from pyarrow.fs import FileType
-
 from data.artifacts.folders import Folder
 from data.artifacts.structured import from_json_keys, to_json_keys
 
@@ -73,9 +71,7 @@ class InProgressMarkers:
 
     def clear(self, collection: str) -> None:
         """Records that the operation is complete."""
-        path = f"{self.folder.path}/{collection}.json"
-        if self.folder.filesystem.get_file_info(path).type is FileType.File:
-            self.folder.filesystem.delete_file(path)
+        self.folder.delete_file(f"{collection}.json")
 
     def all(self) -> list[InProgress]:
         """All markers, those of dead processes included."""

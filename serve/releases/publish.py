@@ -52,7 +52,7 @@ def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
 
     def write_model(folder: Folder) -> None:
         fs.copy_files(checkpoint.folder.path, folder.path, checkpoint.folder.filesystem, folder.filesystem)
-        folder.filesystem.delete_file(f"{folder.path}/{MANIFEST}")
+        folder.delete_file(MANIFEST)
 
     return ReleaseDraft(
         id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value),

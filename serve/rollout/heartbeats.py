@@ -112,7 +112,7 @@ class ReplicaRegistry:
         """Removes the heartbeats of dead replicas."""
         for heartbeat, is_dead in self._all(self.clock()()):
             if is_dead:
-                self.folder.filesystem.delete_file(f"{self.folder.path}/{heartbeat.replica}.json")
+                self.folder.delete_file(f"{heartbeat.replica}.json")
 
     def _all(self, now: float) -> list[tuple[Heartbeat, bool]]:
         """All heartbeats, and whether each is that of a dead replica."""

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.sequences.membership import is_among
+
 ACCURACY = ("recall", "ndcg", "mrr", "hit_rate")
 """The metrics that say how well held-out items are found; `per_query` computes them."""
 
@@ -29,8 +31,7 @@ def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_ite
     """
     wanted = np.unique(relevant[0].astype(np.int64) * num_items + relevant[1])
     keys_QK = np.arange(len(ranked_QK), dtype=np.int64)[:, None] * num_items + ranked_QK
-    index = np.minimum(np.searchsorted(wanted, keys_QK), max(len(wanted) - 1, 0))
-    return (wanted[index] == keys_QK) & (ranked_QK >= 0) if len(wanted) else np.zeros(ranked_QK.shape, dtype=bool)
+    return is_among(keys_QK, wanted) & (ranked_QK >= 0)
 
 
 def per_query(hits_QK: np.ndarray, num_relevant_Q: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:

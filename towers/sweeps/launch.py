@@ -99,9 +99,7 @@ def config_options(arguments: Sequence[str], config: DictConfig) -> list[str]:
     parser.error = _refuse  # type: ignore[method-assign]
     try:
         typed_in, _ = parser.parse_known_args(list(arguments))
-    except (
-        ValueError
-    ):  # the arguments of another program, which composed the config itself, such as a notebook's kernel
+    except ValueError:  # the arguments are those of another program that has composed the config, such as a notebook
         return []
     options = [("--config-dir", typed_in.config_dir), ("--config-path", typed_in.config_path)]
     options.append(("--config-name", typed_in.config_name))

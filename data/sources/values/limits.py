@@ -38,9 +38,8 @@ def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: F
     flat, owners = _flat(values, feature)
     sizes = pc.binary_length(flat)
     long = pc.fill_null(pc.greater(sizes, MAX_STRING_BYTES), False)
-    if count := pc.sum(long).as_py():
-        at = pc.index(long, True).as_py()
-        others = f" (so have {count - 1} others)" if count > 1 else ""
+    if (found := _first_of(long)) is not None:
+        at, others = found
         raise DataError(
             f"{place}, feature {feature.name!r}: a value of item {ids[owners[at].as_py()].as_py()!r} has"
             f" {sizes[at].as_py():,} bytes in UTF-8{others}, and an index stores {MAX_STRING_BYTES:,} at most: shorten"
@@ -50,9 +49,8 @@ def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: F
         return
     lengths = pc.list_value_length(values)
     many = pc.fill_null(pc.greater(lengths, MAX_LIST_VALUES), False)
-    if count := pc.sum(many).as_py():
-        at = pc.index(many, True).as_py()
-        others = f" (so have {count - 1} others)" if count > 1 else ""
+    if (found := _first_of(many)) is not None:
+        at, others = found
         raise DataError(
             f"{place}, feature {feature.name!r}: item {ids[at].as_py()!r} has {lengths[at].as_py():,} values{others},"
             f" and an index stores {MAX_LIST_VALUES:,} at most: keep the important ones"
@@ -99,6 +97,12 @@ def _flat(values: pa.ChunkedArray, feature: Feature) -> tuple[pa.ChunkedArray, p
         return values, pa.array(np.arange(len(values)))
     lists = values.combine_chunks()
     return pc.list_flatten(lists), pc.list_parent_indices(lists)
+
+
+def _first_of(mask: pa.ChunkedArray) -> tuple[int, str] | None:
+    """Where the mask is first true, and how many other places are, in words; None if it never is."""
+    count = pc.sum(mask).as_py()
+    return (pc.index(mask, True).as_py(), f" (so have {count - 1} others)" if count > 1 else "") if count else None
 
 
 def _count(mask: pa.ChunkedArray) -> str:
