@@ -163,6 +163,8 @@ class ExposureRun:
     def _compact_hour(self, hour: str) -> bool:
         """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
         before = self._compacted_from(hour)
+        if not before and self.folder.exists(self.compacted(hour)):
+            return False  # it cannot be read now, and must not be replaced
         tables = {
             file: found for file in self.files(hour) if isinstance(found := read_file(self.folder, file), pa.Table)
         }
@@ -178,10 +180,13 @@ class ExposureRun:
         return bool(tables)
 
     def _compacted_from(self, hour: str) -> frozenset[str]:
-        """The files whose rows are in the compacted file of an hour."""
+        """The files whose rows are in the compacted file of an hour; none if it is not there, or is damaged."""
         if not self.folder.exists(self.compacted(hour)):
             return frozenset()
-        metadata = self.folder.read_schema(self.compacted(hour)).metadata or {}
+        try:
+            metadata = self.folder.read_schema(self.compacted(hour)).metadata or {}
+        except (OSError, ValueError):  # whoever reads its rows names it
+            return frozenset()
         return frozenset(json.loads(metadata.get(COMPACTED, b"[]")))
 
 

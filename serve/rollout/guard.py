@@ -55,6 +55,7 @@ class CanaryGuard:
         self._read_new(live.experiment)
         regressions = find_regressions(self.config, self._exposures)
         if not regressions:
+            self._compact(live.experiment)
             return None
         reason = f"guard: {'; '.join(regressions)}"
         try:
@@ -84,7 +85,7 @@ class CanaryGuard:
 
         The first time it reads from the latest hour back, as far as the analysis needs.
         """
-        run, now = ExposureRun.of(self.storage, experiment), datetime.now(UTC)
+        run = ExposureRun.of(self.storage, experiment)
         hours = run.hours()[::-1]
         if self._experiment_key == experiment.key:
             hours = hours[:READ_AGAIN]
@@ -95,9 +96,17 @@ class CanaryGuard:
             if len(self._exposures) < MAX_EXPOSURES or hour in hours[:READ_AGAIN]:
                 self._add(run.read_hour(hour, but=frozenset(self._files_read)))
                 self._files_read.add(run.compacted(hour))
-        if self._compacted_in != hour_name(now):
-            run.compact(now)
-            self._compacted_in = hour_name(now)
+
+    def _compact(self, experiment: Experiment) -> None:
+        """Compacts the run's files, once an hour; what is wrong with one of them keeps nobody from judging."""
+        now = datetime.now(UTC)
+        if self._compacted_in == hour_name(now):
+            return
+        self._compacted_in = hour_name(now)
+        try:
+            ExposureRun.of(self.storage, experiment).compact(now)
+        except (OSError, ValueError) as e:  # the storage, or a compacted file that is damaged
+            self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
     def _add(self, read: ExposureRows) -> None:
         for damaged in read.damaged:

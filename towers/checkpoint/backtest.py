@@ -36,8 +36,7 @@ def has_seen_test(manifest: dict[str, Any], dataset: PreparedDataset) -> bool:
     """Whether the towers of a checkpoint or a release may have learned from the test part of a dataset.
 
     Where a moment in time divides the splits, they have if their newest interaction lies in the test part, whatever
-    their own split was. Otherwise only the final fit has learned from the test part of its own dataset; what was fitted
-    on another dataset may have.
+    their own split was. Otherwise only the final fit counts as having learned from it.
     """
     boundaries, newest = dataset.manifest["boundaries"], manifest.get("newest_interaction")
     if boundaries is not None and newest is not None and dataset.has_clock:

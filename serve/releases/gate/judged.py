@@ -51,4 +51,7 @@ def judged(checkpoint: Checkpoint, live: Release, dataset: PreparedDataset) -> J
     except CheckpointError:
         notes.append(f"{live.id} may have seen the held-out interactions, and its backtest is gone: it is favoured")
         return Judged(ours, live.parts, tuple(notes))
+    if has_seen_test(theirs.manifest, dataset):  # a live release of another split, or its backtest
+        notes.append(f"{live.id} may have seen the held-out interactions, and so has {theirs.name}: it is favoured")
+        return Judged(ours, theirs, tuple(notes))
     return Judged(ours, theirs, (*notes, f"{live.id} is compared by its backtest {theirs.name}"))

@@ -103,6 +103,22 @@ def test_an_hour_that_is_over_becomes_one_file_once(storage: Folder, monkeypatch
     assert ids(run.read().table) == ["a", "b", "c", "d", "e", "late"]
 
 
+def test_a_damaged_compacted_file_is_named_and_not_replaced(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    run.folder.write_table("2026-01-31T10/a.parquet", shown("a"))
+    assert run.compact(NOW) == ["2026-01-31T10"]
+    compacted = Path(run.folder.path, "2026-01-31T10.parquet")
+    compacted.write_bytes(compacted.read_bytes()[:-30])
+    run.folder.write_table("2026-01-31T10/late.parquet", shown("late"))
+    before = compacted.read_bytes()
+    assert run.compact(NOW) == []
+    assert compacted.read_bytes() == before
+    read = run.read()
+    assert ids(read.table) == ["late"]
+    (damaged,) = read.damaged
+    assert "2026-01-31T10.parquet: left out" in damaged
+
+
 def test_files_are_of_the_hour_in_which_they_are_written(storage: Folder) -> None:
     run, before = ExposureRun.of(storage, AT_20), hour_name(datetime.now(UTC))
     run.write(AT_20, f"a-{time.time_ns()}", shown("1"))

@@ -48,6 +48,19 @@ def test_a_live_final_fit_of_an_older_log_has_not_seen_the_queries(
     assert judged(checkpoint, live, dataset).live is live.parts
 
 
+def test_a_live_release_of_another_split_that_has_seen_the_queries_is_said_to_be_favoured(
+    checkpoint: Checkpoint, release: Release, dataset: PreparedDataset
+) -> None:
+    """It was fitted on the train part alone, which reached further than that of the candidate does."""
+    test_from = dataset.manifest["boundaries"]["test_from"]
+    later = replace(release.parts, manifest=release.parts.manifest | {"newest_interaction": test_from})
+    found = judged(checkpoint, replace(release, parts=later), dataset)
+    assert found.live is later
+    assert "may have seen the held-out interactions" in found.notes[-1]
+    assert found.notes[-1].endswith("it is favoured")
+    assert "is compared by its backtest" not in found.notes[-1]
+
+
 def test_a_refreshed_release_is_compared_as_it_is(
     final: Checkpoint, release: Release, dataset: PreparedDataset
 ) -> None:

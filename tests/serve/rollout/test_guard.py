@@ -132,6 +132,22 @@ def test_a_damaged_file_does_not_blind_the_guard(storage: Folder) -> None:
     assert guard.check() is not None
 
 
+def test_a_compaction_that_fails_does_not_blind_the_guard(storage: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> list[str]:
+        raise OSError("read-only")
+
+    said: list[str] = []
+    running = experiment(storage)
+    run, guard = ExposureRun.of(storage, running), CanaryGuard(CONFIG, storage, said.append)
+    monkeypatch.setattr(ExposureRun, "compact", fail)
+    run.write(running, "a-1", pa.concat_tables([shown(CONTROL, 2000), shown("new", 150)]))
+    assert guard.check() is None
+    assert guard.check() is None
+    assert said == ["guard: exposures are not compacted, tried again in the next hour: read-only"]
+    run.write(running, "a-2", shown("new", failed=200))
+    assert guard.check() is not None
+
+
 def test_an_experiment_that_has_ended_meanwhile_is_not_rolled_back(
     storage: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
