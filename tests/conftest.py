@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,30 @@ def checkpoint(tiny: Config, dataset: PreparedDataset, root: Path) -> Checkpoint
     """A checkpoint trained by Ray Train on the tiny log."""
     with built_once(root, "checkpoints"):
         return train(tiny, dataset, Folder.of(tiny.storage.root))
+
+
+@pytest.fixture(scope="session")
+def s3_options() -> Iterator[str]:
+    """The query of URIs by which pyarrow and obstore speak with an S3 of this process (moto), over HTTP."""
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"endpoint_override={host}:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_options: str) -> Folder:
+    """An empty folder of an object store."""
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    folder = Folder.of(f"s3://key:secret@{name}/root?{s3_options}")
+    folder.filesystem.create_dir(name)
+    return folder.create()
 
 
 SERVER_PYTHON = Path(os.environ.get("MILVUS_SERVER_PYTHON", ".venv-milvus/bin/python"))

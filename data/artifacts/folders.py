@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from data.artifacts.conditional_writes import Version, conditional_writes
 from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
+from data.artifacts.leases import FileLock, Lock, leased
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -39,6 +41,8 @@ class Folder:
 
     filesystem: fs.FileSystem
     path: str
+    uri: str = field(default="", compare=False, repr=False)
+    """The URI that the filesystem was opened by, with its options; of no meaning for a disk."""
 
     @classmethod
     def of(cls, uri: str) -> "Folder":
@@ -53,10 +57,10 @@ class Folder:
             filesystem, path = fs.FileSystem.from_uri(uri)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
             raise ConfigError(f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})") from e
-        return cls(filesystem, path.rstrip("/"))
+        return cls(filesystem, path.rstrip("/"), uri)
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(self.filesystem, f"{self.path}/{name}")
+        return replace(self, path=f"{self.path}/{name}")
 
     def __str__(self) -> str:
         return self.path if self.is_local else f"{self.filesystem.type_name}://{self.path}"
@@ -158,7 +162,7 @@ class Folder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a value as JSON, like `write_bytes`; numbers that are not finite become null."""
-        self.write_bytes(name, (json_text(value, indent=2, sort_keys=True) + "\n").encode())
+        self.write_bytes(name, json_bytes(value))
 
     def read_table(self, name: str) -> pa.Table:
         """The table in a Parquet file."""
@@ -177,18 +181,48 @@ class Folder:
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
         pq.write_table(table, f"{self.path}/{name}", filesystem=self.filesystem)
 
-    @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Holds the lock of this name as long as the block runs; other processes wait for it.
+    def read_versioned(self, name: str) -> tuple[bytes, Version] | None:
+        """The content of a file and the version for `replace_if`; None where there is no such file."""
+        if not self.is_local:
+            return conditional_writes(self.uri).read(f"{self.path}/{name}")
+        return (content := self.read_bytes(name), _version_of(content)) if self.exists(name) else None
 
-        Object stores have no locks: on them this does nothing, and no process waits.
+    def replace_if(self, version: Version | None, name: str, content: bytes) -> bool:
+        """Writes a file if it still is the one that `read_versioned` found; None: if it still does not exist.
+
+        On an object store the check and the write are one step. On a disk they are two: hold a lock (`locked`).
+
+        Returns:
+            Whether the file was written; if not, another process has written it in between, and nothing has changed.
         """
         if not self.is_local:
-            yield
+            store, path = conditional_writes(self.uri), f"{self.path}/{name}"
+            written = store.create(path, content) if version is None else store.replace(path, content, version)
+            return written is not None
+        found = self.read_versioned(name)
+        if (found and found[1]) != version:
+            return False
+        self.write_bytes(name, content)
+        return True
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[Lock]:
+        """Holds the lock of this name as long as the block runs; other processes wait for it.
+
+        On a disk it is a lock on a file; on an object store, a lease (data/artifacts/leases.py).
+
+        Before a step that only the holder may take, call the lock's `require`.
+
+        Raises:
+            ConfigError: the filesystem has neither locks nor conditional writes.
+        """
+        if not self.is_local:
+            with leased(conditional_writes(self.uri), f"{self.path}/{name}.lock") as lease:
+                yield lease
             return
         with (Path(self.create().path) / f"{name}.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield FileLock()
 
     def sha256(self, name: str) -> str:
         """The sha256 digest of a file, in hexadecimal digits."""
@@ -197,3 +231,12 @@ class Folder:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _version_of(content: bytes) -> Version:
+    return {"e_tag": hashlib.sha256(content).hexdigest()}
+
+
+def json_bytes(value: Any) -> bytes:
+    """A JSON file's content; numbers that are not finite become null."""
+    return (json_text(value, indent=2, sort_keys=True) + "\n").encode()

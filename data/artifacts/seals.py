@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
         manifest: the content of the manifest; the block may add keys to it. When the block ends, `files` (sha256 by
             file name) and `fingerprint` (of all files) are added.
     """
-    staging = Folder(target.filesystem, f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
+    staging = replace(target, path=f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
     try:
         yield staging
         files = {name: staging.sha256(name) for name in staging.files()}
@@ -126,4 +127,4 @@ def _replace(staging: Folder, target: Folder) -> None:
     if Path(target.path).exists():
         Path(target.path).rename(old)
     Path(staging.path).rename(target.path)
-    Folder(target.filesystem, str(old)).delete()
+    replace(target, path=str(old)).delete()

@@ -46,11 +46,12 @@ def prune(
     """
     if keep < 1:
         raise ConfigError(f"keep: {keep} must be at least 1")
-    with registry.locked():
+    with registry.locked() as lock:
         ids, live = registry.ids(), registry.live()
         in_use = {live.previous, *live.to_hold()} if live is not None else set()
         old = [id_ for id_ in ids[:-keep] if id_ not in in_use]
         for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
+            lock.require()
             registry.in_progress.set(id_, registry.manifest(id_)["collection"], Operation.prune)
             remove_sealed(registry.path(id_))
             progress(f"prune: release {id_}")

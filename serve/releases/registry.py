@@ -1,15 +1,17 @@
 """The registry: all releases under `<storage>/releases`, and the live pointer beside them."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.folders import MANIFEST, Folder, json_bytes
+from data.artifacts.leases import Lock
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from serve.experiments.assignment import Experiment
 from serve.releases.in_progress import InProgressMarkers
-from serve.releases.pointer import LivePointer, PointerError, promoted, rolled_back, utc_timestamp
+from serve.releases.pointer import LivePointer, promoted, rolled_back, utc_timestamp
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import load
 
@@ -88,8 +90,11 @@ class ReleaseRegistry:
         """
         if not self.folder.exists(POINTER):
             return None
+        return self._pointer(self.folder.read_bytes(POINTER))
+
+    def _pointer(self, content: bytes) -> LivePointer:
         try:
-            return LivePointer.of_json(self.folder.read_json(POINTER))
+            return LivePointer.of_json(json.loads(content))
         except (TypeError, ValueError) as e:
             raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); remove it and promote again") from e
 
@@ -122,32 +127,32 @@ class ReleaseRegistry:
     def update_pointer(self, change: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
         """Replaces the pointer, in one atomic step, by what `change` makes of it; one change at a time.
 
+        Where another process has replaced the pointer all the same (one whose lock had been taken over), `change` is
+        called again with the pointer that is there now: no change is ever lost.
+
         Raises:
             ReleaseError: the new pointer names a release that does not exist.
-            PointerError: on an object store, another process replaced the pointer at the same time.
+            LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
         """
-        with self.locked():
-            before = self.live()
-            after = change(before)
-            if after == before:
-                return after
-            self.manifest(after.release)
-            self.folder.write_json(POINTER, after.as_json())
+        with self.locked() as lock:
+            while True:
+                found = self.folder.read_versioned(POINTER)
+                before = None if found is None else self._pointer(found[0])
+                after = change(before)
+                if after == before:
+                    return after
+                self.manifest(after.release)
+                lock.require()
+                if self.folder.replace_if(found and found[1], POINTER, json_bytes(after.as_json())):
+                    break
             if not after.answers_like(before):
                 self.folder.write_json(f"{HISTORY}/{utc_timestamp()}.json", after.as_json())
-            if not self.folder.is_local and self.live() != after:
-                raise PointerError(
-                    "another process replaced the live pointer at the same time; see python -m serve.releases"
-                )
             return after
 
     def read_denylist(self, name: str | None) -> frozenset[str]:
         """The item ids of a denylist, given the name that the pointer has for it; empty for None."""
         return frozenset() if name is None else frozenset(self.folder.read_json(f"{DENYLISTS}/{name}"))
 
-    def locked(self, what: str = "registry") -> AbstractContextManager[None]:
-        """Returns a lock on the pointer (`what="registry"`) or on a release (`what` is its id).
-
-        An object store has no locks: there the last writer wins.
-        """
+    def locked(self, what: str = "registry") -> AbstractContextManager[Lock]:
+        """Returns a lock on the pointer (`what="registry"`) or on a release (`what` is its id)."""
         return (self.folder / IN_PROGRESS).locked(what)

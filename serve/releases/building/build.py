@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
+from data.artifacts.leases import LeaseLost, Lock
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import collection_name, drop, write_collection
@@ -41,14 +42,14 @@ def build_release(
         ReleaseError: a search in the collection does not find what exact search finds.
         Where any of these is raised, there is no release, and no collection is left.
     """
-    with registry.locked(draft.id):
+    with registry.locked(draft.id) as lock:
         if is_sealed(registry.path(draft.id)):
             num_items = count_items(config, registry.manifest(draft.id)["collection"])
             if num_items == draft.parts.items.table.num_rows:
                 progress(f"{verb}: release {draft.id} is already published")
                 return
             progress(f"{verb}: the collection of release {draft.id} is incomplete; publishing the release again")
-        _build(config, registry, draft, verb, progress, gatekeeper)
+        _build(config, registry, draft, verb, progress, gatekeeper, lock)
 
 
 def _build(
@@ -58,6 +59,7 @@ def _build(
     verb: str,
     progress: ProgressReporter,
     gatekeeper: Gatekeeper | None,
+    lock: Lock,
 ) -> None:
     started, parts, collection = time.perf_counter(), draft.parts, collection_name(draft.id)
     gate = gatekeeper(parts, registry) if gatekeeper is not None else None
@@ -67,7 +69,10 @@ def _build(
     try:
         recall = check_recall(config, collection, parts)
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
+        lock.require()
         seal_release(registry, draft, measured)
+    except LeaseLost:  # the collection is the one that the new holder of the lock builds
+        raise
     except BaseException:  # also for Ctrl-C: no sealed release would name the collection
         drop(config, collection)
         raise
