@@ -47,11 +47,12 @@ test-slow: $(READY) ## the tests marked slow: endpoints under faults, sweeps, cr
 
 test-all: test test-slow ## all tests; CI runs the slow ones as far as half an hour allows
 
-check: $(READY) ## format, lint, types, and the order of imports (import-linter)
+check: $(READY) ## format, lint, types, the order of imports (import-linter), and the Dockerfile (hadolint)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
 	@set -e; for file in $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py))); do echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$file $(ARGS); done

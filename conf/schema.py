@@ -2,9 +2,10 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -25,6 +26,8 @@ from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
+from serve.operations.config import ManifestsConfig
+from serve.operations.nodes import NodesConfig
 from serve.releases.gate.config import GateConfig
 from towers.evaluation.config import EvaluateConfig
 from towers.model.config import ModelConfig
@@ -98,6 +101,8 @@ class Config:
     guard: GuardConfig
     tracking: TrackingConfig
     demo: DemoConfig
+    nodes: NodesConfig
+    manifests: ManifestsConfig
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
 
@@ -125,16 +130,21 @@ def on_disk(root: str) -> str:
     return "./var" if "://" in root else root
 
 
-def load(overrides: Sequence[str] = ()) -> Config:
-    """Returns the typed config for some Hydra overrides; for notebooks and tests.
+def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Config:
+    """Returns the typed config for some Hydra overrides; for notebooks, tests, and Serve configs.
+
+    Args:
+        values: values by key, such as {"serve": {"timeout_ms": 100}}, which win over the overrides.
 
     Raises:
-        ConfigError: an override names an unknown key or gives a wrong value; one line says which.
+        ConfigError: an override or a value names an unknown key or gives a wrong value; one line says which.
     """
     register()
     try:
         with initialize_config_dir(str(FOLDER), version_base="1.3"):
-            config: Config = typed(compose("config", overrides=opened(renamed(overrides))))
+            composed = compose("config", overrides=opened(renamed(overrides)))
+        composed.merge_with(values or {})
+        config: Config = typed(composed)
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError(complaint(one_line(e))) from e
     return config

@@ -48,6 +48,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.lift": ("traffic", "outcomes", "since"),
     "serve.guard": ("guard",),
     "serve.run": ("cluster", "index", "serve", "guard"),
+    "serve.manifests": (*RECIPE, "index", "gate", "serve", "guard", "nodes", "manifests", "force", "reason"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, "index", "gate", "serve", "guard", "demo"),
 }

@@ -7,14 +7,20 @@ HAProxy off.
 
 import os
 
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # its handlers abort processes that are just starting
-os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
-os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
-os.environ.setdefault("RAY_SERVE_HAPROXY_NBTHREAD", "1")  # Ray's four compete with the replicas where cores are few
-os.environ.setdefault("RAY_SERVE_HAPROXY_METRICS_ENABLED", "0")  # they log each request and parse the log in Python
-os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # Ray's 30 suits remote load balancers
-os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")  # HAProxy needs more than 5 on a busy machine
-os.environ.setdefault("RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE", "1")  # log degraded answers without a delay
-# Seconds between reports of load; with Ray's 10, autoscaling learns of a burst when it is over.
-os.environ.setdefault("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
-os.environ.setdefault("RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
+SETTINGS = {
+    "GRPC_ENABLE_FORK_SUPPORT": "0",  # its handlers abort processes that are just starting
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",  # Ray's four compete with the replicas where cores are few
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # they log each request and parse the log in Python
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # Ray's 30 suits remote load balancers
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # HAProxy needs more than 5 on a busy machine
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # log degraded answers without a delay
+    # Seconds between reports of load; with Ray's 10, autoscaling learns of a burst when it is over.
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+}
+"""Environment variables of every process of Ray Serve; the nodes of a cluster have them before Ray starts."""
+
+for _name, _value in SETTINGS.items():
+    os.environ.setdefault(_name, _value)

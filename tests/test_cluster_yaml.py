@@ -11,6 +11,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from conf.schema import load
+from serve.operations.cluster_yaml import cluster_yaml
 
 FILE = Path(__file__).parents[1] / "cluster.yaml"
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -25,6 +26,10 @@ def test_rays_own_schema_accepts_it(cluster: dict[str, Any]) -> None:
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(cluster, schema)
     validate_config(prepare_config(cluster))
+
+
+def test_it_is_what_the_values_of_conf_nodes_make_of_it() -> None:
+    assert FILE.read_text() == cluster_yaml(load().nodes), "python -m serve.manifests writes it"
 
 
 def test_a_misspelt_key_would_be_refused(cluster: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from data.cluster.ray_compatibility.serve import replica_name
+from serve.deployment.declared import autoscaling
 from serve.deployment.ingress import RecommenderIngress
 from serve.deployment.settings import RETRY_AFTER_S, ScaleConfig, Topology
 from serve.deployment.stages import (
@@ -79,12 +80,7 @@ def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deploymen
         max_ongoing_requests=scale.max_ongoing_requests,
         max_queued_requests=scale.in_flight,  # in a burst, all of them are queued for a moment
         backpressure_config=BackpressureConfig(retry_after_s=RETRY_AFTER_S),
-        autoscaling_config=AutoscalingConfig(
-            min_replicas=scale.min_replicas,
-            max_replicas=scale.max_replicas,
-            target_ongoing_requests=scale.target_ongoing_requests,
-            look_back_period_s=scale.look_back_s,
-            upscale_delay_s=scale.upscale_delay_s,
-            downscale_delay_s=scale.downscale_delay_s,
-        ),
+        max_surge_percent=scale.max_surge_percent,
+        rolling_update_percentage=scale.rolling_update_percentage,
+        autoscaling_config=AutoscalingConfig(**autoscaling(scale)),
     )

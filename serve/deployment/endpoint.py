@@ -6,49 +6,29 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import EncodingType, LoggingConfig
+from ray.serve.schema import LoggingConfig
 
 from data.artifacts.errors import UserError
-from data.artifacts.folders import Folder, StorageConfig
+from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.api.grpc_service import SERVICER
+from serve.deployment.declared import APPLICATION, LOGGING, absolute
 from serve.deployment.deployments import build_application
+from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.deployment.stages import ReplicaSettings
-from serve.experiments.canary_analysis import GuardConfig
-from serve.index.config import IndexConfig
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.guard import CanaryGuard
 
-APPLICATION = "recommender"
-
-LOGGING = LoggingConfig(encoding=EncodingType.JSON, log_level="WARNING", enable_access_log=False)
-"""Warnings as JSON lines (see serve/observability/logs.py). Metrics count the answers; a log line for each would cost
-as much as a stage, and at level INFO Ray Serve composes one even if it does not write it."""
-
 
 class PortInUse(UserError, OSError):
     """Another process listens on a port that the endpoint needs."""
-
-
-class EndpointConfig(Protocol):
-    """The sections of the root config that an endpoint needs."""
-
-    @property
-    def storage(self) -> StorageConfig: ...
-    @property
-    def index(self) -> IndexConfig: ...
-    @property
-    def serve(self) -> ServeConfig: ...
-    @property
-    def guard(self) -> GuardConfig: ...
 
 
 @contextmanager
@@ -72,9 +52,11 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
             settings = ReplicaSettings(
-                storage_root=_absolute(config.storage.root), index=config.index, serve=config.serve
+                storage_root=absolute(config.storage.root), index=config.index, serve=config.serve
             )
-            serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=LOGGING)
+            serve.run(
+                build_application(settings), name=APPLICATION, route_prefix="/", logging_config=LoggingConfig(**LOGGING)
+            )
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
@@ -120,10 +102,6 @@ def curl(address: str, user_id: str = "u00042") -> str:
     """Returns a shell command that asks the endpoint for recommendations."""
     body = json.dumps({"user_id": user_id, "k": 5})
     return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
-
-
-def _absolute(root: str) -> str:
-    return root if "://" in root else Folder.of(root).path
 
 
 def wait_for_stop() -> None:

@@ -40,6 +40,9 @@ class ScaleConfig:
         downscale_delay_s: Seconds for which fewer replicas must have sufficed before some are stopped.
         max_ongoing_requests: Most requests in progress per replica; further ones wait.
         max_queued_requests: Most requests that wait per replica; further ones get 503 with Retry-After.
+        max_surge_percent: An update with other code starts new replicas before old ones end, up to this share of them
+            beyond their number; 0 ends old ones first, which with one replica is an outage.
+        rolling_update_percentage: The share of the replicas that are replaced at a time, at least one.
         num_cpus, num_gpus: Resources reserved per replica.
         labels: Labels of the nodes on which replicas may run, such as {role: server} of cluster.yaml.
     """
@@ -52,6 +55,8 @@ class ScaleConfig:
     downscale_delay_s: float = bounded(120.0, at_least=0)
     max_ongoing_requests: int = bounded(32, at_least=1)
     max_queued_requests: int = bounded(32, at_least=0)
+    max_surge_percent: int = bounded(100, at_least=0, at_most=100)
+    rolling_update_percentage: float = bounded(0.5, above=0, at_most=1)
     num_cpus: float = bounded(0.5, at_least=0)
     num_gpus: float = bounded(0.0, at_least=0)
     labels: dict[str, str] = field(default_factory=dict)

@@ -25,6 +25,16 @@ from typing import Any
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
 """Environment variable with the largest number of requests in flight per ingress replica."""
 
+DEFAULT_IN_FLIGHT = 64
+"""What holds where the variable is not set: the default of `serve.ingress`."""
+
+METRICS_HOST = "TWOTOWER_HAPROXY_METRICS_HOST"
+"""Environment variable with the address on which HAProxy's metrics listen, so that a Prometheus elsewhere may scrape
+them; loopback unless it is set."""
+
+SETUP_HOOK = ("__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR", "data.cluster.ray_compatibility.serve.prepare_worker")
+"""Environment variable by which every worker of a node, of any job, calls `prepare_worker` as it starts."""
+
 ALL_INTERFACES = "[::]"
 
 NICENESS = 5
@@ -41,7 +51,7 @@ REFUSAL = """{%- for backend in backends %}
 """.replace("NAME", "{{ backend.name or 'unknown' }}")
 
 LOOPBACK = {
-    "    bind :{{ config.metrics_port }}\n": "    bind 127.0.0.1:{{ config.metrics_port }}\n",
+    "    bind :{{ config.metrics_port }}\n": "    bind SCRAPED:{{ config.metrics_port }}\n",
     "  bind *:{{ config.stats_port }}\n": "  bind 127.0.0.1:{{ config.stats_port }}\n",
 }
 
@@ -91,7 +101,9 @@ class _Patching(MetaPathFinder):
 
 def _refuse_in_haproxy(haproxy_templates: Any) -> None:
     template: str = haproxy_templates.HAPROXY_CONFIG_TEMPLATE
-    haproxy_templates.HAPROXY_CONFIG_TEMPLATE = patched_template(template, int(os.environ[IN_FLIGHT]))
+    haproxy_templates.HAPROXY_CONFIG_TEMPLATE = patched_template(
+        template, int(os.environ.get(IN_FLIGHT, DEFAULT_IN_FLIGHT))
+    )
 
 
 def _yield_to_replicas(haproxy: Any) -> None:
@@ -152,13 +164,14 @@ def patched_template(template: str, in_flight: int) -> str:
         ValueError: it is not the template that the patch was written for.
     """
     refusal = REFUSAL.replace("IN_FLIGHT", str(in_flight))
+    scraped = os.environ.get(METRICS_HOST, "127.0.0.1")
     for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
         if template.count(old) != 1:
             raise ValueError(
                 f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"
                 " see data/cluster/ray_compatibility"
             )
-        template = template.replace(old, new)
+        template = template.replace(old, new.replace("SCRAPED", scraped))
     return template
 
 

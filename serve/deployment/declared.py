@@ -1,0 +1,114 @@
+"""The endpoint as a Serve config: what `serve deploy`, the dashboard's PUT and KubeRay's RayService take.
+
+Limits and scale stand under `deployments`, apart from the arguments of the application: changing them leaves the
+replicas running. Changing an argument, or the code, replaces the replicas one after the other.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from data.artifacts.folders import Folder
+from serve.deployment.endpoint_config import EndpointConfig
+from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
+
+APPLICATION = "recommender"
+GUARD = "guard"
+BUILDER, GUARD_BUILDER = "serve.deployment.application:app", "serve.deployment.application:guard"
+
+SCALES = {"Recommender": "ingress", "UserEmbedder": "embedder", "Retriever": "retriever", "Reranker": "reranker"}
+"""The section of `serve` with the scale of each deployment."""
+
+LOGGING = {"encoding": "JSON", "log_level": "WARNING", "enable_access_log": False}
+"""Warnings as JSON lines (see serve/observability/logs.py). Metrics count the answers; a log line for each would cost
+as much as a stage, and at level INFO Ray Serve composes one even if it does not write it."""
+
+ON_PROXIES = ("host", "port", "grpc_port")
+"""Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
+
+
+def deploy_config(config: EndpointConfig, host: str | None = None) -> dict[str, Any]:
+    """Returns the config of the endpoint as JSON values, in the form of `ray.serve.schema.ServeDeploySchema`.
+
+    Args:
+        host: the address on which the proxies listen; None means `serve.host`.
+    """
+    http = {"host": host or config.serve.host, "port": config.serve.port}
+    applications: list[dict[str, Any]] = [
+        {
+            "name": APPLICATION,
+            "route_prefix": "/",
+            "import_path": BUILDER,
+            "args": {"values": arguments(config)},
+            "deployments": [deployment(name, scale) for name, scale in scales(config.serve).items()],
+            "logging_config": dict(LOGGING),
+        }
+    ]
+    if config.guard.enabled:
+        guarding = {"storage": {"root": absolute(config.storage.root)}, "guard": values_of(config.guard)}
+        applications.append(
+            {"name": GUARD, "route_prefix": None, "import_path": GUARD_BUILDER, "args": {"values": guarding}}
+        )
+    declared: dict[str, Any] = {"proxy_location": "EveryNode", "http_options": http, "logging_config": dict(LOGGING)}
+    if config.serve.grpc_port:
+        from serve.api.grpc_service import SERVICER
+
+        declared["grpc_options"] = {"port": config.serve.grpc_port, "grpc_servicer_functions": [SERVICER]}
+    return {**declared, "applications": applications}
+
+
+def scales(config: ServeConfig) -> dict[str, ScaleConfig]:
+    """Returns the scale of each deployment in the topology, by the name of the deployment."""
+    names = list(SCALES) if config.topology is Topology.staged else ["Recommender"]
+    return {name: getattr(config, SCALES[name]) for name in names}
+
+
+def deployment(name: str, scale: ScaleConfig) -> dict[str, Any]:
+    """Returns what `deployments` says of one deployment."""
+    return {
+        "name": name,
+        "max_ongoing_requests": scale.max_ongoing_requests,
+        "max_queued_requests": scale.in_flight,  # in a burst, all of them are queued for a moment
+        "max_surge_percent": scale.max_surge_percent,
+        "rolling_update_percentage": scale.rolling_update_percentage,
+        "ray_actor_options": {
+            "num_cpus": scale.num_cpus,
+            "num_gpus": scale.num_gpus,
+            "label_selector": dict(scale.labels),
+        },
+        "autoscaling_config": autoscaling(scale),
+    }
+
+
+def autoscaling(scale: ScaleConfig) -> dict[str, Any]:
+    """Returns Ray Serve's autoscaling values of one deployment."""
+    return {
+        "min_replicas": scale.min_replicas,
+        "max_replicas": scale.max_replicas,
+        "target_ongoing_requests": scale.target_ongoing_requests,
+        "look_back_period_s": scale.look_back_s,
+        "upscale_delay_s": scale.upscale_delay_s,
+        "downscale_delay_s": scale.downscale_delay_s,
+    }
+
+
+def arguments(config: EndpointConfig) -> dict[str, Any]:
+    """Returns the values that replicas are started with: those of the endpoint without its scale and its addresses."""
+    kept = {name for name in asdict(config.serve) if name not in {*SCALES.values(), *ON_PROXIES}}
+    served = {name: value for name, value in values_of(config.serve).items() if name in kept}
+    index = values_of(config.index)
+    if (database := config.index.address.database) is not None:
+        index["uri"] = str(database.absolute())
+    return {"storage": {"root": absolute(config.storage.root)}, "index": index, "serve": served}
+
+
+def values_of(section: Any) -> dict[str, Any]:
+    """Returns the values of a config dataclass as they stand in yaml: enums by their names."""
+    container: Any = OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
+    return dict(container)
+
+
+def absolute(root: str) -> str:
+    """Returns a storage root that means the same to processes with another working folder."""
+    return root if "://" in root else Folder.of(root).path

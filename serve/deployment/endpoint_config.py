@@ -1,0 +1,21 @@
+"""The sections of the root config that an endpoint needs."""
+
+from typing import Protocol
+
+from data.artifacts.folders import StorageConfig
+from serve.deployment.settings import ServeConfig
+from serve.experiments.canary_analysis import GuardConfig
+from serve.index.config import IndexConfig
+
+
+class EndpointConfig(Protocol):
+    """The sections of the root config that an endpoint needs."""
+
+    @property
+    def storage(self) -> StorageConfig: ...
+    @property
+    def index(self) -> IndexConfig: ...
+    @property
+    def serve(self) -> ServeConfig: ...
+    @property
+    def guard(self) -> GuardConfig: ...

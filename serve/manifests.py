@@ -1,0 +1,60 @@
+"""Writes cluster.yaml, Kubernetes manifests and a Serve config of one and the same config: `python -m serve.manifests`.
+
+    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530
+    kubectl apply -f var/manifests/kubernetes
+
+Every override means what it means to the other commands: those of the training become the RayJob's, those of the
+endpoint the RayService's. What cannot work together, such as more replicas than the nodes hold, is refused in one line.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from conf.verbs import override_key, uses
+from serve.operations.kubernetes.deployed import Deployed
+from serve.operations.written import files, write
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Writes the files, and says where."""
+    texts = files(deployed(config, HydraConfig.get().overrides.task))
+    paths = write(texts, Path(config.manifests.folder))
+    for path in paths:
+        print(path)
+    print(f"Apply with: kubectl apply -f {config.manifests.folder}/kubernetes")
+    return {"files": [str(path) for path in paths]}
+
+
+def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
+    """Returns what the manifests are made of.
+
+    Args:
+        overrides: the command line's, of which the training and its publishing take those that they use.
+    """
+    return Deployed(
+        storage=config.storage,
+        index=config.index,
+        serve=config.serve,
+        guard=config.guard,
+        train=config.train,
+        nodes=config.nodes,
+        manifests=config.manifests,
+        recipe=_used_by("towers.train", overrides),
+        publish=_used_by("serve.publish", overrides),
+    )
+
+
+def _used_by(verb: str, overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(override for override in overrides if uses(verb, override_key(override)))
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.manifests")

@@ -1,0 +1,75 @@
+"""Whether the endpoint and the training that a config asks for fit on its nodes; what cannot be is refused."""
+
+from data.artifacts.errors import ConfigError
+from serve.deployment.declared import SCALES, scales
+from serve.deployment.endpoint_config import EndpointConfig
+from serve.deployment.settings import ScaleConfig
+from serve.operations.nodes import NodesConfig, NodeType, Work
+from towers.training.config import TrainConfig
+
+
+def refuse_unfit(config: EndpointConfig, nodes: NodesConfig) -> None:
+    """Raises ConfigError where the replicas, at their largest number, do not fit on the serving nodes."""
+    needed: dict[str, float] = {}
+    for name, scale in scales(config.serve).items():
+        key = f"serve.{SCALES[name]}"
+        eligible = nodes.eligible(f"{key}.labels", scale.labels, Work.serve)
+        _refuse_too_large(key, scale, eligible)
+        role = scale.labels.get("role", "")
+        needed[role] = needed.get(role, 0) + scale.num_cpus * scale.max_replicas
+    for role, cpus in needed.items():
+        types = nodes.of(Work.serve)
+        offering = {role: types[role]} if role else types
+        most = sum(node.cpus * node.max_workers for node in offering.values())
+        if cpus > most:
+            raise ConfigError(
+                f"nodes.types.{next(iter(offering))}.max_workers: all nodes together have {most} CPUs, and the"
+                f" max_replicas of serve need {cpus:g}; raise the one or lower the others"
+            )
+
+
+def _refuse_too_large(key: str, scale: ScaleConfig, eligible: dict[str, NodeType]) -> None:
+    if not any(scale.num_cpus <= node.cpus and scale.num_gpus <= node.gpus for node in eligible.values()):
+        sizes = ", ".join(f"{name} {node.cpus} CPUs and {node.gpus} GPUs" for name, node in eligible.items())
+        raise ConfigError(
+            f"{key}: a replica needs {scale.num_cpus:g} CPUs (num_cpus) and {scale.num_gpus:g} GPUs (num_gpus), which"
+            f" no node has: {sizes}"
+        )
+
+
+def trainers(config: TrainConfig, nodes: NodesConfig) -> tuple[str, NodeType]:
+    """Returns the node type that trains, and its name.
+
+    Raises:
+        ConfigError: no node trains, or the workers of the training do not fit on such nodes.
+    """
+    name, node = next(iter(nodes.eligible("train.labels", config.labels, Work.train).items()))
+    if config.use_gpu and not node.gpus:
+        raise ConfigError(f"train.use_gpu: true, but nodes.types.{name}.gpus is 0")
+    if config.use_gpu:
+        per_node, what = int(node.gpus / config.gpus_per_worker), "GPUs"
+    else:
+        per_node, what = int(node.cpus / config.cpus_per_worker), "CPUs"
+    if config.num_workers > (most := per_node * node.max_workers):
+        raise ConfigError(
+            f"train.num_workers: {config.num_workers} is more than the {most} for which {node.max_workers} nodes of"
+            f" nodes.types.{name} have {what}; raise its max_workers"
+        )
+    return name, node
+
+
+def refuse_local(config: EndpointConfig, storage_claim: str | None) -> None:
+    """Raises ConfigError where pods would look for files of one machine."""
+    root = config.storage.root
+    if "://" not in root and storage_claim is None:
+        raise ConfigError(
+            f"storage.root: {root} is a folder of one machine; name an object store (storage.root=s3://bucket/twotower),"
+            " or an absolute path with manifests.storage_claim"
+        )
+    if "://" not in root and not root.startswith("/"):
+        raise ConfigError(f"storage.root: {root} must be absolute where manifests.storage_claim is mounted")
+    if config.index.address.database is not None:
+        raise ConfigError(
+            f"index.uri: {config.index.address} is Milvus Lite, a file of one machine; name a server, such as"
+            " index.uri=http://milvus:19530"
+        )

@@ -1,0 +1,122 @@
+"""A Ray cluster as KubeRay describes it: a head without CPUs, and a group of workers for each node type."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.cluster.ray_compatibility.serve import IN_FLIGHT, METRICS_HOST
+from serve.operations.cluster_yaml import ENVIRONMENT
+from serve.operations.kubernetes.deployed import Deployed, Manifest
+from serve.operations.nodes import RAY_VERSION, NodeType
+
+METRICS_PORT, HAPROXY_METRICS_PORT = 8080, 9101
+"""Ports of Ray's own metrics, and of HAProxy's."""
+
+METRICS = {"metrics": METRICS_PORT, "haproxy": HAPROXY_METRICS_PORT}
+
+ENDPOINT, TRAINING = "endpoint", "training"
+"""The components: what serves, and what trains."""
+
+KUBELET_SHARE = 0.9
+"""The share of a machine that its pod asks for: Kubernetes keeps some for itself."""
+
+GROUP = 1000  # the user `ray` of Ray's images
+
+SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "runAsUser": GROUP,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def cluster_spec(deployed: Deployed, groups: Mapping[str, NodeType], component: str) -> Manifest:
+    """Returns the spec of a RayCluster.
+
+    Args:
+        groups: the node types of its workers, by name.
+        component: what the pods are part of, ENDPOINT or TRAINING.
+    """
+    return {
+        "rayVersion": RAY_VERSION,
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": deployed.nodes.idle_timeout_s},
+        "authOptions": {"mode": "token", "secretName": deployed.manifests.ray_token_secret},
+        "headGroupSpec": _head(deployed, component),
+        "workerGroupSpecs": [_group(deployed, name, node, component) for name, node in groups.items()],
+    }
+
+
+def gcs_fault_tolerance(deployed: Deployed) -> Manifest:
+    """Returns the part of a RayCluster by which the endpoint outlives its head; nothing without a Redis."""
+    if deployed.manifests.redis_address is None:
+        return {}
+    password = {"valueFrom": {"secretKeyRef": {"name": deployed.manifests.redis_secret, "key": "password"}}}
+    return {"gcsFaultToleranceOptions": {"redisAddress": deployed.manifests.redis_address, "redisPassword": password}}
+
+
+def _head(deployed: Deployed, component: str) -> Manifest:
+    head = deployed.nodes.head
+    resources = _resources(head.cpus, head.memory_gib, gpus=0)
+    ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **_served(deployed, component)}
+    return {
+        "rayStartParams": {"dashboard-host": "0.0.0.0"},  # the operator calls it; the NetworkPolicy lets no one else
+        "resources": {"CPU": "0"},
+        "labels": {"role": "head"},
+        "template": _pod(deployed, "ray-head", f"{component}-head", resources, ports),
+    }
+
+
+def _group(deployed: Deployed, name: str, node: NodeType, component: str) -> Manifest:
+    resources = _resources(node.cpus, node.memory_gib, node.gpus)
+    return {
+        "groupName": name,
+        "replicas": node.min_workers,
+        "minReplicas": node.min_workers,
+        "maxReplicas": node.max_workers,
+        "rayStartParams": {},
+        "resources": {"CPU": str(node.cpus)} | ({"GPU": str(node.gpus)} if node.gpus else {}),
+        "labels": {"role": name},
+        "template": _pod(
+            deployed, "ray-worker", component, resources, _served(deployed, component), gpu=bool(node.gpus)
+        ),
+    }
+
+
+def _served(deployed: Deployed, component: str) -> dict[str, int]:
+    """The ports on which pods of the endpoint answer requests."""
+    if component != ENDPOINT:
+        return {}
+    return {"serve": deployed.serve.port} | ({"grpc": grpc} if (grpc := deployed.serve.grpc_port) else {})
+
+
+def _pod(
+    deployed: Deployed, container: str, component: str, resources: Manifest, ports: Mapping[str, int], gpu: bool = False
+) -> Manifest:
+    values = deployed.manifests
+    variables = {**ENVIRONMENT, IN_FLIGHT: str(deployed.serve.ingress.in_flight), METRICS_HOST: "0.0.0.0"}
+    runs: Manifest = {
+        "name": container,
+        "image": values.image_gpu if gpu else values.image,
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "envFrom": [{"secretRef": {"name": values.secret, "optional": True}}],
+        "ports": [{"name": name, "containerPort": port} for name, port in {**ports, **METRICS}.items()],
+        "resources": resources,
+        "securityContext": SECURITY,
+    }
+    spec: Manifest = {"containers": [runs], "securityContext": {"fsGroup": GROUP}, "terminationGracePeriodSeconds": 60}
+    if values.storage_claim is not None:
+        runs["volumeMounts"] = [{"name": "storage", "mountPath": deployed.storage.root}]
+        spec["volumes"] = [{"name": "storage", "persistentVolumeClaim": {"claimName": values.storage_claim}}]
+    if gpu:
+        spec["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    return {"metadata": {"labels": deployed.labels(component)}, "spec": spec}
+
+
+def _resources(cpus: int, memory_gib: float, gpus: int) -> Manifest:
+    memory = f"{int(memory_gib * KUBELET_SHARE * 1024)}Mi"
+    requests: dict[str, Any] = {"cpu": f"{int(cpus * KUBELET_SHARE * 1000)}m", "memory": memory}
+    limits: dict[str, Any] = {"memory": memory}
+    if gpus:
+        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = gpus
+    return {"requests": requests, "limits": limits}

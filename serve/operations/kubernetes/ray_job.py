@@ -1,0 +1,94 @@
+"""The training as a RayJob with a cluster of its own, and a CronJob that makes one by the clock."""
+
+import shlex
+
+import yaml
+
+from serve.operations.fitting import trainers
+from serve.operations.kubernetes.deployed import Deployed, Manifest, manifest
+from serve.operations.kubernetes.ray_cluster import GROUP, SECURITY, TRAINING, cluster_spec
+
+SUFFIX = "-train"
+RETRAIN = "-retrain"
+
+
+def ray_job(deployed: Deployed) -> Manifest:
+    """Returns the RayJob: it trains, publishes what it has trained if the gate lets it, and gives its nodes back."""
+    name, node = trainers(deployed.train, deployed.nodes)
+    spec = {
+        "entrypoint": entrypoint(deployed, name, use_gpu=node.gpus > 0),
+        "backoffLimit": 1,
+        "activeDeadlineSeconds": deployed.manifests.train_timeout_s,
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": 600,
+        "rayClusterSpec": cluster_spec(deployed, {name: node}, TRAINING),
+    }
+    return manifest("ray.io/v1", "RayJob", deployed.metadata(SUFFIX, TRAINING), spec)
+
+
+def entrypoint(deployed: Deployed, role: str, use_gpu: bool) -> str:
+    """Returns the command of the training: the same overrides for training and publishing.
+
+    Args:
+        role: the name of the node type that trains, where the overrides do not say on which labels.
+        use_gpu: whether it trains on GPUs, where the overrides do not say so.
+    """
+    added = [] if deployed.train.labels else [f"++train.labels.role={role}"]
+    if use_gpu and not any("train.use_gpu=" in override for override in deployed.recipe):
+        added.append("train.use_gpu=true")
+    train = shlex.join(("python", "-m", "towers.train", *deployed.recipe, *added))
+    publish = shlex.join(("python", "-m", "serve.publish", *deployed.publish, *added))
+    return shlex.join(("bash", "-c", f"{train} && {publish}"))
+
+
+def retraining(deployed: Deployed) -> list[Manifest]:
+    """Returns the CronJob that makes a RayJob, the RayJob as it makes it, and what it needs to be allowed to."""
+    job = ray_job(deployed)
+    metadata = {name: value for name, value in job["metadata"].items() if name != "name"}
+    job["metadata"] = metadata | {"generateName": f"{deployed.manifests.name}{RETRAIN}-"}
+    kept = manifest("v1", "ConfigMap", deployed.metadata(RETRAIN, TRAINING), None)
+    kept["data"] = {"ray-job.yaml": yaml.safe_dump(job, sort_keys=False, width=120)}
+    cron = {
+        "schedule": deployed.manifests.retrain,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 600,
+        "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": _creating(deployed)}}},
+    }
+    return [
+        *_allowed(deployed),
+        kept,
+        manifest("batch/v1", "CronJob", deployed.metadata(RETRAIN, TRAINING), cron),
+    ]
+
+
+def _creating(deployed: Deployed) -> Manifest:
+    """The pod that makes the RayJob."""
+    name = f"{deployed.manifests.name}{RETRAIN}"
+    container = {
+        "name": "create",
+        "image": deployed.manifests.kubectl_image,
+        "args": ["create", "-f", "/manifests/ray-job.yaml"],
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        "securityContext": SECURITY | {"readOnlyRootFilesystem": True},
+        "volumeMounts": [{"name": "manifests", "mountPath": "/manifests", "readOnly": True}],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": name,
+        "securityContext": {"fsGroup": GROUP},
+        "containers": [container],
+        "volumes": [{"name": "manifests", "configMap": {"name": name}}],
+    }
+
+
+def _allowed(deployed: Deployed) -> list[Manifest]:
+    """The account that may make RayJobs, and nothing else."""
+    metadata = deployed.metadata(RETRAIN, TRAINING)
+    role = manifest("rbac.authorization.k8s.io/v1", "Role", metadata, None)
+    role["rules"] = [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create"]}]
+    binding = manifest("rbac.authorization.k8s.io/v1", "RoleBinding", metadata, None)
+    binding["roleRef"] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": metadata["name"]}
+    binding["subjects"] = [
+        {"kind": "ServiceAccount", "name": metadata["name"], "namespace": deployed.manifests.namespace}
+    ]
+    return [manifest("v1", "ServiceAccount", metadata, None), role, binding]

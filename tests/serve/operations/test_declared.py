@@ -1,0 +1,76 @@
+"""The Serve config: Ray Serve takes it with every key, and the applications that it names can be built."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from ray.serve.schema import (
+    DeploymentSchema,
+    HTTPOptionsSchema,
+    LoggingConfig,
+    RayActorOptionsSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
+
+from data.artifacts.errors import ConfigError
+from serve.deployment.application import Arguments
+from serve.deployment.declared import deploy_config
+from serve.operations.kubernetes.deployed import Deployed
+
+Deploy = Callable[..., Deployed]
+
+
+def known(values: dict[str, Any], model: type[BaseModel]) -> None:
+    """Ray Serve ignores keys that it does not know."""
+    assert set(values) <= set(model.model_fields), set(values) - set(model.model_fields)
+
+
+@pytest.mark.parametrize("overrides", [(), ("serve=staged", "serve.grpc_port=9000"), ("guard.enabled=false",)])
+def test_ray_serve_knows_every_key(deploy: Deploy, overrides: tuple[str, ...]) -> None:
+    config = yaml.safe_load(yaml.safe_dump(deploy_config(deploy(*overrides))))
+    ServeDeploySchema.model_validate(config)
+    known(config, ServeDeploySchema)
+    known(config["http_options"], HTTPOptionsSchema)
+    known(config["logging_config"], LoggingConfig)
+    for application in config["applications"]:
+        known(application, ServeApplicationSchema)
+        for deployment in application.get("deployments", []):
+            known(deployment, DeploymentSchema)
+            known(deployment["ray_actor_options"], RayActorOptionsSchema)
+
+
+@pytest.mark.parametrize("overrides", [(), ("serve=staged",)])
+def test_the_applications_are_built_from_their_arguments(deploy: Deploy, overrides: tuple[str, ...]) -> None:
+    for application in deploy_config(deploy(*overrides))["applications"]:
+        module, _, name = application["import_path"].partition(":")
+        built = getattr(importlib.import_module(module), name)(Arguments.model_validate(application["args"]))
+        deployments = {deployment["name"] for deployment in application.get("deployments", [])}
+        assert deployments <= {node.name for node in _deployments(built)}
+
+
+def _deployments(application: Any) -> list[Any]:
+    bound = application._bound_deployment
+    return [bound, *(argument for argument in bound.init_args if hasattr(argument, "_deployment_config"))] + [
+        inner._bound_deployment for inner in bound.init_args if hasattr(inner, "_bound_deployment")
+    ]
+
+
+def test_arguments_are_overrides_and_values() -> None:
+    given = Arguments(overrides=["serve.timeout_ms=100", "serve=staged"], values={"serve": {"timeout_ms": 150}})
+    config = given.config()
+    assert (config.serve.timeout_ms, config.serve.topology.value) == (150, "staged")
+    with pytest.raises(ConfigError, match="timeout"):
+        Arguments(values={"serve": {"timeoutms": 150}}).config()
+    with pytest.raises(ValueError, match="overides"):
+        Arguments.model_validate({"overides": []})
+
+
+def test_a_change_of_limits_changes_no_argument(deploy: Deploy) -> None:
+    before, after = deploy(), deploy("serve.ingress.max_replicas=9", "serve.ingress.max_queued_requests=5")
+    one, other = (deploy_config(each)["applications"][0] for each in (before, after))
+    assert one["args"] == other["args"]
+    assert one["deployments"] != other["deployments"]

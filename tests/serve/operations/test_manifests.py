@@ -1,0 +1,199 @@
+"""The manifests: Kubernetes' and KubeRay's schemas take them, and they say what the config says."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from data.artifacts.errors import ConfigError
+from serve.operations.kubernetes.deployed import Deployed, Manifest
+from serve.operations.kubernetes.kuberay_rules import broken_rules
+from serve.operations.written import files, kubernetes
+from tests.serve.operations.conftest import ON_KUBERNETES
+
+ROOT = Path(__file__).parents[3]
+SCHEMAS = os.environ.get("KUBERAY_SCHEMAS", "")
+KUBERAY = {"RayService": "rayservices.json", "RayJob": "rayjobs.json", "RayCluster": "rayclusters.json"}
+CORE = "1.32"
+GATEWAY = ("manifests.hostname=shop.example.com", "manifests.gateway_class=istio")
+INCREMENTAL = ("manifests.upgrade=incremental", "manifests.gateway_class=istio")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "staged": ("serve=staged", "serve.grpc_port=9000"),
+    "gateway": GATEWAY,
+    "incremental": INCREMENTAL,
+    "shared-disk": ("storage.root=/srv/twotower", "manifests.storage_claim=twotower", "manifests.redis_address=null"),
+    "cpu-training": ("nodes.types.trainer.gpus=0", "train.num_workers=4"),
+}
+
+Deploy = Callable[..., Deployed]
+
+
+def everything(deployed: Deployed) -> list[Manifest]:
+    """Every manifest, that which the CronJob makes included."""
+    whole = [manifest for manifests in kubernetes(deployed).values() for manifest in manifests]
+    (kept,) = [m for m in whole if m["kind"] == "ConfigMap" and "ray-job.yaml" in m.get("data", {})]
+    return [*whole, yaml.safe_load(kept["data"]["ray-job.yaml"])]
+
+
+def one(deployed: Deployed, kind: str) -> Manifest:
+    return next(manifest for manifest in everything(deployed) if manifest["kind"] == kind)
+
+
+def test_kubernetes_takes_its_own_kinds_and_the_pods_of_ray(deploy: Deploy) -> None:
+    seen: dict[str, Manifest] = {}
+    for overrides in VARIANTS.values():
+        for manifest in everything(deploy(*overrides)):
+            for own in [manifest] if not _is_custom(manifest) else _pods(manifest):
+                seen[json.dumps(own)] = own
+    assert {own["kind"] for own in seen.values()} >= {"CronJob", "PodDisruptionBudget", "NetworkPolicy", "Pod"}
+    for own in seen.values():
+        kubernetes_validate.validate(own, CORE, strict=True)
+
+
+def _is_custom(manifest: Manifest) -> bool:
+    group = manifest["apiVersion"].partition("/")[0]
+    return "." in group and not group.endswith("k8s.io") or group.startswith("gateway.")
+
+
+def _pods(manifest: Manifest) -> list[Manifest]:
+    specs = [group["template"]["spec"] for group in _groups(manifest)]
+    return [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec} for spec in specs]
+
+
+def _groups(manifest: Manifest) -> list[dict[str, Any]]:
+    spec = manifest.get("spec", {})
+    cluster = spec.get("rayClusterConfig") or spec.get("rayClusterSpec")
+    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]] if cluster else []
+
+
+@pytest.mark.skipif(not SCHEMAS, reason="KUBERAY_SCHEMAS does not name the folder with the schemas of KubeRay's kinds")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_kuberays_schemas_take_its_kinds(deploy: Deploy, variant: str) -> None:
+    found = [m for m in everything(deploy(*VARIANTS[variant])) if m["kind"] in KUBERAY]
+    assert [m["kind"] for m in found].count("RayJob") == 2
+    for manifest in found:
+        jsonschema.validate(manifest, json.loads((Path(SCHEMAS) / KUBERAY[manifest["kind"]]).read_text()))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_kuberays_own_rules_hold(deploy: Deploy, variant: str) -> None:
+    assert not [
+        broken_rules(m) for m in everything(deploy(*VARIANTS[variant])) if m["kind"] in KUBERAY and broken_rules(m)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda s: s["rayClusterConfig"].update(rayVersion="2.51.0"), "token authentication needs Ray 2.52"),
+        (lambda s: s["rayClusterConfig"].update(enableInTreeAutoscaling=False), "needs enableInTreeAutoscaling"),
+        (lambda s: s["upgradeStrategy"]["clusterUpgradeOptions"].update(stepSizePercent=80, maxSurgePercent=5), "step"),
+        (lambda s: s["upgradeStrategy"]["clusterUpgradeOptions"].update(gatewayClassName=""), "gatewayClassName"),
+        (lambda s: _first(s)["rayStartParams"].update(labels="a=b"), "not in rayStartParams"),
+        (lambda s: _first(s)["rayStartParams"].update({"num-cpus": "3"}), "not in both"),
+        (lambda s: _first(s)["template"]["spec"].update(restartPolicy="Always"), "restartPolicy Never"),
+        (lambda s: _first(s).update(minReplicas=30), "at most maxReplicas"),
+        (lambda s: s["rayClusterConfig"]["workerGroupSpecs"].append(_first(s)), "same name"),
+    ],
+)  # fmt: skip
+def test_what_kuberay_refuses_is_found(deploy: Deploy, change: Callable[[Any], None], complaint: str) -> None:
+    service = deepcopy(one(deploy(*INCREMENTAL), "RayService"))
+    change(service["spec"])
+    assert complaint in "; ".join(broken_rules(service))
+
+
+def _first(spec: dict[str, Any]) -> dict[str, Any]:
+    return spec["rayClusterConfig"]["workerGroupSpecs"][0]
+
+
+def test_the_endpoint_has_the_nodes_that_serve_and_the_training_those_that_train(deploy: Deploy) -> None:
+    deployed = deploy("nodes.types.server.max_workers=40", "serve.ingress.max_replicas=300")
+    service, job = one(deployed, "RayService")["spec"], one(deployed, "RayJob")["spec"]
+    (server,), (trainer,) = service["rayClusterConfig"]["workerGroupSpecs"], job["rayClusterSpec"]["workerGroupSpecs"]
+    assert (server["groupName"], server["minReplicas"], server["maxReplicas"]) == ("server", 1, 40)
+    assert (trainer["groupName"], trainer["maxReplicas"], trainer["resources"]["GPU"]) == ("trainer", 4, "4")
+    assert "gpu" in trainer["template"]["spec"]["containers"][0]["image"]
+    serve = yaml.safe_load(service["serveConfigV2"])
+    assert serve["applications"][0]["deployments"][0]["autoscaling_config"]["max_replicas"] == 300
+    assert "max_replicas" not in json.dumps(serve["applications"][0]["args"]), "a limit must not restart replicas"
+    assert service["rayClusterConfig"]["headGroupSpec"]["resources"] == {"CPU": "0"}
+
+
+def test_the_training_gets_the_overrides_that_it_uses(deploy: Deploy) -> None:
+    job = one(deploy("data=gowalla", "train.epochs=7", "serve.timeout_ms=100", "gate=default"), "RayJob")
+    _, _, script = shlex.split(job["spec"]["entrypoint"])
+    train, publish = (shlex.split(command) for command in script.split(" && "))
+    assert train == [
+        "python", "-m", "towers.train", "storage.root=s3://bucket/twotower", "data=gowalla", "train.epochs=7",
+        "++train.labels.role=trainer", "train.use_gpu=true",
+    ]  # fmt: skip
+    assert publish[2] == "serve.publish"
+    assert {"index.uri=http://milvus:19530", "gate=default", "train.epochs=7"} <= set(publish)
+
+
+def test_no_secret_is_in_a_manifest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILVUS_TOKEN", "root:very-secret")
+    assert "very-secret" not in "".join(files(deploy()).values())
+
+
+def test_the_budget_never_lets_the_last_node_go(deploy: Deploy) -> None:
+    for fewest, stays in ((1, 1), (2, 1), (6, 5)):
+        budget = one(deploy(f"nodes.types.server.min_workers={fewest}"), "PodDisruptionBudget")
+        assert budget["spec"]["minAvailable"] == stays
+
+
+IMPOSSIBLE = {
+    "serve.ingress.labels.role=sever": "serve.ingress.labels.role: 'sever' is no node type that is to serve; nodes",
+    "serve.ingress.labels.role=trainer": "serve.ingress.labels.role: 'trainer' is no node type that is to serve",
+    "serve.ingress.labels.zone=a": "serve.ingress.labels.zone: no node has this label",
+    "serve.ingress.max_replicas=400": "nodes.types.server.max_workers: all nodes together have 160 CPUs",
+    "serve.ingress.num_gpus=1": "serve.ingress: a replica needs 0.5 CPUs (num_cpus) and 1 GPUs (num_gpus), which",
+    "nodes.types.server.min_workers=30": "min_workers (30) must be at most max_workers (20)",
+    "nodes.types.trainer.work=serve": "nodes.types: no node type is to train",
+    "train.num_workers=256": "train.num_workers: 256 is more than the 192 for which 4 nodes",
+    "manifests.image=shop/twotower:7": "manifests.image: shop/twotower:7 does not name Ray 2.60.0 in its tag",
+    "manifests.upgrade=incremental": "manifests.gateway_class: null, but manifests.upgrade=incremental needs a Gateway",
+    "manifests.hostname=shop.example.com": "manifests.gateway_class: null, but manifests.hostname needs a Gateway",
+    "manifests.retrain=daily": "manifests.retrain: 'daily' must have the five fields of cron",
+    "manifests.name=Two_Towers": "manifests.name: 'Two_Towers' must be lower case letters",
+    "storage.root=./var": "storage.root: ./var is a folder of one machine",
+    "index.uri=./var/milvus.db": "is Milvus Lite, a file of one machine",
+}
+
+
+@pytest.mark.parametrize("override", IMPOSSIBLE)
+def test_what_cannot_be_is_refused_in_one_line(deploy: Deploy, override: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        files(deploy(override))
+    assert IMPOSSIBLE[override] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_writes_them_and_removes_what_is_no_more(tmp_path: Path) -> None:
+    (tmp_path / "kubernetes").mkdir()
+    (tmp_path / "kubernetes" / "gateway.yaml").write_text("of an earlier time")
+    overrides = (*ON_KUBERNETES, "nodes.types.server.max_workers=9", f"manifests.folder={tmp_path}")
+    command = [sys.executable, "-m", "serve.manifests", f"hydra.run.dir={tmp_path}/run", *overrides]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "kubernetes" / "gateway.yaml").exists()
+    service = yaml.safe_load((tmp_path / "kubernetes" / "ray-service.yaml").read_text())
+    cluster = yaml.safe_load((tmp_path / "cluster.yaml").read_text())
+    assert _first(service["spec"])["maxReplicas"] == cluster["available_node_types"]["server"]["max_workers"] == 9
+
+
+def test_an_unknown_node_type_is_refused_by_its_name(deploy: Deploy) -> None:
+    with pytest.raises(ConfigError, match="sever") as caught:
+        deploy("nodes.types.sever.max_workers=9")
+    assert "\n" not in str(caught.value)
