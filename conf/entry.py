@@ -33,14 +33,13 @@ FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
 
 
 def launch(module: str) -> None:
-    """Runs `module.task(config)` under Hydra; what it returns is written as summary.json into the run's folder.
+    """Runs `module.task(config)` under Hydra, and writes what it returns as summary.json into the run's folder.
 
     A mistake (a UserError, or an error of Hydra's about the config) ends in one line on stderr and status 2. Any
     other exception ends in one line that names a file with its traceback, and status 1. HYDRA_FULL_ERROR=1 shows the
     traceback of both.
     """
     register()
-    task = _command(module).task
     wants_traceback = os.environ.get(TRACEBACK) == "1"
 
     def run(values: DictConfig) -> Any:
@@ -50,7 +49,7 @@ def launch(module: str) -> None:
                 config = typed(values)
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
-            summary = task(config)
+            summary = _command(module).task(config)
         (run_folder() / "summary.json").write_text(json_text(summary, indent=2) + "\n")
         return summary
 

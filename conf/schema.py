@@ -19,9 +19,9 @@ from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
 from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
-from data.dataset.preparation import DataConfig
+from data.dataset.config import DataConfig
 from data.sources.source import sources
-from serve.batch.recommendations import RecommendConfig
+from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig

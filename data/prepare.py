@@ -11,7 +11,6 @@ from rich.table import Table
 from data.artifacts.folders import Folder
 from data.cluster.console import show
 from data.cluster.session import connect
-from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Prepares the dataset of `config.data`, prints its counts and times, and returns parts of its manifest."""
+    from data.dataset.preparation import prepare
+
     connect(config.cluster)
     dataset = prepare(config.data, Folder.of(config.storage.root))
     show(_table(dataset))

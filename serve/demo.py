@@ -7,25 +7,14 @@ from data.artifacts.folders import Folder
 from data.cluster.console import show
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
-from data.dataset.preparation import prepare
-from serve.api.examples import answer_table, requests
-from serve.client import RecommendClient
-from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop
-from serve.releases.gate.gate import Gatekeeper
-from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import promote
-from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.presentation.published import published_beside
-from towers.evaluation.presentation.tables import metrics_table
-from towers.evaluation.report import report_of
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 from towers.training.config import check_recipe
-from towers.training.fit import train, with_fit_on
-from towers.training.stages.measured_fit import has_validation
 
 if TYPE_CHECKING:
     from conf.schema import Config
+    from towers.checkpoint.checkpoint import Checkpoint
 
 
 class Steps:
@@ -46,8 +35,11 @@ class Steps:
         return round(time.perf_counter() - self._started, 1)
 
 
-def ask(address: str, checkpoint: Checkpoint, k: int) -> dict[str, Any]:
+def ask(address: str, checkpoint: "Checkpoint", k: int) -> dict[str, Any]:
     """Sends the example requests to the endpoint, shows the answers as tables, and returns them as JSON values."""
+    from serve.api.examples import answer_table, requests
+    from serve.client import RecommendClient
+
     answers = {}
     with RecommendClient(address) as client:
         for title, body in requests(checkpoint, k).items():
@@ -63,6 +55,22 @@ def task(config: "Config") -> dict[str, Any]:
     step(f"starting Ray; the log: {config.data.name}")
     check_recipe(config)
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
+    checkpoint = trained(config, step, storage)
+    release_id = released(config, step, storage, checkpoint)
+    step("starting Ray Serve")
+    answered = serving(config, step, checkpoint)
+    return {"release": release_id} | answered
+
+
+def trained(config: "Config", step: Steps, storage: Folder) -> "Checkpoint":
+    """Prepares the dataset, trains, evaluates, and fits on all interactions; returns the checkpoint."""
+    from data.dataset.preparation import prepare
+    from towers.evaluation.presentation.published import published_beside
+    from towers.evaluation.presentation.tables import metrics_table
+    from towers.evaluation.report import report_of
+    from towers.training.fit import train, with_fit_on
+    from towers.training.stages.measured_fit import has_validation
+
     step("preparing the dataset with Ray Data")
     dataset = prepare(config.data, storage)
     step("training both towers with Ray Train")
@@ -74,13 +82,28 @@ def task(config: "Config") -> dict[str, Any]:
         step("the final fit, on every interaction with the epochs found (train.fit_on=all), and its backtest")
         checkpoint = train(with_fit_on(config, FittedSplits.all), dataset, storage)
         show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
+    return checkpoint
+
+
+def released(config: "Config", step: Steps, storage: Folder, checkpoint: "Checkpoint") -> str:
+    """Publishes the checkpoint as a release and promotes it; returns the id of the release."""
+    from serve.releases.gate.gate import Gatekeeper
+    from serve.releases.publish import publish
+
     step("publishing item vectors to Milvus as a release")
     gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
     step("promoting the release")
-    registry = ReleaseRegistry.of(storage)
-    promote(config.index, registry, release_id, config.serve.ready_within_s)
-    step("starting Ray Serve")
+    promote(config.index, ReleaseRegistry.of(storage), release_id, config.serve.ready_within_s)
+    return release_id
+
+
+def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str, Any]:
+    """Starts the endpoint and asks it; serves until Ctrl-C if `demo.wait` says so. Returns answers and report."""
+    from serve.api.examples import requests
+    from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop
+    from towers.evaluation.report import report_of
+
     with running_endpoint(config) as address:
         step("asking for recommendations")
         answers = ask(address, checkpoint, config.demo.k)
@@ -91,8 +114,7 @@ def task(config: "Config") -> dict[str, Any]:
         if config.demo.wait:
             print("Serving until Ctrl-C.", flush=True)
             wait_for_stop()
-    report = report_of(checkpoint.manifest).as_json()
-    return {"address": address, "release": release_id, "seconds": seconds, "answers": answers, **report}
+    return {"address": address, "seconds": seconds, "answers": answers, **report_of(checkpoint.manifest).as_json()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from serve.releases.prune import prune
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Keeps the `keep` newest releases and those in use."""
+    from serve.releases.prune import prune
+
     started = time.perf_counter()
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     pruned = prune(config.index, registry, config.keep)

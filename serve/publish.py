@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
-from serve.releases.gate.gate import Gatekeeper
-from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
-from towers.checkpoint.checkpoint import open_checkpoint
-from towers.training.runs import open_for
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -19,6 +15,11 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Publishes `checkpoint` (default: the one that this config trains)."""
+    from serve.releases.gate.gate import Gatekeeper
+    from serve.releases.publish import publish
+    from towers.checkpoint.checkpoint import open_checkpoint
+    from towers.training.runs import open_for
+
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
     checkpoint = (

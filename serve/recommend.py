@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.cluster.session import connect
-from serve.batch.recommendations import recommend
 from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Writes the recommendations of the release `release`; null means the live one."""
+    from serve.batch.recommendations import recommend
+
     connect(config.cluster)
     storage, started = Folder.of(config.storage.root), time.perf_counter()
     release_id = ReleaseRegistry.of(storage).resolve(config.release)

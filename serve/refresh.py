@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from serve.releases.gate.gate import Gatekeeper
-from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 
@@ -21,6 +19,9 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Adds or changes the items in the file `rows`, and removes `items`."""
+    from serve.releases.gate.gate import Gatekeeper
+    from serve.releases.refresh import read_rows, refresh
+
     started = time.perf_counter()
     if not config.rows and not config.items:
         raise ConfigError(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.verify import verify
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Verifies `release` (default: the live one)."""
+    from serve.releases.verify import verify
+
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     release_id = registry.resolve(config.release)
     verdict = verify(config.index, registry, release_id)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # before anything imports Ray
 os.environ.setdefault("WANDB_SILENT", "true")
@@ -18,11 +19,11 @@ from filelock import FileLock
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
-from data.dataset.preparation import prepare
-from data.dataset.prepared import PreparedDataset
 from tests.collector import Collector
-from towers.checkpoint.checkpoint import Checkpoint
-from towers.training.fit import train
+
+if TYPE_CHECKING:
+    from data.dataset.prepared import PreparedDataset
+    from towers.checkpoint.checkpoint import Checkpoint
 
 TINY = (
     "tracking=off",
@@ -98,14 +99,18 @@ def built_once(root: Path, kind: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def dataset(ray_session: None, tiny: Config, root: Path) -> PreparedDataset:
+def dataset(ray_session: None, tiny: Config, root: Path) -> "PreparedDataset":
+    from data.dataset.preparation import prepare
+
     with built_once(root, "datasets"):
         return prepare(tiny.data, Folder.of(tiny.storage.root))
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tiny: Config, dataset: PreparedDataset, root: Path) -> Checkpoint:
+def checkpoint(tiny: Config, dataset: "PreparedDataset", root: Path) -> "Checkpoint":
     """A checkpoint trained by Ray Train on the tiny log."""
+    from towers.training.fit import train
+
     with built_once(root, "checkpoints"):
         return train(tiny, dataset, Folder.of(tiny.storage.root))
 

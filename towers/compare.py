@@ -11,9 +11,6 @@ from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
 from data.dataset.split import TEST
-from towers.checkpoint.comparison import compare, open_baseline, open_with_dataset
-from towers.evaluation.presentation.present import present_differences
-from towers.training.runs import open_for
 from towers.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -22,6 +19,10 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Compares `checkpoint` (default: the one that this config trains) with `baseline`."""
+    from towers.checkpoint.comparison import compare, open_baseline, open_with_dataset
+    from towers.evaluation.presentation.present import present_differences
+    from towers.training.runs import open_for
+
     connect(config.cluster)
     baseline = open_baseline(config.baseline)
     if config.checkpoint:

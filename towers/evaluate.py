@@ -5,13 +5,8 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
-from towers.checkpoint.backtest import measurable
-from towers.evaluation.measure import evaluate
-from towers.evaluation.presentation.present import present
 from towers.evaluation.presentation.published import published_beside
-from towers.model.build import FittedSplits
-from towers.sweeps.trial import current_sweep
-from towers.training.runs import open_for
+from towers.model.config import FittedSplits
 from towers.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -21,6 +16,11 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Measures `checkpoint` (default: the one that this config trains) on the test part of its dataset."""
     from conf.entry import run_folder
+    from towers.checkpoint.backtest import measurable
+    from towers.evaluation.measure import evaluate
+    from towers.evaluation.presentation.present import present
+    from towers.sweeps.trial import current_sweep
+    from towers.training.runs import open_for
 
     connect(config.cluster)
     trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)

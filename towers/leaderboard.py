@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from towers.sweeps.records import newest_sweep
-from towers.sweeps.results.summary import present_results
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Ranks the trials of `sweep` (default: the newest sweep) by `metric`."""
     from conf.schema import on_disk
+    from towers.sweeps.results.summary import present_results
 
     root = Folder.of(on_disk(config.storage.root)).path
     folder = Path(config.sweep) if config.sweep else newest_sweep(Path(root) / "sweeps")

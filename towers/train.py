@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
-from data.dataset.preparation import prepare
-from towers.checkpoint.cost import cost
-from towers.evaluation.presentation.present import present
 from towers.evaluation.presentation.published import published_beside
-from towers.evaluation.report import report_of
-from towers.sweeps.trial import current_sweep
 from towers.training.config import check_recipe, unmeasured, unreported
-from towers.training.fit import train
 from towers.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -51,6 +45,12 @@ def missing_value(config: "Config", objective: str, halving: str | None) -> str 
 def task(config: "Config") -> dict[str, Any]:
     """Trains; returns the checkpoint's folder, its training totals, its cost and what the report shows."""
     from conf.entry import run_folder
+    from data.dataset.preparation import prepare
+    from towers.checkpoint.cost import cost
+    from towers.evaluation.presentation.present import present
+    from towers.evaluation.report import report_of
+    from towers.sweeps.trial import current_sweep
+    from towers.training.fit import train
 
     check_recipe(config)
     connect(config.cluster)

@@ -6,9 +6,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import ray
-import ray.data
-
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import UserError
 from data.cluster.ray_compatibility.core import listen_on_loopback
@@ -49,6 +46,9 @@ def connect(
     Raises:
         RayUnavailable: no cluster answers at the address.
     """
+    import ray
+    import ray.data
+
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # its warnings are about progress bars
@@ -75,6 +75,8 @@ def connect(
 
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:
     """Starts Ray on this machine, listening on loopback."""
+    import ray
+
     listen_on_loopback()
     os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's default, 15, any other process starves the replicas
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not preempted

@@ -7,7 +7,7 @@ task sorts, splits and writes each part.
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,52 +16,23 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import ray
 
-from data.artifacts.bounds import bounded, check_bounds
-from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
-from data.dataset.clock import ClockKind
+from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect, noted
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.schema import INTERACTIONS
-from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, refuse_unsplit
+from data.dataset.split import Boundaries, SplitKind, assign, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.schema import SPLITS, DataError, Feature
-from data.sources.source import RawLog, SourceConfig
+from data.sources.source import RawLog
 from data.sources.survey import Survey, above, survey
-
-
-@dataclass(kw_only=True, slots=True)
-class DataConfig:
-    """Which log to read, and how to make a dataset of it.
-
-    Attributes:
-        name: begins the folder names of the dataset and of the checkpoints and releases that come from it.
-        source: where the log is and how to read it.
-        split: how interactions are split into train, validation and test.
-        min_weight: interactions with a lower weight (rating) are left out, as if the log did not have them; null keeps
-            all.
-        clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
-        users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
-    """
-
-    name: str
-    source: SourceConfig
-    split: SplitConfig = field(default_factory=SplitConfig)
-    min_weight: float | None = bounded(None)
-    clock: ClockKind = ClockKind.auto
-    users_per_part: int = bounded(50_000, at_least=1)
-
-    def __post_init__(self) -> None:
-        check_bounds(self, "data")
-        if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise ConfigError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:

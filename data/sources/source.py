@@ -16,15 +16,16 @@ reports.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import ray
-import ray.data
 
 from data.artifacts.registry import Registry
 from data.sources.schema import RAW_INTERACTIONS, DataError, Feature
+
+if TYPE_CHECKING:
+    import ray.data
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 
@@ -51,7 +52,7 @@ class RawLog:
             of their text, such as "nan".
     """
 
-    interactions: ray.data.Dataset
+    interactions: "ray.data.Dataset"
     users: pa.Table | None
     items: pa.Table | None
     user_features: tuple[Feature, ...] = ()
@@ -152,11 +153,13 @@ def _one_chunk(column: Column) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def read_in_parts(parts: Sequence[Part]) -> ray.data.Dataset:
+def read_in_parts(parts: Sequence[Part]) -> "ray.data.Dataset":
     """A dataset of all tables that the parts yield. One Ray task per part reads it, block by block, on consumption.
 
     Where a part raises DataError, its tables end with a row that has the error in its column `fault`.
     """
+
+    import ray.data
 
     def read(numbers: pa.Table) -> Iterable[pa.Table]:
         for part in numbers["part"].to_pylist():
@@ -171,7 +174,9 @@ def read_in_parts(parts: Sequence[Part]) -> ray.data.Dataset:
     return ray.data.from_arrow(numbers).map_batches(read, batch_format="pyarrow", batch_size=None)
 
 
-def in_blocks(table: pa.Table, rows_per_block: int = 1 << 18) -> ray.data.Dataset:
+def in_blocks(table: pa.Table, rows_per_block: int = 1 << 18) -> "ray.data.Dataset":
     """A dataset of a table in the driver's memory, cut into blocks."""
+    import ray.data
+
     starts = range(0, max(table.num_rows, 1), rows_per_block)
     return ray.data.from_arrow([table.slice(start, rows_per_block) for start in starts])

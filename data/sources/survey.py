@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
-import ray.data
-from ray.exceptions import RayTaskError
 
 from data.sources.schema import RAW_INTERACTIONS, SPLITS, DataError
 from data.sources.source import RawLog
@@ -63,6 +60,9 @@ def survey(log: RawLog, min_weight: float | None = None) -> Survey:
     Raises:
         DataError: the log is empty, cannot be read, or has faults. Each fault is named with its count and first row.
     """
+    import ray
+    from ray.exceptions import RayTaskError
+
     survey_block = partial(_survey_block, min_weight=min_weight)
     seen = log.interactions.map_batches(survey_block, batch_format="pyarrow", batch_size=None)
     try:

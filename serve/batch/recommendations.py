@@ -9,7 +9,6 @@ interruption, the same command writes only the files that are missing.
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
@@ -27,31 +25,10 @@ from data.sources.casts import checked
 from data.sources.schema import DataError
 from data.sources.values.ids import ids
 from data.sources.values.missing import present
-from serve.api.limits import MAX_K
+from serve.batch.config import RecommendConfig
 from serve.batch.recommender import BatchRecommender
 from serve.releases.refresh import missing_text
 from serve.releases.registry import ReleaseRegistry
-
-
-@dataclass(kw_only=True, slots=True)
-class RecommendConfig:
-    """Batch inference by serve.recommend.
-
-    Attributes:
-        k: Items per user.
-        users: A Parquet file or folder with a column `user_id`; null means all users of the release.
-        part_size: Users per file.
-        num_workers: Processes, each of which loads the release.
-    """
-
-    k: int = bounded(20, at_least=1, at_most=MAX_K)
-    users: str | None = None
-    part_size: int = bounded(10_000, at_least=1)
-    num_workers: int = bounded(1, at_least=1)
-
-    def __post_init__(self) -> None:
-        """Raises ConfigError for a value that is refused."""
-        check_bounds(self, "recommend")
 
 
 def recommend(

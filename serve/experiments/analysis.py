@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import stats
 
 from serve.experiments.assignment import CONTROL
 from serve.experiments.matching import OutcomeCounts, match, requests_of, value_per_unit
@@ -155,6 +154,8 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
 
 def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> VariantResult:
     """A variant's outcome per unit beside control's, float64 [U] each (their lengths differ)."""
+    from scipy import stats  # its import takes half a second
+
     mean, control_mean = _mean(value_U), _mean(control_U)
     lift, relative_lift = mean - control_mean, (mean - control_mean) / control_mean if control_mean else None
     without_intervals = VariantResult(variant, len(value_U), mean, lift, relative_lift)
@@ -183,6 +184,8 @@ def boundary(num_users: int, level: float = LEVEL, tightest: int = EXPECTED_USER
 
 def _sample_ratio_p(num_users: list[int], shares: dict[str, float]) -> float:
     """The p-value of the numbers of users, control first, under the shares; 1 where there are no users."""
+    from scipy import stats
+
     total = sum(num_users)
     expected = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)]) * total
     return float(stats.chisquare(num_users, expected).pvalue) if total else 1.0

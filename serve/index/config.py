@@ -57,7 +57,7 @@ class IndexConfig:
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""
         check_bounds(self, "index")
-        INDEX_BACKENDS[self.kind]
+        INDEX_BACKENDS.require(self.kind)
         address = self.address
         if self.ca_file is not None and not (address.scheme == "https" and Path(self.ca_file).is_file()):
             raise ConfigError(

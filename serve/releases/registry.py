@@ -13,7 +13,6 @@ from serve.experiments.assignment import Experiment
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, promoted, rolled_back, utc_timestamp
 from serve.releases.release import Release, ReleaseError
-from towers.checkpoint.checkpoint import load
 
 IN_PROGRESS = ".under-way"
 """Folder of the in-progress markers and of the lock files."""
@@ -79,6 +78,8 @@ class ReleaseRegistry:
             CheckpointError: its towers or tables cannot be loaded.
         """
         self.manifest(release_id)
+        from towers.checkpoint.checkpoint import load  # brings torch, which few commands need
+
         manifest = open_sealed(self.path(release_id), "release", verify=True)
         return Release(release_id, manifest, load(self.path(release_id), manifest))
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
-from serve.filters.masks import FilterColumns
-from towers.checkpoint.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from serve.filters.masks import FilterColumns
+    from towers.checkpoint.checkpoint import Checkpoint
 
 
 class ReleaseError(UserError, ValueError):
@@ -25,7 +27,7 @@ class Release:
 
     id: str
     manifest: dict[str, Any]
-    parts: Checkpoint
+    parts: "Checkpoint"
 
     @property
     def collection(self) -> str:
@@ -38,6 +40,8 @@ class Release:
         return frozenset(self.manifest.get("withdrawn", ()))
 
     @cached_property
-    def columns(self) -> FilterColumns:
+    def columns(self) -> "FilterColumns":
         """The items' features, prepared for filters. The first access takes seconds for a million items."""
+        from serve.filters.masks import FilterColumns
+
         return FilterColumns(self.parts.items.table, self.parts.items.features)

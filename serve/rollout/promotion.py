@@ -7,7 +7,6 @@ from serve.index.config import IndexConfig
 from serve.releases.pointer import utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.releases.verify import verify
 from serve.rollout.two_phase import RolloutResult, roll_out, roll_out_shares
 
 
@@ -41,7 +40,7 @@ def promote(
         if not ids:
             raise ReleaseError(f"{registry.folder}: no release to promote; run python -m serve.publish")
         release_id = ids[-1]
-    verify(config, registry, release_id, progress)
+    _verify(config, registry, release_id, progress)
     if percent == 100:
         return roll_out(registry, release_id, within_s, progress, expected_live)
     canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, utc_timestamp())
@@ -70,9 +69,17 @@ def split(
     if not traffic.shares:
         return roll_out(registry, registry.resolve(None), within_s, progress)
     for release_id in traffic.shares:
-        verify(config, registry, release_id, progress)
+        _verify(config, registry, release_id, progress)
     experiment = Experiment(traffic.name, dict(traffic.shares), utc_timestamp())
     return roll_out_shares(registry, experiment, within_s, progress)
+
+
+def _verify(config: IndexConfig, registry: ReleaseRegistry, release_id: str, progress: ProgressReporter) -> None:
+    """`verify`, imported when there is a release to verify: it brings torch and the client of Milvus."""
+    registry.manifest(release_id)
+    from serve.releases.verify import verify
+
+    verify(config, registry, release_id, progress)
 
 
 def describe(rollout: RolloutResult) -> str:

@@ -19,8 +19,8 @@ from data.sequences.batches import TrainBatch
 from data.sources.schema import Feature, FeatureKind
 from tests.benchmarks.harness.steps import CPU, Loop
 from tests.benchmarks.harness.tables import write
-from towers.model.build import FittedSplits, build_model, encode_catalogues
-from towers.model.config import ModelConfig
+from towers.model.build import build_model, encode_catalogues
+from towers.model.config import FittedSplits, ModelConfig
 from towers.training.loop import Objective
 from towers.training.losses.config import LossConfig
 from towers.training.optimizer import Optimizers

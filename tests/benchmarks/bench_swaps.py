@@ -21,7 +21,8 @@ from conf.schema import load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
-from serve.batch.recommendations import RecommendConfig, recommend
+from serve.batch.config import RecommendConfig
+from serve.batch.recommendations import recommend
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import roll_back, roll_out

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -9,18 +10,20 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
-from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import Release
 from tests.benchmarks.harness import servers
-from towers.checkpoint.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from serve.releases.release import Release
+    from towers.checkpoint.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="session")
-def release(tiny: Config, checkpoint: Checkpoint) -> Release:
+def release(tiny: Config, checkpoint: "Checkpoint") -> "Release":
     """The tiny checkpoint, published to Milvus Lite and live."""
+    from serve.releases.publish import publish
+
     storage = Folder.of(tiny.storage.root)
     registry = ReleaseRegistry.of(storage)
     return registry.open(registry.promote(publish(tiny.index, checkpoint, storage)).release)
@@ -32,7 +35,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def known_user(release: Release) -> str:
+def known_user(release: "Release") -> str:
     """A user with a short history."""
     lengths = release.parts.seen.lengths_U
     row = int(np.flatnonzero(lengths == lengths[lengths > 0].min())[0])
@@ -41,8 +44,10 @@ def known_user(release: Release) -> str:
 
 
 @pytest.fixture(scope="module")
-def fused(tiny: Config, release: Release, free_port: int) -> Iterator[tuple[str, str]]:
+def fused(tiny: Config, release: "Release", free_port: int) -> Iterator[tuple[str, str]]:
     """An endpoint for one file of tests: its HTTP address and its gRPC target."""
+    from serve.deployment.endpoint import running_endpoint
+
     grpc_port = servers.free_port()
     served = replace(
         tiny.serve, port=free_port, grpc_port=grpc_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1)

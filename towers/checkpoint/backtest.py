@@ -6,7 +6,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 
 
 def is_final(manifest: dict[str, Any]) -> bool:

@@ -28,8 +28,8 @@ from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
 from towers.checkpoint.on_demand import Later, OnDemand
-from towers.model.build import FittedSplits, build_model, interaction_counts, tower_inputs
-from towers.model.config import ModelConfig
+from towers.model.build import build_model, interaction_counts, tower_inputs
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.features import FeatureEncoder
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors

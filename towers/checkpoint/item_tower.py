@@ -8,8 +8,8 @@ from data.artifacts.seals import open_sealed, verify_files
 from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue
 from towers.checkpoint.checkpoint import load_weights
-from towers.model.build import FittedSplits, tower_inputs
-from towers.model.config import ModelConfig
+from towers.model.build import tower_inputs
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.features import FeatureEncoder
 from towers.model.item_tower import ItemTower
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
-from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.config import RANKS, Baseline, EvaluateConfig
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import RANKS, Ranking, rank, rank_by_popularity
+from towers.evaluation.ranking import Ranking, rank, rank_by_popularity
 from towers.evaluation.retrieval import ScoreColumns
-from towers.model.build import FittedSplits, interaction_counts
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
 from towers.model.graph import degree_normalised
 from towers.model.tie_order import TieOrder
 

@@ -6,7 +6,9 @@ from enum import Enum
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.evaluation.intervals import RESAMPLES
-from towers.evaluation.ranking import RANKS
+
+RANKS = 100
+"""Length of a ranking: the largest cut-off that can be measured."""
 
 
 class Baseline(Enum):

@@ -21,7 +21,8 @@ from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report
 from towers.evaluation.slices import Slice, deciles, hit_pairs, random_recall, recall_in, shares_by_decile, slices
-from towers.model.build import FittedSplits, interaction_counts
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.calibration import Calibration

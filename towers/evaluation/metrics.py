@@ -20,6 +20,9 @@ from data.sequences.membership import is_among
 ACCURACY = ("recall", "ndcg", "mrr", "hit_rate")
 """The metrics that say how well held-out items are found; `per_query` computes them."""
 
+METRICS = ("recall", "ndcg", "mrr", "hit_rate", "coverage", "gini", "novelty", "diversity")
+"""Metrics that tables show, in this order."""
+
 
 def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_items: int) -> np.ndarray:
     """bool [Q, K]: whether the item at each rank is relevant to its query.

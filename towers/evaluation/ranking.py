@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.retrieval import ScoreColumns, top_k
 from towers.model.tie_order import TieOrder
@@ -24,9 +25,6 @@ from towers.model.two_tower import TwoTower
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.context import Context
 from towers.reranking.reranker import RECENT, Reranker
-
-RANKS = 100
-"""Length of a ranking: the largest cut-off that can be measured."""
 
 SAME_SUMS = 64
 """Item vectors are padded to a multiple of this number, because a matrix product may sum the last columns in another

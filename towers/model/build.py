@@ -3,34 +3,13 @@
 Shape legend: N rows of a catalogue (row 0 = unknown).
 """
 
-from enum import Enum
-
 import numpy as np
 import torch
 
 from data.dataset.catalogue import Catalogue
-from data.sources.schema import SPLITS
-from towers.model.config import ModelConfig
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TowerInputs, TwoTower
-
-
-class FittedSplits(Enum):
-    """Which splits of the dataset the towers are fitted on (`train.fit_on`).
-
-    `train_validation` leaves no split for early stopping. It is for a measurement whose number of epochs was chosen
-    with `train` before. `all` is the final fit, which learns from every interaction
-    (towers/training/stages/final_fit.py).
-    """
-
-    train = "train"
-    train_validation = "train_validation"
-    all = "all"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits, oldest first."""
-        return SPLITS[: list(FittedSplits).index(self) + 1]
 
 
 def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray:

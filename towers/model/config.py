@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sequences.histories import HistoryOrder
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from data.sources.schema import SPLITS
+from towers.model.history import HISTORY_ENCODERS
+
+if TYPE_CHECKING:
+    from towers.model.history.encoder import HistoryEncoder
 
 ARCHITECTURE = 3
 """Version of the code that builds the towers; it enters the name of each run.
@@ -20,6 +25,24 @@ class IdTableStart(Enum):
 
     random = "random"
     spectral = "spectral"  # see towers/model/spectral.py
+
+
+class FittedSplits(Enum):
+    """Which splits of the dataset the towers are fitted on (`train.fit_on`).
+
+    `train_validation` leaves no split for early stopping. It is for a measurement whose number of epochs was chosen
+    with `train` before. `all` is the final fit, which learns from every interaction
+    (towers/training/stages/final_fit.py).
+    """
+
+    train = "train"
+    train_validation = "train_validation"
+    all = "all"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, oldest first."""
+        return SPLITS[: list(FittedSplits).index(self) + 1]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,12 +84,16 @@ class ModelConfig:
             raise ConfigError(
                 f"model.num_heads: {self.num_heads} must divide model.embedding_dim ({self.embedding_dim})"
             )
+        HISTORY_ENCODERS.require(self.history)
+
+    def check_history(self) -> None:
+        """Raises ConfigError where values do not suit the history encoder, whose module this imports, and so torch."""
         self.history_encoder.check(self)
         if not (self.user_ids or self.history_encoder.reads_history):
             raise ConfigError("model.user_ids: false needs a history, or nothing would be known of any user")
 
     @property
-    def history_encoder(self) -> type[HistoryEncoder]:
+    def history_encoder(self) -> "type[HistoryEncoder]":
         """The class that `history` names."""
         return HISTORY_ENCODERS[self.history]
 

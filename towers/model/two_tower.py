@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from towers.model.config import ModelConfig
 from towers.model.described import TrainedValues
 from towers.model.feature_embedding import FeatureEmbedding
-from towers.model.history import HistoryEncoder
+from towers.model.history.encoder import HistoryEncoder
 from towers.model.item_tower import ItemTower, TowerInputs, all_item_vectors
 from towers.model.layers import IdEmbedding, Refine
 
@@ -36,6 +36,7 @@ class TwoTower(ItemTower):
 
     def __init__(self, config: ModelConfig, users: TowerInputs, items: TowerInputs) -> None:
         nn.Module.__init__(self)  # the item tower comes last, so that a seed gives the weights that it always gave
+        config.check_history()
         dim, encoder = config.embedding_dim, config.history_encoder
         self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout)
         self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim, sparse=True)

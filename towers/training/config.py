@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.evaluation.config import EvaluateConfig
-from towers.evaluation.metrics import ACCURACY
-from towers.evaluation.presentation.tables import METRICS
-from towers.model.build import FittedSplits
-from towers.model.config import ModelConfig
+from towers.evaluation.metrics import ACCURACY, METRICS
+from towers.model.config import FittedSplits, ModelConfig
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
 
@@ -117,6 +115,7 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     Raises:
         ConfigError: they do not go together.
     """
+    model.check_history()
     if not model.history_encoder.trains_on_all_positions:
         return
     if train.suggested:

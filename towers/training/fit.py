@@ -15,7 +15,7 @@ from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.queries import queries_of
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 from towers.training.config import check_recipe
 from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder

@@ -7,13 +7,12 @@ import numpy as np
 import ray
 from torch import Tensor
 
-from data.dataset.preparation import DataConfig
+from data.dataset.config import DataConfig
 from data.sequences.histories import Sequences
 from data.sequences.streaming import TrainFiles
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.queries import HeldOut
-from towers.model.build import FittedSplits
-from towers.model.config import ModelConfig
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.two_tower import TowerInputs
 from towers.reranking.config import RerankConfig
 from towers.sweeps.trial import Trial

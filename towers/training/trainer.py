@@ -17,8 +17,8 @@ from data.dataset.split import VALIDATION
 from data.sequences.positions import continue_positions
 from data.sequences.streaming import TrainFiles
 from towers.evaluation.queries import HeldOut
-from towers.model.build import FittedSplits, interaction_counts, split_counts
-from towers.model.config import IdTableStart, ModelConfig
+from towers.model.build import interaction_counts, split_counts
+from towers.model.config import FittedSplits, IdTableStart, ModelConfig
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import ray
 
 START_S = 180
 
@@ -74,6 +73,8 @@ def asleep(deployment: str) -> Iterator[None]:
 
 def metrics_address() -> str:
     """Where Prometheus finds the metrics of the Ray that this process has joined; Ray exports every ten seconds."""
+    import ray
+
     node = ray.nodes()[0]
     return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 

@@ -10,7 +10,8 @@ import pytest
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.sources.schema import DataError
-from serve.batch.recommendations import RecommendConfig, read_users, recommend
+from serve.batch.config import RecommendConfig
+from serve.batch.recommendations import read_users, recommend
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.denylist import deny, restore

@@ -10,7 +10,8 @@ import pytest
 from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
-from serve.batch.recommendations import RecommendConfig, recommend
+from serve.batch.config import RecommendConfig
+from serve.batch.recommendations import recommend
 from serve.client import EndpointError, RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology

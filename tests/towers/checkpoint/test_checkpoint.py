@@ -16,7 +16,8 @@ from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint, save
 from towers.checkpoint.item_tower import open_item_tower
-from towers.model.build import FittedSplits, encode_catalogues
+from towers.model.build import encode_catalogues
+from towers.model.config import FittedSplits
 from towers.model.two_tower import all_item_vectors
 
 

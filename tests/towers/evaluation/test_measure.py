@@ -25,7 +25,7 @@ from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, embed, rank_by_popularity, retrieve
 from towers.evaluation.report import report_of
 from towers.evaluation.retrieval import mask_seen, top_k
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder
 from towers.training.runs import training_name
 from towers.training.tracking import Tracker, TrackingConfig, TrackingMode

@@ -9,7 +9,8 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.vocabulary import fit_vocabulary
 from data.sources.schema import Feature, FeatureKind
-from towers.model.build import FittedSplits, encode_catalogues
+from towers.model.build import encode_catalogues
+from towers.model.config import FittedSplits
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TowerInputs

@@ -36,6 +36,23 @@ def test_a_monitor_that_is_measured(overrides: list[str]) -> None:
     check_recipe(load(overrides))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.history=none", "model.user_ids=false"], "model.user_ids: false needs a history"),
+        (
+            ["model=transformer", "model.embedding_dim=6"],
+            r"model.embedding_dim: 6 over num_heads \(2\) must be an even",
+        ),
+    ],
+)
+def test_values_that_do_not_suit_the_history_encoder(overrides: list[str], message: str) -> None:
+    config = load(overrides)
+    for check in (check_recipe, demand):
+        with pytest.raises(ConfigError, match=message):
+            check(config)
+
+
 def test_a_final_fit_has_no_monitor() -> None:
     check_recipe(load(["train.fit_on=train_validation", "train.patience=0", "evaluate.ks=[10]", "evaluate.k=10"]))
 

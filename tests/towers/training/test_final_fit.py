@@ -15,7 +15,7 @@ from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_check
 from towers.checkpoint.comparison import compare
 from towers.evaluation.measure import evaluate
 from towers.evaluation.report import report_of
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 from towers.training.fit import train
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
 from tests.towers.model.test_two_tower import ITEMS, batch, model, windows
 from towers.model.config import ModelConfig
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from towers.model.history import HISTORY_ENCODERS
+from towers.model.history.encoder import HistoryEncoder
 from towers.training.config import TrainConfig, check
 from towers.training.loop import Objective
 from towers.training.losses import LOSSES, Loss

@@ -12,7 +12,8 @@ from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.model.build import FittedSplits, encode_catalogues
+from towers.model.build import encode_catalogues
+from towers.model.config import FittedSplits
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.runs import checkpoint_folder, open_for, training_name

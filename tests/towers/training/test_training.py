@@ -20,7 +20,7 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
 from towers.evaluation.report import report_of
-from towers.model.build import FittedSplits
+from towers.model.config import FittedSplits
 from towers.reranking.config import RerankConfig
 from towers.training.epochs.finite import NotFinite
 from towers.training.fit import train

@@ -7,10 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from towers.evaluation.config import PublishedResult
+from towers.evaluation.metrics import METRICS
 from towers.evaluation.report import RERANKED, TOWERS, Report
-
-METRICS = ("recall", "ndcg", "mrr", "hit_rate", "coverage", "gini", "novelty", "diversity")
-"""Metrics that tables show, in this order."""
 
 Cells = tuple[list[str], list[list[Any]]]
 """Names of columns, and rows of values (None = not measured)."""

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder
+from towers.model.history import HISTORY_ENCODERS
+from towers.model.history.encoder import HistoryEncoder
 
 
 @HISTORY_ENCODERS.register("none")

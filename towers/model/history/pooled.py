@@ -6,7 +6,8 @@ Shape legend: B batch, L history length, R distinct items of a batch's histories
 from torch import Tensor, nn
 from torch.nn import functional
 
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder, HistorySettings
+from towers.model.history import HISTORY_ENCODERS
+from towers.model.history.encoder import HistoryEncoder, HistorySettings
 
 
 @HISTORY_ENCODERS.register("pooled")

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.artifacts.errors import ConfigError
-from towers.model.history import HISTORY_ENCODERS, HistoryEncoder, HistorySettings
+from towers.model.history import HISTORY_ENCODERS
 from towers.model.history.attention_block import AttentionBlock
 from towers.model.history.dropout import Dropout
+from towers.model.history.encoder import HistoryEncoder, HistorySettings
 from towers.model.history.rotary import rotation
 
 

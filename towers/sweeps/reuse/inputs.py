@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.artifacts.errors import UserError
 from data.artifacts.json_text import json_text
+from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
-from data.dataset.preparation import DataConfig
 from data.dataset.prepared import SCHEMA_VERSION
 from towers.sweeps.records import Record, json_value
 from towers.sweeps.trial_process import SweepContext

@@ -6,11 +6,11 @@ Shape legend: B positives of this worker, C negatives, D dimension, E excluded p
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
 from data.artifacts.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from towers.training.losses.config import LossConfig
 
 
@@ -32,13 +32,13 @@ class Loss(ABC):
     @abstractmethod
     def __call__(
         self,
-        query_BD: Tensor,
-        positive_B: Tensor,
-        negative_CD: Tensor,
-        log_q_C: Tensor | None,
-        excluded_2E: Tensor | None,
+        query_BD: "Tensor",
+        positive_B: "Tensor",
+        negative_CD: "Tensor",
+        log_q_C: "Tensor | None",
+        excluded_2E: "Tensor | None",
         config: "LossConfig",
-    ) -> Tensor:
+    ) -> "Tensor":
         """Mean loss per positive, a float32 scalar in nats.
 
         A positive all of whose negatives are excluded counts nothing, and the mean leaves it out

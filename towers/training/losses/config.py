@@ -39,14 +39,14 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "loss")
-        loss = LOSSES[self.kind]
+        LOSSES.require(self.kind)
         for name, count in self.negatives.items():
             if name in (UNIFORM, POPULAR):
                 raise ConfigError(f"loss.negatives: {name} has a key of its own; set loss.num_{name}={count}")
-            NEGATIVE_SAMPLERS[name]
+            NEGATIVE_SAMPLERS.require(name)
         if not (self.num_drawn or self.in_batch or self.full):
             raise ConfigError("loss: needs negatives: in_batch=true, or num_uniform or num_popular of at least 1")
-        if self.full and not loss.shares_negatives:
+        if self.full and not LOSSES[self.kind].shares_negatives:
             raise ConfigError(f"loss.full: {self.kind} has one negative for each positive; set loss.full=false")
 
     @property

@@ -7,12 +7,14 @@ Shape legend: S drawn negatives, I items (row 0 = unknown, never drawn).
 """
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from data.artifacts.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
 
 UNIFORM, POPULAR = "uniform", "popular"
 
@@ -30,7 +32,7 @@ class NegativeSampler(ABC):
         self.counts_I = counts_I
 
     @abstractmethod
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, generator: "torch.Generator") -> "torch.Tensor":
         """int64 [count]: item rows from 1 to I - 1; the same rows for a generator in the same state."""
 
     @abstractmethod

@@ -20,7 +20,8 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.report import report_of
-from towers.model.build import FittedSplits, interaction_counts
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
 from towers.reranking.carry import Vocabularies, carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe

@@ -11,7 +11,8 @@ from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import load_weights
-from towers.model.build import FittedSplits, build_model, encode_catalogues, interaction_counts
+from towers.model.build import build_model, encode_catalogues, interaction_counts
+from towers.model.config import FittedSplits
 from towers.model.smoothing import smooth
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import Context, context_lift

@@ -18,7 +18,8 @@ from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_plac
 from towers.evaluation.queries import HeldOut, HeldOutInteractions
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
 from towers.evaluation.report import Report
-from towers.model.build import FittedSplits, interaction_counts
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder, tie_seed
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
