@@ -31,7 +31,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test test-slow test-all check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
+.PHONY: help demo test test-slow test-all check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ bench-scale: $(READY) ## replicas that follow the load, and that die under it; n
 
 bench-serve: $(READY) ## the endpoint under load, beside FastAPI + FAISS and an ordinary Ray Serve composition; needs wrk (apt)
 	$(BIN)/python -m tests.benchmarks.bench_serve $(ARGS)
+
+bench-start: $(READY) ## seconds until a command answers, beside `import hydra, pyarrow`; ARGS="rounds=10"
+	$(BIN)/python -m tests.benchmarks.bench_start $(ARGS)
 
 bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
 	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)

@@ -13,14 +13,17 @@ from types import ModuleType
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.help import help_text, version, wants_help
 from conf.overrides import complaint, expanded, opened, renamed
-from conf.schema import FOLDER, register
+from conf.schema import FOLDER, composed, register
+from conf.single_run import composing_once
 from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
@@ -32,15 +35,22 @@ FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit statuses: an unexpected error, a user's mistake, Ctrl-C."""
 
 
-def launch(module: str) -> None:
+def launch(module: str, program: str | None = None) -> None:
     """Runs `module.task(config)` under Hydra, and writes what it returns as summary.json into the run's folder.
 
     A mistake (a UserError, or an error of Hydra's about the config) ends in one line on stderr and status 2. Any
     other exception ends in one line that names a file with its traceback, and status 1. HYDRA_FULL_ERROR=1 shows the
-    traceback of both.
+    traceback of both. `--help` and `--version` are answered without Hydra's run.
+
+    Args:
+        module: the module of the command, such as `serve.promote`.
+        program: what users type to start it; None means `python -m` and the module.
     """
-    register()
     wants_traceback = os.environ.get(TRACEBACK) == "1"
+    with one_line_for_errors(module, wants_traceback):
+        if _answers_at_once(module, program or f"python -m {module}"):
+            return
+    register()
 
     def run(values: DictConfig) -> Any:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
@@ -60,9 +70,25 @@ def launch(module: str) -> None:
         refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:
-            main()
+            with composing_once(sys.argv[1:], FOLDER):
+                main()
         except OmegaConfBaseException as e:  # while the config is composed
             raise HydraException(one_line(e)) from e
+
+
+def _answers_at_once(module: str, program: str) -> bool:
+    """Prints the help or the version, where the arguments ask for it; returns whether they do."""
+    arguments = sys.argv[1:]
+    if "--version" in arguments:
+        print(f"twotower {version()}")
+        return True
+    if not wants_help(arguments):
+        return False
+    typed_in, _ = get_args_parser().parse_known_args(arguments)
+    more = [Path(typed_in.config_dir)] if typed_in.config_dir else []
+    config = composed(typed_in.overrides, more)
+    print(help_text(program, module, _command(module).__doc__ or "", config, [FOLDER, *more]))
+    return True
 
 
 def run_folder() -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.overrides import complaint, opened, renamed
@@ -139,12 +139,26 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     Raises:
         ConfigError: an override or a value names an unknown key or gives a wrong value; one line says which.
     """
-    register()
     try:
-        with initialize_config_dir(str(FOLDER), version_base="1.3"):
-            composed = compose("config", overrides=opened(renamed(overrides)))
-        composed.merge_with(values or {})
-        config: Config = typed(composed)
+        found = composed(overrides)
+        found.merge_with(values or {})
+        config: Config = typed(found)
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError(complaint(one_line(e))) from e
     return config
+
+
+def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> DictConfig:
+    """Returns the config for some Hydra overrides as Hydra composes it, unchecked.
+
+    Args:
+        folders: further folders of yaml files, as `--config-dir` names one.
+
+    Raises:
+        HydraException, OmegaConfBaseException: an override names an unknown key or gives a wrong value.
+    """
+    register()
+    places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
+    more = [f"hydra.searchpath=[{places}]"] if places else []
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return compose("config", overrides=[*opened(renamed(overrides)), *more])
