@@ -4,7 +4,8 @@
   microseconds, by 503 with Retry-After. A refusal by a replica takes a good part of the time of an answer, and under a
   flood replicas would spend all of their core on refusals. HAProxy's own metrics count the refusals. They are not
   logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
-  it leaves them the cores under a flood. Its statistics and metrics listen on loopback; Ray binds them to all
+  it leaves them the cores under a flood. It waits for a body before it passes the request on, so that bodies which come
+  slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all
   interfaces.
 - gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts); Ray binds
   them to all interfaces. These include the servers for calls between deployments, which take pickled requests. The
@@ -42,6 +43,16 @@ NICENESS = 5
 
 ROUTING = "    # Static routing based on path prefixes in decreasing length then alphabetical order\n"
 
+WAIT_FOR_BODY_S = 5
+
+BUFFER_BYTES = 96 * 1024
+"""HAProxy waits for bodies as far as its buffer goes: for the largest body that is accepted, with headers before it."""
+
+WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json string \
+'{{"detail":"request body: not complete after {WAIT_FOR_BODY_S} s; send it faster"}}'
+    http-request wait-for-body time {WAIT_FOR_BODY_S}s if METH_POST
+"""
+
 REFUSAL = """{%- for backend in backends %}
     http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT) if is_NAME
     http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
@@ -50,7 +61,8 @@ REFUSAL = """{%- for backend in backends %}
 {%- endfor %}
 """.replace("NAME", "{{ backend.name or 'unknown' }}")
 
-LOOPBACK = {
+REPLACED = {
+    "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",
     "    bind :{{ config.metrics_port }}\n": "    bind SCRAPED:{{ config.metrics_port }}\n",
     "  bind *:{{ config.stats_port }}\n": "  bind 127.0.0.1:{{ config.stats_port }}\n",
 }
@@ -165,7 +177,7 @@ def patched_template(template: str, in_flight: int) -> str:
     """
     refusal = REFUSAL.replace("IN_FLIGHT", str(in_flight))
     scraped = os.environ.get(METRICS_HOST, "127.0.0.1")
-    for old, new in {ROUTING: refusal + ROUTING, **LOOPBACK}.items():
+    for old, new in {ROUTING: WAIT_FOR_BODY + refusal + ROUTING, **REPLACED}.items():
         if template.count(old) != 1:
             raise ValueError(
                 f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"

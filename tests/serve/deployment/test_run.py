@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -14,6 +15,7 @@ from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from conf.schema import Config
 from data.cluster.ray_compatibility.serve import patched_template
+from serve.api.limits import MAX_BODY_BYTES
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.index.protocol import IndexUnavailable
@@ -99,6 +101,35 @@ async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answe
         counted = (await client.get(COUNTS)).text
         line = r'haproxy_frontend_http_responses_total{proxy="http_frontend",code="5xx"} (\d+)'
         assert int(re.findall(line, counted)[0]) >= statuses[503]
+
+
+async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> None:
+    """More clients than the replica takes send a byte now and then; ordinary requests are answered as if alone."""
+    slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
+    for _, writer in slow:
+        writer.write(f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{".encode())
+        await writer.drain()
+    async with httpx.AsyncClient(base_url=fused[0], timeout=60) as client:
+        for n in range(20):
+            assert (await client.post("/v1/recommend", json={"user_id": f"u{n:05d}"})).status_code == 200
+            for _, writer in slow:
+                writer.write(b" ")
+    answers = await asyncio.gather(*(reader.read() for reader, _ in slow))
+    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    assert b"not complete after 5 s" in answers[0]
+
+
+async def test_the_largest_body_that_is_accepted_passes_in_pieces(fused: tuple[str, str]) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"user_id": "u00001"'
+        for _ in range(15):
+            yield b" " * (MAX_BODY_BYTES // 16)
+            await asyncio.sleep(0.01)
+        yield b"}"
+
+    async with httpx.AsyncClient(base_url=fused[0], timeout=60) as client:
+        answer = await client.post("/v1/recommend", content=pieces(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
 
 
 def test_the_changes_to_haproxy_fit_the_installed_ray() -> None:
