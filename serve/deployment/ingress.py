@@ -5,9 +5,10 @@ from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import FastAPI, HTTPException, Path, Request, Response
+from fastapi import HTTPException, Path, Request, Response
 from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -45,7 +46,7 @@ log_failure = FailureLog("ingress")
 FLUSH_S = 1.0
 """Seconds between two updates of metrics and of the exposure log."""
 
-api = FastAPI(
+api = FastAPIOffline(  # /docs and /redoc take no script from the internet
     title="Two-tower recommendations",
     version="1",
     responses={
