@@ -36,6 +36,10 @@ class StageReplica:
         prepare_process(settings.serve)
         self._releases = await settings.follow(build, replica_name(), close=_close).start()
 
+    async def __del__(self) -> None:
+        """Says that this replica stops by itself. Serve awaits this after its last answer."""
+        await self._releases.stop()
+
     async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
         """Calls a method of the release's stage once for each tuple of arguments.
 

@@ -118,6 +118,7 @@ class RecommenderIngress:
     async def __del__(self) -> None:
         """Writes the last exposures. Serve awaits this when the replica is stopped, after its last answer."""
         await self._exposures.flush(interval_s=0)
+        await self._releases.stop()
 
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:
         """Builds the runtime of a release; raises ReleaseError if it does not reproduce its golden queries."""

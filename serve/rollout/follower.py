@@ -62,6 +62,7 @@ class ReleaseFollower(Generic[T]):
         self._memory_mib: dict[str, float] = {}
         self._failed: dict[str, tuple[str, float]] = {}
         self._build_lock = asyncio.Lock()
+        self._heartbeat_lock, self._is_stopped = asyncio.Lock(), False
         self._loading: asyncio.Task[None] | None = None
         self._reading = BoundedReading(self._read_and_apply, config.lease_s, config.poll_s)
         self._reported_at = -math.inf
@@ -87,6 +88,12 @@ class ReleaseFollower(Generic[T]):
         await self._refresh()
         self._task = asyncio.create_task(self._follow())
         return self
+
+    async def stop(self) -> None:
+        """Removes the heartbeat, by which the guard tells a replica that stops by itself from one that has died."""
+        self._is_stopped = True
+        async with self._heartbeat_lock:
+            await asyncio.to_thread(self._replicas.remove, self._config.replica)
 
     @property
     def is_stale(self) -> bool:
@@ -229,9 +236,12 @@ class ReleaseFollower(Generic[T]):
 
     async def _send_heartbeat(self) -> None:
         """Writes this replica's heartbeat; if that fails, the next one is due as usual."""
-        heartbeat, self._reported_at = self._heartbeat(), time.monotonic()
-        try:
-            await asyncio.to_thread(self._replicas.write, heartbeat)
-            self._reported = heartbeat
-        except OSError as e:
-            log_failure("heartbeat not written", e)
+        async with self._heartbeat_lock:
+            if self._is_stopped:
+                return
+            heartbeat, self._reported_at = self._heartbeat(), time.monotonic()
+            try:
+                await asyncio.to_thread(self._replicas.write, heartbeat)
+                self._reported = heartbeat
+            except OSError as e:
+                log_failure("heartbeat not written", e)

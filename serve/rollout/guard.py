@@ -17,10 +17,14 @@ from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import SCHEMA, ExposureRows, ExposureRun, hour_name, read_earlier_layout
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
+from serve.rollout.heartbeats import ReplicaRegistry
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
 MAX_EXPOSURES = 200_000
 """The analysis uses at most this many of the latest exposures."""
+
+MAX_NAMED = 5
+"""The reason of a rollback names this many of the replicas that have died."""
 
 READ_AGAIN = 2
 """The latest hours of a run, to which replicas may still write; earlier hours are read once."""
@@ -53,7 +57,7 @@ class CanaryGuard:
         if live is None or live.experiment is None:
             return None
         self._read_new(live.experiment)
-        regressions = find_regressions(self.config, self._exposures)
+        regressions = [*self._deaths(registry, live.experiment), *find_regressions(self.config, self._exposures)]
         if not regressions:
             self._compact(live.experiment)
             return None
@@ -65,6 +69,16 @@ class CanaryGuard:
             return None
         self.progress(f"{reason}. {', '.join(live.others)} rolled back; {live.release} answers all")
         return reason
+
+    def _deaths(self, registry: ReleaseRegistry, experiment: Experiment) -> list[str]:
+        """Names the replicas that have died while they took part in the experiment, where they are too many."""
+        dead = [each for each in ReplicaRegistry.of(registry.folder).dead() if each.experiment == experiment.key]
+        if len(dead) <= self.config.max_deaths:
+            return []
+        named = ", ".join(str(heartbeat) for heartbeat in dead[:MAX_NAMED])
+        return [
+            f"{len(dead)} replicas have died since the experiment began ({named}{', ...' * (len(dead) > MAX_NAMED)})"
+        ]
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Checks again and again until stopped.

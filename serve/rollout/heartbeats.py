@@ -108,11 +108,18 @@ class ReplicaRegistry:
         """The heartbeats of the replicas that serve, or will serve once they have started."""
         return [heartbeat for heartbeat, is_dead in self._all(clock()) if not is_dead]
 
+    def dead(self) -> list[Heartbeat]:
+        """The last heartbeats of the replicas that have died, and did not stop by themselves, since `expire`."""
+        return [heartbeat for heartbeat, is_dead in self._all(self.clock()()) if is_dead]
+
+    def remove(self, replica: str) -> None:
+        """Removes the heartbeat of a replica that stops by itself."""
+        self.folder.delete_file(f"{replica}.json")
+
     def expire(self) -> None:
         """Removes the heartbeats of dead replicas."""
-        for heartbeat, is_dead in self._all(self.clock()()):
-            if is_dead:
-                self.folder.delete_file(f"{heartbeat.replica}.json")
+        for heartbeat in self.dead():
+            self.remove(heartbeat.replica)
 
     def _all(self, now: float) -> list[tuple[Heartbeat, bool]]:
         """All heartbeats, and whether each is that of a dead replica."""

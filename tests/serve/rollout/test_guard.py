@@ -1,6 +1,7 @@
 """The canary guard: a release on trial that does harm is rolled back, and the reason is recorded."""
 
 import json
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from serve.experiments.exposure_files import SCHEMA, ExposureRun
 from serve.releases.pointer import utc_timestamp, with_experiment
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.guard import CanaryGuard
+from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
 
 CONFIG = GuardConfig()
 
@@ -104,6 +106,22 @@ def experiment(storage: Folder) -> Experiment:
     assert live is not None
     assert live.experiment is not None
     return live.experiment
+
+
+def test_replicas_that_die_in_an_experiment_end_it(storage: Folder) -> None:
+    """An answer that its replica never gave, because it was killed, is in no exposure."""
+    registry, running = ReleaseRegistry.of(storage), experiment(storage)
+    replicas = ReplicaRegistry.of(registry.folder)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for n, key in enumerate([running.key, "of another experiment", running.key]):
+        replicas.write(Heartbeat(replica=f"Recommender-{n}", pid=gone.pid, experiment=key))
+    replicas.write(Heartbeat(replica="Recommender-alive", experiment=running.key))
+    guard = CanaryGuard(CONFIG, storage)
+    assert guard.check() is None
+    replicas.write(Heartbeat(replica="Recommender-last", pid=gone.pid, experiment=running.key))
+    assert guard.check().startswith("guard: 3 replicas have died since the experiment began (Recommender-0 on ")
+    assert registry.live().experiment is None
 
 
 def test_what_was_shown_before_the_experiment_began_does_not_count(storage: Folder) -> None:

@@ -71,6 +71,15 @@ async def test_every_replica_answers_by_the_new_release_when_promote_returns(reg
         assert again.live == rollout.live, "promoting the live release changes nothing"
 
 
+async def test_a_replica_that_stops_by_itself_is_not_among_the_dead(registry: ReleaseRegistry) -> None:
+    all_replicas = ReplicaRegistry.of(registry.folder)
+    async with replicas(replica(registry, "stops"), replica(registry, "stays")) as (stops, _):
+        await stops.stop()
+        await asyncio.sleep(0.1)  # it polls on, and writes no heartbeat
+        assert [each.replica for each in all_replicas.alive(all_replicas.clock())] == ["stays"]
+        assert all_replicas.dead() == []
+
+
 async def test_nobody_moves_before_all_are_ready(registry: ReleaseRegistry) -> None:
     ready = asyncio.Event()
 
