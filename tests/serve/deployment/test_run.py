@@ -115,7 +115,7 @@ async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> 
             for _, writer in slow:
                 writer.write(b" ")
     answers = await asyncio.gather(*(reader.read() for reader, _ in slow))
-    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
     assert b"not complete after 5 s" in answers[0]
 
 
