@@ -51,6 +51,7 @@ def launch(module: str, program: str | None = None) -> None:
         if _answers_at_once(module, program or f"python -m {module}"):
             return
     register()
+    task = _command(module).task  # sweeps find the module that it is in, by its name
 
     def run(values: DictConfig) -> Any:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
@@ -59,7 +60,7 @@ def launch(module: str, program: str | None = None) -> None:
                 config = typed(values)
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
-            summary = _command(module).task(config)
+            summary = task(config)
         (run_folder() / "summary.json").write_text(json_text(summary, indent=2) + "\n")
         return summary
 

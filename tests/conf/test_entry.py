@@ -88,3 +88,13 @@ def test_renamed_keys_are_taken_with_a_notice(old: str, new: str, capsys: pytest
 
 def test_an_old_key_has_the_effect_of_the_new_one() -> None:
     assert load(["evaluate.floors=[]"]).evaluate.baselines == []
+
+
+def test_the_module_of_a_command_is_known_by_its_name_before_the_config_is_composed(tmp_path: Path) -> None:
+    """A sweep asks it what its trials need (`demand`), before any trial has run."""
+    code = "import sys, hydra; hydra.main = lambda **_: lambda run: lambda: print(sys.modules[run.__module__].task)"
+    command = [sys.executable, "-c", f"{code}\nfrom conf.entry import launch; launch('towers.train')"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(FOLDER.parent)}, capture_output=True
+    )
+    assert done.stdout.startswith(b"<function task")
