@@ -1,8 +1,8 @@
 """Releases and the endpoint: publish a checkpoint as a release, make it live, and answer requests with it.
 
 Ray Serve and gRPC read their settings from the environment when they are imported, so this module sets them before
-anything can import those packages. A variable that is already set keeps its value: `RAY_SERVE_ENABLE_HA_PROXY=0` turns
-HAProxy off.
+anything can import those packages. A variable that is already set keeps its value. Whether HAProxy or Serve's own proxy
+takes requests is decided where this process starts Ray (data/cluster/machine.py); the nodes of a cluster have HAProxy.
 """
 
 import os
@@ -23,4 +23,5 @@ SETTINGS = {
 """Environment variables of every process of Ray Serve; the nodes of a cluster have them before Ray starts."""
 
 for _name, _value in SETTINGS.items():
-    os.environ.setdefault(_name, _value)
+    if _name != "RAY_SERVE_ENABLE_HA_PROXY":
+        os.environ.setdefault(_name, _value)

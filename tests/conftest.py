@@ -53,12 +53,20 @@ def ray_session(collector: Collector) -> Iterator[None]:
     """A local Ray with two CPUs, as serve.run starts it."""
     import ray
 
+    restart_ray()
+    yield
+    ray.shutdown()
+
+
+def restart_ray() -> None:
+    """Ends the session's Ray, if there is one, and starts it as the environment says."""
+    import ray
+
     from data.cluster.ray_compatibility.serve import runtime_env
     from serve.deployment.settings import ScaleConfig
 
-    connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(ScaleConfig().in_flight))
-    yield
     ray.shutdown()
+    connect(ClusterConfig(num_cpus=2, dashboard=False), runtime_env(ScaleConfig().in_flight))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from ray.serve.schema import LoggingConfig
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
+from data.cluster.machine import choose_proxy
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING, absolute
 from serve.deployment.deployments import build_application
@@ -46,6 +47,8 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
     for name in ("port", "grpc_port"):
         check_port(config.serve, name)
     address = f"http://{config.serve.host}:{config.serve.port}"
+    if (notice := choose_proxy().notice) is not None:
+        progress(f"serve: {notice}")
     progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
     with milvus_address(config.index):
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)

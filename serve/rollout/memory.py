@@ -1,16 +1,13 @@
 """The memory of a replica: how much it uses, and whether another release fits."""
 
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from data.cluster.machine import container_free
 from serve.releases.release import ReleaseError
 
 MIB = 2**20
-
-CGROUP = Path("/sys/fs/cgroup")
-"""Where a container's memory limit and use are read (cgroup v2)."""
 
 HEADROOM = 1.25
 """Free memory that a release needs, as a multiple of its size: loading it takes more for a moment."""
@@ -24,12 +21,8 @@ def used_mib() -> float:
 def free_mib() -> float:
     """The memory in MiB that this process could still take, of the machine or of its container."""
     free = float(psutil.virtual_memory().available)
-    try:
-        limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        free = free if limit == "max" else min(free, float(limit) - float(used))
-    except (OSError, ValueError):  # broad: without a container or under cgroup v1, these files are missing or differ
-        pass
-    return free / MIB
+    in_container = container_free()
+    return (free if in_container is None else min(free, in_container)) / MIB
 
 
 def check_memory(manifest: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.benchmarks.bench_serve import ROOT, K, check, released
 from tests.benchmarks.harness.servers import asleep, free_port, replicas, server
 from tests.benchmarks.harness.tables import FOLDER, write
-from tests.benchmarks.harness.wrk import Measured, load
+from tests.benchmarks.harness.wrk import Measured, load, refuse_without_wrk
 
 ITEMS, USERS = 100_000, 50_000
 FEW, MANY = 1, 12
@@ -137,4 +137,5 @@ def plot(watch: Watch) -> None:
 
 
 if __name__ == "__main__":
+    refuse_without_wrk()
     main(**{name: int(value) for name, value in (argument.split("=", 1) for argument in sys.argv[1:])})

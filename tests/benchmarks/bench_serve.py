@@ -31,7 +31,7 @@ from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.overload import FLOODING, Overload, overloaded
 from tests.benchmarks.harness.servers import free_port, metrics_address, server
 from tests.benchmarks.harness.tables import FOLDER, write
-from tests.benchmarks.harness.wrk import Measured, together
+from tests.benchmarks.harness.wrk import Measured, refuse_without_wrk, together
 from tests.benchmarks.harness.wrk import load as load_with
 from towers.training.fit import train
 
@@ -195,4 +195,5 @@ def plot(found: dict[str, dict[int, Measured]]) -> None:
 
 
 if __name__ == "__main__":
+    refuse_without_wrk()
     main(**dict(argument.split("=", 1) for argument in sys.argv[1:]))

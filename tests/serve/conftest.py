@@ -1,6 +1,7 @@
 """One published and promoted release, and an endpoint on it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
+from data.cluster.machine import USES_HAPROXY
 from serve.deployment.settings import ScaleConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness import servers
+from tests.conftest import restart_ray
 
 if TYPE_CHECKING:
     from serve.releases.release import Release
@@ -43,14 +46,27 @@ def known_user(release: "Release") -> str:
     return str(ids[0].as_py())
 
 
-@pytest.fixture(scope="module")
-def fused(tiny: Config, release: "Release", free_port: int) -> Iterator[tuple[str, str]]:
-    """An endpoint for one file of tests: its HTTP address and its gRPC target."""
+@contextmanager
+def without_haproxy() -> Iterator[None]:
+    """The session's Ray is started anew with Ray Serve's own proxy as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(USES_HAPROXY, "0")
+        restart_ray()
+        yield
+    restart_ray()
+
+
+@pytest.fixture(scope="module", params=["haproxy", pytest.param("own-proxy", marks=pytest.mark.slow)])
+def fused(request: pytest.FixtureRequest, tiny: Config, release: "Release", free_port: int) -> Iterator[tuple[str, str]]:
+    """An endpoint for one file of tests, behind HAProxy and behind Serve's own proxy: HTTP address and gRPC target."""
     from serve.deployment.endpoint import running_endpoint
 
     grpc_port = servers.free_port()
     served = replace(
         tiny.serve, port=free_port, grpc_port=grpc_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1)
     )
-    with running_endpoint(replace(tiny, serve=served)) as address:
+    with (
+        without_haproxy() if request.param == "own-proxy" else nullcontext(),
+        running_endpoint(replace(tiny, serve=served)) as address,
+    ):
         yield address, f"127.0.0.1:{grpc_port}"

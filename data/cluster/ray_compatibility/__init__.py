@@ -89,6 +89,12 @@ PRIVATE_PARTS = (
         "ray-project/ray#65879",
     ),
     PrivatePart(
+        "ray.serve._private.http_util",
+        "send_http_response_on_exception",
+        "refusals in JSON by Ray Serve's own proxy",
+        "none known",
+    ),
+    PrivatePart(
         "ray.serve._private.replica",
         "add_port_to_grpc_server",
         "gRPC between deployments on the node's own address",

