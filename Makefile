@@ -11,13 +11,16 @@ REST := $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests
 PYTEST := $(BIN)/python -m pytest -q
 # What the processes share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
 SHARING := export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT
+# The last lines say what was skipped, why, and what to type.
+TELL_SKIPS = $(BIN)/python -m tests.reporting.skipping "$$SHARED_ARTIFACTS"
 define at_once
 $(SHARING); \
 $(PYTEST) $(SERVING) $(1) $(ARGS) & serving=$$!; \
 $(PYTEST) $(READING) $(1) $(ARGS) & reading=$$!; \
 $(PYTEST) $(REST) $(1) $(ARGS); rest=$$?; \
 wait $$serving; serving=$$?; wait $$reading; reading=$$?; \
-for status in $$rest $$serving $$reading; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
+$(TELL_SKIPS); skips=$$?; \
+for status in $$rest $$serving $$reading $$skips; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done
 endef
 # The slow tests measure deadlines and start many processes: two parts at once would be in each other's way.
 define one_after_the_other
@@ -26,6 +29,7 @@ failed() { status=1; case " $(ARGS) " in *" -x "*) exit 1;; esac; }; \
 $(PYTEST) $(SERVING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 $(PYTEST) $(REST) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 $(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
+$(TELL_SKIPS) || status=1; \
 exit $$status
 endef
 export RAY_AUTH_MODE ?= token

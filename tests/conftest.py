@@ -20,6 +20,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from tests.collector import Collector
+from tests.reporting.skipping import SkipReporter, skip
 
 if TYPE_CHECKING:
     from data.dataset.prepared import PreparedDataset
@@ -37,6 +38,10 @@ TINY = (
     "loss.num_uniform=64",
 )
 """Overrides for a log that prepares and trains in seconds."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SkipReporter())
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +193,7 @@ def serving_milvus(folder: Path, python: Path, **settings: object) -> Iterator[s
 def milvus_python() -> Path:
     """What can run a Milvus server."""
     if not SERVER_PYTHON.exists():
-        pytest.skip(f"no Milvus server: {SERVER_PYTHON} is missing; run make milvus-server")
+        skip(f"there is no Milvus server ({SERVER_PYTHON})", "make milvus-server, then the same again")
     return SERVER_PYTHON
 
 

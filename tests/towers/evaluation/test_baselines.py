@@ -13,6 +13,7 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
+from tests.reporting.skipping import skip
 from towers.evaluation import baselines
 from towers.evaluation.baselines import item_filter, rank_by_filter, recent_counts
 from towers.evaluation.metrics import hits, per_query
@@ -128,7 +129,7 @@ def test_the_filter_on_gowalla(ray_session: None, tmp_path: Path) -> None:
     """Better than LightGCN's published .1820 recall@20, without training."""
     config = load(["data=gowalla", f"storage.root={tmp_path}"])
     if not Path(config.data.source.train).exists():
-        pytest.skip("Gowalla is absent: set DATASETS to a folder with the public data sets")
+        skip("there are no public data sets", "DATASETS=/where/they/lie make test-slow")
     prepared = prepare(config.data, Folder.of(str(tmp_path)))
     held_out, num_items = HeldOut.of(prepared, TEST), len(prepared.items.ids)
     weights_II, _ = item_filter(held_out.seen, num_items)
