@@ -1,5 +1,6 @@
 # `make` lists the targets. `demo` and `test` set everything up by themselves; the second call installs nothing.
-PYTHON ?= python3.11
+# The newest supported interpreter is taken; PYTHON=/path/to/python names another.
+PYTHON ?=
 WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +9,11 @@ READY := $(VENV)/.ready
 SERVING := tests/serve tests/towers/sweeps/test_autoscaling.py
 READING := tests/conformance tests/data tests/conf tests/benchmarks tests/test_docs.py tests/test_extending.py
 REST := $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests
+# What differs between versions of Python is in parsing, typing and pickling; the demo goes through the whole stack.
+BRIEF := tests/conf tests/data/artifacts tests/data/cluster tests/data/sources tests/serve/filters tests/towers/model
+SMALL_LOG := tracking=off data.source.num_users=300 data.source.num_items=200 data.source.num_clusters=10 \
+    data.source.interactions_per_user=20 model.embedding_dim=16 train.epochs=2 train.batch_size=256 loss.num_uniform=64 \
+    gate.max_mean_cosine=0.7
 PYTEST := $(BIN)/python -m pytest -q
 # What the processes share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
 SHARING := export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT
@@ -32,10 +38,13 @@ $(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 $(TELL_SKIPS) || status=1; \
 exit $$status
 endef
+define new_environment
+@test -x $(1)/bin/python || { python=$$(tools/find-python $(PYTHON)) && "$$python" -m venv $(1); }
+endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo test test-slow test-all check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,7 +58,14 @@ test: $(READY) ## the everyday tests, within 5 minutes on 2 cores; ARGS="-k filt
 test-slow: $(READY) ## the tests marked slow: endpoints under faults, sweeps, crashes, notebooks
 	@$(call one_after_the_other,-m slow)
 
+test-briefly: $(READY) ## a cheap part of the everyday tests and the demo on a small log, as for another PYTHON= and VENV=
+	$(PYTEST) $(BRIEF) -m "not slow" $(ARGS)
+	$(BIN)/python -m serve.demo demo.wait=false storage.root=$(VENV)/var $(SMALL_LOG)
+
 test-all: test test-slow ## all tests; CI runs the slow ones as far as half an hour allows
+
+pins: $(READY) ## the pinned packages resolve from wheels for each platform and Python, by metadata alone
+	$(BIN)/python tools/check_pins.py
 
 check: $(READY) ## format, lint, types, the order of imports (import-linter), and the Dockerfile (hadolint)
 	$(BIN)/ruff format --check .
@@ -114,10 +130,16 @@ milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integratio
 clean: ## removes the virtual environments; keeps var/
 	rm -rf $(VENV) .venv-milvus .venv-peers build *.egg-info
 
+interpreter: # that which PYTHON names, if an environment was made of another
+	@test -z "$(PYTHON)" || test ! -x $(BIN)/python || { \
+	    version='import sys; print("%d.%d.%d" % sys.version_info[:3])'; \
+	    has=$$($(BIN)/python -c "$$version"); named=$$($(PYTHON) -c "$$version"); test "$$has" = "$$named" || { \
+	    echo "error: $(VENV) has Python $$has, and PYTHON=$(PYTHON) is $$named: make clean, or pass VENV= with another folder" >&2; \
+	    exit 2; }; }
+
 # torch first and by itself: a range, pip's own choice, would bring gigabytes of a newer build.
-$(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or pass PYTHON=/path/to/python3.11"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(READY): pyproject.toml constraints.txt | interpreter
+	$(call new_environment,$(VENV))
 	$(BIN)/python -m pip install -q --upgrade "setuptools>=77"
 	@echo "installing torch (about a minute)"
 	$(BIN)/python -m pip install -q torch==2.13.0 -c constraints.txt
@@ -126,12 +148,12 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 .venv-milvus/.ready:
-	test -x .venv-milvus/bin/python || $(PYTHON) -m venv .venv-milvus
+	$(call new_environment,.venv-milvus)
 	.venv-milvus/bin/python -m pip install -q "setuptools<81" milvus==2.3.5
 	touch $@
 
 .venv-peers/.ready: tests/benchmarks/peers/requirements.txt
-	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	$(call new_environment,.venv-peers)
 	.venv-peers/bin/python -m pip install -q torch==2.13.0 -c constraints.txt
 	.venv-peers/bin/python -m pip install -q -r tests/benchmarks/peers/requirements.txt
 	touch $@

@@ -1,9 +1,10 @@
 """The endpoint beside what a team writes by hand and beside Ray Serve the ordinary way, in one run on one machine:
-`python -m tests.benchmarks.bench_serve [seconds=5] [rounds=5] [items=100000]`.
+`python -m tests.benchmarks.bench_serve [seconds=5] [rounds=5] [items=100000] [only=own-proxy]`.
 
 The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the best 20 as JSON. wrk makes the load:
 one client, then 32, each asking again as soon as it has its answer. What is compared is up at the same time and takes
-turns, since a machine's speed changes from minute to minute.
+turns, since a machine's speed changes from minute to minute. `own-proxy` is the endpoint without HAProxy; with
+only=own-proxy nothing but this pair is measured.
 
 Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that wrk keeps to the
 last core and yields to the endpoint there (nice 10): what it costs to ask, and to be refused, is not the endpoint's,
@@ -24,6 +25,7 @@ from rich.console import Console
 
 from conf.schema import load
 from data.artifacts.folders import Folder
+from data.cluster.machine import USES_HAPROXY
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.releases.publish import publish
@@ -37,7 +39,10 @@ from towers.training.fit import train
 
 ROOT = "var/bench-serve"
 K, CANDIDATES, MANY = 20, 200, 32
-PAIRS = (("floor", "fused"), ("staged", "ordinary"))
+OWN = ("haproxy", "own-proxy")
+"""The fused endpoint, behind HAProxy and behind Ray Serve's own proxy."""
+
+PAIRS = (("floor", "fused"), ("staged", "ordinary"), OWN)
 """Compared with each other."""
 
 OVERRIDES = (
@@ -54,11 +59,11 @@ OVERRIDES = (
 )
 
 
-def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
+def main(seconds: str = "5", rounds: str = "5", items: str = "100000", only: str = "") -> None:
     console, length, users = Console(), int(seconds), int(items) // 2
     release_id = released(int(items), users)
     found: dict[str, dict[int, Measured]] = {}
-    for pair in PAIRS:
+    for pair in [OWN] if only == "own-proxy" else PAIRS:
         console.print(f"measuring {' and '.join(pair)}")
         with ExitStack() as stack:
             addresses = {name: stack.enter_context(started(name, release_id)) for name in pair}
@@ -66,19 +71,31 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000") -> None:
             if "fused" in pair:
                 stages = stage_ms()
         console.print({f"{name}, {c} clients": shown(m) for name in pair for c, m in found[name].items()})
+    rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
+    given = facts(items, length, int(rounds))
+    if only == "own-proxy":
+        with started("own-proxy", release_id) as address:
+            warm(address, users)
+            capacity, overload = overloaded(address, users, K, MANY, int(rounds), length)
+        rows += flooded_rows("own-proxy", capacity, overload)
+        write("serve-own-proxy", "Without HAProxy", given, rows, own_ratios(found) | flood_ratios(overload), console)
+        return
     console.print("measuring overload")
     with started("fused", release_id) as address:
         warm(address, users)
         capacity, overload = overloaded(address, users, K, MANY, int(rounds), length)
-    rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
-    rows.append({"endpoint": "fused, wrk apart", "clients": MANY, **shown(capacity)})
-    rows += [
-        {"endpoint": f"fused, wrk apart, {times}x overload", "clients": FLOODING, **shown(of.measured)}
+    rows += flooded_rows("fused", capacity, overload)
+    plot(found)
+    write("serve", "The endpoint under load", given, rows, ratios(found, overload) | stages, console)
+
+
+def flooded_rows(endpoint: str, capacity: Measured, overload: dict[int, Overload]) -> list[dict[str, object]]:
+    """The rows of an endpoint's capacity and of what came of arrivals beyond it."""
+    floods = [
+        {"endpoint": f"{endpoint}, wrk apart, {times}x overload", "clients": FLOODING, **shown(of.measured)}
         for times, of in overload.items()
     ]
-    plot(found)
-    given = facts(items, length, int(rounds))
-    write("serve", "The endpoint under load", given, rows, ratios(found, overload) | stages, console)
+    return [{"endpoint": f"{endpoint}, wrk apart", "clients": MANY, **shown(capacity)}, *floods]
 
 
 def turns(addresses: dict[str, str], users: int, rounds: int, seconds: int) -> dict[str, dict[int, Measured]]:
@@ -119,14 +136,16 @@ def released(items: int, users: int) -> str:
 
 def started(name: str, release_id: str) -> AbstractContextManager[str]:
     port, log = free_port(), FOLDER / f"serve-{name}.log"
-    if name in ("fused", "staged"):
+    if name in ("fused", "staged", *OWN):
         fixed = [
             f"serve.{d}.{m}_replicas=1"
             for d in ("ingress", "embedder", "retriever", "reranker")
             for m in ("min", "max")
         ]
-        own = [f"storage.root={ROOT}", f"serve={name}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
-        return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log)
+        topology = "fused" if name in OWN else name
+        own = [f"storage.root={ROOT}", f"serve={topology}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
+        environment = {USES_HAPROXY: "0"} if name == "own-proxy" else {}
+        return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log, environment)
     module = f"tests.benchmarks.endpoints.{name}"
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
 
@@ -161,6 +180,23 @@ def ratios(found: dict[str, dict[int, Measured]], overload: dict[int, Overload])
         "fused_p99_over_p50_32": fused[MANY].p99_ms / fused[MANY].p50_ms,
         "staged_p50_ratio_vs_ordinary_1": staged[1].p50_ms / ordinary[1].p50_ms,
         "staged_rps_ratio_vs_ordinary_32": staged[MANY].per_s / ordinary[MANY].per_s,
+        **own_ratios(found),
+        **flood_ratios(overload),
+    }
+
+
+def own_ratios(found: dict[str, dict[int, Measured]]) -> dict[str, float]:
+    """What it costs to do without HAProxy."""
+    haproxy, own = (found[name] for name in OWN)
+    return {
+        "own_proxy_p50_ratio_1": own[1].p50_ms / haproxy[1].p50_ms,
+        "own_proxy_p99_ratio_32": own[MANY].p99_ms / haproxy[MANY].p99_ms,
+        "own_proxy_rps_ratio_32": own[MANY].per_s / haproxy[MANY].per_s,
+    }
+
+
+def flood_ratios(overload: dict[int, Overload]) -> dict[str, float]:
+    return {
         **{f"overload_goodput_{times}x": of.goodput for times, of in overload.items()},
         **{f"overload_offered_{times}x": of.offered for times, of in overload.items()},
         **{f"overload_goodput_{times}x_min": of.goodput_range[0] for times, of in overload.items()},

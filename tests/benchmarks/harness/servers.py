@@ -1,11 +1,12 @@
 """Endpoints under measurement, each a process of its own with a release to serve."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +17,9 @@ START_S = 180
 
 
 @contextmanager
-def server(module: str, arguments: Sequence[str], port: int, log: Path) -> Iterator[str]:
+def server(
+    module: str, arguments: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """`python -m module arguments`, from the moment that it answers /readyz; yields its address.
 
     Raises:
@@ -25,7 +28,7 @@ def server(module: str, arguments: Sequence[str], port: int, log: Path) -> Itera
     command = [sys.executable, "-m", module, *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(process, address, log)
