@@ -36,7 +36,7 @@ def resolve(platform: str, python: str) -> str | None:
         return " ".join(done.stderr.split())
     taken = {name(line) for line in done.stdout.splitlines() if "==" in line}
     unpinned = sorted(n for n in taken - pinned() if not OF_TORCH.match(n))
-    return f"constraints.txt does not pin {', '.join(unpinned)}" if unpinned else None
+    return f"constraints.txt does not pin {', '.join(unpinned)}; add them" if unpinned else None
 
 
 def pinned() -> set[str]:
