@@ -1,6 +1,10 @@
 # `make` lists the targets. `demo` and `test` set everything up by themselves; the second call installs nothing.
 # The newest supported interpreter is taken; PYTHON=/path/to/python names another.
 PYTHON ?=
+# TORCH=cpu or TORCH=cuda names the build of torch; otherwise pip takes one by its own configuration. TORCH_INDEX=URL is
+# one more place where it looks. An interpreter that has torch already lends it to the environment.
+TORCH ?=
+TORCH_INDEX ?=
 WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +43,8 @@ $(TELL_SKIPS) || status=1; \
 exit $$status
 endef
 define new_environment
-@test -x $(1)/bin/python || { python=$$(tools/find-python $(PYTHON)) && "$$python" -m venv $(1); }
+@test -x $(1)/bin/python || { python=$$(tools/find-python $(PYTHON)) && "$$python" -m venv \
+    $(if $(TORCH),,$$("$$python" tools/installed.py torch && echo --system-site-packages)) $(1); }
 endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
@@ -49,7 +54,7 @@ export PYTHONUNBUFFERED = 1
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."
+demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."; TORCH=cpu
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)
 
 test: $(READY) ## the everyday tests, within 5 minutes on 2 cores; ARGS="-k filters"
@@ -137,12 +142,10 @@ interpreter: # that which PYTHON names, if an environment was made of another
 	    echo "error: $(VENV) has Python $$has, and PYTHON=$(PYTHON) is $$named: make clean, or pass VENV= with another folder" >&2; \
 	    exit 2; }; }
 
-# torch first and by itself: a range, pip's own choice, would bring gigabytes of a newer build.
 $(READY): pyproject.toml constraints.txt | interpreter
 	$(call new_environment,$(VENV))
-	$(BIN)/python -m pip install -q --upgrade "setuptools>=77"
-	@echo "installing torch (about a minute)"
-	$(BIN)/python -m pip install -q torch==2.13.0 -c constraints.txt
+	@tools/install-torch $(BIN)/python "$(TORCH)" "$(TORCH_INDEX)"
+	$(BIN)/python -m pip install -q --upgrade -c constraints.txt setuptools
 	@echo "installing the rest (about two minutes)"
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,dev,bench]"
 	touch $@
@@ -154,6 +157,6 @@ $(READY): pyproject.toml constraints.txt | interpreter
 
 .venv-peers/.ready: tests/benchmarks/peers/requirements.txt
 	$(call new_environment,.venv-peers)
-	.venv-peers/bin/python -m pip install -q torch==2.13.0 -c constraints.txt
+	@tools/install-torch .venv-peers/bin/python "$(TORCH)" "$(TORCH_INDEX)"
 	.venv-peers/bin/python -m pip install -q -r tests/benchmarks/peers/requirements.txt
 	touch $@

@@ -21,7 +21,7 @@ from tests.documentation import EXTENDING, ROOT, Command, blocks, check_override
 
 RESEARCHERS = ROOT / "docs" / "researchers.md"
 SHOP = next(block for block in blocks(RESEARCHERS, "yaml") if "name: shop" in block)
-NOT_OURS = (".", "curl", "docker", "export", "helm", "kubectl", "make", "pip", "ray", "serve", "wandb")
+NOT_OURS = (".", "curl", "docker", "export", "helm", "kubectl", "make", "pip", "ray", "serve", "uv", "wandb")
 """First words of command lines that do not run a module of ours."""
 
 
