@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from serve.operations.nodes import RAY_VERSION
+from tests.reporting.skipping import skip
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def test_hadolint_takes_it() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     if not hadolint.exists():
-        pytest.skip("hadolint comes with the dev dependencies")
+        skip("hadolint is not installed", "pip install -e .[dev], then the same again")
     found = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 

@@ -19,6 +19,7 @@ from data.artifacts.errors import ConfigError
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.written import files, kubernetes
+from tests.reporting.skipping import skip
 from tests.serve.operations.conftest import ON_KUBERNETES
 
 ROOT = Path(__file__).parents[3]
@@ -77,9 +78,10 @@ def _groups(manifest: Manifest) -> list[dict[str, Any]]:
     return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]] if cluster else []
 
 
-@pytest.mark.skipif(not SCHEMAS, reason="KUBERAY_SCHEMAS does not name the folder with the schemas of KubeRay's kinds")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kuberays_schemas_take_its_kinds(deploy: Deploy, variant: str) -> None:
+    if not SCHEMAS:
+        skip("there are no schemas of KubeRay's kinds", "KUBERAY_SCHEMAS=/where/they/lie make test")
     found = [m for m in everything(deploy(*VARIANTS[variant])) if m["kind"] in KUBERAY]
     assert [m["kind"] for m in found].count("RayJob") == 2
     for manifest in found:
