@@ -57,7 +57,9 @@ def without_haproxy() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=["haproxy", pytest.param("own-proxy", marks=pytest.mark.slow)])
-def fused(request: pytest.FixtureRequest, tiny: Config, release: "Release", free_port: int) -> Iterator[tuple[str, str]]:
+def fused(
+    request: pytest.FixtureRequest, tiny: Config, release: "Release", free_port: int
+) -> Iterator[tuple[str, str]]:
     """An endpoint for one file of tests, behind HAProxy and behind Serve's own proxy: HTTP address and gRPC target."""
     from serve.deployment.endpoint import running_endpoint
 
