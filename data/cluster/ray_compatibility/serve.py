@@ -16,7 +16,6 @@
 Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker` runs in each of them as it starts.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from data.artifacts.json_text import json_text
 from data.cluster.machine import choose_proxy
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
@@ -150,7 +150,7 @@ def _refuse_in_json(http_util: Any) -> None:
         if not messages:
             return messages
         overloaded = status.headers is not None  # Ray gives these to overload alone
-        body = TOO_MANY if overloaded else json.dumps({"detail": status.message})
+        body = TOO_MANY if overloaded else json_text({"detail": status.message})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(b"retry-after", b"1")] if status.code == 503 else []
         return [
