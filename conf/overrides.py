@@ -21,9 +21,15 @@ BROUGHT_BY = {
 """By the group of Hydra's settings: its default, which has hardly any options, and the choice that has them."""
 
 OPEN_MAPPINGS = re.compile(
-    r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|hydra\.launcher\.runtime_env)\.[^=]+="
+    r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
+    r"|hydra\.launcher\.runtime_env)\.[^=]+=|data\.events="
 )
-"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, environments."""
+"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types,
+environments."""
+
+
+ENTRY = re.compile(r"data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)
+"""A value of an event type, or all of them: Hydra makes a mapping of dataclasses from a whole mapping alone."""
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -60,9 +66,18 @@ def renamed(arguments: Sequence[str]) -> list[str]:
 def opened(arguments: Sequence[str]) -> list[str]:
     """The same overrides; one that gives a mapping a key of its own need not say so with `+`.
 
-    Hydra takes `traffic.shares.ID=0.1` for a misspelt name, because no default has that key.
+    Hydra takes `traffic.shares.ID=0.1` for a misspelt name, because no default has that key. Of
+    `data.events.buy.weight=5` it can make no event type, but of `data.events={buy: {weight: 5}}`.
     """
-    return [f"++{argument}" if OPEN_MAPPINGS.match(argument) else argument for argument in arguments]
+    whole = [_with_whole_entry(argument) for argument in arguments]
+    return [f"++{argument}" if OPEN_MAPPINGS.match(argument) else argument for argument in whole]
+
+
+def _with_whole_entry(argument: str) -> str:
+    if (found := ENTRY.match(argument)) is None:
+        return argument
+    name, field, value = found.groups()
+    return f"data.events={{{name}: {value if field is None else f'{{{field}: {value}}}'}}}"
 
 
 def complaint(text: str, error: BaseException | None = None) -> str:

@@ -11,7 +11,7 @@ EVERY_VERB = ("seed", "storage")
 RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking")
 """The groups that a training uses. Commands that train a checkpoint, or find one by its config, use all of them."""
 
-RECIPE_GROUPS = ("experiment", "ablation")
+RECIPE_GROUPS = ("experiment", "ablation", "recipe")
 """Config groups without a field of their own: they set values of the recipe, of the data above all."""
 
 HELD_BY_ALL = ("tracking=off",)

@@ -51,8 +51,8 @@ class ConditionalWrites:
         self.bucket = parts.username if parts.scheme.startswith("abfs") and parts.username else parts.hostname or ""
         host = parts.netloc if parts.scheme.startswith("abfs") else parts.netloc.rpartition("@")[2]
         s3 = _s3_options(uri) if parts.scheme == "s3" else {}
-        retry = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}
-        client = {"timeout": f"{TIMEOUT_S}s", "allow_http": str(s3.get("endpoint", "")).startswith("http://")}
+        retry: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}
+        client: Any = {"timeout": f"{TIMEOUT_S}s", "allow_http": str(s3.get("endpoint", "")).startswith("http://")}
         self._store: Any = from_url(
             f"{parts.scheme.replace('gcs', 'gs')}://{host}", client_options=client, retry_config=retry, **s3
         )

@@ -51,9 +51,10 @@ class Catalogue:
     @classmethod
     def load(cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]]) -> "Catalogue":
         """Reads what `save` wrote; `features` are those of the manifest (see `feature_from_json`)."""
-        specs = tuple(feature_from_json(f) for f in features)
-        vocabularies = {}
-        if folder.exists(file := f"{name}.vocabularies.parquet"):
+        file = f"{name}.vocabularies.parquet"
+        is_fitted, vocabularies = folder.exists(file), {}
+        specs = tuple(feature_from_json(f, is_fitted) for f in features)
+        if is_fitted:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
             vocabularies = {name: Vocabulary(of["value"].combine_chunks()) for name, of in rows.items()}
@@ -61,10 +62,20 @@ class Catalogue:
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:
-    """The feature as the manifest holds it; its kind by name."""
-    return {**asdict(feature), "kind": feature.kind.name}
+    """The feature as the manifest holds it; its kind by name, with its version if that is not the first."""
+    version = feature.kind.version
+    return {**asdict(feature), "kind": feature.kind.name} | ({} if version == 1 else {"version": version})
 
 
-def feature_from_json(value: dict[str, Any]) -> Feature:
-    """The inverse of `feature_to_json`."""
-    return Feature(**value)
+def feature_from_json(value: dict[str, Any], is_fitted: bool = True) -> Feature:
+    """The inverse of `feature_to_json`.
+
+    Args:
+        is_fitted: whether a vocabulary was fitted to the feature: its values must be encoded as they were then.
+    """
+    values = dict(value)
+    version, feature = values.pop("version", 1), Feature(**values)
+    if is_fitted and version != feature.kind.version:
+        values["kind"] = f"{feature.kind.name}_v{version}"
+        return Feature(**values)
+    return feature

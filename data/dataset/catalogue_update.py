@@ -67,6 +67,8 @@ def _differs(before: pa.Table, after: pa.Table) -> np.ndarray:
 
 def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """One string per row: equal values give equal strings. Null equals null and, among lists, the empty list."""
+    if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+        column = column.cast(pa.list_(pa.string()))
     if pa.types.is_list(column.type):
         return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), SEPARATOR)
     return pc.fill_null(column.cast(pa.string()), SEPARATOR)

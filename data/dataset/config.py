@@ -1,12 +1,23 @@
 """The configuration of a dataset: which log it comes from, and how it is split."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.structured import jsonable
 from data.dataset.clock import ClockKind
 from data.dataset.split import SplitConfig
+from data.sources.event_types import EventType, EventTypes, Sign
 from data.sources.source import SourceConfig
+
+ADDED: tuple[tuple[tuple[str, ...], Any], ...] = (
+    (("events",), {}),
+    (("positive_from",), None),
+    (("below",), jsonable(EventType(sign=Sign.negative))),
+    (("source", "columns", "type"), None),
+)
+"""Keys that came to be after datasets had been prepared, and the values with which they change nothing."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -19,6 +30,10 @@ class DataConfig:
         split: how interactions are split into train, validation and test.
         min_weight: interactions with a lower weight (rating) are left out, as if the log did not have them; null keeps
             all.
+        events: what each event type means, by its name in the column `source.columns.type`.
+        positive_from: for logs whose weights are ratings, the lowest one that is a positive; null takes all
+            interactions for positives, which count in training by their weights.
+        below: what a lower rating is: a negative, or a positive of little weight.
         clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
         users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
     """
@@ -27,6 +42,9 @@ class DataConfig:
     source: SourceConfig
     split: SplitConfig = field(default_factory=SplitConfig)
     min_weight: float | None = bounded(None)
+    events: dict[str, EventType] = field(default_factory=dict)
+    positive_from: float | None = bounded(None)
+    below: EventType = field(default_factory=lambda: EventType(sign=Sign.negative))
     clock: ClockKind = ClockKind.auto
     users_per_part: int = bounded(50_000, at_least=1)
 
@@ -34,3 +52,38 @@ class DataConfig:
         check_bounds(self, "data")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
+        if self.events and self.positive_from is not None:
+            raise ConfigError(
+                f"data.positive_from: {self.positive_from} is for logs without event types, and data.events names some;"
+                " give one of the two"
+            )
+        if self.events and not any(of.sign is Sign.positive for of in self.events.values()):
+            raise ConfigError(f"data.events: none of {', '.join(self.events)} is positive; set sign=positive for one")
+        column = getattr(getattr(self.source, "columns", None), "type", None)
+        if column is not None and not self.events:
+            raise ConfigError(
+                f"data.source.columns.type: {column!r} needs data.events, which says what each type means, such as"
+                " data.events.purchase.weight=5"
+            )
+
+    @property
+    def event_types(self) -> EventTypes:
+        """The event types of the log, or those of its ratings; none where all interactions are positives."""
+        if self.positive_from is not None:
+            return EventTypes.rated(self.positive_from, self.below)
+        return EventTypes(self.events)
+
+    def as_json(self) -> dict[str, Any]:
+        """The config as JSON values, with the source's class, because two sources may have the same fields.
+
+        Keys that were added later are left out where they change nothing, so that a dataset is found again.
+        """
+        values: dict[str, Any] = jsonable(self)
+        values["source"]["adapter"] = type(self.source).__name__
+        for (*path, key), neutral in ADDED:
+            inner = values
+            for name in path:
+                inner = inner.get(name) or {}
+            if inner.get(key, ...) == neutral:
+                del inner[key]
+        return values

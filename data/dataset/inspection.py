@@ -59,7 +59,7 @@ def inspect(log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig) -> 
         DataError: a table knows none of the log's ids, the times are dates written in digits, or the split is by dates
             and the log has no clock.
     """
-    clock = clock_of(kind, found.times, found.num_interactions + found.num_left_out, log.place)
+    clock = clock_of(kind, found.times, found.num_interactions + found.num_others + found.num_left_out, log.place)
     if not clock.has_clock and split.validation_from:
         raise DataError(
             f"data.split.validation_from: {split.validation_from} needs a log with a clock, and there are {clock}:"

@@ -13,26 +13,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
-import ray
 
 from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed, sealing
-from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect, noted
+from data.dataset.interactions import count_interactions, write_interactions
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
-from data.dataset.schema import INTERACTIONS
-from data.dataset.split import Boundaries, SplitKind, assign, boundaries, refuse_unsplit
+from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
-from data.sequences.positions import positions_within_users, with_positions
-from data.sources.schema import SPLITS, DataError, Feature
-from data.sources.source import RawLog
-from data.sources.survey import Survey, above, survey
+from data.sources.schema import SPLITS, Feature
+from data.sources.survey import Survey, survey
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
@@ -64,22 +59,23 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
 
 def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
-    log = config.source.read()
-    found = survey(log, config.min_weight)
+    log, types = config.source.read(), config.event_types
+    found = survey(log, config.min_weight, types)
     findings = inspect(log, found, config.clock, config.split)
     for line in findings.lines():
         progress(f"dataset {config.name}: {line}")
     bounds = boundaries(config.split, found.times)
     users = _catalogue("user_id", log.users, found.user_ids, log.user_features)
     items = _catalogue("item_id", log.items, found.item_ids, log.item_features)
+    others = f" and {found.num_others:,} that are negative or only count as seen," if types else ""
     progress(
-        f"dataset {config.name}: sorting and splitting {found.num_interactions:,} interactions"
+        f"dataset {config.name}: sorting and splitting {found.num_interactions:,} interactions{others}"
         f" of {len(found.user_ids):,} users"
     )
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
     with sealing(folder, manifest) as staging:
-        _write_interactions(config, log, users.ids, items.ids, bounds, staging)
-        counts = {name: _count(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
+        write_interactions(config, log, users.ids, items.ids, bounds, staging)
+        counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
         for note in split.notes(manifest["counts"]):
@@ -96,17 +92,10 @@ def _request_digest(config: DataConfig) -> str:
     """Digest of everything that decides the dataset: the config, and the path, size and mtime of each input file."""
     request = {
         "schema": SCHEMA_VERSION,
-        "config": _config_to_json(config),
+        "config": config.as_json(),
         "files": input_states(config.source.files()),
     }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
-
-def _config_to_json(config: DataConfig) -> dict[str, Any]:
-    """The config as JSON values, with the source's class, because two sources may have the same fields."""
-    values: dict[str, Any] = jsonable(config)
-    values["source"]["adapter"] = type(config.source).__name__
-    return values
 
 
 def _catalogue(
@@ -131,54 +120,6 @@ def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
     return feature.kind.clean(column).take(index)
 
 
-def _write_interactions(
-    config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
-) -> None:
-    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
-    vocabularies = ray.put((users, items))
-    place = log.place
-    min_weight, users_per_part, split = config.min_weight, config.users_per_part, config.split
-
-    def encode(batch: pa.Table) -> pa.Table:
-        users, items = ray.get(vocabularies)
-        if batch["fault"].null_count < len(batch):
-            raise DataError(f"{place} was changed while it was read: prepare it anew")
-        batch = above(batch, min_weight)
-        user_rows = users.rows(batch["user_id"])
-        rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
-        return pa.table(rows | {name: batch[name] for name in ("time", "weight", "position", "split", "context")})
-
-    def write(part: pa.Table) -> pa.Table:
-        order = [(name, "ascending") for name in ("user_row", "time", "position", "item_row")]
-        part = part.sort_by(order)
-        code = assign(part, split, bounds)
-        for name in SPLITS:
-            rows = part.filter(pc.equal(code, name))
-            if rows.num_rows:
-                rows = with_positions(rows, positions_within_users(rows["user_row"].to_numpy()))
-                file = f"interactions/split={name}/part-{part['part'][0].as_py():05d}.parquet"
-                staging.write_table(file, rows.select(INTERACTIONS.names).cast(INTERACTIONS))
-        return part.select(["part"]).slice(0, 1)
-
-    encoded = log.interactions.map_batches(encode, batch_format="pyarrow", batch_size=None)
-    encoded.groupby("part").map_groups(write, batch_format="pyarrow").count()
-
-
-def _count(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number of interactions of a split by user row and by item row, int64 [num_users] and [num_items].
-
-    The interactions are streamed; `num_users` and `num_items` include row 0.
-    """
-    by_user, by_item = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
-    if staging.exists(f"interactions/split={split}"):
-        path = f"{staging.path}/interactions/split={split}"
-        parts = pads.dataset(path, schema=INTERACTIONS, filesystem=staging.filesystem)
-        for batch in parts.to_batches(columns=["user_row", "item_row"]):
-            by_user += np.bincount(batch["user_row"], minlength=num_users)
-            by_item += np.bincount(batch["item_row"], minlength=num_items)
-    return by_user, by_item
-
-
 def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalogue:
     """The catalogue with a column for each split added: `train_count`, `validation_count` and `test_count`.
 
@@ -200,21 +141,23 @@ def _manifest(
     items: Catalogue,
     context: tuple[str, ...],
 ) -> dict[str, Any]:
+    types = config.event_types
     return {
         "kind": "dataset",
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
         "request": request,
-        "config": _config_to_json(config),
+        "config": config.as_json(),
         "inputs": input_states(config.source.files()),
         "counts": {
             "users": len(users.ids) - 1,
             "items": len(items.ids) - 1,
-            "raw_interactions": found.num_interactions + found.num_left_out,
+            "raw_interactions": found.num_interactions + found.num_others + found.num_left_out,
         }
-        | ({"left_out": found.num_left_out} if config.min_weight is not None else {}),
+        | ({"others": found.num_others} if types else {})
+        | ({"left_out": found.num_left_out} if types or config.min_weight is not None else {}),
         "boundaries": bounds.as_manifest() if bounds else None,
         "user_features": [feature_to_json(f) for f in users.features],
         "item_features": [feature_to_json(f) for f in items.features],
         "context": list(context),
-    }
+    } | ({"event_types": types.as_manifest()} if types else {})

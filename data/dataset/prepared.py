@@ -1,5 +1,6 @@
 """Reading a prepared dataset: its users, its items and the interactions of each split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.clock import Clock
 from data.dataset.schema import INTERACTIONS
 from data.sequences.histories import Sequences
+from data.sources.event_types import EventType, EventTypes
 from data.sources.schema import SPLITS
 
 SCHEMA_VERSION = 3
@@ -52,6 +54,11 @@ class PreparedDataset:
         return tuple(self.manifest["context"])
 
     @property
+    def event_types(self) -> EventTypes:
+        """The event types of the interactions; none where all of them are positives that count as seen."""
+        return EventTypes.of_manifest(self.manifest.get("event_types"))
+
+    @property
     def clock(self) -> Clock | None:
         """The log's times; None where an earlier version prepared the dataset, which did not record them."""
         recorded = self.manifest.get("clock")
@@ -86,9 +93,13 @@ class PreparedDataset:
         """All items of the log and of its table of items."""
         return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"])
 
-    def paths(self, *splits: str) -> list[str]:
-        """The interaction files of these splits, in the order of their users; a user is in one file of each split."""
-        wanted = tuple(f"interactions/split={split}/" for split in splits)
+    def paths(self, *splits: str, kind: str = "interactions") -> list[str]:
+        """The files of these splits, in the order of their users; a user is in one file of each split.
+
+        Args:
+            kind: "interactions", the positives, or "others".
+        """
+        wanted = tuple(f"{kind}/split={split}/" for split in splits)
         names = [n for n in self.manifest["files"] if n.startswith(wanted)]
         return [f"{self.folder.path}/{name}" for name in sorted(names)]
 
@@ -98,15 +109,39 @@ class PreparedDataset:
         Args:
             columns: the columns to read, of `data.dataset.schema.INTERACTIONS`; None means all.
         """
-        tables = [self._read(split, columns) for split in splits]
-        return pa.concat_tables(tables)
+        return pa.concat_tables([self._read(split, columns) for split in splits])
+
+    def others(self, *splits: str, columns: list[str] | None = None) -> pa.Table:
+        """The interactions of these splits that are no positives, in the order and with the columns of `interactions`.
+
+        They are negatives, and events that count as seen and say nothing else.
+        """
+        return pa.concat_tables([self._read(split, columns, "others") for split in splits])
 
     def sequences(self, *splits: str) -> Sequences:
-        """Each user's items in these splits, oldest first."""
+        """Each user's items in these splits, oldest first: those of the positives, which make up the history."""
         return Sequences.of(self.interactions(*splits, columns=["user_row", "item_row"]), len(self.users.ids))
 
-    def _read(self, split: str, columns: list[str] | None) -> pa.Table:
-        paths = self.paths(split)
+    def seen(self, *splits: str) -> Sequences:
+        """Each user's items in these splits that count as seen; where all interactions do, those of `sequences`."""
+        if not self.event_types:
+            return self.sequences(*splits)
+        columns = ["user_row", "item_row", "type"]
+        tables = [read(*splits, columns=columns) for read in (self.interactions, self.others)]
+        return Sequences.of(self.of_types(pa.concat_tables(tables), lambda of: of.is_seen), len(self.users.ids))
+
+    def of_types(self, interactions: pa.Table, property_of: Callable[[EventType], bool]) -> pa.Table:
+        """The interactions whose event types have a property; without event types, all of them.
+
+        Args:
+            interactions: with the column `type`.
+        """
+        if not (types := self.event_types):
+            return interactions
+        return interactions.filter(pa.array(types.having(property_of)[interactions["type"].to_numpy()]))
+
+    def _read(self, split: str, columns: list[str] | None, kind: str = "interactions") -> pa.Table:
+        paths = self.paths(split, kind=kind)
         schema = pa.schema([f for f in INTERACTIONS if columns is None or f.name in columns])
         if not paths:
             return schema.empty_table()

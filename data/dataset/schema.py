@@ -12,9 +12,16 @@ INTERACTIONS = pa.schema(
         pa.field("weight", pa.float32(), nullable=False),
         POSITION,  # within the user's interactions of the split
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature of the manifest
+        pa.field("type", pa.int16(), nullable=True),  # code of the event type in the manifest; only if it has any
     ]
 )
 """Columns of each file of interactions.
 
-A file holds interactions of one split (`interactions/split=train/`), sorted by user_row, each user's oldest first.
+A file holds the positives (`interactions/split=train/`) or the other interactions (`others/split=train/`) of one split,
+sorted by user_row, each user's oldest first.
 """
+
+
+def columns_of(has_types: bool) -> pa.Schema:
+    """The columns that are written: INTERACTIONS, without event types where the log has none."""
+    return INTERACTIONS if has_types else INTERACTIONS.remove(INTERACTIONS.get_field_index("type"))

@@ -139,11 +139,11 @@ def refuse_unsplit(counts: dict[str, int], place: str) -> None:
     """Raises DataError if the log assigns some interactions to no split, because these would be lost.
 
     Args:
-        counts: number of interactions by split, `raw_interactions`, the number in the log, and `left_out`, the number
-            of those with too low a weight.
+        counts: number of positives by split, `raw_interactions`, the number in the log, and if there are any, `others`,
+            the number of those that are not positive, and `left_out`, of those that are not kept.
         place: where the log is, for the message.
     """
-    num_kept = counts["raw_interactions"] - counts.get("left_out", 0)
+    num_kept = counts["raw_interactions"] - counts.get("left_out", 0) - counts.get("others", 0)
     missing = num_kept - sum(counts[name] for name in SPLITS)
     if missing:
         raise DataError(

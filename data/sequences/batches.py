@@ -4,12 +4,13 @@ Shape legend: B batch, L history length, N interactions.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from data.sequences.feedback import Feedback
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
 from data.sequences.streaming import Rows, StreamedRows, columns
@@ -17,17 +18,27 @@ from data.sequences.streaming import Rows, StreamedRows, columns
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """Positives, each with its user and the user's history; all arrays are int32.
+    """Positives, each with its user and the user's history; all arrays but weights are int32.
 
     Attributes:
         user_rows_B: the user of each row.
         item_rows: [B], one positive per row; or [B, L], the positive after each item of the history (0 = none).
         history_BL: item rows, oldest first, padded with 0 on the left.
+        weights: float32, how much each positive counts; of the shape of `item_rows`. None means that all count alike.
+        negative_rows: for each positive an item that its user does not want, 0 = none; of the shape of `item_rows`.
+            None means that no user has any.
+        negative_weights: float32, how much each of these counts.
+        context: int64 [B, C] or [B, L, C], rows of the values of each positive's context. None where the towers take
+            none.
     """
 
     user_rows_B: np.ndarray
     item_rows: np.ndarray
     history_BL: np.ndarray
+    weights: np.ndarray | None = None
+    negative_rows: np.ndarray | None = None
+    negative_weights: np.ndarray | None = None
+    context: np.ndarray | None = None
 
 
 class Shard(Protocol):
@@ -51,6 +62,7 @@ class ShardBatches:
         sequences: all users' items; the positions of the interactions are indices into them.
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
+        feedback: what the interactions say besides their items.
     """
 
     shard: Shard | StreamedRows
@@ -58,6 +70,7 @@ class ShardBatches:
     batch_size: int
     history_length: int
     order: HistoryOrder
+    feedback: Feedback = field(default_factory=Feedback)
     _loaded: Rows | None = None
     _others: OtherItems | None = None
 
@@ -71,7 +84,11 @@ class ShardBatches:
         shard, size = self.shard, self.batch_size
         rows = shard.batches(size, seed) if isinstance(shard, StreamedRows) else self._permuted(shard, random)
         for users, items, positions in rows:
-            yield TrainBatch(users, items, self._history(users, positions, random))
+            history = self._history(users, positions, random)
+            weights = self.feedback.weights(self.sequences, users, positions)
+            context = self.feedback.contexts(self.sequences, users, positions)
+            unwanted, unwanted_weights = self.feedback.draw(users, random)
+            yield TrainBatch(users, items, history, weights, unwanted, unwanted_weights, context)
 
     def _history(self, users: np.ndarray, positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if self.order is HistoryOrder.others:

@@ -39,15 +39,25 @@ class Sequences:
             num_users: U, row 0 included.
         """
         users = interactions["user_row"].to_numpy()
-        order = np.argsort(users, kind="stable")
+        order = order_of(interactions)
         offsets = np.zeros(num_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=num_users), out=offsets[1:])
         return cls(offsets, interactions["item_row"].to_numpy()[order].astype(np.int32, copy=False))
+
+    @classmethod
+    def nothing(cls, num_users: int) -> "Sequences":
+        """Sequences without any item; `num_users` counts row 0."""
+        return cls(np.zeros(num_users + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
     @property
     def lengths_U(self) -> np.ndarray:
         """int64 [U]: each user's number of items."""
         return np.diff(self.offsets_U1)
+
+    def pair_keys(self, num_items: int) -> np.ndarray:
+        """int64 [N]: one number for each pair of user and item, by user; `num_items` counts row 0."""
+        owner_N = np.repeat(np.arange(len(self.lengths_U), dtype=np.int64), self.lengths_U)
+        return owner_N * num_items + self.items_N
 
     def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and item rows of the distinct (user, item) pairs, int64, sorted by user, then item."""
@@ -71,12 +81,26 @@ class Sequences:
         """int32 [B, length]: each user's latest items, oldest first, padded with 0 on the left."""
         return self.before(user_rows_B, self.lengths_U[user_rows_B], length)
 
-    def before(self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int) -> np.ndarray:
-        """int32 [B, length]: the items just before each position, oldest first, padded with 0 on the left."""
-        within = positions_B[:, None] - length + np.arange(length)
-        return self.take(user_rows_B, within, within >= 0)
+    def before(
+        self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, of_N: np.ndarray | None = None
+    ) -> np.ndarray:
+        """[B, length]: the items (int32) just before each position, oldest first, padded with 0 on the left.
 
-    def take(self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray) -> np.ndarray:
-        """int32 [B, L]: each user's items at these positions; 0 where it is not valid."""
+        Args:
+            of_N: values of the interactions, in the order of `items_N`, to take in place of the items.
+        """
+        within = positions_B[:, None] - length + np.arange(length)
+        return self.take(user_rows_B, within, within >= 0, of_N)
+
+    def take(
+        self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray, of_N: np.ndarray | None = None
+    ) -> np.ndarray:
+        """[B, L]: each user's items (int32), or values of `of_N`, at these positions; 0 where it is not valid."""
+        of_N = self.items_N if of_N is None else of_N
         index = np.where(valid_BL, self.offsets_U1[user_rows_B][:, None] + within_BL, 0)
-        return np.where(valid_BL, self.items_N[index] if len(self.items_N) else 0, 0).astype(np.int32)
+        return np.where(valid_BL, of_N[index] if len(of_N) else 0, 0).astype(of_N.dtype)
+
+
+def order_of(interactions: pa.Table) -> np.ndarray:
+    """int64 [N]: indices that bring interactions into the order of `Sequences.items_N`: by user, each oldest first."""
+    return np.argsort(interactions["user_row"].to_numpy(), kind="stable")

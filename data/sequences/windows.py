@@ -4,11 +4,12 @@ Shape legend: B batch, L window length, N interactions of the shard.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from data.sequences.batches import Shard, TrainBatch, load_shard
+from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.positions import positions_from_the_end
 
@@ -28,6 +29,7 @@ class WindowBatches:
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
+        feedback: what the interactions say besides their items.
     """
 
     shard: Shard
@@ -35,6 +37,7 @@ class WindowBatches:
     batch_size: int
     length: int
     smallest_count: Callable[[int], int] = int
+    feedback: Feedback = field(default_factory=Feedback)
     _ends: tuple[np.ndarray, np.ndarray] | None = None
 
     def num_examples(self) -> int:
@@ -54,7 +57,12 @@ class WindowBatches:
             longest = lengths[at].max()
             history = self.sequences.before(users[at], positions[at], longest)
             targets = self.sequences.before(users[at], positions[at] + 1, longest)
-            yield TrainBatch(users[at], np.where(history > 0, targets, 0), history)
+            targets, of_N = np.where(history > 0, targets, 0), self.feedback.weights_N
+            weights = None if of_N is None else self.sequences.before(users[at], positions[at] + 1, longest, of_N)
+            unwanted, unwanted_weights = self.feedback.draw(np.broadcast_to(users[at][:, None], targets.shape), random)
+            within = positions[at][:, None] + 1 - longest + np.arange(longest)
+            context = self.feedback.contexts(self.sequences, users[at], within)
+            yield TrainBatch(users[at], targets, history, weights, unwanted, unwanted_weights, context)
 
     def _window_ends(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and positions of the last item of each window."""

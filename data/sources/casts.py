@@ -58,6 +58,34 @@ def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.coalesce(whole_text(column), text) if pa.types.is_floating(column.type) else text
 
 
+def vectors(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
+    """list<float> from lists of numbers, or from text such as "0.5|1" or "[0.5, 1]"; null where any value is missing.
+
+    Raises:
+        DataError: the column holds neither lists of numbers nor text.
+    """
+    column = plain(column)
+    kind = column.type
+    if pa.types.is_string(kind):
+        bare = pc.replace_substring_regex(column, r"[\[\]\s]", "")
+        separator = "," if pc.any(pc.match_substring(bare, ",")).as_py() else separator
+        column = pc.split_pattern(only(pc.not_equal(bare, ""), bare), separator)
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise DataError(f"expected lists of numbers, or text with numbers separated by {separator!r}, not {kind}")
+    return pa.chunked_array([_vectors(chunk) for chunk in column.chunks], pa.list_(pa.float32()))
+
+
+def _vectors(lists: pa.Array) -> pa.ListArray:
+    values = numbers(pa.chunked_array([pc.list_flatten(lists)])).combine_chunks().cast(pa.float32(), safe=False)
+    owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    lengths = np.bincount(owners, minlength=len(lists))
+    is_whole = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
+    kept = (lengths > 0) & (np.bincount(owners, weights=~is_whole, minlength=len(lists)) == 0)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    found = pa.ListArray.from_arrays(offsets, values)
+    return pc.if_else(pa.array(kept), found, pa.scalar(None, found.type))
+
+
 def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
     """list<string> from lists, or from text such as "a|b" with a separator; null and "" give an empty list.
 
@@ -104,7 +132,7 @@ USUAL = Conventions()
 """Blank text is missing, and times that are numbers are seconds."""
 
 INTERACTION_CASTS: dict[str, Cast] = {
-    "user_id": ids, "item_id": ids, "time": seconds, "weight": numbers, "split": labels
+    "user_id": ids, "item_id": ids, "time": seconds, "weight": numbers, "split": labels, "type": labels
 }  # fmt: skip
 """The cast of each canonical column of interactions."""
 

@@ -68,6 +68,7 @@ RAW_INTERACTIONS = pa.schema(
         pa.field("position", pa.int64(), nullable=False),  # index in the log; orders equal times
         pa.field("split", pa.string(), nullable=True),  # null where the log has no split of its own
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature, if there are any
+        pa.field("type", pa.string(), nullable=True),  # the event type, if the log names one
         pa.field("fault", pa.string(), nullable=True),  # what could not be read, in words; such a row is no interaction
     ]
 )

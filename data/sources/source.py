@@ -105,6 +105,7 @@ def raw_block(
     weight: Column | None = None,
     split: Column | None = None,
     context: Sequence[Column] = (),
+    type: Column | None = None,
     first_position: int,
 ) -> pa.Table:
     """A table of schema RAW_INTERACTIONS.
@@ -116,14 +117,16 @@ def raw_block(
         weight: numbers; None means that each interaction has weight 1.
         split: strings, "train", "validation" or "test"; None means that the log has no split of its own.
         context: one column of strings per context feature.
+        type: strings, the event types that `data.events` describes; None means that the log names none.
         first_position: index of the first row in the log; the rows after it count up from there.
     """
     rows = len(user_id)
     weights = pa.array(np.ones(rows, np.float32)) if weight is None else weight.cast(pa.float32(), safe=False)
     position = pa.array(np.arange(first_position, first_position + rows, dtype=np.int64))
     splits = pa.nulls(rows, pa.string()) if split is None else split
+    types = pa.nulls(rows, pa.string()) if type is None else type
     faults = pa.nulls(rows, pa.string())
-    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows), faults]
+    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows), types, faults]
     return pa.Table.from_arrays(columns, schema=RAW_INTERACTIONS)
 
 

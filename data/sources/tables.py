@@ -29,7 +29,9 @@ class Columns:
         user_id: the user, in the tables of interactions and of users.
         item_id: the item, in the tables of interactions and of items.
         time: numbers in data.source.time_unit, timestamps, dates, or ISO-8601 text (UTC if it names no zone).
-        weight: weight of an interaction, such as a rating; null means that each has weight 1.
+        weight: weight of an interaction, such as a rating; null means that each has weight 1. It counts in training,
+            unless `data.positive_from` says that it is a rating.
+        type: type of an interaction, such as view or purchase; `data.events` says what each means.
         split: train, validation or test, for `data.split.kind=given`.
         title: the title, in the table of items.
         context: context features of an interaction, such as a channel or a part of the day, with one value each.
@@ -40,6 +42,7 @@ class Columns:
     item_id: str = "item_id"
     time: str | None = "time"
     weight: str | None = None
+    type: str | None = None
     split: str | None = None
     title: str | None = None
     context: list[str] = field(default_factory=list)

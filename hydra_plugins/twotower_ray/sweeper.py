@@ -1,6 +1,9 @@
 """`hydra/sweeper=optuna`: a search by Optuna's samplers, which may stop trials early."""
 
+import copy
+import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import structured
@@ -36,7 +39,7 @@ class OptunaSweeper(Sweeper):
         self.settings = structured(SweeperConfig, settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context, self.config = hydra_context, config
+        self.hydra_context, self.config, self.task_function = hydra_context, config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -72,7 +75,43 @@ class OptunaSweeper(Sweeper):
         self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
         best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
         self._save(best, folder)
+        if self.settings.final and len(best) == 1:
+            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder)
         return best
+
+    def _fit_finally(self, overrides: list[str], folder: Path) -> None:
+        """Fits the best point once more, writes it as a yaml, and says what was gained.
+
+        Both were done before where an earlier launch has got as far as that.
+        """
+        from conf.verbs import decides
+        from data.artifacts.structured import jsonable
+        from towers.sweeps.records import Records
+        from towers.sweeps.results.found import FINAL, RECIPE, best_record, final_overrides, gain_lines, write_recipe
+
+        records = Records(folder).read()
+        if (best := best_record(records, overrides)) is None:
+            print("sweep: no final fit: the best trial is of another launch, in another folder")
+            return
+        config, given = copy.deepcopy(self.config), final_overrides(best, self.settings.final)
+        with open_dict(config):
+            config.hydra.sweep.dir = str(folder / FINAL)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=self.task_function, config=config
+        )
+        (final,) = launcher.launch([given], 0)
+        sweep, module = self.launcher.sweep(), self.task_function.__module__
+        values = jsonable(sweep.typed_config(sweep.trial_config(0, given)))
+        lines = gain_lines(
+            records, best, len(self.settings.starts), self.settings.objectives[0].metric, final.return_value
+        )
+        found = write_recipe(folder, values, partial(decides, module), lines)
+        for line in lines:
+            print(f"search: {line}")
+        data = [o for o in given if o.startswith("data=")]
+        of_data = [o for o in OmegaConf.to_container(self.config.hydra.overrides.task) if str(o).startswith("data")]
+        command = ["python", "-m", module, "--config-dir", str(folder / FINAL), *map(str, of_data), *data]
+        print(f"search: {found}; it is fitted again by\n  {shlex.join([*command, f'experiment={RECIPE}'])}")
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""

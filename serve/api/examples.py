@@ -11,10 +11,10 @@ from towers.checkpoint.checkpoint import Checkpoint
 
 def requests(checkpoint: Checkpoint, k: int) -> dict[str, dict[str, Any]]:
     """Returns request bodies by title: a known user, an unknown one, a filter, a history and, if known, a context."""
-    seen = checkpoint.seen
-    known_row = int((seen.lengths_U >= min(10, seen.lengths_U.max())).argmax())
+    history = checkpoint.history
+    known_row = int((history.lengths_U >= min(10, history.lengths_U.max())).argmax())
     known = checkpoint.users.ids.ids(np.array([known_row]))[0].as_py()
-    recent = checkpoint.items.ids.ids(seen.of_user(known_row)[-3:]).to_pylist()
+    recent = checkpoint.items.ids.ids(history.of_user(known_row)[-3:]).to_pylist()
     filtered = {"user_id": known, "k": k} | ({"filter": f} if (f := example_filter(checkpoint)) else {})
     values = checkpoint.reranker.context.as_json()
     context = {name: known_values[-1] for name, known_values in values.items() if known_values}

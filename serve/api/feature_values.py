@@ -6,8 +6,8 @@ from typing import Any
 from data.sources.feature_kinds.kind import FeatureKind
 from serve.filters.grammar import finite
 
-MAX_TEXT, MAX_VALUES = 1000, 100
-"""Limits on the features of an item in a request: characters of a text, values of a list."""
+MAX_TEXT, MAX_VALUES, MAX_LENGTH = 1000, 100, 4096
+"""Limits on the features of an item in a request: characters of a text, values of a list, numbers of a vector."""
 
 
 def checked_features(features: Mapping[str, Any], kinds: Mapping[str, FeatureKind]) -> dict[str, Any]:
@@ -35,6 +35,8 @@ def _wanted(kind: FeatureKind) -> str:
     """Returns a description of the values that `_fits` accepts."""
     if kind.is_number:
         return "a finite number"
+    if kind.is_vector:
+        return f"a list of at most {MAX_LENGTH} finite numbers"
     return f"a list of at most {MAX_VALUES} strings" if kind.is_list else f"a string of at most {MAX_TEXT} characters"
 
 
@@ -42,14 +44,22 @@ def _fits(kind: FeatureKind, value: object) -> bool:
     if value is None:
         return True
     if kind.is_number:
-        return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+        return _is_number(value)
+    if kind.is_vector:
+        return isinstance(value, list) and len(value) <= MAX_LENGTH and all(_is_number(part) for part in value)
     if kind.is_list:
         return isinstance(value, list) and len(value) <= MAX_VALUES and all(_is_text(part) for part in value)
     return _is_text(value)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+
+
 def _trimmed(value: Any) -> Any:
-    return [part.strip() for part in value] if isinstance(value, list) else value.strip() if _is_text(value) else value
+    if isinstance(value, list):
+        return [part.strip() if isinstance(part, str) else part for part in value]
+    return value.strip() if _is_text(value) else value
 
 
 def _is_text(value: object) -> bool:

@@ -67,7 +67,9 @@ class BatchRecommender:
     def table(self, user_ids: pa.Array) -> pa.Table:
         """Returns the recommendations of some users, one row each in the same order, with the columns of SCHEMA."""
         parts, no_rows = self._parts, np.zeros(0, dtype=np.int64)
-        queries = HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (no_rows, no_rows), parts.seen)
+        queries = HeldOut(
+            parts.users.ids.rows(user_ids).astype(np.int32), (no_rows, no_rows), parts.seen, None, parts.history
+        )
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
         retrieved = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)

@@ -79,11 +79,13 @@ class UserVector:
         release_id: The release of the user tower.
         vector_D: float32 [D]; None if nothing is known of the user.
         history: int64; all item rows known of the user, oldest first, those of the request last.
+        seen: int64; the item rows that the release knows to be seen, where they are others than those of its history.
     """
 
     release_id: str
     vector_D: np.ndarray | None
     history: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    seen: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)

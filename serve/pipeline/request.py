@@ -61,7 +61,7 @@ async def recommend(query: Query, stages: Stages, fallback: PopularFallback, lim
     user = await budget.run_stage("embed", lambda: stages.embed(query))
     if user is None:
         user = UserVector(query.release_id, None, np.array(query.history, dtype=np.int64))
-    exclude = excluded_rows(query, user.history)
+    exclude = excluded_rows(query, user.history, user.seen)
     candidates = ranked = explanation = None
     if user.vector_D is not None:
         candidates = await budget.run_stage("retrieve", lambda: stages.retrieve(query, user))

@@ -49,7 +49,7 @@ class Retriever:
         for other in (query.release_id, user.release_id):
             check_same_release(self.release_id, other)
         assert user.vector_D is not None, "the pipeline answers users without a vector itself"
-        exclude = excluded_rows(query, user.history)
+        exclude = excluded_rows(query, user.history, user.seen)
         hits = await self.index.search(user.vector_D, query.num_candidates, filter=query.filter, exclude=exclude)
         if self._monitor is not None:
             self._monitor.sample(SampledSearch(user.vector_D, query.num_candidates, query.filter, exclude, hits))
@@ -88,10 +88,12 @@ class Retriever:
         return Nearest(history[best_KH], np.take_along_axis(cosines_KN, best_KH, axis=1))
 
 
-def excluded_rows(query: Query, history: np.ndarray) -> np.ndarray:
+def excluded_rows(query: Query, history: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Returns the item rows that must not be answered.
 
     These are the rows that the query excludes and, unless the query says otherwise, those that the user has seen.
     """
     excluded = np.array(query.exclude, dtype=np.int64)
+    if seen is not None:
+        history = np.concatenate([seen, np.array(query.history, dtype=np.int64)])
     return np.unique(np.concatenate([excluded, history])) if query.exclude_seen else excluded

@@ -39,15 +39,20 @@ class UserEncoder:
         """
         check_same_release(self.release_id, query.release_id)
         row = self._parts.users.ids.row(query.user_id) if query.user_id is not None else 0
-        history = np.concatenate([self._parts.seen.of_user(row), np.array(query.history, dtype=np.int64)])
-        return UserVector(self.release_id, await self._batched((row, history)), history.astype(np.int64))
+        history = np.concatenate([self._parts.history.of_user(row), np.array(query.history, dtype=np.int64)])
+        is_same = self._parts.seen is self._parts.history
+        seen = None if is_same else self._parts.seen.of_user(row).astype(np.int64)
+        return UserVector(
+            self.release_id, await self._batched((row, history, query.context)), history.astype(np.int64), seen
+        )
 
     @torch.inference_mode()
-    def vectors(self, users: Sequence[tuple[int, np.ndarray]]) -> list[np.ndarray | None]:
+    def vectors(self, users: Sequence[tuple[int, np.ndarray, tuple[int, ...]]]) -> list[np.ndarray | None]:
         """Returns the user tower's vectors of several users.
 
         Args:
-            users: For each user its row, and the item rows known of it, oldest first.
+            users: For each user its row, the item rows known of it, oldest first, and the rows of the context,
+                which may be empty.
 
         Returns:
             float32 [D] for each user; None for a user of whom nothing is known.
@@ -55,10 +60,12 @@ class UserEncoder:
         Raises:
             FloatingPointError: The user tower gives values that are not finite.
         """
-        rows_B = torch.tensor([row for row, _ in users])
-        history_BL = pad([history.tolist() for _, history in users], self._history_length)
+        rows_B = torch.tensor([row for row, _, _ in users])
+        history_BL = pad([history.tolist() for _, history, _ in users], self._history_length)
+        num_context = len(self._parts.model.context)
+        context_BC = torch.tensor([context or (0,) * num_context for _, _, context in users])
         known_B = self._parts.model.is_known(rows_B, history_BL).tolist()
-        vector_BD: np.ndarray = self._parts.model.user_vectors(rows_B, history_BL).numpy()
+        vector_BD: np.ndarray = self._parts.model.user_vectors(rows_B, history_BL, context_BC).numpy()
         if not np.isfinite(vector_BD).all():
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]

@@ -75,8 +75,8 @@ def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
     known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
     recorded = []
     for row in known[np.linspace(0, len(known) - 1, min(NUM_QUERIES, len(known))).astype(int)].tolist():
-        history = parts.seen.of_user(row).tolist()
-        (vector_D,) = encoder.vectors([(row, np.array(history))])
+        history = parts.history.of_user(row).tolist()
+        (vector_D,) = encoder.vectors([(row, np.array(history), ())])
         assert vector_D is not None, "a user with training interactions has a vector"
         rows_C, scores_C = _exact_search(parts, vector_D, history)
         golden = GoldenQuery(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist())
@@ -92,7 +92,7 @@ def median_latency_ms(parts: Checkpoint, rounds: int = 5) -> float:
     encoder, reranker, took_s = UserEncoder("golden", parts), RerankStage("golden", parts), []
     for golden in golden_queries(parts) * rounds:
         started = time.perf_counter()
-        encoder.vectors([(golden.user_row, np.array(golden.history))])
+        encoder.vectors([(golden.user_row, np.array(golden.history), ())])
         _exact_search(parts, np.array(golden.vector, dtype=np.float32), golden.history)
         reranker.rank_all([golden.reranker_input("golden")])
         took_s.append(time.perf_counter() - started)
@@ -145,7 +145,7 @@ def check_vectors(release: Release, encoder: UserEncoder) -> None:
         ReleaseError: a vector differs by more than TOLERANCE.
     """
     for golden in read_golden(release):
-        (vector_D,) = encoder.vectors([(golden.user_row, np.array(golden.history))])
+        (vector_D,) = encoder.vectors([(golden.user_row, np.array(golden.history), ())])
         difference = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
         if not difference <= TOLERANCE:
             raise _mismatch(release, golden, "the user's vector", difference)

@@ -23,7 +23,7 @@ from data.dataset.prepared import PreparedDataset
 from tests.benchmarks.harness.peer import PYTHON, run_peer, save_interactions
 from tests.benchmarks.harness.steps import Loop, in_memory
 from tests.benchmarks.harness.tables import write
-from towers.evaluation.baselines import item_filter, rank_by_filter
+from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
 from towers.evaluation.measure import measure
 from towers.evaluation.queries import queries_of
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve

@@ -52,7 +52,7 @@ def numbers(of: type, key: str = "") -> Iterator[tuple[str, Bounds | None, Any]]
             elif part in (int, float):
                 yield inner, each.metadata.get(BOUNDS), (None, part)
             elif origin in (list, dict) and is_dataclass(arguments[-1]):
-                yield from numbers(arguments[-1], f"{inner}[0]")
+                yield from numbers(arguments[-1], f"{inner}[0]" if origin is list else f"{inner}.one")
             elif origin in (list, dict) and arguments[-1] in (int, float):
                 yield inner, each.metadata.get(BOUNDS), (origin, arguments[-1])
 
@@ -95,7 +95,11 @@ def composed(key: str, value: Any) -> None:
     values = OmegaConf.create(tree)
     if (listed := key.partition("[0]")[0]) in ELEMENTS:
         OmegaConf.update(values, listed, [ELEMENTS[listed]])
-    OmegaConf.update(values, key.replace("[0]", ".0"), value, force_add=True)
+    mapping, _, in_entry = key.partition(".one.")
+    if in_entry:
+        OmegaConf.update(values, mapping, {"one": {in_entry: value}}, force_add=True)
+    else:
+        OmegaConf.update(values, key.replace("[0]", ".0"), value, force_add=True)
     typed(values)
 
 
@@ -109,7 +113,7 @@ def test_the_walk_finds_all_kinds_of_fields() -> None:
         "seed", "train.epochs", "evaluate.ks", "evaluate.published[0].metrics", "serve.embedder.num_cpus",
         "traffic.shares", "data.min_weight", "data.source<SyntheticSource>.num_users",
         "data.source<TableSource>.item_features[0].max_values", "hydra.launcher.timeout_s",
-        "hydra.sweeper.halving.factor",
+        "hydra.sweeper.halving.factor", "data.events.one.weight",
     } <= set(keys)  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_a_cast_column_has_the_kinds_type_and_length(kind: FeatureKind) -> None:
 def test_equal_values_encode_equally_and_row_0_is_empty(kind: FeatureKind) -> None:
     catalogue = items(kind, LOG)
     encoded = FeatureEncoder.fit(catalogue).encode(catalogue.table)
-    tensors = list(encoded.bags.values()) if kind.has_vocabulary else [encoded.numbers_NF]
+    tensors = [*encoded.bags.values(), *encoded.vectors.values()] or [encoded.numbers_NF]
     assert len(tensors) == 1 and len(tensors[0]) == len(LOG) + 1
     assert tensors[0][1].tolist() == tensors[0][5].tolist()
     assert tensors[0][0].tolist() == tensors[0][2].tolist(), "a missing value encodes like an unknown item"
@@ -96,7 +96,7 @@ def test_equal_values_encode_equally_and_row_0_is_empty(kind: FeatureKind) -> No
 @each_kind
 def test_filters_take_the_kinds_operators_and_no_others(kind: FeatureKind) -> None:
     catalogue = items(kind, LOG)
-    value = 2.0 if kind.is_number else "7"
+    value = 2.0 if kind.is_number or kind.is_vector else "7"
     for op in {*COMPARISON, *CONTAINMENT}:
         given = [value] if op in ("in", "contains_any", "contains_all") else value
         if op in kind.filter_operators:
@@ -110,9 +110,10 @@ def test_filters_take_the_kinds_operators_and_no_others(kind: FeatureKind) -> No
 def test_copies_are_the_kind_itself_and_json_has_its_name(kind: FeatureKind) -> None:
     assert pickle.loads(pickle.dumps(kind)) is copy.deepcopy(kind) is feature_kind(kind.name) is kind
     feature = Feature(name="field", kind=kind)
-    assert feature_to_json(feature) == jsonable(feature)
+    version = {} if kind.version == 1 else {"version": kind.version}
+    assert feature_to_json(feature) == jsonable(feature) | version
     limits = {"max_values": 16, "min_count": 1}
-    assert feature_to_json(feature) == {"name": "field", "kind": kind.name, "column": None} | limits
+    assert feature_to_json(feature) == {"name": "field", "kind": kind.name, "column": None} | limits | version
     assert feature_from_json(feature_to_json(feature)) == feature
     assert structured(Feature, {"name": "field", "kind": kind.name}) == feature
     assert getattr(FeatureKind, kind.name) is kind
@@ -143,5 +144,12 @@ def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
 
 
 def test_a_kind_without_a_column_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="arrow_type must be NUMBER, STRING or STRINGS"):
+    with pytest.raises(TypeError, match="arrow_type must be NUMBER, STRING, STRINGS or VECTOR"):
         register_feature_kind("wrong")(type("Wrong", (FeatureKind,), {"arrow_type": pa.int8()}))
+
+
+def test_a_kind_that_was_changed_encodes_as_before_for_what_was_fitted_before() -> None:
+    before = {"name": "field", "kind": "text", "max_values": 16, "min_count": 1, "column": None}
+    assert feature_from_json(before).kind.name == "text_v1"
+    assert feature_from_json(before, is_fitted=False).kind.name == "text", "what is fitted from now on is of today"
+    assert feature_from_json(feature_to_json(feature_from_json(before))).kind.name == "text_v1"

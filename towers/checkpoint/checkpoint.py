@@ -4,7 +4,7 @@ No file is a pickle, so opening a checkpoint never runs code.
 
 model.safetensors        both towers
 reranker.safetensors     the re-ranker's own weights
-sequences.safetensors    every user's items known at the end of training, oldest first
+sequences.safetensors    every user's items known at the end of training, oldest first; and those seen, if others
 users.parquet, items.parquet, *.vocabularies.parquet
 manifest.json            config, feature scales, dataset fingerprint, metrics and the sha256 of each file; written last
 """
@@ -27,14 +27,15 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from towers.checkpoint.histories import as_tensors, of_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
+from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
-from towers.reranking.context import Context
 from towers.reranking.reranker import Reranker
 
 ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
@@ -55,7 +56,8 @@ class Checkpoint:
         folder: where it lies.
         manifest: the content of the folder's manifest.
         users, items: the catalogues of the dataset that it was trained on.
-        seen: every user's items at the end of training, oldest first.
+        history: every user's positives at the end of training, oldest first, which user vectors are computed from.
+        seen: every user's items that count as seen then; those of the history, unless the log has event types.
         counts_I: int64, interactions of each item in the splits that were fitted on.
         reranker: the re-ranker; it refers to the item vectors.
         item_vectors_ID: float32, all item vectors, computed once, when they or the re-ranker are first asked for; row 0
@@ -68,6 +70,7 @@ class Checkpoint:
     model: TwoTower
     users: Catalogue
     items: Catalogue
+    history: Sequences
     seen: Sequences
     counts_I: np.ndarray
     ties: TieOrder
@@ -147,7 +150,8 @@ def save(
     reranker: Reranker,
     dataset: PreparedDataset,
     encoders: tuple[FeatureEncoder, FeatureEncoder],
-    seen: Sequences,
+    history: Sequences,
+    seen: Sequences | None = None,
 ) -> None:
     """Seals a checkpoint.
 
@@ -155,7 +159,8 @@ def save(
         manifest: has `model` and `rerank` (their configurations), `fit_on`, `dataset` and the report.
         dataset: the dataset that it was trained on, whose catalogues are saved.
         encoders: the feature encoders of users and of items, whose vocabularies and scales are saved too.
-        seen: every user's items at the end of training.
+        history: every user's positives at the end of training.
+        seen: the items that count as seen, where they are others than those of the history.
 
     Raises:
         CheckpointError: a weight is not finite. Nothing is written.
@@ -177,8 +182,7 @@ def save(
         replace(dataset.items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
-        arrays = {"offsets_U1": seen.offsets_U1, "items_N": seen.items_N}
-        save_tensors(staging, "sequences.safetensors", {k: torch.from_numpy(v) for k, v in arrays.items()})
+        save_tensors(staging, "sequences.safetensors", as_tensors(history, seen))
 
 
 def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = None) -> Checkpoint:
@@ -199,20 +203,19 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     fit_on = FittedSplits(manifest["fit_on"])
     user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
-    model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, seed=0)
+    context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
+    model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, 0, context)
     load_weights(model, folder, "model.safetensors", num_added)
     model.places_by_features = manifest.get("placement", {}).get("by_features", False)
     model.eval()
     counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
-    context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
     not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
     is_carried = manifest.get("reranker_is_carried", False)
     clips = manifest.get("clips_popularity", False)
     reranker = Reranker(rerank, not_yet_ID, counts_I, item_inputs, context, num_fitted, is_carried, clips)
     load_weights(reranker, folder, "reranker.safetensors", num_added)
-    arrays = load_tensors(folder, "sequences.safetensors")
-    seen = Sequences(arrays["offsets_U1"].numpy(), arrays["items_N"].numpy())
+    history, seen = of_tensors(load_tensors(folder, "sequences.safetensors"))
     item_vectors_ID = cache(partial(all_item_vectors, model))
 
     def with_vectors() -> Reranker:
@@ -226,6 +229,7 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
         reranker=Later(with_vectors),
         users=users,
         items=items,
+        history=history,
         seen=seen,
         counts_I=counts_I,
         ties=TieOrder.of(len(counts_I), manifest.get("tie_seed")),

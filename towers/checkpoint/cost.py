@@ -15,14 +15,14 @@ NUM_TIMED, NUM_WARM_UP = 50, 5
 @torch.inference_mode()
 def cost(checkpoint: Checkpoint) -> dict[str, float]:
     """Measures `size_mib`, of all files, and `user_vector_ms`, the median for single users on one thread."""
-    model, seen = checkpoint.model, checkpoint.seen
+    model, history = checkpoint.model, checkpoint.history
     known = np.flatnonzero(model.user_ids.known_N.cpu().numpy())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []
     for row in np.resize(known[: NUM_TIMED + NUM_WARM_UP], NUM_TIMED + NUM_WARM_UP).tolist() if len(known) else []:
         started = time.perf_counter()
-        model.user_vectors(torch.tensor([row]), pad([seen.of_user(row).tolist()], model.config.num_history))
+        model.user_vectors(torch.tensor([row]), pad([history.of_user(row).tolist()], model.config.num_history))
         seconds.append(time.perf_counter() - started)
     torch.set_num_threads(threads)
     ms = 1000 * float(np.median(seconds[NUM_WARM_UP:])) if seconds else 0.0

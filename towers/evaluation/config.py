@@ -12,11 +12,26 @@ RANKS = 100
 
 
 class Baseline(Enum):
-    """Recommenders without training that are measured beside the towers, in the same run."""
+    """Recommenders that are measured beside the towers, in the same run."""
 
     popularity = "popularity"  # most interactions among those fitted on
     recent_popularity = "recent popularity"  # most interactions in the latest share of them; needs a log with times
     item_item = "item-item filter"  # one hop over the interaction graph
+    item_item_tuned = "item-item filter, tuned"  # the same, its lean to popular items chosen on the validation part
+    ease = "EASE, tuned"  # a linear model in closed form, for catalogues of up to 12,000 items
+    ials = "iALS, tuned"  # matrix factorisation by alternating least squares
+    own_items = "own items"  # what the user has had most often; only where seen items are kept
+
+
+UNTUNED = (Baseline.popularity, Baseline.recent_popularity, Baseline.item_item, Baseline.own_items)
+"""The baselines that take seconds, and that are measured unless the config says otherwise."""
+
+
+class SeenItems(Enum):
+    """What becomes of the items that a user has seen."""
+
+    mask = "mask"  # they are no candidates, and a held-out interaction with one is not relevant
+    keep = "keep"  # they are candidates like all others, and relevant where the user comes back to them
 
 
 PUBLISHED_COUNTS = ("users", "items", "raw_interactions", "train", "validation", "test")
@@ -45,8 +60,9 @@ class EvaluateConfig:
     Attributes:
         ks: cut-offs (numbers of ranks) at which each metric is computed, between 1 and 100.
         k: the one of these cut-offs that tables, slices and plots show.
+        seen: what becomes of the items that a user has seen: masked, or kept where repeated consumption is the task.
         batch_size: number of users scored at a time.
-        baselines: recommenders without training that are measured beside the towers.
+        baselines: recommenders that are measured beside the towers; by default those that need no tuning.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
         resamples: number of bootstrap resamples per confidence interval.
         published: results of others, printed beside ours where the dataset is theirs.
@@ -56,8 +72,9 @@ class EvaluateConfig:
 
     ks: list[int] = bounded(factory=lambda: [5, 10, 20, 50], at_least=1, at_most=RANKS)
     k: int = bounded(20, at_least=1, at_most=RANKS)
+    seen: SeenItems = SeenItems.mask
     batch_size: int = bounded(512, at_least=1)
-    baselines: list[Baseline] = field(default_factory=lambda: list(Baseline))
+    baselines: list[Baseline] = field(default_factory=lambda: list(UNTUNED))
     recent_share: float = bounded(0.1, above=0, at_most=1)
     resamples: int = bounded(RESAMPLES, at_least=1)
     published: list[PublishedResult] = field(default_factory=list)

@@ -12,7 +12,7 @@ from torch import Tensor
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST
 from towers.evaluation import metrics
-from towers.evaluation.baselines import baseline_rankings
+from towers.evaluation.baselines.rankings import baseline_rankings
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.diversity import ItemSimilarity, sampled
 from towers.evaluation.intervals import SEED, intervals
@@ -94,10 +94,10 @@ def evaluate(
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    held_out, counts_I = queries_of(dataset), interaction_counts(dataset.items, fit_on)
+    held_out, counts_I = queries_of(dataset, config.seen), interaction_counts(dataset.items, fit_on)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
-    similarity = ItemSimilarity.of(held_out.seen, len(counts_I))
+    similarity = ItemSimilarity.of(held_out.history, len(counts_I))
     columns = {name: _columns(ranking, held_out, counts_I, similarity, config) for name, ranking in rankings.items()}
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
     decile_I = deciles(counts_I)

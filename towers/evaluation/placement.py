@@ -119,7 +119,7 @@ def cold_user_slices(model: TwoTower, held_out: HeldOut, user_counts_U: np.ndarr
         user_counts_U: interactions of each user in the splits that the model was fitted on.
     """
     rows_Q = held_out.user_rows_Q
-    history_QL = torch.from_numpy(held_out.seen.last(rows_Q, model.config.num_history))
+    history_QL = torch.from_numpy(held_out.history.last(rows_Q, model.config.num_history))
     by_history_Q = model.item_places_N.cpu()[history_QL].any(1).numpy()
     by_features_Q = model.user_described_N.cpu()[torch.from_numpy(rows_Q)].numpy()
     is_cold_Q = user_counts_U[rows_Q] == 0

@@ -20,10 +20,10 @@ from torch import Tensor
 from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.retrieval import ScoreColumns, top_k
+from towers.model.context import Context
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower
 from towers.reranking.candidate_lists import CandidateLists
-from towers.reranking.context import Context
 from towers.reranking.reranker import RECENT, Reranker
 
 SAME_SUMS = 64
@@ -64,14 +64,18 @@ class QueryVectors:
 
 @torch.inference_mode()
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
-    """The user vectors of all queries; a user's history is what they had seen before the split."""
+    """The user vectors of all queries, by their users' histories before the split and by their contexts."""
     model.eval()
     device = model.item_ids.table.weight.device
     parts = []
     for at in _chunks(len(held_out.user_rows_Q), batch_size):
-        history = held_out.seen.last(held_out.user_rows_Q[at], model.config.num_history)
+        history = held_out.history.last(held_out.user_rows_Q[at], model.config.num_history)
         history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
-        parts.append((model.user_vectors(rows_B, history_BL), model.is_known(rows_B, history_BL)))
+        context_BC = None
+        if model.context_values is not None and held_out.context_Q is not None:
+            context_BC = torch.from_numpy(model.context.encode(held_out.context_Q[at])).to(device)
+        vectors_BD = model.user_vectors(rows_B, history_BL, context_BC)
+        parts.append((vectors_BD, model.is_known(rows_B, history_BL)))
     return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -143,7 +147,7 @@ def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut,
 
 def lists_of(queries: QueryVectors, ranking: Ranking, held_out: HeldOut, context: Context) -> CandidateLists:
     """The input of the re-ranker for all queries: the candidates in `ranking`, the users' latest items and context."""
-    recent = held_out.seen.last(held_out.user_rows_Q, RECENT)
+    recent = held_out.history.last(held_out.user_rows_Q, RECENT)
     context_QC = None if held_out.context_Q is None else context.encode(held_out.context_Q)
     return CandidateLists.of(queries.user_QD.cpu().numpy(), ranking.scores_QK, ranking.rows_QK, recent, context_QC)
 

@@ -8,6 +8,7 @@ import torch
 
 from data.dataset.catalogue import Catalogue
 from towers.model.config import FittedSplits, ModelConfig
+from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TowerInputs, TwoTower
 
@@ -36,7 +37,13 @@ def encode_catalogues(users: Catalogue, items: Catalogue, fit_on: FittedSplits) 
     return user_inputs, item_inputs
 
 
-def build_model(config: ModelConfig, users: TowerInputs, items: TowerInputs, seed: int) -> TwoTower:
-    """A freshly initialised model; the same seed gives the same weights. Seeds torch's global generator."""
+def build_model(
+    config: ModelConfig, users: TowerInputs, items: TowerInputs, seed: int, context: Context | None = None
+) -> TwoTower:
+    """A freshly initialised model; the same seed gives the same weights. Seeds torch's global generator.
+
+    Args:
+        context: the context features that its user tower takes if `model.context` says so; None means none.
+    """
     torch.manual_seed(seed)
-    return TwoTower(config, users, items)
+    return TwoTower(config, users, items, context)

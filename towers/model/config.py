@@ -61,6 +61,8 @@ class ModelConfig:
             that do not train on all positions.
         num_blocks, num_heads: numbers of attention blocks and of attention heads of the transformer.
         start: how the id embedding tables are initialised.
+        context: whether the user tower takes the context of a request too, such as its channel or the part of the day.
+        context_dropout: share of contexts that are left out in training, so that requests may come without one.
         smoothing: weight with which the vectors of an item's users are added to the item's own vector after training
             (towers/model/smoothing.py); 0 leaves it out.
     """
@@ -76,6 +78,8 @@ class ModelConfig:
     num_blocks: int = bounded(2, at_least=1)
     num_heads: int = bounded(2, at_least=1)
     start: IdTableStart = IdTableStart.random
+    context: bool = False
+    context_dropout: float = bounded(0.2, at_least=0, below=1)
     smoothing: float = bounded(0.0, at_least=0)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ Shape legend: N rows of a catalogue (row 0 = unknown), M values of a feature, V 
 features.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,10 +19,12 @@ class TrainedValues:
     Attributes:
         bags: by feature name, bool [V].
         numbers_F: bool; of a numeric feature, any number has been learnt as soon as one has.
+        vectors: by feature name, whether vectors have been learnt: any as soon as one has.
     """
 
     bags: dict[str, Tensor]
     numbers_F: Tensor
+    vectors: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, encoded: EncodedFeatures, known_N: Tensor) -> "TrainedValues":
@@ -36,7 +38,8 @@ class TrainedValues:
             bags[name] = torch.zeros(int(bag_NM.max()) + 1 if bag_NM.numel() else 1, dtype=torch.bool)
             bags[name][bag_NM[known_N].flatten()] = True
             bags[name][0] = False  # no value, or an unknown one
-        return cls(bags, _present(encoded)[known_N].any(0))
+        vectors = {name: bool((vector_NE[known_N] != 0).any()) for name, vector_NE in encoded.vectors.items()}
+        return cls(bags, _present(encoded)[known_N].any(0), vectors)
 
     def describe(self, encoded: EncodedFeatures) -> Tensor:
         """bool [N]: rows that have at least one of these values."""
@@ -44,6 +47,8 @@ class TrainedValues:
         for name, bag_NM in encoded.bags.items():
             learnt_V = self.bags[name]
             described_N |= (learnt_V[bag_NM.clamp(max=len(learnt_V) - 1)] & (bag_NM < len(learnt_V))).any(1)
+        for name, vector_NE in encoded.vectors.items():
+            described_N |= (vector_NE != 0).any(1) & self.vectors[name]
         return described_N
 
 

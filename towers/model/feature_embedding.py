@@ -1,7 +1,7 @@
 """Embeds encoded features: the part of a vector that an id's declared features determine.
 
 Shape legend: B rows looked up, N rows of a catalogue (row 0, unknown, included), M values of a feature, F numeric
-features, V rows of a vocabulary, R of them in a batch, D dimension.
+features, V rows of a vocabulary, R of them in a batch, D dimension, E length of a feature's vectors.
 """
 
 from typing import cast
@@ -17,7 +17,7 @@ PRECOMPUTE_CHUNK = 65_536
 
 
 class FeatureEmbedding(nn.Module):
-    """Sum of an id's embedded features: the mean embedding of each categorical one, a linear map of the numbers.
+    """Sum of an id's embedded features: the mean embedding of each categorical one, linear maps of numbers and vectors.
 
     Args:
         sparse: whether the gradients of the vocabularies' tables are sparse tensors, which name the rows that a step
@@ -38,8 +38,7 @@ class FeatureEmbedding(nn.Module):
         self._names = list(encoded.bags)
         self.tables = nn.ModuleDict()
         for name, bag in encoded.bags.items():
-            size = len(encoder.vocabularies[name])
-            table = nn.EmbeddingBag(size, embedding_dim, mode="mean", padding_idx=0, sparse=sparse)
+            table = nn.EmbeddingBag(encoder.num_rows(name), embedding_dim, mode="mean", padding_idx=0, sparse=sparse)
             nn.init.normal_(table.weight, std=0.1 * embedding_dim**-0.5)
             self.tables[name] = table
             self.register_buffer(f"bag_{name}", bag, persistent=False)
@@ -49,11 +48,17 @@ class FeatureEmbedding(nn.Module):
         if encoded.numbers_NF.shape[1]:
             self.linear = nn.Linear(encoded.numbers_NF.shape[1], embedding_dim, bias=False)
             nn.init.normal_(self.linear.weight, std=0.1 * embedding_dim**-0.5)
+        self.projections = nn.ModuleDict()
+        for name, vector_NE in encoded.vectors.items():
+            projection = nn.Linear(vector_NE.shape[1], embedding_dim, bias=False)
+            nn.init.normal_(projection.weight, std=0.1 * embedding_dim**-0.5)
+            self.projections[name] = projection
+            self.register_buffer(f"vector_{name}", vector_NE, persistent=False)
 
     @property
     def has_features(self) -> bool:
         """Whether any feature is declared."""
-        return bool(self._names) or self.linear is not None
+        return bool(self._names or self.projections) or self.linear is not None
 
     @torch.no_grad()
     def precompute(self) -> None:
@@ -67,7 +72,8 @@ class FeatureEmbedding(nn.Module):
         if self.sum_ND is not None:
             return functional.embedding(rows_B, self.sum_ND)
         bags = {name: self.get_buffer(f"bag_{name}")[rows_B] for name in self._names}
-        return self.embed(EncodedFeatures(bags, self.numbers_NF[rows_B]))
+        vectors = {name: self.get_buffer(f"vector_{name}")[rows_B] for name in self.projections}
+        return self.embed(EncodedFeatures(bags, self.numbers_NF[rows_B], vectors))
 
     def embed(self, encoded_B: EncodedFeatures) -> Tensor:
         """float32 [B, D]: what `forward` returns, for features that need not be those of a row.
@@ -79,6 +85,7 @@ class FeatureEmbedding(nn.Module):
         parts = [_mean_embedding(tables[name], encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
             parts.append(self.linear(encoded_B.numbers_NF))
+        parts += [projection(encoded_B.vectors[name]) for name, projection in self.projections.items()]
         return torch.stack(parts).sum(0) if parts else torch.zeros(1, device=encoded_B.numbers_NF.device)
 
 

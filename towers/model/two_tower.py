@@ -2,14 +2,15 @@
 
 Both have length 1, so a score is a cosine, unless smoothing (towers/model/smoothing.py) adds to the item vectors.
 
-Shape legend: B batch, C candidates, L history length, D dimension, U users, I items (row 0 of both = unknown), N users
-or items, R distinct items of a batch's histories.
+Shape legend: B batch, C candidates (of a context: features), L history length, D dimension, U users, I items (row 0 of
+both = unknown), N users or items, R distinct items of a batch's histories.
 """
 
 import torch
 from torch import Tensor, nn
 
 from towers.model.config import ModelConfig
+from towers.model.context import Context
 from towers.model.described import TrainedValues
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.history.encoder import HistoryEncoder
@@ -26,6 +27,8 @@ class TwoTower(ItemTower):
         user_described_N, item_places_N: bool, users whose features are known, and items that place a user who has them
             in the history: those with training data or known features.
         item_values: the feature values of items that the item tower has learnt.
+        context: the context features that requests may have, and their values.
+        context_values: their embeddings; None without `model.context`.
         places_by_features: whether users without id and history are placed by their features, which training decides
             on validation (towers/evaluation/placement.py) and the manifest of the checkpoint holds.
     """
@@ -34,7 +37,9 @@ class TwoTower(ItemTower):
     item_places_N: Tensor
     places_by_features: bool = False
 
-    def __init__(self, config: ModelConfig, users: TowerInputs, items: TowerInputs) -> None:
+    def __init__(
+        self, config: ModelConfig, users: TowerInputs, items: TowerInputs, context: Context | None = None
+    ) -> None:
         nn.Module.__init__(self)  # the item tower comes last, so that a seed gives the weights that it always gave
         config.check_history()
         dim, encoder = config.embedding_dim, config.history_encoder
@@ -48,6 +53,10 @@ class TwoTower(ItemTower):
         item_places_N = items.known_N | self.item_values.describe(items.encoded)
         self.register_buffer("item_places_N", item_places_N, persistent=False)
         self.register_buffer("user_described_N", user_values.describe(users.encoded), persistent=False)
+        self.context, self.context_values = context or Context(), None
+        if config.context and len(self.context):
+            self.context_values = nn.Embedding(self.context.num_values, dim, padding_idx=0)
+            nn.init.normal_(self.context_values.weight[1:], std=0.1 * dim**-0.5)
 
     @torch.no_grad()
     def set_id_tables(self, user_UD: Tensor, item_ID: Tensor) -> None:
@@ -75,21 +84,41 @@ class TwoTower(ItemTower):
             known_B = known_B | self.user_described_N[user_rows_B]
         return known_B
 
-    def user_vectors(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
-        """int [B], int [B, L] (0 = padding, on the left) -> float32 [B, D] of length 1."""
-        total_BD = self._user_embedding(user_rows_B)
+    def user_vectors(self, user_rows_B: Tensor, history_BL: Tensor, context_BC: Tensor | None = None) -> Tensor:
+        """int [B], int [B, L] (0 = padding, on the left) -> float32 [B, D] of length 1.
+
+        Args:
+            context_BC: int, rows of the values of `context`, 0 where they are missing; None means that all are. It has
+                no effect without `model.context`.
+        """
+        total_BD = self._user_embedding(user_rows_B) + self._context_embedding(context_BC)
         if self.history is not None:
             total_BD = total_BD + self.history(*self._embedded_history(history_BL))
         return self.user_refine(total_BD)
 
-    def user_vectors_at_each_position(self, user_rows_B: Tensor, history_BL: Tensor) -> Tensor:
+    def user_vectors_at_each_position(
+        self, user_rows_B: Tensor, history_BL: Tensor, context_BLC: Tensor | None = None
+    ) -> Tensor:
         """int [B], int [B, L] -> float32 [B, L, D]: the user vector after each item of the history.
 
         Only for encoders that train on all positions (`HistoryEncoder.trains_on_all_positions`).
+
+        Args:
+            context_BLC: int, the context of what follows each item, as in `user_vectors`.
         """
         assert self.history is not None
         encoded_BLD = self.history.all_positions(*self._embedded_history(history_BL))
+        encoded_BLD = encoded_BLD + self._context_embedding(context_BLC)
         return self.user_refine(self._user_embedding(user_rows_B)[:, None] + encoded_BLD)
+
+    def _context_embedding(self, context: Tensor | None) -> Tensor | float:
+        """int [..., C] -> float32 [..., D]: the sum over the features; 0 without `model.context` or any context."""
+        if self.context_values is None or context is None:
+            return 0.0
+        if self.training and self.config.context_dropout:
+            dropped = torch.rand(context.shape[:-1], device=context.device) < self.config.context_dropout
+            context = context.masked_fill(dropped[..., None], 0)
+        return self.context_values(context).sum(-2)
 
     def _embedded_history(self, history_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Histories as indices into their distinct items [B, L] (0 = padding), and the embeddings of those [R, D].

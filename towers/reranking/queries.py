@@ -20,12 +20,15 @@ class RerankQueries:
         hit_BK: bool, the candidate that the query's own interaction took.
         taken_BK: bool, all candidates that the query's user took in the held-out part.
         user_B: int64, the user of each query; a user may have several queries.
+        unwanted_BK: float32, how much a candidate counts as an explicit negative of the query's user; 0 for all others.
+            None where no user has any.
     """
 
     lists: CandidateLists
     hit_BK: Tensor
     taken_BK: Tensor
     user_B: Tensor
+    unwanted_BK: Tensor | None = None
 
     @classmethod
     def of_users(cls, lists: CandidateLists, hit_BK: Tensor) -> "RerankQueries":
@@ -34,7 +37,13 @@ class RerankQueries:
 
     @classmethod
     def of_interactions(
-        cls, lists: CandidateLists, hit_QK: Tensor, owner_B: Tensor, item_rows_B: Tensor, context_BC: Tensor
+        cls,
+        lists: CandidateLists,
+        hit_QK: Tensor,
+        owner_B: Tensor,
+        item_rows_B: Tensor,
+        context_BC: Tensor,
+        unwanted_QK: Tensor | None = None,
     ) -> "RerankQueries":
         """One query per interaction: the candidates of its user, its own context, and its own item as the hit.
 
@@ -44,13 +53,22 @@ class RerankQueries:
             owner_B: int64, the index in `lists` of each interaction's user.
             item_rows_B: int64, the item of each interaction.
             context_BC: int64, as in `CandidateLists`.
+            unwanted_QK: float32, as `unwanted_BK`, of the candidates of each user.
         """
         of_owner = replace(lists[owner_B], context_BC=context_BC)
-        return cls(of_owner, of_owner.rows_BK == item_rows_B[:, None], hit_QK[owner_B], owner_B)
+        unwanted_BK = None if unwanted_QK is None else unwanted_QK[owner_B]
+        return cls(of_owner, of_owner.rows_BK == item_rows_B[:, None], hit_QK[owner_B], owner_B, unwanted_BK)
 
     def __getitem__(self, at: Tensor) -> "RerankQueries":
         """Some of the queries, by a mask or indices."""
-        return RerankQueries(self.lists[at], self.hit_BK[at], self.taken_BK[at], self.user_B[at])
+        unwanted_BK = None if self.unwanted_BK is None else self.unwanted_BK[at]
+        return RerankQueries(self.lists[at], self.hit_BK[at], self.taken_BK[at], self.user_B[at], unwanted_BK)
+
+    def copies(self) -> Tensor | None:
+        """float32 [B, K]: as how many candidates each counts that was not taken: 1 more for an explicit negative of
+        weight 1. None where all count once.
+        """
+        return None if self.unwanted_BK is None else torch.where(self.hit_BK, 1.0, 1 + self.unwanted_BK)
 
     def __len__(self) -> int:
         """Number of queries."""

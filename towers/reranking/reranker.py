@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from towers.model.context import Context
 from towers.model.two_tower import TowerInputs
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.config import RerankConfig
-from towers.reranking.context import Context
 from towers.reranking.deep_part import DeepPart
 
 RECENT = 10

@@ -114,6 +114,9 @@ class SweeperConfig:
     Attributes:
         sampler: how points of the search space are chosen.
         trials: number of trials, those of earlier launches of the study included.
+        minutes: minutes that all launches of the study may take together; null means without limit. No trial starts
+            later, and those that run are stopped after their epoch, once one has finished. The final fit is part of the
+            time: as long as the best trial took is kept free for it.
         params: the search space, in Hydra's override grammar; overrides on the command line are added to it.
         objectives: several objectives give a Pareto front instead of one best trial.
         study: name of the Optuna study; launches with the same study and storage share their trials. Null means the
@@ -122,10 +125,14 @@ class SweeperConfig:
         seed: seed of the sampler.
         startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
         halving: early stopping of trials that fall behind.
+        starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere.
+        final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;
+            the point is then written as a yaml too (towers/sweeps/results/found.py). Empty means neither.
     """
 
     sampler: Sampler = Sampler.tpe
     trials: int = bounded(20, at_least=1)
+    minutes: float | None = bounded(None, above=0)
     params: dict[str, str] = field(default_factory=dict)
     objectives: list[Objective] = field(default_factory=lambda: [Objective()])
     study: str | None = None
@@ -133,6 +140,8 @@ class SweeperConfig:
     seed: int = bounded(0, at_least=0, below=2**32)
     startup: int | None = bounded(None, at_least=0)
     halving: Halving = field(default_factory=Halving)
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_bounds(self, "hydra.sweeper")

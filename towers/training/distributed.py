@@ -38,13 +38,14 @@ def gather_rows(rows_b: Tensor) -> Tensor:
 def global_weight(count: Tensor) -> Tensor | float:
     """The weight of a mean over `count` entries by which the average over workers is the mean over all entries.
 
-    It is count * workers / sum of all workers' counts, on the device of the count.
+    It is count * workers / sum of all workers' counts, on the device of the count. For a weighted mean, the count is
+    the sum of the weights.
     """
     if world_size() == 1:
         return 1.0
     total = count.float()
     dist.all_reduce(total)
-    return count * world_size() / total.clamp_min(1.0)
+    return count * world_size() / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def all_reduce_min(count: int) -> int:

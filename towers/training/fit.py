@@ -66,7 +66,7 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             "train.fit_on: all takes its number of epochs from a run that is validated, and there is no validation"
             " part; change data.split, or set train.fit_on=train"
         )
-    queries_of(dataset)
+    queries_of(dataset, config.evaluate.seen)
 
 
 def with_fit_on(config: Recipe, fit_on: FittedSplits) -> Recipe:

@@ -8,11 +8,13 @@ import ray
 from torch import Tensor
 
 from data.dataset.config import DataConfig
+from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.streaming import TrainFiles
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.queries import HeldOut
 from towers.model.config import FittedSplits, ModelConfig
+from towers.model.context import Context
 from towers.model.two_tower import TowerInputs
 from towers.reranking.config import RerankConfig
 from towers.sweeps.trial import Trial
@@ -53,6 +55,8 @@ class SharedInputs:
         users, items: inputs of the two towers.
         counts_I: int64, interactions of each item in the splits that are fitted on.
         sequences: all users' items in those splits.
+        feedback: what the interactions of those splits say besides their items.
+        context: the context features that the user tower takes.
         id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
         suggestions: suggested positives; None where `train.suggested` is 0.
         validation: the queries of the validation part; None where it is fitted on.
@@ -63,6 +67,8 @@ class SharedInputs:
     items: TowerInputs
     counts_I: np.ndarray
     sequences: Sequences
+    feedback: Feedback
+    context: Context
     id_tables: tuple[Tensor, Tensor] | None
     suggestions: SuggestedPositives | None
     validation: HeldOut | None

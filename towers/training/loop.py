@@ -5,10 +5,12 @@ Shape legend: b this worker's positives, B all workers' positives, S drawn negat
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from data.sequences.batches import TrainBatch
 from towers.model.two_tower import TwoTower
@@ -47,10 +49,31 @@ class Objective:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             user_bD, items_b = user_vectors_and_positives(model, batch, device)
             drawn_S = self._draw(generator, len(items_b)).to(device, torch.int32)
-            item_CD = model.item_vectors(torch.cat([items_b, drawn_S])).float()
-        own_bD, drawn_SD = item_CD.split([len(items_b), len(drawn_S)])
+            unwanted = unwanted_items(batch, device) if self.config.explicit else None
+            rows = [items_b, drawn_S, *([] if unwanted is None else [unwanted.item_rows_b])]
+            own_bD, drawn_SD, *unwanted_bD = model.item_vectors(torch.cat(rows)).float().split([len(r) for r in rows])
         query_bD = user_bD.float() / self.config.temperature
-        return self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD)
+        weight_b = of_positives(batch.weights, batch, device) if self.config.weighted else None
+        loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD, weight_b)
+        if unwanted is not None:
+            margin_b = (query_bD * (unwanted_bD[0] - own_bD)).sum(1)
+            loss = loss + self.config.explicit * self._explicit(margin_b, items_b, unwanted, weight_b)
+        return loss
+
+    def _explicit(self, margin_b: Tensor, items_b: Tensor, unwanted: "Unwanted", weight_b: Tensor | None) -> Tensor:
+        """Weighted mean over all positives of -log sigmoid(positive - negative), for negatives of the same user.
+
+        It is the pairwise loss of Rendle et al. (2009) with a negative that the user has named. A positive whose user
+        has none, or whose own item was drawn, adds zero.
+
+        Args:
+            margin_b: score of the negative minus that of the positive, divided by the temperature.
+        """
+        weight_b = torch.ones_like(margin_b) if weight_b is None else weight_b
+        counts_b = weight_b * unwanted.weights_b * (unwanted.item_rows_b != items_b)
+        total = weight_b.sum()
+        mean = (functional.softplus(margin_b) * counts_b).sum() / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return mean * global_weight(total)
 
     def _draw(self, generator: torch.Generator, num_positives: int) -> Tensor:
         """int64 [S]: rows of all fitted items, of negatives that all workers share, or of one negative per positive."""
@@ -60,7 +83,15 @@ class Objective:
             return self._mixture.draw(generator)
         return self._uniform.draw(num_positives * world_size(), generator)[rank() * num_positives :][:num_positives]
 
-    def _contrast(self, query_bD: Tensor, items_b: Tensor, own_bD: Tensor, drawn_S: Tensor, drawn_SD: Tensor) -> Tensor:
+    def _contrast(
+        self,
+        query_bD: Tensor,
+        items_b: Tensor,
+        own_bD: Tensor,
+        drawn_S: Tensor,
+        drawn_SD: Tensor,
+        weight_b: Tensor | None,
+    ) -> Tensor:
         """The loss of queries and their positives against drawn negatives and, if configured, in-batch ones."""
         negative_C, negative_CD, log_q_C, num_in_batch = drawn_S, drawn_SD, None, 0
         if not self._loss.shares_negatives:
@@ -76,19 +107,49 @@ class Objective:
             if self.config.log_q and not self.config.full:
                 log_q_C = self._mixture.log_q(num_in_batch, query_bD.device)[negative_C]
         positive_b = (query_bD * own_bD).sum(1)
-        loss = self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config)
+        weighted = {} if weight_b is None else {"weight_B": weight_b}  # a loss of one's own need not know of weights
+        loss = self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config, **weighted)
         num_candidates = len(negative_C) if self._loss.shares_negatives else 1
-        return loss * global_weight(have_negatives(excluded_2E, positive_b, num_candidates).sum())
+        counts_b = have_negatives(excluded_2E, positive_b, num_candidates)
+        return loss * global_weight((counts_b if weight_b is None else counts_b * weight_b).sum())
 
 
 def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
     """User vectors [b, D], and the item row of each one's positive [b]; every target of a window is a positive."""
     arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
     users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
+    context = None if batch.context is None else torch.from_numpy(batch.context).to(device)
     if items.ndim == 1:
-        return model.user_vectors(users, history_BL), items
+        return model.user_vectors(users, history_BL, context), items
     is_target_BL = items > 0
-    return model.user_vectors_at_each_position(users, history_BL)[is_target_BL], items[is_target_BL]
+    return model.user_vectors_at_each_position(users, history_BL, context)[is_target_BL], items[is_target_BL]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """For each positive an item that its user does not want.
+
+    Attributes:
+        item_rows_b: int32; 0 where the user has none.
+        weights_b: float32, how much it counts; 0 where the user has none.
+    """
+
+    item_rows_b: Tensor
+    weights_b: Tensor
+
+
+def unwanted_items(batch: TrainBatch, device: torch.device) -> Unwanted | None:
+    """The explicit negatives of a batch; None where no user of the log has any."""
+    rows_b, weights_b = (of_positives(a, batch, device) for a in (batch.negative_rows, batch.negative_weights))
+    return None if rows_b is None or weights_b is None else Unwanted(rows_b, weights_b)
+
+
+def of_positives(values: np.ndarray | None, batch: TrainBatch, device: torch.device) -> Tensor | None:
+    """Values of the shape of `batch.item_rows`, [b] in the order of the positives; None for None."""
+    if values is None:
+        return None
+    values_b = values if batch.item_rows.ndim == 1 else values[batch.item_rows > 0]
+    return torch.from_numpy(np.ascontiguousarray(values_b)).to(device)
 
 
 def train_epoch(

@@ -10,9 +10,14 @@ from data.artifacts.structured import jsonable
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
 from towers.training.config import PLACEMENT
 from towers.training.job import Recipe
+
+ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
+ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
+"""Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
@@ -31,11 +36,16 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
 
 def _determining(config: Recipe) -> list[Any]:
     """JSON values of everything but the dataset that decides the towers' weights."""
-    loss = jsonable(config.loss)
-    if not loss["negatives"]:
-        del loss["negatives"]  # names from before this key existed stay valid
+    loss = _without(jsonable(config.loss), ADDED_TO_LOSS)
+    model = _without(jsonable(config.model), ADDED_TO_MODEL)
     train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
-    return [ARCHITECTURE, jsonable(config.model), loss, train, config.seed]
+    seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
+    return [ARCHITECTURE, model, loss, train, config.seed, *seen]
+
+
+def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
+    """The values without those that are neutral."""
+    return {key: value for key, value in values.items() if key not in neutral or value != neutral[key]}
 
 
 def _digest(dataset: PreparedDataset, *values: Any) -> str:

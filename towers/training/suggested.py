@@ -1,8 +1,8 @@
 """Suggested positives: in training, some positives of a user are replaced by what the item-item filter recommends.
 
-A filter over the interaction graph (towers/evaluation/baselines.py) and a factorisation err on different items. By
-training on some of the filter's recommendations, the towers learn from it about items that a user has not chosen yet,
-and the model stays a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking
+A filter over the interaction graph (towers/evaluation/baselines/item_filter.py) and a factorisation err on different
+items. By training on some of the filter's recommendations, the towers learn from it about items that a user has not
+chosen yet, and the model stays a dot product. This is distillation from a teacher's ranking (Tang & Wang 2018, "Ranking
 Distillation"), with one departure: positives are drawn from the ranking, in place of a separate loss for it.
 
 Log q still counts the interactions of the log alone. Counting the suggestions too would be exact for in-batch
@@ -18,7 +18,7 @@ import numpy as np
 
 from data.sequences.batches import TrainBatch
 from data.sequences.histories import Sequences
-from towers.evaluation.baselines import TIE, item_filter, rank_by_filter
+from towers.evaluation.baselines.item_filter import TIE, item_filter, rank_by_filter
 from towers.evaluation.queries import HeldOut
 
 NUM_SUGGESTIONS = 20

@@ -14,16 +14,20 @@ from data.artifacts.folders import Folder
 from data.cluster.ray_compatibility.train import in_placement_group, trainer_class
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
+from data.sequences.feedback import ExplicitNegatives, Feedback
+from data.sequences.histories import order_of
 from data.sequences.positions import continue_positions
 from data.sequences.streaming import TrainFiles
+from data.sources.event_types import is_negative
 from towers.evaluation.queries import HeldOut
 from towers.model.build import interaction_counts, split_counts
 from towers.model.config import FittedSplits, IdTableStart, ModelConfig
+from towers.model.context import Context, values_of
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import IN_MEMORY_ROWS, TrainConfig
-from towers.training.job import Job, SharedInputs
+from towers.training.job import Job, Recipe, SharedInputs
 from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
 
@@ -38,16 +42,16 @@ def shared_inputs(
     dataset: PreparedDataset,
     users: TowerInputs,
     items: TowerInputs,
-    model: ModelConfig,
-    settings: TrainConfig,
+    config: Recipe,
     fit_on: FittedSplits,
-    seed: int,
+    context: Context,
 ) -> ray.ObjectRef:
     """Puts the `SharedInputs` of a job into Ray's object store; returns the reference to them."""
+    model, settings, seen_items = config.model, config.train, config.evaluate.seen
     sequences, counts_I = dataset.sequences(*fit_on.splits), interaction_counts(dataset.items, fit_on)
     id_tables, suggestions = None, None
     if model.start is IdTableStart.spectral:
-        id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, seed)
+        id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
     if settings.suggested:
         suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
     return ray.put(
@@ -56,12 +60,35 @@ def shared_inputs(
             items=items,
             counts_I=counts_I,
             sequences=sequences,
+            feedback=feedback_of(dataset, fit_on, context if model.context else None),
+            context=context,
             id_tables=id_tables,
             suggestions=suggestions,
-            validation=HeldOut.of(dataset, VALIDATION) if fit_on is FittedSplits.train else None,
+            validation=HeldOut.of(dataset, VALIDATION, seen_items) if fit_on is FittedSplits.train else None,
             streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,
         )
     )
+
+
+def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context | None = None) -> Feedback:
+    """What the interactions that are fitted on say besides their items.
+
+    Args:
+        context: the context features that the towers take; None means none.
+    """
+    columns = ["user_row", "item_row", "time", "weight"]
+    positives, negatives = dataset.interactions(*fit_on.splits, columns=columns), None
+    weights_N = positives["weight"].to_numpy()
+    weights_N = weights_N[order_of(positives)] if len(weights_N) and (weights_N != weights_N[0]).any() else None
+    if dataset.event_types:
+        others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative)
+        if others.num_rows:
+            sizes = len(dataset.users.ids), len(dataset.items.ids)
+            negatives = ExplicitNegatives.of(others, positives, *sizes)
+    context_NC = None
+    if context is not None and len(context):
+        context_NC = context.encode(values_of(dataset, fit_on.splits))[order_of(positives)].astype(np.int16)
+    return Feedback(weights_N, negatives, context_NC)
 
 
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:

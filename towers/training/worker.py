@@ -64,7 +64,7 @@ def _start(job: Job) -> WorkerState:
     shared: SharedInputs = ray.get(job.shared)
     torch.set_num_threads(job.train.threads or _default_threads(job))
     device = ray.train.torch.get_device()
-    model = build_model(job.model, shared.users, shared.items, seed=job.seed).to(device)
+    model = build_model(job.model, shared.users, shared.items, job.seed, shared.context).to(device)
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
@@ -105,13 +105,14 @@ def _batches(job: Job, shared: SharedInputs) -> Batches:
     else:
         shard = StreamedRows(shared.streamed, ray.train.get_context().get_world_rank(), job.train.num_workers)
     if job.model.history_encoder.trains_on_all_positions:
-        return WindowBatches(shard, sequences, batch_size, job.model.history_length, all_reduce_min)
+        return WindowBatches(shard, sequences, batch_size, job.model.history_length, all_reduce_min, shared.feedback)
     return ShardBatches(
         shard=shard,
         sequences=sequences,
         batch_size=batch_size,
         history_length=job.model.num_history,
         order=job.model.history_order,
+        feedback=shared.feedback,
     )
 
 

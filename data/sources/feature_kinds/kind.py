@@ -10,6 +10,7 @@ All other code asks a kind for its properties. It never compares kinds, so that 
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import ClassVar, TypeVar
 
 import pyarrow as pa
@@ -27,8 +28,16 @@ CONTAINMENT = ("contains", "contains_any", "contains_all")
 COMPARISON = ("==", "!=", "<", "<=", ">", ">=", "in")
 """Filter operators on one number per row."""
 
-NUMBER, STRING, STRINGS = pa.float64(), pa.string(), pa.list_(pa.string())
-"""The Arrow types that a feature column may have: one number, one string, or a list of strings per row."""
+NUMBER, STRING, STRINGS, VECTOR = pa.float64(), pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
+"""The Arrow types that a feature column may have: one number, one string, a list of strings, or a vector per row."""
+
+
+class NumberScale(Enum):
+    """How the towers take a number."""
+
+    standard = "standard"  # in standard deviations from the mean
+    log = "log"  # the same of sign(x) log(1 + |x|)
+    quantiles = "quantiles"  # by the bucket that it falls into, of buckets with equally many values
 
 
 class _KindsByName(type):
@@ -50,10 +59,13 @@ class FeatureKind(metaclass=_KindsByName):
 
     Attributes:
         name: the name that yaml and JSON use; set by `register_feature_kind`.
-        arrow_type: the column's type in the users and items tables: NUMBER, STRING or STRINGS. Towers encode a NUMBER
-            as a standardised number, and the other two as a bag of values from a vocabulary.
+        arrow_type: the column's type in the users and items tables: NUMBER, STRING, STRINGS or VECTOR. Towers encode a
+            NUMBER as `number_scale` says, project a VECTOR, and take the others as a bag of values of a vocabulary.
+        number_scale: how the towers take a NUMBER.
+        version: of the encoding. A kind that encodes otherwise than before raises it, and keeps its former self under
+            the name `<name>_v<version>`, which checkpoints of before are opened with.
         filter_operators: the operators that filters may use, the most natural one first: EQUALITY for STRING,
-            CONTAINMENT for STRINGS, COMPARISON for NUMBER, or none.
+            CONTAINMENT for STRINGS, COMPARISON for NUMBER, or none, as for VECTOR.
         is_rendered: whether responses show the feature.
         is_free_text: whether a value may have several lines; in other kinds, a line break is a fault of the file.
     """
@@ -63,6 +75,8 @@ class FeatureKind(metaclass=_KindsByName):
     filter_operators: ClassVar[tuple[str, ...]] = ()
     is_rendered: ClassVar[bool] = True
     is_free_text: ClassVar[bool] = False
+    number_scale: ClassVar[NumberScale] = NumberScale.standard
+    version: ClassVar[int] = 1
     _instance: ClassVar["FeatureKind"]
 
     def __new__(cls) -> "FeatureKind":
@@ -81,7 +95,7 @@ class FeatureKind(metaclass=_KindsByName):
 
     @property
     def is_number(self) -> bool:
-        """Whether a row has one number. The towers standardise it; all other kinds have a vocabulary."""
+        """Whether a row has one number."""
         return bool(self.arrow_type == NUMBER)
 
     @property
@@ -90,9 +104,14 @@ class FeatureKind(metaclass=_KindsByName):
         return bool(self.arrow_type == STRINGS)
 
     @property
+    def is_vector(self) -> bool:
+        """Whether a row has a vector of numbers, of the same length in all rows."""
+        return bool(self.arrow_type == VECTOR)
+
+    @property
     def has_vocabulary(self) -> bool:
         """Whether the towers encode a row as a bag of values from a vocabulary (see `value_lists`)."""
-        return not self.is_number
+        return not (self.is_number or self.is_vector)
 
     @property
     def is_filterable(self) -> bool:
@@ -141,8 +160,8 @@ def register_feature_kind(name: str) -> Callable[[K], K]:
     """
 
     def decorate(cls: K) -> K:
-        if cls.arrow_type not in (NUMBER, STRING, STRINGS):
-            raise TypeError(f"{cls.__qualname__}.arrow_type must be NUMBER, STRING or STRINGS")
+        if cls.arrow_type not in (NUMBER, STRING, STRINGS, VECTOR):
+            raise TypeError(f"{cls.__qualname__}.arrow_type must be NUMBER, STRING, STRINGS or VECTOR")
         FEATURE_KINDS.register(name)(cls)
         cls.name = name
         return cls

@@ -1,22 +1,23 @@
 """`kind: text`: free text per row, split into words for the towers; neither filtered nor rendered."""
 
+from typing import ClassVar
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.sources.casts import labels
 from data.sources.feature_kinds.kind import STRING, FeatureKind, register_feature_kind
-
-TOKEN_BREAK = r"[^\pL\pN]+"
-"""Whatever stands between words: neither letters nor digits, in any script."""
+from data.sources.values.words import words
 
 
 @register_feature_kind("text")
 class Text(FeatureKind):
-    """Free text."""
+    """Free text in any script."""
 
     arrow_type = STRING
     is_rendered = False
     is_free_text = True
+    version: ClassVar[int] = 2
 
     def cast(self, column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
         """string from strings, numbers, booleans or dates."""
@@ -24,4 +25,15 @@ class Text(FeatureKind):
 
     def value_lists(self, column: pa.Array) -> pa.ListArray:
         """The words of the text in lower case; some may be empty."""
-        return pc.split_pattern_regex(pc.utf8_trim_whitespace(pc.utf8_lower(column)), TOKEN_BREAK)
+        return words(column)
+
+
+@register_feature_kind("text_v1")
+class TextOfBefore(Text):
+    """The text of checkpoints of version 0.1: words end at combining marks, and scripts without spaces stay whole."""
+
+    version: ClassVar[int] = 1
+
+    def value_lists(self, column: pa.Array) -> pa.ListArray:
+        """What stands between characters that are neither letters nor digits, in lower case."""
+        return pc.split_pattern_regex(pc.utf8_trim_whitespace(pc.utf8_lower(column)), r"[^\pL\pN]+")

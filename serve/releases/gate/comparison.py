@@ -14,7 +14,7 @@ import pyarrow as pa
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.config import EvaluateConfig, SeenItems
 from towers.evaluation.measure import accuracy, tower_rankings
 from towers.evaluation.metrics import coverage, times_recommended
 from towers.evaluation.queries import HeldOut, queries_of
@@ -52,10 +52,12 @@ class SharedQueries:
     num_all: int
 
 
-def queries_for_both(dataset: PreparedDataset, other: Checkpoint) -> SharedQueries:
+def queries_for_both(
+    dataset: PreparedDataset, other: Checkpoint, seen_items: SeenItems = SeenItems.mask
+) -> SharedQueries:
     """The test queries of a checkpoint's dataset whose users are also known to another checkpoint."""
-    held_out = queries_of(dataset)
-    activity_Q = quartiles(held_out.seen.lengths_U[held_out.user_rows_Q])
+    held_out = queries_of(dataset, seen_items)
+    activity_Q = quartiles(held_out.history.lengths_U[held_out.user_rows_Q])
     kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
     return SharedQueries(held_out.take(kept), activity_Q[kept] == 1, len(activity_Q))
 
@@ -69,16 +71,21 @@ def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -
     users_Q = parts.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q))
     item_rows_I = np.concatenate([[0], parts.items.ids.rows(dataset.items.ids.values)])
     query_N, items_N = held_out.relevant
-    owner_N, seen_N = held_out.seen.of_users(held_out.user_rows_Q)
-    seen_N = item_rows_I[seen_N]
-    is_known_N = seen_N > 0
-    pairs = pa.table({"user_row": users_Q[owner_N][is_known_N], "item_row": seen_N[is_known_N]})
+
+    def in_other_rows(sequences: Sequences) -> Sequences:
+        owner_N, items_N = sequences.of_users(held_out.user_rows_Q)
+        items_N = item_rows_I[items_N]
+        is_known_N = items_N > 0
+        pairs = pa.table({"user_row": users_Q[owner_N][is_known_N], "item_row": items_N[is_known_N]})
+        return Sequences.of(pairs, len(parts.users.ids))
+
     same_context = tuple(parts.reranker.context.vocabularies) == dataset.context
     return HeldOut(
         users_Q,
         (query_N, item_rows_I[items_N]),
-        Sequences.of(pairs, len(parts.users.ids)),
+        in_other_rows(held_out.seen),
         held_out.context_Q if same_context else None,
+        None if held_out.earlier is None else in_other_rows(held_out.earlier),
     )
 
 

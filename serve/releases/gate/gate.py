@@ -127,7 +127,7 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
         return GateReport(None, checks, [])
     dataset = _open_dataset(checkpoint)
     compared = judged(checkpoint, live, dataset)
-    queries = queries_for_both(dataset, compared.live)
+    queries = queries_for_both(dataset, compared.live, evaluate.seen)
     if not len(queries.held_out.user_rows_Q):
         note = f"not compared with {live.id}: it knows none of the held-out users"
         return GateReport(None, checks, [note, *compared.notes])

@@ -49,7 +49,7 @@ class Floor:
     @torch.inference_mode()
     def recommend(self, ask: Ask) -> list[dict[str, object]]:
         row = self.parts.users.ids.row(ask.user_id)
-        history = self.parts.seen.of_user(row)
+        history = self.parts.history.of_user(row)
         padded = pad([history.tolist()], self.parts.model.config.num_history)
         user_1D = self.parts.model.user_vectors(torch.tensor([row]), padded).numpy()
         scores_1K, entries_1K = self.index.search(user_1D, self.num_candidates)

@@ -14,8 +14,9 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
 from tests.reporting.skipping import skip
-from towers.evaluation import baselines
-from towers.evaluation.baselines import item_filter, rank_by_filter, recent_counts
+from towers.evaluation.baselines import item_filter as filter_module
+from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
+from towers.evaluation.baselines.rankings import recent_counts
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, rank_by_popularity
@@ -56,7 +57,7 @@ def test_a_sparse_filter_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> No
     held_out = HeldOut(np.arange(1, 41, dtype=np.int32), (np.array([0]), np.array([1])), seen)
     counts_I = np.bincount(seen.items_N, minlength=31)
     dense, _ = item_filter(seen, 31)
-    monkeypatch.setattr(baselines, "DENSE_ITEMS", 0)
+    monkeypatch.setattr(filter_module, "DENSE_ITEMS", 0)
     sparse, _ = item_filter(seen, 31)
     assert sparse.toarray() == pytest.approx(dense)
     one, other = (rank_by_filter(weights, held_out, counts_I, batch_size=7) for weights in (dense, sparse))
@@ -64,7 +65,7 @@ def test_a_sparse_filter_is_the_dense_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_too_many_pairs_are_thinned_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MAX_PAIRS", 4)
+    monkeypatch.setattr(filter_module, "MAX_PAIRS", 4)
     seen = sequences((1, 1), (1, 2), (2, 2), (2, 3), num_users=3)  # 8 pairs with themselves
     weights_II, every = item_filter(seen, num_items=5)
     assert every == 2

@@ -16,7 +16,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.baselines import rank_by_filter
+from towers.evaluation.baselines.item_filter import rank_by_filter
 from towers.evaluation.config import PublishedResult
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.presentation import plots

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.model.scale import MOST_DEVIATIONS, Scale
+from towers.model.numbers.scale import MOST_DEVIATIONS, Scale
 
 PRICES = np.array([5.5 + i for i in range(58)])
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from data.dataset.prepared import PreparedDataset
-from towers.reranking import context
-from towers.reranking.context import PRIOR_STRENGTH, Context, context_lift
+from towers.model import context
+from towers.model.context import Context
+from towers.reranking.context import PRIOR_STRENGTH, context_lift
 
 CONTEXT = Context.of_json({"channel": ["app", "web"], "daypart": ["evening", "night"]})
 VALUES = [["app", "evening"], ["web", None], ["fax", "night"]]

@@ -11,12 +11,12 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from tests.towers.reranking.test_reranker import ITEMS, reranker
 from towers.evaluation.queries import HeldOut, HeldOutInteractions
+from towers.model.context import Context
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.config import RerankConfig
-from towers.reranking.context import Context
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import RECENT
-from towers.training.stages.fit_reranker import fit_reranker
+from towers.training.stages.fit_reranker import fit_reranker, listwise
 
 CHANNEL = Context.of_json({"channel": ["app", "web"]})
 
@@ -132,3 +132,21 @@ def test_the_interactions_of_a_split_are_those_of_its_queries(dataset: PreparedD
         user, item = int(held_out.user_rows_Q[found.query_N[number]]), int(found.item_rows_N[number])
         is_it = (pa.compute.field("user_row") == user) & (pa.compute.field("item_row") == item)
         assert found.context_N[number].as_py() in log.filter(is_it)["context"].to_pylist()
+
+
+def test_explicit_negatives_count_as_several_candidates() -> None:
+    found = lists([[1, 2, 3], [1, 2, -1]])
+    hit_QK = torch.tensor([[True, False, False], [False, True, False]])
+    unwanted_QK = torch.tensor([[2.0, 1.5, 0.0], [0.0, 0.0, 0.0]])
+    none = torch.zeros((3, 0), dtype=torch.int64)
+    queries = RerankQueries.of_interactions(
+        found, hit_QK, torch.tensor([0, 0, 1]), torch.tensor([1, 3, 2]), none, unwanted_QK
+    )
+    copies = queries[torch.tensor([0, 2])].copies()
+    assert copies is not None
+    assert copies.tolist() == [[1.0, 2.5, 1.0], [1.0, 1.0, 1.0]], "what was taken counts once"
+    score = torch.zeros(1, 3)
+    wanted = -torch.log(torch.tensor(1 / (1 + 2.5 + 1)))
+    missing = torch.zeros(1, 3, dtype=torch.bool)
+    assert listwise(score, hit_QK[:1], missing, copies[:1]).item() == pytest.approx(wanted.item())
+    assert RerankQueries.of_users(found, hit_QK).copies() is None

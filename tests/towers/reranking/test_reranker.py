@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.two_tower import TowerInputs
 from towers.reranking.calibration import Calibration, platt
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.config import RerankConfig
-from towers.reranking.context import Context
 from towers.reranking.cross_network import CrossNetwork
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import RECENT, SIGNALS, Reranker

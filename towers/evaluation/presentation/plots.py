@@ -20,6 +20,10 @@ STYLES = {
     "popularity": ("#999999", "v"),
     "recent popularity": ("#CC79A7", "^"),
     "item-item filter": ("#009E73", "D"),
+    "item-item filter, tuned": ("#009E73", "d"),
+    "EASE, tuned": ("#56B4E9", "P"),
+    "iALS, tuned": ("#E69F00", "X"),
+    "own items": ("#F0E442", "*"),
     RELEVANT: ("#000000", "x"),
 }
 

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.artifacts.errors import ConfigError
 from towers.sweeps.records import Record, State, finite_number
+from towers.sweeps.search.budget import Budget
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
@@ -65,10 +66,15 @@ class Search:
         self._config, self._space, self._study, self._monitor = config, space, study, monitor
         self.prunes = config.halving.factor > 0
         self._launch = uuid.uuid4().hex
+        seconds = None if config.minutes is None else 60 * config.minutes
+        self._budget = Budget(study, self._launch, seconds, bool(config.final))
         self._heartbeat_at = 0.0
         self._points: dict[int, _Point] = {}
         self._send_heartbeat()
         self._requeue_unfinished()
+        if not study.get_trials(deepcopy=False):
+            for start in config.starts:
+                study.enqueue_trial(space.point(start))
         self._num_left = config.trials - self.num_done()
 
     def num_done(self) -> int:
@@ -80,7 +86,7 @@ class Search:
         self._send_heartbeat()
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
-            if self._num_left <= 0:
+            if self._num_left <= 0 or self._budget.is_over():
                 return None
             self._num_left -= 1
             trial = self._study.ask(self._space.distributions)
@@ -101,6 +107,8 @@ class Search:
         point = self._points.get(study_number)
         if point is None or seed_index or not self.prunes:
             return True
+        if self._budget.is_over():
+            return False
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
@@ -148,6 +156,7 @@ class Search:
         if time.time() - self._heartbeat_at > HEARTBEAT_INTERVAL_S:
             self._heartbeat_at = time.time()
             self._study.set_user_attr(self._launch, self._heartbeat_at)
+            self._budget.record()
 
     def _requeue_unfinished(self) -> None:
         """Queues, once, each trial that has failed or belongs to a launch that has died."""

@@ -1,7 +1,8 @@
 """Turns overrides in Hydra's grammar into a search space: choices, ranges, intervals and globs, and fixed values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -54,10 +55,42 @@ class SearchSpace:
             )
         return cls(distributions, list(fixed.values()), seeds)
 
+    def point(self, values: Mapping[str, object]) -> dict[str, Any]:
+        """A point of the space from values as yaml has them; parameters that it lacks are left to the sampler.
+
+        Raises:
+            ConfigError: the space has no such parameter, or the parameter no such value.
+        """
+        found: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in self.distributions:
+                if any(one.partition("=")[0] == key for one in self.fixed):
+                    continue  # the command line has given it a value of its own
+                raise ConfigError(
+                    f"hydra.sweeper.starts: {key} is not searched; known are {', '.join(self.distributions)}"
+                )
+            of = self.distributions[key]
+            given: object = None
+            if isinstance(of, CategoricalDistribution):
+                given = next((one for one in of.choices if one == str(value) or _same_number(one, value)), None)
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                given = value if of._contains(float(value)) else None
+            if given is None:
+                raise ConfigError(f"hydra.sweeper.starts: {key}: {value!r} is not in the search space")
+            found[key] = given
+        return found
+
     def overrides(self, values: dict[str, object], seed: str | None) -> list[str]:
         """The overrides of a trial at the point `values`."""
         searched = [f"{key}={value}" for key, value in values.items()]
         return [*self.fixed, *searched, *([] if seed is None else [f"{SEED}={seed}"])]
+
+
+def _same_number(choice: object, value: object) -> bool:
+    try:
+        return float(str(choice)) == float(str(value))
+    except ValueError:
+        return False
 
 
 def distribution(override: Override) -> BaseDistribution:

@@ -38,6 +38,7 @@ class Loss(ABC):
         log_q_C: "Tensor | None",
         excluded_2E: "Tensor | None",
         config: "LossConfig",
+        weight_B: "Tensor | None" = None,
     ) -> "Tensor":
         """Mean loss per positive, a float32 scalar in nats.
 
@@ -53,6 +54,8 @@ class Loss(ABC):
                 item, ordered by query: accidental hits, and the positive itself where it is among the negatives. None
                 means that there are none.
             config: the configuration of the loss.
+            weight_B: float32, how much each positive counts in the mean, at least 0; None means that all count alike. A
+                loss that is never used with weights may leave it out.
         """
 
 

@@ -19,8 +19,9 @@ class BilateralSoftmax(Loss):
         log_q_C: Tensor | None,
         excluded_2E: Tensor | None,
         config: LossConfig,
+        weight_B: Tensor | None = None,
     ) -> Tensor:
-        return bilateral_softmax(query_BD, positive_B, negative_CD, config.exponent, log_q_C, excluded_2E)
+        return bilateral_softmax(query_BD, positive_B, negative_CD, config.exponent, log_q_C, excluded_2E, weight_B)
 
 
 def bilateral_softmax(
@@ -30,6 +31,7 @@ def bilateral_softmax(
     exponent: float,
     log_q_C: Tensor | None = None,
     excluded_2E: Tensor | None = None,
+    weight_B: Tensor | None = None,
 ) -> Tensor:
     """Softmax loss with an exponent on its negative part, from which the positive is left out.
 
@@ -41,4 +43,4 @@ def bilateral_softmax(
 
     The other arguments and the result are those of `Loss`.
     """
-    return BlockwiseContrast.apply(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, exponent)
+    return BlockwiseContrast.apply(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, exponent, weight_B)

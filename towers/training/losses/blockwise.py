@@ -23,7 +23,8 @@ class BlockwiseContrast(torch.autograd.Function):
     al. 2024, "Liger Kernel"). With n_b the log-sum over the negatives, the loss depends on a negative's score through
     n_b alone: d loss / d n_b is `share_B`, spread by the softmax over the negatives.
 
-    A query all of whose negatives are excluded counts nothing: it has no gradient, and the mean leaves it out.
+    A query all of whose negatives are excluded counts nothing: it has no gradient, and the mean leaves it out. With
+    `weight_B` the mean over the others is weighted.
     """
 
     @staticmethod
@@ -35,6 +36,7 @@ class BlockwiseContrast(torch.autograd.Function):
         log_q_C: Tensor | None,
         excluded_2E: Tensor | None,
         exponent: float | None,
+        weight_B: Tensor | None = None,
     ) -> Tensor:
         num_queries, num_negatives = len(query_BD), len(negative_CD)
         block = max(BLOCK[query_BD.device.type] // max(num_negatives, 1), 1)
@@ -43,6 +45,7 @@ class BlockwiseContrast(torch.autograd.Function):
         grad_query_BD, grad_negative_CD = torch.empty_like(query_BD), torch.zeros_like(negative_CD)
         log_sum_B, share_B = torch.empty_like(positive_B), torch.empty_like(positive_B)
         counts_B = have_negatives(excluded_2E, positive_B, num_negatives)
+        part_B = counts_B if weight_B is None else counts_B * weight_B.to(positive_B)  # of each query in the mean
         starts, blocks = range(0, num_queries, block), _by_block(excluded_2E, num_queries, block)
         scratch_bC = query_BD.new_empty(min(block, num_queries), num_negatives)
         for start, excluded_2e in zip(starts, blocks, strict=True):
@@ -54,21 +57,23 @@ class BlockwiseContrast(torch.autograd.Function):
             highest_b1 = weight_bC.amax(1, keepdim=True).clamp_min_(torch.finfo(weight_bC.dtype).min)
             total_b = weight_bC.sub_(highest_b1).exp_().sum(1)
             log_sum_B[at] = total_b.where(counts_B[at], 1.0).log() + highest_b1[:, 0]
-            share_B[at] = (exponent or torch.sigmoid(log_sum_B[at] - positive_B[at])) * counts_B[at]
+            share_B[at] = (exponent or torch.sigmoid(log_sum_B[at] - positive_B[at])) * part_B[at]
             scale_b1 = (share_B[at] / total_b.clamp_min(torch.finfo(total_b.dtype).tiny))[:, None]
             torch.mm(weight_bC, negative_CD, out=grad_query_BD[at]).mul_(scale_b1)
             grad_negative_CD.addmm_(weight_bC.T, query_bD * scale_b1)
-        num_counted = counts_B.sum().clamp_min(1)
-        grad_positive_B = -share_B if exponent is None else -counts_B.to(share_B.dtype)
+        total = part_B.sum()
+        num_counted = total.clamp_min(1 if weight_B is None else torch.finfo(total.dtype).tiny)
+        grad_positive_B = -share_B if exponent is None else -part_B.to(share_B.dtype)
         ctx.save_for_backward(grad_query_BD, grad_positive_B, grad_negative_CD, num_counted)
         loss_B = functional.softplus(log_sum_B - positive_B) if exponent is None else exponent * log_sum_B - positive_B
-        return loss_B.where(counts_B, 0.0).sum() / num_counted
+        counted_B = loss_B.where(counts_B, 0.0)
+        return (counted_B if weight_B is None else counted_B * part_B).sum() / num_counted
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *gradients, num_counted = ctx.saved_tensors
         share = grad / num_counted
-        return *(gradient * share for gradient in gradients), None, None, None
+        return *(gradient * share for gradient in gradients), None, None, None, None
 
 
 def _by_block(pairs_2E: Tensor | None, num_queries: int, block: int) -> list[Tensor | None]:

@@ -25,6 +25,9 @@ class LossConfig:
         full: whether all items with training data are candidates, for small catalogues; other negatives and log_q are
             then not used.
         log_q: whether to correct for how often a negative is expected to be drawn.
+        weighted: whether interactions count in the mean by their weights; false counts all alike.
+        explicit: how much it counts, beside the loss of a positive, that the positive is before an item that its user
+            does not want, where the log has such negatives; 0 leaves them out.
     """
 
     kind: str = "softmax"
@@ -36,6 +39,8 @@ class LossConfig:
     negatives: dict[str, int] = bounded(factory=dict, at_least=0)
     full: bool = False
     log_q: bool = True
+    weighted: bool = True
+    explicit: float = bounded(1.0, at_least=0)
 
     def __post_init__(self) -> None:
         check_bounds(self, "loss")

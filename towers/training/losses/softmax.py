@@ -19,8 +19,9 @@ class SampledSoftmax(Loss):
         log_q_C: Tensor | None,
         excluded_2E: Tensor | None,
         config: LossConfig,
+        weight_B: Tensor | None = None,
     ) -> Tensor:
-        return sampled_softmax(query_BD, positive_B, negative_CD, log_q_C, excluded_2E)
+        return sampled_softmax(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, weight_B)
 
 
 def sampled_softmax(
@@ -29,6 +30,7 @@ def sampled_softmax(
     negative_CD: Tensor,
     log_q_C: Tensor | None = None,
     excluded_2E: Tensor | None = None,
+    weight_B: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of the positive among itself and the negatives, each negative weighted by 1 / q.
 
@@ -40,4 +42,4 @@ def sampled_softmax(
 
     Arguments and result are those of `Loss`. The gradient of an excluded pair is exactly zero.
     """
-    return BlockwiseContrast.apply(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, None)
+    return BlockwiseContrast.apply(query_BD, positive_B, negative_CD, log_q_C, excluded_2E, None, weight_B)

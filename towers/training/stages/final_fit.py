@@ -44,7 +44,8 @@ def final_fit(
     folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
     epochs = int(settled.manifest["training"]["best_epoch"])
     progress(f"train: {folder.name}, {epochs} epochs as in {settled.name}, first the backtest without the test part")
-    earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs)
+    context = settled.reranker.context if config.model.context else None  # the towers and all re-rankers share one
+    earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs, context)
     earlier.model.places_by_features = settled.model.places_by_features
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
     if is_sealed(backtest_folder):
@@ -55,7 +56,7 @@ def final_fit(
     found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
-    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs)
+    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
     if found or not settled.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
     else:

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from towers.evaluation.metrics import per_query
 from towers.reranking.calibration import platt
-from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 
@@ -43,7 +42,7 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
         return {}
     train, choosing = train.without_other_hits(), choosing.without_other_hits()
     found = {"retrieval": _ndcg(choosing.lists.score_BK, choosing)}
-    _fit_linear(reranker, train.lists, train.hit_BK)
+    _fit_linear(reranker, train)
     found["linear"] = _measure(reranker, choosing)
     if reranker.deep is not None:
         found["deep"] = _fit_deep(reranker, train, choosing, generator)
@@ -67,28 +66,30 @@ def too_few_hits(queries: RerankQueries, num_users: int, split: str) -> str:
     )
 
 
-def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor) -> Tensor:
+def listwise(score_BK: Tensor, hit_BK: Tensor, missing_BK: Tensor, copies_BK: Tensor | None = None) -> Tensor:
     """Minus the mean over hits of log softmax_k(score_bk), in nats: ListNet with binary relevance (Cao et al. 2007).
 
     Args:
         score_BK: float32.
         hit_BK: bool, whether the candidate is relevant; at least one is.
         missing_BK: bool, places without a candidate, which are left out of the softmax.
+        copies_BK: float32, as how many candidates each counts in the softmax; None means once.
     """
+    score_BK = score_BK if copies_BK is None else score_BK + copies_BK.log()
     return -torch.log_softmax(score_BK.masked_fill(missing_BK, -torch.inf), dim=1)[hit_BK].mean()
 
 
-def _fit_linear(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> None:
+def _fit_linear(reranker: Reranker, queries: RerankQueries) -> None:
     """Fits the weights of the signals, on the queries with a hit."""
-    useful = hit_BK.any(1)
-    lists, hit_BK = lists[useful], hit_BK[useful]
+    queries = queries[queries.hit_BK.any(1)]
+    lists, hit_BK, copies_BK = queries.lists, queries.hit_BK, queries.copies()
     with torch.no_grad():
         signals_BKF = reranker.signals(lists)
     optimizer = torch.optim.LBFGS([reranker.weight], max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = listwise(signals_BKF @ reranker.weight, hit_BK, lists.rows_BK == 0)
+        loss = listwise(signals_BKF @ reranker.weight, hit_BK, lists.rows_BK == 0, copies_BK)
         loss.backward()
         return loss.item()
 
@@ -107,7 +108,7 @@ def _fit_deep(reranker: Reranker, train: RerankQueries, choosing: RerankQueries,
             for at in torch.randperm(len(train), generator=generator).split(config.batch_size):
                 if train.hit_BK[at].any():
                     optimizer.zero_grad()
-                    _loss(reranker, train.lists[at], train.hit_BK[at]).backward()
+                    _loss(reranker, train[at]).backward()
                     optimizer.step()
             value = _measure(reranker.eval(), choosing)
             if value > best:
@@ -117,11 +118,16 @@ def _fit_deep(reranker: Reranker, train: RerankQueries, choosing: RerankQueries,
     return best
 
 
-def _loss(reranker: Reranker, lists: CandidateLists, hit_BK: Tensor) -> Tensor:
-    """Listwise loss for the order plus cross-entropy by candidate for the level, as in JRC (Sheng et al. 2023)."""
-    score_BK, missing_BK = reranker.uncalibrated(lists), lists.rows_BK == 0
-    level = functional.binary_cross_entropy_with_logits(score_BK[~missing_BK], hit_BK[~missing_BK].float())
-    return listwise(score_BK, hit_BK, missing_BK) + level
+def _loss(reranker: Reranker, queries: RerankQueries) -> Tensor:
+    """Listwise loss for the order plus cross-entropy by candidate for the level, as in JRC (Sheng et al. 2023).
+
+    In both, an explicit negative of the user counts as several candidates (`RerankQueries.copies`).
+    """
+    score_BK, missing_BK = reranker.uncalibrated(queries.lists), queries.lists.rows_BK == 0
+    hit_BK, copies_BK = queries.hit_BK, queries.copies()
+    weight_N = None if copies_BK is None else copies_BK[~missing_BK]
+    level = functional.binary_cross_entropy_with_logits(score_BK[~missing_BK], hit_BK[~missing_BK].float(), weight_N)
+    return listwise(score_BK, hit_BK, missing_BK, copies_BK) + level
 
 
 @torch.no_grad()

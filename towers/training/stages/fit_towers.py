@@ -13,9 +13,10 @@ from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import load_weights
 from towers.model.build import build_model, encode_catalogues, interaction_counts
 from towers.model.config import FittedSplits
+from towers.model.context import Context
 from towers.model.smoothing import smooth
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
-from towers.reranking.context import Context, context_lift
+from towers.reranking.context import context_lift
 from towers.reranking.reranker import Reranker
 from towers.sweeps.trial import Pruned, current_trial
 from towers.training.job import Job, Recipe
@@ -32,6 +33,7 @@ class FittedTowers:
         fit_on: the splits that they were fitted on.
         users, items: the encoded catalogues that they were built from.
         item_vectors_ID: float32, all item vectors; row 0 is zero.
+        context: the context features of requests; the re-ranker takes the same ones.
         totals: what Ray Train reported last: epochs, seconds, examples, losses.
     """
 
@@ -40,18 +42,19 @@ class FittedTowers:
     users: TowerInputs
     items: TowerInputs
     item_vectors_ID: Tensor
+    context: Context
     totals: dict[str, float]
 
     def unfitted_reranker(self, config: Recipe, dataset: PreparedDataset, context: Context | None = None) -> Reranker:
         """A re-ranker over these towers that returns retrieval scores until it is fitted.
 
         Args:
-            context: the context features and their known values; None takes those of the fitted splits.
+            context: the context features and their known values; None takes those of the towers.
         """
         splits = self.fit_on.splits
         torch.manual_seed(config.seed)
         is_carried = context is not None
-        context = Context.of(dataset, splits) if context is None else context
+        context = self.context if context is None else context
         counts_I = interaction_counts(dataset.items, self.fit_on)
         reranker = Reranker(config.rerank, self.item_vectors_ID, counts_I, self.items, context, is_carried=is_carried)
         if reranker.lift_VI is not None:
@@ -66,6 +69,7 @@ def fit_towers(
     name: str,
     fit_on: FittedSplits,
     epochs: int | None = None,
+    context: Context | None = None,
 ) -> FittedTowers:
     """Runs Ray Train to the end and returns the towers with the weights of the best epoch, smoothed if configured.
 
@@ -74,11 +78,13 @@ def fit_towers(
         fit_on: the splits to fit on; those of the config do not count.
         epochs: the number of epochs to run, out of the `train.epochs` that the learning rate's schedule spans; None
             runs all of them, or fewer where `train.patience` ends the training early.
+        context: the context features and their known values; None takes those of the fitted splits.
 
     Raises:
         Pruned: this training is a trial of a sweep that ended it early.
     """
     users, items = encode_catalogues(dataset.users, dataset.items, fit_on)
+    context = Context.of(dataset, fit_on.splits) if context is None else context
     job = Job(
         name=name,
         seed=config.seed,
@@ -92,19 +98,18 @@ def fit_towers(
         tracking=config.tracking,
         resolved=jsonable(config),
         trial=current_trial(),
-        shared=shared_inputs(dataset, users, items, config.model, config.train, fit_on, config.seed),
+        shared=shared_inputs(dataset, users, items, config, fit_on, context),
     )
     result = _run(job, dataset, storage)
-    model = build_model(config.model, users, items, seed=config.seed)
-    _load_best(model, result)
-    if config.model.smoothing:
-        smooth(model, dataset.sequences(*fit_on.splits))
+    model = build_model(config.model, users, items, config.seed, context)
+    _load_best(model, result, dataset, fit_on)
     return FittedTowers(
         fit_on=fit_on,
         model=model.eval(),
         users=users,
         items=items,
         item_vectors_ID=all_item_vectors(model),
+        context=context,
         totals={key: value for key, value in (result.metrics or {}).items() if isinstance(value, int | float)},
     )
 
@@ -119,10 +124,12 @@ def _run(job: Job, dataset: PreparedDataset, storage: Folder) -> ray.train.Resul
     return result
 
 
-def _load_best(model: TwoTower, result: ray.train.Result) -> None:
-    """Loads the weights of the best epoch, in place."""
+def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDataset, fit_on: FittedSplits) -> None:
+    """Loads the weights of the best epoch, in place, and smooths them if configured."""
     with result.checkpoint.as_directory() as path:
         load_weights(model, Folder.of(path), "best.safetensors")
+    if model.config.smoothing:
+        smooth(model, dataset.sequences(*fit_on.splits))
 
 
 def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:

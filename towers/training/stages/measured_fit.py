@@ -15,7 +15,7 @@ from towers.checkpoint.lineage import lineage
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
 from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_placement
-from towers.evaluation.queries import HeldOut, HeldOutInteractions
+from towers.evaluation.queries import HeldOut, HeldOutInteractions, unwanted_among
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
 from towers.evaluation.report import Report
 from towers.model.build import interaction_counts
@@ -77,7 +77,8 @@ def measured_report(
 
 def _place(towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder) -> FeaturePlacement:
     """Decides whether users without training data are placed by their features, and sets the model so."""
-    held_out, counts_I = HeldOut.of(dataset, VALIDATION), interaction_counts(dataset.items, towers.fit_on)
+    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen)
+    counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
     queries = embed(towers.model, held_out, batch_size)
     placement = decide_placement(
@@ -100,12 +101,14 @@ def fit_reranker_on(
     Returns:
         The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, or why it was not fitted.
     """
-    held_out, counts_I = HeldOut.of(dataset, split), interaction_counts(dataset.items, towers.fit_on)
+    held_out = HeldOut.of(dataset, split, config.evaluate.seen)
+    counts_I = interaction_counts(dataset.items, towers.fit_on)
     batch_size = config.evaluate.batch_size
     queries = embed(towers.model, held_out, batch_size)
     found = retrieve(queries, held_out, counts_I, towers.item_vectors_ID, batch_size, ties=ties)
     interactions = HeldOutInteractions.of(dataset, split, held_out)
-    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed)
+    unwanted_QK = unwanted_among(dataset, split, held_out.user_rows_Q, found.rows_QK) if dataset.event_types else None
+    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK)
     fitted = fit_reranker(reranker, to_fit, config.seed)
     measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
     if not fitted:
@@ -120,6 +123,7 @@ def _rerank_queries(
     held_out: HeldOut,
     interactions: HeldOutInteractions,
     seed: int,
+    unwanted_QK: np.ndarray | None,
 ) -> RerankQueries:
     """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
     by_towers = found.by_towers_Q[interactions.query_N].nonzero()[0]
@@ -128,7 +132,9 @@ def _rerank_queries(
     hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
     context_BC = reranker.context.encode(interactions.context_N)
     arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_BC)
-    return RerankQueries.of_interactions(lists, *map(torch.from_numpy, arrays))
+    hit, owner, items, context = map(torch.from_numpy, arrays)
+    unwanted = None if unwanted_QK is None else torch.from_numpy(unwanted_QK)
+    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted)
 
 
 def seal(
@@ -145,7 +151,7 @@ def seal(
 
     Args:
         training: the name of the towers' training.
-        seen: the splits whose interactions make up the users' histories.
+        seen: the splits whose interactions make up the users' histories, and what they have seen.
         more: what its manifest says beyond its training: the report and the training's totals.
     """
     resolved = jsonable(config)
@@ -161,5 +167,8 @@ def seal(
         "tie_seed": tie_seed(folder.name),
     }
     encoders = (towers.users.encoder, towers.items.encoder)
-    save(folder, manifest | more, towers.model, reranker, dataset, encoders, dataset.sequences(*seen))
+    if dataset.event_types:
+        manifest["event_types"] = dataset.event_types.as_manifest()
+    items_seen = dataset.seen(*seen) if dataset.event_types else None
+    save(folder, manifest | more, towers.model, reranker, dataset, encoders, dataset.sequences(*seen), items_seen)
     return open_checkpoint(folder)

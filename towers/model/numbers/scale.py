@@ -29,45 +29,56 @@ class Scale:
     Attributes:
         limit: standardised values are clipped to [-limit, limit]; infinite in checkpoints of earlier versions, whose
             towers were fitted to values that were not clipped.
+        is_log: whether the values are taken as sign(x) log(1 + |x|) first.
     """
 
     mean: float
     std: float
     limit: float = MOST_DEVIATIONS
+    is_log: bool = False
 
     @classmethod
-    def of(cls, values_N: np.ndarray) -> "Scale":
+    def of(cls, values_N: np.ndarray, is_log: bool = False) -> "Scale":
         """The scale of a column.
 
         A constant column gets the standard deviation 1, and so does one whose values differ by rounding alone.
 
         Args:
             values_N: float64; NaN and infinite values are missing.
+            is_log: whether to take their logarithms.
         """
         finite = values_N[np.isfinite(values_N)]
         if not len(finite):
-            return cls(0.0, 1.0)
+            return cls(0.0, 1.0, is_log=is_log)
+        finite = _signed_log(finite) if is_log else finite
         kept = finite[_within_fences(finite)]
         exponent = int(np.frexp(np.abs(kept).max())[1])
         scaled = np.ldexp(kept, -exponent)  # exact, and squares neither overflow nor vanish
         mean, std = (float(np.ldexp(moment, exponent)) for moment in (scaled.mean(), scaled.std()))
-        return cls(mean, std if std > ROUNDING * abs(mean) else 1.0)
+        return cls(mean, std if std > ROUNDING * abs(mean) else 1.0, is_log=is_log)
 
     def standardised(self, values_N: np.ndarray) -> np.ndarray:
         """float32 [N]: how many standard deviations each value is above the mean, clipped; 0 where it is missing."""
         with np.errstate(over="ignore", invalid="ignore"):
+            values_N = _signed_log(values_N) if self.is_log else values_N
             scaled_N = np.clip((values_N - self.mean) / self.std, -self.limit, self.limit)
         return np.where(np.isfinite(values_N), scaled_N, 0.0).astype(np.float32)
 
-    def as_json(self) -> list[float | None]:
-        """Mean, standard deviation and limit (null if there is none), as a manifest holds them."""
-        return [self.mean, self.std, self.limit if np.isfinite(self.limit) else None]
+    def as_json(self) -> list[float | None | str]:
+        """Mean, standard deviation and limit (null if there is none), and "log", as a manifest holds them."""
+        return [self.mean, self.std, self.limit if np.isfinite(self.limit) else None, *(["log"] if self.is_log else [])]
 
     @classmethod
     def of_json(cls, values: list[Any]) -> "Scale":
         """The inverse of `as_json`; earlier versions had no limit."""
         mean, std, *limit = values
-        return cls(mean, std, np.inf if limit in ([], [None]) else limit[0])
+        is_log = limit[1:] == ["log"]
+        return cls(mean, std, np.inf if limit[:1] in ([], [None]) else limit[0], is_log)
+
+
+def _signed_log(values: np.ndarray) -> np.ndarray:
+    logs: np.ndarray = np.sign(values) * np.log1p(np.abs(values))
+    return logs
 
 
 def _within_fences(finite_N: np.ndarray) -> np.ndarray:

@@ -1,0 +1,111 @@
+"""Writing of a dataset's interactions: encoded, grouped by users, sorted, split; and counting them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import ray
+
+from data.artifacts.folders import Folder
+from data.dataset.config import DataConfig
+from data.dataset.schema import INTERACTIONS, columns_of
+from data.dataset.split import Boundaries, SplitKind, assign
+from data.dataset.vocabulary import Vocabulary
+from data.sequences.positions import positions_within_users, with_positions
+from data.sources.event_types import is_positive
+from data.sources.schema import SPLITS, DataError
+from data.sources.source import RawLog
+from data.sources.survey import above
+
+POSITIVES, OTHERS = "interactions", "others"
+"""Folders of a dataset: its positives, and its negatives with the events that only count as seen."""
+
+
+def write_interactions(
+    config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
+) -> None:
+    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
+    encoded = log.interactions.map_batches(
+        _encoder(config, log.place, users, items), batch_format="pyarrow", batch_size=None
+    )
+    encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow").count()
+
+
+def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabulary) -> Callable[[pa.Table], pa.Table]:
+    vocabularies = ray.put((users, items))
+    min_weight, users_per_part, types = config.min_weight, config.users_per_part, config.event_types
+
+    def encode(batch: pa.Table) -> pa.Table:
+        users, items = ray.get(vocabularies)
+        if batch["fault"].null_count < len(batch):
+            raise DataError(f"{place} was changed while it was read: prepare it anew")
+        batch = above(batch, min_weight)
+        batch = types.classified(batch) if types else batch
+        user_rows = users.rows(batch["user_id"])
+        rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
+        kept = ("time", "weight", "position", "split", "context", *(["type"] if types else []))
+        return pa.table(rows | {name: batch[name] for name in kept})
+
+    return encode
+
+
+def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> Callable[[pa.Table], pa.Table]:
+    split, types, schema = config.split, config.event_types, columns_of(bool(config.event_types))
+
+    def write(part: pa.Table) -> pa.Table:
+        order = [(name, "ascending") for name in ("user_row", "time", "position", "item_row")]
+        part, number = part.sort_by(order), part["part"][0].as_py()
+        is_positive_N = types.having(is_positive)[part["type"]] if types else np.ones(len(part), dtype=bool)
+        positives = part.filter(pa.array(is_positive_N))
+        code = assign(positives, split, bounds)
+        of_folder = {POSITIVES: (positives, code)}
+        if not is_positive_N.all():
+            others = part.filter(pa.array(~is_positive_N))
+            if bounds is not None:
+                of_folder[OTHERS] = others, assign(others, split, bounds)
+            else:
+                around = split_of_others(part["user_row"].to_numpy(), is_positive_N, code)
+                is_given = split.kind is SplitKind.given
+                of_folder[OTHERS] = others, pc.coalesce(others["split"], around) if is_given else around
+        for folder, (table, splits) in of_folder.items():
+            for name in SPLITS:
+                rows = table.filter(pc.equal(splits, name))
+                if rows.num_rows:
+                    rows = with_positions(rows, positions_within_users(rows["user_row"].to_numpy()))
+                    file = f"{folder}/split={name}/part-{number:05d}.parquet"
+                    staging.write_table(file, rows.select(schema.names).cast(schema))
+        return part.select(["part"]).slice(0, 1)
+
+    return write
+
+
+def split_of_others(user_rows_N: np.ndarray, is_positive_N: np.ndarray, code: pa.Array) -> pa.Array:
+    """The split of each interaction that is no positive: that of its user's latest positive before it, or else train.
+
+    Args:
+        user_rows_N: the users of all interactions, sorted; each user's are oldest first.
+        is_positive_N: bool, which of them are positives.
+        code: the split of each positive.
+    """
+    if not len(code):
+        return pa.repeat(SPLITS[0], int((~is_positive_N).sum()))
+    latest = (np.cumsum(is_positive_N) - 1)[~is_positive_N]
+    has_one = (latest >= 0) & (user_rows_N[is_positive_N][latest] == user_rows_N[~is_positive_N])
+    return pc.if_else(pa.array(has_one), code.take(pa.array(np.maximum(latest, 0))), SPLITS[0])
+
+
+def count_interactions(staging: Folder, split: str, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number of positives of a split by user row and by item row, int64 [num_users] and [num_items].
+
+    The interactions are streamed; `num_users` and `num_items` include row 0.
+    """
+    by_user, by_item = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
+    if staging.exists(f"{POSITIVES}/split={split}"):
+        path = f"{staging.path}/{POSITIVES}/split={split}"
+        parts = pads.dataset(path, schema=INTERACTIONS, filesystem=staging.filesystem)
+        for batch in parts.to_batches(columns=["user_row", "item_row"]):
+            by_user += np.bincount(batch["user_row"], minlength=num_users)
+            by_item += np.bincount(batch["item_row"], minlength=num_items)
+    return by_user, by_item

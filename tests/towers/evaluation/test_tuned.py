@@ -1,0 +1,83 @@
+"""Tuned baselines: their formulas, worked by hand, and that validation chooses their settings."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.dataset.prepared import PreparedDataset
+from data.sequences.histories import Sequences
+from tests.towers.evaluation.test_baselines import sequences
+from towers.evaluation.baselines import tuning
+from towers.evaluation.baselines.ease import ease
+from towers.evaluation.baselines.ials import AlsSettings, distinct, fit_items, solve
+from towers.evaluation.baselines.tuning import Tuner
+from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.presentation.plots import STYLES
+from towers.evaluation.queries import queries_of
+from towers.model.config import FittedSplits
+
+SEEN = sequences((1, 1), (1, 2), (2, 2), (2, 2), (2, 3), num_users=4)
+
+
+def test_ease_minimises_its_objective() -> None:
+    """The closed form solves the ridge regression of each item on all others."""
+    weights = ease(SEEN, 4, regularisation=0.5).astype(np.float64)
+    seen = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], float)
+    assert np.diag(weights).tolist() == [0, 0, 0, 0]
+    for item in (1, 2, 3):
+        others = [other for other in range(4) if other != item]
+        of_others = seen[:, others]
+        wanted = np.linalg.solve(of_others.T @ of_others + 0.5 * np.eye(3), of_others.T @ seen[:, item])
+        assert weights[others, item] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_vector_solves_the_weighted_least_squares_of_its_row() -> None:
+    items, settings = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), AlsSettings(0.2, 0.1, 3)
+    items[0] = 0
+    found = solve(distinct(SEEN, 4), items, settings)
+    of_2 = items[[2, 3]]  # item 2 counts once
+    matrix = of_2.T @ of_2 + 0.2 * items.T @ items + 0.1 * (2 + 0.2 * 4) * torch.eye(3)
+    torch.testing.assert_close(found[2], torch.linalg.solve(matrix, of_2.sum(0)))
+    assert found[3].tolist() == [0, 0, 0], "no interaction, no vector"
+
+
+def test_small_batches_give_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    pairs = list(zip(random.integers(1, 30, 200).tolist(), random.integers(1, 20, 200).tolist(), strict=True))
+    of, items = distinct(sequences(*pairs, num_users=31), 20), torch.randn(20, 4)
+    whole = solve(of, items, AlsSettings(0.1, 0.01, 4))
+    monkeypatch.setattr("towers.evaluation.baselines.ials.ENTRIES", 100)
+    torch.testing.assert_close(solve(of, items, AlsSettings(0.1, 0.01, 4)), whole)
+
+
+def test_als_finds_two_tastes() -> None:
+    pairs = [(user, item) for user in range(1, 21) for item in (range(1, 6) if user <= 10 else range(6, 11))]
+    pairs = [(user, item) for user, item in pairs if item % 5 != user % 5]  # each user lacks one item of theirs
+    of = sequences(*pairs, num_users=21)
+    settings = AlsSettings(0.1, 0.001, 4)
+    items = fit_items(of, 11, settings)
+    scores = solve(distinct(of, 11), items, settings) @ items.T
+    assert all(scores[user, 1:6].min() > scores[user, 6:].max() for user in range(1, 11))
+    assert all(scores[user, 6:].min() > scores[user, 1:6].max() for user in range(11, 21))
+
+
+def test_validation_chooses(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "ALS_STEPS", ([{"unobserved": 30.0}], [{"dim": 8}]))
+    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    for baseline in (Baseline.ials, Baseline.ease, Baseline.item_item_tuned):
+        ranking, said = getattr(tuner, baseline.name)()
+        assert said.startswith(baseline.value)
+        assert ranking.rows_QK.shape[0] == len(queries_of(dataset).user_rows_Q)
+        assert (ranking.rows_QK[:, 0] > 0).all()
+    values = {exponent: tuner._value(tuner._rank_filter, exponent) for exponent in tuning.EXPONENTS}
+    assert tuner.item_item_tuned()[1].endswith(f"{max(values, key=lambda e: values[e]):g}")
+    monkeypatch.setattr(tuning, "MAX_ITEMS", 5)
+    assert tuner.ease() == (None, "no EASE: it inverts a matrix of all pairs of items, and there are more than 5")
+
+
+def test_sequences_without_items_give_no_vectors() -> None:
+    assert (solve(Sequences.nothing(3), torch.ones(2, 2), AlsSettings(0.1, 0.1, 2)) == 0).all()
+
+
+def test_each_baseline_can_be_drawn() -> None:
+    assert {baseline.value for baseline in Baseline} <= STYLES.keys()

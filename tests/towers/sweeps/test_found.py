@@ -1,0 +1,153 @@
+"""A search that starts from known recipes, ends in time, and leaves a yaml that reproduces what it has found."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from conf.schema import FOLDER, load, register
+from conf.verbs import decides
+from data.artifacts.errors import ConfigError
+from data.artifacts.structured import jsonable
+from tests.towers.sweeps.test_search import finished, searched, space
+from towers.sweeps.records import Record, State
+from towers.sweeps.results.found import best_record, final_overrides, gain_lines, write_recipe
+from towers.sweeps.search.ask_and_tell import Search
+from towers.sweeps.search.budget import Budget
+from towers.sweeps.search.space import SearchSpace
+from towers.sweeps.search.study import open_study
+from towers.sweeps.settings import Halving, SweeperConfig
+from towers.training.config import check_recipe
+
+SPACE = ("a=interval(0.0,1.0)", "b=choice(0.0,0.01)", "c=choice(x,y)")
+
+
+def sweeper() -> Any:
+    """The sweeper's settings in experiment=search."""
+    register()
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        return compose("config", overrides=["experiment=search"], return_hydra_config=True).hydra.sweeper
+
+
+def test_the_known_points_come_first(tmp_path: Path) -> None:
+    asked: list[dict[str, str]] = []
+
+    def value(given: dict[str, str]) -> float:
+        asked.append(given)
+        return float(given["a"])
+
+    starts = [{"a": 0.25, "b": 0.01, "c": "y"}, {"a": 0.75, "b": 0, "c": "x"}]
+    searched(tmp_path, value, space(*SPACE), trials=4, starts=starts)
+    assert asked[:2] == [{"a": "0.25", "b": "0.01", "c": "y"}, {"a": "0.75", "b": "0.0", "c": "x"}]
+    assert asked[2] not in asked[:2]
+    searched(tmp_path, value, space(*SPACE), trials=6, starts=starts)
+    assert not {"0.25", "0.75"} & {given["a"] for given in asked[4:]}, "a study that goes on does not begin anew"
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"d": 1}, "d is not searched; known are a, b, c"),
+        ({"a": 2.0}, "a: 2.0 is not in"),
+        ({"c": "z"}, "c: 'z' is not"),
+    ],
+)
+def test_a_start_outside_of_the_space_is_named(start: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        space(*SPACE).point(start)
+
+
+def test_a_value_of_the_command_line_replaces_those_of_the_starts() -> None:
+    assert space(*SPACE, "b=0.5").point({"a": 0.5, "b": 0.01}) == {"a": 0.5}
+
+
+def test_a_budget_keeps_time_for_the_final_fit() -> None:
+    study, now = optuna.create_study(direction="maximize"), [0.0]
+    budget = Budget(study, "first", 100.0, has_final=True, clock=lambda: now[0])
+    now[0] = 1000.0
+    assert not budget.is_over(), "one trial at least is finished"
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    assert budget.is_over()
+    budget.record()
+    assert Budget(study, "second", 1001.0, False, lambda: now[0]).is_over() is False
+    later = Budget(study, "third", 1001.0, False, lambda: now[0])
+    now[0] += 2.0
+    assert later.is_over(), "what earlier launches have taken counts"
+    assert not Budget(study, "fourth", None, True, lambda: now[0]).is_over()
+
+
+def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path: Path) -> None:
+    config = SweeperConfig(trials=50, minutes=1e-6, halving=Halving(factor=3))
+    search = Search(config, space(*SPACE), open_study(config, tmp_path), "v")
+    first, second = search.next_trial(), search.next_trial()
+    assert first is not None and second is not None
+    assert search.should_continue(first[0], 1, {"v": 1.0})
+    search.trial_ended(finished(first[0], first[1], 1.0), None)
+    assert not search.should_continue(second[0], 1, {"v": 1.0})
+    assert search.next_trial() is None
+
+
+def trial(number: int, value: float, best_epoch: int, state: State = State.finished) -> Record:
+    result = {"training": {"best_value": value, "best_epoch": best_epoch}}
+    epochs = [(epoch, {"ndcg@20": value}) for epoch in range(1, 11)]
+    return Record(number=number, overrides=[f"a={number}"], state=state, result=result, epochs=epochs, seconds=60.0)
+
+
+def test_the_final_fit_ends_where_later_epochs_were_worse() -> None:
+    assert final_overrides(trial(1, 0.5, 9), ["x=1"]) == ["a=1", "x=1", "train.epochs=10"]
+    assert final_overrides(trial(1, 0.5, 4), ["x=1"]) == ["a=1", "x=1", "train.epochs=4"]
+    records = [trial(1, 0.5, 3, State.pruned), trial(2, 0.5, 3)]
+    assert best_record(records, ["a=2"]) is records[1]
+    assert best_record(records, ["a=1"]) is None
+
+
+def test_what_was_gained_is_said_with_its_interval() -> None:
+    records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 1, State.pruned), trial(3, 0.34, 9)]
+    final = {
+        "k": 20,
+        "metrics": {"ndcg@20": 0.31},
+        "floors": {"popularity": {"ndcg@20": 0.1}, "iALS, tuned": {"ndcg@20": 0.28}},
+        "intervals": {"towers": {"ndcg@20": [0.30, 0.32]}, "iALS, tuned": {"ndcg@20": [0.27, 0.29]}},
+    }
+    lines = gain_lines(records, records[3], 2, "training.best_value", final)
+    assert lines == [
+        "4 trials, 1 of them stopped early, 4 minutes of trials; training.best_value 0.3400 at best (trial 3)",
+        "the points known before reached 0.3000: the search gained +0.0400",
+        "the best of 3 was chosen by this value, which flatters it; the test part was not looked at",
+        "test part, ndcg@20: 0.3100 (0.3000 to 0.3200, 95 % over users)",
+        "best baseline: iALS, tuned, 0.2800 (0.2700 to 0.2900)",
+    ]
+
+
+def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
+    config = load(["experiment=search", "recipe=transformer", "model.dropout=0.5", "train.epochs=7", "data=synthetic"])
+    path = write_recipe(tmp_path, jsonable(config), partial(decides, "towers.train"), ["what was gained"])
+    text = path.read_text()
+    assert text.startswith("# @package _global_\n# what was gained\n")
+    values = OmegaConf.create(text)
+    assert "data" not in values and "threads" not in values.train and "published" not in values.evaluate
+    assert (values.model.history, values.model.dropout, values.train.epochs) == ("transformer", 0.5, 7)
+    register()
+    again = load([f"hydra.searchpath=[file://{path.parents[1]}]", "experiment=found"])
+    for group in ("model", "loss", "rerank"):
+        assert jsonable(getattr(again, group)) == jsonable(getattr(config, group)), group
+    assert again.train.epochs == 7
+
+
+def test_each_known_point_is_a_config_that_trains() -> None:
+    settings = sweeper()
+    parser = OverridesParser.create()
+    of = SearchSpace.of(parser.parse_overrides([f"{name}={values}" for name, values in settings.params.items()]))
+    assert len(settings.starts) >= 3
+    for start in settings.starts:
+        point = of.point(OmegaConf.to_container(start))  # type: ignore[arg-type]
+        assert point.keys() == of.distributions.keys(), "nothing of a known recipe is left to chance"
+        check_recipe(load(["experiment=search", *of.overrides(point, None)]))
+    for recipe in of.distributions["recipe"].choices:  # type: ignore[attr-defined]
+        for kind in of.distributions["loss.kind"].choices:  # type: ignore[attr-defined]
+            check_recipe(load(["experiment=search", f"recipe={recipe}", f"loss.kind={kind}"]))

@@ -1,0 +1,132 @@
+"""Chooses the settings of tuned baselines on the validation part, and ranks with the best, fitted to all that is known.
+
+Shape legend: Q queries, I items (row 0 = unknown), D dimension.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from data.dataset.prepared import PreparedDataset
+from data.dataset.split import VALIDATION
+from data.sequences.histories import Sequences
+from towers.evaluation.baselines.ease import MAX_ITEMS, ease
+from towers.evaluation.baselines.ials import AlsSettings, distinct, fit_items, solve
+from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
+from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.metrics import hits, per_query
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import QueryVectors, Ranking, retrieve
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
+from towers.model.tie_order import TieOrder
+
+ALS_START = AlsSettings(unobserved=0.1, regularisation=0.003)
+ALS_STEPS = (
+    [{"unobserved": value} for value in (0.01, 0.03, 0.3, 1.0)],
+    [{"regularisation": value} for value in (0.001, 0.01)],
+    [{"dim": value} for value in (128, 256)],
+)
+"""Settings of iALS that are tried one after the other: the best of each step is where the next one starts."""
+
+REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+"""Values of EASE that are tried, up to the first one that is worse than the one before."""
+
+EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5)
+"""How much the item-item filter favours popular items: values that are tried."""
+
+S = TypeVar("S")
+Fit = Callable[[S, Sequences, HeldOut, np.ndarray], Ranking]
+"""Ranks for queries with some settings, fitted to sequences; the last argument counts interactions by item."""
+
+
+class Tuner:
+    """Tunes baselines on one dataset.
+
+    Args:
+        held_out: the queries that the final rankings are for.
+        fit_on: the splits that the towers were fitted on; baselines with the chosen settings are fitted to the same.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        held_out: HeldOut,
+        fit_on: FittedSplits,
+        config: EvaluateConfig,
+        ties: TieOrder | None,
+    ) -> None:
+        self._dataset, self._held_out, self._fit_on, self._config, self._ties = dataset, held_out, fit_on, config, ties
+
+    @cached_property
+    def _validation(self) -> HeldOut:
+        return HeldOut.of(self._dataset, VALIDATION, self._config.seen)
+
+    @cached_property
+    def _train(self) -> Sequences:
+        return self._dataset.sequences(*FittedSplits.train.splits)
+
+    def ials(self) -> tuple[Ranking, str]:
+        """The ranking of iALS, and the settings that were chosen, in words."""
+        best, reached = ALS_START, self._value(self._rank_ials, ALS_START)
+        for step in ALS_STEPS:
+            for change in step:
+                tried = replace(best, **change)
+                if (value := self._value(self._rank_ials, tried)) > reached:
+                    best, reached = tried, value
+        return self._final(self._rank_ials, best), f"iALS, tuned: {best}"
+
+    def ease(self) -> tuple[Ranking | None, str]:
+        """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
+        if len(self._dataset.items.ids) > MAX_ITEMS:
+            return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
+        best = self._best_while_rising(self._rank_ease, REGULARISATIONS)
+        return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"
+
+    def item_item_tuned(self) -> tuple[Ranking, str]:
+        """The ranking of the item-item filter, and the exponent that was chosen."""
+        best = max(EXPONENTS, key=lambda exponent: self._value(self._rank_filter, exponent))
+        return self._final(self._rank_filter, best), f"item-item filter, tuned: popularity exponent {best:g}"
+
+    def _best_while_rising(self, fit: Fit[S], settings: Iterable[S]) -> S:
+        reached, best = -np.inf, None
+        for tried in settings:
+            if (value := self._value(fit, tried)) <= reached:
+                break
+            reached, best = value, tried
+        assert best is not None, "any value is above minus infinity"
+        return best
+
+    def _value(self, fit: Fit[S], settings: S) -> float:
+        """nDCG at evaluate.k on the validation part; 0 where there is none, so that the first settings stay."""
+        if not len(self._validation.user_rows_Q):
+            return 0.0
+        counts_I = interaction_counts(self._dataset.items, FittedSplits.train)
+        ranking = fit(settings, self._train, self._validation, counts_I)
+        hit_QK = hits(ranking.rows_QK, self._validation.relevant, len(counts_I))
+        k = self._config.k
+        return float(per_query(hit_QK, self._validation.num_relevant_Q, [k])[f"ndcg@{k}"].mean())
+
+    def _final(self, fit: Fit[S], settings: S) -> Ranking:
+        counts_I = interaction_counts(self._dataset.items, self._fit_on)
+        return fit(settings, self._dataset.sequences(*self._fit_on.splits), self._held_out, counts_I)
+
+    def _rank_ials(self, settings: AlsSettings, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
+        item_ID = fit_items(fitted, len(counts_I), settings)
+        rows_Q = held_out.user_rows_Q
+        user_UD = solve(distinct(held_out.history, len(counts_I)), item_ID, settings)
+        known_Q = torch.from_numpy(held_out.history.lengths_U[rows_Q] > 0)
+        queries = QueryVectors(user_UD[torch.from_numpy(rows_Q.astype(np.int64))], known_Q)
+        return retrieve(queries, held_out, counts_I, item_ID, self._config.batch_size, ties=self._ties)
+
+    def _rank_ease(self, regularisation: float, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
+        weights_II = ease(fitted, len(counts_I), regularisation)
+        return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)
+
+    def _rank_filter(self, exponent: float, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
+        weights_II, _ = item_filter(fitted, len(counts_I), exponent)
+        return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)

@@ -1,0 +1,55 @@
+"""The buckets of a numeric feature that the towers take by quantiles: each has an embedding of its own.
+
+Shape legend: N values.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOST_BUCKETS = 32
+"""Number of buckets of a numeric feature that is taken by quantiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The buckets of a numeric feature, which hold about equally many of the values that it was fitted to.
+
+    Attributes:
+        edges: ascending; bucket number n holds the values from edge n - 1 (included) to edge n.
+    """
+
+    edges: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values_N: np.ndarray, most: int = MOST_BUCKETS) -> "Buckets":
+        """The buckets of a column: fewer than `most` where values repeat.
+
+        Args:
+            values_N: float64; NaN and infinite values are missing.
+        """
+        finite = values_N[np.isfinite(values_N)]
+        if not len(finite):
+            return cls(())
+        edges = np.unique(np.quantile(finite, np.arange(1, most) / most, method="higher"))
+        return cls(tuple(edges[edges > finite.min()].tolist()))
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of a table of the buckets: row 0 stands for a missing value."""
+        return len(self.edges) + 2
+
+    def rows(self, values_N: np.ndarray) -> np.ndarray:
+        """int32 [N]: the row of each value's bucket, from 1; 0 where it is missing."""
+        row_N = 1 + np.searchsorted(np.array(self.edges), values_N, side="right")
+        return np.where(np.isfinite(values_N), row_N, 0).astype(np.int32)
+
+    def as_json(self) -> dict[str, list[float]]:
+        """The edges, as a manifest holds them."""
+        return {"edges": list(self.edges)}
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> "Buckets":
+        """The inverse of `as_json`."""
+        return cls(tuple(values["edges"]))

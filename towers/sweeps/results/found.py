@@ -1,0 +1,105 @@
+"""What a search has found: the best point fitted once more, the yaml that reproduces it, and what was gained."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from towers.sweeps.records import Record, State
+
+FINAL, RECIPE = "final", "found"
+"""The folder of the final fit in that of the sweep, and the name of the yaml of what was found."""
+
+NOT_OF_A_RECIPE = ("data", "storage", "cluster", "tracking", "hydra")
+"""Groups of the config that belong to a log or to a machine."""
+
+LATE = 0.8
+"""If the best epoch is not in the last part of the epochs, from this share on, the final fit ends there."""
+
+
+def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record | None:
+    """The record of the finished trial with these overrides."""
+    return next((r for r in records if r.state is State.finished and r.overrides == list(overrides)), None)
+
+
+def final_overrides(best: Record, final: Sequence[str]) -> list[str]:
+    """The overrides of the final fit: those of the best trial, then those of `hydra.sweeper.final`.
+
+    The number of epochs is that of the trial, or of its best epoch where later ones were worse.
+    """
+    epochs, reached = len(best.epochs), best.measured("training.best_epoch")
+    if not epochs or reached is None:
+        return [*best.overrides, *final]
+    fitted = epochs if reached >= LATE * epochs else int(reached)
+    return [*best.overrides, *final, f"train.epochs={max(fitted, 1)}"]
+
+
+def write_recipe(folder: Path, values: Mapping[str, Any], decides: Callable[[str], bool], head: Sequence[str]) -> Path:
+    """Writes an experiment's yaml with all values that decide what a training comes to, but for its log.
+
+    Args:
+        folder: the folder of the sweep; `--config-dir` names its folder `final`.
+        values: the whole config as JSON values.
+        decides: whether a dotted key decides a result.
+        head: lines for its head.
+    """
+    kept = {
+        name: _deciding(of, name, decides) for name, of in values.items() if name not in NOT_OF_A_RECIPE
+    }  # values at the top are those of other commands
+    groups = {name: of for name, of in kept.items() if isinstance(of, dict) and of}
+    groups |= {"seed": values["seed"]} if "seed" in values else {}
+    path = folder / FINAL / "experiment" / f"{RECIPE}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    comments = "".join(f"# {line}\n" for line in head)
+    path.write_text(f"# @package _global_\n{comments}{OmegaConf.to_yaml(OmegaConf.create(groups))}")
+    return path
+
+
+def _deciding(values: Any, key: str, decides: Callable[[str], bool]) -> Any:
+    """The values of a group without those that say where or how fast it works."""
+    if not isinstance(values, Mapping):
+        return copy.deepcopy(values)
+    return {name: _deciding(of, f"{key}.{name}", decides) for name, of in values.items() if decides(f"{key}.{name}")}
+
+
+def gain_lines(records: Sequence[Record], best: Record, num_starts: int, objective: str, final: Any) -> list[str]:
+    """What the search has gained on validation, and what its result is worth on the test part; a sentence each.
+
+    Args:
+        records: of all trials of the search.
+        num_starts: number of trials, the first ones, that were known points.
+        objective: the dotted path of the value that was optimised.
+        final: what the final fit returned.
+    """
+    finished = [r for r in records if r.state is State.finished and r.measured(objective) is not None]
+    num_pruned = sum(r.state is State.pruned for r in records)
+    reached = best.measured(objective)
+    lines = [
+        f"{len(records)} trials, {num_pruned} of them stopped early, {sum(r.seconds for r in records) / 60:.0f} minutes"
+        f" of trials; {objective} {reached:.4f} at best (trial {best.number})"
+    ]
+    known = [value for r in finished if r.number < num_starts and (value := r.measured(objective)) is not None]
+    if known and reached is not None:
+        lines.append(f"the points known before reached {max(known):.4f}: the search gained {reached - max(known):+.4f}")
+    if len(finished) > 1:
+        lines.append(
+            f"the best of {len(finished)} was chosen by this value, which flatters it; the test part was not looked at"
+        )
+    return [*lines, *_test_lines(final)]
+
+
+def _test_lines(final: Any) -> list[str]:
+    """The final fit on the test part, with its interval, and the best baseline beside it."""
+    if not isinstance(final, Mapping) or "metrics" not in final:
+        return []
+    name = f"ndcg@{final['k']}"
+    low, high = final["intervals"]["towers"][name]
+    lines = [f"test part, {name}: {final['metrics'][name]:.4f} ({low:.4f} to {high:.4f}, 95 % over users)"]
+    measured = {baseline: values[name] for baseline, values in final.get("floors", {}).items() if name in values}
+    if measured:
+        best = max(measured, key=lambda baseline: measured[baseline])
+        low, high = final["intervals"][best][name]
+        lines.append(f"best baseline: {best}, {measured[best]:.4f} ({low:.4f} to {high:.4f})")
+    return lines

@@ -1,0 +1,57 @@
+"""The time that a search may take: what its launches have taken, and what is kept free for the final fit."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import TrialState
+
+SPENT_PREFIX = "spent-"
+"""Prefix of a user attribute of the study with the seconds that a launch has taken; the id of the launch follows."""
+
+FINAL_SHARE = 1.25
+"""The final fit takes this many times as long as the best trial: it learns from the validation part too."""
+
+
+@dataclass
+class Budget:
+    """The seconds that the launches of a study may take together.
+
+    Attributes:
+        study: the Optuna study, which remembers what earlier launches have taken.
+        launch: the id of this launch.
+        seconds: None means without limit.
+        has_final: whether a final fit follows.
+        clock: seconds; monotonic.
+    """
+
+    study: optuna.Study
+    launch: str
+    seconds: float | None
+    has_final: bool
+    clock: Callable[[], float] = time.monotonic
+    _started: float = field(init=False)
+    _earlier: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+        attributes = self.study.user_attrs
+        self._earlier = sum(float(of) for name, of in attributes.items() if name.startswith(SPENT_PREFIX))
+
+    def record(self) -> None:
+        """Writes into the study how long this launch has taken."""
+        self.study.set_user_attr(f"{SPENT_PREFIX}{self.launch}", self.clock() - self._started)
+
+    def is_over(self) -> bool:
+        """Whether no time is left but for the final fit. It is never over before a trial has finished."""
+        if self.seconds is None:
+            return False
+        finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not finished:
+            return False
+        kept = 0.0
+        if self.has_final and len(self.study.directions) == 1:
+            duration = self.study.best_trial.duration
+            kept = 0.0 if duration is None else FINAL_SHARE * duration.total_seconds()
+        return self._earlier + self.clock() - self._started + kept >= self.seconds
