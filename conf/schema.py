@@ -21,6 +21,7 @@ from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
 from data.dataset.config import DataConfig
 from data.sources.source import sources
+from data.sources.values.text_vectors_config import EmbedTextConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.experiments.assignment import TrafficConfig
@@ -104,6 +105,7 @@ class Config:
     nodes: NodesConfig
     manifests: ManifestsConfig
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
 
 
 def register() -> None:

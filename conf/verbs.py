@@ -31,6 +31,7 @@ READY = "serve.ready_within_s"
 
 VERBS: dict[str, tuple[str, ...]] = {
     "data.prepare": ("cluster", "data"),
+    "data.embed_text": ("cluster", "data", "embed"),
     "towers.train": RECIPE,
     "towers.evaluate": (*RECIPE, "checkpoint"),
     "towers.compare": (*RECIPE, "checkpoint", "baseline"),

@@ -15,6 +15,7 @@ ADDED: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("events",), {}),
     (("positive_from",), None),
     (("below",), jsonable(EventType(sign=Sign.negative))),
+    (("item_vectors",), None),
     (("source", "columns", "type"), None),
 )
 """Keys that came to be after datasets had been prepared, and the values with which they change nothing."""
@@ -34,6 +35,8 @@ class DataConfig:
         positive_from: for logs whose weights are ratings, the lowest one that is a positive; null takes all
             interactions for positives, which count in training by their weights.
         below: what a lower rating is: a negative, or a positive of little weight.
+        item_vectors: a Parquet file with `item_id` and columns of vectors, such as `data.embed_text` writes; they become
+            item features of kind vector.
         clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
         users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
     """
@@ -45,6 +48,7 @@ class DataConfig:
     events: dict[str, EventType] = field(default_factory=dict)
     positive_from: float | None = bounded(None)
     below: EventType = field(default_factory=lambda: EventType(sign=Sign.negative))
+    item_vectors: str | None = None
     clock: ClockKind = ClockKind.auto
     users_per_part: int = bounded(50_000, at_least=1)
 
@@ -72,6 +76,10 @@ class DataConfig:
         if self.positive_from is not None:
             return EventTypes.rated(self.positive_from, self.below)
         return EventTypes(self.events)
+
+    def input_files(self) -> list[str]:
+        """The files that decide the dataset: those of the source, and that of vectors."""
+        return [*self.source.files(), *([] if self.item_vectors is None else [self.item_vectors])]
 
     def as_json(self) -> dict[str, Any]:
         """The config as JSON values, with the source's class, because two sources may have the same fields.

@@ -28,6 +28,7 @@ from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
 from data.sources.survey import Survey, survey
+from data.sources.values.item_vectors import with_vectors
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
@@ -60,6 +61,7 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
 def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
     log, types = config.source.read(), config.event_types
+    log = log if config.item_vectors is None else with_vectors(log, config.item_vectors)
     found = survey(log, config.min_weight, types)
     findings = inspect(log, found, config.clock, config.split)
     for line in findings.lines():
@@ -93,7 +95,7 @@ def _request_digest(config: DataConfig) -> str:
     request = {
         "schema": SCHEMA_VERSION,
         "config": config.as_json(),
-        "files": input_states(config.source.files()),
+        "files": input_states(config.input_files()),
     }
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
@@ -148,7 +150,7 @@ def _manifest(
         "name": config.name,
         "request": request,
         "config": config.as_json(),
-        "inputs": input_states(config.source.files()),
+        "inputs": input_states(config.input_files()),
         "counts": {
             "users": len(users.ids) - 1,
             "items": len(items.ids) - 1,

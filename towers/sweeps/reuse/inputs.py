@@ -116,7 +116,7 @@ class InputsReader:
         key = repr(data.source)
         if key not in self._logs:
             try:
-                versions = input_states(data.source.files())
+                versions = input_states(data.input_files())
                 self._logs[key] = hashlib.sha256(json_text([SCHEMA_VERSION, versions]).encode()).hexdigest()
             except (UserError, OSError):  # the trial's own process may see it, or says what is wrong
                 self._logs[key] = None

@@ -1,0 +1,99 @@
+"""Vectors of texts: by a local model of sentences, or without one by the words that occur together.
+
+Shape legend: N texts, W words, E length of a vector.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+from scipy.sparse import linalg
+
+from data.artifacts.errors import ConfigError, UserError
+
+RARE = 2
+"""A word that occurs in fewer texts than this says nothing about which texts are alike."""
+
+
+def texts_of(items: pa.Table, columns: list[str]) -> pa.Array:
+    """string [N]: the columns of each row, joined by spaces; a missing value is left out.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
+    if missing := [name for name in columns if name not in items.column_names]:
+        raise ConfigError(f"embed.columns: {', '.join(missing)} is not in the table of items: {items.column_names}")
+    parts = []
+    for name in columns:
+        column = items[name].combine_chunks()
+        if pa.types.is_list(column.type):
+            column = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
+        parts.append(pc.fill_null(column.cast(pa.string()), ""))
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, " "))
+
+
+def by_words(texts: pa.Array, length: int) -> np.ndarray:
+    """float32 [N, E]: latent semantic analysis (Deerwester et al. 1990); zeros for texts without a frequent word.
+
+    The matrix of texts and words, weighted by tf-idf with logarithmic frequencies, is cut to its largest singular
+    values. Words are those of the feature kind `text`. E is smaller than `length` where there are fewer texts or words.
+    """
+    from data.sources.values.words import words
+
+    lists = words(texts)
+    flat = lists.flatten().dictionary_encode()
+    owner_M = pc.list_parent_indices(lists).to_numpy()
+    counts_NW = sparse.csr_array(
+        (np.ones(len(flat), np.float32), (owner_M, flat.indices.to_numpy())), shape=(len(texts), len(flat.dictionary))
+    )
+    counts_NW.sum_duplicates()
+    num_texts_W = np.bincount(counts_NW.indices, minlength=counts_NW.shape[1])
+    is_kept_W = (num_texts_W >= RARE) & pc.not_equal(flat.dictionary, "").to_numpy(zero_copy_only=False)
+    weights_NW = counts_NW[:, is_kept_W]
+    weights_NW.data = 1 + np.log(weights_NW.data)
+    weights_NW = weights_NW @ sparse.diags_array(np.log(len(texts) / num_texts_W[is_kept_W]).astype(np.float32))
+    rank = min(length, *(size - 1 for size in weights_NW.shape))
+    if rank < 1:
+        raise UserError("embed.columns: there are too few texts and words for vectors; name other columns, or a model")
+    start = np.random.default_rng(0).normal(size=min(weights_NW.shape))
+    left_NE, values_E, _ = linalg.svds(weights_NW.astype(np.float64), k=rank, v0=start)
+    return _unit((left_NE * values_E)[:, ::-1])
+
+
+def by_model(texts: pa.Array, folder: str, batch_size: int) -> np.ndarray:
+    """float32 [N, E]: the vectors of a model of sentences, of length 1. Nothing is fetched from elsewhere.
+
+    Raises:
+        ConfigError: the folder does not exist.
+        UserError: the package sentence-transformers is not installed, or cannot read the folder.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(f"embed.model: {folder} is no folder; give one with a model of sentences, or null for none")
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as e:
+        raise UserError(
+            "embed.model: needs the package sentence-transformers (pip install 'sentence-transformers>=5,<6')"
+        ) from e
+    try:
+        model = SentenceTransformer(folder, local_files_only=True)
+    except (OSError, ValueError) as e:
+        raise UserError(f"embed.model: {folder} holds no model of sentences: {' '.join(str(e).split())}") from e
+    parts = [
+        np.asarray(model.encode(part, batch_size=batch_size, show_progress_bar=False), dtype=np.float32)
+        for part in _chunks(texts.to_pylist(), 100 * batch_size)
+    ]
+    return _unit(np.concatenate(parts))
+
+
+def _chunks(texts: list[str], size: int) -> Iterator[list[str]]:
+    return (texts[start : start + size] for start in range(0, len(texts), size))
+
+
+def _unit(vectors_NE: np.ndarray) -> np.ndarray:
+    """float32 [N, E]: the vectors, brought to length 1; zeros stay zeros."""
+    length_N1 = np.linalg.norm(vectors_NE, axis=1, keepdims=True)
+    return np.divide(vectors_NE, length_N1, out=np.zeros_like(vectors_NE), where=length_N1 > 1e-9).astype(np.float32)

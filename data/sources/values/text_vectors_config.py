@@ -1,0 +1,33 @@
+"""Configuration of vectors of texts."""
+
+from dataclasses import dataclass, field
+
+from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.errors import ConfigError
+
+
+@dataclass(kw_only=True, slots=True)
+class EmbedTextConfig:
+    """How texts of items become vectors.
+
+    Attributes:
+        columns: the columns of the table of items that make up the text; lists are joined by spaces.
+        model: folder of a model of sentences in the format of sentence-transformers; null takes words that occur
+            together (latent semantic analysis), which needs no model.
+        length: length of the vectors, where there is no model.
+        batch_size: texts that a model embeds at a time.
+        name: the name of the column of vectors, and of the feature.
+        to: the Parquet file to write, with the columns `item_id` and `name`.
+    """
+
+    columns: list[str] = field(default_factory=lambda: ["title"])
+    model: str | None = None
+    length: int = bounded(64, at_least=1, at_most=4096)
+    batch_size: int = bounded(64, at_least=1)
+    name: str = "text_vector"
+    to: str = "text_vectors.parquet"
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "embed")
+        if not self.columns:
+            raise ConfigError("embed.columns: [] must name at least one column of the table of items")

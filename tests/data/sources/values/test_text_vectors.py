@@ -1,0 +1,102 @@
+"""Vectors of texts: alike where the words are, by a model where one is given, and joined to a log by item."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data.artifacts.errors import ConfigError, UserError
+from data.sources.schema import DataError
+from data.sources.source import RawLog
+from data.sources.values.item_vectors import with_vectors
+from data.sources.values.text_vectors import by_model, by_words, texts_of
+
+TEXTS = pa.array(
+    [
+        "red apple pie",
+        "green apple pie",
+        "apple pie recipe",
+        "fast car race",
+        "car race night",
+        "race of a fast car",
+        "zzz",
+    ]
+)
+
+
+def test_texts_of_like_words_have_like_vectors() -> None:
+    found = by_words(TEXTS, 2)
+    assert found.shape == (7, 2) and found.dtype == np.float32
+    cosine = found @ found.T
+    assert cosine[:3, :3].min() > 0.8 and cosine[3:6, 3:6].min() > 0.8
+    assert np.abs(cosine[:3, 3:6]).max() < 0.3
+    assert found[6].tolist() == [0, 0], "no word that another text has"
+    np.testing.assert_array_equal(by_words(TEXTS, 2), found)
+    assert by_words(TEXTS, 500).shape[1] < 7, "never longer than texts and words allow"
+
+
+def test_too_few_texts_are_refused() -> None:
+    with pytest.raises(UserError, match="too few texts and words"):
+        by_words(pa.array(["a", "b"]), 8)
+
+
+def test_the_text_of_an_item_has_several_columns() -> None:
+    items = pa.table({"item_id": ["1", "2"], "title": ["Heat", None], "genres": [["Crime", "Drama"], None]})
+    assert texts_of(items, ["title", "genres"]).to_pylist() == ["Heat Crime Drama", ""]
+    with pytest.raises(ConfigError, match=r"embed\.columns: year is not in the table of items"):
+        texts_of(items, ["year"])
+
+
+def test_a_model_of_sentences_is_taken_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    class Model:
+        def __init__(self, folder: str, local_files_only: bool) -> None:
+            given.append((folder, local_files_only))
+
+        def encode(self, texts: list[str], **options: object) -> np.ndarray:
+            return np.array([[3.0, 4.0 * len(text)] for text in texts])
+
+    module = ModuleType("sentence_transformers")
+    module.SentenceTransformer = Model  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", module)
+    found = by_model(pa.array(["a", ""]), str(tmp_path), 1)
+    np.testing.assert_allclose(found, [[0.6, 0.8], [1.0, 0.0]], rtol=1e-6)
+    assert given == [(str(tmp_path), True)], "nothing is fetched"
+    with pytest.raises(ConfigError, match=r"embed\.model: nowhere is no folder"):
+        by_model(pa.array(["a"]), "nowhere", 1)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(UserError, match="needs the package sentence-transformers"):
+        by_model(pa.array(["a"]), str(tmp_path), 1)
+
+
+def log(items: pa.Table | None) -> RawLog:
+    return RawLog(None, None, items)  # type: ignore[arg-type]
+
+
+def written(path: Path, **columns: Any) -> str:
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_vectors_join_a_log_by_item(tmp_path: Path) -> None:
+    table = {"item_id": ["b", "a"], "text": pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2))}
+    file = written(tmp_path / "v.parquet", **table)
+    items = pa.table({"item_id": ["a", "b", "c"], "title": ["A", "B", "C"]})
+    found = with_vectors(log(items), file)
+    assert found.items is not None
+    assert found.items["text"].to_pylist() == [[3.0, 4.0], [1.0, 2.0], None]
+    assert [(feature.name, feature.kind.name) for feature in found.item_features] == [("text", "vector")]
+    alone = with_vectors(log(None), file).items
+    assert alone is not None and alone["item_id"].to_pylist() == ["b", "a"]
+    with pytest.raises(ConfigError, match=r"data\.item_vectors: .*no Parquet file to read"):
+        with_vectors(log(items), str(tmp_path / "none.parquet"))
+    with pytest.raises(DataError, match="needs item_id and a column of vectors"):
+        with_vectors(log(items), written(tmp_path / "w.parquet", item_id=["a"]))
+    with pytest.raises(DataError, match="the log has the feature text itself"):
+        with_vectors(found, file)

@@ -1,0 +1,71 @@
+"""A log with event types, weights, context and vectors: prepared, trained, measured, and read back from disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conf.schema import Config, load
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from towers.checkpoint.checkpoint import open_checkpoint
+from towers.training.fit import train
+from towers.training.runs import training_name
+
+USERS, ITEMS, EVENTS = 60, 40, 2400
+
+
+def overrides(folder: Path) -> list[str]:
+    """Users and items of two tastes: a user buys and views items of their own taste, and hides those of the other."""
+    random = np.random.default_rng(0)
+    users, items = random.integers(0, USERS, EVENTS), random.integers(0, ITEMS, EVENTS)
+    likes = users % 2 == items % 2
+    events = np.where(likes, random.choice(["buy", "view"], EVENTS), random.choice(["hide", "shown"], EVENTS))
+    channel = np.where(items % 4 < 2, "app", "web")
+    log = {"user_id": users.astype(str), "item_id": items.astype(str), "time": np.arange(EVENTS) + 1_600_000_000}
+    pq.write_table(pa.table(log | {"event": events, "channel": channel}), folder / "log.parquet")
+    vectors = [[float(item % 2), float(item % 4), 1.0] for item in range(ITEMS)]
+    table = {"item_id": [str(item) for item in range(ITEMS)], "picture": pa.array(vectors, pa.list_(pa.float32(), 3))}
+    pq.write_table(pa.table(table | {"price": random.lognormal(size=ITEMS)}), folder / "items.parquet")
+    return [
+        "data=parquet", "data.name=rich", "tracking=off", f"storage.root={folder}/var",
+        f"data.source.interactions={folder}/log.parquet", f"data.source.items={folder}/items.parquet",
+        "data.source.columns.type=event", "data.source.columns.context=[channel]",
+        "data.source.item_features=[{name: picture, kind: vector}, {name: price, kind: numeric_log}]",
+        "data.events={buy: {weight: 3}, view: {seen: false}, hide: {sign: negative}, shown: {sign: ignore}}",
+        "model.embedding_dim=8", "model.context=true", "train.epochs=3", "train.batch_size=128", "loss.num_uniform=16",
+        "rerank.epochs=1",
+    ]  # fmt: skip
+
+
+def fitted(config: Config) -> tuple[dict[str, float], str]:
+    storage = Folder.of(config.storage.root)
+    dataset = prepare(config.data, storage)
+    checkpoint = train(config, dataset, storage)
+    bought = dataset.interactions("train", "validation", columns=["user_row", "item_row", "type"])
+    row = int(bought["user_row"][0].as_py())
+    of_user = bought.filter(pa.compute.equal(bought["user_row"], row))
+    opened = open_checkpoint(checkpoint.folder)
+    assert sorted(opened.history.of_user(row).tolist()) == sorted(of_user["item_row"].to_pylist())
+    hidden = dataset.others("train", "validation", columns=["user_row", "item_row"])
+    hidden = hidden.filter(pa.compute.equal(hidden["user_row"], row))["item_row"].to_pylist()
+    really_bought = of_user.filter(pa.compute.equal(of_user["type"], 0))["item_row"].to_pylist()
+    assert sorted(opened.seen.of_user(row).tolist()) == sorted([*really_bought, *hidden]), (
+        "bought and hidden, not viewed"
+    )
+    assert opened.manifest["event_types"] == dataset.event_types.as_manifest()
+    assert opened.model.context_values is not None and opened.model.context == opened.reranker.context
+    assert [feature.kind.name for feature in opened.items.features] == ["vector", "numeric_log"]
+    return checkpoint.manifest["metrics"], training_name(config, dataset)
+
+
+@pytest.mark.slow
+def test_all_that_a_log_says_is_learnt(ray_session: None, tmp_path: Path) -> None:
+    given = overrides(tmp_path)
+    metrics, name = fitted(load(given))
+    assert metrics["recall@20"] > 0.6, "half of the items are of the user's taste"
+    kept, other = fitted(load([*given, "evaluate.seen=keep"]))
+    assert name != other, "another task, another training"
+    assert kept["recall@20"] > 0.6
