@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import faiss
 import numpy as np
+
+from serve.index.faiss_library import faiss
 
 LISTS_PER_ROOT = 2
 """The inverted file has this many lists times the square root of the number of items, rounded to a power of two."""

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 from data.sequences.membership import is_among
@@ -16,6 +15,7 @@ from serve.filters.masks import FilterColumns, MatchingItems
 from serve.index.collection import read_vectors
 from serve.index.config import IndexConfig
 from serve.index.faiss_files import CALIBRATED_HITS, FaissIndexes, open_shared
+from serve.index.faiss_library import faiss
 from serve.index.micro_batcher import MicroBatcher
 from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, check_query
 from towers.model.tie_order import TieOrder

@@ -12,7 +12,6 @@ import tempfile
 import time
 from typing import Any
 
-import faiss
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -22,6 +21,7 @@ from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import Filter, parse
 from serve.filters.masks import FilterColumns
 from serve.index.faiss_files import FaissIndexes, open_shared
+from serve.index.faiss_library import faiss
 from serve.index.replica_index import ReplicaIndex, SearchRequest
 from tests.benchmarks.harness.tables import write
 

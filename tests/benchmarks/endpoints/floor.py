@@ -6,7 +6,6 @@ filters, exclusions, deadlines, fallbacks or metrics; one request is one run thr
 
 import sys
 
-import faiss
 import numpy as np
 import orjson
 import torch
@@ -15,6 +14,7 @@ from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from data.artifacts.folders import Folder
+from serve.index.faiss_library import faiss
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.history.padding import pad

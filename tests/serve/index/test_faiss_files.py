@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
 from serve.index.faiss_files import RECALL, FaissIndexes, open_shared
+from serve.index.faiss_library import faiss
 
 SIZE, DIM = 20_000, 16
 MAKE_LEFT = """
