@@ -28,6 +28,7 @@ from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.operations.config import ManifestsConfig
+from serve.operations.monitoring.config import WatchConfig
 from serve.operations.nodes import NodesConfig
 from serve.releases.gate.config import GateConfig
 from towers.evaluation.config import EvaluateConfig
@@ -104,6 +105,7 @@ class Config:
     demo: DemoConfig
     nodes: NodesConfig
     manifests: ManifestsConfig
+    watch: WatchConfig
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
 

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
-from data.cluster.console import show
+from data.cluster.console import show, wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
 from serve.releases.registry import ReleaseRegistry
@@ -101,7 +101,7 @@ def released(config: "Config", step: Steps, storage: Folder, checkpoint: "Checkp
 def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str, Any]:
     """Starts the endpoint and asks it; serves until Ctrl-C if `demo.wait` says so. Returns answers and report."""
     from serve.api.examples import requests
-    from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop
+    from serve.deployment.endpoint import curl, running_endpoint
     from towers.evaluation.report import report_of
 
     with running_endpoint(config) as address:

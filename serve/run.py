@@ -1,7 +1,12 @@
-"""Serves the live release until Ctrl-C: `python -m serve.run`; `serve=staged` scales each stage by itself."""
+"""Serves the live release until Ctrl-C: `python -m serve.run`; `serve=staged` scales each stage by itself.
+
+On a cluster where an endpoint runs already (`cluster.address`), the command changes it in place and ends. Limits change
+without a new replica; other values, and other code, replace the replicas one after the other.
+"""
 
 from typing import TYPE_CHECKING, Any
 
+from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
 
@@ -10,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Serves until Ctrl-C."""
-    from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop, watching_canaries
+    """Serves until Ctrl-C, or changes the endpoint that runs."""
+    from serve.deployment.deploying import deploy, endpoint_runs
+    from serve.deployment.endpoint import curl, running_endpoint
 
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
-    with running_endpoint(config) as address, watching_canaries(config):
+    if endpoint_runs():
+        print("serve: an endpoint runs here; changing it in place", flush=True)
+        deploy(config)
+        return {"changed": True}
+    with running_endpoint(config, declared=True) as address:
         print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)
         wait_for_stop()
     return {"address": address}

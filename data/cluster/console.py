@@ -1,6 +1,8 @@
-"""Output of commands for people: tables, and lines about the progress of a long task."""
+"""Output of commands for people: tables, lines about the progress of a long task, and waiting until they stop it."""
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from rich.console import Console, RenderableType
@@ -12,3 +14,11 @@ ProgressReporter = Callable[[str], None]
 def show(what: RenderableType) -> None:
     """Prints a table or text, 120 columns wide if the output is not a terminal."""
     Console(width=None if sys.stdout.isatty() else 120).print(what)
+
+
+def wait_for_stop() -> None:
+    """Blocks until Ctrl-C or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from serve.api.adapter import FieldError
 from serve.api.limits import MAX_BODY_BYTES
+from serve.observability.request_times import request_times
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=Message)
@@ -46,15 +47,16 @@ async def reply_to(
         The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused,
         and with UNAVAILABLE if the endpoint is not to answer.
     """
-    try:
-        return _to_message(await answer(_to_request(message, model)), reply)
-    except (ValidationError, FieldError) as e:
-        context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-        context.set_details(_details(e))
-    except Stale as e:
-        context.set_code(grpc.StatusCode.UNAVAILABLE)
-        context.set_details(str(e))
-    return reply()
+    with request_times().measured(f"grpc {model.__name__}"):
+        try:
+            return _to_message(await answer(_to_request(message, model)), reply)
+        except (ValidationError, FieldError) as e:
+            context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+            context.set_details(_details(e))
+        except Stale as e:
+            context.set_code(grpc.StatusCode.UNAVAILABLE)
+            context.set_details(str(e))
+        return reply()
 
 
 def _to_request(message: Message, model: type[M]) -> M:

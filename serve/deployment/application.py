@@ -22,6 +22,7 @@ from data.artifacts.folders import Folder
 from serve.deployment.declared import absolute
 from serve.deployment.deployments import build_application
 from serve.deployment.stages import ReplicaSettings
+from serve.observability.metrics import rollback_reporter
 from serve.rollout.guard import CanaryGuard
 
 
@@ -61,9 +62,14 @@ class GuardReplica:
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         config = Arguments.model_validate(arguments).config()
         self._stop = threading.Event()
-        watching = CanaryGuard(config.guard, Folder.of(config.storage.root))
+        watching = CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
         self._thread = threading.Thread(target=watching.watch, args=(self._stop.wait,), name="guard", daemon=True)
         self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch, and waits for the check that may be under way."""
+        self._stop.set()
+        self._thread.join()
 
     def __del__(self) -> None:
         self._stop.set()

@@ -49,6 +49,11 @@ class StageReplica:
         ask = getattr(await self._releases.get(release_id), method)
         return await asyncio.gather(*(ask(*arguments) for arguments in calls), return_exceptions=True)
 
+    def check_health(self) -> None:
+        """Called by Serve again and again; raises RuntimeError where the live pointer is not followed any more."""
+        if not self._releases.is_following:
+            raise RuntimeError("the task that follows the live pointer has ended")
+
 
 async def _close(stage: object) -> None:
     """Closes a retriever, the one stage that holds more than memory."""

@@ -1,9 +1,7 @@
-"""The endpoint on this machine: starts Ray Serve on the live release, watches canaries, and stops again."""
+"""The endpoint on this machine: starts Ray Serve on the live release, and stops again."""
 
 import json
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +16,7 @@ from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING, absolute
+from serve.deployment.deploying import deploy
 from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
@@ -25,7 +24,6 @@ from serve.deployment.stages import ReplicaSettings
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout.guard import CanaryGuard
 
 
 class PortInUse(UserError, OSError):
@@ -33,8 +31,13 @@ class PortInUse(UserError, OSError):
 
 
 @contextmanager
-def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print) -> Iterator[str]:
+def running_endpoint(
+    config: EndpointConfig, progress: ProgressReporter = print, declared: bool = False
+) -> Iterator[str]:
     """Runs the endpoint as long as the block lasts, and yields its address once it is ready. Needs a Ray session.
+
+    Args:
+        declared: whether it is started by a Serve config, by which it can be changed in place, and with its guard.
 
     Raises:
         ReleaseError: No release is live, or the endpoint does not come up.
@@ -54,17 +57,22 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
-            settings = ReplicaSettings(
-                storage_root=absolute(config.storage.root), index=config.index, serve=config.serve
-            )
-            serve.run(
-                build_application(settings), name=APPLICATION, route_prefix="/", logging_config=LoggingConfig(**LOGGING)
-            )
+            if declared:
+                deploy(config, progress)
+            else:
+                _run(config)
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
         finally:
             serve.shutdown()
+
+
+def _run(config: EndpointConfig) -> None:
+    """Builds the endpoint in this process, without its guard: sooner there than by a Serve config."""
+    settings = ReplicaSettings(storage_root=absolute(config.storage.root), index=config.index, serve=config.serve)
+    logging = LoggingConfig(**LOGGING)
+    serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=logging)
 
 
 def _grpc(config: ServeConfig) -> gRPCOptions | None:
@@ -80,36 +88,12 @@ def check_port(config: ServeConfig, name: str) -> None:
             probe.bind((config.host, port))
         except OSError as e:
             raise PortInUse(
-                f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=..."
+                f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=..., or"
+                " cluster.address=auto to change an endpoint that serve.run has started here"
             ) from e
-
-
-@contextmanager
-def watching_canaries(config: EndpointConfig) -> Iterator[None]:
-    """Watches the releases of a running experiment as long as the block lasts, unless `guard.enabled` is false."""
-    if not config.guard.enabled:
-        yield
-        return
-    stop = threading.Event()
-    guard = CanaryGuard(config.guard, Folder.of(config.storage.root))
-    thread = threading.Thread(target=guard.watch, args=(stop.wait,), name="guard")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def curl(address: str, user_id: str = "u00042") -> str:
     """Returns a shell command that asks the endpoint for recommendations."""
     body = json.dumps({"user_id": user_id, "k": 5})
     return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
-
-
-def wait_for_stop() -> None:
-    """Blocks until Ctrl-C or SIGTERM."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()

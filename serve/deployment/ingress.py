@@ -37,6 +37,7 @@ from serve.deployment.settings import RETRY_AFTER_S, StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
 from serve.experiments.exposures import ExposureLog
 from serve.observability.metrics import Metrics
+from serve.observability.request_times import MeasuredRequests
 from serve.observability.tracing import send_spans
 from serve.releases.golden_queries import check_vocabulary
 from serve.releases.release import Release
@@ -59,6 +60,7 @@ api = FastAPIOffline(  # /docs and /redoc take no script from the internet
 )
 api.openapi = partial(openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
+api.add_middleware(MeasuredRequests)  # the last one added is the outermost
 
 
 # Ray Serve pickles the globals that exist when it sees the class: what the ingress uses is therefore defined above it.

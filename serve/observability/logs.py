@@ -1,8 +1,8 @@
 """Structured logs of the replicas: JSON lines with request id, release id and a keyed hash of the user id."""
 
 import hashlib
-import os
 
+from data.artifacts.secrets import secret
 from data.cluster.failure_log import replica_logger
 from serve.pipeline.messages import Response
 
@@ -25,8 +25,8 @@ def log_degraded(answer: Response, user_id: str | None) -> None:
 def hashed(user_id: str) -> str:
     """Returns a keyed hash of a user id, 16 hexadecimal digits.
 
-    The key comes from USER_HASH_KEY in the environment. Without a key, anyone who knows a user id can compute its hash
-    and find it in the logs.
+    The key comes from USER_HASH_KEY in the environment, or from the file that USER_HASH_KEY_FILE names. Without a key,
+    anyone who knows a user id can compute its hash and find it in the logs.
     """
-    key = os.environ.get("USER_HASH_KEY", "").encode()[:64]
+    key = secret("USER_HASH_KEY").encode()[:64]
     return hashlib.blake2b(user_id.encode(), key=key, digest_size=8).hexdigest()

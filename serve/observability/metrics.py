@@ -62,3 +62,9 @@ def recall_reporter() -> Callable[[float, str], None]:
     """Returns a function for RecallMonitor that exports recall, labelled by the selectivity of the query's filter."""
     histogram = Histogram("twotower_index_recall", "Recall of approximate searches.", RECALL, ("passing",))
     return lambda recall, passing: histogram.observe(recall, {"passing": passing})
+
+
+def rollback_reporter() -> Callable[[int], None]:
+    """Returns a function for CanaryGuard that exports how many releases on trial it has rolled back."""
+    gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that this guard has rolled back.")
+    return lambda number: gauge.set(float(number))

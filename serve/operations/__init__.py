@@ -1,1 +1,1 @@
-"""What a platform is told of the stack: node types, Kubernetes manifests, dashboards, alert rules, and sizes."""
+"""What a platform is told of the stack: node types, Kubernetes manifests, dashboards, and alert rules."""

@@ -7,6 +7,7 @@ from enum import Enum
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from serve.operations.nodes import RAY_VERSION
+from serve.operations.objectives import Objectives
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Names of Kubernetes, short enough for what KubeRay adds to them."""
@@ -72,6 +73,7 @@ class ManifestsConfig:
         train_timeout_s: seconds after which a training is ended.
         kubectl_image: the image by which the CronJob makes a RayJob.
         milvus: values of Milvus' chart.
+        objectives: what the endpoint promises, by which alerts are raised.
     """
 
     folder: str = "./var/manifests"
@@ -97,6 +99,7 @@ class ManifestsConfig:
     train_timeout_s: int = bounded(6 * 3600, at_least=60)
     kubectl_image: str = "registry.k8s.io/kubectl:v1.32.0"
     milvus: MilvusChart = field(default_factory=MilvusChart)
+    objectives: Objectives = field(default_factory=Objectives)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused, or values that do not go together."""

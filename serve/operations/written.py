@@ -1,5 +1,6 @@
 """The files that `serve.manifests` writes."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,12 @@ from serve.operations.fitting import refuse_local, refuse_unfit
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.kubernetes.milvus import milvus_values
+from serve.operations.kubernetes.monitors import dashboards_to_find, pod_monitor, prometheus_rule
 from serve.operations.kubernetes.ray_job import ray_job, retraining
 from serve.operations.kubernetes.ray_service import ray_service
-from serve.operations.kubernetes.surroundings import (
-    disruption_budget,
-    gateway,
-    network_policy,
-    pod_monitor,
-    service,
-)
+from serve.operations.kubernetes.surroundings import disruption_budget, gateway, network_policy, service
+from serve.operations.monitoring.alerts import rules
+from serve.operations.monitoring.grafana import dashboards
 
 
 def files(deployed: Deployed) -> dict[str, str]:
@@ -37,6 +35,9 @@ def files(deployed: Deployed) -> dict[str, str]:
         "serve-config.yaml": _text([deploy_config(deployed)]),
         "milvus-values.yaml": _text([milvus_values(deployed.manifests.milvus)]),
     }
+    found["monitoring/rules.yaml"] = _text([rules(deployed.manifests.objectives)])
+    for name, board in dashboards().items():
+        found[f"monitoring/dashboards/{name}.json"] = json.dumps(board, indent=1) + "\n"
     for name, manifests in kubernetes(deployed).items():
         found[f"kubernetes/{name}.yaml"] = _text(manifests)
     return found
@@ -52,6 +53,8 @@ def kubernetes(deployed: Deployed) -> dict[str, list[Manifest]]:
         "network-policy": [network_policy(deployed)],
         "service": [service(deployed)],
         "pod-monitor": [pod_monitor(deployed)],
+        "alerts": [prometheus_rule(deployed)],
+        "dashboards": dashboards_to_find(deployed),
     }
     if gates := gateway(deployed):
         found["gateway"] = gates

@@ -40,11 +40,15 @@ class CanaryGuard:
         config: the bounds, and the time between two checks.
         storage: the storage root.
         progress: where messages go.
+        report: takes the number of rollbacks so far, after every check.
+        num_rollbacks: how often it has rolled back.
     """
 
     config: GuardConfig
     storage: Folder
     progress: ProgressReporter = print
+    report: Callable[[int], None] = lambda _: None
+    num_rollbacks: int = 0
     _experiment_key: str | None = None
     _files_read: set[str] = field(default_factory=set)
     _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
@@ -67,6 +71,7 @@ class CanaryGuard:
         except PointerError as e:
             self.progress(f"{reason}. Nothing is rolled back: {e}")
             return None
+        self.num_rollbacks += 1
         self.progress(f"{reason}. {', '.join(live.others)} rolled back; {live.release} answers all")
         return reason
 
@@ -89,6 +94,7 @@ class CanaryGuard:
         while not stopped(self.config.every_s):
             try:
                 self.check()
+                self.report(self.num_rollbacks)
             except Exception as e:
                 # Broad on purpose: whatever keeps the guard from judging (no connection, a file that is damaged), it
                 # must not stop watching.

@@ -106,5 +106,23 @@ PRIVATE_PARTS = (
     PrivatePart(
         "ray.serve.context", "_get_internal_replica_context", "names of replicas in files and heartbeats", "none known"
     ),
+    PrivatePart(
+        "ray.serve.context",
+        "_get_global_client",
+        "an endpoint that is started and changed by a Serve config",
+        "none known",
+    ),
+    PrivatePart(
+        "ray.serve._private.client",
+        "ServeControllerClient.deploy_apps",
+        "an endpoint that is started and changed by a Serve config, on a Ray without its dashboard",
+        "none known",
+    ),
+    PrivatePart(
+        "ray._private.ray_constants",
+        "WORKER_PROCESS_SETUP_HOOK_ENV_VAR",
+        "changes to Ray Serve's processes on a cluster, without a driver's job",
+        "none known",
+    ),
     PrivatePart("ray.serve.context", "_get_serve_request_context", "request ids in answers", "none known"),
 )

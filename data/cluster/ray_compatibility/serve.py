@@ -61,13 +61,26 @@ WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json stri
 TOO_MANY = '{"detail":"more requests than the replicas can take; try again"}'
 """The body of the answer to a request for which there is no room."""
 
-REFUSAL = """{%- for backend in backends %}
-    http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT) if is_NAME
-    http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
+REFUSAL = (
+    """{%- for backend in backends %}
+    http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT)SHARED if is_NAME
+    http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) ge 0 }
     http-request return status 503 content-type application/json hdr Retry-After 1 string \
-'TOO_MANY' if is_NAME { be_conn(NAME),sub(txn.room) gt 0 }
+'TOO_MANY' if is_NAME { be_conn(NAME),sub(txn.room) ge 0 }
 {%- endfor %}
-""".replace("NAME", "{{ backend.name or 'unknown' }}").replace("TOO_MANY", TOO_MANY)
+""".replace("NAME", "{{ backend.name or 'unknown' }}")
+    .replace("TOO_MANY", TOO_MANY)
+    .replace(
+        "SHARED",
+        "{%- set hosts = backend.servers | map(attribute='host') | unique | list %}"
+        "{%- set nodes = hosts | length if '127.0.0.1' in hosts or '::1' in hosts else 1 %}"
+        ",add({{ nodes - 1 }}),div({{ nodes }})",
+    )
+)
+"""Rules that refuse what exceeds the replicas' room. Each node's proxy admits its share of it: where replicas run on
+this node too, which Ray calls by loopback, and on others, each of these nodes has a proxy. (A proxy on a head without
+replicas admits all of it: it may be the only one.)
+"""
 
 REPLACED = {
     "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",

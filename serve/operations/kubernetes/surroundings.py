@@ -1,7 +1,7 @@
-"""What stands around the endpoint: how many pods stay, who may call them, under which names, and who scrapes them."""
+"""What stands around the endpoint: how many pods stay, who may call them, and under which names."""
 
 from serve.operations.config import Upgrade
-from serve.operations.kubernetes.deployed import COMPONENT, Deployed, Manifest, manifest
+from serve.operations.kubernetes.deployed import Deployed, Manifest, manifest
 from serve.operations.kubernetes.ray_cluster import ENDPOINT, HAPROXY_METRICS_PORT, METRICS_PORT
 from serve.operations.nodes import Work
 
@@ -80,19 +80,6 @@ def gateway(deployed: Deployed) -> list[Manifest]:
         manifest("gateway.networking.k8s.io/v1", "Gateway", metadata, gateway),
         manifest("gateway.networking.k8s.io/v1", "HTTPRoute", metadata, route),
     ]
-
-
-def pod_monitor(deployed: Deployed) -> Manifest:
-    """Returns the PodMonitor by which Prometheus' operator scrapes Ray and HAProxy of every pod."""
-    spec = {
-        "selector": {"matchLabels": {"app.kubernetes.io/name": deployed.manifests.name}},
-        "podTargetLabels": [COMPONENT, "ray.io/group", "ray.io/node-type"],
-        "podMetricsEndpoints": [
-            {"port": "metrics", "interval": "15s"},
-            {"port": "haproxy", "interval": "15s"},
-        ],
-    }
-    return manifest("monitoring.coreos.com/v1", "PodMonitor", deployed.metadata(), spec)
 
 
 def _namespace(name: str) -> Manifest:

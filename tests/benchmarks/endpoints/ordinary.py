@@ -18,9 +18,9 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
+from data.cluster.console import wait_for_stop
 from data.cluster.session import ClusterConfig, connect
 from serve.api.adapter import RequestAdapter
-from serve.deployment.endpoint import wait_for_stop
 from serve.deployment.stages import open_index
 from serve.index.config import IndexConfig
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector

@@ -52,6 +52,7 @@ def load(
     cores: str = "",
     niceness: int = 0,
     deadline_ms: int = 2000,
+    headers: Sequence[str] = (),
 ) -> Measured:
     """Requests of random users over `clients` connections.
 
@@ -61,6 +62,7 @@ def load(
         cores: where wrk runs, as taskset names them; empty is anywhere.
         niceness: of wrk.
         deadline_ms: that each request names.
+        headers: further headers, such as "Connection: close", by which each request has a connection of its own.
 
     Raises:
         MachineLacks: wrk is not installed.
@@ -68,7 +70,7 @@ def load(
     pause_ms = 1000 * clients / rate if rate else 0
     command = ["nice", "-n", niceness, *wrk_command(cores)]
     command += ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
-    command += [users, k, pause_ms, deadline_ms]
+    command += [users, k, pause_ms, deadline_ms, *headers]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
 

@@ -20,7 +20,8 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import sealing
 from serve.api.schemas import RecommendResponse
 from serve.client import RecommendClient
-from serve.deployment.endpoint import running_endpoint, watching_canaries
+from serve.deployment.application import GuardReplica
+from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.observability.logs import hashed
 from serve.releases.publish import publish
@@ -126,11 +127,18 @@ def test_the_guard_ends_a_canary_whose_answers_lack_something(
     registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
     promote(tiny.index, registry, overflowing, 60, percent=50)
     users = cycle(release.parts.users.ids.values.to_pylist())
-    with watching_canaries(replace(tiny, guard=replace(tiny.guard, every_s=0.5, min_requests=100))):
+    watching = {"storage": {"root": tiny.storage.root}, "guard": {"every_s": 0.5, "min_requests": 100}}
+    guard = GuardReplica({"values": watching})
+    try:
         ends = time.monotonic() + 60
         while registry.live().experiment is not None:  # type: ignore[union-attr]
             assert time.monotonic() < ends, registry.live()
             client.recommend(user_id=next(users), k=K, context={"daypart": "evening"})
+        guard.check_health()
+    finally:
+        guard.stop()
+    with pytest.raises(RuntimeError, match="does not watch any more"):
+        guard.check_health()
     live = registry.live()
     assert live is not None
     assert (live.release, live.rolled_back) == (release.id, overflowing)

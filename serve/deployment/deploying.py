@@ -1,0 +1,76 @@
+"""Applies a Serve config to a cluster, and says what came of it; an endpoint that runs is changed in place."""
+
+import time
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+from data.cluster.console import ProgressReporter
+from data.cluster.ray_compatibility.core import serve_client
+from serve.deployment.declared import APPLICATION, deploy_config
+from serve.deployment.endpoint_config import EndpointConfig
+from serve.releases.release import ReleaseError
+
+LOOK_S = 0.5
+"""Seconds between two looks at the state of the applications."""
+
+UPDATE_S = 600.0
+"""Seconds that an update may take, with nodes that have to come first."""
+
+
+def endpoint_runs() -> bool:
+    """Whether an endpoint runs on the Ray cluster that this process is connected to."""
+    client = serve_client(must_run=False)
+    return client is not None and APPLICATION in serve.status().applications
+
+
+def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
+    """Starts the endpoint that a config declares, or changes the one that runs; Serve must have been started.
+
+    Limits and scale change without a new replica. Other values, and other code, replace the replicas one after the
+    other while those from before answer.
+
+    Raises:
+        ReleaseError: it does not come up, or the change is refused; what answered before goes on.
+    """
+    declared = deploy_config(config)
+    if working_dir := _shipped_code():
+        for application in declared["applications"]:
+            application["runtime_env"] = {"working_dir": working_dir}
+    names = [application["name"] for application in declared["applications"]]
+    client = serve_client()
+    client.deploy_apps(ServeDeploySchema.model_validate(declared))
+    ends = time.monotonic() + UPDATE_S
+    while not _all_run(names):
+        if time.monotonic() > ends:
+            raise ReleaseError(f"the endpoint is not up after {UPDATE_S:g} s: {_told(names)}")
+        time.sleep(LOOK_S)
+    client.wait_for_proxies_serving(wait_for_applications_running=True)
+    progress(f"serve: {', '.join(names)} run")
+
+
+def _all_run(names: list[str]) -> bool:
+    """Whether all applications run; raises ReleaseError where one has failed."""
+    found = serve.status().applications
+    failed = (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)
+    if any(name in found and found[name].status in failed for name in names):
+        raise ReleaseError(f"the endpoint did not come up: {_told(names)}")
+    return all(name in found and found[name].status == ApplicationStatus.RUNNING for name in names)
+
+
+def _told(names: list[str]) -> str:
+    """What Serve says of the applications that do not run: the end of a message, where the cause stands."""
+    messages = []
+    for name, application in serve.status().applications.items():
+        if name in names and application.status != ApplicationStatus.RUNNING:
+            below = [d.message for d in application.deployments.values() if d.message]
+            text = " ".join((application.message or " ".join(below)).split())
+            messages.append(f"{name} is {application.status.value.lower()}: {text[-400:]}")
+    return "; ".join(messages)
+
+
+def _shipped_code() -> Any:
+    """The code that came with this Ray job, of whose address a change is a change of code; None outside of a job."""
+    return ray.get_runtime_context().runtime_env.get("working_dir")

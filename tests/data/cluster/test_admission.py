@@ -1,0 +1,107 @@
+"""Two nodes' HAProxy processes admit what the replicas of both can take, and not each the whole of it."""
+
+import asyncio
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from ray.serve._private import haproxy
+from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+from ray.serve.config import HTTPOptions
+
+from data.cluster.ray_compatibility.serve import patched_template
+from tests.benchmarks.harness.servers import free_port
+
+IN_FLIGHT = 3
+ANSWERS_AFTER_S = 4.0
+OTHER_NODE = "127.0.0.2"
+"""A second address of loopback stands for another node."""
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A replica: it answers probes at once, and requests after a while."""
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"/v1/" in head:
+                await asyncio.sleep(ANSWERS_AFTER_S)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+@asynccontextmanager
+async def replicas(hosts: tuple[str, ...]) -> AsyncIterator[list[ServerConfig]]:
+    servers = [await asyncio.start_server(_answer, host, 0) for host in hosts]
+    yield [
+        ServerConfig(name=f"replica{at}", host=host, port=server.sockets[0].getsockname()[1])
+        for at, (host, server) in enumerate(zip(hosts, servers, strict=True))
+    ]
+    for server in servers:
+        server.close()
+
+
+@contextmanager
+def proxy(folder: Path, servers: list[ServerConfig]) -> Iterator[str]:
+    """A HAProxy with the configuration that Ray Serve writes from the patched template."""
+    folder.mkdir()
+    config = HAProxyConfig(
+        socket_path=str(folder / "socket"), server_state_base=str(folder), server_state_file=str(folder / "state"),
+        stats_port=free_port(), metrics_port=free_port(), health_check_inter="10s",
+        http_options=HTTPOptions(host="127.0.0.1", port=free_port()), is_head=True,
+    )  # fmt: skip
+    backend = BackendConfig(name="http-app", path_prefix="/", servers=servers, app_name="app")
+    api = HAProxyApi(config, {"http-app": backend}, config_file_path=str(folder / "haproxy.cfg"))
+    api._generate_config_file_internal()
+    process = subprocess.Popen([haproxy.get_haproxy_binary(), "-db", "-f", folder / "haproxy.cfg"])
+    try:
+        yield f"http://127.0.0.1:{config.http_options.port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def listening(client: httpx.AsyncClient, address: str) -> None:
+    ends = asyncio.get_running_loop().time() + 20
+    while True:
+        try:
+            await client.get(f"{address}/-/routes")
+            return
+        except httpx.TransportError:
+            assert asyncio.get_running_loop().time() < ends
+            await asyncio.sleep(0.1)
+
+
+async def admitted(addresses: list[str], each: int) -> int:
+    """How many of the requests that are sent to each proxy at once get an answer; the others are refused."""
+    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+        for address in addresses:
+            await listening(client, address)
+        asked = (client.post(f"{address}/v1/x") for address in addresses for _ in range(each))
+        statuses = Counter(answer.status_code for answer in await asyncio.gather(*asked))
+    assert set(statuses) <= {200, 503}
+    return statuses[200]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "num_proxies", "room"),
+    [
+        (("127.0.0.1", OTHER_NODE), 2, 2 * IN_FLIGHT),
+        (("127.0.0.1", "127.0.0.1"), 1, 2 * IN_FLIGHT),
+        ((OTHER_NODE, "127.0.0.3"), 1, 2 * IN_FLIGHT),  # a head without replicas, whose proxy may be the only one
+    ],
+    ids=["two nodes", "one node", "the head alone"],
+)
+async def test_all_proxies_together_admit_what_the_replicas_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...], num_proxies: int, room: int
+) -> None:
+    monkeypatch.setattr(haproxy, "HAPROXY_CONFIG_TEMPLATE", patched_template(HAPROXY_CONFIG_TEMPLATE, IN_FLIGHT))
+    async with replicas(hosts) as servers:
+        with ExitStack() as stack:
+            addresses = [stack.enter_context(proxy(tmp_path / str(at), servers)) for at in range(num_proxies)]
+            assert await admitted(addresses, each=20) == room
