@@ -35,8 +35,8 @@ class DataConfig:
         positive_from: for logs whose weights are ratings, the lowest one that is a positive; null takes all
             interactions for positives, which count in training by their weights.
         below: what a lower rating is: a negative, or a positive of little weight.
-        item_vectors: a Parquet file with `item_id` and columns of vectors, such as `data.embed_text` writes; they become
-            item features of kind vector.
+        item_vectors: a Parquet file with `item_id` and columns of vectors, such as `data.embed_text` writes; they
+            become item features of kind vector.
         clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
         users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
     """
