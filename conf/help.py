@@ -18,8 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.verbs import RECIPE_GROUPS, uses
 
+DISTRIBUTION = "twotower-ray"
+
 WIDTH = 120
 """Columns of the text."""
+
+MODULE_COMMAND = re.compile(r"python -m (?:data|towers|serve)\.(\w+)")
+"""A command as the docstrings of modules name it; the command `twotower` has shorter names."""
 
 OPTIONS = """\
 Options:
@@ -27,7 +32,7 @@ Options:
   --cfg job          prints the config, and runs nothing
   --config-dir DIR   adds a folder of your own with yaml files of the same groups
   -m                 runs a sweep: every combination of values with commas, such as seed=0,1,2
-  -sc install=bash   prints what makes Bash complete names and values (zsh: the same; fish: -sc install=fish)
+  -sc install=bash   prints what makes Bash complete names and values: eval "$(twotower -sc install=bash)"
   --version          prints the version
   --hydra-help       prints the options of Hydra, which reads the command line
   HYDRA_FULL_ERROR=1 in the environment shows the traceback of an error
@@ -42,7 +47,7 @@ def wants_help(arguments: Sequence[str]) -> bool:
 def version() -> str:
     """The version of this distribution; it is unknown where the code runs from a folder without being installed."""
     try:
-        return metadata.version("twotower-ray")
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown (not installed)"
 
@@ -57,6 +62,8 @@ def help_text(program: str, verb: str, docstring: str, config: DictConfig, folde
         config: the composed config, of the type `conf.schema.Config`.
         folders: the folders of yaml files.
     """
+    if program.startswith("twotower "):
+        docstring = MODULE_COMMAND.sub(r"twotower \1", docstring)
     parts = [docstring.strip(), f"Usage: {program} [key=value ...] [option ...]", OPTIONS.rstrip()]
     groups = [_wrapped(f"{name}: {', '.join(options)}", 2) for name, options in _groups(verb, folders)]
     if groups:

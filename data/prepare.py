@@ -2,6 +2,11 @@
 
 It prints the counts of the dataset and its first and last time. A dataset that was prepared before from the same files
 and config is reused.
+
+Examples:
+    python -m data.prepare
+    python -m data.prepare data=movietweetings data.source.path=datasets/MovieTweetings/latest
+    python -m data.prepare data=csv data.source.interactions=log.csv
 """
 
 from typing import TYPE_CHECKING, Any

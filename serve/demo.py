@@ -1,4 +1,9 @@
-"""The whole stack in one command, `make demo`: from a log to an endpoint that answers requests."""
+"""The whole stack in one command, `make demo`: from a log to an endpoint that answers requests.
+
+Examples:
+    python -m serve.demo
+    python -m serve.demo data=gowalla demo.wait=false
+"""
 
 import time
 from typing import TYPE_CHECKING, Any

@@ -4,6 +4,10 @@ serve.run does so by itself; this command watches an endpoint that runs elsewher
 the running experiment is compared with control: the share of failed and of degraded answers, latency, and how much of
 the catalogue is recommended. Where a variant exceeds a bound of conf/guard, by more than chance explains, the
 experiment is rolled back, and the reason is kept with the live pointer.
+
+Examples:
+    python -m serve.guard
+    python -m serve.guard guard.every_s=60
 """
 
 import threading

@@ -4,6 +4,9 @@ The outcomes are a Parquet file with the columns `request_id` and `value` (a cli
 one request are added up. The table says, for each variant, the mean outcome per user, its lift over control with two
 95 % intervals, and whether the variants have the numbers of users that their shares promise. The methods are in
 serve/experiments/analysis.py.
+
+Examples:
+    python -m serve.lift traffic.name=homepage outcomes=clicks.parquet
 """
 
 from typing import TYPE_CHECKING, Any

@@ -2,6 +2,10 @@
 
 `find` takes the beginning of a checkpoint's name or fingerprint, a dataset's name or fingerprint, a commit, or a W&B
 run.
+
+Examples:
+    python -m serve.lineage release=ID
+    python -m serve.lineage find=COMMIT
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,6 +5,9 @@
 
 Every override means what it means to the other commands: those of the training become the RayJob's, those of the
 endpoint the RayService's. What cannot work together, such as more replicas than the nodes hold, is refused in one line.
+
+Examples:
+    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530
 """
 
 from collections.abc import Sequence

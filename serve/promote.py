@@ -1,6 +1,10 @@
 """Makes a release live: `python -m serve.promote release=ID`; `percent=5` gives it 5 % of the users, as a canary.
 
 Running endpoints answer without interruption: every replica loads the release first, then all of them answer with it.
+
+Examples:
+    python -m serve.promote release=ID
+    python -m serve.promote release=ID percent=5
 """
 
 import time

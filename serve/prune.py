@@ -2,6 +2,9 @@
 
 The live release and the one that a rollback would return to are kept. A Milvus server may be shared, so no collection
 is dropped but those that the releases and in-progress markers of this registry name.
+
+Examples:
+    python -m serve.prune keep=3
 """
 
 import time

@@ -1,6 +1,10 @@
 """Publishes a checkpoint as a release: `python -m serve.publish checkpoint=...`.
 
 A checkpoint that is published already is not published again, unless its Milvus collection is incomplete.
+
+Examples:
+    python -m serve.publish checkpoint=var/checkpoints/NAME
+    python -m serve.publish train.fit_on=all
 """
 
 from typing import TYPE_CHECKING, Any

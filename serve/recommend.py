@@ -3,6 +3,10 @@
     python -m serve.recommend [recommend.users=users.parquet] [release=<id>]
 
 See serve/batch/recommendations.py for the files. After an interruption, the same command writes only what is missing.
+
+Examples:
+    python -m serve.recommend
+    python -m serve.recommend recommend.users=users.parquet recommend.k=10
 """
 
 import time

@@ -3,6 +3,10 @@
 The item tower of the live release embeds new and changed items by their features. The new release has the towers,
 re-ranker and users of the live one, and the vectors of all items that did not change; `promote=true` makes it live at
 once.
+
+Examples:
+    python -m serve.refresh rows=new.parquet promote=true
+    python -m serve.refresh items=[i00007]
 """
 
 import time

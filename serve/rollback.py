@@ -1,6 +1,10 @@
 """Returns to the release that was live before: `python -m serve.rollback`. A canary or an experiment ends instead.
 
 A second rollback in a row changes nothing. `reason='...'` is kept with the live pointer.
+
+Examples:
+    python -m serve.rollback
+    python -m serve.rollback reason='fewer clicks'
 """
 
 import time

@@ -2,6 +2,10 @@
 
 On a cluster where an endpoint runs already (`cluster.address`), the command changes it in place and ends. Limits change
 without a new replica; other values, and other code, replace the replicas one after the other.
+
+Examples:
+    python -m serve.run
+    python -m serve.run serve=staged serve.port=9000
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,10 @@
 """Divides the users between releases: `python -m serve.split traffic.name=homepage traffic.shares.ID=0.1`.
 
 Without shares, the running experiment ends, and the live release answers all users.
+
+Examples:
+    python -m serve.split traffic.name=homepage traffic.shares.ID=0.1
+    python -m serve.split
 """
 
 import time

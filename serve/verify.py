@@ -2,6 +2,10 @@
 
 It checks the files against their sha256, the weights, the golden queries, and the Milvus collection: how many items it
 holds, and whether a search in it finds what exact search finds.
+
+Examples:
+    python -m serve.verify
+    python -m serve.verify release=ID
 """
 
 from typing import TYPE_CHECKING, Any

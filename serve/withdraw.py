@@ -2,6 +2,11 @@
 
 The items are on a denylist that holds for all releases, future ones included, until `restore=true` takes them off it.
 Replicas leave the items out when they next read the live pointer, and the command returns when all of them do.
+
+Examples:
+    python -m serve.withdraw items=[i00007] reason='recalled'
+    python -m serve.withdraw items=[i00007] restore=true
+    python -m serve.withdraw
 """
 
 import time

@@ -24,7 +24,7 @@ MOST_LINES, MOST_FUNCTION_LINES, MOST_FILES = 250, 50, 14
 GENERATED = re.compile(r"recommender_pb2(_grpc)?\.pyi?$")
 FILES = [
     path
-    for folder in (*PACKAGES, "hydra_plugins", "tests")
+    for folder in (*PACKAGES, "hydra_plugins", "twotower", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not GENERATED.search(path.name)
 ]

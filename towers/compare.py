@@ -2,6 +2,9 @@
 
 Both are measured on the same users of the test part, and their differences are tested in pairs, user by user. There is
 no correction for testing several metrics: decide on one metric before looking.
+
+Examples:
+    python -m towers.compare checkpoint=var/checkpoints/NEW baseline=var/checkpoints/OLD
 """
 
 from dataclasses import asdict

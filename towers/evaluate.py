@@ -1,4 +1,9 @@
-"""Full-catalogue evaluation beside its baselines: `python -m towers.evaluate checkpoint=...`."""
+"""Full-catalogue evaluation beside its baselines: `python -m towers.evaluate checkpoint=...`.
+
+Examples:
+    python -m towers.evaluate checkpoint=var/checkpoints/NAME
+    python -m towers.evaluate data=gowalla evaluate.k=10
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -2,6 +2,10 @@
 
 Prints a table and the commands for the best trial, and leaves leaderboard.parquet and leaderboard.html with plots in
 the folder of the sweep.
+
+Examples:
+    python -m towers.leaderboard
+    python -m towers.leaderboard metric=metrics.ndcg@20
 """
 
 from pathlib import Path

@@ -3,6 +3,11 @@
 Prepares the dataset if that was not done before, fits the towers and the re-ranker, measures both on the test part and
 seals the result as a checkpoint. After a kill, the same command resumes from the last complete epoch and ends with the
 same weights.
+
+Examples:
+    python -m towers.train data=gowalla
+    python -m towers.train train.epochs=5 model=transformer
+    python -m towers.train -m model.embedding_dim=32,64 seeds=3
 """
 
 from typing import TYPE_CHECKING, Any

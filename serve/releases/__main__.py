@@ -1,4 +1,9 @@
-"""Lists all releases: `python -m serve.releases`."""
+"""Lists all releases: `python -m serve.releases`.
+
+Examples:
+    python -m serve.releases
+    python -m serve.releases storage.root=s3://bucket/twotower
+"""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any

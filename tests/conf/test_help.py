@@ -1,6 +1,7 @@
 """`--help` says what a command does, and the meaning of each value that it uses."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from conf.overrides import RENAMED
 from conf.schema import FOLDER, Config, composed
 from conf.single_run import composing_once
 from conf.verbs import VERBS, uses
+from tests.documentation import Command, check_overrides
 
 
 def shown(verb: str, *overrides: str) -> str:
@@ -95,3 +97,13 @@ def test_hydra_composes_once_where_no_sweep_can_be_meant(arguments: list[str], s
     with composing_once(arguments, FOLDER):
         assert (Hydra.get_mode is not ours) is spared
     assert Hydra.get_mode is ours
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_its_examples_can_be_typed(verb: str) -> None:
+    _, _, section = (_command(verb).__doc__ or "").partition("\nExamples:\n")
+    examples = [shlex.split(line) for line in section.splitlines()]
+    assert examples
+    for words in examples:
+        assert words[:3] == ["python", "-m", verb]
+        check_overrides(Command(verb, tuple(words[2:])))
