@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
 from conf.help import help_text, version, wants_help
 from conf.overrides import complaint, expanded, opened, renamed
 from conf.schema import FOLDER, composed, register
@@ -28,6 +29,7 @@ from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text
+from data.artifacts.plugins import use
 from data.artifacts.structured import typed
 
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -50,6 +52,9 @@ def launch(module: str, program: str | None = None) -> None:
     with one_line_for_errors(module, wants_traceback):
         if _answers_at_once(module, program or f"python -m {module}"):
             return
+        folders = config_folders(sys.argv[1:])
+        refuse_shadows(folders, FOLDER)
+        use(chosen_plugins(sys.argv[1:], [*folders, FOLDER]))
     register()
     task = _command(module).task  # sweeps find the module that it is in, by its name
 
@@ -57,6 +62,7 @@ def launch(module: str, program: str | None = None) -> None:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
+                use(values.plugins)
                 config = typed(values)
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
@@ -85,9 +91,8 @@ def _answers_at_once(module: str, program: str) -> bool:
         return True
     if not wants_help(arguments):
         return False
-    typed_in, _ = get_args_parser().parse_known_args(arguments)
-    more = [Path(typed_in.config_dir)] if typed_in.config_dir else []
-    config = composed(typed_in.overrides, more)
+    more = config_folders(arguments)
+    config = composed(get_args_parser().parse_known_args(arguments)[0].overrides, more)
     print(help_text(program, module, _command(module).__doc__ or "", config, [FOLDER, *more]))
     return True
 

@@ -13,10 +13,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, renamed
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
+from data.artifacts.plugins import use
 from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
 from data.dataset.config import DataConfig
@@ -49,6 +51,8 @@ class Config:
     The class of a group, such as `data`, describes its values. conf/verbs.py says which commands use which values.
 
     Attributes:
+        plugins: modules of your own that register losses, encoders, sources or index back ends; they are imported in
+            every process.
         seed: the random seed of weights, negatives and shuffling.
         checkpoint: the folder of the checkpoint to evaluate, compare or publish; null means the one that this config
             trains.
@@ -71,6 +75,7 @@ class Config:
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
+    plugins: list[str] = field(default_factory=list)
     seed: int = bounded(0, at_least=0, below=2**63)
     checkpoint: str | None = None
     baseline: str | None = None
@@ -146,6 +151,7 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     try:
         found = composed(overrides)
         found.merge_with(values or {})
+        use(found.plugins)
         config: Config = typed(found)
     except (HydraException, OmegaConfBaseException) as e:
         raise ConfigError(complaint(one_line(e))) from e
@@ -160,7 +166,9 @@ def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Dic
 
     Raises:
         HydraException, OmegaConfBaseException: an override names an unknown key or gives a wrong value.
+        ConfigError: a plugin cannot be used.
     """
+    use(chosen_plugins(overrides, [*folders, FOLDER]))
     register()
     places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     more = [f"hydra.searchpath=[{places}]"] if places else []

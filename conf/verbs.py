@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from data.artifacts.errors import ConfigError
 from towers.training.config import PLACEMENT
 
-EVERY_VERB = ("seed", "storage")
-"""Fields that every command takes: where artifacts lie, and the seed, which a sweep varies."""
+EVERY_VERB = ("seed", "storage", "plugins")
+"""Fields that every command takes: where artifacts lie, code of one's own, and the seed, which a sweep varies."""
 
 RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking")
 """The groups that a training uses. Commands that train a checkpoint, or find one by its config, use all of them."""

@@ -1,6 +1,5 @@
 """The examples of docs/extending.md are added as files, as a team would add them, and used."""
 
-import importlib
 import json
 import os
 import re
@@ -11,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from conf.schema import load
-from data.artifacts.folders import Folder
-from data.dataset.preparation import prepare
 from tests.documentation import ROOT, examples
 
 FOLDERS = ("conf", "data", "towers", "serve", "tests", "docs")
@@ -54,7 +50,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
-    write(folder, {name: text for name, text in examples().items() if not name.startswith(f"{OWN}/")})
+    write(folder, {name: text for name, text in examples().items() if not name.startswith((f"{OWN}/", "myconf/"))})
     return folder
 
 
@@ -71,28 +67,49 @@ def test_the_examples_compute_what_they_say(stack: Path) -> None:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """A repository of one's own: the source beside the command, its yaml in a folder that `--config-dir` names."""
+    """A repository of one's own with the plugin of the example, its yaml in a folder that `--config-dir` names."""
     found = examples()
-    own = {name: text for name, text in found.items() if name.startswith(f"{OWN}/")}
-    own |= {f"{OWN}/__init__.py": "", f"{OWN}/json_lines.py": found["data/sources/json_lines.py"]}
-    write(tmp_path, own | {"myconf/data/json_lines.yaml": found["conf/data/json_lines.yaml"]})
+    own = {name: text for name, text in found.items() if name.startswith((f"{OWN}/", "myconf/"))}
+    own |= {f"{OWN}/hinge.py": found["towers/training/losses/hinge.py"]}
+    own |= {f"{OWN}/json_lines.py": found["data/sources/json_lines.py"]}
+    own |= {"myconf/data/json_lines.yaml": found["conf/data/json_lines.yaml"]}
+    assert len(own) == 5
+    write(tmp_path, own)
+    write_log(tmp_path)
     return tmp_path
 
 
-def test_a_command_of_ones_own_knows_the_source(shop: Path) -> None:
-    arguments = ("--config-dir", "myconf", "--cfg", "job", "data=json_lines", "data.source.path=events.jsonl")
-    assert "path: events.jsonl" in run(f"{OWN}.prepare", *arguments, cwd=shop, path=f"{shop}:{ROOT}")
+SHOP = ("--config-dir", "myconf", "experiment=shop")
 
 
-def test_the_source_is_read_by_prepare(shop: Path, ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(shop))
-    importlib.import_module(f"{OWN}.json_lines")
-    path = write_log(shop)
-    config = load([f"hydra.searchpath=[file://{shop}/myconf]", "data=json_lines", f"data.source.path={path}"])
-    dataset = prepare(config.data, Folder.of(str(shop / "var")))
-    counts = dataset.manifest["counts"]
-    assert (counts["users"], counts["items"], counts["raw_interactions"]) == (20, 15, 400)
-    assert dataset.items.ids.values.to_pylist()[:2] == ["i0", "i1"]
+def test_a_plugin_brings_a_source_and_a_loss(shop: Path) -> None:
+    text = run("towers.train", *SHOP, "--cfg", "job", cwd=shop, path=str(ROOT))
+    assert "path: events.jsonl" in text
+    assert "kind: hinge" in text
+    assert "\n  data.source.path=events.jsonl\n" in run("data.prepare", *SHOP, "--help", cwd=shop, path=str(ROOT))
+
+
+@pytest.mark.slow
+def test_a_plugin_trains_and_its_release_goes_live_only_where_it_is(shop: Path) -> None:
+    """From outside of the clone: Ray's workers read the log and compute the loss by it."""
+    small = (
+        "tracking=off", "train.epochs=1", "train.patience=0", "model.embedding_dim=8", "cluster.num_cpus=2",
+        "cluster.dashboard=false", "gate.max_mean_cosine=1", "evaluate.baselines=[]", "force=true", "reason=a",
+    )  # fmt: skip
+    run("towers.train", *SHOP, *small[:-4], cwd=shop, path=str(ROOT))
+    run("serve.publish", *SHOP, *small, cwd=shop, path=str(ROOT))
+    (manifest,) = ((shop / "var").glob(f"{kind}/*/manifest.json") for kind in ["releases"])
+    (release,) = [json.loads(path.read_text()) for path in manifest]
+    assert release["plugins"] == [{"name": "shop", "version": "1.0"}]
+    assert release["config"]["loss"]["kind"] == "hinge"
+    assert "is live" in run("serve.promote", cwd=shop, path=str(ROOT)), "it imports the plugin by itself"
+    init = shop / OWN / "__init__.py"
+    init.write_text(init.read_text().replace("1.0", "2.0"))
+    with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, and 2\.0 is installed here"):
+        run("serve.verify", cwd=shop, path=str(ROOT))
+    shutil.rmtree(shop / OWN)
+    with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, which is not available here"):
+        run("serve.verify", cwd=shop, path=str(ROOT))
 
 
 @pytest.mark.slow

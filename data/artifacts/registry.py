@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.plugins import import_in_use
 
 T = TypeVar("T")
 Entry = TypeVar("Entry")
@@ -68,6 +69,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             ConfigError: there is none; the message lists the known names.
         """
+        import_in_use()
         if name not in self._entries:
             for module in self._modules_by_name().get(name, ()):
                 importlib.import_module(module)
@@ -108,6 +110,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return [f"{self._package}.{module.name}" for module in pkgutil.iter_modules(paths)]
 
     def _import_package(self) -> None:
+        import_in_use()
         if not self._is_complete:
             for module in self._package_modules():
                 importlib.import_module(module)

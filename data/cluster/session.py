@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import UserError
+from data.artifacts.plugins import VARIABLE, shipped
 from data.cluster.ray_compatibility.core import listen_on_loopback
+
+PASSED_ON = (VARIABLE, "TWOTOWER_FINDS_ITSELF_FIRST")
+"""Environment variables that the workers of a cluster elsewhere need as well: plugins, and twotower/own_packages.py."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,7 +63,7 @@ def connect(
             ray.init(
                 address=address,
                 logging_level=logging.WARNING,
-                runtime_env=dict(runtime_env or {}),
+                runtime_env=with_own_code(runtime_env or {}),
                 log_to_driver=log_to_driver,
             )
         except ConnectionError as e:
@@ -71,6 +75,24 @@ def connect(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
+
+
+def with_own_code(runtime_env: Mapping[str, object]) -> dict[str, object]:
+    """A runtime environment for a cluster elsewhere, by which its workers also get the plugins in use, and import them.
+
+    Args:
+        runtime_env: has no `py_modules`, or a list of them.
+    """
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    found, variables = dict(runtime_env), runtime_env.get("env_vars") or {}
+    if passed_on:
+        assert isinstance(variables, Mapping)
+        found["env_vars"] = passed_on | dict(variables)
+    if plugins := shipped():
+        modules = runtime_env.get("py_modules") or []
+        assert isinstance(modules, list)
+        found["py_modules"] = [*modules, *plugins]
+    return found
 
 
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:

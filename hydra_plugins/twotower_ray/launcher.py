@@ -84,10 +84,11 @@ class RayLauncher(Launcher):
     def inputs(self) -> "InputsReader":
         """Finds what trials are run with: which values decide is known to conf/verbs.py."""
         from conf.verbs import decides
+        from data.artifacts.plugins import in_use
         from towers.sweeps.launch import command_module
         from towers.sweeps.reuse.code_digest import code_digest
         from towers.sweeps.reuse.inputs import InputsReader
 
         module = self.task_function.__module__
-        code = code_digest(module, command_module(self.task_function))
+        code = code_digest(module, command_module(self.task_function), *in_use())
         return InputsReader(self.sweep(), code, partial(decides, module), self.settings.same_code)

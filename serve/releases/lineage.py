@@ -22,6 +22,7 @@ def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "refreshed from": manifest.get("refreshed", {}).get("from"),
         "W&B run": wandb and f"{wandb['project']}/{wandb['run']}",
         "seed": config["seed"],
+        "plugins": ", ".join(" ".join(filter(None, plugin.values())) for plugin in manifest.get("plugins", ())) or None,
         "collection": manifest["collection"],
         "versions": ", ".join(f"{name} {number}" for name, number in lineage.get("versions", {}).items()) or None,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder, json_bytes
 from data.artifacts.leases import Lock
+from data.artifacts.plugins import require
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from serve.experiments.assignment import Experiment
 from serve.releases.in_progress import InProgressMarkers
@@ -76,8 +77,9 @@ class ReleaseRegistry:
             ReleaseError: there is no such release.
             NotSealed: a file is missing or has changed since the release was sealed.
             CheckpointError: its towers or tables cannot be loaded.
+            PluginUnavailable: a plugin that it was made with is missing here, or is of another version.
         """
-        self.manifest(release_id)
+        require(self.manifest(release_id).get("plugins", ()), f"release {release_id}")
         from towers.checkpoint.checkpoint import load  # brings torch, which few commands need
 
         manifest = open_sealed(self.path(release_id), "release", verify=True)

@@ -22,6 +22,7 @@ from torch import nn
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.plugins import require
 from data.artifacts.seals import open_sealed, sealing
 from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
@@ -243,5 +244,8 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     Raises:
         NotSealed: the folder holds no complete checkpoint, or a file is missing or changed.
         CheckpointError: a file is damaged or does not fit the others.
+        PluginUnavailable: a plugin that it was made with cannot be imported here.
     """
-    return load(folder, open_sealed(folder, "checkpoint", verify=True))
+    manifest = open_sealed(folder, "checkpoint", verify=True)
+    require(manifest.get("plugins", ()), f"checkpoint {folder.name}", same_version=False)
+    return load(folder, manifest)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from omegaconf import DictConfig
 from ray.autoscaler.sdk import request_resources
 from ray.util import placement_group, placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
@@ -41,6 +42,7 @@ class RunningTrial:
         num_epochs: the largest number of epochs that it may have; None where its config does not set it.
         attempts: how often it was started, this time included.
         inputs: what it is run with, as records hold it; None until its config has been composed.
+        config: its config; None until it has been composed.
     """
 
     number: int
@@ -56,6 +58,7 @@ class RunningTrial:
     num_epochs: int | None = None
     attempts: int = 1
     inputs: dict[str, Any] | None = None
+    config: DictConfig | None = None
 
     @property
     def worker_cpus(self) -> float:

@@ -139,7 +139,7 @@ class SweepRunner:
         trial = RunningTrial(number=number, overrides=overrides, queued_at=time.time(), attempts=attempts)
         self._running[number] = trial
         try:
-            config = self._sweep.trial_config(number, overrides)
+            config = trial.config = self._sweep.trial_config(number, overrides)
             trial.worker_bundles, trial.labels = self._sweep.resource_demand(config)
             trial.inputs = self._inputs.of(config).as_json()
             trial.num_epochs = config.train.epochs if "train" in config else None
@@ -176,7 +176,7 @@ class SweepRunner:
         trial.started_at = trial.last_report_at = time.time()
         trial.task = run_trial.options(
             scheduling_strategy=strategy, name=f"trial {trial.number}", runtime_env=environment
-        ).remote(self._shared_sweep, trial.number, trial.overrides, self._reports)
+        ).remote(self._shared_sweep, trial.number, trial.config, self._reports)
 
     def _read_reports(self) -> None:
         """Passes new reports of epochs on to the source, and its decisions back to the trials."""

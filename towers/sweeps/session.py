@@ -17,6 +17,9 @@ from towers.sweeps.settings import LauncherConfig
 EXCLUDED = ("/var", "/.git", "/.venv*", "*.egg-info", "__pycache__", "*.ipynb")
 """Patterns of what is left out when the folder of the code is sent to a cluster."""
 
+PACKAGES = ("conf", "data", "towers", "serve", "hydra_plugins")
+"""What an installed distribution sends to a cluster."""
+
 
 @contextmanager
 def connected(settings: LauncherConfig) -> Iterator[bool]:
@@ -68,4 +71,7 @@ def _code_to_ship() -> dict[str, object]:
     """A runtime environment with this code, for a cluster elsewhere; a Ray job has brought the code along already."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return {}
-    return {"working_dir": str(Path(__file__).parents[2]), "excludes": list(EXCLUDED)}
+    root = Path(__file__).parents[2]
+    if (root / "pyproject.toml").exists():
+        return {"working_dir": str(root), "excludes": list(EXCLUDED)}
+    return {"py_modules": [str(root / name) for name in PACKAGES]}  # installed, beside whatever else is

@@ -123,15 +123,18 @@ def sweep_folder(config: DictConfig) -> Path:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def run_trial(sweep: SweepContext, number: int, overrides: list[str], reports: ActorHandle) -> JobReturn:
-    """Runs one trial in this process; what it prints goes into a log file in its folder."""
+def run_trial(sweep: SweepContext, number: int, config: DictConfig, reports: ActorHandle) -> JobReturn:
+    """Runs one trial in this process; what it prints goes into a log file in its folder.
+
+    Args:
+        config: as `SweepContext.trial_config` composes it, where the yaml files are.
+    """
     ray.get(reports.report_start.remote(number))
     _disable_progress_bars()
     if Path(sweep.working_directory).is_dir():
         os.chdir(sweep.working_directory)
     setup_globals()
     Singleton.set_state(sweep.singletons)
-    config = sweep.trial_config(number, overrides)
     HydraConfig.instance().set_config(config)
     folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
     with working_for(Trial(number, sweep.name, reports)), _output_redirected_to(folder / LOG_FILE):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from data.artifacts.folders import Folder
+from data.artifacts.plugins import recorded
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
@@ -162,6 +163,7 @@ def seal(
         "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "rerank", "seed")},
         "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
         "lineage": lineage(run_reference(config.tracking, training)),
+        "plugins": recorded(),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),
         "reranker_is_carried": reranker.is_carried,
         "tie_seed": tie_seed(folder.name),
