@@ -15,6 +15,7 @@ from conf.overrides import expanded, opened, renamed
 from conf.schema import FOLDER, Config, register
 from conf.verbs import VERBS, refuse_unused
 from data.artifacts.structured import typed
+from twotower.verbs import MODULES
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -79,6 +80,9 @@ def python_commands() -> list[Command]:
     found = {}
     for command in shown_commands():
         words = command.words
+        if words[0] == "twotower" and words[1:2] and words[1] in MODULES and "--help" not in words:
+            typed_in = (MODULES[words[1]], *words[2:])
+            found[typed_in] = Command(command.file, typed_in)
         for at, word in enumerate(words[:-2]):
             if word == "python" and words[at + 1] == "-m":
                 found[words[at + 2 :]] = Command(command.file, words[at + 2 :])

@@ -18,6 +18,7 @@ import yaml
 
 from serve.api.schemas import RecommendRequest, SimilarRequest
 from tests.documentation import EXTENDING, ROOT, Command, blocks, check_overrides, python_commands, shown_commands
+from twotower.verbs import MODULES
 
 RESEARCHERS = ROOT / "docs" / "researchers.md"
 SHOP = next(block for block in blocks(RESEARCHERS, "yaml") if "name: shop" in block)
@@ -92,7 +93,9 @@ def test_every_command_takes_its_overrides(command: Command, tmp_path: Path) -> 
 
 def test_every_other_command_is_known() -> None:
     for command in shown_commands():
-        assert command.words[0] in (*NOT_OURS, "python"), str(command)
+        assert command.words[0] in (*NOT_OURS, "python", "twotower"), str(command)
+        if command.words[0] == "twotower":
+            assert command.words[1:2] == () or command.words[1] in (*MODULES, "--version", "VERB"), str(command)
 
 
 def test_the_commands_of_ray_have_these_options() -> None:

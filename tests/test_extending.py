@@ -25,12 +25,10 @@ def write(folder: Path, files: dict[str, str]) -> None:
         path.write_text(content)
 
 
-def write_log(folder: Path) -> Path:
-    """400 interactions of 20 users and 15 items in JSON lines."""
-    path = folder / "events.jsonl"
-    rows = ({"user": f"u{i % 20}", "item": f"i{i * 7 % 15}", "at": 1_767_225_600 + 60 * i} for i in range(400))
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return path
+def write_log(folder: Path) -> None:
+    """1,200 interactions of 40 users and 211 items in JSON lines."""
+    rows = ({"user": f"u{i % 40}", "item": f"i{i * i * 31 % 211}", "at": 1_767_225_600 + 60 * i} for i in range(1_200))
+    (folder / "events.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def run(module: str, *arguments: str, cwd: Path, path: str) -> str:
