@@ -53,7 +53,7 @@ def _names_our_command(arguments: Sequence[str]) -> bool:
     if "-m" not in arguments[:-1]:
         return False
     module = arguments[arguments.index("-m") + 1]
-    return module.partition(".")[0] in OWN and _has(ROOT, module) and not _has(Path.cwd(), module)
+    return module.partition(".")[0] in OWN and _has(ROOT, module) and not _has(Path(), module)
 
 
 def _has(folder: Path, module: str) -> bool:
