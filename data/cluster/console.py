@@ -4,15 +4,19 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 ProgressReporter = Callable[[str], None]
 """A function that takes one line about the progress of a long task, such as `print`."""
 
 
-def show(what: RenderableType) -> None:
+def show(what: "RenderableType") -> None:
     """Prints a table or text, 120 columns wide if the output is not a terminal."""
+    from rich.console import Console
+
     Console(width=None if sys.stdout.isatty() else 120).print(what)
 
 
