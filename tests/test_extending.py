@@ -35,7 +35,7 @@ def run(module: str, *arguments: str, cwd: Path, path: str) -> str:
     """What a command prints, with this PYTHONPATH."""
     environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

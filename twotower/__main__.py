@@ -6,6 +6,7 @@
 import difflib
 import os
 import sys
+from contextlib import suppress
 from importlib import metadata
 
 from twotower.own_packages import find_first
@@ -32,7 +33,8 @@ def main() -> None:
     find_first()
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(listing())
+        with suppress(BrokenPipeError):  # as in `twotower | head`
+            print(listing(), flush=True)
     elif arguments[0] == "--version":
         print(f"twotower {metadata.version(DISTRIBUTION)}")
     elif arguments[0] in COMPLETING:

@@ -37,12 +37,18 @@ def test_trials_and_workers_compute_the_loss_of_a_plugin(packages: Path, tmp_pat
         head(tmp_path, 1, {}) as address,
         node(tmp_path / "node.log", (f"--address={address}", "--num-cpus=3"), PLAIN),
     ):
-        sweep = ("-m", "hydra/launcher=ray", f"hydra.launcher.address={address}", "seed=0,1")
+        sweep = (
+            "-m",
+            "hydra/launcher=ray",
+            f"hydra.launcher.address={address}",
+            "hydra.launcher.max_concurrent=1",
+            "seed=0,1",
+        )
         plugin = ("plugins=[theirs]", "loss.kind=hinge", "loss.log_q=false")
         environment = {**os.environ, **PLAIN, "PYTHONPATH": f"{FOLDER.parent}{os.pathsep}{packages}"}
         done = subprocess.run(
             [sys.executable, "-m", "towers.train", *sweep, *plugin, *TINY],
-            cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=280,
+            cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     manifests = [json.loads(path.read_text()) for path in (elsewhere / "var").glob("checkpoints/*/manifest.json")]
