@@ -25,8 +25,9 @@ BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta
 SOMEBODYS = "raise ImportError('this is not the package of the recommender')\n"
 TINY = (
     "tracking=off", "data.source.num_users=300", "data.source.num_items=200", "data.source.num_clusters=10",
-    "data.source.interactions_per_user=20", "model.embedding_dim=16", "train.epochs=2", "train.fit_on=train_validation", "train.patience=0", "train.batch_size=256",
-    "loss.num_uniform=64", "gate.max_mean_cosine=0.9", "cluster.num_cpus=2", "cluster.dashboard=false",
+    "data.source.interactions_per_user=20", "model.embedding_dim=16", "train.epochs=2", "train.batch_size=256",
+    "train.fit_on=train_validation", "train.patience=0", "loss.num_uniform=64", "gate.max_mean_cosine=0.9",
+    "cluster.num_cpus=2", "cluster.dashboard=false",
 )  # fmt: skip
 
 
