@@ -3,6 +3,9 @@
 It writes a Parquet file that `data.item_vectors=FILE` gives to every later command as a feature of kind vector, by
 which items without interactions are found too. `embed.model=FOLDER` takes a local model of sentences; without one, the
 words that occur together decide.
+
+Examples:
+    python -m data.embed_text data=movietweetings data.source.path=datasets/MovieTweetings/latest
 """
 
 from typing import TYPE_CHECKING, Any

@@ -6,6 +6,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
     },
     "researcher": {
         "data.prepare": "prepares a dataset from a raw log",
+        "data.embed_text": "turns the texts of a log's items into vectors",
         "towers.train": "trains, measures and seals a checkpoint; with -m a sweep",
         "towers.evaluate": "measures a checkpoint on the test part, beside baselines",
         "towers.compare": "tests whether one checkpoint is better than another",
