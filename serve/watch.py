@@ -1,6 +1,9 @@
 """Runs Prometheus beside an endpoint on this machine, and shows the panels in a page: `python -m serve.watch`.
 
 It needs Prometheus on the PATH (Debian: apt-get install prometheus), and no Grafana.
+
+Examples:
+    python -m serve.watch
 """
 
 import threading

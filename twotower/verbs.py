@@ -27,6 +27,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
         "serve.split": "divides the users between releases",
         "serve.lift": "analyses an experiment",
         "serve.guard": "watches canaries and rolls back those that are worse",
+        "serve.watch": "runs Prometheus beside an endpoint, and shows its panels in a page",
         "serve.lineage": "shows where a release comes from",
         "serve.prune": "removes old releases, and what dead processes left behind",
         "serve.manifests": "writes cluster.yaml, Kubernetes manifests and a Serve config",
