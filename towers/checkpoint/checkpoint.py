@@ -243,8 +243,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
 
     Raises:
         NotSealed: the folder holds no complete checkpoint, or a file is missing or changed.
-        CheckpointError: a file is damaged or does not fit the others.
-        PluginUnavailable: a plugin that it was made with cannot be imported here.
+        CheckpointError, PluginUnavailable: a file is damaged, or a plugin that it was made with is not here.
     """
     manifest = open_sealed(folder, "checkpoint", verify=True)
     require(manifest.get("plugins", ()), f"checkpoint {folder.name}", same_version=False)
