@@ -4,6 +4,7 @@ Shape legend: b this worker's positives, B all workers' positives, S drawn negat
 (row 0 = unknown), D dimension.
 """
 
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
 from towers.model.two_tower import TwoTower
 from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
@@ -36,6 +38,7 @@ class Objective:
         self.config = config
         self.bfloat16 = bfloat16
         self._loss = LOSSES[config.kind]()
+        self._takes_weights = "weight_B" in inspect.signature(self._loss.__call__).parameters
         self._fitted_rows = torch.from_numpy(np.flatnonzero(counts_I > 0))
         self._mixture = NegativeMixture(config.num_drawn, counts_I)
         self._uniform = UniformSampler(counts_I)
@@ -54,6 +57,11 @@ class Objective:
             own_bD, drawn_SD, *unwanted_bD = model.item_vectors(torch.cat(rows)).float().split([len(r) for r in rows])
         query_bD = user_bD.float() / self.config.temperature
         weight_b = of_positives(batch.weights, batch, device) if self.config.weighted else None
+        if weight_b is not None and not self._takes_weights:
+            raise ConfigError(
+                f"loss.kind: {self.config.kind} takes no weights, and the log's interactions have some; set"
+                " loss.weighted=false, or give the loss the argument weight_B"
+            )
         loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD, weight_b)
         if unwanted is not None:
             margin_b = (query_bD * (unwanted_bD[0] - own_bD)).sum(1)
@@ -107,8 +115,8 @@ class Objective:
             if self.config.log_q and not self.config.full:
                 log_q_C = self._mixture.log_q(num_in_batch, query_bD.device)[negative_C]
         positive_b = (query_bD * own_bD).sum(1)
-        weighted = {} if weight_b is None else {"weight_B": weight_b}  # a loss of one's own need not know of weights
-        loss = self._loss(query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config, **weighted)
+        given = (query_bD, positive_b, negative_CD, log_q_C, excluded_2E, self.config)
+        loss = self._loss(*given) if weight_b is None else self._loss(*given, weight_B=weight_b)
         num_candidates = len(negative_C) if self._loss.shares_negatives else 1
         counts_b = have_negatives(excluded_2E, positive_b, num_candidates)
         return loss * global_weight((counts_b if weight_b is None else counts_b * weight_b).sum())

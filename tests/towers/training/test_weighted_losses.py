@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
 from tests.towers.model.test_two_tower import ITEMS, model
 from tests.towers.training.test_losses import scored
@@ -109,3 +110,10 @@ def test_a_positive_is_compared_with_what_its_user_does_not_want() -> None:
 def test_an_item_that_is_its_own_negative_adds_nothing() -> None:
     own = batch(negative_rows=np.array([1, 2], np.int32), negative_weights=np.ones(2, np.float32))
     assert value(objective(), own) == pytest.approx(value(objective(), batch()))
+
+
+def test_a_loss_that_takes_no_weights_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"loss\.kind: softmax takes no weights.* set loss\.weighted=false"):
+        unweighted = objective()
+        unweighted._takes_weights = False
+        value(unweighted, batch(weights=np.array([3.0, 1.0], np.float32)))
