@@ -26,7 +26,8 @@ SOMEBODYS = "raise ImportError('this is not the package of the recommender')\n"
 TINY = (
     "tracking=off", "data.source.num_users=300", "data.source.num_items=200", "data.source.num_clusters=10",
     "data.source.interactions_per_user=20", "model.embedding_dim=16", "train.epochs=2", "train.batch_size=256",
-    "train.fit_on=train_validation", "train.patience=0", "loss.num_uniform=64", "gate.max_mean_cosine=0.9",
+    "train.fit_on=train_validation", "train.patience=0", "loss.num_uniform=64", "gate.max_mean_cosine=1",
+    "gate.min_over_popularity=0", "gate.min_effective_dims=0", "gate.max_golden_ms=5000",
     "cluster.num_cpus=2", "cluster.dashboard=false",
 )  # fmt: skip
 
