@@ -26,6 +26,7 @@ from data.sources.source import sources
 from data.sources.values.text_vectors_config import EmbedTextConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
+from serve.events.config import EventsConfig
 from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
@@ -106,6 +107,7 @@ class Config:
     serve: ServeConfig
     traffic: TrafficConfig
     guard: GuardConfig
+    events: EventsConfig
     tracking: TrackingConfig
     demo: DemoConfig
     nodes: NodesConfig

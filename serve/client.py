@@ -10,7 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from pydantic_core import to_json
 
+from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserResponse
+from serve.api.events.sender import AsyncEventSender, EventSender, EventsNotSent, SenderFull
+from serve.api.problems import EndpointError, EventsRefusedError
 from serve.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -21,22 +25,19 @@ from serve.api.schemas import (
     SimilarResponse,
 )
 
+__all__ = [
+    "AsyncEventSender",
+    "AsyncRecommendClient",
+    "EndpointError",
+    "EventSender",
+    "EventsNotSent",
+    "EventsRefusedError",
+    "RecommendClient",
+    "SenderFull",
+]
+
 Filter = dict[str, Any]
 JSON = {"Content-Type": "application/json"}
-
-
-class EndpointError(ConnectionError):
-    """The endpoint refused a request, failed, or cannot be reached.
-
-    Attributes:
-        status: The HTTP status; None if the endpoint did not answer.
-        retry_after_s: Seconds that the endpoint asks to wait before the next attempt (with 503); None if it does not.
-    """
-
-    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after_s = retry_after_s
 
 
 class RecommendClient:
@@ -95,6 +96,27 @@ class RecommendClient:
         """Returns the live release."""
         return LiveResponse.model_validate_json(self._send("GET", "/v1/releases/live"))
 
+    def send_events(self, events: Sequence[Mapping[str, Any]]) -> EventsResponse:
+        """Sends what users did; when it returns, all of it is durable, and part of the next answers.
+
+        Each event has the fields of `serve.api.events.schemas.EventRequest`.
+
+        Raises:
+            EventsRefusedError: Some are refused; the error names them. All others are kept.
+            EndpointError: With status 503 and `retry_after_s`: send them again. An event counts once, by its id.
+            pydantic.ValidationError: An event breaks a limit; nothing was sent.
+        """
+        sent = self._send("POST", "/v1/events", content=_events_body(events), headers=JSON)
+        return EventsResponse.model_validate_json(sent)
+
+    def user(self, user_id: str) -> UserResponse:
+        """Returns what is known of a user."""
+        return UserResponse.model_validate_json(self._send("GET", _user_path(user_id)))
+
+    def forget(self, user_id: str) -> ForgottenResponse:
+        """Forgets a user: the state at once, and the event log by its next compaction."""
+        return ForgottenResponse.model_validate_json(self._send("DELETE", _user_path(user_id)))
+
     def _send(self, method: str, path: str, **options: Any) -> bytes:
         try:
             return _content(self._http.request(method, path, **options))
@@ -145,6 +167,19 @@ class AsyncRecommendClient:
         """See `RecommendClient.live`."""
         return LiveResponse.model_validate_json(await self._send("GET", "/v1/releases/live"))
 
+    async def send_events(self, events: Sequence[Mapping[str, Any]]) -> EventsResponse:
+        """See `RecommendClient.send_events`."""
+        sent = await self._send("POST", "/v1/events", content=_events_body(events), headers=JSON)
+        return EventsResponse.model_validate_json(sent)
+
+    async def user(self, user_id: str) -> UserResponse:
+        """See `RecommendClient.user`."""
+        return UserResponse.model_validate_json(await self._send("GET", _user_path(user_id)))
+
+    async def forget(self, user_id: str) -> ForgottenResponse:
+        """See `RecommendClient.forget`."""
+        return ForgottenResponse.model_validate_json(await self._send("DELETE", _user_path(user_id)))
+
     async def _send(self, method: str, path: str, **options: Any) -> bytes:
         try:
             return _content(await self._http.request(method, path, **options))
@@ -172,15 +207,27 @@ def _similar_path(item_id: str) -> str:
     return f"/v1/items/{quote(item_id, safe='')}/similar"
 
 
-def _content(response: httpx.Response) -> bytes:
-    if response.status_code == httpx.codes.OK:
-        return response.content
-    retry_after = response.headers.get("Retry-After")
-    raise EndpointError(
-        f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}",
-        response.status_code,
-        float(retry_after) if retry_after else None,
+def _user_path(user_id: str) -> str:
+    return f"/v1/users/{quote(user_id, safe='')}"
+
+
+def _events_body(events: Sequence[Mapping[str, Any]]) -> bytes:
+    return (
+        EventsRequest.model_validate_json(to_json({"events": list(events)}))
+        .model_dump_json(exclude_unset=True)
+        .encode()
     )
+
+
+def _content(response: httpx.Response) -> bytes:
+    if response.is_success:
+        return response.content
+    message = f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}"
+    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and b'"accepted"' in response.content:
+        found = response.json()
+        raise EventsRefusedError(message, found["accepted"], found["duplicates"], found["detail"])
+    retry_after = response.headers.get("Retry-After")
+    raise EndpointError(message, response.status_code, float(retry_after) if retry_after else None)
 
 
 def _unreachable(address: httpx.URL, error: httpx.TransportError) -> EndpointError:

@@ -106,10 +106,10 @@ def released(config: "Config", step: Steps, storage: Folder, checkpoint: "Checkp
 def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str, Any]:
     """Starts the endpoint and asks it; serves until Ctrl-C if `demo.wait` says so. Returns answers and report."""
     from serve.api.examples import requests
-    from serve.deployment.endpoint import curl, running_endpoint
+    from serve.deployment.endpoint import compacting_events, curl, running_endpoint
     from towers.evaluation.report import report_of
 
-    with running_endpoint(config) as address:
+    with running_endpoint(config) as address, compacting_events(config):
         step("asking for recommendations")
         answers = ask(address, checkpoint, config.demo.k)
         seconds = step.seconds

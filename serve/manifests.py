@@ -45,6 +45,7 @@ def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
         index=config.index,
         serve=config.serve,
         guard=config.guard,
+        events=config.events.for_machines(),
         train=config.train,
         nodes=config.nodes,
         manifests=config.manifests,

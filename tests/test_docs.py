@@ -15,13 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from serve.api.events.schemas import EventsRequest
 from serve.api.schemas import RecommendRequest, SimilarRequest
 from tests.documentation import EXTENDING, ROOT, Command, blocks, check_overrides, python_commands, shown_commands
 from twotower.verbs import MODULES
 
 RESEARCHERS = ROOT / "docs" / "researchers.md"
 SHOP = next(block for block in blocks(RESEARCHERS, "yaml") if "name: shop" in block)
+BODIES: dict[str, type[BaseModel]] = {
+    "/v1/recommend": RecommendRequest,
+    "/v1/similar": SimilarRequest,
+    "/v1/events": EventsRequest,
+}
 NOT_OURS = (".", "curl", "docker", "export", "helm", "kubectl", "make", "pip", "ray", "serve", "uv", "wandb")
 """First words of command lines that do not run a module of ours."""
 
@@ -117,7 +124,7 @@ def test_requests_by_curl_are_valid() -> None:
     for command in shown_commands():
         if command.words[0] == "curl" and "-d" in command.words:
             address = next(word for word in command.words if "/v1/" in word)
-            schema = RecommendRequest if address.endswith("/v1/recommend") else SimilarRequest
+            schema = BODIES[address.partition("8000")[2]]
             schema.model_validate_json(command.words[command.words.index("-d") + 1])
             bodies += 1
     assert bodies >= 2
@@ -127,8 +134,12 @@ def test_requests_by_curl_are_valid() -> None:
 def test_the_python_client_is_used_as_it_can_be(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the examples against an answer that is always the same."""
     item = {"id": "i1", "title": "One", "score": 0.5, "features": {}}
+    user = {"user_id": "u", "events": [], "seen": [], "counts": {}, "forgotten": "2026-01-31T09:00:00Z"}
+    events = {"accepted": 1, "duplicates": 0, "release_history": [], **user}
     lists = {"reasons": [], "unknown_items": [], "unknown_context": [], "items": [item]}
-    answer = {"request_id": "r", "release_id": "x", "source": "towers", "degraded": False, "timings_ms": {}, **lists}
+    answer = (
+        {"request_id": "r", "release_id": "x", "source": "towers", "degraded": False, "timings_ms": {}} | lists | events
+    )
     monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: httpx.Response(200, json=answer))
     examples = blocks(ROOT / file, "python")
     assert examples

@@ -1,6 +1,7 @@
 """The request adapter: converts requests with external ids to queries in rows, and answers in rows back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class RequestAdapter:
         features: The item features that filters and descriptions may name.
         items: The release's vocabulary of item ids.
         fallback: The release's popular items.
+        created_us: When the release was made, in microseconds since 1970.
+        events_until_us: Events that were accepted until then are in the release's histories already.
     """
 
     def __init__(self, release: Release, num_candidates: int) -> None:
@@ -53,6 +56,9 @@ class RequestAdapter:
         self.features = items.features
         self.items = items.ids
         self.fallback = PopularFallback(release.id, release.parts, release.columns)
+        self.created_us = int(datetime.fromisoformat(release.manifest["created_at"]).timestamp() * 1_000_000)
+        self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
+        self._users, self._histories = release.parts.users.ids, release.parts.history
         self._context = release.parts.reranker.context
         self._num_candidates = num_candidates
         self._renderer = ItemRenderer(items)
@@ -158,6 +164,18 @@ class RequestAdapter:
         """Returns the external ids of item rows."""
         ids: list[str] = self.items.ids(np.array(rows, dtype=np.int64)).to_pylist()
         return ids
+
+    def known_rows(self, ids: Iterable[str]) -> tuple[int, ...]:
+        """Returns the rows of those ids that the release knows."""
+        return tuple(row for id_ in ids if (row := self.items.row(id_)))
+
+    def context_rows(self, context: Mapping[str, str]) -> tuple[int, ...]:
+        """Returns the rows of a context's values."""
+        return self._context.rows(context)
+
+    def release_history(self, user_id: str) -> list[str]:
+        """Returns the items of a user in the log that the release was trained on, oldest first."""
+        return self.ids(self._histories.of_user(self._users.row(user_id)).tolist())
 
     def live(self) -> LiveResponse:
         """Returns what `/v1/releases/live` reports of this release."""

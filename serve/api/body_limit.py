@@ -6,6 +6,7 @@ before its body has arrived.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from math import inf
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,12 +26,16 @@ class BodyLimit:
         app: The application behind this limit.
         max_bytes: Bytes of the largest body that is accepted.
         max_s: Seconds that a body may take to arrive.
+        max_bytes_at: Other limits than `max_bytes`, by the path of the request.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, max_s: float, max_bytes_at: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_s = max_s
+        self._max_bytes_at = max_bytes_at or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,7 +43,8 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip()
-        body = _Body(receive, headers.get(b"content-length", b"0"), self._max_bytes)
+        max_bytes = self._max_bytes_at.get(scope["path"], self._max_bytes)
+        body = _Body(receive, headers.get(b"content-length", b"0"), max_bytes)
         try:
             async with asyncio.timeout(self._max_s):
                 await body.read()
@@ -46,7 +52,7 @@ class BodyLimit:
             await _refuse(send, 408, f"request body: not complete after {self._max_s:g} s; send it faster", ended=False)
             return
         if body.too_long:
-            detail = f"request body: larger than {self._max_bytes} bytes; send fewer ids"
+            detail = f"request body: larger than {max_bytes} bytes; send fewer ids"
             await _refuse(send, 413, detail, body.ended)
             return
         if encoding.lower() != "identity":

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
 
 from serve.api.adapter import FieldError
-from serve.api.limits import MAX_BODY_BYTES
+from serve.api.limits import MAX_BODY_BYTES, MAX_ID
+from serve.events.service import EventsUnavailable
 from serve.observability.request_times import request_times
 
 M = TypeVar("M", bound=BaseModel)
@@ -51,12 +52,30 @@ async def reply_to(
         try:
             return _to_message(await answer(_to_request(message, model)), reply)
         except (ValidationError, FieldError) as e:
-            context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-            context.set_details(_details(e))
+            refuse_with(context, _details(e))
         except Stale as e:
-            context.set_code(grpc.StatusCode.UNAVAILABLE)
-            context.set_details(str(e))
+            refuse_with(context, str(e), is_unavailable=True)
         return reply()
+
+
+async def reply_to_id(
+    user_id: str, reply: type[R], context: Context, answer: Callable[[str], Awaitable[dict[str, Any]]]
+) -> R:
+    """Answers a message that names a user and nothing else, as `reply_to` does."""
+    if not 1 <= len(user_id.strip()) <= MAX_ID:
+        refuse_with(context, f"user_id: must have 1 to {MAX_ID} characters")
+        return reply()
+    try:
+        return _to_message(await answer(user_id), reply)
+    except (Stale, EventsUnavailable) as e:
+        refuse_with(context, str(e), is_unavailable=True)
+    return reply()
+
+
+def refuse_with(context: Context, details: str, is_unavailable: bool = False) -> None:
+    """Refuses a message with INVALID_ARGUMENT, or with UNAVAILABLE where it may be sent again."""
+    context.set_code(grpc.StatusCode.UNAVAILABLE if is_unavailable else grpc.StatusCode.INVALID_ARGUMENT)
+    context.set_details(details)
 
 
 def _to_request(message: Message, model: type[M]) -> M:

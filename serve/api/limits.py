@@ -3,6 +3,9 @@
 MAX_K = 100
 """Most items in one answer."""
 
+MAX_ID = 256
+"""Most characters of an id."""
+
 MAX_BATCH = 64
 """Most requests in one batch."""
 
@@ -11,3 +14,9 @@ MAX_BODY_BYTES = 65_536
 
 MAX_BODY_S = 5.0
 """Request bodies that take longer than this many seconds to arrive are answered with 408."""
+
+MAX_EVENTS = 500
+"""Most events in one request."""
+
+MAX_EVENTS_BYTES = 1_048_576
+"""Larger bodies of events are answered with 413."""

@@ -51,6 +51,21 @@ class RecommenderStub:
                 request_serializer=serve_dot_api_dot_recommender__pb2.SimilarRequest.SerializeToString,
                 response_deserializer=serve_dot_api_dot_recommender__pb2.SimilarResponse.FromString,
                 _registered_method=True)
+        self.PostEvents = channel.unary_unary(
+                '/twotower.v1.Recommender/PostEvents',
+                request_serializer=serve_dot_api_dot_recommender__pb2.EventsRequest.SerializeToString,
+                response_deserializer=serve_dot_api_dot_recommender__pb2.EventsResponse.FromString,
+                _registered_method=True)
+        self.GetUser = channel.unary_unary(
+                '/twotower.v1.Recommender/GetUser',
+                request_serializer=serve_dot_api_dot_recommender__pb2.UserRequest.SerializeToString,
+                response_deserializer=serve_dot_api_dot_recommender__pb2.UserResponse.FromString,
+                _registered_method=True)
+        self.ForgetUser = channel.unary_unary(
+                '/twotower.v1.Recommender/ForgetUser',
+                request_serializer=serve_dot_api_dot_recommender__pb2.UserRequest.SerializeToString,
+                response_deserializer=serve_dot_api_dot_recommender__pb2.ForgottenResponse.FromString,
+                _registered_method=True)
 
 
 class RecommenderServicer:
@@ -79,6 +94,27 @@ class RecommenderServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PostEvents(self, request, context):
+        """What users did. INVALID_ARGUMENT names the events that are refused; the others are kept, and may be sent again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUser(self, request, context):
+        """What is known of a user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetUser(self, request, context):
+        """Forgets a user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommenderServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +132,21 @@ def add_RecommenderServicer_to_server(servicer, server):
                     servicer.Similar,
                     request_deserializer=serve_dot_api_dot_recommender__pb2.SimilarRequest.FromString,
                     response_serializer=serve_dot_api_dot_recommender__pb2.SimilarResponse.SerializeToString,
+            ),
+            'PostEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostEvents,
+                    request_deserializer=serve_dot_api_dot_recommender__pb2.EventsRequest.FromString,
+                    response_serializer=serve_dot_api_dot_recommender__pb2.EventsResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=serve_dot_api_dot_recommender__pb2.UserRequest.FromString,
+                    response_serializer=serve_dot_api_dot_recommender__pb2.UserResponse.SerializeToString,
+            ),
+            'ForgetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetUser,
+                    request_deserializer=serve_dot_api_dot_recommender__pb2.UserRequest.FromString,
+                    response_serializer=serve_dot_api_dot_recommender__pb2.ForgottenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +232,87 @@ class Recommender:
             '/twotower.v1.Recommender/Similar',
             serve_dot_api_dot_recommender__pb2.SimilarRequest.SerializeToString,
             serve_dot_api_dot_recommender__pb2.SimilarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twotower.v1.Recommender/PostEvents',
+            serve_dot_api_dot_recommender__pb2.EventsRequest.SerializeToString,
+            serve_dot_api_dot_recommender__pb2.EventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twotower.v1.Recommender/GetUser',
+            serve_dot_api_dot_recommender__pb2.UserRequest.SerializeToString,
+            serve_dot_api_dot_recommender__pb2.UserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twotower.v1.Recommender/ForgetUser',
+            serve_dot_api_dot_recommender__pb2.UserRequest.SerializeToString,
+            serve_dot_api_dot_recommender__pb2.ForgottenResponse.FromString,
             options,
             channel_credentials,
             insecure,

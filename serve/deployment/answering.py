@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from data.cluster.ray_compatibility.serve import serve_request_id
-from serve.api.adapter import FieldError, Unknown
+from serve.api.adapter import FieldError, RequestAdapter, Unknown
+from serve.api.events.known import with_state
 from serve.api.grpc_service import Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from serve.deployment.release_runtime import ReleaseRuntime
 from serve.deployment.settings import ServeConfig, StalePointer
+from serve.events.service import UserEvents
 from serve.experiments.assignment import Assignment
 from serve.experiments.exposures import ExposureLog
 from serve.observability.logs import log_degraded
@@ -36,15 +38,23 @@ class RequestAnswerer:
         releases: The loaded releases, and which of them answers.
         metrics: Counts answers.
         exposures: Records the answers that are part of an experiment.
+        events: The states of users; None where events are off.
     """
 
     def __init__(
-        self, config: ServeConfig, releases: ReleaseFollower[ReleaseRuntime], metrics: Metrics, exposures: ExposureLog
+        self,
+        config: ServeConfig,
+        releases: ReleaseFollower[ReleaseRuntime],
+        metrics: Metrics,
+        exposures: ExposureLog,
+        events: UserEvents | None = None,
     ) -> None:
         self._config = config
         self._releases = releases
         self._metrics = metrics
         self._exposures = exposures
+        self._events = events
+        self._stage_s = {} if events is None else {"state": events.config.state_ms / 1000}
 
     async def live(self) -> ReleaseRuntime:
         """Returns the live release.
@@ -124,7 +134,8 @@ class RequestAnswerer:
         started, adapter = time.perf_counter(), runtime.adapter
         try:
             limits = self._limits(request.timeout_ms, runtime, arrived)
-            answer = await recommend(query, runtime.stages, adapter.fallback, limits)
+            read_state = self._state_reader(query, request, adapter)
+            answer = await recommend(query, runtime.stages, adapter.fallback, limits, read_state)
             stale = self._releases.is_stale
             content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
         except Exception:
@@ -140,12 +151,26 @@ class RequestAnswerer:
             )
         return content
 
+    def _state_reader(
+        self, query: Query, request: RecommendRequest, adapter: RequestAdapter
+    ) -> Callable[[], Awaitable[Query]] | None:
+        """Returns what adds the state of the query's user to it; None where there is no user, or no state."""
+        events, user_id = self._events, request.user_id
+        if events is None or user_id is None:
+            return None
+
+        async def read() -> Query:
+            return with_state(query, await events.read(user_id), request.context, adapter, events.config)
+
+        return read
+
     def _timeout_s(self, timeout_ms: int | None) -> float:
         """Returns the timeout that a request names or the default, within the server's maximum."""
         return min(timeout_ms or self._config.timeout_ms, self._config.max_timeout_ms) / 1000
 
     def _limits(self, timeout_ms: int | None, runtime: ReleaseRuntime, arrived: float) -> BudgetLimits:
-        return BudgetLimits(self._timeout_s(timeout_ms), self._config.timeout_ms / 2000, runtime.breakers, arrived)
+        min_stage_s = self._config.timeout_ms / 2000
+        return BudgetLimits(self._timeout_s(timeout_ms), min_stage_s, runtime.breakers, arrived, self._stage_s)
 
     def _record(self, answer: Answer, user_id: str | None) -> None:
         self._metrics.record(answer)

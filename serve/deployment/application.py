@@ -1,4 +1,4 @@
-"""The applications that a Serve config names: `serve.deployment.application:app`, and `guard`.
+"""The applications that a Serve config names: `serve.deployment.application:app`, `guard`, and `compaction`.
 
     applications:
       - name: recommender
@@ -11,8 +11,8 @@ PUT, KubeRay's RayService and `serve.run` all build the endpoint by these functi
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
@@ -22,8 +22,15 @@ from data.artifacts.folders import Folder
 from serve.deployment.declared import absolute
 from serve.deployment.deployments import build_application
 from serve.deployment.stages import ReplicaSettings
+from serve.events.compaction import EventCompactor
 from serve.observability.metrics import rollback_reporter
 from serve.rollout.guard import CanaryGuard
+
+
+class Watcher(Protocol):
+    """What does something again and again until `stopped`, which waits for some seconds, says to stop."""
+
+    def watch(self, stopped: Callable[[float], bool]) -> None: ...
 
 
 class Arguments(BaseModel):
@@ -48,22 +55,27 @@ def app(arguments: Arguments) -> serve.Application:
     """Builds the endpoint in the topology that the arguments ask for."""
     config = arguments.config()
     return build_application(
-        ReplicaSettings(storage_root=absolute(config.storage.root), index=config.index, serve=config.serve)
+        ReplicaSettings(
+            storage_root=absolute(config.storage.root),
+            index=config.index,
+            serve=config.serve,
+            events=config.events.on_this_machine(),
+        )
     )
 
 
-class GuardReplica:
-    """Watches the releases on trial in a thread of its own.
+class WatchingReplica:
+    """Does something again and again, in a thread of its own.
 
     Args:
         arguments: what `Arguments` holds.
+        watcher: makes what watches of the config.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        config = Arguments.model_validate(arguments).config()
+    def __init__(self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher]) -> None:
+        watching = watcher(Arguments.model_validate(arguments).config())
         self._stop = threading.Event()
-        watching = CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
-        self._thread = threading.Thread(target=watching.watch, args=(self._stop.wait,), name="guard", daemon=True)
+        self._thread = threading.Thread(target=watching.watch, args=(self._stop.wait,), name="watcher", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -77,7 +89,7 @@ class GuardReplica:
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where the thread has ended."""
         if not self._thread.is_alive():
-            raise RuntimeError("the guard does not watch any more")
+            raise RuntimeError("the thread does not watch any more")
 
     def __call__(self) -> str:
         """Says that it watches."""
@@ -86,5 +98,22 @@ class GuardReplica:
 
 def guard(arguments: Arguments) -> serve.Application:
     """Builds the guard of canaries: one replica, which answers no requests."""
-    guarding = serve.deployment(GuardReplica, name="Guard", ray_actor_options={"num_cpus": 0})
-    return guarding.bind(arguments.model_dump())
+    return _watching("Guard", arguments, _canary_guard)
+
+
+def compaction(arguments: Arguments) -> serve.Application:
+    """Builds what moves accepted events into the event log: one replica, which answers no requests."""
+    return _watching("Compaction", arguments, _event_compactor)
+
+
+def _canary_guard(config: Config) -> Watcher:
+    return CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
+
+
+def _event_compactor(config: Config) -> Watcher:
+    return EventCompactor(config.events, Folder.of(config.storage.root))
+
+
+def _watching(name: str, arguments: Arguments, watcher: Callable[[Config], Watcher]) -> serve.Application:
+    watching = serve.deployment(WatchingReplica, name=name, ray_actor_options={"num_cpus": 0})
+    return watching.bind(arguments.model_dump(), watcher)

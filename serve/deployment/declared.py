@@ -12,10 +12,13 @@ from omegaconf import OmegaConf
 from data.artifacts.folders import Folder
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
+from serve.events.config import EventsConfig
 
 APPLICATION = "recommender"
 GUARD = "guard"
+COMPACTION = "compaction"
 BUILDER, GUARD_BUILDER = "serve.deployment.application:app", "serve.deployment.application:guard"
+COMPACTION_BUILDER = "serve.deployment.application:compaction"
 
 SCALES = {"Recommender": "ingress", "UserEmbedder": "embedder", "Retriever": "retriever", "Reranker": "reranker"}
 """The section of `serve` with the scale of each deployment."""
@@ -28,19 +31,23 @@ ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
 
 
-def deploy_config(config: EndpointConfig, host: str | None = None) -> dict[str, Any]:
+def deploy_config(
+    config: EndpointConfig, host: str | None = None, events: EventsConfig | None = None
+) -> dict[str, Any]:
     """Returns the config of the endpoint as JSON values, in the form of `ray.serve.schema.ServeDeploySchema`.
 
     Args:
         host: the address on which the proxies listen; None means `serve.host`.
+        events: replaces `config.events`.
     """
+    events = events or config.events
     http = {"host": host or config.serve.host, "port": config.serve.port}
     applications: list[dict[str, Any]] = [
         {
             "name": APPLICATION,
             "route_prefix": "/",
             "import_path": BUILDER,
-            "args": {"values": arguments(config)},
+            "args": {"values": arguments(config) | {"events": values_of(events)}},
             "deployments": [deployment(name, scale) for name, scale in scales(config.serve).items()],
             "logging_config": dict(LOGGING),
         }
@@ -49,6 +56,16 @@ def deploy_config(config: EndpointConfig, host: str | None = None) -> dict[str, 
         guarding = {"storage": {"root": absolute(config.storage.root)}, "guard": values_of(config.guard)}
         applications.append(
             {"name": GUARD, "route_prefix": None, "import_path": GUARD_BUILDER, "args": {"values": guarding}}
+        )
+    if events.is_on:
+        compacting = {"storage": {"root": absolute(config.storage.root)}, "events": values_of(events)}
+        applications.append(
+            {
+                "name": COMPACTION,
+                "route_prefix": None,
+                "import_path": COMPACTION_BUILDER,
+                "args": {"values": compacting},
+            }
         )
     declared: dict[str, Any] = {"proxy_location": "EveryNode", "http_options": http, "logging_config": dict(LOGGING)}
     if config.serve.grpc_port:

@@ -11,6 +11,7 @@ from data.cluster.console import ProgressReporter
 from data.cluster.ray_compatibility.core import serve_client
 from serve.deployment.declared import APPLICATION, deploy_config
 from serve.deployment.endpoint_config import EndpointConfig
+from serve.events.config import EventsConfig
 from serve.releases.release import ReleaseError
 
 LOOK_S = 0.5
@@ -35,7 +36,7 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
     Raises:
         ReleaseError: it does not come up, or the change is refused; what answered before goes on.
     """
-    declared = deploy_config(config)
+    declared = deploy_config(config, events=events_here(config.events, progress))
     if working_dir := _shipped_code():
         for application in declared["applications"]:
             application["runtime_env"] = {"working_dir": working_dir}
@@ -49,6 +50,18 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
         time.sleep(LOOK_S)
     client.wait_for_proxies_serving(wait_for_applications_running=True)
     progress(f"serve: {', '.join(names)} run")
+
+
+def events_here(events: EventsConfig, progress: ProgressReporter) -> EventsConfig:
+    """Returns the config of events, which are off where their store is a file of one machine and Ray runs on more."""
+    machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    if events.is_on_one_machine and len(machines) > 1:
+        progress(
+            f"serve: events are off: events.store={events.store} is a file of one machine, and Ray runs on"
+            f" {len(machines)}; use events=redis"
+        )
+        return events.for_machines()
+    return events.on_this_machine()
 
 
 def _all_run(names: list[str]) -> bool:

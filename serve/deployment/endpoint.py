@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ray import serve
@@ -16,11 +17,12 @@ from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING, absolute
-from serve.deployment.deploying import deploy
+from serve.deployment.deploying import deploy, events_here
 from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.deployment.stages import ReplicaSettings
+from serve.events.compaction import EventCompactor
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
@@ -60,7 +62,7 @@ def running_endpoint(
             if declared:
                 deploy(config, progress)
             else:
-                _run(config)
+                _run(config, progress)
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
@@ -68,9 +70,14 @@ def running_endpoint(
             serve.shutdown()
 
 
-def _run(config: EndpointConfig) -> None:
+def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
     """Builds the endpoint in this process, without its guard: sooner there than by a Serve config."""
-    settings = ReplicaSettings(storage_root=absolute(config.storage.root), index=config.index, serve=config.serve)
+    settings = ReplicaSettings(
+        storage_root=absolute(config.storage.root),
+        index=config.index,
+        serve=config.serve,
+        events=events_here(config.events, progress),
+    )
     logging = LoggingConfig(**LOGGING)
     serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=logging)
 
@@ -91,6 +98,28 @@ def check_port(config: ServeConfig, name: str) -> None:
                 f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=..., or"
                 " cluster.address=auto to change an endpoint that serve.run has started here"
             ) from e
+
+
+@contextmanager
+def compacting_events(config: EndpointConfig) -> Iterator[None]:
+    """Moves accepted events into the event log as long as the block lasts, unless `events.store` is off."""
+    if not config.events.is_on:
+        yield
+        return
+    with _in_thread("compaction", EventCompactor(config.events, Folder.of(config.storage.root)).watch):
+        yield
+
+
+@contextmanager
+def _in_thread(name: str, watch: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=watch, args=(stop.wait,), name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def curl(address: str, user_id: str = "u00042") -> str:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from data.artifacts.folders import StorageConfig
 from serve.deployment.settings import ServeConfig
+from serve.events.config import EventsConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 
@@ -19,3 +20,5 @@ class EndpointConfig(Protocol):
     def serve(self) -> ServeConfig: ...
     @property
     def guard(self) -> GuardConfig: ...
+    @property
+    def events(self) -> EventsConfig: ...

@@ -18,8 +18,9 @@ from data.cluster.ray_compatibility.serve import replica_name
 from serve.api import recommender_pb2 as pb
 from serve.api.adapter import FieldError, RequestAdapter
 from serve.api.body_limit import BodyLimit
+from serve.api.events.schemas import EventsRequest
 from serve.api.grpc_service import Context, Stale, reply_to
-from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_K
+from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_EVENTS_BYTES, MAX_K
 from serve.api.openapi import body_schema, openapi_document, read_body
 from serve.api.schemas import (
     BatchRequest,
@@ -32,9 +33,11 @@ from serve.api.schemas import (
     SimilarResponse,
 )
 from serve.deployment.answering import RequestAnswerer
+from serve.deployment.event_routes import EventRoutes, router
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
 from serve.deployment.settings import RETRY_AFTER_S, StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
+from serve.events.service import EventsUnavailable, UserEvents
 from serve.experiments.exposures import ExposureLog
 from serve.observability.metrics import Metrics
 from serve.observability.request_times import MeasuredRequests
@@ -58,9 +61,12 @@ api = FastAPIOffline(  # /docs and /redoc take no script from the internet
         503: {"model": Problem},
     },
 )
-api.openapi = partial(openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
-api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
+api.openapi = partial(  # type: ignore[method-assign]
+    openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest, EventsRequest
+)
+api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S, max_bytes_at={"/v1/events": MAX_EVENTS_BYTES})
 api.add_middleware(MeasuredRequests)  # the last one added is the outermost
+api.include_router(router)
 
 
 # Ray Serve pickles the globals that exist when it sees the class: what the ingress uses is therefore defined above it.
@@ -81,8 +87,14 @@ async def refuse_stale(_: Request, error: Stale) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
 
 
+@api.exception_handler(EventsUnavailable)
+async def refuse_events(_: Request, error: EventsUnavailable) -> JSONResponse:
+    """Answers 503: nothing is lost where the sender tries again."""
+    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
+
+
 @serve.ingress(api)
-class RecommenderIngress:
+class RecommenderIngress(EventRoutes):
     """The deployment that answers requests.
 
     It chooses one release for each request. In the fused topology it holds all stages of a release itself; in the
@@ -104,7 +116,8 @@ class RecommenderIngress:
         self._releases = await follower.start()
         self._metrics = Metrics()
         self._exposures = ExposureLog(Folder.of(settings.storage_root), replica_name())
-        self._answers = RequestAnswerer(settings.serve, self._releases, self._metrics, self._exposures)
+        self._events = UserEvents.of(settings.events) if settings.events.is_on else None
+        self._answers = RequestAnswerer(settings.serve, self._releases, self._metrics, self._exposures, self._events)
         self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -118,9 +131,11 @@ class RecommenderIngress:
                 log_failure("metrics and exposures are not written", e)
 
     async def __del__(self) -> None:
-        """Writes the last exposures. Serve awaits this when the replica is stopped, after its last answer."""
+        """Writes the last exposures and events. Serve awaits this when a replica stops, after its last answer."""
         await self._exposures.flush(interval_s=0)
         await self._releases.stop()
+        if self._events is not None:
+            await self._events.close()
 
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:
         """Builds the runtime of a release; raises ReleaseError if it does not reproduce its golden queries."""
@@ -201,7 +216,8 @@ class RecommenderIngress:
         return JSONResponse(content, status_code=200 if ready else 503)
 
     def _is_alive(self) -> bool:
-        return self._releases.is_following and not self._flushing.done()
+        takes_events = self._events is None or self._events.is_alive
+        return self._releases.is_following and not self._flushing.done() and takes_events
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where a task has ended, and Serve starts a new replica.

@@ -6,7 +6,7 @@ Both are `serve.pipeline.request.Stages`, so the pipeline is the same for either
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
 from serve.deployment.settings import ServeConfig
+from serve.events.config import OFF, EventsConfig
 from serve.index.backends import INDEX_BACKENDS
 from serve.index.backends.published_items import PublishedItems
 from serve.index.config import IndexConfig
@@ -45,11 +46,13 @@ class ReplicaSettings:
         storage_root: The folder or URI that holds the releases.
         index: How to open the index of a release.
         serve: Topology, limits and scale of the endpoint.
+        events: Where events and the states of users are kept.
     """
 
     storage_root: str
     index: IndexConfig
     serve: ServeConfig
+    events: EventsConfig = field(default_factory=lambda: EventsConfig(store=OFF))
 
     def follow(
         self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any

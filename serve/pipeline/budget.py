@@ -1,6 +1,7 @@
 """The request budget: the deadline of one request, the time left to its stages, and what was left out to meet it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,12 +32,14 @@ class BudgetLimits:
             short deadline is to blame and the circuit breaker does not count it.
         breakers: The circuit breaker of each stage; requests of one release in one replica share them.
         arrived: When the request arrived, by the clock of the event loop; None means that it arrives now.
+        stage_s: By stage, the most seconds that it may take of the request's time, for stages that one can do without.
     """
 
     timeout_s: float
     min_stage_s: float
     breakers: Mapping[str, CircuitBreaker]
     arrived: float | None = None
+    stage_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,16 +77,17 @@ class RequestBudget:
             self.reasons.append(f"{stage}_skipped")
             return None
         started = time.perf_counter()
+        most_s = self.limits.stage_s.get(stage, math.inf)
         record_outcome = breaker.record_unknown
         try:
             with tracer.start_as_current_span(stage):
-                async with asyncio.timeout_at(self.deadline):
+                async with asyncio.timeout_at(min(self.deadline, asyncio.get_running_loop().time() + most_s)):
                     answer = await call()
             record_outcome = breaker.record_success
             return answer
         except TimeoutError:
             self.reasons.append(f"{stage}_late")
-            if time.perf_counter() - started >= self.limits.min_stage_s:
+            if time.perf_counter() - started >= min(self.limits.min_stage_s, most_s):
                 record_outcome = breaker.record_failure
         except UnusableValue as e:
             log_failure(f"{stage} refused values of a request", e)

@@ -30,10 +30,13 @@ class Query:
         user_id: The user's external id; None for a request without a user.
         k: Number of items to return.
         num_candidates: Number of items to retrieve and to re-rank.
+        recent: Item rows of the user's latest events, oldest first; they follow the history that the release has.
         history: Item rows that the request itself names, oldest first; they follow what is known of the user.
+        seen: Item rows that count as seen because of events.
         exclude: Item rows that must not be in the answer.
         context: The request's context as rows of `towers.reranking.context.Context`.
-        exclude_seen: Whether to leave out the items of the user's history, in the training log or in the request.
+        exclude_seen: Whether to leave out the items of the user's history, in the training log or in the request, and
+            those in `seen`.
         filter: The condition that every item of the answer meets; None accepts all.
         explain: Whether to explain how each item came into the answer.
     """
@@ -42,7 +45,9 @@ class Query:
     user_id: str | None
     k: int
     num_candidates: int
+    recent: tuple[int, ...] = ()
     history: tuple[int, ...] = ()
+    seen: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
     context: tuple[int, ...] = ()
     exclude_seen: bool = True

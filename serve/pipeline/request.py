@@ -4,7 +4,7 @@ Shape legend: D dimension, K candidates.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from serve.pipeline.messages import Candidates, Explanation, Nearest, Query, Ran
 from serve.pipeline.retriever import excluded_rows
 from serve.pipeline.source import Source
 
-STAGES = ("embed", "retrieve", "rerank", "describe", "explain")
+STAGES = ("state", "embed", "retrieve", "rerank", "describe", "explain")
 """The names of the stages in timings, reasons, metrics and circuit breakers."""
 
 
@@ -49,18 +49,30 @@ class Stages(Protocol):
         ...
 
 
-async def recommend(query: Query, stages: Stages, fallback: PopularFallback, limits: BudgetLimits) -> Response:
+async def recommend(
+    query: Query,
+    stages: Stages,
+    fallback: PopularFallback,
+    limits: BudgetLimits,
+    read_state: Callable[[], Awaitable[Query]] | None = None,
+) -> Response:
     """Answers a query within its deadline, whatever the stages do.
 
+    - The state of the user fails or is late: the answer is by the release's history, degraded.
     - Nothing is known of the user: popular items, not degraded.
     - The user encoder or retrieval fails or is late: popular items, degraded.
     - Retrieval finds fewer items than asked for although there are more: filled up with popular items, degraded.
     - The re-ranker fails or is late: the order of retrieval, degraded.
+
+    Args:
+        read_state: Returns the query with what is known of its user from events; None where there are no events.
     """
     budget = RequestBudget.start(limits)
+    if read_state is not None:
+        query = await budget.run_stage("state", read_state) or query
     user = await budget.run_stage("embed", lambda: stages.embed(query))
     if user is None:
-        user = UserVector(query.release_id, None, np.array(query.history, dtype=np.int64))
+        user = UserVector(query.release_id, None, np.array(query.recent + query.history, dtype=np.int64))
     exclude = excluded_rows(query, user.history, user.seen)
     candidates = ranked = explanation = None
     if user.vector_D is not None:

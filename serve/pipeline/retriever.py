@@ -91,9 +91,16 @@ class Retriever:
 def excluded_rows(query: Query, history: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
     """Returns the item rows that must not be answered.
 
-    These are the rows that the query excludes and, unless the query says otherwise, those that the user has seen.
+    These are the rows that the query excludes and, unless the query says otherwise, those that the user has seen. An
+    item of the query's `recent` alone is not seen by that: the type of the event decides.
+
+    Args:
+        history: All item rows known of the user, oldest first: those of the release, `recent`, and `history`.
+        seen: What the release knows to be seen, where that is another than its history.
     """
     excluded = np.array(query.exclude, dtype=np.int64)
-    if seen is not None:
-        history = np.concatenate([seen, np.array(query.history, dtype=np.int64)])
-    return np.unique(np.concatenate([excluded, history])) if query.exclude_seen else excluded
+    if not query.exclude_seen:
+        return excluded
+    own = len(history) - len(query.history)
+    released = history[: own - len(query.recent)] if seen is None else seen
+    return np.unique(np.concatenate([excluded, released, history[own:], np.array(query.seen, dtype=np.int64)]))

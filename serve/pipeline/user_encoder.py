@@ -39,7 +39,9 @@ class UserEncoder:
         """
         check_same_release(self.release_id, query.release_id)
         row = self._parts.users.ids.row(query.user_id) if query.user_id is not None else 0
-        history = np.concatenate([self._parts.history.of_user(row), np.array(query.history, dtype=np.int64)])
+        history = np.concatenate(
+            [self._parts.history.of_user(row), np.array(query.recent + query.history, dtype=np.int64)]
+        )
         is_same = self._parts.seen is self._parts.history
         seen = None if is_same else self._parts.seen.of_user(row).astype(np.int64)
         return UserVector(

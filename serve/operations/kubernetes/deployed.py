@@ -6,6 +6,7 @@ from typing import Any
 
 from data.artifacts.folders import StorageConfig
 from serve.deployment.settings import ServeConfig
+from serve.events.config import EventsConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.operations.config import ManifestsConfig
@@ -22,7 +23,7 @@ class Deployed:
     """What is deployed on Kubernetes.
 
     Attributes:
-        storage, index, serve, guard, train, nodes, manifests: sections of the root config.
+        storage, index, serve, guard, events, train, nodes, manifests: sections of the root config.
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
     """
@@ -31,6 +32,7 @@ class Deployed:
     index: IndexConfig
     serve: ServeConfig
     guard: GuardConfig
+    events: EventsConfig
     train: TrainConfig
     nodes: NodesConfig
     manifests: ManifestsConfig

@@ -5,7 +5,7 @@ The stages here are stand-ins, for faults that the real ones cannot be made to h
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,26 @@ def fallback(checkpoint: Checkpoint) -> PopularFallback:
 
 
 def answer(
-    fallback: PopularFallback, stages: Stages, limits: BudgetLimits | None = None, k: int = 2, **fields: Any
+    fallback: PopularFallback,
+    stages: Stages,
+    limits: BudgetLimits | None = None,
+    k: int = 2,
+    state: Fault | None = None,
+    **fields: Any,
 ) -> Response:
     query = Query(release_id="r", user_id="u", k=k, num_candidates=100, **fields)
-    return asyncio.run(recommend(query, stages, fallback, limits or waiting()))
+
+    async def read_state() -> Query:
+        assert state is not None
+        await state()
+        return replace(query, k=1)
+
+    return asyncio.run(recommend(query, stages, fallback, limits or waiting(), read_state if state else None))
 
 
-def waiting(timeout_s: float = 0.1, min_stage_s: float = 0.05) -> BudgetLimits:
-    return BudgetLimits(timeout_s, min_stage_s, {stage: CircuitBreaker(3, 60) for stage in STAGES})
+def waiting(timeout_s: float = 0.1, min_stage_s: float = 0.05, **stage_s: float) -> BudgetLimits:
+    breakers = {stage: CircuitBreaker(3, 60) for stage in STAGES}
+    return BudgetLimits(timeout_s, min_stage_s, breakers, stage_s=stage_s)
 
 
 def test_all_well(fallback: PopularFallback) -> None:
@@ -127,6 +139,21 @@ def test_a_client_in_a_hurry_does_not_bring_a_stage_down(fallback: PopularFallba
     for _ in range(10):
         assert answer(fallback, Stages(retrieving=sleeps), limits).reasons == ["retrieve_late"]
     assert limits.breakers["retrieve"].state is State.closed
+
+
+def test_the_state_of_the_user_changes_the_query(fallback: PopularFallback) -> None:
+    found = answer(fallback, Stages(), state=fine)
+    assert (found.rows, found.degraded) == ([3], False)
+    assert next(iter(found.timings_ms)) == "state"
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(sleeps, "state_late"), (dies, "state_failed")])
+def test_without_the_state_the_releases_history(fallback: PopularFallback, fault: Fault, reason: str) -> None:
+    """A late state takes its share of the time and leaves the rest to the stages; it is soon left alone."""
+    limits = waiting(timeout_s=5, min_stage_s=2.5, state=0.02)
+    found = [answer(fallback, Stages(), limits, state=fault) for _ in range(4)]
+    assert [one.rows for one in found] == 4 * [[3, 2]]
+    assert [one.reasons for one in found] == 3 * [[reason]] + [["state_skipped"]]
 
 
 def test_stages_refuse_another_release(release: Release) -> None:

@@ -1,0 +1,157 @@
+"""The files of the event log, which any engine reads as Parquet partitioned by date.
+
+    <storage>/events/date=2026-01-31/<part>.parquet    events that happened on this day (UTC)
+                    /_until.json                       until when the log is complete
+                    /.staging/                         files that are being written
+
+Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
+no data, by the convention of Hive, Spark and pyarrow.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.artifacts.folders import Folder
+from data.sources.schema import DataError
+
+VERSION = "1"
+"""Of SCHEMA; a file of another version is refused."""
+
+TIME = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("type", pa.string()),
+        ("time", TIME),  # when it happened
+        ("value", pa.float64()),
+        ("context", pa.map_(pa.string(), pa.string())),
+        ("request_id", pa.string()),
+        ("received", TIME),  # when it was accepted: later events have later times, none has that of another
+    ],
+    metadata={"twotower.event_log.version": VERSION},
+)
+VERSION_KEY = b"twotower.event_log.version"
+
+UNTIL, STAGING, ENDING = "_until.json", ".staging", ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """The event log under a storage root.
+
+    Attributes:
+        folder: Of the log. It need not exist.
+    """
+
+    folder: Folder
+
+    @classmethod
+    def of(cls, storage: Folder) -> "EventLog":
+        """The log of a storage root."""
+        return cls(storage / "events")
+
+    def files(self) -> list[str]:
+        """The paths of all files in the folder of the log, by date."""
+        dates = [folder.name for folder in self.folder.subfolders() if folder.name.startswith("date=")]
+        return [f"{date}/{name}" for date in dates for name in (self.folder / date).names() if name.endswith(ENDING)]
+
+    @property
+    def until_us(self) -> int:
+        """All events that were accepted until then are in the files, in microseconds since 1970; 0 at the beginning."""
+        return int(self.folder.read_json(UNTIL)["received_us"]) if self.folder.exists(UNTIL) else 0
+
+    def set_until(self, until_us: int) -> None:
+        """Says that all events that were accepted until then are in the files."""
+        if until_us > self.until_us:
+            self.folder.write_json(UNTIL, {"received_us": until_us})
+
+    def write(self, part: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Writes a part, one file for each day; the same part may be written again, with the same outcome.
+
+        Args:
+            part: Its name, which no other part has.
+            events: JSON values by the names of SCHEMA, with times in microseconds since 1970.
+        """
+        table = pa.Table.from_pylist([dict(event) for event in events], schema=SCHEMA)
+        days = pc.strftime(table["time"], format="%Y-%m-%d")
+        for day in pc.unique(days).to_pylist():
+            self.replace(f"date={day}/{part}{ENDING}", table.filter(pc.equal(days, day)))
+
+    def replace(self, file: str, table: pa.Table) -> None:
+        """Puts a table at the place of a file, so that readers see all of it or what was there before."""
+        if not self.folder.is_local:
+            self.folder.write_table(file, table)
+            return
+        staged = f"{STAGING}/{file.replace('/', '-')}"
+        self.folder.write_table(staged, table)
+        target = Path(self.folder.path, file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.folder.path, staged).replace(target)
+
+    def read(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The events of a file.
+
+        Raises:
+            DataError: It is of another version, or damaged.
+        """
+        place = f"{self.folder}/{file}"
+        try:
+            found = (self.folder.read_schema(file).metadata or {}).get(VERSION_KEY, b"none").decode()
+            if found != VERSION:
+                raise DataError(
+                    f"{place}: is an event log of version {found}, and {VERSION} is known; update the stack"
+                )
+            table = self.folder.read_table(file)
+        except (OSError, pa.ArrowInvalid) as e:
+            raise DataError(f"{place}: cannot be read as Parquet ({e}); restore the file, or remove it") from e
+        return table.select(list(columns)) if columns is not None else table.cast(SCHEMA)
+
+    def remove(self, is_removed: "Removal") -> int:
+        """Removes events from all files; returns how many."""
+        removed = 0
+        for file in self.files():
+            table = self.read(file)
+            kept_N = ~is_removed(table["user_id"], table["received"].cast(pa.int64()).to_numpy())
+            if kept_N.all():
+                continue
+            removed += int((~kept_N).sum())
+            if kept_N.any():
+                self.replace(file, table.filter(pa.array(kept_N)))
+            else:
+                self.folder.delete_file(file)
+        return removed
+
+    def read_until(self, until_us: int) -> Iterator[pa.Table]:
+        """The events that were accepted until a moment, file by file."""
+        for file in self.files():
+            table = self.read(file)
+            yield table.filter(pc.less_equal(table["received"], pa.scalar(until_us).cast(TIME)))
+
+
+class Removal:
+    """Decides which events of users are removed: those that were accepted until the users were forgotten.
+
+    Args:
+        forgotten: When users were forgotten, in microseconds since 1970, by key.
+        key: Returns the key of a user id.
+    """
+
+    def __init__(self, forgotten: Mapping[str, int], key: Any) -> None:
+        self._forgotten, self._key = forgotten, key
+
+    def __call__(self, user_ids_N: pa.ChunkedArray, received_N: np.ndarray) -> np.ndarray:
+        """bool [N]: which events are removed; `received_N` is int64."""
+        encoded = user_ids_N.combine_chunks().dictionary_encode()
+        until_U = np.array([self._forgotten.get(self._key(id_), -1) for id_ in encoded.dictionary.to_pylist()])
+        if not len(until_U):
+            return np.zeros(len(received_N), dtype=bool)
+        return received_N <= until_U[encoded.indices.to_numpy()]

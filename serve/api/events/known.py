@@ -1,0 +1,70 @@
+"""What the state of a user adds to a query, and how it is shown."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from serve.api.adapter import RequestAdapter
+from serve.events.config import EventsConfig
+from serve.events.event import MICROS
+from serve.events.state import UserState
+from serve.pipeline.messages import Query
+
+MAX_SHOWN = 200
+"""Most items of a release's history that are shown of a user."""
+
+
+def with_state(
+    query: Query, state: UserState, context: Mapping[str, str], adapter: RequestAdapter, config: EventsConfig
+) -> Query:
+    """The query with what is known of its user from events.
+
+    - The history grows by the items of positive events. Those that the request names too count once.
+    - Items that count as seen are left out of the answer, if the query leaves out seen items.
+    - Context that the request lacks is that of the user's last event.
+    - Of a user who was forgotten after the release was made, the release's own history does not count.
+
+    Args:
+        context: The request's own context.
+    """
+    now_us = time.time_ns() // 1000
+    recent = adapter.known_rows(state.history(config, adapter.events_until_us))
+    among = set(recent)
+    known = state.context(now_us, config)
+    is_forgotten = state.forgotten_us is not None and adapter.created_us < state.forgotten_us
+    return replace(
+        query,
+        user_id=None if is_forgotten else query.user_id,
+        recent=recent,
+        seen=adapter.known_rows(state.seen_at(now_us, config)),
+        history=tuple(row for row in query.history if row not in among),
+        context=adapter.context_rows({**known, **context}) if known else query.context,
+    )
+
+
+def user_json(user_id: str, state: UserState, adapter: RequestAdapter, config: EventsConfig) -> dict[str, Any]:
+    """What is known of a user, as `serve.api.events.schemas.UserResponse` in JSON values."""
+    now_us = time.time_ns() // 1000
+    is_forgotten = state.forgotten_us is not None and adapter.created_us < state.forgotten_us
+    return {
+        "user_id": user_id,
+        "events": [
+            {"item_id": e.item_id, "type": e.type, "time": moment(e.time_us), "value": e.value, "context": e.context}
+            for e in state.events
+        ],
+        "seen": state.seen_at(now_us, config),
+        "counts": {
+            name: {"total": c.total, "decayed": round(c.decayed_at(now_us, config), 3), "last": moment(c.time_us)}
+            for name, c in state.counts.items()
+        },
+        "forgotten": None if state.forgotten_us is None else moment(state.forgotten_us),
+        "release_id": adapter.release_id,
+        "release_history": [] if is_forgotten else adapter.release_history(user_id)[-MAX_SHOWN:],
+    }
+
+
+def moment(time_us: int) -> str:
+    """A time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(time_us / MICROS, UTC).isoformat()

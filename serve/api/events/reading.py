@@ -1,0 +1,108 @@
+"""Reading batches of events: each is checked by itself, so that a bad one does not keep out the others."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from serve.api.events.schemas import EventRequest, EventsRequest
+from serve.events.config import EventsConfig
+from serve.events.event import MICROS, Event
+from serve.events.protocol import Outcome
+
+Problem = dict[str, Any]
+"""What is wrong, in the form in which FastAPI reports wrong fields: `type`, `loc` and `msg`."""
+
+REFUSED = {
+    Outcome.conflict: ("event_id", "an event of this id with other content was accepted before; give it another id"),
+    Outcome.forgotten: ("user_id", "the user was forgotten after the event happened: it is not kept"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """A batch of events that was read.
+
+    Attributes:
+        events: The valid ones.
+        places: The place of each of them in the batch.
+        problems: What is wrong with the others.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_events(body: bytes, config: EventsConfig) -> EventBatch:
+    """Reads the body of a request. If the body as a whole is wrong, the batch has problems and no events."""
+    try:
+        asked = list(enumerate(EventsRequest.model_validate_json(body).events))
+        problems: list[Problem] = []
+    except ValidationError as e:
+        errors = e.errors(include_url=False, include_context=False, include_input=False)
+        problems = [{**error, "loc": ("body", *error["loc"])} for error in errors]
+        places = {error["loc"][2] if len(error["loc"]) > 2 else None for error in problems}
+        if None in places:
+            return EventBatch(problems=problems)
+        raw = orjson.loads(body)["events"]
+        good = [place for place in range(len(raw)) if place not in places]
+        asked = [(place, EventRequest.model_validate_json(orjson.dumps(raw[place]))) for place in good]
+    batch = EventBatch(problems=problems)
+    now_us = time.time_ns() // 1000
+    for place, request in asked:
+        found = _event(request, now_us, config)
+        if isinstance(found, Event):
+            batch.events.append(found)
+            batch.places.append(place)
+        else:
+            batch.problems.append(_problem(place, *found))
+    return batch
+
+
+def answer(batch: EventBatch, outcomes: Sequence[Outcome]) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the answer to a batch, by what became of its events."""
+    refused = [
+        _problem(place, *REFUSED[outcome])
+        for place, outcome in zip(batch.places, outcomes, strict=True)
+        if outcome in REFUSED
+    ]
+    counts = {
+        "accepted": sum(outcome is Outcome.accepted for outcome in outcomes),
+        "duplicates": sum(outcome is Outcome.duplicate for outcome in outcomes),
+    }
+    problems = sorted([*batch.problems, *refused], key=lambda problem: str(problem["loc"]))
+    return (422, {"detail": problems, **counts}) if problems else (202, counts)
+
+
+def _event(request: EventRequest, now_us: int, config: EventsConfig) -> Event | tuple[str, str]:
+    """The event, or the field that the config refuses, and why."""
+    if request.type not in config.types:
+        return "type", f"{request.type[:64]!r} is unknown; known are {', '.join(config.types)}"
+    time_us = now_us
+    if request.time is not None:
+        seconds = request.time.timestamp() if isinstance(request.time, datetime) else request.time
+        if seconds > now_us / MICROS + config.max_ahead_s:
+            return "time", f"lies more than {config.max_ahead_s:g} s in the future; send unix seconds or ISO 8601"
+        if seconds < now_us / MICROS - config.max_age_days * 86_400:
+            return "time", f"lies more than {config.max_age_days:g} days in the past; such events are not accepted"
+        time_us = round(seconds * MICROS)
+    return Event(
+        event_id=request.event_id,
+        user_id=request.user_id,
+        item_id=request.item_id,
+        type=request.type,
+        time_us=time_us,
+        value=request.value,
+        context=request.context,
+        request_id=request.request_id,
+        is_timed=request.time is not None,
+    )
+
+
+def _problem(place: int, name: str, message: str) -> Problem:
+    return {"type": "value_error", "loc": ("body", "events", place, name), "msg": f"{name}: {message}"}

@@ -1,0 +1,109 @@
+"""Events and users over HTTP and gRPC, as part of the ingress."""
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from serve.api import recommender_pb2 as pb
+from serve.api.events.known import moment, user_json
+from serve.api.events.reading import EventBatch, answer, read_events
+from serve.api.events.schemas import EventsRefused, EventsRequest, EventsResponse, ForgottenResponse, UserResponse
+from serve.api.grpc_service import Context, refuse_with, reply_to_id
+from serve.api.limits import MAX_EVENTS_BYTES
+from serve.api.openapi import body_schema
+from serve.deployment.answering import RequestAnswerer
+from serve.events.service import EventsUnavailable, UserEvents
+
+UserId = Annotated[str, Path(min_length=1, max_length=256)]
+
+router = APIRouter()
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+class EventRoutes:
+    """What a replica of the ingress answers about events and users; the ingress inherits it.
+
+    Attributes:
+        _events: The state store; None where `events.store` is off.
+        _answers: Knows the live release.
+    """
+
+    _events: UserEvents | None
+    _answers: RequestAnswerer
+
+    @router.post(
+        "/v1/events",
+        status_code=202,
+        response_model=EventsResponse,
+        responses={422: {"model": EventsRefused}},
+        openapi_extra=body_schema(EventsRequest),
+    )
+    async def post_events(self, http: Request) -> Response:
+        """Takes up to 500 events. They are durable before the answer, and part of the next recommendations.
+
+        Each event is accepted or refused by itself: with 422, `detail` names the place of each that is refused, and
+        all others are kept.
+        """
+        status, content = await self._take(await http.body())
+        return _json(content, status)
+
+    @router.get("/v1/users/{user_id:path}", response_model=UserResponse)
+    async def show_user(self, user_id: UserId) -> Response:
+        """Shows what is known of a user: the latest events, counts, and the history that the live release has."""
+        return _json(await self._user(user_id))
+
+    @router.delete("/v1/users/{user_id:path}", response_model=ForgottenResponse)
+    async def forget_user(self, user_id: UserId) -> Response:
+        """Forgets a user: the state at once, the event log by its next compaction; earlier events are kept out."""
+        return _json(await self._forget(user_id))
+
+    async def PostEvents(self, message: pb.EventsRequest, grpc_context: Context) -> pb.EventsResponse:
+        """Takes events over gRPC. Where some are refused, INVALID_ARGUMENT names them; the others are kept."""
+        if message.ByteSize() > MAX_EVENTS_BYTES:
+            refuse_with(grpc_context, f"message: larger than {MAX_EVENTS_BYTES} bytes; send fewer events")
+            return pb.EventsResponse()
+        body = orjson.dumps(MessageToDict(message, preserving_proto_field_name=True))
+        try:
+            status, content = await self._take(body)
+        except EventsUnavailable as e:
+            refuse_with(grpc_context, str(e), is_unavailable=True)
+            return pb.EventsResponse()
+        if status == 422:
+            places = "; ".join(f"{'.'.join(map(str, p['loc'][1:]))}: {p['msg']}" for p in content["detail"])
+            kept = f"accepted {content['accepted']}, duplicates {content['duplicates']}"
+            refuse_with(grpc_context, f"{kept}; refused {places}")
+            return pb.EventsResponse()
+        return ParseDict(content, pb.EventsResponse())
+
+    async def GetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.UserResponse:
+        """Answers `show_user` over gRPC."""
+        return await reply_to_id(message.user_id, pb.UserResponse, grpc_context, self._user)
+
+    async def ForgetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.ForgottenResponse:
+        """Answers `forget_user` over gRPC."""
+        return await reply_to_id(message.user_id, pb.ForgottenResponse, grpc_context, self._forget)
+
+    async def _take(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        events = self._running_events()
+        batch: EventBatch = read_events(body, events.config)
+        return answer(batch, await events.accept(batch.events))
+
+    async def _user(self, user_id: str) -> dict[str, Any]:
+        events = self._running_events()
+        runtime, state = await asyncio.gather(self._answers.live(), events.read_now(user_id.strip()))
+        return user_json(user_id.strip(), state, runtime.adapter, events.config)
+
+    async def _forget(self, user_id: str) -> dict[str, Any]:
+        forgotten_us = await self._running_events().forget(user_id.strip())
+        return {"user_id": user_id.strip(), "forgotten": moment(forgotten_us)}
+
+    def _running_events(self) -> UserEvents:
+        if self._events is None:
+            raise EventsUnavailable("events are off at this endpoint (events.store=off)")
+        return self._events

@@ -1,0 +1,1 @@
+"""Events that users cause now: accepted durably, kept as the state of each user, and compacted into the event log."""

@@ -1,0 +1,74 @@
+"""Compaction: moves accepted events from the state store into the event log, each once, and removes forgotten users.
+
+A part of the log is written under a name that the store has noted before. After a crash the same part comes again, and
+its files replace those that were written. Only when they are all in place does the store drop the part.
+"""
+
+import time
+from collections.abc import Callable
+
+from data.artifacts.errors import one_line
+from data.artifacts.folders import Folder
+from data.cluster.console import ProgressReporter
+from data.sources.event_log.files import EventLog, Removal
+from serve.events.config import EventsConfig
+from serve.events.event import user_key
+from serve.events.protocol import StateStore
+from serve.events.state import DAY_US
+from serve.events.stores import STATE_STORES
+
+MAX_PART = 100_000
+"""Most events in one part, which is in memory while it is written."""
+
+LOCK = ".compaction"
+
+
+def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
+    """Moves all accepted events into the event log; returns how many. Another compaction at the same time waits.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+        OSError: The storage does not take the files.
+    """
+    log, num_events = EventLog.of(storage), 0
+    with log.folder.locked(LOCK):
+        while (part := store.part(MAX_PART)) is not None:
+            if part.events:
+                log.write(part.name, part.events)
+            if part.forgotten:
+                log.remove(Removal(part.forgotten, user_key))
+            log.set_until(part.until_us)
+            store.done(part)
+            num_events += len(part.events)
+        store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
+    return num_events
+
+
+class EventCompactor:
+    """Compacts again and again, in a thread of the process that runs the endpoint.
+
+    Args:
+        config: The store, and the time between two compactions.
+        storage: The storage root.
+        progress: Where messages go.
+    """
+
+    def __init__(self, config: EventsConfig, storage: Folder, progress: ProgressReporter = print) -> None:
+        self._config, self._storage, self._progress = config, storage, progress
+
+    def watch(self, stopped: Callable[[float], bool]) -> None:
+        """Compacts until stopped, and once more then.
+
+        Args:
+            stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
+        """
+        store: StateStore = STATE_STORES[self._config.store](self._config)
+        is_last = False
+        while not is_last:
+            is_last = stopped(self._config.compact_s)
+            try:
+                compact(self._config, store, self._storage)
+            except (OSError, ValueError) as e:  # accepted events stay in the store
+                again = "" if is_last else f"; trying again in {self._config.compact_s:g} s"
+                self._progress(f"events: not compacted: {one_line(e)}{again}")
+        store.close()

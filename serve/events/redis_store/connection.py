@@ -1,0 +1,63 @@
+"""The connection to Redis: time-outs, errors in our words, and whether what Redis has taken is on its disk."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.retry import Retry
+
+from serve.events.config import EventsConfig
+from serve.events.protocol import StoreUnavailable
+
+PASSWORD = "REDIS_PASSWORD"
+"""The environment variable with the password."""
+
+
+def connect(config: EventsConfig, timeout_s: float) -> Any:
+    """Returns a client whose calls each take at most about `timeout_s` seconds, and are not repeated by themselves.
+
+    Raises:
+        redis.RedisError: A cluster cannot be reached. A single Redis is connected with the first call.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "decode_responses": True,
+        "password": os.environ.get(PASSWORD),
+    }
+    if config.cluster:
+        return RedisCluster.from_url(config.uri, cluster_error_retry_attempts=1, **options)
+    return redis.Redis.from_url(config.uri, retry=Retry(NoBackoff(), 0), **options)
+
+
+def check_durability(client: Any, uri: str) -> None:
+    """Refuses a Redis that may forget what it has answered for. One that does not tell its settings is trusted.
+
+    Raises:
+        StoreUnavailable: It does not write each command to its disk before it answers.
+    """
+    try:
+        found = client.config_get("append*")
+    except redis.ResponseError:  # hosted ones forbid CONFIG
+        return
+    if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
+        raise StoreUnavailable(
+            f"events.uri: {uri} may lose accepted events when it dies (appendonly {found.get('appendonly')},"
+            f" appendfsync {found.get('appendfsync')}): set appendonly yes and appendfsync always, or"
+            " events.check_durability=false"
+        )
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turns the errors of redis-py into StoreUnavailable."""
+    try:
+        yield
+    except (redis.RedisError, OSError) as e:
+        if isinstance(e, StoreUnavailable):
+            raise
+        raise StoreUnavailable(f"events.uri: {uri}: {type(e).__name__}: {e}") from e

@@ -1,0 +1,99 @@
+"""The user events of a replica: takes events, reads states and forgets users, without blocking the event loop."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from data.artifacts.errors import one_line
+from serve.events.config import EventsConfig
+from serve.events.event import Event
+from serve.events.protocol import Outcome, StateStore, StoreUnavailable
+from serve.events.state import UserState
+from serve.events.stores import STATE_STORES
+from serve.events.threads import GroupingThread, Overloaded
+
+MAX_GROUP = 2000
+"""Most events that are made durable in one step, and most states that are read in one."""
+
+MAX_READS = 1000
+"""Most reads that wait; requests beyond are answered without the state."""
+
+
+class EventsUnavailable(RuntimeError):
+    """Events cannot be taken, or a user not be read or forgotten, now: to be tried again."""
+
+
+class UserEvents:
+    """The state store in a replica, called by a thread for writing and a thread for reading.
+
+    Requests that arrive while the store writes are written together by its next step, so one fsync serves many.
+    """
+
+    def __init__(self, config: EventsConfig, store: StateStore) -> None:
+        self.config = config
+        self._store = store
+        self._append: GroupingThread[Event, Outcome] = GroupingThread(
+            "events-append", store.append, MAX_GROUP, config.max_waiting
+        )
+        self._read: GroupingThread[str, UserState] = GroupingThread("events-read", store.read, MAX_GROUP, MAX_READS)
+
+    @classmethod
+    def of(cls, config: EventsConfig) -> "UserEvents":
+        """Opens the store of the config; one that does not answer now is tried again with each call."""
+        return cls(config, STATE_STORES[config.store](config))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both threads run."""
+        return self._append.is_alive and self._read.is_alive
+
+    @property
+    def num_waiting(self) -> int:
+        """How many events wait to be made durable."""
+        return self._append.num_waiting
+
+    async def accept(self, events: Sequence[Event]) -> Sequence[Outcome]:
+        """Makes events durable and updates their users' states; returns what became of each.
+
+        Raises:
+            EventsUnavailable: The store does not write them in time, or too many wait already. Some may be accepted
+                nevertheless; they are duplicates when they are sent again.
+        """
+        if not events:
+            return ()
+        try:
+            async with asyncio.timeout(self.config.accept_ms / 1000):
+                return await self._append(events)
+        except (Overloaded, StoreUnavailable, TimeoutError) as e:
+            raise EventsUnavailable(f"events are not accepted now, send them again: {_said(e)}") from e
+
+    async def read(self, user_id: str) -> UserState:
+        """Returns the state of a user; raises what the store raises."""
+        return (await self._read([user_id]))[0]
+
+    async def read_now(self, user_id: str) -> UserState:
+        """Returns the state of a user, and raises EventsUnavailable where the store does not say it in time."""
+        return cast(UserState, await self._within(self.read(user_id)))
+
+    async def forget(self, user_id: str) -> int:
+        """Forgets a user; returns when, in microseconds since 1970. Raises EventsUnavailable where that fails."""
+        now_us = time.time_ns() // 1000
+        return cast(int, await self._within(asyncio.to_thread(self._store.forget, user_id, now_us)))
+
+    async def close(self) -> None:
+        """Writes what waits, and closes the store."""
+        await asyncio.to_thread(self._append.close)
+        await asyncio.to_thread(self._read.close)
+        await asyncio.to_thread(self._store.close)
+
+    async def _within(self, call: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.config.accept_ms / 1000):
+                return await call
+        except (Overloaded, StoreUnavailable, TimeoutError) as e:
+            raise EventsUnavailable(f"the state of users is not available now, try again: {_said(e)}") from e
+
+
+def _said(error: BaseException) -> str:
+    return one_line(error) or type(error).__name__

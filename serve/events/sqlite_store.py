@@ -1,0 +1,206 @@
+"""The state store in one SQLite file in WAL mode, which the replicas of a machine share.
+
+A transaction with `synchronous=FULL` writes a group of events: their ids, the log and the states of their users. So a
+crash leaves all of it or nothing, and one fsync serves the whole group. Statements take and give whole groups as JSON:
+Python's module lets go of the interpreter lock with each row, and a replica that computes takes it every time.
+
+https://sqlite.org/wal.html and https://sqlite.org/pragma.html#pragma_synchronous say what is durable when.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from serve.events.config import EventsConfig
+from serve.events.event import Event, user_key
+from serve.events.group import Group
+from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
+from serve.events.state import UserState
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS ids (id TEXT PRIMARY KEY, digest TEXT NOT NULL, received INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS ids_received ON ids (received);
+CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, event TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS users (user TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forgotten (user TEXT PRIMARY KEY, at INTEGER NOT NULL, part TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO facts VALUES ('version', '1'), ('received', '0'), ('log', lower(hex(randomblob(4))));
+"""
+VERSION = "1"
+"""Of the tables. A file of another version is refused."""
+
+READ_BEFORE = """
+SELECT (SELECT value FROM facts WHERE name = 'received'),
+       (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
+       (SELECT json_group_object(user, json(state)) FROM users WHERE user IN (SELECT value FROM json_each(:users)))
+"""
+READ_STATES = "SELECT json_group_object(user, json(state)) FROM users WHERE user IN (SELECT value FROM json_each(?))"
+WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
+WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
+WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
+WRITE_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
+
+BUSY_S = 1.0
+"""Seconds that a writer waits for the other writers of the machine."""
+
+RETRY_S = 0.0005
+"""Seconds between two attempts to begin a transaction. SQLite's own waits grow to 100 ms, and let others overtake."""
+
+
+class SqliteStore:
+    """See serve/events/protocol.py. Reads and writes have a connection each: readers do not wait for writers."""
+
+    def __init__(self, config: EventsConfig) -> None:
+        self._config = config
+        self._path = Path(config.path)
+        self._locks = {"read": threading.Lock(), "write": threading.Lock()}
+        self._connections: dict[str, sqlite3.Connection] = {}
+
+    def append(self, events: Sequence[Event]) -> list[Outcome]:
+        """See StateStore."""
+        with self._transaction() as connection:
+            asked = {
+                "ids": orjson.dumps([event.event_id for event in events]).decode(),
+                "users": orjson.dumps(list({user_key(event.user_id) for event in events})).decode(),
+            }
+            received, digests, states = connection.execute(READ_BEFORE, asked).fetchone()
+            decoded = {key: UserState.of_json(state) for key, state in orjson.loads(states).items()}
+            group = Group.of(events, orjson.loads(digests), decoded, int(received), self._config)
+            if group.logged:
+                connection.execute(WRITE_IDS, (orjson.dumps(group.ids).decode(),))
+                logged = [[key, event.as_json(at)] for key, event, at in group.logged]
+                connection.execute(WRITE_LOG, (orjson.dumps(logged).decode(),))
+                states = {key: orjson.Fragment(state) for key, state in group.states.items()}
+                connection.execute(WRITE_STATES, (orjson.dumps(states).decode(),))
+                connection.execute(WRITE_FACT, ("received", str(group.received_us)))
+        return group.outcomes
+
+    def read(self, user_ids: Sequence[str]) -> list[UserState]:
+        """See StateStore."""
+        keys = [user_key(user_id) for user_id in user_ids]
+        with self._connected("read") as connection:
+            if len(keys) == 1:
+                found = connection.execute("SELECT state FROM users WHERE user = ?", keys).fetchone()
+                return [UserState.decode(found and found[0])]
+            (states,) = connection.execute(READ_STATES, (orjson.dumps(keys).decode(),)).fetchone()
+        found = orjson.loads(states)
+        return [UserState.of_json(found[key]) if key in found else UserState() for key in keys]
+
+    def forget(self, user_id: str, now_us: int) -> int:
+        """See StateStore. An event that is being compacted at this moment is removed by the compaction after it."""
+        key = user_key(user_id)
+        with self._transaction() as connection:
+            forgotten_us = max(now_us, int(_fact(connection, "received") or 0))
+            state = UserState(forgotten_us=forgotten_us)
+            connection.execute("INSERT OR REPLACE INTO users VALUES (?, ?)", (key, state.encode().decode()))
+            begun = int(_fact(connection, "begun") or 0)
+            connection.execute("DELETE FROM log WHERE user = ? AND seq > ?", (key, begun))
+            connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?, NULL)", (key, forgotten_us))
+        return forgotten_us
+
+    def part(self, max_events: int) -> LoggedEvents | None:
+        """See StateStore. The last number of a part is noted before it is given out, so that it stays the same."""
+        with self._transaction() as connection:
+            first = connection.execute("SELECT min(seq) FROM log").fetchone()[0]
+            begun, name = int(_fact(connection, "begun") or 0), _fact(connection, "part")
+            if name is None:
+                until = "SELECT max(seq) FROM (SELECT seq FROM log ORDER BY seq LIMIT ?)"
+                begun = connection.execute(until, (max_events,)).fetchone()[0] or begun
+                if first is None and not connection.execute("SELECT count(*) FROM forgotten").fetchone()[0]:
+                    return None
+                name = f"{_fact(connection, 'log')}-{first or begun:012}-{begun:012}-{time.time_ns() // 1000}"
+                connection.execute(WRITE_FACT, ("begun", str(begun)))
+                connection.execute(WRITE_FACT, ("part", name))
+                connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL", (name,))
+            found = connection.execute("SELECT event FROM log WHERE seq <= ? ORDER BY seq", (begun,)).fetchall()
+            forgotten = connection.execute("SELECT user, at FROM forgotten WHERE part = ?", (name,)).fetchall()
+        events = [orjson.loads(event) for (event,) in found]
+        return LoggedEvents(name, events, max((event["received"] for event in events), default=0), dict(forgotten))
+
+    def done(self, part: LoggedEvents) -> None:
+        """See StateStore."""
+        with self._transaction() as connection:
+            if _fact(connection, "part") == part.name:
+                connection.execute("DELETE FROM log WHERE seq <= ?", (int(_fact(connection, "begun") or 0),))
+                connection.execute("DELETE FROM forgotten WHERE part = ?", (part.name,))
+                connection.execute("DELETE FROM facts WHERE name = 'part'")
+
+    def prune(self, before_us: int) -> None:
+        """See StateStore."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM ids WHERE received < ?", (before_us,))
+
+    def num_waiting(self) -> int:
+        """See StateStore."""
+        with self._connected("read") as connection:
+            return int(connection.execute("SELECT count(*) FROM log").fetchone()[0])
+
+    def close(self) -> None:
+        """See StateStore."""
+        for name, lock in self._locks.items():
+            with lock:
+                if (connection := self._connections.pop(name, None)) is not None:
+                    connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Writes all that the block does, or nothing."""
+        with self._connected("write") as connection:
+            ends = time.monotonic() + BUSY_S
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    break
+                except sqlite3.OperationalError as e:
+                    if e.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                        raise
+                    time.sleep(RETRY_S)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _connected(self, use: str) -> Iterator[sqlite3.Connection]:
+        with self._locks[use]:
+            try:
+                if use not in self._connections:
+                    self._connections[use] = _connect(self._path)
+                    if use == "write":  # `_transaction` waits by itself
+                        self._connections[use].execute("PRAGMA busy_timeout = 0")
+                yield self._connections[use]
+            except StoreUnavailable:
+                raise
+            except (sqlite3.Error, OSError) as e:
+                raise StoreUnavailable(f"events.path: {self._path}: {e}") from e
+
+
+def _fact(connection: sqlite3.Connection, name: str) -> str | None:
+    found = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which is created with its tables if it is not there.
+
+    Raises:
+        StoreUnavailable: It is of another version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is forgotten does not stay in free pages
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    if (version := _fact(connection, "version")) != VERSION:
+        connection.close()
+        raise StoreUnavailable(f"events.path: {path} is of version {version}, and {VERSION} is known: move it away")
+    return connection

@@ -1,0 +1,164 @@
+"""The state of one user: the latest events, what counts as seen, and counters that decay. Pure values.
+
+A store keeps the state as JSON (`encode`, `decode`). All stores update it by `with_events`, so that all of them hold
+the same after the same events.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from data.sources.event_types import is_positive
+from serve.events.config import EventsConfig
+from serve.events.event import MICROS, Event
+
+DAY_US = 86_400 * MICROS
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What a state keeps of one event. Times are int microseconds since 1970 in UTC.
+
+    Attributes:
+        received_us: When it was accepted; of two events of a store, the one accepted later has the higher number.
+    """
+
+    time_us: int
+    received_us: int
+    item_id: str
+    type: str
+    value: float | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """By this, events are ordered as in training: by the second, and within it as they were accepted."""
+        return self.time_us // MICROS, self.received_us
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """How often a user caused events of one type: in all, and with a half-life as of `time_us`."""
+
+    total: int
+    decayed: float
+    time_us: int
+
+    def decayed_at(self, now_us: int, config: EventsConfig) -> float:
+        """The decayed count as of now."""
+        return self.decayed * 0.5 ** (max(now_us - self.time_us, 0) / (config.half_life_days * DAY_US))
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """What is known of a user from events.
+
+    Attributes:
+        events: The latest events, oldest first.
+        seen: By item id, when it was last seen.
+        counts: By type.
+        forgotten_us: When the user was forgotten; None if never. What happened before is kept out.
+    """
+
+    events: tuple[Happening, ...] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, Counter] = field(default_factory=dict)
+    forgotten_us: int | None = None
+
+    def encode(self) -> bytes:
+        """The state as JSON."""
+        values = {
+            "events": [[e.time_us, e.received_us, e.item_id, e.type, e.value, e.context] for e in self.events],
+            "seen": self.seen,
+            "counts": {name: [c.total, c.decayed, c.time_us] for name, c in self.counts.items()},
+            "forgotten": self.forgotten_us,
+        }
+        return orjson.dumps(values)
+
+    @classmethod
+    def decode(cls, encoded: bytes | str | None) -> "UserState":
+        """The state that `encode` wrote; an empty one for None.
+
+        Raises:
+            ValueError: It is no such state.
+        """
+        return EMPTY if encoded is None else cls.of_json(orjson.loads(encoded))
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "UserState":
+        """The state of the JSON values that `encode` wrote."""
+        return cls(
+            tuple(Happening(*entry) for entry in values["events"]),
+            values["seen"],
+            {name: Counter(*entry) for name, entry in values["counts"].items()},
+            values["forgotten"],
+        )
+
+    def keeps_out(self, event: Event) -> bool:
+        """Whether the user was forgotten after the event happened."""
+        return self.forgotten_us is not None and event.time_us <= self.forgotten_us
+
+    def with_events(self, events: Sequence[tuple[Event, int]], config: EventsConfig) -> "UserState":
+        """The state after some events, each with the time at which it was accepted; within the bounds of the config."""
+        added = [Happening(e.time_us, at, e.item_id, e.type, e.value, dict(e.context)) for e, at in events]
+        now_us = max(at for _, at in events)
+        seen, counts = dict(self.seen), dict(self.counts)
+        for event in added:
+            if config.types[event.type].is_seen:
+                seen[event.item_id] = max(event.time_us, seen.get(event.item_id, 0))
+            counts[event.type] = _counted(counts.get(event.type), event.time_us, config)
+        kept = sorted((*self.events, *added), key=lambda e: e.order)[-config.history :]
+        oldest_us = now_us - int(config.seen_days * DAY_US)
+        latest = sorted((at, item_id) for item_id, at in seen.items() if at >= oldest_us)
+        latest = latest[max(len(latest) - config.max_seen, 0) :]
+        return UserState(tuple(kept), {item_id: at for at, item_id in latest}, counts, self.forgotten_us)
+
+    def seen_at(self, now_us: int, config: EventsConfig) -> list[str]:
+        """The items that count as seen now."""
+        oldest_us = now_us - int(config.seen_days * DAY_US)
+        return [item_id for item_id, at in self.seen.items() if at >= oldest_us]
+
+    def history(self, config: EventsConfig, after_us: int = 0) -> list[str]:
+        """The items of the user's positive events, oldest first, as training has them.
+
+        Args:
+            after_us: Events that were accepted at this time or before are left out: they are in the release's history.
+        """
+        types = config.types
+        return [
+            e.item_id
+            for e in self.events
+            if e.received_us > after_us and (of := types.get(e.type)) is not None and is_positive(of)
+        ]
+
+    def context(self, now_us: int, config: EventsConfig) -> Mapping[str, str]:
+        """The context of the latest event that has one, unless that is too long ago."""
+        oldest_us = now_us - int(config.context_s * MICROS)
+        found = (e.context for e in reversed(self.events) if e.context and e.time_us >= oldest_us)
+        return next(found, {})
+
+    def encode_within(self, max_bytes: int) -> bytes:
+        """The state as JSON, without as many of its oldest events and seen items as its size demands."""
+        state, encoded = self, self.encode()
+        while len(encoded) > max_bytes and (state.events or state.seen):
+            share = 0.9 * max_bytes / len(encoded)
+            num_events, num_seen = int(len(state.events) * share), int(len(state.seen) * share)
+            seen = dict(list(state.seen.items())[len(state.seen) - num_seen :])
+            state = replace(state, events=state.events[len(state.events) - num_events :], seen=seen)
+            encoded = state.encode()
+        return encoded
+
+
+def _counted(counter: Counter | None, time_us: int, config: EventsConfig) -> Counter:
+    """The counter with one event more; an event of the past counts less, and no event changes the time back."""
+    if counter is None:
+        return Counter(1, 1.0, time_us)
+    half_life_us = config.half_life_days * DAY_US
+    latest_us = max(counter.time_us, time_us)
+    decayed = counter.decayed * 0.5 ** ((latest_us - counter.time_us) / half_life_us)
+    return Counter(counter.total + 1, decayed + 0.5 ** ((latest_us - time_us) / half_life_us), latest_us)
+
+
+EMPTY = UserState()

@@ -1,0 +1,96 @@
+"""The state of a user: order, bounds, what counts as seen, and counters worked by hand."""
+
+import pytest
+
+from data.artifacts.errors import ConfigError
+from data.sources.event_types import EventType, Sign
+from serve.events.config import EventsConfig
+from serve.events.event import MICROS, Event
+from serve.events.state import DAY_US, UserState
+from tests.conformance.events import config, event
+
+NOW = 1_700_000_000 * MICROS
+
+
+def after(*events: Event, **values: object) -> UserState:
+    state = UserState()
+    for number, one in enumerate(events):
+        state = state.with_events([(one, NOW + number)], config(**values))
+    return UserState.decode(state.encode_within(config(**values).max_state_bytes))
+
+
+def test_events_are_in_the_order_of_training() -> None:
+    """By the second, and within it as they were accepted."""
+    late = event("1", item_id="late", time_us=NOW + 900_000)
+    early = event("2", item_id="early", time_us=NOW + 100_000)
+    before = event("3", item_id="before", time_us=NOW - MICROS)
+    state = after(late, early, before)
+    assert state.history(config()) == ["before", "late", "early"]
+
+
+def test_the_latest_events_are_kept() -> None:
+    state = after(*(event(str(n), item_id=str(n), time_us=NOW + n * MICROS) for n in range(9)), history=4)
+    assert state.history(config()) == ["5", "6", "7", "8"]
+    assert state.counts["click"].total == 9
+    assert sorted(state.seen_at(NOW, config())) == sorted(str(n) for n in range(9))
+
+
+def test_types_decide_about_history_and_seen() -> None:
+    kinds = ("click", "view", "dismiss", "impression")
+    state = after(*(event(kind, item_id=kind, type=kind, time_us=NOW) for kind in kinds))
+    assert state.history(config()) == ["click", "view"]
+    assert sorted(state.seen_at(NOW, config())) == ["click", "dismiss"]
+    assert {name: counter.total for name, counter in state.counts.items()} == dict.fromkeys(kinds, 1)
+
+
+def test_seen_items_are_forgotten_after_their_time() -> None:
+    values = config(seen_days=2.0)
+    state = after(
+        event("1", item_id="old", time_us=NOW - DAY_US), event("2", item_id="new", time_us=NOW), seen_days=2.0
+    )
+    assert sorted(state.seen_at(NOW, values)) == ["new", "old"]
+    assert state.seen_at(NOW + DAY_US + MICROS, values) == ["new"]
+
+
+def test_a_state_keeps_to_its_bytes() -> None:
+    events = [event(str(n), item_id=f"{n}-{'x' * 200}", time_us=NOW + n * MICROS) for n in range(60)]
+    state = after(*events, max_state_bytes=4096)
+    assert len(state.encode()) <= 4096
+    kept = state.history(config())
+    assert kept == [e.item_id for e in events[-len(kept) :]]
+    assert 0 < len(kept) < 60
+
+
+def test_counters_decay() -> None:
+    values = config(half_life_days=1.0)
+    state = after(event("1", time_us=NOW), event("2", time_us=NOW + DAY_US), half_life_days=1.0)
+    assert state.counts["click"].decayed == pytest.approx(1.5)
+    assert state.counts["click"].decayed_at(NOW + 2 * DAY_US, values) == pytest.approx(0.75)
+    late = after(event("1", time_us=NOW + DAY_US), event("2", time_us=NOW), half_life_days=1.0)
+    assert late.counts == state.counts
+
+
+def test_the_last_context_counts_for_a_while() -> None:
+    state = after(event("1", time_us=NOW, context={"channel": "app"}), event("2", time_us=NOW + MICROS))
+    assert state.context(NOW + 60 * MICROS, config(context_s=60)) == {"channel": "app"}
+    assert state.context(NOW + 61 * MICROS, config(context_s=60)) == {}
+
+
+def test_events_that_a_release_has_learnt_are_not_repeated() -> None:
+    state = after(event("1", item_id="a", time_us=NOW), event("2", item_id="b", time_us=NOW))
+    assert state.history(config(), after_us=NOW) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"store": "mysql"}, "events.store: 'mysql' is unknown; known are"),
+        ({"types": {"hide": EventType(sign=Sign.negative)}}, r"events.types: \['hide'\]: at least one must have"),
+        ({"types": {"": EventType()}}, "events.types: '' must be 1 to 64"),
+        ({"types": {"click": EventType()}, "path": "s3://bucket/x"}, "events.path: s3://bucket/x must be a file"),
+        ({"types": {"click": EventType()}, "history": 0}, r"events.history: 0 must lie in 1..1000"),
+    ],
+)
+def test_a_config_that_is_refused(values: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        EventsConfig(**values)  # type: ignore[arg-type]

@@ -1,0 +1,30 @@
+"""What a query may not be answered with: what is excluded, and what the user has seen, in the log or by events."""
+
+import numpy as np
+
+from serve.pipeline.messages import Query
+from serve.pipeline.retriever import excluded_rows
+
+
+def excluded(exclude_seen: bool = True) -> list[int]:
+    query = Query(
+        release_id="r",
+        user_id="u",
+        k=1,
+        num_candidates=100,
+        recent=(5, 6, 2),
+        history=(7,),
+        seen=(6, 9),
+        exclude=(8,),
+        exclude_seen=exclude_seen,
+    )
+    return sorted(excluded_rows(query, np.array([1, 2, 5, 6, 2, 7])).tolist())
+
+
+def test_recent_items_are_excluded_where_their_event_counts_as_seen() -> None:
+    """5 was viewed alone; 6 was bought; 2 was viewed now, and is in the log; 9 was dismissed."""
+    assert excluded() == [1, 2, 6, 7, 8, 9]
+
+
+def test_what_is_seen_may_come_again_where_the_query_says_so() -> None:
+    assert excluded(exclude_seen=False) == [8]
