@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import redis
+
+from tests.reporting.skipping import skip
 
 
 @contextmanager
 def serving_redis(folder: Path, *options: str, cluster: bool = False) -> Iterator[str]:
     """A Redis as long as the block lasts, durable unless the options say otherwise; yields its address."""
     if shutil.which("redis-server") is None:
-        pytest.skip("no Redis: apt-get install redis-server")
+        skip("there is no Redis server", "apt-get install redis-server, then the same again")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

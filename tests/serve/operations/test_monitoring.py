@@ -20,6 +20,7 @@ from serve.operations.monitoring.page import legend
 from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.objectives import LATENCY_BUCKETS_MS, Objectives
 from tests.documentation import ROOT, heading_anchors
+from tests.reporting.skipping import CURE
 from tests.test_docs_references import exported_metrics
 
 SCHEMAS = os.environ.get("KUBERAY_SCHEMAS", "")
@@ -55,7 +56,9 @@ def test_our_metrics_are_exported_by_these_names() -> None:
     assert ours <= exported_metrics()
 
 
-@pytest.mark.skipif(not SCHEMAS, reason="KUBERAY_SCHEMAS does not name the folder with the schemas")
+@pytest.mark.skipif(
+    not SCHEMAS, reason=f"there are no schemas of KubeRay's kinds{CURE}KUBERAY_SCHEMAS=/where/they/lie make test"
+)
 @pytest.mark.parametrize("name", dashboards())
 def test_grafanas_schema_takes_the_dashboards(name: str) -> None:
     schema = json.loads((Path(SCHEMAS) / "grafana-dashboard.json").read_text())
@@ -97,7 +100,9 @@ def test_the_pages_dashboards_are_grafanas() -> None:
     assert ast.literal_eval(repr(list(DASHBOARDS)))[0] == "Endpoint"
 
 
-needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="no promtool; on Debian: apt-get install prometheus")
+needs_promtool = pytest.mark.skipif(
+    not PROMTOOL, reason=f"there is no promtool{CURE}apt-get install prometheus, then the same again"
+)
 
 
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:

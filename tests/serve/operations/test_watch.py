@@ -22,6 +22,7 @@ from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.monitoring.prometheus import Prometheus, PrometheusUnavailable, running_prometheus
 from serve.operations.objectives import Objectives
 from tests.benchmarks.harness.servers import free_port
+from tests.reporting.skipping import skip
 from tests.serve.operations.test_monitoring import EXPRESSIONS, metrics
 from towers.training.fit import train
 
@@ -46,7 +47,7 @@ def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory, fused: tuple[str, str]) -> Iterator[Prometheus]:
     if shutil.which("prometheus") is None:
-        pytest.skip("no prometheus; on Debian: apt-get install prometheus")
+        skip("there is no Prometheus", "apt-get install prometheus, then the same again")
     folder = tmp_path_factory.mktemp("watch")
     ports = [node["MetricsExportPort"] for node in ray.nodes()]
     (folder / "discovery.json").write_text(json.dumps([{"targets": [f"127.0.0.1:{port}" for port in ports]}]))
