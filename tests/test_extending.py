@@ -12,7 +12,7 @@ import pytest
 
 from tests.documentation import ROOT, examples
 
-FOLDERS = ("conf", "data", "towers", "serve", "tests", "docs")
+FOLDERS = ("conf", "data", "towers", "serve", "twotower", "tests", "docs")
 OWN = "shop"
 """The package of the example that stays in a repository of its own."""
 

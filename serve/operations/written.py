@@ -1,6 +1,5 @@
 """The files that `serve.manifests` writes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import yaml
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.json_text import json_text
 from serve.deployment.declared import deploy_config
 from serve.operations.cluster_yaml import cluster_yaml
 from serve.operations.fitting import refuse_local, refuse_unfit
@@ -37,7 +37,7 @@ def files(deployed: Deployed) -> dict[str, str]:
     }
     found["monitoring/rules.yaml"] = _text([rules(deployed.manifests.objectives)])
     for name, board in dashboards().items():
-        found[f"monitoring/dashboards/{name}.json"] = json.dumps(board, indent=1) + "\n"
+        found[f"monitoring/dashboards/{name}.json"] = json_text(board, indent=1) + "\n"
     for name, manifests in kubernetes(deployed).items():
         found[f"kubernetes/{name}.yaml"] = _text(manifests)
     return found

@@ -1,7 +1,6 @@
 """What Prometheus' operator and Grafana find by themselves: whom to scrape, alert rules, and dashboards."""
 
-import json
-
+from data.artifacts.json_text import json_text
 from serve.operations.kubernetes.deployed import COMPONENT, Deployed, Manifest, manifest
 from serve.operations.monitoring.alerts import rules
 from serve.operations.monitoring.grafana import dashboards
@@ -36,6 +35,6 @@ def dashboards_to_find(deployed: Deployed) -> list[Manifest]:
     for name, board in dashboards().items():
         kept = manifest("v1", "ConfigMap", deployed.metadata(f"-{name}"), None)
         kept["metadata"]["labels"] = {**kept["metadata"]["labels"], **DASHBOARD}
-        kept["data"] = {f"{name}.json": json.dumps(board)}
+        kept["data"] = {f"{name}.json": json_text(board)}
         found.append(kept)
     return found

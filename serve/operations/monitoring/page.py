@@ -1,6 +1,5 @@
 """The panels in a page of their own, for where no Grafana is at hand."""
 
-import json
 import re
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from data.artifacts.errors import UserError
+from data.artifacts.json_text import json_text
 from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.monitoring.prometheus import Prometheus, PrometheusUnavailable
 
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         except PrometheusUnavailable as e:
             self._answer(502, "text/plain", str(e).encode())
         else:
-            self._answer(200, "application/json", json.dumps(shown).encode())
+            self._answer(200, "application/json", json_text(shown).encode())
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

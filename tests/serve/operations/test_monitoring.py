@@ -20,7 +20,7 @@ from serve.operations.monitoring.page import legend
 from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.objectives import LATENCY_BUCKETS_MS, Objectives
 from tests.documentation import ROOT, heading_anchors
-from tests.reporting.skipping import CURE
+from tests.reporting.skipping import skip
 from tests.test_docs_references import exported_metrics
 
 SCHEMAS = os.environ.get("KUBERAY_SCHEMAS", "")
@@ -56,11 +56,10 @@ def test_our_metrics_are_exported_by_these_names() -> None:
     assert ours <= exported_metrics()
 
 
-@pytest.mark.skipif(
-    not SCHEMAS, reason=f"there are no schemas of KubeRay's kinds{CURE}KUBERAY_SCHEMAS=/where/they/lie make test"
-)
 @pytest.mark.parametrize("name", dashboards())
 def test_grafanas_schema_takes_the_dashboards(name: str) -> None:
+    if not SCHEMAS:
+        skip("there are no schemas of KubeRay's kinds", "KUBERAY_SCHEMAS=/where/they/lie make test")
     schema = json.loads((Path(SCHEMAS) / "grafana-dashboard.json").read_text())
     jsonschema.validate(dashboards()[name], schema)
 
@@ -100,16 +99,12 @@ def test_the_pages_dashboards_are_grafanas() -> None:
     assert ast.literal_eval(repr(list(DASHBOARDS)))[0] == "Endpoint"
 
 
-needs_promtool = pytest.mark.skipif(
-    not PROMTOOL, reason=f"there is no promtool{CURE}apt-get install prometheus, then the same again"
-)
-
-
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
+    if not PROMTOOL:
+        skip("there is no promtool", "apt-get install prometheus, then the same again")
     return subprocess.run([PROMTOOL, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-@needs_promtool
 def test_promtool_takes_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules(OBJECTIVES)))
     done = promtool("check", "rules", tmp_path / "rules.yml")
@@ -150,7 +145,6 @@ WRONG = {
 """What is otherwise on a day on which an alert is raised, by the alert."""
 
 
-@needs_promtool
 def test_alerts_are_raised_by_what_they_are_for_and_by_nothing_else(tmp_path: Path) -> None:
     assert set(WRONG) == {alert.name for alert in alerts(OBJECTIVES)}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules(OBJECTIVES)))

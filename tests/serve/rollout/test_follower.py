@@ -20,7 +20,7 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import sealing
 from serve.api.schemas import RecommendResponse
 from serve.client import RecommendClient
-from serve.deployment.application import GuardReplica
+from serve.deployment.application import WatchingReplica, _canary_guard
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.observability.logs import hashed
@@ -128,7 +128,7 @@ def test_the_guard_ends_a_canary_whose_answers_lack_something(
     promote(tiny.index, registry, overflowing, 60, percent=50)
     users = cycle(release.parts.users.ids.values.to_pylist())
     watching = {"storage": {"root": tiny.storage.root}, "guard": {"every_s": 0.5, "min_requests": 100}}
-    guard = GuardReplica({"values": watching})
+    guard = WatchingReplica({"values": watching}, _canary_guard)
     try:
         ends = time.monotonic() + 60
         while registry.live().experiment is not None:  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ from data.dataset.split import VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
+from towers.model.context import Context
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.runs import checkpoint_folder, open_for, training_name
@@ -82,6 +83,7 @@ def test_a_reranker_that_is_not_fitted_says_why(
         users=users,
         items=items,
         item_vectors_ID=checkpoint.item_vectors_ID,
+        context=Context.of(dataset, FittedSplits.train.splits),
         totals={},
     )
     _, said = measured_fit.fit_reranker_on(towers, checkpoint.reranker, dataset, VALIDATION, tiny, checkpoint.ties)
