@@ -21,6 +21,7 @@ from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
 from data.dataset.config import DataConfig
 from data.sources.source import sources
+from serve.access.config import AuthConfig, KeyConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.experiments.assignment import TrafficConfig
@@ -66,6 +67,8 @@ class Config:
         rows: the Parquet or CSV file of the items that serve.refresh adds or changes.
         promote: whether serve.refresh makes the new release live at once.
         force: whether serve.publish and serve.refresh ignore a failed gate; this needs a `reason`.
+        mint: the name of the key that serve.keys makes.
+        revoke: the name of the key that serve.keys makes invalid.
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
@@ -85,6 +88,8 @@ class Config:
     rows: str | None = None
     promote: bool = False
     force: bool = False
+    mint: str | None = None
+    revoke: str | None = None
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -97,12 +102,14 @@ class Config:
     index: IndexConfig
     gate: GateConfig
     serve: ServeConfig
+    auth: AuthConfig
     traffic: TrafficConfig
     guard: GuardConfig
     tracking: TrackingConfig
     demo: DemoConfig
     nodes: NodesConfig
     manifests: ManifestsConfig
+    key: KeyConfig = field(default_factory=KeyConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
 
 

@@ -47,10 +47,11 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.lineage": ("release", "find"),
     "serve.lift": ("traffic", "outcomes", "since"),
     "serve.guard": ("guard",),
-    "serve.run": ("cluster", "index", "serve", "guard"),
-    "serve.manifests": (*RECIPE, "index", "gate", "serve", "guard", "nodes", "manifests", "force", "reason"),
+    "serve.run": ("cluster", "index", "serve", "auth", "guard"),
+    "serve.keys": ("auth", "mint", "revoke", "key"),
+    "serve.manifests": (*RECIPE, "index", "gate", "serve", "auth", "guard", "nodes", "manifests", "force", "reason"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
-    "serve.demo": (*RECIPE, "index", "gate", "serve", "guard", "demo"),
+    "serve.demo": (*RECIPE, "index", "gate", "serve", "auth", "guard", "demo"),
 }
 """The fields of the root config that each command uses; a dotted name stands for one value of a group."""
 

@@ -3,8 +3,11 @@
 with RecommendClient("http://127.0.0.1:8000") as client:
     for item in client.recommend(user_id="u00042", k=10).items:
         print(item.title, item.score)
+
+An endpoint that asks who one is takes an API key or a JSON Web Token: RecommendClient(address, key=...).
 """
 
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +33,8 @@ class EndpointError(ConnectionError):
 
     Attributes:
         status: The HTTP status; None if the endpoint did not answer.
-        retry_after_s: Seconds that the endpoint asks to wait before the next attempt (with 503); None if it does not.
+        retry_after_s: Seconds to wait before the next attempt, as the endpoint asks with 429 and 503; None if it does
+            not.
     """
 
     def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
@@ -48,10 +52,19 @@ class RecommendClient:
     Args:
         address: The endpoint's URL.
         timeout_s: Seconds that connecting, sending and each wait for data may take.
+        key: An API key or a JSON Web Token, for an endpoint that asks for one. No message shows it.
+        ca_file: With https: a PEM file of the certificate authority, if the system does not know it.
     """
 
-    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
-        self._http = httpx.Client(base_url=address, timeout=timeout_s)
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8000",
+        timeout_s: float = 5.0,
+        *,
+        key: str | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=address, timeout=timeout_s, headers=_shown(key), verify=_trusted(ca_file))
 
     def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
@@ -115,8 +128,17 @@ class RecommendClient:
 class AsyncRecommendClient:
     """An asynchronous client with the methods of `RecommendClient`; use it on one event loop."""
 
-    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
-        self._http = httpx.AsyncClient(base_url=address, timeout=timeout_s)
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8000",
+        timeout_s: float = 5.0,
+        *,
+        key: str | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=address, timeout=timeout_s, headers=_shown(key), verify=_trusted(ca_file)
+        )
 
     async def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
@@ -160,6 +182,14 @@ class AsyncRecommendClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _shown(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
+    return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]) -> tuple[bytes, dict[str, str]]:

@@ -41,6 +41,7 @@ def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
         storage=config.storage,
         index=config.index,
         serve=config.serve,
+        auth=config.auth,
         guard=config.guard,
         train=config.train,
         nodes=config.nodes,

@@ -13,6 +13,8 @@ def task(config: "Config") -> dict[str, Any]:
     """Serves until Ctrl-C."""
     from serve.deployment.endpoint import curl, running_endpoint, wait_for_stop, watching_canaries
 
+
+    check_access(config)
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     with running_endpoint(config) as address, watching_canaries(config):
         print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)

@@ -16,7 +16,8 @@ ROOMS = {
     "data": {"artifacts", "cluster", "dataset", "sequences", "sources"},
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
-        "api", "batch", "deployment", "experiments", "filters", "index", "observability", "operations", "pipeline",
+        "access", "api", "batch", "deployment", "experiments", "filters", "index", "observability", "operations",
+        "pipeline",
         "releases", "rollout",
     },
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Converts gRPC messages (serve/api/recommender.proto) to and from the requests and answers of serve/api/schemas.py."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -9,6 +9,8 @@ from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
 
+from serve.access.control import Refused
+from serve.access.middleware import admitted
 from serve.api.adapter import FieldError
 from serve.api.limits import MAX_BODY_BYTES
 
@@ -23,15 +25,30 @@ class Stale(RuntimeError):
     """The endpoint is not to answer, because its last reading of the live pointer is too old."""
 
 
+STATUS = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""How gRPC says what HTTP says by a status."""
+
+
 class Context(Protocol):
     """The part of Ray Serve's gRPC context that is used here."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
 
     def set_code(self, code: grpc.StatusCode) -> None: ...
     def set_details(self, details: str) -> None: ...
 
 
 async def reply_to(
-    message: Message, model: type[M], reply: type[R], context: Context, answer: Callable[[M], Awaitable[dict[str, Any]]]
+    message: Message,
+    model: type[M],
+    reply: type[R],
+    context: Context,
+    method: str,
+    answer: Callable[[M], Awaitable[dict[str, Any]]],
 ) -> R:
     """Answers a message.
 
@@ -39,15 +56,21 @@ async def reply_to(
         message: The request.
         model: The pydantic model of the request.
         reply: The type of the answer's message.
-        context: Takes the status code if the request is refused.
+        context: Has the caller's metadata, and takes the status code if the request is refused.
+        method: The name of the gRPC method.
         answer: Returns the answer to a valid request as JSON values.
 
     Returns:
         The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused,
-        and with UNAVAILABLE if the endpoint is not to answer.
+        with UNAVAILABLE if the endpoint is not to answer, and with one of STATUS because of who asks.
     """
     try:
-        return _to_message(await answer(_to_request(message, model)), reply)
+        given = (value for name, value in context.invocation_metadata() if name == "authorization")
+        with admitted("gRPC", method, given):
+            return _to_message(await answer(_to_request(message, model)), reply)
+    except Refused as e:
+        context.set_code(STATUS[e.status])
+        context.set_details(str(e))
     except (ValidationError, FieldError) as e:
         context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
         context.set_details(_details(e))

@@ -47,7 +47,9 @@ def app(arguments: Arguments) -> serve.Application:
     """Builds the endpoint in the topology that the arguments ask for."""
     config = arguments.config()
     return build_application(
-        ReplicaSettings(storage_root=absolute(config.storage.root), index=config.index, serve=config.serve)
+        ReplicaSettings(
+            storage_root=absolute(config.storage.root), index=config.index, serve=config.serve, auth=config.auth
+        )
     )
 
 

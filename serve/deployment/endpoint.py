@@ -15,8 +15,10 @@ from ray.serve.schema import LoggingConfig
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
+from serve.access.config import AuthKind, check_exposure
+from serve.access.key_file import require_keys
 from serve.api.grpc_service import SERVICER
-from serve.deployment.declared import APPLICATION, LOGGING, absolute
+from serve.deployment.declared import APPLICATION, LOGGING, absolute, absolute_auth
 from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
@@ -39,7 +41,9 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         ReleaseError: No release is live, or the endpoint does not come up.
         PortInUse: Another process listens on one of its ports.
         IndexUnavailable: Milvus cannot be reached.
+        ConfigError, KeyFileError: See `check_access`.
     """
+    check_access(config)
     live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
@@ -52,7 +56,10 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
         try:
             settings = ReplicaSettings(
-                storage_root=absolute(config.storage.root), index=config.index, serve=config.serve
+                storage_root=absolute(config.storage.root),
+                index=config.index,
+                serve=config.serve,
+                auth=absolute_auth(config.auth),
             )
             serve.run(
                 build_application(settings), name=APPLICATION, route_prefix="/", logging_config=LoggingConfig(**LOGGING)
@@ -62,6 +69,18 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
         finally:
             serve.shutdown()
+
+
+def check_access(config: EndpointConfig) -> None:
+    """Checks, before anything starts, that who may ask is said and can be known.
+
+    Raises:
+        ConfigError: The endpoint would listen where others can ask, and `auth` was left as it is.
+        KeyFileError: There is no key, or the keys cannot be read.
+    """
+    check_exposure(config.auth, config.serve.host)
+    if config.auth.kind is AuthKind.keys:
+        require_keys(config.auth)
 
 
 def _grpc(config: ServeConfig) -> gRPCOptions | None:

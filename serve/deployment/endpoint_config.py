@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from data.artifacts.folders import StorageConfig
+from serve.access.config import AuthConfig
 from serve.deployment.settings import ServeConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
@@ -17,5 +18,7 @@ class EndpointConfig(Protocol):
     def index(self) -> IndexConfig: ...
     @property
     def serve(self) -> ServeConfig: ...
+    @property
+    def auth(self) -> AuthConfig: ...
     @property
     def guard(self) -> GuardConfig: ...

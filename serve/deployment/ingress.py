@@ -14,6 +14,9 @@ from ray.serve.handle import DeploymentHandle
 from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
 from data.cluster.ray_compatibility.serve import replica_name
+from serve.access.control import AccessControl, install
+from serve.access.middleware import AccessMiddleware
+from serve.access.scopes import require_scopes
 from serve.api import recommender_pb2 as pb
 from serve.api.adapter import FieldError, RequestAdapter
 from serve.api.body_limit import BodyLimit
@@ -49,14 +52,18 @@ api = FastAPI(
     title="Two-tower recommendations",
     version="1",
     responses={
+        401: {"model": Problem},
+        403: {"model": Problem},
         408: {"model": Problem},
         413: {"model": Problem},
         415: {"model": Problem},
         422: {"model": Problem},
+        429: {"model": Problem},
         503: {"model": Problem},
     },
 )
 api.openapi = partial(openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest)  # type: ignore[method-assign]
+api.add_middleware(AccessMiddleware)
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S)
 
 
@@ -91,9 +98,12 @@ class RecommenderIngress:
     """
 
     async def __init__(self, settings: ReplicaSettings, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
+        require_scopes(api.routes, pb.DESCRIPTOR.services_by_name["Recommender"].methods_by_name)
         send_spans()
         prepare_process(settings.serve)
         self._config = settings.serve
+        self._access = await AccessControl.start(settings.auth)
+        install(self._access)
         self._handles = stages
         follower = settings.follow(
             self._open, replica_name(), set_denylist=ReleaseRuntime.set_denylist, close=ReleaseRuntime.close
@@ -110,6 +120,7 @@ class RecommenderIngress:
             try:
                 runtime = await self._releases.live(FLUSH_S)
                 self._metrics.flush(runtime.adapter.release_id, runtime.breakers, self._releases.is_stale)
+                self._metrics.flush_calls(self._access.take_calls())
                 await self._exposures.flush()
             except Exception as e:  # this task must not end: nothing else exports metrics and exposures
                 log_failure("metrics and exposures are not written", e)
@@ -160,15 +171,21 @@ class RecommenderIngress:
 
     async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
         """Answers `recommend` over gRPC."""
-        return await reply_to(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._answers.recommend)
+        return await reply_to(
+            message, RecommendRequest, pb.RecommendResponse, grpc_context, "Recommend", self._answers.recommend
+        )
 
     async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
         """Answers `recommend_batch` over gRPC."""
-        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._answers.recommend_batch)
+        return await reply_to(
+            message, BatchRequest, pb.BatchResponse, grpc_context, "RecommendBatch", self._answers.recommend_batch
+        )
 
     async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:
         """Answers `similar` over gRPC."""
-        return await reply_to(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._answers.similar)
+        return await reply_to(
+            message, SimilarRequest, pb.SimilarResponse, grpc_context, "Similar", self._answers.similar
+        )
 
     @api.get("/v1/releases/live")
     async def live(self) -> LiveResponse:
@@ -197,7 +214,7 @@ class RecommenderIngress:
         return JSONResponse(content, status_code=200 if ready else 503)
 
     def _is_alive(self) -> bool:
-        return self._releases.is_following and not self._flushing.done()
+        return self._releases.is_following and self._access.is_following and not self._flushing.done()
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where a task has ended, and Serve starts a new replica.

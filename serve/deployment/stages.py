@@ -15,6 +15,7 @@ import torch
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
+from serve.access.config import AuthConfig
 from serve.deployment.settings import ServeConfig
 from serve.index.backends import INDEX_BACKENDS
 from serve.index.backends.published_items import PublishedItems
@@ -45,11 +46,13 @@ class ReplicaSettings:
         storage_root: The folder or URI that holds the releases.
         index: How to open the index of a release.
         serve: Topology, limits and scale of the endpoint.
+        auth: Who may ask.
     """
 
     storage_root: str
     index: IndexConfig
     serve: ServeConfig
+    auth: AuthConfig
 
     def follow(
         self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.artifacts.folders import StorageConfig
+from serve.access.config import AuthConfig
 from serve.deployment.settings import ServeConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
@@ -22,7 +23,7 @@ class Deployed:
     """What is deployed on Kubernetes.
 
     Attributes:
-        storage, index, serve, guard, train, nodes, manifests: sections of the root config.
+        storage, index, serve, auth, guard, train, nodes, manifests: sections of the root config.
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
     """
@@ -30,6 +31,7 @@ class Deployed:
     storage: StorageConfig
     index: IndexConfig
     serve: ServeConfig
+    auth: AuthConfig
     guard: GuardConfig
     train: TrainConfig
     nodes: NodesConfig
