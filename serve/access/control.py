@@ -4,18 +4,20 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
 from data.cluster.failure_log import FailureLog, replica_logger
-from serve.access.config import AuthConfig, AuthKind
+from serve.access.config import AuthConfig, AuthKind, LimitsConfig
 from serve.access.key_file import read_records
 from serve.access.keys import Caller, KeyRing
+from serve.access.limits import CallLimits, Exceeded
 from serve.access.scopes import Scope
 
-CALLER: ContextVar[str] = ContextVar("caller", default="")
-"""The name of who asks, while a request is answered; empty where nobody is asked."""
+CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
+"""Who asks, while a request is answered; None where nobody is asked."""
 
 LOGGED_EVERY_S = 60.0
 """Seconds after which a refusal of the same caller for the same reason is logged again."""
@@ -71,11 +73,15 @@ class AccessControl:
 
     Args:
         authenticator: finds out who asks; None admits everybody.
+        limits: how often each caller may ask.
         refresh_s: seconds between two readings of what it knows.
     """
 
-    def __init__(self, authenticator: Authenticator | None, refresh_s: float = 5.0) -> None:
+    def __init__(
+        self, authenticator: Authenticator | None, limits: CallLimits | None = None, refresh_s: float = 5.0
+    ) -> None:
         self._authenticator = authenticator
+        self._limits = limits or CallLimits(LimitsConfig())
         self._refresh_s = refresh_s
         self._calls: Counter[tuple[str, str]] = Counter()
         self._names: set[str] = set()
@@ -89,12 +95,11 @@ class AccessControl:
         Raises:
             KeyFileError, OSError: the keys cannot be read.
         """
-        make = AUTHENTICATORS.get(config.kind)
-        if make is None:
+        if not config.asks:
             return cls(None)
-        authenticator = make(config)
+        authenticator = AUTHENTICATORS[config.kind](config)
         await authenticator.refresh()
-        control = cls(authenticator, config.refresh_s)
+        control = cls(authenticator, CallLimits(config.limits), config.refresh_s)
         control._following = asyncio.create_task(control._follow(authenticator.refresh))
         return control
 
@@ -116,8 +121,9 @@ class AccessControl:
         """Whether changes of keys are followed, where there are keys."""
         return self._following is None or not self._following.done()
 
-    def admit(self, credentials: str | None, scopes: frozenset[Scope]) -> Caller:
-        """Admits a request, and counts it.
+    @asynccontextmanager
+    async def admitted(self, credentials: str | None, scopes: frozenset[Scope]) -> AsyncIterator[None]:
+        """Admits a request, and counts it; the block answers it.
 
         Args:
             credentials: what the request shows; None if it shows nothing.
@@ -127,6 +133,21 @@ class AccessControl:
             Refused: it is not to be answered. Nothing of what the request asks for has been looked at, so the answer
                 and its time are the same for every user.
         """
+        caller = self._identified(credentials, scopes)
+        try:
+            self._limits.enter(caller)
+        except Exceeded as e:
+            raise self._refusal(caller.name, 429, str(e), e.retry_after_s) from None
+        token = CALLER.set(caller)
+        try:
+            await self.charge()
+            self._count(caller.name, "admitted")
+            yield
+        finally:
+            CALLER.reset(token)
+            self._limits.leave(caller)
+
+    def _identified(self, credentials: str | None, scopes: frozenset[Scope]) -> Caller:
         assert self._authenticator is not None, "who may ask is asked only where somebody may not"
         if credentials is None:
             raise self._refusal("", 401, "no credentials; send the header Authorization: Bearer KEY")
@@ -134,10 +155,19 @@ class AccessControl:
         if caller is None:
             raise self._refusal("", 401, "the key is not known here, has expired, or was revoked")
         if not caller.scopes & scopes:
-            needed = min((scope for scope in scopes if scope is not Scope.admin), default=Scope.admin, key=_position)
+            needed = next(scope for scope in Scope if scope in scopes)  # admin, which all routes take, is the last
             raise self._refusal(caller.name, 403, f"key {caller.name}: needs the scope {needed.value}")
-        self._count(caller.name, "admitted")
         return caller
+
+    async def charge(self, cost: int = 1) -> None:
+        """Counts recommendations that the present caller asks for; raises Refused if they are too many."""
+        caller = CALLER.get()
+        if caller is None:
+            return
+        try:
+            await self._limits.charge(caller, cost)
+        except Exceeded as e:
+            raise self._refusal(caller.name, 429, str(e), e.retry_after_s) from None
 
     def _refusal(self, name: str, status: int, detail: str, retry_after_s: float | None = None) -> Refused:
         name = self._count(name, OUTCOMES[status])
@@ -162,15 +192,18 @@ class AccessControl:
         return dict(calls)
 
 
-def _position(scope: Scope) -> int:
-    return list(Scope).index(scope)
-
-
 OUTCOMES = {401: "unauthenticated", 403: "forbidden", 429: "limited"}
 """What a refusal is called in logs and metrics, by its HTTP status."""
 
 AUTHENTICATORS: dict[AuthKind, Callable[[AuthConfig], Authenticator]] = {AuthKind.keys: KeyAuthenticator}
 """By how a caller shows who it is; where it need not, there is none."""
+
+
+def caller_name() -> str:
+    """The name of who asks, while a request is answered; empty where nobody is asked."""
+    caller = CALLER.get()
+    return "" if caller is None else caller.name
+
 
 _installed: list[AccessControl] = []
 

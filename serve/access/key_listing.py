@@ -17,11 +17,19 @@ def shown(record: KeyRecord) -> dict[str, Any]:
 def keys_table(records: Sequence[KeyRecord], now: datetime) -> Table:
     """The keys as a table, in the order in which they were made."""
     table = Table(title="keys")
-    for name in ("name", "id", "scopes", "made", "expires"):
+    for name in ("name", "id", "scopes", "rate", "at once", "made", "expires"):
         table.add_column(name, no_wrap=name == "name")
     for record in records:
         expires = record.expires_at or "never"
         if record.expires() <= now.timestamp():
             expires += " (expired)"
-        table.add_row(record.name, record.id, ", ".join(record.scopes), record.created_at, expires)
+        table.add_row(
+            record.name,
+            record.id,
+            ", ".join(record.scopes),
+            record.rate or "",
+            str(record.concurrency or ""),
+            record.created_at,
+            expires,
+        )
     return table

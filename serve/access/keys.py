@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data.artifacts.errors import ConfigError
-from serve.access.config import NAME, KeyConfig
+from serve.access.config import NAME, KeyConfig, check_rate
 from serve.access.scopes import Scope
 
 PREFIX = "ttr"
@@ -32,10 +32,14 @@ class Caller:
     Attributes:
         name: for logs and metrics.
         scopes: what it may do.
+        rate: how many recommendations it may ask for in a time, such as `100/second`; None means the default.
+        concurrency: how many of its calls a replica answers at the same time; None means the default.
     """
 
     name: str
     scopes: frozenset[Scope]
+    rate: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class KeyRecord:
         scopes: names of its scopes.
         created_at: ISO timestamp.
         expires_at: ISO timestamp from which on it is refused; None means never.
+        rate, concurrency: see `Caller`.
     """
 
     id: str
@@ -57,6 +62,8 @@ class KeyRecord:
     scopes: list[str]
     created_at: str
     expires_at: str | None = None
+    rate: str | None = None
+    concurrency: int | None = None
 
     @classmethod
     def of_json(cls, value: Any) -> "KeyRecord":
@@ -80,7 +87,10 @@ class KeyRecord:
         """The caller whose key this is."""
         if not NAME.fullmatch(self.name):
             raise ValueError("its name must be up to 64 letters, digits, '-', '_' or '.'")
-        return Caller(self.name, frozenset(Scope(scope) for scope in self.scopes))
+        check_rate("rate", self.rate)
+        if self.concurrency is not None and not (isinstance(self.concurrency, int) and self.concurrency >= 1):
+            raise ValueError("its concurrency must be a whole number above 0")
+        return Caller(self.name, frozenset(Scope(scope) for scope in self.scopes), self.rate, self.concurrency)
 
     def expires(self) -> float:
         """The time from which on it is refused, in seconds since 1970."""
@@ -109,6 +119,8 @@ def mint(name: str, config: KeyConfig, now: datetime | None = None) -> tuple[str
         scopes=[scope.value for scope in config.scopes],
         created_at=now.isoformat(timespec="seconds"),
         expires_at=None if expires is None else expires.isoformat(timespec="seconds"),
+        rate=config.rate,
+        concurrency=config.concurrency,
     )
 
 

@@ -1,12 +1,12 @@
 """Access control of HTTP requests, as ASGI middleware, and of gRPC calls."""
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.access.control import CALLER, Refused, installed
+from serve.access.control import Refused, installed
 from serve.access.scopes import accepted
 
 BEARER = "bearer "
@@ -27,14 +27,14 @@ class AccessMiddleware:
             return
         given = (value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization")
         try:
-            with admitted(scope["method"], scope["path"], given):
+            async with admitted(scope["method"], scope["path"], given):
                 await self._app(scope, receive, send)
         except Refused as e:
             await _answer(send, e)
 
 
-@contextmanager
-def admitted(method: str, path: str, authorization: Iterable[str]) -> Iterator[None]:
+@asynccontextmanager
+async def admitted(method: str, path: str, authorization: Iterable[str]) -> AsyncIterator[None]:
     """Answers a request within the block, by the name of who asks.
 
     Args:
@@ -50,12 +50,8 @@ def admitted(method: str, path: str, authorization: Iterable[str]) -> Iterator[N
     if scopes is None:
         yield
         return
-    caller = control.admit(_credentials(list(authorization)), scopes)
-    token = CALLER.set(caller.name)
-    try:
+    async with control.admitted(_credentials(list(authorization)), scopes):
         yield
-    finally:
-        CALLER.reset(token)
 
 
 def _credentials(authorization: list[str]) -> str | None:

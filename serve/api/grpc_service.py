@@ -66,7 +66,7 @@ async def reply_to(
     """
     try:
         given = (value for name, value in context.invocation_metadata() if name == "authorization")
-        with admitted("gRPC", method, given):
+        async with admitted("gRPC", method, given):
             return _to_message(await answer(_to_request(message, model)), reply)
     except Refused as e:
         context.set_code(STATUS[e.status])

@@ -148,7 +148,11 @@ class RecommenderIngress:
     @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=body_schema(BatchRequest))
     async def recommend_batch(self, http: Request) -> Response:
         """Recommends items to several users in one call, to each within a deadline of its own."""
-        return _json(await self._answers.recommend_batch(await read_body(BatchRequest, http)))
+        return _json(await self._recommend_batch(await read_body(BatchRequest, http)))
+
+    async def _recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
+        await self._access.charge(len(batch.requests) - 1)  # one is counted with the call
+        return await self._answers.recommend_batch(batch)
 
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=body_schema(SimilarRequest))
     async def similar(self, http: Request) -> Response:
@@ -178,7 +182,7 @@ class RecommenderIngress:
     async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
         """Answers `recommend_batch` over gRPC."""
         return await reply_to(
-            message, BatchRequest, pb.BatchResponse, grpc_context, "RecommendBatch", self._answers.recommend_batch
+            message, BatchRequest, pb.BatchResponse, grpc_context, "RecommendBatch", self._recommend_batch
         )
 
     async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:

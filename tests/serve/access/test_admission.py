@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 
 from serve.access import control as control_module
 from serve.access.config import AuthConfig, AuthKind, KeyConfig
-from serve.access.control import CALLER, AccessControl, install
+from serve.access.control import CALLER, AccessControl, caller_name, install
 from serve.access.key_file import KeyFile
 from serve.access.middleware import AccessMiddleware
 from serve.access.scopes import Scope
@@ -29,7 +29,7 @@ app.add_middleware(BodyLimit, max_bytes=1000, max_s=5)
 
 @app.post("/v1/recommend")
 async def recommend(request: Request) -> dict[str, str]:
-    return {"user": json.loads(await request.body())["user_id"], "caller": CALLER.get()}
+    return {"user": json.loads(await request.body())["user_id"], "caller": caller_name()}
 
 
 @app.get("/healthz")
@@ -68,7 +68,7 @@ async def ask(*authorization: str, method: str = "POST", path: str = "/v1/recomm
 async def test_a_key_with_the_scope_is_admitted_under_its_name(control: AccessControl, keys: Keys) -> None:
     assert (await ask(f"Bearer {keys.of['shop']}")).json() == {"user": "u1", "caller": "shop"}
     assert (await ask(f"bearer  {keys.of['root']} ")).json()["caller"] == "root"
-    assert CALLER.get() == ""
+    assert CALLER.get() is None
     assert control.take_calls() == {("shop", "admitted"): 1, ("root", "admitted"): 1}
     assert control.take_calls() == {}
 
@@ -161,7 +161,7 @@ class Call:
 
 async def test_the_same_over_grpc(control: AccessControl, keys: Keys) -> None:
     async def answer(request: RecommendRequest) -> dict[str, Any]:
-        return {"request_id": f"{CALLER.get()} for {request.user_id}"}
+        return {"request_id": f"{caller_name()} for {request.user_id}"}
 
     async def call(*given: str, method: str = "Recommend") -> tuple[str, grpc.StatusCode | None]:
         context, message = Call(*given), pb.RecommendRequest(user_id="u1")
