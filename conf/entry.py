@@ -28,6 +28,7 @@ from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text
+from data.artifacts.operators import begin_command
 from data.artifacts.structured import typed
 
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -57,6 +58,7 @@ def launch(module: str, program: str | None = None) -> None:
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
                 config = typed(values)
+                begin_command(module, HydraConfig.get().overrides.task)
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
             summary = _command(module).task(config)

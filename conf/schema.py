@@ -69,6 +69,9 @@ class Config:
         force: whether serve.publish and serve.refresh ignore a failed gate; this needs a `reason`.
         mint: the name of the key that serve.keys makes.
         revoke: the name of the key that serve.keys makes invalid.
+        last: how many operations serve.history shows.
+        request: the id of the request that serve.approve approves.
+        require: what needs a second operator from now on, of `promote` and `withdraw`; null changes nothing.
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
@@ -90,6 +93,9 @@ class Config:
     force: bool = False
     mint: str | None = None
     revoke: str | None = None
+    last: int = bounded(20, at_least=1)
+    request: str | None = None
+    require: list[str] | None = None
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

@@ -48,6 +48,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.lift": ("traffic", "outcomes", "since"),
     "serve.guard": ("guard",),
     "serve.run": ("cluster", "index", "serve", "auth", "guard"),
+    "serve.history": ("last",),
+    "serve.approve": ("request", "require"),
     "serve.keys": ("auth", "mint", "revoke", "key"),
     "serve.manifests": (*RECIPE, "index", "gate", "serve", "auth", "guard", "nodes", "manifests", "force", "reason"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
