@@ -1,10 +1,10 @@
 """What a caller must be allowed for each route of the endpoint, by HTTP and gRPC. A new route is a line in SCOPES."""
 
+import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
-
-from starlette.routing import compile_path
 
 
 class Scope(Enum):
@@ -39,11 +39,15 @@ SCOPES: dict[str, Scope | None] = {
 
 _ACCEPTED = {route: None if scope is None else frozenset({scope, Scope.admin}) for route, scope in SCOPES.items()}
 
-_TEMPLATES = tuple(
-    (route.partition(" ")[0], compile_path(route.partition(" ")[2])[0], scopes)
-    for route, scopes in _ACCEPTED.items()
-    if "{" in route
-)
+
+@cache
+def _templates() -> list[tuple[str, re.Pattern[str], frozenset[Scope] | None]]:
+    """Method, pattern and scopes of each route with a parameter in its path."""
+    from starlette.routing import compile_path  # which the commands need not wait for
+
+    parts = [(*route.split(" ", 1), scopes) for route, scopes in _ACCEPTED.items() if "{" in route]
+    return [(method, compile_path(path)[0], scopes) for method, path, scopes in parts]
+
 
 NO_ROUTE = frozenset(Scope)
 """The scopes of which a path without a route needs any: who may ask at all learns that there is no such route."""
@@ -60,7 +64,7 @@ def accepted(method: str, path: str) -> frozenset[Scope] | None:
     route = f"{method} {path}"
     if route in _ACCEPTED:
         return _ACCEPTED[route]
-    for of_method, pattern, scopes in _TEMPLATES:
+    for of_method, pattern, scopes in _templates():
         if of_method == method and pattern.match(path):
             return scopes
     return NO_ROUTE

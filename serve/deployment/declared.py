@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from data.artifacts.folders import Folder
-from serve.access.config import AuthConfig, check_exposure
+from serve.access.config import AuthConfig
+from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
 

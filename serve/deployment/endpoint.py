@@ -15,8 +15,7 @@ from ray.serve.schema import LoggingConfig
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
-from serve.access.config import AuthKind, check_exposure
-from serve.access.key_file import require_keys
+from serve.access.exposure import check_access
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING, absolute, absolute_auth
 from serve.deployment.deployments import build_application
@@ -43,7 +42,7 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
         IndexUnavailable: Milvus cannot be reached.
         ConfigError, KeyFileError: See `check_access`.
     """
-    check_access(config)
+    check_access(config.auth, config.serve.host)
     live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
@@ -69,18 +68,6 @@ def running_endpoint(config: EndpointConfig, progress: ProgressReporter = print)
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
         finally:
             serve.shutdown()
-
-
-def check_access(config: EndpointConfig) -> None:
-    """Checks, before anything starts, that who may ask is said and can be known.
-
-    Raises:
-        ConfigError: The endpoint would listen where others can ask, and `auth` was left as it is.
-        KeyFileError: There is no key, or the keys cannot be read.
-    """
-    check_exposure(config.auth, config.serve.host)
-    if config.auth.kind is AuthKind.keys:
-        require_keys(config.auth)
 
 
 def _grpc(config: ServeConfig) -> gRPCOptions | None:

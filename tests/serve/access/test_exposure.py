@@ -4,7 +4,8 @@ import pytest
 
 from conf.schema import load
 from data.artifacts.errors import ConfigError
-from serve.access.config import AuthConfig, AuthKind, check_exposure
+from serve.access.config import AuthConfig, AuthKind
+from serve.access.exposure import check_exposure
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "fe80::1", ""])

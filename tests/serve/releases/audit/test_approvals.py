@@ -40,7 +40,7 @@ def people(monkeypatch: pytest.MonkeyPatch) -> People:
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReleaseRegistry:
     """Release `a` is live; any release is sound."""
     monkeypatch.setattr(ReleaseRegistry, "manifest", lambda *_: {})
-    monkeypatch.setattr(promotion, "verify", lambda *_: None)
+    monkeypatch.setattr(promotion, "_verify", lambda *_: None)
     registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
     registry.promote("a")
     return registry
