@@ -30,6 +30,7 @@ from serve.index.config import IndexConfig
 from serve.operations.config import ManifestsConfig
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.nodes import NodesConfig
+from serve.operations.sizing.config import CapacityConfig
 from serve.releases.gate.config import GateConfig
 from towers.evaluation.config import EvaluateConfig
 from towers.model.config import ModelConfig
@@ -106,6 +107,7 @@ class Config:
     nodes: NodesConfig
     manifests: ManifestsConfig
     watch: WatchConfig
+    capacity: CapacityConfig
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
 

@@ -50,6 +50,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.guard": ("guard",),
     "serve.run": ("cluster", "index", "serve", "guard"),
     "serve.manifests": (*RECIPE, "index", "gate", "serve", "guard", "nodes", "manifests", "force", "reason"),
+    "serve.capacity": ("capacity", "nodes", "index.exact_up_to"),
     "serve.watch": ("watch", "manifests.objectives"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, "index", "gate", "serve", "guard", "demo"),
