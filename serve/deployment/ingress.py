@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from starlette.routing import Match
 
 from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
@@ -91,6 +92,16 @@ async def refuse_stale(_: Request, error: Stale) -> JSONResponse:
 async def refuse_events(_: Request, error: EventsUnavailable) -> JSONResponse:
     """Answers 503: nothing is lost where the sender tries again."""
     return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
+
+
+@api.exception_handler(405)
+async def name_methods(request: Request, _: Exception) -> JSONResponse:
+    """Answers 405 with all methods of the path; Starlette names those of the first of its routes alone."""
+    routers = [getattr(route, "original_router", None) for route in request.app.routes]  # those that are included
+    routes = [*request.app.routes, *(route for router in routers if router is not None for route in router.routes)]
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    methods = sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
+    return JSONResponse({"detail": "Method Not Allowed"}, status_code=405, headers={"Allow": ", ".join(methods)})
 
 
 @serve.ingress(api)
