@@ -4,8 +4,6 @@ A point lies before and after each statement to the store, and before and after 
 """
 
 import functools
-import os
-import signal
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,32 +16,10 @@ from serve.events.config import EventsConfig
 from serve.events.event import Event
 from serve.events.protocol import Outcome
 from serve.events.sqlite_store import SqliteStore
+from tests.serve.crash_points import Points
 
 SIZE = 4
 """Events that are accepted in one step."""
-
-
-class Points:
-    """Counts the points that are passed, and dies at one."""
-
-    def __init__(self, fatal: int) -> None:
-        self.passed, self._fatal = 0, fatal
-
-    def __call__(self) -> None:
-        self.passed += 1
-        if self.passed == self._fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def counted(*arguments: Any, **named: Any) -> Any:
-            self()
-            try:
-                return call(*arguments, **named)
-            finally:
-                self()
-
-        return counted
 
 
 def work(

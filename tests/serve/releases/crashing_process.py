@@ -6,14 +6,13 @@ process: in the storage, or in Milvus. This process imports everything and does 
 it.
 """
 
-import functools
 import json
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import serve.rollout.promotion
 from data.artifacts.folders import Folder
 from serve.index.config import IndexConfig
 from serve.releases.registry import ReleaseRegistry
+from tests.serve.crash_points import Points
 from towers.checkpoint.checkpoint import open_checkpoint
 
 CHANGES = (
@@ -40,29 +40,6 @@ CHANGES = (
     ),
 )
 WITHIN_S = 20
-
-
-class Points:
-    """Counts the points that are passed, and dies at one."""
-
-    def __init__(self, fatal: int) -> None:
-        self.passed, self._fatal = 0, fatal
-
-    def __call__(self) -> None:
-        self.passed += 1
-        if self.passed == self._fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def counted(*arguments: Any, **named: Any) -> Any:
-            self()
-            try:
-                return call(*arguments, **named)
-            finally:
-                self()
-
-        return counted
 
 
 class Vectors:
