@@ -65,6 +65,7 @@ class _Waiting:
         self.batch, self.max_waiting = batch, max_waiting
         self.events: deque[WireEvent] = deque()
         self.refused: list[dict[str, Any]] = []
+        self._pause_s = RETRY_S[0]
 
     def add(self, fields: dict[str, Any]) -> str:
         if len(self.events) >= self.max_waiting:
@@ -76,18 +77,26 @@ class _Waiting:
     def next(self) -> list[WireEvent]:
         return [self.events[place] for place in range(min(self.batch, len(self.events)))]
 
-    def taken(self, batch: Sequence[WireEvent], problems: Sequence[Mapping[str, Any]] = ()) -> None:
-        """The endpoint has decided about the oldest events: they need not be sent again."""
-        for _ in batch:
-            self.events.popleft()
-        for problem in problems:
-            of = [batch[int(problem["loc"][2])]] if len(problem["loc"]) > 2 else batch  # or the batch as a whole
-            self.refused.extend({**event, "problem": problem["msg"]} for event in of)
-
-    def failed(self, error: EndpointError) -> None:
-        """The endpoint has not taken a batch; where it was too large, the next ones are smaller."""
+    def settle(self, batch: Sequence[WireEvent], error: EndpointError | None) -> float:
+        """Notes what became of a batch that was sent; returns for how many seconds to wait before the next attempt."""
+        if error is None or isinstance(error, EventsRefusedError):
+            for _ in batch:
+                self.events.popleft()
+            for problem in () if error is None else error.problems:
+                of = [batch[int(problem["loc"][2])]] if len(problem["loc"]) > 2 else batch  # or the batch as a whole
+                self.refused.extend({**event, "problem": problem["msg"]} for event in of)
+            self._pause_s = RETRY_S[0]
+            return 0.0
         if error.status == TOO_LARGE:
             self.batch = max(self.batch // 2, 1)
+        wait_s = error.retry_after_s or self._pause_s
+        self._pause_s = min(2 * self._pause_s, RETRY_S[1])
+        return wait_s
+
+
+def _until(ends: float | None, wait_s: float) -> float:
+    """`wait_s` seconds, or what is left of them where the sender is to end at `ends`."""
+    return wait_s if ends is None else max(min(wait_s, ends - time.monotonic()), 0.0)
 
 
 class EventSender:
@@ -154,7 +163,6 @@ class EventSender:
         self.close()
 
     def _run(self) -> None:
-        pause_s = RETRY_S[0]
         while True:
             with self._wake:
                 if self._ends is None and len(self._waiting.events) < self._waiting.batch:
@@ -164,25 +172,19 @@ class EventSender:
                 return
             if not batch:
                 continue
-            problems, wait_s = self._attempt(batch, pause_s)
-            if wait_s is None:
-                with self._wake:
-                    self._waiting.taken(batch, problems)
-                pause_s = RETRY_S[0]
-            else:
-                time.sleep(wait_s if self._ends is None else max(min(wait_s, self._ends - time.monotonic()), 0.0))
-                pause_s = min(2 * pause_s, RETRY_S[1])
+            error = self._attempt(batch)
+            with self._wake:
+                wait_s = self._waiting.settle(batch, error)
+            if wait_s:
+                time.sleep(_until(self._ends, wait_s))
 
-    def _attempt(self, batch: list[WireEvent], pause_s: float) -> tuple[Sequence[Mapping[str, Any]], float | None]:
-        """Sends a batch; returns what was refused, and for how long to wait if it is to be sent again."""
+    def _attempt(self, batch: list[WireEvent]) -> EndpointError | None:
+        """Sends a batch; returns why it was not taken whole."""
         try:
             self._client.send_events(batch)
-        except EventsRefusedError as e:
-            return e.problems, None
         except EndpointError as e:
-            self._waiting.failed(e)
-            return (), e.retry_after_s or pause_s
-        return (), None
+            return e
+        return None
 
 
 class AsyncEventSender:
@@ -226,7 +228,6 @@ class AsyncEventSender:
         await self.close()
 
     async def _run(self) -> None:
-        pause_s = RETRY_S[0]
         while True:
             if self._ends is None and len(self._waiting.events) < self._waiting.batch:
                 with suppress(TimeoutError):
@@ -237,13 +238,13 @@ class AsyncEventSender:
                 return
             if not batch:
                 continue
-            try:
-                await self._client.send_events(batch)
-                self._waiting.taken(batch)
-                pause_s = RETRY_S[0]
-            except EventsRefusedError as e:
-                self._waiting.taken(batch, e.problems)
-            except EndpointError as e:
-                self._waiting.failed(e)
-                await asyncio.sleep(e.retry_after_s or pause_s)
-                pause_s = min(2 * pause_s, RETRY_S[1])
+            if wait_s := self._waiting.settle(batch, await self._attempt(batch)):
+                await asyncio.sleep(_until(self._ends, wait_s))
+
+    async def _attempt(self, batch: list[WireEvent]) -> EndpointError | None:
+        """See EventSender."""
+        try:
+            await self._client.send_events(batch)
+        except EndpointError as e:
+            return e
+        return None
