@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from data.sequences.histories import Sequences, order_of
+from data.sequences.histories import Sequences, order_of, pair_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ExplicitNegatives:
             num_users, num_items: row 0 included.
         """
         keys_M, keys_N = (
-            table["user_row"].to_numpy().astype(np.int64) * num_items + table["item_row"].to_numpy()
+            pair_keys(table["user_row"].to_numpy(), table["item_row"].to_numpy(), num_items)
             for table in (negatives, positives)
         )
         times_M, times_N = (table["time"].to_numpy() for table in (negatives, positives))

@@ -18,6 +18,11 @@ class HistoryOrder(Enum):
     others = "others"  # all other ones but those with the same item, for logs without an order
 
 
+def pair_keys(user_rows: np.ndarray, item_rows: np.ndarray, num_items: int) -> np.ndarray:
+    """int64: one number for each pair of user and item, by user; `num_items` counts row 0."""
+    return user_rows.astype(np.int64) * num_items + item_rows
+
+
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """All users' items, oldest first, in one array.
@@ -57,13 +62,12 @@ class Sequences:
     def pair_keys(self, num_items: int) -> np.ndarray:
         """int64 [N]: one number for each pair of user and item, by user; `num_items` counts row 0."""
         owner_N = np.repeat(np.arange(len(self.lengths_U), dtype=np.int64), self.lengths_U)
-        return owner_N * num_items + self.items_N
+        return pair_keys(owner_N, self.items_N, num_items)
 
     def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and item rows of the distinct (user, item) pairs, int64, sorted by user, then item."""
-        owner = np.repeat(np.arange(len(self.lengths_U)), self.lengths_U)
         num_items = int(self.items_N.max(initial=0)) + 1
-        pairs = np.unique(owner * num_items + self.items_N)
+        pairs = np.unique(self.pair_keys(num_items))
         return pairs // num_items, pairs % num_items
 
     def of_user(self, user_row: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
-from data.sequences.histories import Sequences
+from data.sequences.histories import Sequences, pair_keys
 from data.sources.event_types import is_negative
 from towers.evaluation.config import SeenItems
 
@@ -104,7 +104,7 @@ class HeldOutInteractions:
         interactions = dataset.interactions(split, columns=["user_row", "item_row", "context", "type"])
         interactions = dataset.of_types(interactions, lambda of: of.relevant)
         num_items, (query_N, items_N) = len(dataset.items.ids), held_out.relevant
-        relevant = held_out.user_rows_Q[query_N].astype(np.int64) * num_items + items_N
+        relevant = pair_keys(held_out.user_rows_Q[query_N], items_N, num_items)
         interactions = interactions.filter(pa.array(np.isin(_keys(interactions, num_items), relevant)))
         users_N, items_N = (interactions[name].to_numpy() for name in ("user_row", "item_row"))
         owners_N = np.searchsorted(held_out.user_rows_Q, users_N)
@@ -128,7 +128,7 @@ def unwanted_among(dataset: PreparedDataset, split: str, user_rows_Q: np.ndarray
     num_items = len(dataset.items.ids)
     keys_M, first_M = np.unique(_keys(negatives, num_items), return_index=True)
     weights_M = negatives["weight"].to_numpy()[first_M]
-    wanted_QK = user_rows_Q.astype(np.int64)[:, None] * num_items + rows_QK
+    wanted_QK = pair_keys(user_rows_Q[:, None], rows_QK, num_items)
     at_QK = np.searchsorted(keys_M, wanted_QK).clip(max=len(keys_M) - 1)
     found_QK = (keys_M[at_QK] == wanted_QK) & (rows_QK > 0)
     return np.where(found_QK, weights_M[at_QK], 0).astype(np.float32)
@@ -148,5 +148,4 @@ def queries_of(dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask)
 
 def _keys(interactions: Any, num_items: int) -> np.ndarray:
     """int64: one number per pair of user and item."""
-    users = interactions["user_row"].to_numpy().astype(np.int64)
-    return users * num_items + interactions["item_row"].to_numpy()
+    return pair_keys(interactions["user_row"].to_numpy(), interactions["item_row"].to_numpy(), num_items)
