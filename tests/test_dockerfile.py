@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serve.operations.nodes import RAY_VERSION
+from serve.operations.nodes import INSTALLED_RAY
 from tests.reporting.skipping import skip
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ def test_hadolint_takes_it() -> None:
 def test_it_has_the_pins() -> None:
     text = (ROOT / "Dockerfile").read_text()
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
-    assert pins["ray"] == RAY_VERSION
+    assert pins["ray"] == INSTALLED_RAY
     assert f"ARG RAY_VERSION={pins['ray']}" in text
     assert f"torch=={pins['torch']}" in text
     assert text.index("torch==") < text.index("COPY --chown=ray:users . .") < text.index("USER ")

@@ -4,7 +4,7 @@ from string import Template
 
 from data.cluster.ray_compatibility.serve import SETUP_HOOK
 from serve import SETTINGS
-from serve.operations.nodes import RAY_VERSION, NodesConfig, NodeType, Work
+from serve.operations.nodes import INSTALLED_RAY, NodesConfig, NodeType, Work
 
 TEMPLATE = Template("""\
 # A cluster on AWS: `ray up cluster.yaml`. A CPU head that runs no work, GPU nodes that come for training and go again,
@@ -80,7 +80,7 @@ HINTS = {
     Work.serve: "raise max_workers here, and serve.*.max_replicas, to answer more requests",
 }
 
-GPU_IMAGE = f"    docker: {{ worker_image: rayproject/ray:{RAY_VERSION}-py311-gpu }}\n"
+GPU_IMAGE = f"    docker: {{ worker_image: rayproject/ray:{INSTALLED_RAY}-py311-gpu }}\n"
 
 ENVIRONMENT = SETTINGS | {"RAY_worker_niceness": "0", SETUP_HOOK[0]: SETUP_HOOK[1]}
 """Environment variables of every node: Ray Serve's settings, and the changes to Ray for workers of any job."""
@@ -92,7 +92,7 @@ def cluster_yaml(nodes: NodesConfig) -> str:
         max_workers=sum(node.max_workers for node in nodes.types.values()),
         idle_timeout_minutes=f"{nodes.idle_timeout_s / 60:g}",
         region=nodes.region,
-        ray=RAY_VERSION,
+        ray=INSTALLED_RAY,
         head=nodes.head.instance,
         types="".join(_node_type(name, node) for name, node in nodes.types.items()),
         settings="\n    ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),

@@ -6,7 +6,7 @@ from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
-from serve.operations.nodes import RAY_VERSION
+from serve.operations.nodes import INSTALLED_RAY
 from serve.operations.objectives import Objectives
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -79,8 +79,8 @@ class ManifestsConfig:
     folder: str = "./var/manifests"
     name: str = "twotower"
     namespace: str = "twotower"
-    image: str = f"twotower:ray{RAY_VERSION}-cpu"
-    image_gpu: str = f"twotower:ray{RAY_VERSION}-gpu"
+    image: str = f"twotower:ray{INSTALLED_RAY}-cpu"
+    image_gpu: str = f"twotower:ray{INSTALLED_RAY}-gpu"
     secret: str = "twotower"
     ray_token_secret: str = "ray-auth-token"
     redis_address: str | None = "redis:6379"
@@ -116,20 +116,19 @@ class ManifestsConfig:
                 f"manifests.step_size_percent: {self.step_size_percent} must be at most manifests.max_surge_percent"
                 f" ({self.max_surge_percent}): the traffic of a step needs its replicas"
             )
-        for needs in [name for name in ("hostname",) if getattr(self, name) is not None] + (
-            ["upgrade=incremental"] if self.upgrade is Upgrade.incremental else []
-        ):
-            if self.gateway_class is None:
+        needing = {"hostname": self.hostname is not None, "upgrade=incremental": self.upgrade is Upgrade.incremental}
+        for name, needs in needing.items():
+            if needs and self.gateway_class is None:
                 raise ConfigError(
-                    f"manifests.gateway_class: null, but manifests.{needs} needs a Gateway; name its class"
+                    f"manifests.gateway_class: null, but manifests.{name} needs a Gateway; name its class"
                 )
 
 
 def refuse_other_ray(key: str, image: str) -> None:
     """Raises ConfigError if the tag of an image does not name the version of Ray that is installed here."""
     tag = image.rpartition("/")[2].partition(":")[2]
-    if f"ray{RAY_VERSION}" not in tag and not (image.startswith("rayproject/ray:") and tag.startswith(RAY_VERSION)):
+    if f"ray{INSTALLED_RAY}" not in tag and not (image.startswith("rayproject/ray:") and tag.startswith(INSTALLED_RAY)):
         raise ConfigError(
-            f"{key}: {image} does not name Ray {RAY_VERSION} in its tag, as twotower:ray{RAY_VERSION}-cpu does: nodes"
-            " with another version of Ray cannot join; build it by the Dockerfile"
+            f"{key}: {image} does not name Ray {INSTALLED_RAY} in its tag, as twotower:ray{INSTALLED_RAY}-cpu does:"
+            " nodes with another version of Ray cannot join; build it by the Dockerfile"
         )

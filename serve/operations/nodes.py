@@ -8,7 +8,7 @@ from importlib.metadata import version
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 
-RAY_VERSION = version("ray")
+INSTALLED_RAY = version("ray")
 """The version of Ray that is installed here, and that every node must run."""
 
 

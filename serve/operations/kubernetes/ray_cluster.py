@@ -6,7 +6,7 @@ from typing import Any
 from data.cluster.ray_compatibility.serve import IN_FLIGHT, METRICS_HOST
 from serve.operations.cluster_yaml import ENVIRONMENT
 from serve.operations.kubernetes.deployed import Deployed, Manifest
-from serve.operations.nodes import RAY_VERSION, NodeType
+from serve.operations.nodes import INSTALLED_RAY, NodeType
 
 METRICS_PORT, HAPROXY_METRICS_PORT = 8080, 9101
 """Ports of Ray's own metrics, and of HAProxy's."""
@@ -38,7 +38,7 @@ def cluster_spec(deployed: Deployed, groups: Mapping[str, NodeType], component: 
         component: what the pods are part of, ENDPOINT or TRAINING.
     """
     return {
-        "rayVersion": RAY_VERSION,
+        "rayVersion": INSTALLED_RAY,
         "enableInTreeAutoscaling": True,
         "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": deployed.nodes.idle_timeout_s},
         "authOptions": {"mode": "token", "secretName": deployed.manifests.ray_token_secret},

@@ -7,7 +7,7 @@ Availability and latency alert by the rate at which they use up their error budg
 from dataclasses import dataclass
 from typing import Any
 
-from serve.operations.monitoring.panels import ERRORS, HAPROXY, REQUESTS
+from serve.operations.monitoring.panels import ANSWERS, DEGRADED, ERRORS, HAPROXY, REQUESTS, rate
 from serve.operations.objectives import Objectives
 
 RUNBOOKS = "docs/operators.md"
@@ -92,21 +92,20 @@ def _budgets(objectives: Objectives) -> tuple[Alert, ...]:
 
 
 def _of_answers(objectives: Objectives) -> tuple[Alert, ...]:
-    def rate(selector: str) -> str:
-        return f"sum(rate({selector}[10m]))"
+    def of_late(selector: str) -> str:
+        return rate(selector, window="10m")
 
     return (
         Alert(
             name="DegradedAnswers",
-            expression=rate('ray_twotower_requests_total{outcome="degraded"}')
-            + f" / {rate('ray_twotower_requests_total')} > {objectives.degraded:g}",
+            expression=f"{of_late(DEGRADED)} / {of_late(ANSWERS)} > {objectives.degraded:g}",
             lasting="5m",
             severity="ticket",
             summary=f"More than {objectives.degraded:.1%} of the answers lack a stage.",
         ),
         Alert(
             name="RecallLow",
-            expression=f"{rate('ray_twotower_index_recall_sum')} / {rate('ray_twotower_index_recall_count')}"
+            expression=f"{of_late('ray_twotower_index_recall_sum')} / {of_late('ray_twotower_index_recall_count')}"
             f" < {objectives.recall:g}",
             lasting="10m",
             severity="ticket",
@@ -169,12 +168,12 @@ def _burns(windows: tuple[tuple[str, str, float], ...], budget: float, share: An
 def _failed(window: str) -> str:
     """The share of requests with a 5xx, as HAProxy counts them or, without it, the replicas."""
     refused = HAPROXY.replace("}", ',code="5xx"}')
-    at_haproxy = f"sum(rate({refused}[{window}])) / sum(rate({HAPROXY}[{window}]))"
-    at_replicas = f"sum(rate({ERRORS}[{window}])) / sum(rate({REQUESTS}[{window}]))"
+    at_haproxy = f"{rate(refused, window=window)} / {rate(HAPROXY, window=window)}"
+    at_replicas = f"{rate(ERRORS, window=window)} / {rate(REQUESTS, window=window)}"
     return f"({at_haproxy} or {at_replicas})"
 
 
 def _late(latency_ms: int, window: str) -> str:
     """The share of requests that take longer."""
-    fast = f'sum(rate(ray_twotower_request_ms_bucket{{le="{latency_ms:.1f}"}}[{window}]))'
-    return f"(1 - {fast} / sum(rate({REQUESTS}[{window}])))"
+    fast = rate(f'ray_twotower_request_ms_bucket{{le="{latency_ms:.1f}"}}', window=window)
+    return f"(1 - {fast} / {rate(REQUESTS, window=window)})"

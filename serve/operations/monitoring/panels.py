@@ -26,8 +26,9 @@ class Panel:
     says: str
 
 
-def _rate(metric: str, by: str = "") -> str:
-    return f"sum{f' by ({by})' if by else ''} (rate({metric}[{WINDOW}]))"
+def rate(selector: str, by: str = "", window: str = WINDOW) -> str:
+    """The PromQL of a rate per second, summed over all series or by a label."""
+    return f"sum{f' by ({by})' if by else ''} (rate({selector}[{window}]))"
 
 
 def _quantile(metric: str, quantile: float, by: str = "") -> str:
@@ -36,13 +37,15 @@ def _quantile(metric: str, quantile: float, by: str = "") -> str:
 
 
 REQUESTS, ERRORS = "ray_twotower_request_ms_count", "ray_twotower_errors_total"
+ANSWERS = "ray_twotower_requests_total"
+DEGRADED = f'{ANSWERS}{{outcome="degraded"}}'
 HAPROXY = 'haproxy_frontend_http_responses_total{proxy="http_frontend"}'
 
 ENDPOINT = (
     Panel(
         title="Requests per second",
         unit="reqps",
-        queries={"{{route}}": _rate(REQUESTS, "route")},
+        queries={"{{route}}": rate(REQUESTS, "route")},
         says="Requests that reached a replica.",
     ),
     Panel(
@@ -56,22 +59,19 @@ ENDPOINT = (
     Panel(
         title="Answers by HAProxy, per second",
         unit="reqps",
-        queries={"{{code}}": _rate(HAPROXY, "code")},
+        queries={"{{code}}": rate(HAPROXY, "code")},
         says="5xx are refusals beyond what the replicas may have in flight, and replicas that are gone.",
     ),
     Panel(
         title="Errors per second",
         unit="reqps",
-        queries={"errors": f"sum(rate({ERRORS}[{WINDOW}])) or 0 * {_rate(REQUESTS)}"},
+        queries={"errors": f"{rate(ERRORS)} or 0 * {rate(REQUESTS)}"},
         says="Answers of replicas with a status of 500 and above.",
     ),
     Panel(
         title="Degraded share",
         unit="percentunit",
-        queries={
-            "degraded": f'(sum(rate(ray_twotower_requests_total{{outcome="degraded"}}[{WINDOW}])) or 0 *'
-            f" {_rate('ray_twotower_requests_total')}) / {_rate('ray_twotower_requests_total')}"
-        },
+        queries={"degraded": f"({rate(DEGRADED)} or 0 * {rate(ANSWERS)}) / {rate(ANSWERS)}"},
         says="Answers without a stage, or with popular items because a stage was late.",
     ),
     Panel(
@@ -107,7 +107,7 @@ RELEASES = (
     Panel(
         title="Answers per second by release",
         unit="reqps",
-        queries={"{{release_id}}": _rate("ray_twotower_requests_total", "release_id")},
+        queries={"{{release_id}}": rate(ANSWERS, "release_id")},
         says="The shares of a canary or an experiment.",
     ),
     Panel(
@@ -119,13 +119,13 @@ RELEASES = (
     Panel(
         title="Items per answer",
         unit="short",
-        queries={"mean": f"{_rate('ray_twotower_results_sum')} / {_rate('ray_twotower_results_count')}"},
+        queries={"mean": f"{rate('ray_twotower_results_sum')} / {rate('ray_twotower_results_count')}"},
         says="A fall means filters without items, or an index that is not whole.",
     ),
     Panel(
         title="Answers by source, per second",
         unit="reqps",
-        queries={"{{source}}": _rate("ray_twotower_requests_total", "source")},
+        queries={"{{source}}": rate(ANSWERS, "source")},
         says="More `popular` than usual: users whom the release does not know.",
     ),
     Panel(
