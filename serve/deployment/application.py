@@ -19,7 +19,6 @@ from ray import serve
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
-from serve.deployment.declared import absolute
 from serve.deployment.deployments import build_application
 from serve.deployment.stages import ReplicaSettings
 from serve.events.compaction import EventCompactor
@@ -54,14 +53,7 @@ class Arguments(BaseModel):
 def app(arguments: Arguments) -> serve.Application:
     """Builds the endpoint in the topology that the arguments ask for."""
     config = arguments.config()
-    return build_application(
-        ReplicaSettings(
-            storage_root=absolute(config.storage.root),
-            index=config.index,
-            serve=config.serve,
-            events=config.events.on_this_machine(),
-        )
-    )
+    return build_application(ReplicaSettings.of(config, config.events.on_this_machine()))
 
 
 class WatchingReplica:

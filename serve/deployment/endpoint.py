@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ray import serve
@@ -16,7 +16,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
 from serve.api.grpc_service import SERVICER
-from serve.deployment.declared import APPLICATION, LOGGING, absolute
+from serve.deployment.declared import APPLICATION, LOGGING
 from serve.deployment.deploying import deploy, events_here
 from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
@@ -72,12 +72,7 @@ def running_endpoint(
 
 def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
     """Builds the endpoint in this process, without its guard: sooner there than by a Serve config."""
-    settings = ReplicaSettings(
-        storage_root=absolute(config.storage.root),
-        index=config.index,
-        serve=config.serve,
-        events=events_here(config.events, progress),
-    )
+    settings = ReplicaSettings.of(config, events_here(config.events, progress))
     logging = LoggingConfig(**LOGGING)
     serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=logging)
 
@@ -106,14 +101,8 @@ def compacting_events(config: EndpointConfig) -> Iterator[None]:
     if not config.events.is_on:
         yield
         return
-    with _in_thread("compaction", EventCompactor(config.events, Folder.of(config.storage.root)).watch):
-        yield
-
-
-@contextmanager
-def _in_thread(name: str, watch: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=watch, args=(stop.wait,), name=name)
+    stop, compactor = threading.Event(), EventCompactor(config.events, Folder.of(config.storage.root))
+    thread = threading.Thread(target=compactor.watch, args=(stop.wait,), name="compaction")
     thread.start()
     try:
         yield

@@ -15,6 +15,8 @@ import torch
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
+from serve.deployment.declared import absolute
+from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.events.config import OFF, EventsConfig
 from serve.index.backends import INDEX_BACKENDS
@@ -53,6 +55,12 @@ class ReplicaSettings:
     index: IndexConfig
     serve: ServeConfig
     events: EventsConfig = field(default_factory=lambda: EventsConfig(store=OFF))
+
+    @classmethod
+    def of(cls, config: EndpointConfig, events: EventsConfig) -> "ReplicaSettings":
+        """The settings of the endpoint that a config describes, with `events` in place of the config's own."""
+        root = absolute(config.storage.root)
+        return cls(storage_root=root, index=config.index, serve=config.serve, events=events)
 
     def follow(
         self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any

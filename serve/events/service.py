@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 from data.artifacts.errors import one_line
 from serve.events.config import EventsConfig
@@ -18,6 +18,11 @@ MAX_GROUP = 2000
 
 MAX_READS = 1000
 """Most reads that wait; requests beyond are answered without the state."""
+
+
+NOT_AVAILABLE = "the state of users is not available now, try again"
+
+R = TypeVar("R")
 
 
 class EventsUnavailable(RuntimeError):
@@ -62,11 +67,7 @@ class UserEvents:
         """
         if not events:
             return ()
-        try:
-            async with asyncio.timeout(self.config.accept_ms / 1000):
-                return await self._append(events)
-        except (Overloaded, StoreUnavailable, TimeoutError) as e:
-            raise EventsUnavailable(f"events are not accepted now, send them again: {_said(e)}") from e
+        return await self._within(self._append(events), "events are not accepted now, send them again")
 
     async def read(self, user_id: str) -> UserState:
         """Returns the state of a user; raises what the store raises."""
@@ -74,12 +75,12 @@ class UserEvents:
 
     async def read_now(self, user_id: str) -> UserState:
         """Returns the state of a user, and raises EventsUnavailable where the store does not say it in time."""
-        return cast(UserState, await self._within(self.read(user_id)))
+        return await self._within(self.read(user_id), NOT_AVAILABLE)
 
     async def forget(self, user_id: str) -> int:
         """Forgets a user; returns when, in microseconds since 1970. Raises EventsUnavailable where that fails."""
         now_us = time.time_ns() // 1000
-        return cast(int, await self._within(asyncio.to_thread(self._store.forget, user_id, now_us)))
+        return await self._within(asyncio.to_thread(self._store.forget, user_id, now_us), NOT_AVAILABLE)
 
     async def close(self) -> None:
         """Writes what waits, and closes the store."""
@@ -87,13 +88,9 @@ class UserEvents:
         await asyncio.to_thread(self._read.close)
         await asyncio.to_thread(self._store.close)
 
-    async def _within(self, call: Any) -> Any:
+    async def _within(self, call: Awaitable[R], otherwise: str) -> R:
         try:
             async with asyncio.timeout(self.config.accept_ms / 1000):
                 return await call
         except (Overloaded, StoreUnavailable, TimeoutError) as e:
-            raise EventsUnavailable(f"the state of users is not available now, try again: {_said(e)}") from e
-
-
-def _said(error: BaseException) -> str:
-    return one_line(error) or type(error).__name__
+            raise EventsUnavailable(f"{otherwise}: {one_line(e) or type(e).__name__}") from e

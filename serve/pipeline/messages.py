@@ -34,7 +34,7 @@ class Query:
         history: Item rows that the request itself names, oldest first; they follow what is known of the user.
         seen: Item rows that count as seen because of events.
         exclude: Item rows that must not be in the answer.
-        context: The request's context as rows of `towers.reranking.context.Context`.
+        context: The request's context as rows of `towers.model.context.Context`.
         exclude_seen: Whether to leave out the items of the user's history, in the training log or in the request, and
             those in `seen`.
         filter: The condition that every item of the answer meets; None accepts all.

@@ -33,10 +33,9 @@ def with_state(
     recent = adapter.known_rows(state.history(config, adapter.events_until_us))
     among = set(recent)
     known = state.context(now_us, config)
-    is_forgotten = state.forgotten_us is not None and adapter.created_us < state.forgotten_us
     return replace(
         query,
-        user_id=None if is_forgotten else query.user_id,
+        user_id=None if state.outlived(adapter.created_us) else query.user_id,
         recent=recent,
         seen=adapter.known_rows(state.seen_at(now_us, config)),
         history=tuple(row for row in query.history if row not in among),
@@ -47,7 +46,6 @@ def with_state(
 def user_json(user_id: str, state: UserState, adapter: RequestAdapter, config: EventsConfig) -> dict[str, Any]:
     """What is known of a user, as `serve.api.events.schemas.UserResponse` in JSON values."""
     now_us = time.time_ns() // 1000
-    is_forgotten = state.forgotten_us is not None and adapter.created_us < state.forgotten_us
     return {
         "user_id": user_id,
         "events": [
@@ -61,7 +59,9 @@ def user_json(user_id: str, state: UserState, adapter: RequestAdapter, config: E
         },
         "forgotten": None if state.forgotten_us is None else moment(state.forgotten_us),
         "release_id": adapter.release_id,
-        "release_history": [] if is_forgotten else adapter.release_history(user_id)[-MAX_SHOWN:],
+        "release_history": (
+            [] if state.outlived(adapter.created_us) else adapter.release_history(user_id)[-MAX_SHOWN:]
+        ),
     }
 
 
