@@ -12,9 +12,16 @@ from ray.train import FailureConfig, WorkerGroupError
 
 from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
-from data.cluster.ray_compatibility.serve import BUFFER_BYTES, PATCHES, WAIT_FOR_BODY_S, patched_template
+from data.cluster.ray_compatibility.serve import (
+    BUFFER_BYTES,
+    DEFAULT_IN_FLIGHT,
+    PATCHES,
+    WAIT_FOR_BODY_S,
+    patched_template,
+)
 from data.cluster.ray_compatibility.train import failure_policy, users_mistake
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S
+from serve.deployment.settings import ScaleConfig
 
 ROOT = Path(__file__).parents[3]
 PRIVATE = re.compile(r"ray\.[\w.]*\b_(private|internal)\b|ray\.serve\.context import _")
@@ -52,6 +59,10 @@ def test_rays_template_has_the_lines_that_are_changed() -> None:
 def test_haproxy_waits_for_the_largest_body_as_long_as_a_replica_would() -> None:
     assert BUFFER_BYTES >= MAX_BODY_BYTES + 16_384, "headers come before the body"
     assert WAIT_FOR_BODY_S == MAX_BODY_S
+
+
+def test_haproxy_admits_by_default_what_an_ingress_replica_takes_by_default() -> None:
+    assert ScaleConfig().in_flight == DEFAULT_IN_FLIGHT
 
 
 def test_each_patched_module_is_among_the_private_parts() -> None:

@@ -50,7 +50,7 @@ def test_limits_and_values_change_in_place(tiny: Config, release: Release, free_
     assert not endpoint_runs()
     with running_endpoint(config, declared=True) as address, asked(address, known_user) as statuses:
         assert endpoint_runs()
-        assert set(serve.status().applications) == {"recommender", "guard"}
+        assert set(serve.status().applications) == {"recommender", "guard", "compaction"}
         before = pids()
         more = ScaleConfig(num_cpus=0.1, max_replicas=3, max_queued_requests=20)
         deploy(replace(config, serve=replace(served, ingress=more)))
