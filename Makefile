@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ check: $(READY) ## format, lint, types, the order of imports (import-linter), an
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
+
+dist: .venv-dist/.ready ## a release in dist/: built, tried in an empty environment, licences, known vulnerabilities, SBOM; TORCH=cpu
+	.venv-dist/bin/python tools/dist/make_dist.py --torch "$(TORCH)" --torch-index "$(TORCH_INDEX)"
 
 watch: $(READY) ## Prometheus beside a running demo, and its panels in a page; needs prometheus (apt)
 	$(BIN)/python -m serve.watch $(ARGS)
@@ -136,7 +139,7 @@ proto: $(READY) ## serve/api/recommender_pb2*.py from serve/api/recommender.prot
 milvus-server: .venv-milvus/.ready ## the Milvus 2.3.5 server for the integration tests, in a venv of its own
 
 clean: ## removes the virtual environments; keeps var/
-	rm -rf $(VENV) .venv-milvus .venv-peers build *.egg-info
+	rm -rf $(VENV) .venv-dist .venv-milvus .venv-peers build dist *.egg-info
 
 interpreter: # that which PYTHON names, if an environment was made of another
 	@test -z "$(PYTHON)" || test ! -x $(BIN)/python || { \
@@ -156,6 +159,11 @@ $(READY): pyproject.toml constraints.txt | interpreter
 .venv-milvus/.ready:
 	$(call new_environment,.venv-milvus)
 	.venv-milvus/bin/python -m pip install -q "setuptools<81" milvus==2.3.5
+	touch $@
+
+.venv-dist/.ready: tools/dist/requirements.txt
+	$(call new_environment,.venv-dist)
+	.venv-dist/bin/python -m pip install -q -r tools/dist/requirements.txt
 	touch $@
 
 .venv-peers/.ready: tests/benchmarks/peers/requirements.txt

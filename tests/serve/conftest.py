@@ -65,7 +65,12 @@ def fused(
 
     grpc_port = servers.free_port()
     served = replace(
-        tiny.serve, port=free_port, grpc_port=grpc_port, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1)
+        tiny.serve,
+        port=free_port,
+        grpc_port=grpc_port,
+        timeout_ms=20_000,
+        max_timeout_ms=20_000,
+        ingress=ScaleConfig(num_cpus=0.1),
     )
     with (
         without_haproxy() if request.param == "own-proxy" else nullcontext(),
