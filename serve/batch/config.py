@@ -12,7 +12,7 @@ class RecommendConfig:
 
     Attributes:
         k: Items per user.
-        users: A Parquet file or folder with a column `user_id`; null means all users of the release.
+        users: A file or folder, Parquet or CSV, with a column `user_id`; null means all users of the release.
         part_size: Users per file.
         num_workers: Processes, each of which loads the release.
     """

@@ -8,26 +8,20 @@ interruption, the same command writes only the files that are missing.
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray.data
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
-from data.dataset.vocabulary import Vocabulary
-from data.sources.casts import checked
-from data.sources.schema import DataError
-from data.sources.values.ids import ids
-from data.sources.values.missing import present
 from serve.batch.config import RecommendConfig
 from serve.batch.recommender import BatchRecommender
-from serve.releases.refresh import missing_text
+from serve.batch.users import read_users, report_unknown
 from serve.releases.registry import ReleaseRegistry
 
 
@@ -52,7 +46,7 @@ def recommend(
     known_ids = registry.open(release_id).parts.users.ids
     user_ids = known_ids.values
     if config.users:
-        user_ids = read_users(config.users, missing_text(registry.manifest(release_id)))
+        user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"])
         report_unknown(known_ids, user_ids, release_id, progress)
     live = registry.live()
     denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)
@@ -96,40 +90,6 @@ def _write_parts(
     )
     for batch in done.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield sum(batch["num_users"].to_pylist())
-
-
-def read_users(uri: str, missing: Sequence[str] = ()) -> pa.Array:
-    """Returns the distinct user ids of a Parquet file or folder, read as the log's, in the order of first occurrence.
-
-    Rows without an id are left out.
-
-    Args:
-        uri: The file or folder.
-        missing: Text that stands for a missing id, besides blank text.
-
-    Raises:
-        DataError: It cannot be read, has no column `user_id`, the column has ids of another type, or none.
-    """
-    at = Folder.of(uri)
-    try:
-        column = pq.read_table(at.path, filesystem=at.filesystem, columns=["user_id"])["user_id"]
-    except (OSError, pa.ArrowInvalid, KeyError) as e:
-        raise DataError(f"recommend.users: {uri} cannot be read as Parquet with a column user_id ({e})") from e
-    place = f"recommend.users: {uri}, column 'user_id'"
-    found = checked(ids, present(column, missing), place).combine_chunks().drop_null().unique()
-    if not len(found):
-        raise DataError(f"recommend.users: {uri} names no user in its column user_id")
-    return found
-
-
-def report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:
-    """Says how many users the release does not know, if there are any."""
-    unknown = user_ids.filter(pa.array(known.rows(user_ids) == 0))
-    if len(unknown):
-        progress(
-            f"recommend: {len(unknown):,} of {len(user_ids):,} users are unknown to release {release_id}, such as"
-            f" {unknown[0].as_py()!r}: they get popular items"
-        )
 
 
 def _digest(user_ids: pa.Array, config: RecommendConfig, num_candidates: int, denylist: list[str]) -> str:

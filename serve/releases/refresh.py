@@ -54,9 +54,7 @@ def read_rows(uri: str, release: Release) -> pa.Table:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
     log = release.manifest["config"]["data"]["source"]
-    layout = {
-        name: log[name] for name in ("multi_separator", "delimiter", "encoding", "quote", "escape") if name in log
-    }
+    layout = {name: log[name] for name in LAYOUT if name in log}
     name = files_at(uri, "rows")[0].name
     if is_tab_separated(name):
         layout["delimiter"] = "\t"

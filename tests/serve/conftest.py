@@ -16,6 +16,7 @@ from serve.deployment.settings import ScaleConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness import servers
 from tests.conftest import restart_ray
+from tests.serve.waiting import PATIENT
 
 if TYPE_CHECKING:
     from serve.releases.release import Release
@@ -68,8 +69,7 @@ def fused(
         tiny.serve,
         port=free_port,
         grpc_port=grpc_port,
-        timeout_ms=20_000,
-        max_timeout_ms=20_000,
+        **PATIENT,
         ingress=ScaleConfig(num_cpus=0.1),
     )
     with (

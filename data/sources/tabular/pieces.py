@@ -90,11 +90,11 @@ def pieces_of(
         if layout is not None:
             head, start = delimited_head(file, layout), number * POSITIONS_PER_FILE
             if head.has_rows:
-                _require(columns, head.names, given, file)
+                _require(columns, head.names, given, file, setting)
                 pieces.append(Piece(file, start, start, layout, head.names, given, frozenset(texts)))
         elif (footer := parquet_footer(file)) is not None and footer.num_rows:
             own, start = tuple(footer.schema.to_arrow_schema().names), position
-            _require(columns, own, given, file)
+            _require(columns, own, given, file, setting)
             for group in range(footer.num_row_groups):
                 pieces.append(Piece(file, start, position, group, own, given))
                 position += footer.row_group(group).num_rows
@@ -123,14 +123,15 @@ def place_of(pieces: Sequence[Piece], position: int) -> str:
     return f"{piece.file}, row {row}" + ("" if line is None else f" (line {line})")
 
 
-def _require(columns: Sequence[str], own: Sequence[str], given: Collection[str], file: Folder) -> None:
+def _require(columns: Sequence[str], own: Sequence[str], given: Collection[str], file: Folder, setting: str) -> None:
     """Raises DataError if a file lacks one of the columns, or has it twice."""
     missing = [column for column in columns if column not in own and column not in given]
     if missing:
         folders = f"; its folders give {', '.join(map(repr, given))}" if given else ""
+        is_log = setting.startswith("data.source.")
+        cure = "name them in data.source.columns or in the features" if is_log else f"rename it for {setting}"
         raise DataError(
-            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, own))}{folders}: "
-            "name them in data.source.columns or in the features"
+            f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, own))}{folders}: {cure}"
         )
     twice = [column for column in columns if list(own).count(column) > 1]
     if twice:

@@ -9,9 +9,8 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
-from data.sources.schema import DataError
 from serve.batch.config import RecommendConfig
-from serve.batch.recommendations import read_users, recommend
+from serve.batch.recommendations import recommend
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.denylist import deny, restore
@@ -75,9 +74,6 @@ def test_a_list_of_users_unknown_ones_among_them(release: Release, storage: Fold
 
 
 def test_mistakes_are_named(storage: Folder, release: Release, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"customer": ["a"]}), tmp_path / "users.parquet")
-    with pytest.raises(DataError, match="recommend.users: .* column user_id"):
-        read_users(str(tmp_path / "users.parquet"))
     with pytest.raises(ReleaseError, match="no such release"):
         recommend(RecommendConfig(), "another", NUM_CANDIDATES, storage)
     with pytest.raises(ReleaseError, match=r"run python -m serve\.promote"):

@@ -9,12 +9,12 @@ import pytest
 
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import DataError
-from serve.batch.recommendations import read_users, report_unknown
+from serve.batch.users import read_users, report_unknown
 
 
 def read(tmp_path: Path, values: Any, missing: tuple[str, ...] = ()) -> list[str]:
     pq.write_table(pa.table({"user_id": values}), tmp_path / "users.parquet")
-    return read_users(str(tmp_path / "users.parquet"), missing).to_pylist()
+    return read_users(str(tmp_path / "users.parquet"), {"missing": missing}).to_pylist()
 
 
 def test_ids_are_those_of_the_log(tmp_path: Path) -> None:
@@ -38,6 +38,29 @@ def test_ids_are_those_of_the_log(tmp_path: Path) -> None:
 def test_what_is_no_id_is_refused_in_one_line(tmp_path: Path, values: list, message: str) -> None:
     with pytest.raises(DataError, match=rf"^recommend\.users: [^\n]*{message}[^\n]*$"):
         read(tmp_path, values)
+
+
+def test_each_part_has_types_of_its_own(tmp_path: Path) -> None:
+    text = pa.array(["u1", "u2"])
+    for number, values in enumerate([text.dictionary_encode(), text.cast(pa.large_string()), pa.nulls(2), [7, 8]]):
+        pq.write_table(pa.table({"user_id": values}), tmp_path / f"{number}.parquet")
+    (tmp_path / "9.parquet").touch()
+    assert read_users(str(tmp_path), {}).to_pylist() == ["u1", "u2", "7", "8"]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("users.csv", ";"), ("users.tsv", "\t")])
+def test_text_is_read_as_the_logs_is(tmp_path: Path, name: str, delimiter: str) -> None:
+    (tmp_path / name).write_text(f"user_id{delimiter}age\nu1{delimiter}7\n\\N{delimiter}7\n'u;\t2'{delimiter}8\n")
+    log = {"missing": ["\\N"], "delimiter": ";", "quote": "'", "escape": None, "encoding": "utf-8"}
+    assert read_users(str(tmp_path / name), log).to_pylist() == ["u1", "u;\t2"]
+
+
+def test_a_missing_file_or_column_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"customer": ["a"]}), tmp_path / "users.parquet")
+    with pytest.raises(DataError, match="no column 'user_id'; there are 'customer': rename it for recommend.users"):
+        read_users(str(tmp_path / "users.parquet"), {})
+    with pytest.raises(DataError, match="^recommend.users: "):
+        read_users(str(tmp_path / "nowhere"), {})
 
 
 def test_the_number_of_unknown_users_is_said() -> None:

@@ -16,13 +16,12 @@ from serve.client import EndpointError, RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.releases.release import Release
+from tests.serve.waiting import PATIENT
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.ranking import Ranking, embed, most_popular, rerank, retrieve
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60
-# These tests compare answers: on a busy machine none may be degraded because a stage was late.
-PATIENT = {"timeout_ms": 20_000, "max_timeout_ms": 20_000}
 
 
 @pytest.fixture(

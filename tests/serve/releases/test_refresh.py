@@ -30,6 +30,7 @@ from serve.releases.verify import verify
 from serve.rollout.promotion import promote
 from serve.rollout.two_phase import roll_back
 from tests.serve.releases.items import NEW, rows
+from tests.serve.waiting import PATIENT
 from towers.model.features import FeatureEncoder
 
 pytestmark = pytest.mark.slow
@@ -166,7 +167,7 @@ def served(
     shutil.copytree(release.parts.folder.path, root / "releases" / release.id)
     registry = ReleaseRegistry.of(Folder.of(str(root)))
     registry.promote(release.id)
-    serve = replace(tiny.serve, port=free_port, timeout_ms=20_000, max_timeout_ms=20_000, ingress=ScaleConfig(num_cpus=0.1))
+    serve = replace(tiny.serve, port=free_port, **PATIENT, ingress=ScaleConfig(num_cpus=0.1))
     with (
         running_endpoint(replace(tiny, serve=serve, storage=replace(tiny.storage, root=str(root)))) as address,
         RecommendClient(address, timeout_s=30) as client,

@@ -22,7 +22,7 @@ from serve.releases.release import Release
 from serve.rollout.denylist import deny, read_denylist, restore
 from serve.rollout.promotion import promote, split
 from serve.rollout.two_phase import roll_back
-from tests.serve.waiting import K
+from tests.serve.waiting import PATIENT, K
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def client(
     request: pytest.FixtureRequest, tiny: Config, registry: ReleaseRegistry, release: Release, free_port: int
 ) -> Iterator[RecommendClient]:
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), ScaleConfig(num_cpus=0.1))
-    served = replace(tiny.serve, topology=request.param, port=free_port, timeout_ms=20_000, max_timeout_ms=20_000, **scales)
+    served = replace(tiny.serve, topology=request.param, port=free_port, **PATIENT, **scales)
     with running_endpoint(replace(tiny, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
         yield client
     registry.promote(release.id)

@@ -1,0 +1,59 @@
+"""The users whom batch inference is asked for: a table of ids, read part by part as the log is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from data.cluster.console import ProgressReporter
+from data.dataset.vocabulary import Vocabulary
+from data.sources.casts import checked
+from data.sources.files import TableFormat, files_at, format_of, is_tab_separated
+from data.sources.schema import DataError
+from data.sources.tabular.parquet import untyped_nulls
+from data.sources.tabular.pieces import by_file, pieces_of
+from data.sources.tabular.text_stream import Delimited
+from data.sources.values.ids import ids
+from data.sources.values.missing import present
+
+SETTING, COLUMN = "recommend.users", "user_id"
+TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding")
+
+
+def read_users(uri: str, log: Mapping[str, Any]) -> pa.Array:
+    """Returns the distinct ids of a table of users, read as the log's ids, in the order of first occurrence.
+
+    Rows without an id are left out, and so are files of 0 bytes. Each file may have a type of its own. The name of the
+    first file says the format: .csv and .tsv, also with the ending of a compression, are text, all others Parquet.
+
+    Args:
+        uri: The file, or a folder of files.
+        log: The settings of the source that the release's log was read by, such as its spellings of missing values.
+
+    Raises:
+        DataError: It cannot be read, has no column `user_id`, the column has ids of another type, or none.
+    """
+    name = files_at(uri, SETTING)[0].name
+    layout = None
+    if format_of(name) is TableFormat.csv:
+        tabs = {"delimiter": "\t"} if is_tab_separated(name) else {}
+        layout = Delimited(**{key: log[key] for key in TEXT_SETTINGS if key in log} | tabs)
+    found = []
+    for pieces in by_file(pieces_of(uri, SETTING, [COLUMN], layout)):
+        blocks = [block for piece in pieces for block in piece.blocks([COLUMN])]
+        column = present(untyped_nulls(pa.concat_tables(blocks))[COLUMN], log.get("missing", ()))
+        found += checked(ids, column, f"{SETTING}: {pieces[0].file}, column {COLUMN!r}").chunks
+    users = pa.chunked_array(found, pa.string()).combine_chunks().drop_null().unique()
+    if not len(users):
+        raise DataError(f"{SETTING}: {uri} names no user in its column {COLUMN}")
+    return users
+
+
+def report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:
+    """Says how many users the release does not know, if there are any."""
+    unknown = user_ids.filter(pa.array(known.rows(user_ids) == 0))
+    if len(unknown):
+        progress(
+            f"recommend: {len(unknown):,} of {len(user_ids):,} users are unknown to release {release_id}, such as"
+            f" {unknown[0].as_py()!r}: they get popular items"
+        )
