@@ -9,7 +9,7 @@ Shape legend: Q queries, B queries of a batch, I items (row 0 = unknown), T colu
 D dimension, K ranks, L history length, H most popular items.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -30,8 +30,12 @@ SAME_SUMS = 64
 """Item vectors are padded to a multiple of this number, because a matrix product may sum the last columns in another
 order: identical vectors would then differ in their last bit."""
 
-Scorer = Callable[[slice], tuple[Tensor, Tensor]]
-"""Maps a slice of queries to the scores of all items [B, T], and to whether the towers know the user, bool [B]."""
+BLOCK_ITEMS = 1 << 16
+"""Items whose scores are in memory at a time for a batch of queries: a multiple of SAME_SUMS."""
+
+Scorer = Callable[[slice], tuple[Iterable[Tensor], Tensor]]
+"""Maps a slice of queries to the scores of all items, as blocks of columns one after the other [B, T of the block], and
+to whether the towers know the user, bool [B]."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,26 @@ def retrieve(
 ) -> Ranking:
     """Exact retrieval for all queries: by the towers, or of popular items where they do not know the user.
 
+    A large catalogue is scored in blocks of the same shape, so that sums are taken in the same order in each.
+
     Args:
         counts_I: interactions of each item that the model was fitted on.
         item_ID: float32, all item vectors.
         ties: the order of items with equal scores; None is the order of rows.
     """
-    columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=SAME_SUMS)
+    block = BLOCK_ITEMS if len(item_ID) > BLOCK_ITEMS else SAME_SUMS
+    columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=block)
     popularity_T = torch.from_numpy(counts_I.astype(np.float32))[columns.row_T].to(item_ID.device)
     item_TD = item_ID[columns.row_T.to(item_ID.device)]
 
-    def scores(at: slice) -> tuple[Tensor, Tensor]:
-        scores_BT, known_B = queries.user_QD[at] @ item_TD.T, queries.known_Q[at]
-        scores_BT[~known_B] = popularity_T
-        return scores_BT, known_B
+    def blocks(at: slice) -> Iterator[Tensor]:
+        for of_block_TD, popular_T in zip(item_TD.split(BLOCK_ITEMS), popularity_T.split(BLOCK_ITEMS), strict=True):
+            scores_BT = queries.user_QD[at] @ of_block_TD.T
+            scores_BT[~queries.known_Q[at]] = popular_T
+            yield scores_BT
+
+    def scores(at: slice) -> tuple[Iterator[Tensor], Tensor]:
+        return blocks(at), queries.known_Q[at]
 
     return rank(scores, held_out, batch_size, columns, k)
 
@@ -188,8 +199,10 @@ def rank(
     k = min(k, len(columns.column_I))
 
     def ranked(at: slice) -> tuple[np.ndarray, ...]:
-        scores_BT, by_towers_B = scores(at)
-        columns_BK, scores_BK = top_k(columns.mask(scores_BT, held_out.seen, held_out.user_rows_Q[at]), k)
+        blocks, by_towers_B = scores(at)
+        columns_BK, scores_BK = _best_columns(
+            blocks, columns, columns.seen_cells(held_out.seen, held_out.user_rows_Q[at]), k
+        )
         rows_BK = torch.where(torch.isinf(scores_BK), -1, columns.row_T.to(columns_BK.device)[columns_BK])
         return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
 
@@ -200,6 +213,22 @@ def rank(
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(ranked, chunks))
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _best_columns(
+    blocks: Iterable[Tensor], columns: ScoreColumns, seen_cells: tuple[Tensor, Tensor], k: int
+) -> tuple[Tensor, Tensor]:
+    """The k best columns over all blocks of scores, as `top_k` returns them, without those of `seen_cells`."""
+    start, found = 0, []  # the best columns so far and their scores
+    for block_BT in blocks:
+        best_BK, scores_BK = top_k(columns.mask_block(block_BT, start, seen_cells), k)
+        found.append((best_BK + start, scores_BK))
+        if len(found) == 2:  # the earlier blocks' columns come first, so that they win ties
+            best_BC, scores_BC = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
+            position_BK, scores_BK = top_k(scores_BC, k)
+            found = [(best_BC.gather(1, position_BK), scores_BK)]
+        start += block_BT.shape[1]
+    return found[0]
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

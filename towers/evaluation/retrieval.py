@@ -74,11 +74,25 @@ class ScoreColumns:
 
     def mask(self, scores_BT: Tensor, seen: Sequences, user_rows_B: np.ndarray) -> Tensor:
         """Sets the scores of row 0, of the padding and of each user's seen items to -inf, in place."""
+        return self.mask_block(scores_BT, 0, self.seen_cells(seen, user_rows_B))
+
+    def seen_cells(self, seen: Sequences, user_rows_B: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The queries, and beside each the column of an item that its user has seen: int64, as many as all have."""
         owner, items = seen.of_users(user_rows_B)
-        scores_BT[:, 0] = -torch.inf
-        scores_BT[:, len(self.column_I) :] = -torch.inf
-        columns = self.column_I[torch.from_numpy(items.astype(np.int64))]
-        scores_BT[torch.from_numpy(owner), columns] = -torch.inf
+        return torch.from_numpy(owner), self.column_I[torch.from_numpy(items.astype(np.int64))]
+
+    def mask_block(self, scores_BT: Tensor, start: int, seen_cells: tuple[Tensor, Tensor]) -> Tensor:
+        """`mask` for scores of the columns from `start` on, in place."""
+        owner, columns = seen_cells
+        width, num_items = scores_BT.shape[1], len(self.column_I)
+        if start == 0:
+            scores_BT[:, 0] = -torch.inf
+        if start + width > num_items:
+            scores_BT[:, num_items - start :] = -torch.inf
+        if width < len(self.row_T):
+            inside = (columns >= start) & (columns < start + width)
+            owner, columns = owner[inside], columns[inside] - start
+        scores_BT[owner, columns] = -torch.inf
         return scores_BT
 
 

@@ -58,10 +58,10 @@ def rank_by_filter(
 
     tie_T = tie_I[torch.from_numpy(ties.rows_I)]
 
-    def scores(at: slice) -> tuple[Tensor, Tensor]:
+    def scores(at: slice) -> tuple[list[Tensor], Tensor]:
         product = seen_UI[held_out.user_rows_Q[at]] @ weights_IT
         scores_BT = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
-        return scores_BT.add_(tie_T), torch.zeros(len(scores_BT), dtype=torch.bool)
+        return [scores_BT.add_(tie_T)], torch.zeros(len(scores_BT), dtype=torch.bool)
 
     return rank(scores, held_out, batch_size, ScoreColumns.of(ties), k, threads=torch.get_num_threads())
 

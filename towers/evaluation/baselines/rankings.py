@@ -77,11 +77,11 @@ def rank_by_own_items(
     tie_T = torch.from_numpy((counts_I / (counts_I.max() + 1.0)).astype(np.float32)[ties.rows_I])
     column_I = torch.from_numpy(ties.rank_I)
 
-    def scores(at: slice) -> tuple[Tensor, Tensor]:
+    def scores(at: slice) -> tuple[list[Tensor], Tensor]:
         owner_N, items_N = (torch.from_numpy(a.astype(np.int64)) for a in history.of_users(held_out.user_rows_Q[at]))
         scores_BT = tie_T.repeat(len(held_out.user_rows_Q[at]), 1)
         scores_BT.index_put_((owner_N, column_I[items_N]), torch.ones(len(owner_N)), accumulate=True)
-        return scores_BT, torch.zeros(len(scores_BT), dtype=torch.bool)
+        return [scores_BT], torch.zeros(len(scores_BT), dtype=torch.bool)
 
     return rank(scores, held_out, batch_size, ScoreColumns.of(ties), k)
 
