@@ -80,6 +80,7 @@ def shop(tmp_path: Path) -> Path:
 SHOP = ("--config-dir", "myconf", "experiment=shop")
 
 
+@pytest.mark.slow
 def test_a_plugin_brings_a_source_and_a_loss(shop: Path) -> None:
     text = run("towers.train", *SHOP, "--cfg", "job", cwd=shop, path=str(ROOT))
     assert "path: events.jsonl" in text

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from conf.single_run import composing_once
 from conf.verbs import VERBS, uses
 from tests.documentation import Command, check_overrides
 
+composed_once = cache(composed)
+
 
 def shown(verb: str, *overrides: str) -> str:
     docstring = _command(verb).__doc__ or ""
-    return help_text(f"python -m {verb}", verb, docstring, composed(overrides), [FOLDER])
+    return help_text(f"python -m {verb}", verb, docstring, composed_once(overrides), [FOLDER])
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -62,6 +62,8 @@ class EvaluateConfig:
         k: the one of these cut-offs that tables, slices and plots show.
         seen: what becomes of the items that a user has seen: masked, or kept where repeated consumption is the task.
         batch_size: number of users scored at a time.
+        max_users: number of users of the test part on whom all is measured, drawn at random where it has more; the
+            report says so, and its intervals are those of a sample of this size. Null measures on all users.
         baselines: recommenders that are measured beside the towers; by default those that need no tuning.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
         resamples: number of bootstrap resamples per confidence interval.
@@ -74,6 +76,7 @@ class EvaluateConfig:
     k: int = bounded(20, at_least=1, at_most=RANKS)
     seen: SeenItems = SeenItems.mask
     batch_size: int = bounded(512, at_least=1)
+    max_users: int | None = bounded(None, at_least=1)
     baselines: list[Baseline] = field(default_factory=lambda: list(UNTUNED))
     recent_share: float = bounded(0.1, above=0, at_most=1)
     resamples: int = bounded(RESAMPLES, at_least=1)

@@ -94,8 +94,14 @@ def evaluate(
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    held_out, counts_I = queries_of(dataset, config.seen), interaction_counts(dataset.items, fit_on)
+    queries, counts_I = queries_of(dataset, config.seen), interaction_counts(dataset.items, fit_on)
+    held_out = queries.sample(config.max_users)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
+    if held_out is not queries:
+        notes = [
+            f"measured on {len(held_out.user_rows_Q):,} of {len(queries.user_rows_Q):,} users, drawn at random",
+            *notes,
+        ]
     rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
     similarity = ItemSimilarity.of(held_out.history, len(counts_I))
     columns = {name: _columns(ranking, held_out, counts_I, similarity, config) for name, ranking in rankings.items()}

@@ -20,6 +20,9 @@ from data.sequences.histories import Sequences, pair_keys
 from data.sources.event_types import is_negative
 from towers.evaluation.config import SeenItems
 
+SAMPLE_SEED = 20
+"""Of samples of users, so that two models are compared on the same ones."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -75,6 +78,13 @@ class HeldOut:
         context_Q = None if self.context_Q is None else self.context_Q.take(pa.array(kept))
         relevant = (new_index_Q[query_N][is_kept_N], items_N[is_kept_N])
         return HeldOut(self.user_rows_Q[kept], relevant, self.seen, context_Q, self.earlier)
+
+    def sample(self, most: int | None) -> "HeldOut":
+        """At most so many of the queries, all equally likely; always the same ones of a split. None takes all."""
+        num = len(self.user_rows_Q)
+        if most is None or num <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False)))
 
     @property
     def num_relevant_Q(self) -> np.ndarray:

@@ -51,6 +51,8 @@ class TrainConfig:
         epochs: maximum number of epochs.
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
+        validation_users: number of users of the validation part by whom epochs are compared, the re-ranker is fitted
+            and the placement of new users is decided, drawn at random where it has more; null takes all.
         batch_size: positives (with a transformer: windows of history) per step, over all workers.
         learning_rate: learning rate of Adam, and of row-wise Adam for the tables of ids and of feature values.
         weight_decay: weight decay of all weights except the tables of ids and of feature values.
@@ -76,6 +78,7 @@ class TrainConfig:
     epochs: int = bounded(20, at_least=1)
     patience: int = bounded(3, at_least=0)
     monitor: str = "ndcg@20"
+    validation_users: int | None = bounded(None, at_least=1)
     batch_size: int = bounded(1024, at_least=1)
     learning_rate: float = bounded(0.002, above=0)
     weight_decay: float = bounded(0.0, at_least=0)

@@ -16,6 +16,7 @@ from towers.training.config import PLACEMENT
 from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
+ADDED_TO_TRAIN = {"validation_users": None}
 ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 
@@ -40,7 +41,7 @@ def _determining(config: Recipe) -> list[Any]:
     model = _without(jsonable(config.model), ADDED_TO_MODEL)
     train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
-    return [ARCHITECTURE, model, loss, train, config.seed, *seen]
+    return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]
 
 
 def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,9 @@ def shared_inputs(
         id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
     if settings.suggested:
         suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
+    validation = None
+    if fit_on is FittedSplits.train:
+        validation = HeldOut.of(dataset, VALIDATION, seen_items).sample(settings.validation_users)
     return ray.put(
         SharedInputs(
             users=users,
@@ -64,7 +67,7 @@ def shared_inputs(
             context=context,
             id_tables=id_tables,
             suggestions=suggestions,
-            validation=HeldOut.of(dataset, VALIDATION, seen_items) if fit_on is FittedSplits.train else None,
+            validation=validation,
             streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,
         )
     )

@@ -25,6 +25,11 @@ def test_on_other_data_or_another_split(name: str, count: int, capsys: pytest.Ca
     assert capsys.readouterr().out == f"published results are left out: {line}\n"
 
 
+def test_on_a_sample_of_the_users(capsys: pytest.CaptureFixture[str]) -> None:
+    assert published_beside(EvaluateConfig(published=[RESULT], published_on=THEIRS, max_users=500), THEIRS) == []
+    assert "theirs are of all users, and evaluate.max_users is 500" in capsys.readouterr().out
+
+
 def test_without_a_word_about_their_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert published_beside(EvaluateConfig(published=[RESULT]), THEIRS) == []
     assert "evaluate.published_on does not say on which data set" in capsys.readouterr().out

@@ -15,9 +15,11 @@ def published_beside(config: EvaluateConfig, counts: Mapping[str, int]) -> Seque
     if not config.published:
         return []
     others = {name: count for name, count in config.published_on.items() if counts.get(name) != count}
-    if config.published_on and not others:
+    if config.published_on and not others and config.max_users is None:
         return config.published
-    if others:
+    if config.max_users is not None:
+        why = f"theirs are of all users, and evaluate.max_users is {config.max_users}"
+    elif others:
         pairs = [f"{count:,} {name} (here {counts.get(name, 0):,})" for name, count in others.items()]
         why = f"theirs is another data set or another split, with {', '.join(pairs)}"
     else:
