@@ -95,6 +95,12 @@ PRIVATE_PARTS = (
         "none known",
     ),
     PrivatePart(
+        "ray.serve._private.logging_utils",
+        "configure_component_logger",
+        "logs of replicas, which a library that configures logging would end",
+        "none known",
+    ),
+    PrivatePart(
         "ray.serve._private.replica",
         "add_port_to_grpc_server",
         "gRPC between deployments on the node's own address",

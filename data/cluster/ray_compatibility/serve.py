@@ -5,11 +5,11 @@
   flood replicas would spend all of their core on refusals. HAProxy's own metrics count the refusals. They are not
   logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
   it leaves them the cores under a flood. It waits for a body before it passes the request on, so that bodies which come
-  slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all
-  interfaces.
+  slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
 - gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts); Ray binds
   them to all interfaces. These include the servers for calls between deployments, which take pickled requests. The
   servers for gRPC from outside also listen on loopback, by which HAProxy calls the replicas of its own node.
+- The log files of Serve's processes survive a library that configures logging (serve_logs.py).
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
   plain text.
 
@@ -27,6 +27,7 @@ from typing import Any
 
 from data.artifacts.json_text import json_text
 from data.cluster.machine import choose_proxy
+from data.cluster.ray_compatibility.serve_logs import keep_logging
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
 """Environment variable with the largest number of requests in flight per ingress replica."""
@@ -206,6 +207,7 @@ PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.http_util": _refuse_in_json,
     "ray.serve._private.replica": _listen_on_own_address,
     "ray.serve._private.default_impl": _listen_nearby,
+    "ray.serve._private.logging_utils": keep_logging,
 }
 """Functions that patch a module once it has been imported, by the module's dotted path."""
 
