@@ -29,6 +29,7 @@ from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text
+from data.artifacts.operators import begin_command
 from data.artifacts.plugins import use
 from data.artifacts.structured import typed
 
@@ -64,6 +65,7 @@ def launch(module: str, program: str | None = None) -> None:
                 refuse_unused(module, HydraConfig.get().overrides.task)
                 use(values.plugins)
                 config = typed(values)
+                begin_command(module, HydraConfig.get().overrides.task)
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
             summary = task(config)

@@ -24,6 +24,7 @@ from data.cluster.session import ClusterConfig
 from data.dataset.config import DataConfig
 from data.sources.source import sources
 from data.sources.values.text_vectors_config import EmbedTextConfig
+from serve.access.config import AuthConfig, KeyConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.events.config import EventsConfig
@@ -73,6 +74,11 @@ class Config:
         rows: the Parquet or CSV file of the items that serve.refresh adds or changes.
         promote: whether serve.refresh makes the new release live at once.
         force: whether serve.publish and serve.refresh ignore a failed gate; this needs a `reason`.
+        mint: the name of the key that serve.keys makes.
+        revoke: the name of the key that serve.keys makes invalid.
+        last: how many operations serve.history shows.
+        request: the id of the request that serve.approve approves.
+        require: what needs a second operator from now on, of `promote` and `withdraw`; null changes nothing.
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
@@ -93,6 +99,11 @@ class Config:
     rows: str | None = None
     promote: bool = False
     force: bool = False
+    mint: str | None = None
+    revoke: str | None = None
+    last: int = bounded(20, at_least=1)
+    request: str | None = None
+    require: list[str] | None = None
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -105,6 +116,7 @@ class Config:
     index: IndexConfig
     gate: GateConfig
     serve: ServeConfig
+    auth: AuthConfig
     traffic: TrafficConfig
     guard: GuardConfig
     events: EventsConfig
@@ -113,6 +125,7 @@ class Config:
     nodes: NodesConfig
     manifests: ManifestsConfig
     watch: WatchConfig
+    key: KeyConfig = field(default_factory=KeyConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
 

@@ -3,6 +3,9 @@
 with RecommendClient("http://127.0.0.1:8000") as client:
     for item in client.recommend(user_id="u00042", k=10).items:
         print(item.title, item.score)
+
+An endpoint that asks who one is takes an API key or a JSON Web Token: RecommendClient(address, key=...), or the
+environment variable TWOTOWER_KEY.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +15,7 @@ from urllib.parse import quote
 import httpx
 from pydantic_core import to_json
 
+from serve.api.connection import connection, content, unreachable
 from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserResponse
 from serve.api.events.sender import AsyncEventSender, EventSender, EventsNotSent, SenderFull
 from serve.api.problems import EndpointError, EventsRefusedError
@@ -49,10 +53,20 @@ class RecommendClient:
     Args:
         address: The endpoint's URL.
         timeout_s: Seconds that connecting, sending and each wait for data may take.
+        key: An API key or a JSON Web Token, for an endpoint that asks for one. No message shows it. None takes that of
+            TWOTOWER_KEY in the environment, if it is set.
+        ca_file: With https: a PEM file of the certificate authority, if the system does not know it.
     """
 
-    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
-        self._http = httpx.Client(base_url=address, timeout=timeout_s)
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8000",
+        timeout_s: float = 5.0,
+        *,
+        key: str | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self._http = httpx.Client(**connection(address, timeout_s, key, ca_file))
 
     def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
@@ -119,9 +133,9 @@ class RecommendClient:
 
     def _send(self, method: str, path: str, **options: Any) -> bytes:
         try:
-            return _content(self._http.request(method, path, **options))
+            return content(self._http.request(method, path, **options))
         except httpx.TransportError as e:
-            raise _unreachable(self._http.base_url, e) from e
+            raise unreachable(self._http.base_url, e) from e
 
     def close(self) -> None:
         """Closes the connections."""
@@ -137,8 +151,15 @@ class RecommendClient:
 class AsyncRecommendClient:
     """An asynchronous client with the methods of `RecommendClient`; use it on one event loop."""
 
-    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = 5.0) -> None:
-        self._http = httpx.AsyncClient(base_url=address, timeout=timeout_s)
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8000",
+        timeout_s: float = 5.0,
+        *,
+        key: str | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**connection(address, timeout_s, key, ca_file))
 
     async def recommend(
         self, *, user_id: str | None = None, request_id: str | None = None, **fields: Any
@@ -182,9 +203,9 @@ class AsyncRecommendClient:
 
     async def _send(self, method: str, path: str, **options: Any) -> bytes:
         try:
-            return _content(await self._http.request(method, path, **options))
+            return content(await self._http.request(method, path, **options))
         except httpx.TransportError as e:
-            raise _unreachable(self._http.base_url, e) from e
+            raise unreachable(self._http.base_url, e) from e
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -217,18 +238,3 @@ def _events_body(events: Sequence[Mapping[str, Any]]) -> bytes:
         .model_dump_json(exclude_unset=True)
         .encode()
     )
-
-
-def _content(response: httpx.Response) -> bytes:
-    if response.is_success:
-        return response.content
-    message = f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}"
-    if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and b'"accepted"' in response.content:
-        found = response.json()
-        raise EventsRefusedError(message, found["accepted"], found["duplicates"], found["detail"])
-    retry_after = response.headers.get("Retry-After")
-    raise EndpointError(message, response.status_code, float(retry_after) if retry_after else None)
-
-
-def _unreachable(address: httpx.URL, error: httpx.TransportError) -> EndpointError:
-    return EndpointError(f"{address}: no answer ({type(error).__name__}); is `python -m serve.run` up?")

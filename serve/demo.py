@@ -5,13 +5,17 @@ Examples:
     python -m serve.demo data=gowalla demo.wait=false
 """
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show, wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
+from serve.access.exposure import check_access
+from serve.api.connection import KEY
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import promote
 from towers.model.config import FittedSplits
@@ -56,6 +60,9 @@ def ask(address: str, checkpoint: "Checkpoint", k: int) -> dict[str, Any]:
 
 def task(config: "Config") -> dict[str, Any]:
     """Runs each step of the stack as its own command would, and returns release, answers and report as JSON."""
+    check_access(config.auth, config.serve.host)
+    if config.auth.asks and not os.environ.get(KEY):
+        raise ConfigError(f"auth={config.auth.kind.value}: the demo asks its endpoint; put a key of yours into {KEY}")
     step, storage = Steps(), Folder.of(config.storage.root)
     step(f"starting Ray; the log: {config.data.name}")
     check_recipe(config)
@@ -115,7 +122,7 @@ def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str
         seconds = step.seconds
         print(f"\nDone in {seconds:.0f} s. The endpoint is {address} (documentation: {address}/docs). Try:\n")
         user_id = next(body["user_id"] for body in requests(checkpoint, 1).values())
-        print(f"  {curl(address, user_id)}\n", flush=True)
+        print(f"  {curl(address, config.auth.asks, user_id)}\n", flush=True)
         if config.demo.wait:
             print("Serving until Ctrl-C.", flush=True)
             wait_for_stop()

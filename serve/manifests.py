@@ -1,13 +1,13 @@
 """Writes cluster.yaml, Kubernetes manifests and a Serve config of one and the same config: `python -m serve.manifests`.
 
-    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530
+    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530 auth=keys
     kubectl apply -f var/manifests/kubernetes
 
 Every override means what it means to the other commands: those of the training become the RayJob's, those of the
 endpoint the RayService's. What cannot work together, such as more replicas than the nodes hold, is refused in one line.
 
 Examples:
-    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530
+    python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530 auth=keys
 """
 
 from collections.abc import Sequence
@@ -44,6 +44,7 @@ def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
         storage=config.storage,
         index=config.index,
         serve=config.serve,
+        auth=config.auth,
         guard=config.guard,
         events=config.events.for_machines(),
         train=config.train,

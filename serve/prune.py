@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
+from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 
@@ -27,6 +28,7 @@ def task(config: "Config") -> dict[str, Any]:
     pruned = prune(config.index, registry, config.keep)
     ReplicaRegistry.of(registry.folder).expire()
     kept = registry.ids()
+    record(registry.folder, action="prune", releases=pruned.releases)
     print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s. Next: python -m serve.releases")
     return {"pruned": pruned.releases, "leftovers": pruned.leftovers, "kept": kept}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
+from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def task(config: "Config") -> dict[str, Any]:
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
     print(f"Next: python -m serve.promote release={release_id}")
-    manifest = ReleaseRegistry.of(storage).manifest(release_id)
+    registry = ReleaseRegistry.of(storage)
+    record(registry.folder, action="publish", release=release_id, reason=config.reason)
+    manifest = registry.manifest(release_id)
     return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 
@@ -36,6 +37,7 @@ def task(config: "Config") -> dict[str, Any]:
     rows = read_rows(config.rows, live) if config.rows else None
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     release_id = refresh(config.index, registry, live, rows, config.items, gatekeeper=gatekeeper)
+    record(registry.folder, action="refresh", release=release_id, of=live.id, reason=config.reason)
     if release_id != live.id and config.promote:
         rollout = promote(config.index, registry, release_id, config.serve.ready_within_s, expected_live=live.id)
         print(f"refresh: {release_id} is live, {time.perf_counter() - started:.1f} s after the start of the command")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
+from serve.access.exposure import check_access
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -23,13 +24,17 @@ def task(config: "Config") -> dict[str, Any]:
     from serve.deployment.deploying import deploy, endpoint_runs
     from serve.deployment.endpoint import curl, running_endpoint
 
+    check_access(config.auth, config.serve.host)
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     if endpoint_runs():
         print("serve: an endpoint runs here; changing it in place", flush=True)
         deploy(config)
         return {"changed": True}
     with running_endpoint(config, declared=True) as address:
-        print(f"serve: ready. Try\n  {curl(address)}\nDocumentation: {address}/docs. Stop with Ctrl-C.", flush=True)
+        print(
+            f"serve: ready. Try\n  {curl(address, config.auth.asks)}\nDocumentation: {address}/docs. Stop with Ctrl-C.",
+            flush=True,
+        )
         wait_for_stop()
     return {"address": address}
 

@@ -16,8 +16,8 @@ ROOMS = {
     "data": {"artifacts", "cluster", "dataset", "sequences", "sources"},
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
-        "api", "batch", "deployment", "events", "experiments", "filters", "index", "observability", "operations",
-        "pipeline", "releases", "rollout",
+        "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "observability",
+        "operations", "pipeline", "releases", "rollout",
     },
 }  # fmt: skip
 MOST_LINES, MOST_FUNCTION_LINES, MOST_FILES = 250, 50, 14

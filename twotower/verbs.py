@@ -30,6 +30,9 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
         "serve.watch": "runs Prometheus beside an endpoint, and shows its panels in a page",
         "serve.lineage": "shows where a release comes from",
         "serve.prune": "removes old releases, and what dead processes left behind",
+        "serve.keys": "makes, lists and revokes the API keys of the endpoint",
+        "serve.history": "shows who did what",
+        "serve.approve": "approves what another operator asked for",
         "serve.manifests": "writes cluster.yaml, Kubernetes manifests and a Serve config",
     },
 }

@@ -1,6 +1,7 @@
 """Converts gRPC messages (serve/api/recommender.proto) to and from the requests and answers of serve/api/schemas.py."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -9,6 +10,8 @@ from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
 
+from serve.access.control import Refused
+from serve.access.middleware import admitted
 from serve.api.adapter import FieldError
 from serve.api.limits import MAX_BODY_BYTES, MAX_ID
 from serve.events.service import EventsUnavailable
@@ -16,6 +19,9 @@ from serve.observability.request_times import request_times
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=Message)
+
+Answers = Callable[[Any, Any, Any], Awaitable[R]]
+"""A method that answers a message, given the context of the call."""
 
 SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 """The function that Ray Serve calls to register the gRPC service, as a dotted path."""
@@ -25,11 +31,44 @@ class Stale(RuntimeError):
     """The endpoint is not to answer, because its last reading of the live pointer is too old."""
 
 
+STATUS = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""How gRPC says what HTTP says by a status."""
+
+
 class Context(Protocol):
     """The part of Ray Serve's gRPC context that is used here."""
 
+    def invocation_metadata(self) -> Iterable[tuple[str, Any]]: ...
     def set_code(self, code: grpc.StatusCode) -> None: ...
     def set_details(self, details: str) -> None: ...
+
+
+def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
+    """Decorates the methods of a gRPC service: who asks is found out before anything of the message is looked at.
+
+    Args:
+        reply: The type of the answer's message. It is empty, with one of STATUS, where the caller is refused.
+    """
+
+    def decorate(answers: Answers[R]) -> Answers[R]:
+        @wraps(answers)
+        async def answer(self: Any, message: Any, grpc_context: Context) -> R:
+            given = [value for name, value in grpc_context.invocation_metadata() if name == "authorization"]
+            try:
+                async with admitted("gRPC", answers.__name__, given):
+                    return await answers(self, message, grpc_context)
+            except Refused as e:
+                grpc_context.set_code(STATUS[e.status])
+                grpc_context.set_details(str(e))
+                return reply()
+
+        return answer
+
+    return decorate
 
 
 async def reply_to(

@@ -9,7 +9,8 @@ class EndpointError(ConnectionError):
 
     Attributes:
         status: The HTTP status; None if the endpoint did not answer.
-        retry_after_s: Seconds that the endpoint asks to wait before the next attempt (with 503); None if it does not.
+        retry_after_s: Seconds that the endpoint asks to wait before the next attempt (with 429 and 503); None if it
+            does not.
     """
 
     def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:

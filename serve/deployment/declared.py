@@ -4,12 +4,14 @@ Limits and scale stand under `deployments`, apart from the arguments of the appl
 replicas running. Changing an argument, or the code, replaces the replicas one after the other.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from data.artifacts.folders import Folder
+from serve.access.config import AuthConfig
+from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
 from serve.events.config import EventsConfig
@@ -39,7 +41,11 @@ def deploy_config(
     Args:
         host: the address on which the proxies listen; None means `serve.host`.
         events: replaces `config.events`.
+
+    Raises:
+        ConfigError: others can reach that address, and `auth` was left as it is.
     """
+    check_exposure(config.auth, host or config.serve.host)
     events = events or config.events
     http = {"host": host or config.serve.host, "port": config.serve.port}
     applications: list[dict[str, Any]] = [
@@ -117,13 +123,19 @@ def arguments(config: EndpointConfig) -> dict[str, Any]:
     index = values_of(config.index)
     if (database := config.index.address.database) is not None:
         index["uri"] = str(database.absolute())
-    return {"storage": {"root": absolute(config.storage.root)}, "index": index, "serve": served}
+    asked = values_of(absolute_auth(config.auth))
+    return {"storage": {"root": absolute(config.storage.root)}, "index": index, "serve": served, "auth": asked}
 
 
 def values_of(section: Any) -> dict[str, Any]:
     """Returns the values of a config dataclass as they stand in yaml: enums by their names."""
     container: Any = OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
     return dict(container)
+
+
+def absolute_auth(auth: AuthConfig) -> AuthConfig:
+    """Returns the same with a file of keys that means the same to processes with another working folder."""
+    return replace(auth, file=absolute(auth.file))
 
 
 def absolute(root: str) -> str:

@@ -15,6 +15,7 @@ from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
+from serve.access.exposure import check_access
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING
 from serve.deployment.deploying import deploy, events_here
@@ -45,7 +46,9 @@ def running_endpoint(
         ReleaseError: No release is live, or the endpoint does not come up.
         PortInUse: Another process listens on one of its ports.
         IndexUnavailable: Milvus cannot be reached.
+        ConfigError, KeyFileError: See `check_access`.
     """
+    check_access(config.auth, config.serve.host)
     live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
@@ -111,7 +114,12 @@ def compacting_events(config: EndpointConfig) -> Iterator[None]:
         thread.join()
 
 
-def curl(address: str, user_id: str = "u00042") -> str:
-    """Returns a shell command that asks the endpoint for recommendations."""
+def curl(address: str, asks: bool, user_id: str = "u00042") -> str:
+    """Returns a shell command that asks the endpoint for recommendations.
+
+    Args:
+        asks: whether callers must show who they are; the key is then that of TWOTOWER_KEY.
+    """
     body = json.dumps({"user_id": user_id, "k": 5})
-    return f"curl -s {address}/v1/recommend -H 'content-type: application/json' -d '{body}'"
+    key = ' -H "authorization: Bearer $TWOTOWER_KEY"' if asks else ""
+    return f"curl -s {address}/v1/recommend{key} -H 'content-type: application/json' -d '{body}'"

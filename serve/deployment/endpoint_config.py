@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from data.artifacts.folders import StorageConfig
+from serve.access.config import AuthConfig
 from serve.deployment.settings import ServeConfig
 from serve.events.config import EventsConfig
 from serve.experiments.canary_analysis import GuardConfig
@@ -18,6 +19,8 @@ class EndpointConfig(Protocol):
     def index(self) -> IndexConfig: ...
     @property
     def serve(self) -> ServeConfig: ...
+    @property
+    def auth(self) -> AuthConfig: ...
     @property
     def guard(self) -> GuardConfig: ...
     @property

@@ -11,7 +11,7 @@ from serve.api import recommender_pb2 as pb
 from serve.api.events.known import moment, user_json
 from serve.api.events.reading import EventBatch, answer, read_events
 from serve.api.events.schemas import EventsRefused, EventsRequest, EventsResponse, ForgottenResponse, UserResponse
-from serve.api.grpc_service import Context, refuse_with, reply_to_id
+from serve.api.grpc_service import Context, for_callers, refuse_with, reply_to_id
 from serve.api.limits import MAX_EVENTS_BYTES
 from serve.api.openapi import body_schema
 from serve.deployment.answering import RequestAnswerer
@@ -63,6 +63,7 @@ class EventRoutes:
         """Forgets a user: the state at once, the event log by its next compaction; earlier events are kept out."""
         return _json(await self._forget(user_id))
 
+    @for_callers(pb.EventsResponse)
     async def PostEvents(self, message: pb.EventsRequest, grpc_context: Context) -> pb.EventsResponse:
         """Takes events over gRPC. Where some are refused, INVALID_ARGUMENT names them; the others are kept."""
         if message.ByteSize() > MAX_EVENTS_BYTES:
@@ -81,10 +82,12 @@ class EventRoutes:
             return pb.EventsResponse()
         return ParseDict(content, pb.EventsResponse())
 
+    @for_callers(pb.UserResponse)
     async def GetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.UserResponse:
         """Answers `show_user` over gRPC."""
         return await reply_to_id(message.user_id, pb.UserResponse, grpc_context, self._user)
 
+    @for_callers(pb.ForgottenResponse)
     async def ForgetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.ForgottenResponse:
         """Answers `forget_user` over gRPC."""
         return await reply_to_id(message.user_id, pb.ForgottenResponse, grpc_context, self._forget)

@@ -11,16 +11,18 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.routing import Match
 
 from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
 from data.cluster.ray_compatibility.serve import replica_name
+from serve.access.control import AccessControl, install
+from serve.access.middleware import AccessMiddleware
+from serve.access.scopes import require_scopes
 from serve.api import recommender_pb2 as pb
-from serve.api.adapter import FieldError, RequestAdapter
+from serve.api.adapter import RequestAdapter
 from serve.api.body_limit import BodyLimit
 from serve.api.events.schemas import EventsRequest
-from serve.api.grpc_service import Context, Stale, reply_to
+from serve.api.grpc_service import Context, for_callers, reply_to
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_EVENTS_BYTES, MAX_K
 from serve.api.openapi import body_schema, openapi_document, read_body
 from serve.api.schemas import (
@@ -35,10 +37,11 @@ from serve.api.schemas import (
 )
 from serve.deployment.answering import RequestAnswerer
 from serve.deployment.event_routes import EventRoutes, router
+from serve.deployment.refusals import add_refusals
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
-from serve.deployment.settings import RETRY_AFTER_S, StalePointer
+from serve.deployment.settings import StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
-from serve.events.service import EventsUnavailable, UserEvents
+from serve.events.service import UserEvents
 from serve.experiments.exposures import ExposureLog
 from serve.observability.metrics import Metrics
 from serve.observability.request_times import MeasuredRequests
@@ -55,53 +58,29 @@ api = FastAPIOffline(  # /docs and /redoc take no script from the internet
     title="Two-tower recommendations",
     version="1",
     responses={
+        401: {"model": Problem},
+        403: {"model": Problem},
         408: {"model": Problem},
         413: {"model": Problem},
         415: {"model": Problem},
         422: {"model": Problem},
+        429: {"model": Problem},
         503: {"model": Problem},
     },
 )
 api.openapi = partial(  # type: ignore[method-assign]
     openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest, EventsRequest
 )
+api.add_middleware(AccessMiddleware)
 api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S, max_bytes_at={"/v1/events": MAX_EVENTS_BYTES})
 api.add_middleware(MeasuredRequests)  # the last one added is the outermost
 api.include_router(router)
+add_refusals(api)
 
 
 # Ray Serve pickles the globals that exist when it sees the class: what the ingress uses is therefore defined above it.
 def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-@api.exception_handler(FieldError)
-async def refuse(_: Request, error: FieldError) -> JSONResponse:
-    """Answers 422 in the form in which FastAPI reports wrong fields."""
-    problem = {"type": "value_error", "loc": ["body", *error.location], "msg": str(error)}
-    return JSONResponse({"detail": [problem]}, status_code=422)
-
-
-@api.exception_handler(Stale)
-async def refuse_stale(_: Request, error: Stale) -> JSONResponse:
-    """Answers 503, as any overload: another replica may reach the storage."""
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
-
-
-@api.exception_handler(EventsUnavailable)
-async def refuse_events(_: Request, error: EventsUnavailable) -> JSONResponse:
-    """Answers 503: nothing is lost where the sender tries again."""
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
-
-
-@api.exception_handler(405)
-async def name_methods(request: Request, _: Exception) -> JSONResponse:
-    """Answers 405 with all methods of the path; Starlette names those of the first of its routes alone."""
-    routers = [getattr(route, "original_router", None) for route in request.app.routes]  # those that are included
-    routes = [*request.app.routes, *(route for router in routers if router is not None for route in router.routes)]
-    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
-    methods = sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
-    return JSONResponse({"detail": "Method Not Allowed"}, status_code=405, headers={"Allow": ", ".join(methods)})
 
 
 @serve.ingress(api)
@@ -117,9 +96,12 @@ class RecommenderIngress(EventRoutes):
     """
 
     async def __init__(self, settings: ReplicaSettings, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
+        require_scopes(api.routes, pb.DESCRIPTOR.services_by_name["Recommender"].methods_by_name)
         send_spans()
         prepare_process(settings.serve)
         self._config = settings.serve
+        self._access = await AccessControl.start(settings.auth)
+        install(self._access)
         self._handles = stages
         follower = settings.follow(
             self._open, replica_name(), set_denylist=ReleaseRuntime.set_denylist, close=ReleaseRuntime.close
@@ -137,6 +119,7 @@ class RecommenderIngress(EventRoutes):
             try:
                 runtime = await self._releases.live(FLUSH_S)
                 self._metrics.flush(runtime.adapter.release_id, runtime.breakers, self._releases.is_stale)
+                self._metrics.flush_calls(self._access.take_calls())
                 await self._exposures.flush()
             except Exception as e:  # this task must not end: nothing else exports metrics and exposures
                 log_failure("metrics and exposures are not written", e)
@@ -167,7 +150,11 @@ class RecommenderIngress(EventRoutes):
     @api.post("/v1/recommend/batch", response_model=BatchResponse, openapi_extra=body_schema(BatchRequest))
     async def recommend_batch(self, http: Request) -> Response:
         """Recommends items to several users in one call, to each within a deadline of its own."""
-        return _json(await self._answers.recommend_batch(await read_body(BatchRequest, http)))
+        return _json(await self._recommend_batch(await read_body(BatchRequest, http)))
+
+    async def _recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
+        await self._access.charge(len(batch.requests) - 1)  # one is counted with the call
+        return await self._answers.recommend_batch(batch)
 
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=body_schema(SimilarRequest))
     async def similar(self, http: Request) -> Response:
@@ -188,14 +175,17 @@ class RecommenderIngress(EventRoutes):
             await self._answers.similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime)
         )
 
+    @for_callers(pb.RecommendResponse)
     async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
         """Answers `recommend` over gRPC."""
         return await reply_to(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._answers.recommend)
 
+    @for_callers(pb.BatchResponse)
     async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
         """Answers `recommend_batch` over gRPC."""
-        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._answers.recommend_batch)
+        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._recommend_batch)
 
+    @for_callers(pb.SimilarResponse)
     async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:
         """Answers `similar` over gRPC."""
         return await reply_to(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._answers.similar)
@@ -228,7 +218,8 @@ class RecommenderIngress(EventRoutes):
 
     def _is_alive(self) -> bool:
         takes_events = self._events is None or self._events.is_alive
-        return self._releases.is_following and not self._flushing.done() and takes_events
+        follows = self._releases.is_following and self._access.is_following
+        return follows and not self._flushing.done() and takes_events
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where a task has ended, and Serve starts a new replica.

@@ -15,7 +15,8 @@ import torch
 from ray.serve.handle import DeploymentHandle
 
 from data.artifacts.folders import Folder
-from serve.deployment.declared import absolute
+from serve.access.config import AuthConfig
+from serve.deployment.declared import absolute, absolute_auth
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.events.config import OFF, EventsConfig
@@ -48,19 +49,26 @@ class ReplicaSettings:
         storage_root: The folder or URI that holds the releases.
         index: How to open the index of a release.
         serve: Topology, limits and scale of the endpoint.
+        auth: Who may ask.
         events: Where events and the states of users are kept.
     """
 
     storage_root: str
     index: IndexConfig
     serve: ServeConfig
+    auth: AuthConfig
     events: EventsConfig = field(default_factory=lambda: EventsConfig(store=OFF))
 
     @classmethod
     def of(cls, config: EndpointConfig, events: EventsConfig) -> "ReplicaSettings":
         """The settings of the endpoint that a config describes, with `events` in place of the config's own."""
-        root = absolute(config.storage.root)
-        return cls(storage_root=root, index=config.index, serve=config.serve, events=events)
+        return cls(
+            storage_root=absolute(config.storage.root),
+            index=config.index,
+            serve=config.serve,
+            auth=absolute_auth(config.auth),
+            events=events,
+        )
 
     def follow(
         self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any

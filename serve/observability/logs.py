@@ -4,6 +4,7 @@ import hashlib
 
 from data.artifacts.secrets import secret
 from data.cluster.failure_log import replica_logger
+from serve.access.control import caller_name
 from serve.pipeline.messages import Response
 
 logger = replica_logger("answers")  # Ray's formatter adds request id, replica and the fields of `extra`
@@ -16,6 +17,7 @@ def log_degraded(answer: Response, user_id: str | None) -> None:
         extra={
             "release_id": answer.release_id,
             "user": None if user_id is None else hashed(user_id),
+            "key": caller_name(),
             "reasons": answer.reasons,
             "timings_ms": answer.timings_ms,
         },

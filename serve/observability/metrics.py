@@ -32,6 +32,9 @@ class Metrics:
         self._breaker = Gauge("twotower_breaker_open", "1 while the circuit breaker is not closed.", ("stage",))
         self._release = Gauge("twotower_release_info", "1 for the release that answers.", ("release_id",))
         self._stale = Gauge("twotower_pointer_stale", "1 while the last reading of the live pointer is too old.")
+        self._calls = Counter(
+            "twotower_calls", "Calls by the name of the key and what came of them.", ("key", "outcome")
+        )
         self._answers: Counts[tuple[str, str, str]] = Counts()
         self._degraded_reasons: Counts[str] = Counts()
 
@@ -56,6 +59,11 @@ class Metrics:
             self._breaker.set(float(breaker.state is not State.closed), {"stage": stage})
         self._release.set(1.0, {"release_id": release_id})
         self._stale.set(float(is_stale))
+
+    def flush_calls(self, calls: Mapping[tuple[str, str], int]) -> None:
+        """Exports the calls since the last time, by the name of the caller's key and by outcome."""
+        for (name, outcome), count in calls.items():
+            self._calls.inc(count, {"key": name, "outcome": outcome})
 
 
 def recall_reporter() -> Callable[[float, str], None]:

@@ -11,8 +11,9 @@ from data.artifacts.leases import Lock
 from data.artifacts.plugins import require
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from serve.experiments.assignment import Experiment
+from serve.releases.audit.history import record
 from serve.releases.in_progress import InProgressMarkers
-from serve.releases.pointer import LivePointer, promoted, rolled_back, utc_timestamp
+from serve.releases.pointer import LivePointer, promoted, rolled_back
 from serve.releases.release import Release, ReleaseError
 
 IN_PROGRESS = ".under-way"
@@ -22,9 +23,6 @@ POINTER = "live.json"
 
 DENYLISTS = ".withdrawn"
 """Folder of the denylists, one of which the pointer names."""
-
-HISTORY = ".history"
-"""Folder with a copy of the pointer for each change of what serves, named by its time."""
 
 MAX_EXCLUDED_ITEMS = 1_000
 """The most items in the denylist, and the most removed items of a release.
@@ -149,7 +147,7 @@ class ReleaseRegistry:
                 if self.folder.replace_if(found and found[1], POINTER, json_bytes(after.as_json())):
                     break
             if not after.answers_like(before):
-                self.folder.write_json(f"{HISTORY}/{utc_timestamp()}.json", after.as_json())
+                record(self.folder, **after.as_json())
             return after
 
     def read_denylist(self, name: str | None) -> frozenset[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from data.artifacts.errors import ConfigError
+from serve.releases.audit.approvals import Approvals
 from serve.releases.pointer import LivePointer, utc_timestamp
 from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import ReleaseError
@@ -27,7 +28,10 @@ def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s:
     Raises:
         ReleaseError: no release is live.
         ConfigError: the list would become too long.
+        NeedsApproval: a second operator must approve it first.
     """
+    items = sorted(items)
+    Approvals(registry.folder).check("withdraw", items=items, reason=reason)
     entry = {"reason": reason, "since": utc_timestamp()}
     return _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
 
@@ -40,7 +44,10 @@ def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) ->
 
     Raises:
         ReleaseError: no release is live.
+        NeedsApproval: a second operator must approve it first.
     """
+    items = sorted(items)
+    Approvals(registry.folder).check("withdraw", items=items, restore=True)
     restored = set(items)
     return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
 

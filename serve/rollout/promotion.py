@@ -4,6 +4,7 @@ from data.artifacts.errors import ConfigError
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
+from serve.releases.audit.approvals import Approvals
 from serve.releases.pointer import utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
@@ -32,6 +33,7 @@ def promote(
         ReleaseError, NotSealed, CheckpointError: the release does not exist or is not sound; nothing has changed.
         PointerError: percent is below 100, and no other release is live.
         IndexUnavailable: its collection cannot be searched.
+        NeedsApproval: a second operator must approve it first.
     """
     if not 0 < percent <= 100:
         raise ConfigError(f"percent: {percent:g} must be above 0 and at most 100")
@@ -41,6 +43,7 @@ def promote(
             raise ReleaseError(f"{registry.folder}: no release to promote; run python -m serve.publish")
         release_id = ids[-1]
     _verify(config, registry, release_id, progress)
+    Approvals(registry.folder).check("promote", release=release_id, percent=percent)
     if percent == 100:
         return roll_out(registry, release_id, within_s, progress, expected_live)
     canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, utc_timestamp())
@@ -65,11 +68,13 @@ def split(
     Raises:
         ReleaseError, NotSealed, CheckpointError: a release does not exist or is not sound; nothing has changed.
         PointerError: no release is live, or the live release is among the shares.
+        NeedsApproval: a second operator must approve it first.
     """
     if not traffic.shares:
         return roll_out(registry, registry.resolve(None), within_s, progress)
     for release_id in traffic.shares:
         _verify(config, registry, release_id, progress)
+    Approvals(registry.folder).check("promote", experiment=traffic.name, shares=dict(traffic.shares))
     experiment = Experiment(traffic.name, dict(traffic.shares), utc_timestamp())
     return roll_out_shares(registry, experiment, within_s, progress)
 

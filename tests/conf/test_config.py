@@ -21,7 +21,8 @@ OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yam
 ENTRY_POINTS = [
     "data.prepare", "towers.train", "towers.evaluate", "towers.compare", "serve.publish", "serve.promote",
     "serve.releases", "serve.rollback", "serve.split", "serve.verify", "serve.prune", "serve.run", "serve.demo",
-    "serve.recommend", "serve.lift", "serve.guard", "serve.lineage", "serve.withdraw",
+    "serve.recommend", "serve.lift", "serve.guard", "serve.lineage", "serve.withdraw", "serve.keys", "serve.history",
+    "serve.approve",
 ]  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """The connection to Redis: time-outs, errors in our words, and whether what Redis has taken is on its disk."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,11 +9,12 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
+from data.artifacts.secrets import secret
 from serve.events.config import EventsConfig
 from serve.events.protocol import StoreUnavailable
 
 PASSWORD = "REDIS_PASSWORD"
-"""The environment variable with the password."""
+"""The secret that holds the password."""
 
 
 def connect(config: EventsConfig, timeout_s: float) -> Any:
@@ -27,7 +27,7 @@ def connect(config: EventsConfig, timeout_s: float) -> Any:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "decode_responses": True,
-        "password": os.environ.get(PASSWORD),
+        "password": secret(PASSWORD) or None,
     }
     if config.cluster:
         return RedisCluster.from_url(config.uri, cluster_error_retry_attempts=1, **options)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.artifacts.folders import StorageConfig
+from serve.access.config import AuthConfig
 from serve.deployment.settings import ServeConfig
 from serve.events.config import EventsConfig
 from serve.experiments.canary_analysis import GuardConfig
@@ -23,7 +24,7 @@ class Deployed:
     """What is deployed on Kubernetes.
 
     Attributes:
-        storage, index, serve, guard, events, train, nodes, manifests: sections of the root config.
+        storage, index, serve, auth, guard, events, train, nodes, manifests: sections of the root config.
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
     """
@@ -31,6 +32,7 @@ class Deployed:
     storage: StorageConfig
     index: IndexConfig
     serve: ServeConfig
+    auth: AuthConfig
     guard: GuardConfig
     events: EventsConfig
     train: TrainConfig

@@ -40,7 +40,7 @@ async def answered(runtime: ReleaseRuntime, config: Config) -> None:
 
 
 async def test_everything_of_a_release_is_freed(release: Release, tiny: Config, no_collector: None) -> None:
-    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve, auth=tiny.auth)
     mine = ReleaseRegistry.of(Folder.of(tiny.storage.root)).open(release.id)  # the fixture's own release stays
     stages = await LocalStages.build(settings, mine)
     runtime = ReleaseRuntime(RequestAdapter(mine, 100), stages, new_breakers(tiny.serve))

@@ -9,7 +9,7 @@ from conf.schema import load
 from serve.manifests import deployed
 from serve.operations.kubernetes.deployed import Deployed
 
-ON_KUBERNETES = ("storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530")
+ON_KUBERNETES = ("storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530", "auth=keys")
 
 
 @pytest.fixture(scope="session")

@@ -166,7 +166,7 @@ async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
     with pytest.raises((ValueError, OSError), match=POISONS[poison]):
         await asyncio.to_thread(promoting, tiny, registry)
 
-    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve, auth=tiny.auth)
 
     async def build(release: Release) -> str:
         """What a fused replica makes of a release."""

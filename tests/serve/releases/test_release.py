@@ -111,7 +111,7 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
     tiny: Config, registry: ReleaseRegistry, release: Release
 ) -> None:
     dim, count = release.parts.model.config.embedding_dim, len(read_golden(release)[0].candidates)
-    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve)
+    settings = ReplicaSettings(storage_root=tiny.storage.root, index=tiny.index, serve=tiny.serve, auth=tiny.auth)
     wrong = rewritten(registry, vector=[0.0] * dim)
     with pytest.raises(ReleaseError, match="golden query of user row .*: the user's vector is off by"):
         await build_user_encoder(settings, wrong)

@@ -1,0 +1,42 @@
+"""Who runs a command, and which: what records of operations say. `OPERATOR` in the environment names a person."""
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+OPERATOR = "OPERATOR"
+"""Environment variable with the operator's name, where the account does not say it: on shared machines, in jobs."""
+
+LONGEST = 1_000
+"""Characters that are kept of a command."""
+
+_command: ContextVar[str] = ContextVar("command", default="")
+
+
+def begin_command(module: str, overrides: Sequence[str]) -> None:
+    """Notes which command this process runs; a password in an address is left out."""
+    words = " ".join([module, *overrides])
+    _command.set(re.sub(r"://[^/@\s]*@", "://***@", words)[:LONGEST])
+
+
+def running_command() -> str:
+    """The command that this process runs, such as `serve.promote release=ID`; empty outside of commands."""
+    return _command.get()
+
+
+def operator() -> str:
+    """Who runs this process: the name in OPERATOR or, without it, account and machine.
+
+    Nobody checks the name. Who may write to the storage is decided by the storage's own permissions.
+    """
+    name = os.environ.get(OPERATOR, "").strip()
+    if name:
+        return name[:100]
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        account = str(os.getuid())
+    return f"{account}@{socket.gethostname()}"

@@ -1,0 +1,1 @@
+"""Who may ask the endpoint: API keys and JSON Web Tokens, scopes, and limits for each caller."""

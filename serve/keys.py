@@ -1,0 +1,58 @@
+"""Makes and revokes the API keys of the endpoint: `python -m serve.keys mint=shop key.scopes=[recommend,events]`.
+
+Without `mint` or `revoke` it lists them. A key is shown once, when it is made; only its hash is kept.
+
+Examples:
+    python -m serve.keys
+    python -m serve.keys mint=shop key.scopes=[recommend,events] key.rate=100/second
+    python -m serve.keys revoke=shop
+"""
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.cluster.console import show
+from serve.access.key_file import VARIABLE, KeyFile
+from serve.access.key_listing import keys_table, shown
+from serve.releases.audit.history import record
+from serve.releases.registry import ReleaseRegistry
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Makes the key `mint`, revokes the key `revoke`, or lists all keys."""
+    file, releases = KeyFile.of(config.auth.file), ReleaseRegistry.of(Folder.of(config.storage.root)).folder
+    if config.mint is not None and config.revoke is not None:
+        raise ConfigError(f"mint: {config.mint} and revoke: {config.revoke}; give one of them")
+    if VARIABLE in os.environ:
+        print(f"note: {VARIABLE} is set here; where it is set for the endpoint, the keys in it count, not {file}")
+    if config.mint is not None:
+        key = file.add(config.mint, config.key)
+        record(releases, action="mint", key=config.mint, scopes=[scope.value for scope in config.key.scopes])
+        print(f"keys: {config.mint} may ask for {', '.join(scope.value for scope in config.key.scopes)}. Its key,")
+        print("which is shown this once (send it as the header Authorization: Bearer KEY):")
+        print(
+            f"\n  {key}\n\nNext: python -m serve.run auth=keys (one that runs takes it in {config.auth.refresh_s:g} s)"
+        )
+    elif config.revoke is not None:
+        file.remove(config.revoke)
+        record(releases, action="revoke", key=config.revoke)
+        print(f"keys: {config.revoke} is revoked; an endpoint that runs refuses it within {config.auth.refresh_s:g} s")
+    records = file.read()
+    if config.mint is None and config.revoke is None:
+        if records:
+            show(keys_table(records, datetime.now(UTC)))
+        else:
+            print(f"{file}: no key yet; run python -m serve.keys mint=NAME")
+    return {"keys": [shown(record) for record in records]}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.keys")

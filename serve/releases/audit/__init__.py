@@ -1,0 +1,1 @@
+"""Who changed what: the history of operations, and second approvals."""

@@ -1,0 +1,75 @@
+"""The history: a file for each operation on releases, keys and approvals, with who did it and by which command.
+
+A change of what serves is recorded with the pointer as it was afterwards; other operations with what they did.
+"""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+
+from data.artifacts.folders import Folder
+from data.artifacts.operators import operator, running_command
+
+HISTORY = ".history"
+"""Folder of the history below that of the releases; its files are named by their time."""
+
+NOT_SHOWN = {"at", "by", "command"}
+"""Fields of an entry that have columns of their own in the table."""
+
+
+def record(folder: Folder, /, **what: Any) -> None:
+    """Adds an entry to the history.
+
+    Args:
+        folder: that of all releases.
+        what: JSON values that say what was done.
+    """
+    now = datetime.now(UTC)
+    entry = {**what, "at": now.isoformat(timespec="milliseconds"), "by": operator(), "command": running_command()}
+    name = f"{now.isoformat(timespec='microseconds')}-{uuid.uuid4().hex[:8]}"
+    (folder / HISTORY).write_json(f"{name}.json", entry)
+
+
+def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:
+    """The latest entries, newest first; entries of earlier versions have no `by` and no `command`."""
+    return list(_entries(releases / HISTORY, last))
+
+
+def _entries(folder: Folder, last: int) -> Iterator[dict[str, Any]]:
+    for name in sorted(folder.names(), reverse=True)[:last]:
+        if name.endswith(".json"):
+            entry: dict[str, Any] = folder.read_json(name)
+            yield {"at": name.removesuffix(".json"), "by": "", "command": ""} | entry
+
+
+def history_table(entries: list[dict[str, Any]]) -> Table:
+    """The entries of `read_history` as a table."""
+    table = Table(title="history, newest first")
+    for column in ("when", "who", "command", "what"):
+        table.add_column(column, no_wrap=column == "when")
+    for entry in entries:
+        at = datetime.fromisoformat(entry["at"]).astimezone(UTC)
+        table.add_row(f"{at:%Y-%m-%d %H:%M:%S}", entry["by"], entry["command"], describe(entry))
+    return table
+
+
+def describe(entry: dict[str, Any]) -> str:
+    """What an entry says was done."""
+    if "promoted_at" not in entry:  # not a pointer
+        return ", ".join(f"{name}: {_text(value)}" for name, value in entry.items() if name not in NOT_SHOWN)
+    parts = [f"live: {entry['release']}"]
+    if experiment := entry.get("experiment"):
+        parts += [f"{share:.1%} {id_}" for id_, share in experiment["shares"].items()]
+    parts += [
+        f"{says}: {_text(entry[name])}"
+        for name, says in (("rolled_back", "rolled back"), ("withdrawn", "denylist"))
+        if entry.get(name)
+    ]
+    return ", ".join(parts + ([f"because: {entry['reason']}"] if entry.get("reason") else []))
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

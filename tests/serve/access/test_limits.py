@@ -1,0 +1,143 @@
+"""Each caller asks as often as its key allows, by counters in memory or in Redis, and not more."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from data.artifacts.errors import ConfigError
+from serve.access import limits as limits_module
+from serve.access.config import KeyConfig, LimitsConfig
+from serve.access.control import AccessControl, Refused
+from serve.access.keys import Caller, KeyRing, mint
+from serve.access.limits import CallLimits, Exceeded
+from serve.access.scopes import Scope
+from tests.benchmarks.harness.servers import free_port
+from tests.conformance.redis_server import serving_redis
+
+SHOP = Caller("shop", frozenset({Scope.recommend}), rate="5/minute", concurrency=2)
+OTHER = Caller("other", frozenset({Scope.recommend}))
+RECOMMEND = frozenset({Scope.recommend})
+
+
+async def admitted(limits: CallLimits, caller: Caller, calls: int, cost: int = 1) -> int:
+    """How many of so many calls are within the rate."""
+    passed = 0
+    for _ in range(calls):
+        try:
+            await limits.charge(caller, cost)
+            passed += 1
+        except Exceeded as e:
+            assert 1 <= e.retry_after_s <= 60
+            assert "key shop: " in str(e)
+    return passed
+
+
+async def test_each_caller_has_a_rate_of_its_own() -> None:
+    limits = CallLimits(LimitsConfig())
+    assert await admitted(limits, SHOP, 8) == 5
+    assert await admitted(limits, OTHER, 100) == 100, "no limit"
+    by_default = CallLimits(LimitsConfig(rate="3/minute"))
+    assert await admitted(by_default, SHOP, 8) == 5, "the key's own counts"
+    with pytest.raises(Exceeded):
+        await admitted(by_default, Caller("shop", RECOMMEND), 4)
+        await by_default.charge(Caller("shop", RECOMMEND))
+
+
+async def test_a_batch_counts_as_many_as_it_asks_for() -> None:
+    limits = CallLimits(LimitsConfig())
+    assert await admitted(limits, SHOP, 3, cost=2) == 2
+    assert await admitted(limits, SHOP, 3) == 1
+    with pytest.raises(Exceeded, match="6 recommendations in one call, at most 5/minute"):
+        await limits.charge(SHOP, 6)
+
+
+def test_calls_at_the_same_time() -> None:
+    limits = CallLimits(LimitsConfig(concurrency=1))
+    limits.enter(SHOP)
+    limits.enter(SHOP)
+    limits.enter(OTHER)
+    for caller in (SHOP, OTHER):
+        with pytest.raises(Exceeded, match="at the same time"):
+            limits.enter(caller)
+    limits.leave(SHOP)
+    limits.enter(SHOP)
+    for caller in (SHOP, SHOP, OTHER):
+        limits.leave(caller)
+    assert not limits._running
+
+
+async def test_a_refusal_is_429_with_the_time_to_wait_and_ends_the_call() -> None:
+    key, record = mint("shop", KeyConfig(rate="2/minute", concurrency=1))
+
+    class Known:
+        find = KeyRing([record]).find
+
+        async def refresh(self) -> None: ...
+
+    control = AccessControl(Known())
+    for _ in range(2):
+        async with control.admitted(key, RECOMMEND):
+            with pytest.raises(Refused, match="1 calls at the same time"):
+                async with control.admitted(key, RECOMMEND):
+                    pass
+    with pytest.raises(Refused, match="key shop: more than 2/minute; wait") as refused:
+        async with control.admitted(key, RECOMMEND):
+            pass
+    assert (refused.value.status, 1 <= (refused.value.retry_after_s or 0) <= 60) == (429, True)
+    assert control.take_calls() == {("shop", "admitted"): 2, ("shop", "limited"): 3}
+    assert not control._limits._running
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": "often"}, r"auth\.limits\.rate: 'often' must be like 100/second"),
+        ({"concurrency": 0}, r"auth\.limits\.concurrency: 0 must be at least 1"),
+        ({"counters": "mongodb://x"}, r"auth\.limits\.counters: mongodb://\.\.\. must be memory:// or redis://"),
+        ({"counters": "redis://:secret@x"}, r"auth\.limits\.counters: redis://\.\.\. must be .* REDIS_PASSWORD"),
+    ],
+)
+def test_wrong_limits_are_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LimitsConfig(**values)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"key\.rate: 'x' must be like"):
+        KeyConfig(rate="x")
+
+
+@pytest.fixture
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a real Redis."""
+    monkeypatch.setenv("REDIS_PASSWORD", "pw")
+    with serving_redis(tmp_path) as address:
+        Redis.from_url(address).config_set("requirepass", "pw")
+        yield address
+
+
+async def test_redis_counts_for_all_replicas(redis: str) -> None:
+    config = LimitsConfig(counters=redis, timeout_ms=5000)
+    replicas = [CallLimits(config), CallLimits(config)]
+    assert sum([await admitted(replica, SHOP, 4) for replica in replicas]) == 5
+    assert all(replica._paused_until == 0 for replica in replicas), "Redis has counted"
+
+
+async def test_without_redis_each_replica_counts_for_itself(redis: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it hangs: a request waits for it once in a while, and never longer than the limit."""
+    asked = []
+    limits = CallLimits(LimitsConfig(counters=redis, timeout_ms=50))
+    assert limits._shared is not None
+
+    async def hanging(*_: object, **__: object) -> bool:
+        asked.append(1)
+        await asyncio.sleep(60)
+        return True
+
+    monkeypatch.setattr(limits._shared, "hit", hanging)
+    assert await admitted(limits, SHOP, 8) == 5
+    assert len(asked) == 1
+    gone = CallLimits(LimitsConfig(counters=f"redis://127.0.0.1:{free_port()}", timeout_ms=5000))
+    assert await admitted(gone, SHOP, 8) == 5
+    monkeypatch.setattr(limits_module, "PAUSE_S", 0)
+    assert await admitted(gone, SHOP, 8) == 0

@@ -1,0 +1,146 @@
+"""Where a storage asks for it, promotions and recalls wait for a second operator, and an approval is used once."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from conf.schema import load
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from serve import approve
+from serve.experiments.assignment import TrafficConfig
+from serve.index.config import IndexConfig
+from serve.releases.audit.approvals import ApprovalRequest, Approvals, NeedsApproval
+from serve.releases.audit.history import read_history
+from serve.releases.registry import ReleaseRegistry
+from serve.rollout import promotion
+from serve.rollout.denylist import deny, restore
+from serve.rollout.promotion import promote, split
+
+
+class People:
+    """Switches between operators."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._environment = monkeypatch
+
+    def act(self, name: str) -> None:
+        self._environment.setenv("OPERATOR", name)
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch) -> People:
+    people = People(monkeypatch)
+    people.act("ada")
+    return people
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReleaseRegistry:
+    """Release `a` is live; any release is sound."""
+    monkeypatch.setattr(ReleaseRegistry, "manifest", lambda *_: {})
+    monkeypatch.setattr(promotion, "_verify", lambda *_: None)
+    registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))
+    registry.promote("a")
+    return registry
+
+
+def request_of(waiting: pytest.ExceptionInfo[NeedsApproval]) -> str:
+    return str(waiting.value).partition("request=")[2].split()[0]
+
+
+def test_nothing_waits_unless_asked_for(registry: ReleaseRegistry, people: People) -> None:
+    assert promote(IndexConfig(), registry, "b", 1).live.release == "b"
+    assert Approvals(registry.folder).required() == []
+
+
+def test_a_promotion_waits_for_another_operator(registry: ReleaseRegistry, people: People) -> None:
+    approvals = Approvals(registry.folder)
+    approvals.require(["promote"])
+    for _ in range(2):
+        with pytest.raises(
+            NeedsApproval, match=r"promote percent=100, release=b: waits .* request=\w+ within 24 hours"
+        ) as w:
+            promote(IndexConfig(), registry, "b", 1)
+    with pytest.raises(ConfigError, match="was asked for by ada; another operator must approve it"):
+        approvals.approve(request_of(w))
+    people.act("bob")
+    approvals.approve(request_of(w))
+    people.act("ada")
+    with pytest.raises(NeedsApproval):
+        promote(IndexConfig(), registry, "c", 1)
+    assert promote(IndexConfig(), registry, "b", 1).live.release == "b"
+    registry.promote("a")
+    with pytest.raises(NeedsApproval):
+        promote(IndexConfig(), registry, "b", 1)
+    told = [(entry["action"], entry["by"]) for entry in read_history(registry.folder, 20) if "action" in entry]
+    assert told == [("approved", "ada"), ("approve", "bob"), ("policy", "ada")]
+
+
+def test_a_canary_and_an_experiment_wait_too_and_ending_them_does_not(
+    registry: ReleaseRegistry, people: People
+) -> None:
+    Approvals(registry.folder).require(["promote"])
+    with pytest.raises(NeedsApproval, match="promote percent=5, release=b"):
+        promote(IndexConfig(), registry, "b", 1, percent=5)
+    with pytest.raises(NeedsApproval, match="promote experiment=home"):
+        split(IndexConfig(), registry, TrafficConfig(name="home", shares={"b": 0.1}), 1)
+    assert split(IndexConfig(), registry, TrafficConfig(), 1).live.experiment is None
+
+
+def test_recalls_wait(registry: ReleaseRegistry, people: People) -> None:
+    approvals = Approvals(registry.folder)
+    approvals.require(["withdraw"])
+    with pytest.raises(NeedsApproval, match="withdraw items=") as waiting:
+        deny(registry, ["i2", "i1"], "recalled", 1)
+    people.act("bob")
+    approvals.approve(request_of(waiting))
+    people.act("ada")
+    live = deny(registry, ["i1", "i2"], "recalled", 1).live
+    assert registry.read_denylist(live.denylist) == {"i1", "i2"}
+    with pytest.raises(NeedsApproval):
+        restore(registry, ["i1"], 1)
+
+
+def test_to_ask_for_less_needs_an_approval_itself(registry: ReleaseRegistry, people: People) -> None:
+    approvals = Approvals(registry.folder)
+    approvals.require(["promote"])
+    approvals.require(["promote", "withdraw"])
+    with pytest.raises(NeedsApproval) as waiting:
+        approvals.require([])
+    assert approvals.required() == ["promote", "withdraw"]
+    people.act("bob")
+    approvals.approve(request_of(waiting))
+    approvals.require([])
+    assert approvals.required() == []
+    with pytest.raises(ConfigError, match="require: 'rollback' must be one of promote, withdraw"):
+        approvals.require(["rollback"])
+
+
+def test_an_old_request_does_not_count(registry: ReleaseRegistry, people: People) -> None:
+    approvals = Approvals(registry.folder)
+    approvals.require(["promote"])
+    with pytest.raises(NeedsApproval) as waiting:
+        promote(IndexConfig(), registry, "b", 1)
+    (request,) = approvals.waiting()
+    old = ApprovalRequest(**{**asdict(request), "at": "2026-01-01T00:00:00+00:00", "approved_by": "bob"})
+    approvals.folder.write_json(f"{request.id}.json", asdict(old))
+    people.act("bob")
+    with pytest.raises(ConfigError, match=r"does not wait for an approval \(there are: none\)"):
+        approvals.approve(request_of(waiting))
+    with pytest.raises(NeedsApproval, match="asked for by bob"):
+        promote(IndexConfig(), registry, "b", 1)
+
+
+def test_the_command(
+    registry: ReleaseRegistry, people: People, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = f"storage.root={tmp_path}"
+    assert approve.task(load([root, "require=[promote]"])) == {"require": ["promote"], "waiting": []}
+    with pytest.raises(NeedsApproval) as waiting:
+        promote(IndexConfig(), registry, "b", 1)
+    assert approve.task(load([root]))["waiting"] == [request_of(waiting)]
+    people.act("bob")
+    assert approve.task(load([root, f"request={request_of(waiting)}"]))["waiting"] == []
+    assert "ada may now run it again (promote percent=100, release=b)" in capsys.readouterr().out

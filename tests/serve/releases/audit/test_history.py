@@ -1,0 +1,80 @@
+"""Every operation is recorded with who did it, and can be read again."""
+
+import getpass
+import socket
+from pathlib import Path
+
+import pytest
+
+from conf.schema import load
+from data.artifacts.folders import Folder
+from data.artifacts.operators import _command, begin_command, operator, running_command
+from serve import keys
+from serve.releases.audit.history import HISTORY, history_table, read_history, record
+from serve.releases.pointer import LivePointer, promoted
+from serve.releases.registry import ReleaseRegistry
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReleaseRegistry:
+    monkeypatch.setenv("OPERATOR", "ada")
+    monkeypatch.setattr(ReleaseRegistry, "manifest", lambda *_: {})
+    return ReleaseRegistry.of(Folder.of(str(tmp_path)))
+
+
+def test_the_operator_is_named_by_the_environment_or_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPERATOR", raising=False)
+    assert operator() == f"{getpass.getuser()}@{socket.gethostname()}"
+    monkeypatch.setenv("OPERATOR", " ada ")
+    assert operator() == "ada"
+
+
+def test_a_password_in_an_address_is_not_recorded() -> None:
+    token = _command.set("")
+    begin_command("serve.promote", ["release=a", "index.uri=http://user:secret@host:19530/db"])
+    assert running_command() == "serve.promote release=a index.uri=http://***@host:19530/db"
+    _command.reset(token)
+
+
+def test_changes_of_what_serves_say_who_made_them(registry: ReleaseRegistry) -> None:
+    token = _command.set("serve.promote release=b")
+    registry.promote("a")
+    registry.promote("b")
+    registry.promote("b")
+    registry.rollback("slow")
+    _command.reset(token)
+    entries = read_history(registry.folder, 10)
+    assert [entry["release"] for entry in entries] == ["a", "b", "a"], "newest first, and only what changed something"
+    assert {(entry["by"], entry["command"]) for entry in entries} == {("ada", "serve.promote release=b")}
+    assert (entries[0]["rolled_back"], entries[0]["reason"]) == ("b", "slow")
+    assert len(read_history(registry.folder, 2)) == 2
+    shown = [str(cell) for column in history_table(entries).columns for cell in column.cells]
+    assert "live: a, rolled back: b, because: slow" in shown
+
+
+def test_entries_of_earlier_versions_are_shown(registry: ReleaseRegistry) -> None:
+    old = LivePointer("a", None, "2026-01-01T00:00:00.000+00:00")
+    (registry.folder / HISTORY).write_json("2026-01-01T00:00:00.000+00:00.json", promoted(old, "b").as_json())
+    record(registry.folder, action="prune", releases=["x", "y"])
+    new, before = read_history(registry.folder, 10)
+    assert (before["at"], before["by"], before["release"]) == ("2026-01-01T00:00:00.000+00:00", "", "b")
+    cells = [str(cell) for column in history_table([new, before]).columns for cell in column.cells]
+    assert {"2026-01-01 00:00:00", "action: prune, releases: x y", "live: b"} <= set(cells)
+
+
+def test_keys_are_made_and_revoked_under_the_operators_name(
+    registry: ReleaseRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = f"storage.root={tmp_path}"
+    keys.task(load([root, "mint=shop", "key.scopes=[recommend,events]"]))
+    (key,) = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("ttr_")]
+    summary = keys.task(load([root]))
+    assert [entry["name"] for entry in summary["keys"]] == ["shop"]
+    keys.task(load([root, "revoke=shop"]))
+    entries = read_history(registry.folder, 10)
+    assert [(entry["action"], entry["key"], entry["by"]) for entry in entries] == [
+        ("revoke", "shop", "ada"),
+        ("mint", "shop", "ada"),
+    ]
+    written = [path.read_text() for path in tmp_path.rglob("*.json")]
+    assert not [text for text in written if key.split("_", 2)[2] in text]
