@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # before anything imports Ray
 os.environ.setdefault("WANDB_SILENT", "true")
+os.environ.setdefault("USER_HASH_KEY", "a key of the tests")
 
 import pytest
 from filelock import FileLock

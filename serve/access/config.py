@@ -16,12 +16,19 @@ COUNTERS = ("memory", "redis", "rediss")
 """Schemes of the places where calls are counted."""
 
 
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512",
+)  # fmt: skip
+"""Algorithms of signatures that a token may have."""
+
+
 class AuthKind(Enum):
     """How a caller shows who it is."""
 
     loopback = "loopback"  # not at all, and the endpoint therefore listens on loopback alone
     none = "none"  # not at all, wherever the endpoint listens: something in front of it asks
     keys = "keys"  # by an API key
+    jwt = "jwt"  # by a JSON Web Token of an identity provider
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,6 +62,55 @@ class LimitsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class JwtConfig:
+    """Whose JSON Web Tokens are accepted. A token must have a signature by `algorithm`, and `iss`, `aud` and `exp`.
+
+    Attributes:
+        issuer: What `iss` of a token must be.
+        audience: What `aud` of a token must be, or contain.
+        algorithm: The one algorithm of signatures. With HS256 and its siblings the key is shared: JWT_KEY in the
+            environment. Otherwise the public keys are those of `jwks`.
+        jwks: A JSON Web Key Set: an https URL, or a file by its path or URI.
+        refresh_s: Seconds between two readings of a URL; a token by a key that is not in it has it read sooner.
+        leeway_s: Seconds by which clocks may differ.
+        name_claim: The claim that names the caller.
+        scope_claim: The claim with the scopes, as a list or as words. Those that mean nothing here do not count.
+    """
+
+    issuer: str | None = None
+    audience: str | None = None
+    algorithm: str = "RS256"
+    jwks: str | None = None
+    refresh_s: float = bounded(300.0, above=0)
+    leeway_s: float = bounded(10.0, at_least=0)
+    name_claim: str = "sub"
+    scope_claim: str = "scope"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a value that is refused."""
+        check_bounds(self, "auth.jwt")
+        if self.algorithm not in ALGORITHMS:
+            raise ConfigError(f"auth.jwt.algorithm: {self.algorithm!r} must be one of {', '.join(ALGORITHMS)}")
+        scheme, separator, rest = (self.jwks or "").partition("://")
+        if separator and scheme == "http" and not rest.startswith(("127.0.0.1", "localhost", "[::1]")):
+            raise ConfigError(f"auth.jwt.jwks: {self.jwks} must be https: whoever answers in its place makes tokens")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether who signs and who checks share a key."""
+        return self.algorithm.startswith("HS")
+
+    def require(self) -> None:
+        """Raises ConfigError where a value is missing without which no token can be checked."""
+        missing = [name for name in ("issuer", "audience") if not getattr(self, name)]
+        missing += ["jwks"] if not self.is_shared and not self.jwks else []
+        if missing:
+            raise ConfigError(f"auth.jwt.{missing[0]}: null must be given with auth=jwt")
+        if self.is_shared and self.jwks:
+            raise ConfigError(f"auth.jwt.jwks: {self.jwks} must be null with {self.algorithm}, whose key is in JWT_KEY")
+
+
+@dataclass(kw_only=True, slots=True)
 class AuthConfig:
     """Who may ask.
 
@@ -62,23 +118,27 @@ class AuthConfig:
         kind: How a caller shows who it is.
         file: With keys: the file with the hashes of the keys, a path or a URI. The environment variable API_KEYS, with
             the content of such a file, takes its place.
+        jwt: With jwt: whose tokens are accepted.
         limits: How often each caller may ask.
         refresh_s: Seconds between two readings of that file: a revoked key is refused, and a new one taken, after them.
     """
 
     kind: AuthKind = AuthKind.loopback
     file: str = "./var/keys.json"
+    jwt: JwtConfig = field(default_factory=JwtConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     refresh_s: float = bounded(5.0, above=0)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""
         check_bounds(self, "auth")
+        if self.kind is AuthKind.jwt:
+            self.jwt.require()
 
     @property
     def asks(self) -> bool:
         """Whether callers must show who they are."""
-        return self.kind is AuthKind.keys
+        return self.kind in (AuthKind.keys, AuthKind.jwt)
 
 
 @dataclass(kw_only=True, slots=True)

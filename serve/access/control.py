@@ -15,6 +15,7 @@ from serve.access.key_file import read_records
 from serve.access.keys import Caller, KeyRing
 from serve.access.limits import CallLimits, Exceeded
 from serve.access.scopes import UNLISTED, Scope
+from serve.access.tokens import TokenAuthenticator
 
 CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 """Who asks, while a request is answered; None where nobody is asked."""
@@ -159,7 +160,7 @@ class AccessControl:
             raise self._refusal("", 401, "no credentials; send the header Authorization: Bearer KEY")
         caller = self._authenticator.find(credentials)
         if caller is None:
-            raise self._refusal("", 401, "the key is not known here, has expired, or was revoked")
+            raise self._refusal("", 401, "the key or token is not known here, has expired, or was revoked")
         if not caller.scopes & scopes:
             needed = next(scope for scope in Scope if scope in scopes)  # admin, which all routes take, is the last
             wrong = " (or the path or the method is wrong)" if scopes == UNLISTED else ""
@@ -202,7 +203,10 @@ class AccessControl:
 OUTCOMES = {401: "unauthenticated", 403: "forbidden", 429: "limited"}
 """What a refusal is called in logs and metrics, by its HTTP status."""
 
-AUTHENTICATORS: dict[AuthKind, Callable[[AuthConfig], Authenticator]] = {AuthKind.keys: KeyAuthenticator}
+AUTHENTICATORS: dict[AuthKind, Callable[[AuthConfig], Authenticator]] = {
+    AuthKind.keys: KeyAuthenticator,
+    AuthKind.jwt: TokenAuthenticator,
+}
 """By how a caller shows who it is; where it need not, there is none."""
 
 

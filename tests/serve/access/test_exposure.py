@@ -1,16 +1,18 @@
 """An endpoint that others can reach says who may ask."""
 
+from pathlib import Path
+
 import pytest
 
 from conf.schema import load
 from data.artifacts.errors import ConfigError
 from serve.access.config import AuthConfig, AuthKind
-from serve.access.exposure import check_exposure
+from serve.access.exposure import check_access, check_exposure
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "fe80::1", ""])
 def test_elsewhere_than_on_loopback_it_must_be_said_who_may_ask(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"serve\.host: .*; pass auth=keys .* or auth=none"):
+    with pytest.raises(ConfigError, match=r"serve\.host: .*; pass auth=keys .* auth=jwt, or auth=none"):
         check_exposure(AuthConfig(), host)
     for kind in (AuthKind.none, AuthKind.keys):
         check_exposure(AuthConfig(kind=kind), host)
@@ -19,6 +21,20 @@ def test_elsewhere_than_on_loopback_it_must_be_said_who_may_ask(host: str) -> No
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_on_loopback_nobody_is_asked(host: str) -> None:
     check_exposure(AuthConfig(), host)
+
+
+def test_users_of_others_are_not_named_by_a_hash_that_anybody_can_compute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for short in ("", "too short"):
+        monkeypatch.setenv("USER_HASH_KEY", short)
+        check_access(AuthConfig(), "127.0.0.1")
+        with pytest.raises(ConfigError, match=r"USER_HASH_KEY: must have at least 16 characters .* `openssl rand"):
+            check_access(AuthConfig(kind=AuthKind.none), "127.0.0.1")
+    monkeypatch.delenv("USER_HASH_KEY")
+    (tmp_path / "key").write_text("k" * 32)
+    monkeypatch.setenv("USER_HASH_KEY_FILE", str(tmp_path / "key"))
+    check_access(AuthConfig(kind=AuthKind.none), "0.0.0.0")
 
 
 def test_the_groups() -> None:

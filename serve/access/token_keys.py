@@ -1,0 +1,92 @@
+"""The keys by which JSON Web Tokens are signed: a JSON Web Key Set, from a file or a URL, or a shared key."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import jwt
+
+from data.artifacts.errors import UserError
+from data.artifacts.folders import Folder
+from data.artifacts.secrets import secret
+from serve.access.config import JwtConfig
+
+SHARED_KEY = "JWT_KEY"
+"""The secret with the shared key."""
+
+SHORTEST = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Bytes that a shared key must have: those of the hash (RFC 7518, section 3.2)."""
+
+LONGEST = 1_000_000
+"""Bytes of the longest key set that is read."""
+
+ANSWERS_WITHIN_S = 5.0
+"""Seconds that the server of a key set may take."""
+
+KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+"""The kind of key by the first letters of the algorithm."""
+
+TokenKeys = Mapping[str, Any]
+"""Keys by their id, as `jwt.decode` takes them; a key without one has the id \"\"."""
+
+
+class TokenKeysError(UserError, ValueError):
+    """The keys by which tokens are signed cannot be used."""
+
+
+def read_token_keys(config: JwtConfig) -> TokenKeys:
+    """Reads the keys.
+
+    Raises:
+        TokenKeysError: they cannot be read, or none is for the algorithm.
+    """
+    if config.is_shared:
+        return {"": _shared(config.algorithm)}
+    assert config.jwks is not None, "the config requires it"
+    try:
+        content = _from_url(config.jwks) if config.jwks.startswith(("https://", "http://")) else _from_file(config.jwks)
+        return _keys(json.loads(content), config)
+    except TokenKeysError:
+        raise
+    except (OSError, httpx.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise TokenKeysError(f"auth.jwt.jwks: {config.jwks} is no JSON Web Key Set that can be read ({e})") from e
+
+
+def _shared(algorithm: str) -> bytes:
+    key = secret(SHARED_KEY).encode()
+    if len(key) < SHORTEST[algorithm]:
+        raise TokenKeysError(
+            f"{SHARED_KEY}: must have at least {SHORTEST[algorithm]} bytes with {algorithm}, in the environment"
+        )
+    return key
+
+
+def _from_url(url: str) -> bytes:
+    with httpx.stream("GET", url, timeout=ANSWERS_WITHIN_S) as answer:
+        answer.raise_for_status()
+        content = b""
+        for part in answer.iter_bytes():
+            content += part
+            if len(content) > LONGEST:
+                raise ValueError(f"longer than {LONGEST} bytes")
+    return content
+
+
+def _from_file(location: str) -> bytes:
+    above, separator, name = location.rpartition("/")
+    return Folder.of(above or ("/" if separator else ".")).read_bytes(name)
+
+
+def _keys(content: Any, config: JwtConfig) -> TokenKeys:
+    """The keys of a set that are for signatures by the algorithm; others do not count."""
+    fitting = [
+        key
+        for key in content["keys"]
+        if key.get("kty") == KINDS[config.algorithm[:2]]
+        and key.get("use", "sig") == "sig"
+        and key.get("alg", config.algorithm) == config.algorithm
+    ]
+    if not fitting:
+        raise TokenKeysError(f"auth.jwt.jwks: {config.jwks} has no key for signatures by {config.algorithm}")
+    return {key.get("kid", ""): jwt.PyJWK(key, config.algorithm).key for key in fitting}
