@@ -1,10 +1,11 @@
 """The endpoint beside what a team writes by hand and beside Ray Serve the ordinary way, in one run on one machine:
-`python -m tests.benchmarks.bench_serve [seconds=5] [rounds=5] [items=100000] [only=own-proxy]`.
+`python -m tests.benchmarks.bench_serve [seconds=5] [rounds=5] [items=100000] [only=own-proxy|keys]`.
 
 The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the best 20 as JSON. wrk makes the load:
 one client, then 32, each asking again as soon as it has its answer. What is compared is up at the same time and takes
 turns, since a machine's speed changes from minute to minute. `own-proxy` is the endpoint without HAProxy; with
-only=own-proxy nothing but this pair is measured.
+only=own-proxy nothing but this pair is measured. With only=keys it is the endpoint that asks for keys (`keys`), and
+with a key that has a rate (`rate`), beside the one that asks nobody (`haproxy`).
 
 Then arrivals at twice and ten times what the endpoint can do, in turns with what it can do. For that wrk keeps to the
 last core and yields to the endpoint there (nice 10): what it costs to ask, and to be refused, is not the endpoint's,
@@ -14,8 +15,10 @@ Writes var/bench/serve.{md,json,png}.
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
+from functools import cache
 
 import httpx
 import matplotlib.pyplot as plt
@@ -28,9 +31,12 @@ from data.artifacts.folders import Folder
 from data.cluster.machine import USES_HAPROXY
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
+from serve.access.config import KeyConfig
+from serve.access.key_file import KeyFile
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.overload import FLOODING, Overload, overloaded
+from tests.benchmarks.harness.serve_ratios import KEYED, MANY, OWN, flood_ratios, key_ratios, own_ratios, ratios
 from tests.benchmarks.harness.servers import free_port, metrics_address, server
 from tests.benchmarks.harness.tables import FOLDER, write
 from tests.benchmarks.harness.wrk import Measured, refuse_without_wrk, together
@@ -38,9 +44,8 @@ from tests.benchmarks.harness.wrk import load as load_with
 from towers.training.fit import train
 
 ROOT = "var/bench-serve"
-K, CANDIDATES, MANY = 20, 200, 32
-OWN = ("haproxy", "own-proxy")
-"""The fused endpoint, behind HAProxy and behind Ray Serve's own proxy."""
+K, CANDIDATES = 20, 200
+ONLY = {"own-proxy": OWN, "keys": KEYED}
 
 PAIRS = (("floor", "fused"), ("staged", "ordinary"), OWN)
 """Compared with each other."""
@@ -63,7 +68,7 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000", only: str
     console, length, users = Console(), int(seconds), int(items) // 2
     release_id = released(int(items), users)
     found: dict[str, dict[int, Measured]] = {}
-    for pair in [OWN] if only == "own-proxy" else PAIRS:
+    for pair in [ONLY[only]] if only else PAIRS:
         console.print(f"measuring {' and '.join(pair)}")
         with ExitStack() as stack:
             addresses = {name: stack.enter_context(started(name, release_id)) for name in pair}
@@ -73,6 +78,9 @@ def main(seconds: str = "5", rounds: str = "5", items: str = "100000", only: str
         console.print({f"{name}, {c} clients": shown(m) for name in pair for c, m in found[name].items()})
     rows = [{"endpoint": n, "clients": c, **shown(m)} for n, by_clients in found.items() for c, m in by_clients.items()]
     given = facts(items, length, int(rounds))
+    if only == "keys":
+        write("serve-keys", "With API keys", given, rows, key_ratios(found), console)
+        return
     if only == "own-proxy":
         with started("own-proxy", release_id) as address:
             warm(address, users)
@@ -100,24 +108,33 @@ def flooded_rows(endpoint: str, capacity: Measured, overload: dict[int, Overload
 
 def turns(addresses: dict[str, str], users: int, rounds: int, seconds: int) -> dict[str, dict[int, Measured]]:
     """Of each endpoint, by number of clients; one after the other in each round."""
-    for address in addresses.values():
-        warm(address, users)
+    headers = {name: [f"Authorization: Bearer {key_of(name)}"] if name in KEYED[1:] else [] for name in addresses}
+    for name, address in addresses.items():
+        warm(address, users, headers[name])
     taken: dict[str, dict[int, list[Measured]]] = {name: {1: [], MANY: []} for name in addresses}
     for clients in (1, MANY):
         for _ in range(rounds):
             for name, address in addresses.items():
-                taken[name][clients].append(load_with(address, users, K, clients, seconds))
+                taken[name][clients].append(load_with(address, users, K, clients, seconds, headers=headers[name]))
     return {name: {clients: together(all) for clients, all in by.items()} for name, by in taken.items()}
 
 
-def warm(address: str, users: int) -> None:
-    load_with(address, users, K, 8, 3)
-    check(address)
+@cache
+def key_of(name: str) -> str:
+    """A new key for an endpoint that asks for keys; its file is made with it."""
+    config = KeyConfig(rate="1000000/second" if name == "rate" else None)
+    return KeyFile.of(f"{ROOT}/{name}.json").add(f"wrk-{time.time_ns()}", config)
 
 
-def check(address: str) -> None:
+def warm(address: str, users: int, headers: Sequence[str] = ()) -> None:
+    load_with(address, users, K, 8, 3, headers=headers)
+    check(address, headers)
+
+
+def check(address: str, headers: Sequence[str]) -> None:
     """Raises AssertionError where the endpoint does not answer what is measured."""
-    answer = httpx.post(f"{address}/v1/recommend", json={"user_id": "u00101", "k": K}, timeout=60)
+    asked, shows = {"user_id": "u00101", "k": K}, dict(header.split(": ", 1) for header in headers)
+    answer = httpx.post(f"{address}/v1/recommend", json=asked, headers=shows, timeout=60)
     assert answer.status_code == httpx.codes.OK, answer.text
     assert len(answer.json()["items"]) == K
 
@@ -136,15 +153,18 @@ def released(items: int, users: int) -> str:
 
 def started(name: str, release_id: str) -> AbstractContextManager[str]:
     port, log = free_port(), FOLDER / f"serve-{name}.log"
-    if name in ("fused", "staged", *OWN):
+    if name in ("fused", "staged", *OWN, *KEYED):
         fixed = [
             f"serve.{d}.{m}_replicas=1"
             for d in ("ingress", "embedder", "retriever", "reranker")
             for m in ("min", "max")
         ]
-        topology = "fused" if name in OWN else name
+        topology = "staged" if name == "staged" else "fused"
         own = [f"storage.root={ROOT}", f"serve={topology}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
         environment = {USES_HAPROXY: "0"} if name == "own-proxy" else {}
+        if name in KEYED[1:]:
+            own += ["auth=keys", f"auth.file={ROOT}/{name}.json"]
+            environment |= {"USER_HASH_KEY": "a key of the benchmark", "TWOTOWER_KEY": key_of(name)}
         return server("serve.run", [*own, *fixed, "serve.timeout_ms=2000"], port, log, environment)
     module = f"tests.benchmarks.endpoints.{name}"
     return server(module, [ROOT, release_id, str(port), str(CANDIDATES)], port, log)
@@ -170,39 +190,6 @@ def shown(measured: Measured) -> dict[str, float]:
     values = asdict(measured)
     names = ("p50_ms", "p99_ms", "max_ms", "requests", "refused", "broken")
     return {"requests_per_s": measured.per_s, "good_per_s": measured.good_per_s} | {n: values[n] for n in names}
-
-
-def ratios(found: dict[str, dict[int, Measured]], overload: dict[int, Overload]) -> dict[str, float]:
-    floor, fused, staged, ordinary = (found[name] for name in ("floor", "fused", "staged", "ordinary"))
-    return {
-        "fused_p50_ratio_1": fused[1].p50_ms / floor[1].p50_ms,
-        "fused_rps_ratio_32": fused[MANY].per_s / floor[MANY].per_s,
-        "fused_p99_over_p50_32": fused[MANY].p99_ms / fused[MANY].p50_ms,
-        "staged_p50_ratio_vs_ordinary_1": staged[1].p50_ms / ordinary[1].p50_ms,
-        "staged_rps_ratio_vs_ordinary_32": staged[MANY].per_s / ordinary[MANY].per_s,
-        **own_ratios(found),
-        **flood_ratios(overload),
-    }
-
-
-def own_ratios(found: dict[str, dict[int, Measured]]) -> dict[str, float]:
-    """What it costs to do without HAProxy."""
-    haproxy, own = (found[name] for name in OWN)
-    return {
-        "own_proxy_p50_ratio_1": own[1].p50_ms / haproxy[1].p50_ms,
-        "own_proxy_p99_ratio_32": own[MANY].p99_ms / haproxy[MANY].p99_ms,
-        "own_proxy_rps_ratio_32": own[MANY].per_s / haproxy[MANY].per_s,
-    }
-
-
-def flood_ratios(overload: dict[int, Overload]) -> dict[str, float]:
-    return {
-        **{f"overload_goodput_{times}x": of.goodput for times, of in overload.items()},
-        **{f"overload_offered_{times}x": of.offered for times, of in overload.items()},
-        **{f"overload_goodput_{times}x_min": of.goodput_range[0] for times, of in overload.items()},
-        **{f"overload_goodput_{times}x_max": of.goodput_range[1] for times, of in overload.items()},
-        **{f"overload_{name}_{times}x": value for times, of in overload.items() for name, value in of.costs.items()},
-    }
 
 
 def facts(items: str, seconds: int, rounds: int) -> dict[str, object]:
