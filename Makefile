@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -112,6 +112,9 @@ bench-gpu: $(READY) ## training steps and embedding on a GPU beside the machine'
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)
 
+bench-page: $(READY) ## the page's search in a million items; ARGS="items=1000000"
+	$(BIN)/python -m tests.benchmarks.bench_page $(ARGS)
+
 bench-scale: $(READY) ## replicas that follow the load, and that die under it; needs wrk (apt)
 	$(BIN)/python -m tests.benchmarks.bench_scale $(ARGS)
 
@@ -153,7 +156,7 @@ $(READY): pyproject.toml constraints.txt | interpreter
 	@tools/install-torch $(BIN)/python "$(TORCH)" "$(TORCH_INDEX)"
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt setuptools
 	@echo "installing the rest (about two minutes)"
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,dev,bench]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,dev,bench,page]"
 	touch $@
 
 .venv-milvus/.ready:

@@ -35,6 +35,7 @@ from serve.operations.config import ManifestsConfig
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.nodes import NodesConfig
 from serve.releases.gate.config import GateConfig
+from serve.viewer.config import PageConfig
 from towers.evaluation.config import EvaluateConfig
 from towers.model.config import ModelConfig
 from towers.reranking.config import RerankConfig
@@ -125,6 +126,7 @@ class Config:
     nodes: NodesConfig
     manifests: ManifestsConfig
     watch: WatchConfig
+    page: PageConfig
     key: KeyConfig = field(default_factory=KeyConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)

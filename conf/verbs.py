@@ -66,8 +66,9 @@ VERBS: dict[str, tuple[str, ...]] = {
         "reason",
     ),
     "serve.watch": ("watch", "manifests.objectives"),
+    "serve.page": ("page", "serve.num_candidates"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
-    "serve.demo": (*RECIPE, "index", "gate", "serve", "auth", "guard", "events", "demo"),
+    "serve.demo": (*RECIPE, "index", "gate", "serve", "auth", "guard", "events", "demo", "page"),
 }
 """The fields of the root config that each command uses; a dotted name stands for one value of a group."""
 

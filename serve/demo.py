@@ -13,11 +13,12 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show, wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
-from data.cluster.session import connect
+from data.cluster.session import connect, metrics_addresses
 from serve.access.exposure import check_access
 from serve.api.connection import KEY
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import promote
+from serve.viewer.beside import page_beside
 from towers.model.config import FittedSplits
 from towers.training.config import check_recipe
 
@@ -124,8 +125,9 @@ def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str
         user_id = next(body["user_id"] for body in requests(checkpoint, 1).values())
         print(f"  {curl(address, config.auth.asks, user_id)}\n", flush=True)
         if config.demo.wait:
-            print("Serving until Ctrl-C.", flush=True)
-            wait_for_stop()
+            with page_beside(config.page, address, config.storage.root, metrics_addresses()) as said:
+                print(f"Look at the answers: {said}\nServing until Ctrl-C.", flush=True)
+                wait_for_stop()
     return {"address": address, "seconds": seconds, "answers": answers, **report_of(checkpoint.manifest).as_json()}
 
 

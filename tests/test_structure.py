@@ -17,7 +17,7 @@ ROOMS = {
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
         "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "observability",
-        "operations", "pipeline", "releases", "rollout",
+        "operations", "pipeline", "releases", "rollout", "viewer",
     },
 }  # fmt: skip
 MOST_LINES, MOST_FUNCTION_LINES, MOST_FILES = 250, 50, 14

@@ -14,6 +14,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
     },
     "service": {
         "serve.run": "serves the live release until Ctrl-C",
+        "serve.page": "a page where people look at answers, beside an endpoint",
         "serve.recommend": "writes the recommendations of all users as Parquet files",
     },
     "operator": {

@@ -77,6 +77,13 @@ def connect(
     context.print_on_execution_start = False
 
 
+def metrics_addresses() -> list[str]:
+    """Where each node of the cluster that this process has joined exports its metrics for Prometheus."""
+    import ray
+
+    return [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
+
+
 def with_own_code(runtime_env: Mapping[str, object]) -> dict[str, object]:
     """A runtime environment for a cluster elsewhere, by which its workers also get the plugins in use, and import them.
 

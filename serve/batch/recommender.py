@@ -73,7 +73,8 @@ class BatchRecommender:
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
         retrieved = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)
-        ranked = rerank(parts.reranker, vectors, self._without_denied(retrieved), queries, BATCH_SIZE, parts.ties)
+        kept = without_denied(retrieved, self._denied_rows, self._num_candidates)
+        ranked = rerank(parts.reranker, vectors, kept, queries, BATCH_SIZE, parts.ties)
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]
         is_item_QK = rows_QK > 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(is_item_QK.sum(1))]), pa.int32())
@@ -82,10 +83,11 @@ class BatchRecommender:
         lists = (pa.ListArray.from_arrays(offsets, values) for values in (items, scores))
         return pa.table([user_ids, *lists, sources], schema=SCHEMA)
 
-    def _without_denied(self, found: Ranking) -> Ranking:
-        """Returns the first num_candidates of each list that are not on the denylist, in their order."""
-        denied_QK = np.isin(found.rows_QK, self._denied_rows)
-        first_QK = np.argsort(denied_QK, axis=1, kind="stable")[:, : self._num_candidates]
-        rows_QK = np.take_along_axis(np.where(denied_QK, -1, found.rows_QK), first_QK, axis=1)
-        scores_QK = np.take_along_axis(np.where(denied_QK, -np.inf, found.scores_QK), first_QK, axis=1)
-        return Ranking(rows_QK, scores_QK, found.by_towers_Q)
+
+def without_denied(found: Ranking, denied_rows: np.ndarray, num_kept: int) -> Ranking:
+    """Returns the first `num_kept` of each list that are not on the denylist, in their order."""
+    denied_QK = np.isin(found.rows_QK, denied_rows)
+    first_QK = np.argsort(denied_QK, axis=1, kind="stable")[:, :num_kept]
+    rows_QK = np.take_along_axis(np.where(denied_QK, -1, found.rows_QK), first_QK, axis=1)
+    scores_QK = np.take_along_axis(np.where(denied_QK, -np.inf, found.scores_QK), first_QK, axis=1)
+    return Ranking(rows_QK, scores_QK, found.by_towers_Q)

@@ -10,7 +10,6 @@ from data.cluster.console import show
 from towers.sweeps.records import Records
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.page import write_leaderboard
-from towers.sweeps.results.plots import draw
 
 DEFAULT_METRIC = "training.best_value"
 
@@ -41,6 +40,25 @@ def write_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard,
     Raises:
         ConfigError: the folder has no trial that has ended, or none with the metric.
     """
+    board, monitor = read_board(folder, metric)
+    ran = json.loads((folder / SWEEP_FILE).read_text())
+    commands = board.commands(ran["module"], ran.get("options", []))
+    from towers.sweeps.results.plots import draw  # brings matplotlib and optuna, which reading does without
+
+    images = draw(board, folder, monitor)
+    write_leaderboard(board, folder, images, commands)
+    return board, commands
+
+
+def read_board(folder: Path, metric: str | None = None) -> tuple[Leaderboard, str | None]:
+    """Returns the leaderboard of a sweep, and the name of the value of an epoch that its learning curves show.
+
+    Args:
+        metric: as for `write_results`.
+
+    Raises:
+        ConfigError: the folder has no trial that has ended, or none with the metric.
+    """
     records = Records(folder).read()
     if not records:
         raise ConfigError(f"sweep: {folder} holds no trial that has ended")
@@ -50,8 +68,4 @@ def write_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard,
     path = metric or (first.metric if first is not None else DEFAULT_METRIC)
     minimize = first is not None and first.metric == path and str(first.direction).endswith("minimize")
     board = Leaderboard.of(records, path, not minimize)
-    ran = json.loads((folder / SWEEP_FILE).read_text())
-    commands = board.commands(ran["module"], ran.get("options", []))
-    images = draw(board, folder, OmegaConf.select(config, "train.monitor"))
-    write_leaderboard(board, folder, images, commands)
-    return board, commands
+    return board, OmegaConf.select(config, "train.monitor")

@@ -1,0 +1,1 @@
+"""The metrics of the endpoint in the last hour, as the page keeps them."""

@@ -1,0 +1,62 @@
+"""The past of a user: what the release has learnt of them, and the events since."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serve.api.events.schemas import KnownEvent
+from serve.viewer.parts.answer_list import item_words
+from serve.viewer.parts.elements import badge, note, part, text
+from serve.viewer.reading.released import ShownItem
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of a user.
+
+    Attributes:
+        user_id: The user.
+        features: What the log says of them; None if the release does not know them.
+        learnt: Items that the release has learnt, oldest first.
+        events: Events since, oldest first.
+        items: Every item that these name, by id.
+        remark: What could not be read; empty if all could.
+    """
+
+    user_id: str
+    features: Mapping[str, Any] | None
+    learnt: Sequence[str]
+    events: Sequence[KnownEvent]
+    items: Mapping[str, ShownItem]
+    remark: str = ""
+
+
+def past_of_user(past: Past) -> None:
+    """Adds the history as a timeline, the latest first."""
+    with part("div", "badges"):
+        badge(past.user_id)
+        if past.features is None:
+            badge("not in the release", "warn")
+        else:
+            for name, value in past.features.items():
+                badge(f"{name}: {value}")
+    if past.remark:
+        note(past.remark)
+    if not past.learnt and not past.events:
+        note("Nothing is known of this user.")
+        return
+    with part("ol", "timeline").props('aria-label="history, latest first" tabindex="0"'):
+        for event in reversed(past.events):
+            with part("li", "event"):
+                when = f"{event.time:%Y-%m-%d %H:%M}"
+                context = "".join(f", {name} {value}" for name, value in event.context.items())
+                text("div", f"{event.type}, {when}{context}", "soft")
+                _item(past, event.item_id)
+        for id_ in reversed(past.learnt):
+            with part("li"):
+                _item(past, id_)
+
+
+def _item(past: Past, id_: str) -> None:
+    item = past.items.get(id_, ShownItem(id_, "", {}))
+    item_words(item.id, item.title, item.features)

@@ -1,0 +1,1 @@
+"""What the page reads of releases, without the endpoint."""

@@ -1,0 +1,98 @@
+"""A release with its towers, in the process of the page: what any release would answer, without the endpoint.
+
+The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what was seen and what
+is denied. They know nothing of events and context. This module needs torch; a view imports it when it is first used.
+
+Shape legend: Q users, K ranks, I items (row 0 is padding), D dimension.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from serve.batch.recommender import without_denied
+from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import Release
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import Ranking, embed, rank_by_popularity, rerank, retrieve
+
+BATCH_SIZE = 64
+"""Users that are scored at a time: 256 MB for a million items."""
+
+
+class Order(Enum):
+    """By what a list is made."""
+
+    full = "towers and re-ranker"
+    towers = "towers alone"
+    popular = "popular items"
+
+
+@dataclass
+class OpenedRelease:
+    """A release with its towers. Its methods take seconds where users or items are many: call them in a thread.
+
+    Attributes:
+        release: The release.
+        num_candidates: Items to retrieve and to re-rank per user.
+        denied: Ids of items that are never recommended.
+    """
+
+    release: Release
+    num_candidates: int
+    denied: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def open(cls, registry: ReleaseRegistry, release_id: str, num_candidates: int) -> "OpenedRelease":
+        """Opens a release.
+
+        Raises:
+            ReleaseError, NotSealed: there is no such release, or it is damaged.
+        """
+        release, live = registry.open(release_id), registry.live()
+        denylist = registry.read_denylist(None if live is None else live.denylist)
+        return cls(release, num_candidates, denylist | release.removed_items)
+
+    @cached_property
+    def item_vectors_ID(self) -> np.ndarray:
+        """float32: the vectors of all items; row 0 is zero."""
+        vectors: np.ndarray = self.release.parts.item_vectors_ID.detach().cpu().numpy()
+        return vectors
+
+    def lists(self, user_ids: pa.Array, order: Order, k: int) -> list[list[str]]:
+        """Returns the first k items of each user, best first."""
+        rows_QK = self._ranking(user_ids, order, k).rows_QK[:, :k]
+        counts = (rows_QK > 0).sum(1)
+        flat = self.release.parts.items.ids.ids(rows_QK[rows_QK > 0]).to_pylist()
+        ends = np.cumsum(counts).tolist()
+        return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def user_vector(self, user_id: str) -> np.ndarray | None:
+        """Returns the vector of a user, float32 [D], by what the release has learnt; None if it knows nothing."""
+        vectors = embed(self.release.parts.model, self._queries(pa.array([user_id])), BATCH_SIZE)
+        return vectors.user_QD[0].cpu().numpy() if bool(vectors.known_Q[0]) else None
+
+    def _queries(self, user_ids: pa.Array) -> HeldOut:
+        parts, none = self.release.parts, np.zeros(0, dtype=np.int64)
+        return HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (none, none), parts.seen, None, parts.history)
+
+    @torch.inference_mode()
+    def _ranking(self, user_ids: pa.Array, order: Order, k: int) -> Ranking:
+        parts, queries = self.release.parts, self._queries(user_ids)
+        denied_rows = parts.items.ids.rows(pa.array(sorted(self.denied), pa.string()))
+        num_wanted = k if order is Order.popular else max(k, self.num_candidates)
+        if order is Order.popular:
+            found = rank_by_popularity(queries, parts.counts_I, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties)
+            return without_denied(found, denied_rows, num_wanted)
+        vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
+        found = retrieve(
+            vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties
+        )
+        found = without_denied(found, denied_rows, num_wanted)
+        if order is Order.towers:
+            return found
+        return rerank(parts.reranker, vectors, found, queries, BATCH_SIZE, parts.ties)

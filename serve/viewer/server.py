@@ -1,0 +1,85 @@
+"""The server of the page: NiceGUI behind the access guard, by uvicorn, until it is stopped."""
+
+import secrets
+import socket
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+from nicegui import ui
+
+from data.artifacts.errors import UserError
+from data.artifacts.secrets import secret
+from serve.viewer.access import LOOPBACK, PARAMETER, AccessGuard
+from serve.viewer.config import PageConfig
+from serve.viewer.viewer import Viewer
+from serve.viewer.views import register
+
+TOKEN = "PAGE_TOKEN"
+"""The environment variable with the token of a page that listens elsewhere than on loopback."""
+
+RECONNECT_S = 30.0
+"""Seconds for which the state of a browser's page is kept while its connection is interrupted."""
+
+
+class PagePortTaken(UserError, OSError):
+    """The page cannot listen on its address."""
+
+
+@dataclass(frozen=True)
+class PageServer:
+    """A page that is ready to run.
+
+    Attributes:
+        address: What to open in a browser, with the token if one is needed.
+        server: The server.
+    """
+
+    address: str
+    server: uvicorn.Server
+
+    def run(self) -> None:
+        """Serves until Ctrl-C or SIGTERM."""
+        self.server.run()
+
+
+def page_server(viewer: Viewer) -> PageServer:
+    """Builds the server; a process can have one.
+
+    Raises:
+        PagePortTaken: page.host and page.port cannot be listened on.
+    """
+    config = viewer.config
+    _check_port(config)
+    token = _token(config)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    register(viewer)
+    ui.run_with(
+        app, title="two-tower", dark=None, language="en-US", tailwind=False, show_welcome_message=False,
+        reconnect_timeout=RECONNECT_S,
+    )  # fmt: skip
+    names = [*LOOPBACK, *config.names, config.host] if config.is_local or config.names else []
+    guarded = AccessGuard(app, names, token, config.port)
+    server = uvicorn.Server(
+        uvicorn.Config(guarded, host=config.host, port=config.port, log_level="warning", lifespan="on")
+    )
+    address = config.address + (f"/?{PARAMETER}={token}" if token else "")
+    return PageServer(address, server)
+
+
+def _token(config: PageConfig) -> str | None:
+    """The token that the environment gives; where one is needed and none is given, a new one."""
+    given = secret(TOKEN)
+    return given or (None if config.is_local else secrets.token_urlsafe(24))
+
+
+def _check_port(config: PageConfig) -> None:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as e:
+            raise PagePortTaken(
+                f"page.port: {config.host}:{config.port} cannot be listened on ({e.strerror}); pass page.port=..."
+            ) from e

@@ -1,0 +1,132 @@
+"""What all views of the page share."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from data.artifacts.folders import Folder
+from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
+from serve.viewer.config import PageConfig
+from serve.viewer.endpoint import Asked, Endpoint
+from serve.viewer.live.recorder import MetricsRecorder
+from serve.viewer.reading.audience import Audience, audience
+from serve.viewer.reading.comparison import Compared, compared
+from serve.viewer.reading.released import ReleasedCatalogue, ShownItem
+from serve.viewer.reading.releases import Recent, catalogues
+
+if TYPE_CHECKING:
+    from serve.viewer.reading.item_map import ItemMap
+    from serve.viewer.reading.opened import OpenedRelease
+
+NUM_OPENED = 2
+"""Releases that are kept with their towers."""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What all views share.
+
+    Attributes:
+        config: The configuration of the page.
+        endpoint: The client of the endpoint.
+        storage: Where the releases are.
+        num_candidates: Items that a release retrieves and re-ranks, where it answers in this process.
+        sweeps: The folder of the sweeps.
+        catalogues: The catalogue of each release, by its id; opens it in the calling thread.
+        opened: The same with towers.
+        metrics: The metrics of the endpoint in the last hour.
+    """
+
+    config: PageConfig
+    endpoint: Endpoint
+    storage: Folder
+    num_candidates: int
+    sweeps: str
+    catalogues: Recent[ReleasedCatalogue] = field(init=False)
+    opened: "Recent[OpenedRelease]" = field(init=False)
+    metrics: MetricsRecorder = field(init=False)
+
+    @property
+    def registry(self) -> ReleaseRegistry:
+        """The releases."""
+        return ReleaseRegistry.of(self.storage)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "catalogues", catalogues(self.registry))
+        object.__setattr__(self, "opened", Recent(self._open_towers, NUM_OPENED))
+        object.__setattr__(self, "metrics", MetricsRecorder(self.config))
+
+    async def catalogue(self, release_id: str | None = None) -> Asked[ReleasedCatalogue]:
+        """Returns the catalogue of a release, by default of the live one, or why there is none."""
+        try:
+            return Asked(await asyncio.to_thread(lambda: self.catalogues(self.registry.resolve(release_id))))
+        except ReleaseError as e:
+            return Asked(problem=str(e))
+        except OSError as e:
+            return Asked(problem=f"the storage cannot be read: {e}")
+
+    def _open_towers(self, release_id: str) -> "OpenedRelease":
+        from serve.viewer.reading.opened import OpenedRelease  # brings torch, which the first views do without
+
+        return OpenedRelease.open(self.registry, release_id, self.num_candidates)
+
+    async def lists(self, side: str, user_ids: pa.Array, k: int) -> list[list[str]]:
+        """Returns the first k items of each user.
+
+        Args:
+            side: `release:order`, the order being the name of a `serve.viewer.reading.opened.Order`.
+
+        Raises:
+            ReleaseError, NotSealed: There is no such release, or it is damaged.
+        """
+        return await asyncio.to_thread(self._lists, side, user_ids, k)
+
+    def _lists(self, side: str, user_ids: pa.Array, k: int) -> list[list[str]]:
+        from serve.viewer.reading.opened import Order
+
+        release_id, _, order = side.rpartition(":")
+        return self.opened(release_id).lists(user_ids, Order[order], k)
+
+    async def shown(self, release_id: str, item_ids: Sequence[str]) -> list[ShownItem]:
+        """Returns items as a release has them; raises ReleaseError if there is no such release."""
+        return await asyncio.to_thread(lambda: self.catalogues(release_id).shown(item_ids))
+
+    async def compare(self, sides: Sequence[str], k: int) -> Compared:
+        """Compares two sides over a sample of the users of the first side's release; raises what `lists` raises."""
+
+        def compare() -> Compared:
+            catalogue = self.catalogues(sides[0].rpartition(":")[0])
+            users = catalogue.sample_users(self.config.sampled_users)
+            one, other = (self._lists(side, users, k) for side in sides)
+            shown = pa.array(sorted({item_id for ids in (*one, *other) for item_id in ids}), pa.string())
+            rows = catalogue.items.ids.rows(shown)
+            known = zip(shown.to_pylist(), rows.tolist(), strict=True)
+            counts = {item_id: int(catalogue.item_counts[row - 1]) for item_id, row in known if row}
+            return compared(users.to_pylist(), one, other, counts, catalogue.items.table.num_rows)
+
+        return await asyncio.to_thread(compare)
+
+    async def audience(self, release_id: str, item_id: str) -> Audience:
+        """Returns to whom of a sample of users a release shows an item; raises what `lists` raises."""
+
+        def find() -> Audience:
+            catalogue, k = self.catalogues(release_id), self.config.k
+            users = catalogue.sample_users(self.config.sampled_users)
+            return audience(catalogue, users, self._lists(f"{release_id}:full", users, k), item_id, k)
+
+        return await asyncio.to_thread(find)
+
+    async def item_map(self, release_id: str, feature: str, chosen: Sequence[str], user_id: str) -> "ItemMap":
+        """Returns the map of a release's items; raises what `lists` raises."""
+
+        def draw() -> "ItemMap":
+            from serve.viewer.reading.item_map import item_map
+
+            opened, catalogue = self.opened(release_id), self.catalogues(release_id)
+            return item_map(opened, catalogue, self.config.map_items, feature, chosen, user_id)
+
+        return await asyncio.to_thread(draw)

@@ -1,0 +1,204 @@
+"""Each view of the page, opened and used in a browser beside a running endpoint."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conf.schema import Config
+from data.artifacts.json_text import json_text
+from data.cluster.session import metrics_addresses
+from serve.client import RecommendClient
+from serve.deployment.settings import ScaleConfig
+from tests.benchmarks.harness.servers import free_port
+from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
+from tests.serve.viewer.conftest import Pages
+from towers.sweeps.records import Record, Records, State
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from serve.releases.release import Release
+
+VIEWS = {
+    "answers": "/?user={user}", "side-by-side": "/side-by-side?user={user}", "items": "/items?user={user}",
+    "releases": "/releases", "live": "/live", "sweeps": "/sweeps",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endpoint(tiny: Config, release: "Release") -> Iterator[str]:
+    from serve.deployment.endpoint import running_endpoint
+
+    served = replace(tiny.serve, port=free_port(), grpc_port=0, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1))
+    with running_endpoint(replace(tiny, serve=served)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def sweep(root: Path) -> None:
+    """A sweep of four trials, as the launcher leaves it, where the page looks for sweeps."""
+    folder = root / "sweeps" / "towers.train" / "3f9a"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json_text({"module": "towers.train", "options": []}))
+    (folder / "multirun.yaml").write_text("train: {monitor: recall@20}")
+    records = Records(folder)
+    for number, (dim, lr) in enumerate((dim, lr) for dim in (16, 32) for lr in (0.01, 0.1)):
+        value = 0.1 + 0.01 * dim / 16 - 0.2 * lr
+        result = {
+            "training": {"best_value": value, "seconds": 4.0 + dim},
+            "cost": {"size_mib": dim, "user_vector_ms": 1.0},
+        }
+        epochs = [(epoch, {"recall@20": value * epoch / 3}) for epoch in (1, 2, 3)]
+        overrides = [f"model.embedding_dim={dim}", f"train.learning_rate={lr}"]
+        records.add(_record(number=number, overrides=overrides, result=result, epochs=epochs))
+
+
+def _record(**fields: Any) -> Record:
+    return Record(state=State.finished, seconds=1.0, **fields)
+
+
+@pytest.fixture(scope="module")
+def address(pages: Pages, endpoint: str, tiny: Config, sweep: None) -> Iterator[str]:
+    metrics = f"page.metrics=[{','.join(metrics_addresses())}]"
+    with pages(
+        f"page.endpoint={endpoint}", f"storage.root={tiny.storage.root}", metrics,
+        "page.send_events=true", "page.every_s=1", "page.sampled_users=50",
+    ) as running:  # fmt: skip
+        yield running
+
+
+def check(page: "Page") -> None:
+    """Nothing is clipped, empty, or out of reach of a keyboard or a screen reader."""
+    assert not faults_of_layout(page)
+    assert not serious_faults_of_access(page)
+
+
+def items(page: "Page", label: str = "answer, best first") -> list[str]:
+    found: list[str] = page.get_by_label(label).locator("li .id").all_inner_texts()
+    return found
+
+
+def test_answers(chromium: "Browser", address: str, known_user: str, tmp_path: Path) -> None:
+    with opened(chromium, address, "/") as page:  # one click away: a user is there already
+        page.get_by_label("answer, best first").wait_for()
+        page.get_by_label("user id").fill(known_user)
+        page.get_by_label("users found").get_by_role("button").first.click()
+        page.wait_for_url(f"**user={known_user}**")
+        wait_until(lambda: known_user in page.get_by_label("history, latest first").locator("..").inner_text())
+        before = items(page)
+        assert len(before) == 10
+        assert page.get_by_label("time per stage").get_attribute("aria-label").count(" ms") >= 3  # type: ignore[union-attr]
+        check(page)
+        photograph(page, "answers", tmp_path)
+        page.get_by_label("items", exact=True).fill("4")
+        wait_until(lambda: items(page) == before[:4])
+        page.get_by_text("this request as curl and Python").click()
+        assert '"k": 4' in page.locator("pre.code").first.inner_text()
+        page.get_by_role("button", name="click", exact=True).first.click()  # the event changes the list
+        wait_until(lambda: before[0] not in items(page))
+        assert before[0] in page.get_by_label("history, latest first").locator("li.event .id").all_inner_texts()
+
+
+def test_a_filter_built_from_the_features(chromium: "Browser", address: str, known_user: str) -> None:
+    with opened(chromium, address, f"/?user={known_user}&k=5") as page:
+        page.get_by_label("answer, best first").wait_for()
+        page.get_by_text("add a filter").click()
+        page.get_by_role("button", name="add", exact=True).click()
+        page.get_by_text("filter: 1 condition").wait_for()
+        assert "filter=" in page.url
+        [condition] = json.loads(page.evaluate("new URL(location).searchParams.get('filter')"))
+        wanted = condition["value"][0] if isinstance(condition["value"], list) else condition["value"]
+        assert all(str(wanted) in said for said in page.locator(".items .what").all_inner_texts())
+        page.get_by_role("button", name="remove").click()
+        wait_until(lambda: "filter=" not in page.evaluate("location.href"))  # page.url waits for events
+
+
+def test_a_degraded_answer_says_why(chromium: "Browser", address: str, known_user: str) -> None:
+    with opened(chromium, address, f"/?user={known_user}&timeout_ms=1") as page:
+        page.locator(".badge", has_text="degraded").wait_for()
+        page.locator(".badge", has_text="late").first.wait_for()
+        assert len(items(page)) == 10
+
+
+def test_side_by_side(chromium: "Browser", address: str, known_user: str, tmp_path: Path) -> None:
+    with opened(chromium, address, f"/side-by-side?user={known_user}") as page:
+        page.locator("ol.items.short").nth(1).wait_for()
+        page.get_by_role("button", name="compare for").click()
+        page.get_by_text("Overlap of the first 10").wait_for()
+        page.locator(".plot canvas").wait_for()
+        page.wait_for_timeout(500)
+        check(page)
+        photograph(page, "side-by-side", tmp_path)
+
+
+def test_items(chromium: "Browser", address: str, known_user: str, tmp_path: Path) -> None:
+    with opened(chromium, address, "/items") as page:
+        page.get_by_label("similar items, nearest first").wait_for()
+        page.get_by_label("title or id").fill("i00007")
+        wait_until(lambda: items(page, "items found") == ["i00007"])
+        page.get_by_label("items found").get_by_role("link").click()
+        page.wait_for_url("**item=i00007**")
+        page.get_by_label("similar items, nearest first").wait_for()
+        page.get_by_role("button", name="to whom of").click()
+        page.get_by_text("users with a history get it").wait_for()
+        page.get_by_label("user on the map").fill(known_user)
+        page.locator(".plot.tall canvas").wait_for()
+        page.wait_for_timeout(500)
+        check(page)
+        photograph(page, "items", tmp_path)
+
+
+def test_releases(chromium: "Browser", address: str, release: "Release", tmp_path: Path) -> None:
+    with opened(chromium, address, "/releases") as page:
+        page.get_by_role("link", name=release.id).wait_for()
+        page.locator(".plot canvas").first.wait_for()
+        page.wait_for_timeout(500)
+        page.get_by_text("read it").click()
+        assert "Intended use" in page.locator("pre.card-text").inner_text()
+        check(page)
+        photograph(page, "releases", tmp_path)
+
+
+def test_live(chromium: "Browser", address: str, endpoint: str, known_user: str, tmp_path: Path) -> None:
+    with opened(chromium, address, "/live") as page, RecommendClient(endpoint) as client:
+        plot = page.get_by_label("Answers per second, last hour")
+
+        def is_drawn() -> bool:
+            client.recommend(user_id=known_user)
+            return (
+                plot.is_visible() and re.search(r"\bok (0\.0*)?[1-9]", page.locator(".view").inner_text()) is not None
+            )
+
+        wait_until(is_drawn, 120)
+        page.wait_for_timeout(500)
+        check(page)
+        photograph(page, "live", tmp_path)
+
+
+def test_sweeps(chromium: "Browser", address: str, tmp_path: Path) -> None:
+    with opened(chromium, address, "/sweeps") as page:
+        page.get_by_text("Learning curves").wait_for()
+        page.locator(".plot canvas").nth(1).wait_for()
+        page.wait_for_timeout(500)
+        assert "model.embedding_dim=32" in page.locator("pre.code").first.inner_text()
+        check(page)
+        photograph(page, "sweeps", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "width"), [("light", 400), ("dark", 1280), ("dark", 400)])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_in_the_dark_and_on_a_telephone(
+    chromium: "Browser", address: str, known_user: str, view: str, scheme: str, width: int, tmp_path: Path
+) -> None:
+    with opened(chromium, address, VIEWS[view].format(user=known_user), width, scheme) as page:
+        page.wait_for_load_state("networkidle")
+        page.locator(".view .items li, .view .plot canvas").first.wait_for()
+        page.wait_for_timeout(2000)
+        check(page)
+        photograph(page, f"{view}-{scheme}-{width}", tmp_path)
