@@ -6,10 +6,18 @@ before its body has arrived.
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from math import inf
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SOON_S = 0.25
+"""Seconds after which a body that is not complete is slow."""
+
+MAX_SLOW = 8
+"""The most slow bodies that are waited for at the same time. Each takes one of the replica's places for requests, and
+HAProxy holds back only what its buffer can hold."""
 
 DISCARDED = 16
 """A refused body is read, and discarded, up to this many times the limit. A proxy that gets an answer while it still
@@ -18,7 +26,8 @@ sends the body may lose that answer, and the next request on the same connection
 
 class BodyLimit:
     """ASGI middleware that answers 413 for a body of more than `max_bytes`, 408 for one that takes longer, and 415 for
-    one with a Content-Encoding, which says how the body is compressed: no compressed body is taken.
+    one with a Content-Encoding, which says how the body is compressed: no compressed body is taken. A body that comes
+    slowly while MAX_SLOW others do is answered with 503.
 
     If the refused body has been read to its end, the connection stays open; otherwise the answer closes it.
 
@@ -36,6 +45,7 @@ class BodyLimit:
         self._max_bytes = max_bytes
         self._max_s = max_s
         self._max_bytes_at = max_bytes_at or {}
+        self._slow = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,9 +56,12 @@ class BodyLimit:
         max_bytes = self._max_bytes_at.get(scope["path"], self._max_bytes)
         body = _Body(receive, headers.get(b"content-length", b"0"), max_bytes)
         try:
-            async with asyncio.timeout(self._max_s):
+            async with self._waiting() as is_crowded:
                 await body.read()
         except TimeoutError:
+            if is_crowded():
+                await _refuse(send, 503, f"request body: {MAX_SLOW} others come as slowly; send it again", ended=False)
+                return
             await _refuse(send, 408, f"request body: not complete after {self._max_s:g} s; send it faster", ended=False)
             return
         if body.too_long:
@@ -64,6 +77,30 @@ class BodyLimit:
             return waiting.pop() if waiting else await receive()
 
         await self._app(scope, replay, send)
+
+    @asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[Callable[[], bool]]:
+        """Ends the block by TimeoutError after `max_s` seconds, or after SOON_S if too many bodies are slow.
+
+        Yields a function that says whether it was the latter.
+        """
+        loop, is_slow, is_crowded = asyncio.get_running_loop(), False, False
+
+        def look() -> None:
+            nonlocal is_slow, is_crowded
+            is_crowded = self._slow >= MAX_SLOW
+            is_slow = not is_crowded
+            self._slow += is_slow
+            if is_crowded:
+                limit.reschedule(loop.time())
+
+        soon = loop.call_later(SOON_S, look)
+        try:
+            async with asyncio.timeout(self._max_s) as limit:
+                yield lambda: is_crowded
+        finally:
+            soon.cancel()
+            self._slow -= is_slow
 
 
 class _Body:
@@ -97,5 +134,6 @@ async def _refuse(send: Send, status: int, detail: str, ended: bool) -> None:
     content = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     headers += [] if ended else [(b"connection", b"close")]
+    headers += [(b"retry-after", b"1")] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -7,21 +7,28 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
+from serve.api import body_limit
 from serve.api.body_limit import DISCARDED, BodyLimit
 
 MAX_BYTES = 10
 CHUNK = b"12345"
 
-app = FastAPI()
-app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, max_s=0.5)
+
+def echoing(max_s: float) -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, max_s=max_s)
+
+    @app.post("/")
+    async def echo(request: Request) -> str:
+        return (await request.body()).decode()
+
+    return app
 
 
-@app.post("/")
-async def echo(request: Request) -> str:
-    return (await request.body()).decode()
+HASTY, PATIENT = echoing(0.5), echoing(60)
 
 
-async def send(**content: object) -> httpx.Response:
+async def send(app: FastAPI = HASTY, **content: object) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.post("/", **content)  # type: ignore[arg-type]
 
@@ -66,6 +73,30 @@ async def test_a_body_that_never_ends_is_408() -> None:
     assert answer.status_code == 408
     assert "not complete after 0.5 s" in answer.json()["detail"]
     assert answer.headers["connection"] == "close"
+
+
+async def test_few_slow_bodies_are_waited_for_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a place of the replica: the others are refused, and bodies that come at once are answered."""
+    monkeypatch.setattr(body_limit, "SOON_S", 0.1)
+    monkeypatch.setattr(body_limit, "MAX_SLOW", 3)
+    end = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"1"
+        await end.wait()
+        yield b"2"
+
+    slow = [asyncio.create_task(send(PATIENT, content=slowly())) for _ in range(10)]
+    done: set[asyncio.Task[httpx.Response]] = set()
+    while len(done) < 7:
+        done, _ = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    refused = [task.result() for task in done]
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(503, "1")}
+    assert (await send(PATIENT, content=b"1")).status_code == 200
+    end.set()
+    assert sorted([(await task).status_code for task in slow]) == [200] * 3 + [503] * 7
+    again = [asyncio.create_task(send(PATIENT, content=slowly())) for _ in range(3)]
+    assert [(await task).status_code for task in again] == [200] * 3, "those before take no room any more"
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e9"])

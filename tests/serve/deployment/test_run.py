@@ -16,6 +16,7 @@ from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 from conf.schema import Config
 from data.cluster.machine import choose_proxy
 from data.cluster.ray_compatibility.serve import patched_template
+from serve.api.body_limit import MAX_SLOW
 from serve.api.limits import MAX_BODY_BYTES
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
@@ -114,19 +115,31 @@ async def test_more_than_the_replicas_take_is_refused_at_once_and_the_rest_answe
 
 
 async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> None:
-    """More clients than the replica takes send a byte now and then; ordinary requests are answered as if alone."""
+    """More clients than the replica takes send a byte now and then; ordinary requests are answered as if alone.
+
+    HAProxy waits for the bodies. Ray Serve's own proxy does not: the replica refuses most of them within a moment.
+    """
     slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
     for _, writer in slow:
         writer.write(f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{".encode())
         await writer.drain()
     async with httpx.AsyncClient(base_url=fused[0], timeout=60) as client:
+        if not has_haproxy():
+            ends = time.monotonic() + 30
+            while (await client.post("/v1/recommend", json={"user_id": "u00001"})).status_code != 200:
+                assert time.monotonic() < ends
+                await asyncio.sleep(0.05)
         for n in range(20):
             assert (await client.post("/v1/recommend", json={"user_id": f"u{n:05d}"})).status_code == 200
-            for _, writer in slow:
+            for _, writer in slow if has_haproxy() else ():  # otherwise most are closed
                 writer.write(b" ")
     answers = await asyncio.gather(*(reader.read() for reader, _ in slow))
-    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 408"}
-    assert b"not complete after 5 s" in answers[0]
+    statuses = Counter(answer[:12] for answer in answers)
+    if has_haproxy():
+        assert statuses == {b"HTTP/1.1 408": 2 * IN_FLIGHT}
+        assert b"not complete after 5 s" in answers[0]
+    else:
+        assert statuses[b"HTTP/1.1 503"] >= 2 * IN_FLIGHT - 2 * MAX_SLOW
 
 
 async def test_the_largest_body_that_is_accepted_passes_in_pieces(fused: tuple[str, str]) -> None:
