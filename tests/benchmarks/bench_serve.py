@@ -119,6 +119,15 @@ def turns(addresses: dict[str, str], users: int, rounds: int, seconds: int) -> d
     return {name: {clients: together(all) for clients, all in by.items()} for name, by in taken.items()}
 
 
+def beside_others(number: int) -> dict[str, str]:
+    """Ports by which several HAProxies, and the replicas behind them, run on one machine."""
+    ports = {"HAPROXY_METRICS": free_port(), "HAPROXY_STATS": free_port()}
+    for protocol, first in {"HTTP": 30_000, "GRPC": 40_000}.items():
+        begin = first + 2_000 * number
+        ports |= {f"DIRECT_INGRESS_MIN_{protocol}": begin, f"DIRECT_INGRESS_MAX_{protocol}": begin + 1_000}
+    return {f"RAY_SERVE_{name}_PORT": str(port) for name, port in ports.items()}
+
+
 @cache
 def key_of(name: str) -> str:
     """A new key for an endpoint that asks for keys; its file is made with it."""
@@ -162,6 +171,7 @@ def started(name: str, release_id: str) -> AbstractContextManager[str]:
         topology = "staged" if name == "staged" else "fused"
         own = [f"storage.root={ROOT}", f"serve={topology}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
         environment = {USES_HAPROXY: "0"} if name == "own-proxy" else {}
+        environment |= beside_others(KEYED.index(name)) if name in KEYED else {}
         if name in KEYED[1:]:
             own += ["auth=keys", f"auth.file={ROOT}/{name}.json"]
             environment |= {"USER_HASH_KEY": "a key of the benchmark", "TWOTOWER_KEY": key_of(name)}
