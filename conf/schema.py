@@ -74,7 +74,8 @@ class Config:
         restore: whether serve.withdraw takes `items` off the denylist instead.
         rows: the Parquet or CSV file of the items that serve.refresh adds or changes.
         promote: whether serve.refresh makes the new release live at once.
-        force: whether serve.publish and serve.refresh ignore a failed gate; this needs a `reason`.
+        force: whether serve.publish and serve.refresh ignore a failed gate, which needs a `reason`, and serve.withdraw
+            ids that no release has.
         mint: the name of the key that serve.keys makes.
         revoke: the name of the key that serve.keys makes invalid.
         last: how many operations serve.history shows.

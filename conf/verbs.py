@@ -41,7 +41,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.promote": ("index", READY, "release", "percent"),
     "serve.rollback": ("reason",),
     "serve.split": ("index", READY, "traffic"),
-    "serve.withdraw": (READY, "items", "restore", "reason"),
+    "serve.withdraw": (READY, "items", "restore", "force", "reason"),
     "serve.verify": ("index", "release"),
     "serve.prune": ("index", "keep"),
     "serve.releases": (),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.denylist import deny, read_denylist, restore
+from serve.rollout.denylist import deny, read_denylist, restore, unknown_items
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -31,6 +31,7 @@ def task(config: "Config") -> dict[str, Any]:
             print(f"withdraw: {item} since {entry['since']}: {entry['reason']}")
         print(f"withdraw: {len(denylist)} items are on the denylist")
         return {"withdrawn": denylist}
+    _check_ids(config, registry)
     if config.restore:
         rollout = restore(registry, config.items, config.serve.ready_within_s)
     elif not config.reason:
@@ -41,6 +42,19 @@ def task(config: "Config") -> dict[str, Any]:
     outcome = "may be recommended again" if config.restore else "are in no answer any more"
     print(f"withdraw: {len(config.items)} items {outcome}, {time.perf_counter() - started:.2f} s{behind}")
     return {"withdrawn": read_denylist(registry, rollout.live)}
+
+
+def _check_ids(config: "Config", registry: ReleaseRegistry) -> None:
+    """Raises ConfigError for ids that are probably mistyped, before anything changes."""
+    if config.restore:
+        denied = read_denylist(registry, registry.live())
+        if unknown := sorted(set(config.items) - set(denied)):
+            raise ConfigError(f"items: {', '.join(unknown)}: not on the denylist; nothing was restored")
+    elif not config.force and (unknown := unknown_items(registry, config.items)):
+        raise ConfigError(
+            f"items: {', '.join(unknown)}: in no release; nothing was withdrawn. Mend the id, or pass force=true to"
+            " keep it out of releases to come"
+        )
 
 
 if __name__ == "__main__":

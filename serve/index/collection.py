@@ -102,6 +102,18 @@ def _index(client: MilvusClient, config: IndexConfig, name: str, num_items: int)
         time.sleep(0.2)
 
 
+def unload(config: IndexConfig, names: Iterable[str]) -> None:
+    """Has Milvus free the memory of collections, which whoever opens one of them has it load again.
+
+    Raises:
+        IndexUnavailable: Milvus does not answer.
+    """
+    with connected(config) as client:
+        for name in names:
+            if client.has_collection(name, timeout=config.timeout_s):
+                client.release_collection(name, timeout=config.timeout_s)
+
+
 def drop(config: IndexConfig, name: str) -> None:
     """Drops a collection of ours, if it exists.
 
@@ -177,13 +189,8 @@ def create(client: MilvusClient, config: IndexConfig, name: str, features: Seque
         if feature.kind.is_number:
             schema.add_field(field, DataType.DOUBLE)
         elif feature.kind.is_list:
-            schema.add_field(
-                field,
-                DataType.ARRAY,
-                element_type=DataType.VARCHAR,
-                max_capacity=MAX_LIST_VALUES,
-                max_length=MAX_STRING_BYTES,
-            )
+            many = {"max_capacity": MAX_LIST_VALUES, "max_length": MAX_STRING_BYTES}
+            schema.add_field(field, DataType.ARRAY, element_type=DataType.VARCHAR, **many)
         else:
             schema.add_field(field, DataType.VARCHAR, max_length=MAX_STRING_BYTES)
     client.create_collection(name, schema=schema, timeout=config.timeout_s)

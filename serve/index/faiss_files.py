@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -77,12 +77,12 @@ def open_shared(name: str, make: Callable[[], FaissIndexes], folder: str | None)
     where = _default_folder() if folder is None else Path(folder)
     where.mkdir(parents=True, exist_ok=True)
     place = where / name
-    with _locked(where):
+    with _locked(where, name):
         if not place.is_dir():
             _write(make(), place)
         in_use = (place / IN_USE_FILE).open("rb")
         fcntl.flock(in_use, fcntl.LOCK_SH)
-        _remove_unused(where)
+    _remove_unused(where)
     exact, inverted = (_map_file(place / file) for file in (EXACT_FILE, INVERTED_FILE))
     return FaissIndexes(exact, inverted, in_use)
 
@@ -96,10 +96,21 @@ def _default_folder() -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / LOCK_FILE).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _locked(folder: Path, name: str, wait: bool = True) -> Iterator[None]:
+    """Holds the lock of one collection's files: a build keeps nobody from opening another collection.
+
+    Whoever removes the files removes the lock's file too, so a lock counts only if its file is still the one there.
+
+    Raises:
+        BlockingIOError: another process holds it, and this one does not `wait`.
+    """
+    path = folder / f".{name}{LOCK_FILE}"
+    while True:
+        with path.open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                yield
+                return
 
 
 def _write(indexes: FaissIndexes, place: Path) -> None:
@@ -119,14 +130,17 @@ def _map_file(file: Path) -> faiss.Index | None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Removes the indexes that no process holds a shared lock on."""
+    """Removes the indexes that no process holds a shared lock on, or builds, with the files of their locks."""
     for in_use in folder.glob(f"*/{IN_USE_FILE}"):
-        with in_use.open("rb") as file:
-            try:
+        name = in_use.parent.name
+        with (
+            suppress(BlockingIOError, FileNotFoundError),
+            _locked(folder, name, wait=False),
+        ):  # gone: another was faster
+            with in_use.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            shutil.rmtree(in_use.parent)
+                shutil.rmtree(in_use.parent)
+            (folder / f".{name}{LOCK_FILE}").unlink()
 
 
 def _inverted_file(vectors_ND: np.ndarray, exact: faiss.IndexFlatIP) -> faiss.IndexIVFScalarQuantizer:

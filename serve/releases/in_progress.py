@@ -3,8 +3,10 @@
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from data.artifacts.folders import Folder
@@ -30,21 +32,23 @@ class InProgress:
         collection: name of its Milvus collection.
         operation: what the process is doing with the release.
         since: when the operation began, in Unix seconds.
-        host, pid: the machine and the id of the process.
+        host, pid, namespace: the machine, the id of the process, and the `pid_namespace` in which it has that id.
     """
 
     release: str
     collection: str
     operation: Operation
     since: float
-    host: str
-    pid: int
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    namespace: str | None = None
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "InProgress":
-        """Reads the content of a marker's file."""
-        fields = from_json_keys(value, JSON_KEYS)
-        return cls(**fields | {"operation": Operation(fields["operation"])})
+        """Reads the content of a marker's file; keys that a later version has added are ignored."""
+        known = {field.name for field in fields(cls)}
+        found = {name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known}
+        return cls(**found | {"operation": Operation(found["operation"])})
 
     def as_json(self) -> dict[str, Any]:
         """The content of a marker's file."""
@@ -52,7 +56,7 @@ class InProgress:
 
     def is_abandoned(self, grace_s: float) -> bool:
         """Whether the process is gone; on another machine it counts as gone `grace_s` seconds after its beginning."""
-        if is_this_host(self.host):
+        if is_this_host(self.host, self.namespace):
             return not is_process_alive(self.pid)
         return time.time() - self.since > grace_s
 
@@ -66,7 +70,7 @@ class InProgressMarkers:
     def set(self, release: str, collection: str, operation: Operation) -> None:
         """Records that this process begins an operation."""
         self.folder.create()
-        marker = InProgress(release, collection, operation, time.time(), socket.gethostname(), os.getpid())
+        marker = InProgress(release, collection, operation, time.time(), namespace=pid_namespace())
         self.folder.write_json(f"{collection}.json", marker.as_json())
 
     def clear(self, collection: str) -> None:
@@ -79,9 +83,23 @@ class InProgressMarkers:
         return [InProgress.of_json(self.folder.read_json(name)) for name in names]
 
 
-def is_this_host(host: str) -> bool:
-    """Whether this machine has that host name."""
-    return host == socket.gethostname()
+def is_this_host(host: str, namespace: str | None) -> bool:
+    """Whether processes of that host name and namespace can be looked up by their ids here.
+
+    Args:
+        namespace: what `pid_namespace` says there; None where that was not recorded. Containers often share a host name
+            and each count their processes from 1.
+    """
+    return host == socket.gethostname() and namespace == pid_namespace()
+
+
+@cache
+def pid_namespace() -> str | None:
+    """The namespace of this machine's process ids, since the machine was started; None where there are none (macOS)."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
 
 
 def is_process_alive(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """Removes old releases, and what processes that died left behind: the mechanism behind `python -m serve.prune`.
 
-The live release and the one that a rollback would return to are kept. A Milvus server may be shared, so no collection
+The live release and the one that a rollback would return to are kept. Of the other kept releases, Milvus frees the
+memory: whatever opens one of them, such as a promotion, loads it again. A Milvus server may be shared, so no collection
 is dropped but those that the releases and in-progress markers of this registry name.
 """
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from data.artifacts.errors import ConfigError
 from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
-from serve.index.collection import drop
+from serve.index.collection import drop, unload
 from serve.index.config import IndexConfig
 from serve.releases.in_progress import InProgress, Operation
 from serve.releases.registry import ReleaseRegistry
@@ -61,6 +62,9 @@ def prune(
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
         dropped = [m.collection for m in markers if _finish(config, registry, m) and m.release not in old]
+        idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
+    if idle:
+        unload(config, idle)
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()

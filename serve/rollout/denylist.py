@@ -8,12 +8,19 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
 from data.artifacts.errors import ConfigError
 from serve.releases.audit.approvals import Approvals
 from serve.releases.pointer import LivePointer, utc_timestamp
 from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.two_phase import RolloutResult, wait_until_followed
+
+ITEMS, ITEM_ID = "items.parquet", "item_id"
+"""The file of a release with its items, and the column with their ids."""
 
 Denylist = dict[str, dict[str, str]]
 """`reason` and `since` (ISO timestamp) by item id, as the file has them."""
@@ -50,6 +57,20 @@ def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) ->
     Approvals(registry.folder).check("withdraw", items=items, restore=True)
     restored = set(items)
     return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
+
+
+def unknown_items(registry: ReleaseRegistry, items: Iterable[str]) -> list[str]:
+    """The ids that no release has, sorted. The live release is read first, and others only as far as it takes."""
+    missing, live = set(items), registry.live()
+    newest_first = reversed(registry.ids())
+    for release_id in sorted(newest_first, key=lambda id_: live is None or id_ != live.release):
+        if not missing:
+            break
+        files = registry.path(release_id)
+        with files.filesystem.open_input_file(f"{files.path}/{ITEMS}") as file:
+            known = parquet.read_table(file, columns=[ITEM_ID])[ITEM_ID]
+        missing -= set(known.filter(pc.is_in(known, pa.array(sorted(missing), known.type))).to_pylist())
+    return sorted(missing)
 
 
 def read_denylist(registry: ReleaseRegistry, live: LivePointer | None) -> Denylist:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -16,7 +17,7 @@ from pyarrow import fs
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import from_json_keys, to_json_keys
-from serve.releases.in_progress import is_process_alive, is_this_host
+from serve.releases.in_progress import is_process_alive, is_this_host, pid_namespace
 from serve.releases.pointer import LivePointer
 
 REPLICAS = ".replicas"
@@ -28,6 +29,9 @@ HEARTBEAT_INTERVAL_S = 2.0
 HEARTBEAT_TIMEOUT_S = 15.0
 """Seconds. A replica whose last heartbeat is older counts as dead."""
 
+READERS = 16
+"""Heartbeats that are read at the same time."""
+
 JSON_KEYS = {"denylist": "withdrawn"}
 """Keys of a heartbeat's file that differ from the attribute's name."""
 
@@ -38,7 +42,7 @@ class Heartbeat:
 
     Attributes:
         replica: unique name of the replica.
-        host, pid: the machine and the id of its process.
+        host, pid, namespace: the machine, the id of its process, and the `pid_namespace` in which it has that id.
         current: id of the release with which it answers; None while it starts.
         holds: memory in MiB of each release that it has loaded, by release id.
         failed: why it could not load a release, by `attempt_key`.
@@ -50,6 +54,7 @@ class Heartbeat:
     replica: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    namespace: str | None = field(default_factory=pid_namespace)
     current: str | None = None
     holds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -61,7 +66,8 @@ class Heartbeat:
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
         """Reads the content of a heartbeat's file; keys that a later version has added are ignored."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known})
+        found = {name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known}
+        return cls(**{"namespace": None} | found)  # one of an earlier version does not say
 
     def as_json(self) -> dict[str, Any]:
         """The content of a heartbeat's file."""
@@ -71,6 +77,11 @@ class Heartbeat:
         """Whether the replica answers as this pointer says."""
         experiment = None if live.experiment is None else live.experiment.key
         return (self.current, self.experiment, self.denylist) == (live.release, experiment, live.denylist)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process can be looked up here, and does not run."""
+        return is_this_host(self.host, self.namespace) and not is_process_alive(self.pid)
 
     def __str__(self) -> str:
         return f"{self.replica} on {self.host}"
@@ -123,17 +134,20 @@ class ReplicaRegistry:
 
     def _all(self, now: float) -> list[tuple[Heartbeat, bool]]:
         """All heartbeats, and whether each is that of a dead replica."""
-        found = []
-        for name in self.folder.files():
-            if not name.endswith(".json"):
-                continue
-            try:
-                heartbeat, written = Heartbeat.of_json(self.folder.read_json(name)), self._mtime(name)
-            except FileNotFoundError:  # another process has removed it meanwhile
-                continue
-            is_gone = is_this_host(heartbeat.host) and not is_process_alive(heartbeat.pid)
-            found.append((heartbeat, is_gone or now - written > HEARTBEAT_TIMEOUT_S))
-        return found
+        names = [name for name in self.folder.files() if name.endswith(".json")]
+        with ThreadPoolExecutor(READERS) as pool:  # on an object store each takes two round trips
+            found = list(pool.map(self._read, names))
+        return [
+            (heartbeat, heartbeat.is_gone or now - written > HEARTBEAT_TIMEOUT_S)
+            for heartbeat, written in filter(None, found)
+        ]
+
+    def _read(self, name: str) -> tuple[Heartbeat, float] | None:
+        """A heartbeat and when it was written; None if another process has removed it meanwhile."""
+        try:
+            return Heartbeat.of_json(self.folder.read_json(name)), self._mtime(name)
+        except FileNotFoundError:
+            return None
 
     def _mtime(self, name: str) -> float:
         info: fs.FileInfo = self.folder.filesystem.get_file_info(f"{self.folder.path}/{name}")

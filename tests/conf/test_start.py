@@ -43,7 +43,7 @@ registry.promote("r2")
 with redirect_stdout(io.StringIO()):
     for module, overrides in {
         "serve.releases": [], "serve.lineage": [], "serve.rollback": [], "serve.split": [],
-        "serve.withdraw": ["items=[a]", "reason=recalled"],
+        "serve.withdraw": ["items=[a]", "reason=recalled", "force=true"],
     }.items():
         _command(module).task(load(overrides))
 assert registry.live().release == "r1"

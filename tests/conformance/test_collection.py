@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from serve.filters.masks import FilterColumns
-from serve.index.collection import count, list_collections, write_collection
+from serve.index.collection import count, list_collections, unload, write_collection
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
@@ -34,6 +34,8 @@ def test_a_collection_is_whole_or_not_there(where: str, tmp_path: Path, request:
         fill(config)
         fill(config)  # again, over a leftover
         assert count(client, config, COLLECTION) == SIZE
+        unload(config, [COLLECTION, "twotower_that_is_not_there"])
+        assert client.get_load_state(COLLECTION)["state"].name == "NotLoad"
         with pytest.raises(IndexUnavailable, match="holds row"):
             asyncio.run(ReplicaIndex.hydrate(config, COLLECTION, "r", fewer, DIM))
         client.drop_collection(COLLECTION, timeout=10)

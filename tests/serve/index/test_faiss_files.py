@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +71,28 @@ def test_files_are_made_once(making: Callable[[], FaissIndexes], tmp_path: Path)
     assert np.array_equal(first.vectors_ND, second.vectors_ND)
 
 
+def test_a_build_keeps_nobody_from_another_collection(making: Callable[[], FaissIndexes], tmp_path: Path) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def slowly() -> FaissIndexes:
+        begun.set()
+        assert end.wait(60)
+        return making()
+
+    with ThreadPoolExecutor(3) as pool:
+        slow = pool.submit(open_shared, "slow", slowly, str(tmp_path))
+        assert begun.wait(60)
+        same = pool.submit(open_shared, "slow", lambda: pytest.fail("made twice"), str(tmp_path))
+        assert len(pool.submit(open_shared, "other", making, str(tmp_path)).result(60).vectors_ND) == SIZE
+        assert not same.done()
+        end.set()
+        assert len(slow.result(60).vectors_ND) == len(same.result(60).vectors_ND) == SIZE
+
+
 def test_what_no_process_holds_is_swept_away(making: Callable[[], FaissIndexes], tmp_path: Path) -> None:
     held = open_shared("held", making, str(tmp_path))
     subprocess.run([sys.executable, "-c", MAKE_LEFT, str(tmp_path)], check=True, cwd=Path(__file__).parents[3])
     assert (tmp_path / "left").is_dir()
     open_shared("new", making, str(tmp_path))
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["held", "new"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".held.lock", ".new.lock", "held", "new"]
     assert len(held.vectors_ND) == SIZE

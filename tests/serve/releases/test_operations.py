@@ -22,7 +22,7 @@ from serve.index.connection import connected
 from serve.releases.in_progress import Operation
 from serve.releases.listing import age, list_releases
 from serve.releases.pointer import PointerError
-from serve.releases.prune import prune
+from serve.releases.prune import Pruned, prune
 from serve.releases.registry import IN_PROGRESS, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.releases.verify import verify
@@ -141,21 +141,23 @@ def test_what_is_wrong_with_a_release_is_said(registry: ReleaseRegistry, index: 
 
 
 def test_pruning_keeps_the_newest_and_what_is_in_use(
-    registry: ReleaseRegistry, index: IndexConfig, release: Release
+    registry: ReleaseRegistry, index: IndexConfig, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in NAMES:
         collection_of(index, release, name)
     with connected(index) as client:
         client.create_collection("somebody_elses", dimension=2, timeout=10)
-    registry.promote("first")
-    registry.promote("second")
+    for name in ("first", "second"):
+        registry.promote(name)
+    unloaded: list[str] = []
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: unloaded.extend(names))
     assert prune(index, registry, 1, silent).releases == ["third"]
     assert registry.ids() == ["first", "second", "fourth"]
     assert collections(index) == ["twotower_ray_first", "twotower_ray_fourth", "twotower_ray_second"]
     with connected(index) as client:
         assert client.has_collection("somebody_elses", timeout=10)
-    again = prune(index, registry, 1, silent)
-    assert (again.releases, again.leftovers) == ([], [])
+    assert unloaded == ["twotower_ray_fourth"], "kept, and not in use"
+    assert prune(index, registry, 1, silent) == Pruned([], [])
 
 
 def test_keeping_none_is_refused(registry: ReleaseRegistry, index: IndexConfig) -> None:
