@@ -28,6 +28,7 @@ from serve.access.config import AuthConfig, KeyConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
 from serve.events.config import EventsConfig
+from serve.events.ingest_config import IngestConfig
 from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
@@ -130,6 +131,7 @@ class Config:
     page: PageConfig
     key: KeyConfig = field(default_factory=KeyConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
+    ingest: IngestConfig = field(default_factory=IngestConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
 
 

@@ -8,8 +8,9 @@ from towers.training.config import PLACEMENT
 EVERY_VERB = ("seed", "storage", "plugins")
 """Fields that every command takes: where artifacts lie, code of one's own, and the seed, which a sweep varies."""
 
-RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking")
-"""The groups that a training uses. Commands that train a checkpoint, or find one by its config, use all of them."""
+RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking", "events.types")
+"""What a training uses. Commands that train a checkpoint, or find one by its config, use all of it. The types of
+events are what `data=events` learns from."""
 
 RECIPE_GROUPS = ("experiment", "ablation", "recipe")
 """Config groups without a field of their own: they set values of the recipe, of the data above all."""
@@ -26,11 +27,14 @@ PLACEMENT_KEYS = (
 )
 """Values that say where a command works, how fast, and what is shown beside its results."""
 
+DEPLOYED = ("index", "gate", "serve", "auth", "guard", "events")
+"""The groups of an endpoint, and of the gate before it."""
+
 READY = "serve.ready_within_s"
 """The one value of the group `serve` that the commands of a rollout use."""
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "data.prepare": ("cluster", "data"),
+    "data.prepare": ("cluster", "data", "events.types"),
     "data.embed_text": ("cluster", "data", "embed"),
     "towers.train": RECIPE,
     "towers.evaluate": (*RECIPE, "checkpoint"),
@@ -48,27 +52,16 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.lineage": ("release", "find"),
     "serve.lift": ("traffic", "outcomes", "since"),
     "serve.guard": ("guard",),
+    "serve.ingest": ("ingest", "events"),
     "serve.run": ("cluster", "index", "serve", "auth", "guard", "events"),
     "serve.history": ("last",),
     "serve.approve": ("request", "require"),
     "serve.keys": ("auth", "mint", "revoke", "key"),
-    "serve.manifests": (
-        *RECIPE,
-        "index",
-        "gate",
-        "serve",
-        "auth",
-        "guard",
-        "events",
-        "nodes",
-        "manifests",
-        "force",
-        "reason",
-    ),
+    "serve.manifests": (*RECIPE, *DEPLOYED, "nodes", "manifests", "force", "reason"),
     "serve.watch": ("watch", "manifests.objectives"),
     "serve.page": ("page", "serve.num_candidates"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
-    "serve.demo": (*RECIPE, "index", "gate", "serve", "auth", "guard", "events", "demo", "page"),
+    "serve.demo": (*RECIPE, *DEPLOYED, "demo", "page"),
 }
 """The fields of the root config that each command uses; a dotted name stands for one value of a group."""
 

@@ -7,6 +7,7 @@ Examples:
 
 import os
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import ConfigError
@@ -24,6 +25,7 @@ from towers.training.config import check_recipe
 
 if TYPE_CHECKING:
     from conf.schema import Config
+    from serve.events.config import EventsConfig
     from towers.checkpoint.checkpoint import Checkpoint
 
 
@@ -57,6 +59,37 @@ def ask(address: str, checkpoint: "Checkpoint", k: int) -> dict[str, Any]:
             show(answer_table(title, answer))
             answers[title] = answer.model_dump(mode="json")
     return answers
+
+
+def act(address: str, user_id: str, k: int, events: "EventsConfig") -> dict[str, Any]:
+    """Posts three events of a user, shows the answers before and after as tables, and returns them as JSON values.
+
+    The events are of the positive type with the highest weight, with the last item of the answer before and the two
+    items most similar to it.
+    """
+    from serve.api.examples import answer_table, strongest_type
+    from serve.client import RecommendClient
+
+    type_ = strongest_type(events)
+    with RecommendClient(address) as client:
+        before = client.recommend(user_id=user_id, k=k)
+        taken = [before.items[-1].id, *(item.id for item in client.similar(before.items[-1].id, k=2).items)]
+        sent = [{"event_id": uuid.uuid4().hex, "user_id": user_id, "item_id": id_, "type": type_} for id_ in taken]
+        started = time.perf_counter()
+        client.send_events(sent)
+        posted = time.perf_counter()
+        after = client.recommend(user_id=user_id, k=k)
+        answered = time.perf_counter()
+    between_ms = round(1000 * (answered - started), 1)
+    show(answer_table(f"{user_id}, before", before))
+    show(answer_table(f"{user_id}, after {type_} of {', '.join(taken)}", after))
+    print(f"{between_ms} ms from the first byte of the events to the other answer;", end=" ")
+    print(f"the events were durable after {1000 * (posted - started):.1f} ms.", flush=True)
+    shown = {"before": before, "after": after}
+    return {name: answer.model_dump(mode="json") for name, answer in shown.items()} | {
+        "events": sent,
+        "between_ms": between_ms,
+    }
 
 
 def task(config: "Config") -> dict[str, Any]:
@@ -114,21 +147,26 @@ def released(config: "Config", step: Steps, storage: Folder, checkpoint: "Checkp
 def serving(config: "Config", step: Steps, checkpoint: "Checkpoint") -> dict[str, Any]:
     """Starts the endpoint and asks it; serves until Ctrl-C if `demo.wait` says so. Returns answers and report."""
     from serve.api.examples import requests
-    from serve.deployment.endpoint import compacting_events, curl, running_endpoint
+    from serve.deployment.endpoint import compacting_logs, curl, running_endpoint
     from towers.evaluation.report import report_of
 
-    with running_endpoint(config) as address, compacting_events(config):
+    with running_endpoint(config) as address, compacting_logs(config):
         step("asking for recommendations")
         answers = ask(address, checkpoint, config.demo.k)
+        user_id = next(body["user_id"] for body in requests(checkpoint, 1).values())
+        acted = {}
+        if config.events.is_on:
+            step("posting three events of the known user, and asking again")
+            acted = {"events": act(address, user_id, config.demo.k, config.events)}
         seconds = step.seconds
         print(f"\nDone in {seconds:.0f} s. The endpoint is {address} (documentation: {address}/docs). Try:\n")
-        user_id = next(body["user_id"] for body in requests(checkpoint, 1).values())
         print(f"  {curl(address, config.auth.asks, user_id)}\n", flush=True)
         if config.demo.wait:
             with page_beside(config.page, address, config.storage.root, metrics_addresses()) as said:
                 print(f"Look at the answers: {said}\nServing until Ctrl-C.", flush=True)
                 wait_for_stop()
-    return {"address": address, "seconds": seconds, "answers": answers, **report_of(checkpoint.manifest).as_json()}
+    report = report_of(checkpoint.manifest).as_json()
+    return {"address": address, "seconds": seconds, "answers": answers, **acted, **report}
 
 
 if __name__ == "__main__":

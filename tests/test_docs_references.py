@@ -18,6 +18,7 @@ COMPOSITIONS = (
     ("hydra/launcher=ray", "hydra/sweeper=optuna", "data=parquet", "data.source.interactions=x"),
     ("data=synthetic",),
     ("data=movielens", "data.source.path=x"),
+    ("data=events",),
 )
 """Between them, these have every config key that the documentation may name."""
 

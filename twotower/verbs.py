@@ -15,6 +15,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
     "service": {
         "serve.run": "serves the live release until Ctrl-C",
         "serve.page": "a page where people look at answers, beside an endpoint",
+        "serve.ingest": "takes events from Kafka until Ctrl-C",
         "serve.recommend": "writes the recommendations of all users as Parquet files",
     },
     "operator": {

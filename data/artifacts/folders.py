@@ -4,8 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from data.artifacts.conditional_writes import Version, conditional_writes
 from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import FileLock, Lock, leased
+from data.artifacts.replacing import replacing
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -123,21 +123,8 @@ class Folder:
             with self.filesystem.open_output_stream(target, compression=None) as stream:
                 stream.write(content)
             return
-        with self._replacing(name) as partial, partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
-    @contextmanager
-    def _replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to; the file there takes this name when the block ends, unless by an error."""
-        partial = Path(f"{self.path}/{name}.{uuid.uuid4().hex}.partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield partial
-            partial.replace(f"{self.path}/{name}")
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(Path(self.path, name)) as partial:
+            partial.write_bytes(content)
 
     def delete_file(self, name: str) -> None:
         """Deletes a file, if it exists."""
@@ -164,9 +151,16 @@ class Folder:
         """Writes a value as JSON, like `write_bytes`; numbers that are not finite become null."""
         self.write_bytes(name, json_bytes(value))
 
-    def read_table(self, name: str) -> pa.Table:
-        """The table in a Parquet file."""
-        return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem)
+    def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The table in a Parquet file, or some of its columns."""
+        chosen = None if columns is None else list(columns)
+        return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem, columns=chosen)
+
+    def read_groups(self, name: str) -> Iterator[pa.Table]:
+        """The row groups of a Parquet file, one after the other."""
+        with pq.ParquetFile(f"{self.path}/{name}", filesystem=self.filesystem) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
 
     def read_schema(self, name: str) -> pa.Schema:
         """The schema of a Parquet file, with the metadata that it was written with."""
@@ -174,12 +168,16 @@ class Folder:
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Writes a table as Parquet, so that readers see all of the file or nothing; creates the folders above it."""
+        self.write_tables(name, table.schema, [table])
+
+    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+        """Writes tables one after the other as one Parquet file, like `write_table`; one at a time is in memory."""
         if self.is_local:
-            with self._replacing(name) as partial:
-                pq.write_table(table, partial)
+            with replacing(Path(self.path, name)) as partial:
+                _write(partial, schema, tables)
             return
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
-        pq.write_table(table, f"{self.path}/{name}", filesystem=self.filesystem)
+        _write(f"{self.path}/{name}", schema, tables, filesystem=self.filesystem)
 
     def read_versioned(self, name: str) -> tuple[bytes, Version] | None:
         """The content of a file and the version for `replace_if`; None where there is no such file."""
@@ -231,6 +229,12 @@ class Folder:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _write(where: Path | str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
+    with pq.ParquetWriter(where, schema, **options) as file:
+        for table in tables:
+            file.write_table(table.cast(schema))
 
 
 def _version_of(content: bytes) -> Version:

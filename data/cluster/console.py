@@ -22,7 +22,12 @@ def show(what: "RenderableType") -> None:
 
 def wait_for_stop() -> None:
     """Blocks until Ctrl-C or SIGTERM."""
+    stop_asked().wait()
+
+
+def stop_asked() -> threading.Event:
+    """Returns what is set by Ctrl-C or SIGTERM, which end nothing by themselves from now on."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop

@@ -14,7 +14,7 @@ from data.sources.source import SourceConfig
 ADDED: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("events",), {}),
     (("positive_from",), None),
-    (("below",), jsonable(EventType(sign=Sign.negative))),
+    (("below",), {k: v for k, v in jsonable(EventType(sign=Sign.negative)).items() if k != "towers"}),
     (("item_vectors",), None),
     (("source", "columns", "type"), None),
 )
@@ -31,7 +31,8 @@ class DataConfig:
         split: how interactions are split into train, validation and test.
         min_weight: interactions with a lower weight (rating) are left out, as if the log did not have them; null keeps
             all.
-        events: what each event type means, by its name in the column `source.columns.type`.
+        events: what each event type means, by its name in the column `source.columns.type`; the types of a source that
+            has its own are replaced by these.
         positive_from: for logs whose weights are ratings, the lowest one that is a positive; null takes all
             interactions for positives, which count in training by their weights.
         below: what a lower rating is: a negative, or a positive of little weight.
@@ -56,9 +57,9 @@ class DataConfig:
         check_bounds(self, "data")
         if not self.name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"data.name: {self.name!r} must consist of letters, digits, - and _")
-        if self.events and self.positive_from is not None:
+        if (self.events or self.source.event_types()) and self.positive_from is not None:
             raise ConfigError(
-                f"data.positive_from: {self.positive_from} is for logs without event types, and data.events names some;"
+                f"data.positive_from: {self.positive_from} is for logs without event types, and this one has some;"
                 " give one of the two"
             )
         if self.events and not any(of.sign is Sign.positive for of in self.events.values()):
@@ -75,7 +76,7 @@ class DataConfig:
         """The event types of the log, or those of its ratings; none where all interactions are positives."""
         if self.positive_from is not None:
             return EventTypes.rated(self.positive_from, self.below)
-        return EventTypes(self.events)
+        return EventTypes(self.events or self.source.event_types())
 
     def input_files(self) -> list[str]:
         """The files that decide the dataset: those of the source, and that of vectors."""
@@ -87,7 +88,14 @@ class DataConfig:
         Keys that were added later are left out where they change nothing, so that a dataset is found again.
         """
         values: dict[str, Any] = jsonable(self)
-        values["source"]["adapter"] = type(self.source).__name__
+        source: Any = self.source
+        inner = values["source"]
+        while source is not None:
+            inner["adapter"] = type(source).__name__
+            source, inner = getattr(source, "base", None), inner.get("base")
+        for of in (*values["events"].values(), values["below"]):
+            if of["towers"] == EventType().towers:
+                del of["towers"]
         for (*path, key), neutral in ADDED:
             inner = values
             for name in path:

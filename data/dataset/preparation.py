@@ -75,6 +75,7 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         f" of {len(found.user_ids):,} users"
     )
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
+    manifest |= {} if log.events_until_us is None else {"events_until_us": log.events_until_us}
     with sealing(folder, manifest) as staging:
         write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}

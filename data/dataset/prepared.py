@@ -83,6 +83,18 @@ class PreparedDataset:
             return clock.has_clock
         return self.newest_time >= self.manifest["counts"]["raw_interactions"]
 
+    def events_until(self, *splits: str) -> dict[str, int]:
+        """Until when events of an endpoint are in the histories of these splits, as `events_until_us`.
+
+        In microseconds since 1970; empty for other logs. Of a part of the splits, the events that happened from the
+        boundary on are not in it.
+        """
+        if (until_us := self.manifest.get("events_until_us")) is None:
+            return {}
+        bounds = self.manifest.get("boundaries") or {}
+        ends_s = [bounds[f"{split}_from"] for split in SPLITS if split not in splits and bounds]
+        return {"events_until_us": min([until_us, *(end * 1_000_000 for end in ends_s)])}
+
     @cached_property
     def users(self) -> Catalogue:
         """All users of the log and of its table of users."""

@@ -38,12 +38,14 @@ class EventType:
         seen: whether the user has then seen the item, so that it is not recommended any more; null means that all but
             ignored ones have.
         relevant: whether a held-out positive of this type is what an evaluation looks for; negatives never are.
+        towers: whether the towers learn from a negative of this type; otherwise the re-ranker alone does.
     """
 
     sign: Sign = Sign.positive
     weight: float = bounded(1.0, above=0)
     seen: bool | None = None
     relevant: bool = True
+    towers: bool = True
 
     def __post_init__(self) -> None:
         check_bounds(self, "data.events")
@@ -144,3 +146,8 @@ def is_positive(of: EventType) -> bool:
 def is_negative(of: EventType) -> bool:
     """Whether a type is negative."""
     return of.sign is Sign.negative
+
+
+def is_negative_of_towers(of: EventType) -> bool:
+    """Whether a type is a negative from which the towers learn too."""
+    return is_negative(of) and of.towers

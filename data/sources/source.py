@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.registry import Registry
+from data.sources.event_types import EventType
 from data.sources.schema import RAW_INTERACTIONS, DataError, Feature
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class RawLog:
     context: tuple[str, ...] = ()
     locate: Callable[[int], str] = "position {}".format
     missing_text: Mapping[str, int] = field(default_factory=dict)
+    events_until_us: int | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,6 +80,10 @@ class SourceConfig:
     def files(self) -> list[str]:
         """The input files. A change of one of them leads to a new prepared dataset."""
         raise NotImplementedError
+
+    def event_types(self) -> dict[str, EventType]:
+        """What event types of the log mean, by name, where `data.events` names none."""
+        return {}
 
 
 SOURCES: Registry[type[SourceConfig]] = Registry("data.source", "data.sources")

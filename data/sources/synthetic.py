@@ -8,7 +8,7 @@ import pyarrow as pa
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
-from data.sources.synthetic_features import (
+from data.sources.synthetic_values.features import (
     CONTEXT,
     ITEM_FEATURES,
     LENGTHS,
@@ -17,7 +17,7 @@ from data.sources.synthetic_features import (
     item_table,
     user_table,
 )
-from data.sources.synthetic_titles import number_within
+from data.sources.synthetic_values.titles import number_within
 
 END_S = 1_767_225_600  # 2026-01-01 UTC, the end of the timeline: a fixed one gives the same log on every day
 DAY_S = 86_400

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from data.sources.event_types import is_positive
 from serve.api.schemas import RecommendResponse
+from serve.events.config import EventsConfig
 from towers.checkpoint.checkpoint import Checkpoint
 
 
@@ -39,6 +41,12 @@ def example_filter(checkpoint: Checkpoint) -> dict[str, Any] | None:
             value = max(counts.to_pylist(), key=lambda c: c["counts"])["values"]
             return {"field": feature.name, "op": feature.kind.filter_operators[0], "value": value}
     return None
+
+
+def strongest_type(events: EventsConfig) -> str:
+    """Returns the positive type of events with the highest weight."""
+    positive = {name: type_.weight for name, type_ in events.types.items() if is_positive(type_)}
+    return max(positive, key=lambda name: positive[name])
 
 
 def answer_table(title: str, answer: RecommendResponse) -> Table:

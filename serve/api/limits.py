@@ -19,4 +19,8 @@ MAX_EVENTS = 500
 """Most events in one request."""
 
 MAX_EVENTS_BYTES = 1_048_576
-"""Larger bodies of events are answered with 413."""
+"""Larger bodies of events are answered with 413.
+
+HAProxy holds back bodies of up to its buffer (BUFFER_BYTES of data/cluster/ray_compatibility/serve.py) until they are
+complete. A larger one is passed on as it arrives, and takes a place of a replica meanwhile, for MAX_BODY_S at most.
+"""

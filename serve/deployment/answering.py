@@ -10,11 +10,12 @@ from serve.api.adapter import FieldError, RequestAdapter, Unknown
 from serve.api.events.known import with_state
 from serve.api.grpc_service import Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
+from serve.deployment.answers.popular_items import PopularItems
+from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.release_runtime import ReleaseRuntime
 from serve.deployment.settings import ServeConfig, StalePointer
 from serve.events.service import UserEvents
 from serve.experiments.assignment import Assignment
-from serve.experiments.exposures import ExposureLog
 from serve.observability.logs import log_degraded
 from serve.observability.metrics import Metrics
 from serve.pipeline.budget import BudgetLimits
@@ -37,7 +38,8 @@ class RequestAnswerer:
         config: The deadlines, and what a stale pointer means.
         releases: The loaded releases, and which of them answers.
         metrics: Counts answers.
-        exposures: Records the answers that are part of an experiment.
+        records: Records the answers.
+        popular: What is popular now.
         events: The states of users; None where events are off.
     """
 
@@ -46,13 +48,15 @@ class RequestAnswerer:
         config: ServeConfig,
         releases: ReleaseFollower[ReleaseRuntime],
         metrics: Metrics,
-        exposures: ExposureLog,
+        records: AnswerRecords,
+        popular: PopularItems,
         events: UserEvents | None = None,
     ) -> None:
         self._config = config
         self._releases = releases
         self._metrics = metrics
-        self._exposures = exposures
+        self._records = records
+        self._popular = popular
         self._events = events
         self._stage_s = {} if events is None else {"state": events.config.state_ms / 1000}
 
@@ -101,8 +105,10 @@ class RequestAnswerer:
         query, unknown = _to_query(runtime.adapter.similar, request)
         limits = self._limits(request.timeout_ms, runtime, arrived)
         answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
-        self._record(answer, None)
-        return runtime.adapter.answer(answer, unknown, serve_request_id(), stale=self._releases.is_stale)
+        self._count(answer, None)
+        request_id = serve_request_id()
+        self._records.add_similar(runtime.adapter, answer, request_id, 1000 * (_now() - arrived))
+        return runtime.adapter.answer(answer, unknown, request_id, stale=self._releases.is_stale)
 
     def _refuse_stale(self) -> None:
         if self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse:
@@ -135,20 +141,17 @@ class RequestAnswerer:
         try:
             limits = self._limits(request.timeout_ms, runtime, arrived)
             read_state = self._state_reader(query, request, adapter)
-            answer = await recommend(query, runtime.stages, adapter.fallback, limits, read_state)
+            fallback = self._popular.of(adapter, request.context)
+            answer = await recommend(query, runtime.stages, fallback, limits, read_state)
             stale = self._releases.is_stale
             content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
         except Exception:
-            if assignment is not None:
-                took_ms = 1000 * (time.perf_counter() - started)
-                self._exposures.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
-            raise
-        self._record(answer, request.user_id)
-        if assignment is not None:
             took_ms = 1000 * (time.perf_counter() - started)
-            self._exposures.add_answer(
-                assignment, answer, request.user_id, request_id, adapter.ids(answer.rows), took_ms
-            )
+            self._records.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
+            raise
+        self._count(answer, request.user_id)
+        took_ms = 1000 * (time.perf_counter() - started)
+        self._records.add_recommended(adapter, request, answer, request_id, assignment, took_ms)
         return content
 
     def _state_reader(
@@ -172,7 +175,7 @@ class RequestAnswerer:
         min_stage_s = self._config.timeout_ms / 2000
         return BudgetLimits(self._timeout_s(timeout_ms), min_stage_s, runtime.breakers, arrived, self._stage_s)
 
-    def _record(self, answer: Answer, user_id: str | None) -> None:
+    def _count(self, answer: Answer, user_id: str | None) -> None:
         self._metrics.record(answer)
         if answer.degraded:
             log_degraded(answer, user_id)

@@ -21,7 +21,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from serve.deployment.deployments import build_application
 from serve.deployment.stages import ReplicaSettings
-from serve.events.compaction import EventCompactor
+from serve.events.compaction import LogCompactor
 from serve.observability.metrics import rollback_reporter
 from serve.rollout.guard import CanaryGuard
 
@@ -94,16 +94,16 @@ def guard(arguments: Arguments) -> serve.Application:
 
 
 def compaction(arguments: Arguments) -> serve.Application:
-    """Builds what moves accepted events into the event log: one replica, which answers no requests."""
-    return _watching("Compaction", arguments, _event_compactor)
+    """Builds what compacts the logs of events and decisions: one replica, which answers no requests."""
+    return _watching("Compaction", arguments, _log_compactor)
 
 
 def _canary_guard(config: Config) -> Watcher:
     return CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
 
 
-def _event_compactor(config: Config) -> Watcher:
-    return EventCompactor(config.events, Folder.of(config.storage.root))
+def _log_compactor(config: Config) -> Watcher:
+    return LogCompactor(config.events, Folder.of(config.storage.root))
 
 
 def _watching(name: str, arguments: Arguments, watcher: Callable[[Config], Watcher]) -> serve.Application:

@@ -63,7 +63,7 @@ def deploy_config(
         applications.append(
             {"name": GUARD, "route_prefix": None, "import_path": GUARD_BUILDER, "args": {"values": guarding}}
         )
-    if events.is_on:
+    if events.keeps_logs:
         compacting = {"storage": {"root": absolute(config.storage.root)}, "events": values_of(events)}
         applications.append(
             {

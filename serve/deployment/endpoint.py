@@ -23,7 +23,7 @@ from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.deployment.stages import ReplicaSettings
-from serve.events.compaction import EventCompactor
+from serve.events.compaction import LogCompactor
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
@@ -99,12 +99,12 @@ def check_port(config: ServeConfig, name: str) -> None:
 
 
 @contextmanager
-def compacting_events(config: EndpointConfig) -> Iterator[None]:
-    """Moves accepted events into the event log as long as the block lasts, unless `events.store` is off."""
-    if not config.events.is_on:
+def compacting_logs(config: EndpointConfig) -> Iterator[None]:
+    """Compacts the logs of events and decisions as long as the block lasts, unless both are off."""
+    if not config.events.keeps_logs:
         yield
         return
-    stop, compactor = threading.Event(), EventCompactor(config.events, Folder.of(config.storage.root))
+    stop, compactor = threading.Event(), LogCompactor(config.events, Folder.of(config.storage.root))
     thread = threading.Thread(target=compactor.watch, args=(stop.wait,), name="compaction")
     thread.start()
     try:

@@ -37,13 +37,14 @@ from serve.api.schemas import (
     SimilarResponse,
 )
 from serve.deployment.answering import RequestAnswerer
+from serve.deployment.answers.popular_items import PopularItems
+from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.event_routes import EventRoutes, router
 from serve.deployment.refusals import add_refusals
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
 from serve.deployment.settings import StalePointer
 from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
 from serve.events.service import UserEvents
-from serve.experiments.exposures import ExposureLog
 from serve.observability.metrics import Metrics
 from serve.observability.request_times import MeasuredRequests
 from serve.observability.tracing import send_spans
@@ -53,7 +54,7 @@ from serve.releases.release import Release
 log_failure = FailureLog("ingress")
 
 FLUSH_S = 1.0
-"""Seconds between two updates of metrics and of the exposure log."""
+"""Seconds between two updates of metrics, and two looks whether records of answers are to be written."""
 
 api = FastAPIOffline(  # /docs and /redoc take no script from the internet
     title="Two-tower recommendations",
@@ -110,9 +111,13 @@ class RecommenderIngress(EventRoutes):
         )
         self._releases = await follower.start()
         self._metrics = Metrics()
-        self._exposures = ExposureLog(Folder.of(settings.storage_root), replica_name())
+        storage = Folder.of(settings.storage_root)
+        self._records = AnswerRecords(storage, replica_name(), settings.events.decisions, self._metrics)
         self._events = UserEvents.of(settings.events) if settings.events.is_on else None
-        self._answers = RequestAnswerer(settings.serve, self._releases, self._metrics, self._exposures, self._events)
+        self._popular = PopularItems(storage)
+        self._answers = RequestAnswerer(
+            settings.serve, self._releases, self._metrics, self._records, self._popular, self._events
+        )
         self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
@@ -122,13 +127,14 @@ class RecommenderIngress(EventRoutes):
                 runtime = await self._releases.live(FLUSH_S)
                 self._metrics.flush(runtime.adapter.release_id, runtime.breakers, self._releases.is_stale)
                 self._metrics.flush_calls(self._access.take_calls())
-                await self._exposures.flush()
-            except Exception as e:  # this task must not end: nothing else exports metrics and exposures
-                log_failure("metrics and exposures are not written", e)
+                await self._records.flush()
+                await self._popular.refresh()
+            except Exception as e:  # this task must not end: nothing else exports metrics and what is recorded
+                log_failure("metrics and records of answers are not written", e)
 
     async def __del__(self) -> None:
-        """Writes the last exposures and events. Serve awaits this when a replica stops, after its last answer."""
-        await self._exposures.flush(interval_s=0)
+        """Writes the last records and events. Serve awaits this when a replica stops, after its last answer."""
+        await self._records.flush(at_once=True)
         await self._releases.stop()
         if self._events is not None:
             await self._events.close()

@@ -1,18 +1,23 @@
 """Compaction: moves accepted events from the state store into the event log, each once, and removes forgotten users.
 
+The decision log is compacted beside it, by the hour.
+
 A part of the log is written under a name that the store has noted before. After a crash the same part comes again, and
 its files replace those that were written. Only when they are all in place does the store drop the part.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.files import EventLog, Removal
+from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
-from serve.events.event import user_key
+from serve.events.decisions.upkeep import forget_decisions, keep_decisions
+from serve.events.popular import add_popular
 from serve.events.protocol import StateStore
 from serve.events.state import DAY_US
 from serve.events.stores import STATE_STORES
@@ -35,8 +40,11 @@ def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
         while (part := store.part(MAX_PART)) is not None:
             if part.events:
                 log.write(part.name, part.events)
+                if config.popular_half_life_h:
+                    add_popular(config, storage, part.name, part.events)
             if part.forgotten:
                 log.remove(Removal(part.forgotten, user_key))
+                forget_decisions(storage, part.forgotten)
             log.set_until(part.until_us)
             store.done(part)
             num_events += len(part.events)
@@ -44,11 +52,11 @@ def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
     return num_events
 
 
-class EventCompactor:
-    """Compacts again and again, in a thread of the process that runs the endpoint.
+class LogCompactor:
+    """Compacts the event log and the decision log again and again, in a thread of its own.
 
     Args:
-        config: The store, and the time between two compactions.
+        config: The store, what is kept, and the time between two compactions.
         storage: The storage root.
         progress: Where messages go.
     """
@@ -62,13 +70,19 @@ class EventCompactor:
         Args:
             stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
         """
-        store: StateStore = STATE_STORES[self._config.store](self._config)
+        store: StateStore | None = STATE_STORES[self._config.store](self._config) if self._config.is_on else None
         is_last = False
         while not is_last:
             is_last = stopped(self._config.compact_s)
-            try:
-                compact(self._config, store, self._storage)
-            except (OSError, ValueError) as e:  # accepted events stay in the store
-                again = "" if is_last else f"; trying again in {self._config.compact_s:g} s"
-                self._progress(f"events: not compacted: {one_line(e)}{again}")
-        store.close()
+            if store is not None:
+                self._try("events", partial(compact, self._config, store, self._storage), is_last)
+            self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
+        if store is not None:
+            store.close()
+
+    def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
+        try:
+            call()
+        except (OSError, ValueError) as e:  # what is not compacted stays where it is
+            again = "" if is_last else f"; trying again in {self._config.compact_s:g} s"
+            self._progress(f"{kind}: not compacted: {one_line(e)}{again}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.sources.event_types import EventType, is_positive
+from serve.events.decisions.config import DecisionsConfig
 from serve.events.stores import STATE_STORES
 
 OFF = "off"
@@ -33,6 +34,8 @@ class EventsConfig:
         max_seen: Most items that count as seen of one user, the latest ones.
         max_state_bytes: Largest state of one user, encoded. The oldest events and seen items give way.
         half_life_days: Days after which a past event counts half in the user's counters.
+        popular_half_life_h: Hours after which an event counts half for what is popular now, by which users of whom
+            nothing is known are answered; 0 takes the popular items of the release's log.
         context_s: Seconds for which the context of a user's last event stands in for one that a request lacks.
         max_age_days: Events older than this are refused. Event ids are remembered a day longer, so that an event that
             is sent again counts once.
@@ -41,6 +44,7 @@ class EventsConfig:
         accept_ms: Milliseconds after which events that are not durable yet are answered with 503.
         max_waiting: Most events that wait in a replica to be written. Further ones are answered with 503.
         compact_s: Seconds between two compactions of accepted events into the event log.
+        decisions: Which answers are recorded in the decision log.
     """
 
     store: str = "sqlite"
@@ -54,6 +58,7 @@ class EventsConfig:
     max_seen: int = bounded(1000, at_least=0, at_most=10_000)
     max_state_bytes: int = bounded(65_536, at_least=4096)
     half_life_days: float = bounded(7.0, above=0)
+    popular_half_life_h: float = bounded(24.0, at_least=0)
     context_s: float = bounded(1800.0, at_least=0)
     max_age_days: float = bounded(7.0, above=0)
     max_ahead_s: float = bounded(60.0, at_least=0)
@@ -61,6 +66,7 @@ class EventsConfig:
     accept_ms: int = bounded(2000, at_least=1)
     max_waiting: int = bounded(20_000, at_least=500)
     compact_s: float = bounded(300.0, above=0)
+    decisions: DecisionsConfig = field(default_factory=DecisionsConfig)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""
@@ -92,3 +98,8 @@ class EventsConfig:
     def is_on(self) -> bool:
         """Whether events are accepted."""
         return self.store != OFF
+
+    @property
+    def keeps_logs(self) -> bool:
+        """Whether there is an event log or a decision log to be compacted."""
+        return self.is_on or self.decisions.is_on

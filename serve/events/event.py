@@ -55,8 +55,3 @@ class Event:
             "request_id": self.request_id,
             "received": received_us,
         }
-
-
-def user_key(user_id: str) -> str:
-    """The key under which a store keeps a user: 32 hexadecimal digits, from which the id cannot be read."""
-    return hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()

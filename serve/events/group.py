@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
-from serve.events.event import Event, user_key
+from serve.events.event import Event
 from serve.events.protocol import Outcome
 from serve.events.state import EMPTY, UserState
 

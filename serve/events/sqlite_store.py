@@ -16,8 +16,9 @@ from pathlib import Path
 
 import orjson
 
+from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
-from serve.events.event import Event, user_key
+from serve.events.event import Event
 from serve.events.group import Group
 from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
 from serve.events.state import UserState

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.records.hourly_files import HourlyRows
 from data.sources.schema import DataError
 from serve.experiments.assignment import Experiment, TrafficConfig
-from serve.experiments.exposure_files import ExposureRows, ExposureRun, experiment_folder, read_earlier_layout
+from serve.experiments.exposure_files import ExposureRun, experiment_folder, read_earlier_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class ChosenRun:
     """
 
     experiment: Experiment
-    exposures: ExposureRows
+    exposures: HourlyRows
     others: list[str]
 
 

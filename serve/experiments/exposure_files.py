@@ -9,17 +9,13 @@ were divided by other shares. Files that lie directly in `<experiment>` are of e
 apart; their rows count for the run within whose time they are.
 """
 
-import json
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
-from data.artifacts.json_text import json_text
+from data.artifacts.records.hourly_files import ENDING, HourlyFiles, HourlyRows
 from serve.experiments.assignment import Experiment
 
 SCHEMA = pa.schema(
@@ -37,46 +33,9 @@ SCHEMA = pa.schema(
     ]
 )
 
-ENDING = ".parquet"
-COMPACTED = b"compacted"
-"""Key of the metadata of a compacted file; its value is a JSON list of the files whose rows it has."""
+NO_ROWS = HourlyRows(SCHEMA.empty_table())
 
 EXPERIMENT = "experiment.json"
-
-GRACE = timedelta(minutes=10)
-"""An hour is compacted when it has been over for this long: by then no replica writes to it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExposureRows:
-    """Exposures that were read.
-
-    Attributes:
-        table: the rows, by SCHEMA.
-        files: the files that were read or found damaged, by their paths in the folder.
-        damaged: a sentence for each file that could not be read, and is left out.
-    """
-
-    table: pa.Table = field(default_factory=SCHEMA.empty_table)
-    files: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, folder: Folder, files: Sequence[str]) -> "ExposureRows":
-        """Reads files of a folder.
-
-        Raises:
-            FileNotFoundError: one is gone.
-            OSError: the storage does not answer.
-        """
-        read = [read_file(folder, file) for file in files]
-        tables = [found for found in read if isinstance(found, pa.Table)]
-        damaged = tuple(found for found in read if isinstance(found, str))
-        return cls(pa.concat_tables([SCHEMA.empty_table(), *tables]), tuple(files), damaged)
-
-    def __add__(self, other: "ExposureRows") -> "ExposureRows":
-        table = pa.concat_tables([self.table, other.table])
-        return ExposureRows(table, self.files + other.files, self.damaged + other.damaged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +63,11 @@ class ExposureRun:
         """What the folder says of the experiment: its name, shares and beginning."""
         return Experiment(**self.folder.read_json(EXPERIMENT))
 
+    @property
+    def rows(self) -> HourlyFiles:
+        """The files of the run."""
+        return exposure_files(self.folder)
+
     def write(self, experiment: Experiment, file: str, exposures: pa.Table) -> None:
         """Writes exposures, by SCHEMA, as a file of the present hour.
 
@@ -113,81 +77,20 @@ class ExposureRun:
         """
         if not self.folder.exists(EXPERIMENT):
             self.folder.write_json(EXPERIMENT, asdict(experiment))
-        self.folder.write_table(f"{hour_name(datetime.now(UTC))}/{file}{ENDING}", exposures)
+        self.rows.write(file, exposures)
 
-    def hours(self) -> list[str]:
-        """The hours that have files, the oldest first, such as 2026-01-31T09."""
-        compacted = {file.removesuffix(ENDING) for file in self.folder.names() if file.endswith(ENDING)}
-        return sorted(compacted | {folder.name for folder in self.folder.subfolders()})
-
-    def read(self) -> ExposureRows:
+    def read(self) -> HourlyRows:
         """Reads all exposures of the run. A damaged file is left out and named.
 
         Raises:
             OSError: the storage does not answer.
         """
-        return sum((self.read_hour(hour) for hour in self.hours()), ExposureRows())
+        return sum((self.rows.read_hour(hour) for hour in self.rows.hours()), NO_ROWS)
 
-    def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> ExposureRows:
-        """Reads the exposures of an hour, as `read` does.
 
-        Args:
-            but: files that are left out, by their paths in the run's folder.
-        """
-        for _ in range(3):  # files may be compacted between listing and reading
-            compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
-            with suppress(FileNotFoundError):
-                return ExposureRows.of(self.folder, [f for f in (*compacted, *self.files(hour)) if f not in but])
-        raise OSError(f"{self.folder}/{hour}: its files vanish while they are read")
-
-    def compacted(self, hour: str) -> str:
-        """The path of an hour's compacted file in the run's folder, whether it exists or not."""
-        return hour + ENDING
-
-    def files(self, hour: str) -> list[str]:
-        """The files of an hour whose rows are not in its compacted file, by their paths in the run's folder."""
-        compacted = self._compacted_from(hour)
-        files = (f"{hour}/{file}" for file in (self.folder / hour).names() if file.endswith(ENDING))
-        return [file for file in files if file not in compacted]
-
-    def compact(self, now: datetime) -> list[str]:
-        """Makes one file of each hour that is over; returns those hours.
-
-        A reader that comes in between, or after an interruption, finds each row once: the compacted file names the
-        files that it was made of. A damaged file stays where it is.
-        """
-        last = hour_name(now - GRACE - timedelta(hours=1))
-        hours = [folder.name for folder in self.folder.subfolders() if folder.name <= last]
-        return [hour for hour in hours if self._compact_hour(hour)]
-
-    def _compact_hour(self, hour: str) -> bool:
-        """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
-        before = self._compacted_from(hour)
-        if not before and self.folder.exists(self.compacted(hour)):
-            return False  # it cannot be read now, and must not be replaced
-        tables = {
-            file: found for file in self.files(hour) if isinstance(found := read_file(self.folder, file), pa.Table)
-        }
-        if tables:
-            earlier = [self.folder.read_table(self.compacted(hour)).cast(SCHEMA)] if before else []
-            whole = pa.concat_tables([*earlier, *tables.values()])
-            made_of = json_text(sorted(before | tables.keys()))
-            self.folder.write_table(self.compacted(hour), whole.replace_schema_metadata({COMPACTED: made_of}))
-        for file in before | tables.keys():
-            self.folder.delete_file(file)
-        if not (self.folder / hour).files():
-            (self.folder / hour).delete()
-        return bool(tables)
-
-    def _compacted_from(self, hour: str) -> frozenset[str]:
-        """The files whose rows are in the compacted file of an hour; none if it is not there, or is damaged."""
-        if not self.folder.exists(self.compacted(hour)):
-            return frozenset()
-        try:
-            metadata = self.folder.read_schema(self.compacted(hour)).metadata or {}
-        except (OSError, ValueError):  # whoever reads its rows names it
-            return frozenset()
-        return frozenset(json.loads(metadata.get(COMPACTED, b"[]")))
+def exposure_files(folder: Folder) -> HourlyFiles:
+    """The files of exposures in a folder."""
+    return HourlyFiles(folder, SCHEMA, "exposures")
 
 
 def experiment_folder(storage: Folder, name: str) -> Folder:
@@ -195,36 +98,14 @@ def experiment_folder(storage: Folder, name: str) -> Folder:
     return storage / "exposures" / name
 
 
-def hour_name(moment: datetime) -> str:
-    """The name of the hour in UTC that a moment is in."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H}"
-
-
-def read_file(folder: Folder, file: str) -> pa.Table | str:
-    """The rows of a file by SCHEMA; for a damaged file a sentence that names it.
-
-    Raises:
-        FileNotFoundError: it is gone.
-        OSError: the storage does not answer.
-    """
-    try:
-        return folder.read_table(file).cast(SCHEMA).replace_schema_metadata(None)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut
-        if not folder.exists(file):  # raises OSError where the storage does not answer
-            raise FileNotFoundError(f"{folder}/{file}") from e
-        return f"{folder}/{file}: left out, because it cannot be read as exposures ({e})"
-
-
-def read_earlier_layout(storage: Folder, name: str, since: str | None) -> ExposureRows:
+def read_earlier_layout(storage: Folder, name: str, since: str | None) -> HourlyRows:
     """Exposures that earlier versions wrote, which did not tell runs apart: those from a moment on.
 
     Args:
         since: ISO timestamp; None means all.
     """
     folder = experiment_folder(storage, name)
-    read = ExposureRows.of(folder, [file for file in folder.names() if file.endswith(ENDING)])
+    read = exposure_files(folder).read_files([file for file in folder.names() if file.endswith(ENDING)])
     if since is None:
         return read
     is_later = pc.greater_equal(read.table["time"], pa.scalar(since).cast(pa.timestamp("us", tz="UTC")))

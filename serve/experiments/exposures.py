@@ -1,6 +1,5 @@
 """The exposure log of a replica: which users got which items of which variant, written every few seconds."""
 
-import asyncio
 import time
 import uuid
 from typing import Any
@@ -8,13 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
-from data.cluster.failure_log import FailureLog
+from data.sources.event_log.users import hashed
 from serve.experiments.assignment import Assignment, Experiment
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
-from serve.observability.logs import hashed
+from serve.observability.record_buffer import RecordBuffer
 from serve.pipeline.messages import Response
-
-log_failure = FailureLog("exposures")
 
 FLUSH_INTERVAL_S = 10.0
 """Seconds between two files of a replica."""
@@ -26,7 +23,7 @@ MAX_WAITING = 100_000
 class ExposureLog:
     """Records the answers of one replica to requests that are part of an experiment.
 
-    The `add` methods run on the request path and append to a list; `flush` writes the list to the storage.
+    The `add` methods run on the request path, see `RecordBuffer`.
     """
 
     def __init__(self, storage: Folder, replica: str) -> None:
@@ -37,9 +34,7 @@ class ExposureLog:
             replica: a unique name of this replica, which becomes part of the files' names.
         """
         self._storage, self._replica = storage, replica
-        self._waiting: list[tuple[Experiment, dict[str, Any]]] = []
-        self._flushed_at = time.monotonic()
-        self._num_lost = 0
+        self._buffer = RecordBuffer("exposures", self._write, FLUSH_INTERVAL_S, MAX_WAITING)
 
     def add_failure(
         self, assignment: Assignment, release_id: str, user_id: str | None, request_id: str, took_ms: float
@@ -64,9 +59,6 @@ class ExposureLog:
     def _add(
         self, assignment: Assignment, release_id: str, user_id: str | None, request_id: str, outcome: dict[str, Any]
     ) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            self._num_lost += 1
-            return
         exposure = {
             "time": int(time.time() * 1e6),
             "request_id": request_id,
@@ -76,22 +68,11 @@ class ExposureLog:
             "release_id": release_id,
             **outcome,
         }
-        self._waiting.append((assignment.experiment, exposure))
+        self._buffer.add((assignment.experiment, exposure))
 
-    async def flush(self, interval_s: float = FLUSH_INTERVAL_S) -> None:
-        """Writes the waiting exposures, off the event loop, unless the last flush was less than `interval_s` ago."""
-        if self._num_lost:
-            log_failure(f"{self._num_lost} exposures lost", OSError("the storage did not accept them in time"))
-            self._num_lost = 0
-        if not self._waiting or time.monotonic() - self._flushed_at < interval_s:
-            return
-        self._flushed_at = time.monotonic()
-        waiting, self._waiting = self._waiting, []
-        try:
-            await asyncio.to_thread(self._write, waiting)
-        except OSError as e:
-            log_failure("exposures not written, tried again in a while", e)
-            self._waiting = waiting[: MAX_WAITING - len(self._waiting)] + self._waiting
+    async def flush(self, at_once: bool = False) -> int:
+        """Writes what waits, see `RecordBuffer.flush`; returns how many exposures were lost since the call before."""
+        return await self._buffer.flush(at_once)
 
     def _write(self, waiting: list[tuple[Experiment, dict[str, Any]]]) -> None:
         by_run: dict[str, tuple[Experiment, list[dict[str, Any]]]] = {}

@@ -35,6 +35,7 @@ class Metrics:
         self._calls = Counter(
             "twotower_calls", "Calls by the name of the key and what came of them.", ("key", "outcome")
         )
+        self._lost = Counter("twotower_lost_records", "Exposures and decisions that were dropped.", ("kind",))
         self._answers: Counts[tuple[str, str, str]] = Counts()
         self._degraded_reasons: Counts[str] = Counts()
 
@@ -46,6 +47,11 @@ class Metrics:
         for stage, duration_ms in answer.timings_ms.items():
             self._stage_ms.observe(duration_ms, {"stage": stage})
         self._results.observe(len(answer.rows), {})
+
+    def record_lost(self, kind: str, number: int) -> None:
+        """Counts records that were dropped because too many waited to be written."""
+        if number:
+            self._lost.inc(number, {"kind": kind})
 
     def flush(self, release_id: str, breakers: Mapping[str, CircuitBreaker], is_stale: bool) -> None:
         """Exports the counts since the last call, the circuit breakers, the live release, and whether that is stale."""

@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from data.cluster.failure_log import FailureLog
 from serve.pipeline.breaker import CircuitBreaker
-from serve.pipeline.messages import Explanation, Response, UnusableValue
+from serve.pipeline.messages import Candidates, Explanation, Ranked, Response, UnusableValue
 from serve.pipeline.source import Source
 
 T = TypeVar("T")
@@ -107,6 +107,7 @@ class RequestBudget:
         rows: list[int],
         scores: list[float],
         source: Source,
+        found: Candidates | Ranked | None,
         explanation: Explanation | None = None,
     ) -> Response:
         """Returns the answer, together with what this budget recorded."""
@@ -119,4 +120,5 @@ class RequestBudget:
             reasons=self.reasons,
             timings_ms=self.timings_ms,
             explanation=explanation,
+            found=found,
         )

@@ -1,10 +1,12 @@
 """The popularity fallback: the most popular items, for users without a vector and when retrieval cannot answer."""
 
+from typing import Protocol
+
 import numpy as np
 
 from data.sequences.membership import is_among
 from serve.filters.grammar import Filter
-from serve.filters.masks import FilterColumns
+from serve.filters.masks import FilterColumns, MatchingItems
 from serve.pipeline.messages import Candidates
 from serve.pipeline.source import Source
 from towers.checkpoint.checkpoint import Checkpoint
@@ -15,6 +17,14 @@ FEW = 20_000
 
 BLOCK = 1024
 """Popular items that are looked at first; then twice as many, and so on."""
+
+
+class Fallback(Protocol):
+    """Gives items where there are no better ones."""
+
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
+        """The first k items that pass the filter and are not among the rows of `exclude`."""
+        ...
 
 
 class PopularFallback:
@@ -34,7 +44,7 @@ class PopularFallback:
         It looks at no more items than it takes, but the mask of a filter that is not cached takes all items' features:
         call it with a filter in a thread.
         """
-        matching = None if filter is None else self._columns.matching(filter)
+        matching = self.matching(filter)
         excluded = np.unique(exclude)
         if matching is not None and matching.count <= FEW:
             rows = matching.entries + 1
@@ -43,6 +53,10 @@ class PopularFallback:
         else:
             rows_K = self._first(k, None if matching is None else matching.mask_N, excluded)
         return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)
+
+    def matching(self, filter: Filter | None) -> MatchingItems | None:
+        """The items that pass a filter; None where there is no filter."""
+        return None if filter is None else self._columns.matching(filter)
 
     def _first(self, k: int, mask_N: np.ndarray | None, excluded: np.ndarray) -> np.ndarray:
         found, num_found, start, size = [], 0, 0, BLOCK
@@ -53,3 +67,29 @@ class PopularFallback:
             num_found += len(found[-1])
             start, size = start + size, 2 * size
         return np.concatenate(found)[:k]
+
+
+class RecentFirst:
+    """The items that are popular now, and after them those of the release's log.
+
+    Args:
+        rows: int64 [K], items of the release, the most popular first.
+        weights: float [K], their scores.
+        rest: the items of the log.
+    """
+
+    def __init__(self, rows: np.ndarray, weights: np.ndarray, rest: PopularFallback) -> None:
+        self._rows, self._weights, self._rest = rows, weights, rest
+
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
+        """See `PopularFallback.top`."""
+        matching = self._rest.matching(filter)
+        allowed = ~is_among(self._rows, np.unique(exclude))
+        if matching is not None:
+            allowed &= matching.mask_N[self._rows - 1]
+        rows_K, weights_K = self._rows[allowed][:k], self._weights[allowed][:k]
+        if len(rows_K) == k:
+            return Candidates(self._rest.release_id, rows_K, weights_K.astype(np.float32), Source.popular)
+        rest = self._rest.top(k - len(rows_K), filter, np.concatenate([exclude, rows_K]))
+        scores_K = np.concatenate([weights_K, rest.scores_K]).astype(np.float32)
+        return Candidates(rest.release_id, np.concatenate([rows_K, rest.rows_K]), scores_K, Source.popular)

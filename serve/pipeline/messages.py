@@ -168,6 +168,7 @@ class Response:
         reasons: What was left out, for example `rerank_late`.
         timings_ms: Milliseconds of each stage that was called.
         explanation: How the answer came about, if the query asks for it.
+        found: All candidates in their final order, of which the answer has the first; None if there are none.
     """
 
     release_id: str
@@ -178,6 +179,7 @@ class Response:
     reasons: list[str]
     timings_ms: dict[str, float]
     explanation: Explanation | None = None
+    found: Candidates | Ranked | None = None
 
 
 class WrongRelease(ValueError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from serve.filters.grammar import Filter
 from serve.pipeline.budget import BudgetLimits, RequestBudget
-from serve.pipeline.fallback import PopularFallback
+from serve.pipeline.fallback import Fallback
 from serve.pipeline.messages import Candidates, Explanation, Nearest, Query, Ranked, Response, SimilarQuery, UserVector
 from serve.pipeline.retriever import excluded_rows
 from serve.pipeline.source import Source
@@ -52,7 +52,7 @@ class Stages(Protocol):
 async def recommend(
     query: Query,
     stages: Stages,
-    fallback: PopularFallback,
+    fallback: Fallback,
     limits: BudgetLimits,
     read_state: Callable[[], Awaitable[Query]] | None = None,
 ) -> Response:
@@ -79,16 +79,17 @@ async def recommend(
         candidates = await budget.run_stage("retrieve", lambda: stages.retrieve(query, user))
     if candidates is not None and len(candidates.rows_K):
         ranked = await budget.run_stage("rerank", lambda: stages.rerank(query, user, candidates))
-    rows, scores, source = await _fill_up(ranked or candidates, query.k, fallback, query.filter, exclude, budget)
+    found = ranked or candidates
+    rows, scores, source = await _fill_up(found, query.k, fallback, query.filter, exclude, budget)
     if query.explain:
         nearest = None
         if rows and len(user.history):
             nearest = await budget.run_stage("explain", lambda: stages.nearest(np.array(rows), user.history))
         explanation = Explanation(candidates, ranked, nearest, len(exclude))
-    return budget.response(query.release_id, rows, scores, source, explanation)
+    return budget.response(query.release_id, rows, scores, source, found, explanation)
 
 
-async def similar(query: SimilarQuery, stages: Stages, fallback: PopularFallback, limits: BudgetLimits) -> Response:
+async def similar(query: SimilarQuery, stages: Stages, fallback: Fallback, limits: BudgetLimits) -> Response:
     """Finds items near other items, or near an item that features describe, by the same rules as `recommend`.
 
     If the towers know nothing of the items or the features, these are popular items, not degraded.
@@ -101,13 +102,13 @@ async def similar(query: SimilarQuery, stages: Stages, fallback: PopularFallback
         candidates = await budget.run_stage("retrieve", lambda: stages.similar(query, vector_D))
     exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
     rows, scores, source = await _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)
-    return budget.response(query.release_id, rows, scores, source)
+    return budget.response(query.release_id, rows, scores, source, candidates)
 
 
 async def _fill_up(
     found: Candidates | Ranked | None,
     k: int,
-    fallback: PopularFallback,
+    fallback: Fallback,
     filter: Filter | None,
     exclude: np.ndarray,
     budget: RequestBudget,

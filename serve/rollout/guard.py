@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
+from data.artifacts.records.hourly_files import HourlyRows, hour_name
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
-from serve.experiments.exposure_files import SCHEMA, ExposureRows, ExposureRun, hour_name, read_earlier_layout
+from serve.experiments.exposure_files import SCHEMA, ExposureRun, read_earlier_layout
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
@@ -105,7 +106,7 @@ class CanaryGuard:
 
         The first time it reads from the latest hour back, as far as the analysis needs.
         """
-        run = ExposureRun.of(self.storage, experiment)
+        run = ExposureRun.of(self.storage, experiment).rows
         hours = run.hours()[::-1]
         if self._experiment_key == experiment.key:
             hours = hours[:READ_AGAIN]
@@ -124,11 +125,11 @@ class CanaryGuard:
             return
         self._compacted_in = hour_name(now)
         try:
-            ExposureRun.of(self.storage, experiment).compact(now)
+            ExposureRun.of(self.storage, experiment).rows.compact(now)
         except (OSError, ValueError) as e:  # the storage, or a compacted file that is damaged
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
-    def _add(self, read: ExposureRows) -> None:
+    def _add(self, read: HourlyRows) -> None:
         for damaged in read.damaged:
             self.progress(f"guard: {damaged}")
         self._files_read |= set(read.files)

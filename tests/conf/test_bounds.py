@@ -24,6 +24,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "table": {"format": "csv", "interactions": "x", "users": "x", "items": "x"},
     "movielens": {"path": "x"},
     "interaction_lists": {"train": "x"},
+    "events": {"root": "x", "skipped": {}},
 }
 ELEMENTS: dict[str, dict[str, Any]] = {
     "evaluate.published": {"name": "x", "source": "y", "metrics": {"recall@20": 0.1}},

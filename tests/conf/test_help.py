@@ -46,7 +46,7 @@ def test_it_names_the_yaml_files_of_its_groups_alone() -> None:
     text = shown("serve.promote")
     assert "\n  index: milvus, replica\n" in text
     assert "experiment:" not in text
-    assert "\n  data: csv, gowalla, movielens" in shown("data.prepare")
+    assert "\n  data: csv, events, gowalla, movielens" in shown("data.prepare")
 
 
 def test_the_meaning_of_several_fields_is_told_for_each() -> None:

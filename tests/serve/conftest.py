@@ -13,6 +13,7 @@ from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.cluster.machine import USES_HAPROXY
 from serve.deployment.settings import ScaleConfig
+from serve.events.decisions.config import DecisionsConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness import servers
 from tests.conftest import restart_ray
@@ -72,8 +73,9 @@ def fused(
         **PATIENT,
         ingress=ScaleConfig(num_cpus=0.1),
     )
+    recorded = replace(tiny.events, state_ms=1000, decisions=DecisionsConfig(every_s=0.5))
     with (
         without_haproxy() if request.param == "own-proxy" else nullcontext(),
-        running_endpoint(replace(tiny, serve=served)) as address,
+        running_endpoint(replace(tiny, serve=served, events=recorded)) as address,
     ):
         yield address, f"127.0.0.1:{grpc_port}"

@@ -22,3 +22,11 @@ def until(
         assert time.monotonic() < ends, answer
         time.sleep(0.05)
     return answer
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Waits until something holds."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, f"still not: {what}"
+        time.sleep(0.1)

@@ -124,4 +124,5 @@ def test_the_demo_runs(bin_folder: Path, elsewhere: Path, proxy: str) -> None:
     text = run(bin_folder / "twotower", "demo", "demo.wait=false", *TINY, cwd=elsewhere, timeout_s=600, **missing)
     assert "Done in" in text
     assert ("own proxy" in text) == bool(missing)
+    assert "ms from the first byte of the events to the other answer" in text
     assert "live" in run(bin_folder / "twotower", "releases", cwd=elsewhere)

@@ -18,7 +18,7 @@ from data.sequences.feedback import ExplicitNegatives, Feedback
 from data.sequences.histories import order_of
 from data.sequences.positions import continue_positions
 from data.sequences.streaming import TrainFiles
-from data.sources.event_types import is_negative
+from data.sources.event_types import is_negative_of_towers
 from towers.evaluation.queries import HeldOut
 from towers.model.build import interaction_counts, split_counts
 from towers.model.config import FittedSplits, IdTableStart, ModelConfig
@@ -84,7 +84,7 @@ def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context
     weights_N = positives["weight"].to_numpy()
     weights_N = weights_N[order_of(positives)] if len(weights_N) and (weights_N != weights_N[0]).any() else None
     if dataset.event_types:
-        others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative)
+        others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative_of_towers)
         if others.num_rows:
             sizes = len(dataset.users.ids), len(dataset.items.ids)
             negatives = ExplicitNegatives.of(others, positives, *sizes)

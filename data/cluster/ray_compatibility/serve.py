@@ -52,7 +52,7 @@ ROUTING = "    # Static routing based on path prefixes in decreasing length then
 WAIT_FOR_BODY_S = 5
 
 BUFFER_BYTES = 96 * 1024
-"""HAProxy waits for bodies as far as its buffer goes: for the largest body that is accepted, with headers before it."""
+"""HAProxy waits for bodies as far as its buffer goes: for all but those of many events (serve/api/limits.py)."""
 
 WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json string \
 '{{"detail":"request body: not complete after {WAIT_FOR_BODY_S} s; send it faster"}}'

@@ -2,7 +2,6 @@
 
     <storage>/events/date=2026-01-31/<part>.parquet    events that happened on this day (UTC)
                     /_until.json                       until when the log is complete
-                    /.staging/                         files that are being written
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
 no data, by the convention of Hive, Spark and pyarrow.
@@ -10,7 +9,6 @@ no data, by the convention of Hive, Spark and pyarrow.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +39,7 @@ SCHEMA = pa.schema(
 )
 VERSION_KEY = b"twotower.event_log.version"
 
-UNTIL, STAGING, ENDING = "_until.json", ".staging", ".parquet"
+UNTIL, ENDING, DATE = "_until.json", ".parquet", "date="
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,16 @@ class EventLog:
 
     def files(self) -> list[str]:
         """The paths of all files in the folder of the log, by date."""
-        dates = [folder.name for folder in self.folder.subfolders() if folder.name.startswith("date=")]
-        return [f"{date}/{name}" for date in dates for name in (self.folder / date).names() if name.endswith(ENDING)]
+        return [file for day in self.days() for file in self.files_of(day)]
+
+    def days(self) -> list[str]:
+        """The days (UTC) that have files, the oldest first, such as 2026-01-31."""
+        names = (folder.name for folder in self.folder.subfolders())
+        return [name.removeprefix(DATE) for name in names if name.startswith(DATE)]
+
+    def files_of(self, day: str) -> list[str]:
+        """The paths of a day's files in the folder of the log."""
+        return [f"{DATE}{day}/{name}" for name in (self.folder / f"{DATE}{day}").names() if name.endswith(ENDING)]
 
     @property
     def until_us(self) -> int:
@@ -84,18 +90,7 @@ class EventLog:
         table = pa.Table.from_pylist([dict(event) for event in events], schema=SCHEMA)
         days = pc.strftime(table["time"], format="%Y-%m-%d")
         for day in pc.unique(days).to_pylist():
-            self.replace(f"date={day}/{part}{ENDING}", table.filter(pc.equal(days, day)))
-
-    def replace(self, file: str, table: pa.Table) -> None:
-        """Puts a table at the place of a file, so that readers see all of it or what was there before."""
-        if not self.folder.is_local:
-            self.folder.write_table(file, table)
-            return
-        staged = f"{STAGING}/{file.replace('/', '-')}"
-        self.folder.write_table(staged, table)
-        target = Path(self.folder.path, file)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Path(self.folder.path, staged).replace(target)
+            self.folder.write_table(f"{DATE}{day}/{part}{ENDING}", table.filter(pc.equal(days, day)))
 
     def read(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The events of a file.
@@ -125,7 +120,7 @@ class EventLog:
                 continue
             removed += int((~kept_N).sum())
             if kept_N.any():
-                self.replace(file, table.filter(pa.array(kept_N)))
+                self.folder.write_table(file, table.filter(pa.array(kept_N)))
             else:
                 self.folder.delete_file(file)
         return removed

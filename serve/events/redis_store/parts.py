@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from serve.events.event import user_key
+from data.sources.event_log.users import user_key
 from serve.events.protocol import LoggedEvents
 from serve.events.redis_store import scripts
 from serve.events.redis_store.keys import SHARDS, Shard

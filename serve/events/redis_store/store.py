@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
+from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
-from serve.events.event import Event, user_key
+from serve.events.event import Event
 from serve.events.group import Group
 from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
 from serve.events.redis_store import scripts

@@ -8,8 +8,8 @@ import pytest
 from data.sources.schema import RAW_INTERACTIONS
 from data.sources.survey import survey
 from data.sources.synthetic import DAY_S, END_S, LATE, Planted, SyntheticSource, plant
-from data.sources.synthetic_features import DAYPARTS, ITEM_FEATURES, LENGTHS, USER_FEATURES
-from data.sources.synthetic_titles import titles
+from data.sources.synthetic_values.features import DAYPARTS, ITEM_FEATURES, LENGTHS, USER_FEATURES
+from data.sources.synthetic_values.titles import titles
 
 CONFIG = SyntheticSource()
 

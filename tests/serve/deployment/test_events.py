@@ -11,10 +11,16 @@ import httpx
 import numpy as np
 import pytest
 
+from conf.schema import Config
+from data.artifacts.folders import Folder
+from data.sources.event_log.decisions import DecisionLog, decision_user
+from data.sources.event_log.users import user_key
 from serve.api import recommender_pb2 as pb
 from serve.api.recommender_pb2_grpc import RecommenderStub
 from serve.client import AsyncEventSender, AsyncRecommendClient, EventSender, EventsRefusedError, RecommendClient
+from serve.demo import act
 from serve.releases.release import Release
+from tests.serve.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -204,3 +210,41 @@ async def test_an_asynchronous_sender_loses_nothing_on_close(address: str, user:
                 sender.add(user_id=user, item_id=f"i{number}", type="click")
         assert (await client.user(user)).counts["click"].total == 100
         assert (await client.forget(user)).user_id == user
+
+
+def test_each_answer_is_in_the_decision_log_with_its_candidates(
+    address: str, client: RecommendClient, known_user: str, tiny: Config
+) -> None:
+    """The answers of a batch are told apart, and the items that were shown are the first candidates."""
+    id_ = uuid.uuid4().hex
+    one = {"user_id": known_user, "k": 5, "context": {"daypart": "evening"}}
+    answer = httpx.post(f"{address}/v1/recommend", json=one, headers={"X-Request-Id": id_}).json()
+    batch = httpx.post(
+        f"{address}/v1/recommend/batch", json={"requests": [one, {"k": 3}]}, headers={"X-Request-Id": f"{id_}-b"}
+    )
+    httpx.get(f"{address}/v1/items/{answer['items'][0]['id']}/similar?k=4", headers={"X-Request-Id": f"{id_}-s"})
+    log = DecisionLog.of(Folder.of(tiny.storage.root))
+
+    def written() -> list[dict[str, Any]]:
+        rows = [row for hour in log.hours() for row in log.read_hour(hour).table.to_pylist()]
+        return sorted((row for row in rows if row["request_id"].startswith(id_)), key=lambda row: row["request_id"])
+
+    wait_until(lambda: len(written()) == 4, "the decisions are written")
+    assert [row["request_id"] for row in written()] == [id_, f"{id_}-b.0", f"{id_}-b.1", f"{id_}-s"]
+    first, of_batch, popular, similar = written()
+    assert (first["kind"], first["source"], first["num_shown"]) == ("recommend", "towers", 5)
+    assert first["user"] == decision_user(user_key(known_user))
+    assert dict(first["context"]) == {"daypart": "evening"}
+    assert first["item_ids"][:5] == [item["id"] for item in answer["items"]]
+    assert first["scores"][:5] == pytest.approx([item["score"] for item in answer["items"]], rel=1e-6)
+    assert len(set(first["item_ids"])) == len(first["item_ids"]) == len(first["scores"]) == 100
+    assert of_batch["item_ids"][:5] == [item["id"] for item in batch.json()["responses"][0]["items"]]
+    assert (popular["user"], popular["source"], popular["num_shown"]) == (None, "popular", 3)
+    assert (similar["kind"], similar["num_shown"]) == ("similar", 4)
+
+
+def test_the_demo_shows_what_three_events_change(address: str, other_user: str, tiny: Config) -> None:
+    shown = act(address, other_user, 5, tiny.events)
+    before, after = ([item["id"] for item in shown[name]["items"]] for name in ("before", "after"))
+    taken = [event["item_id"] for event in shown["events"]]
+    assert (taken[0], len(set(taken)), set(taken) & set(after)) == (before[-1], 3, set())

@@ -111,7 +111,7 @@ def test_what_is_read_ends_where_the_log_is_complete(
 
 
 def test_a_log_of_another_version_or_a_damaged_file_is_refused(log: EventLog) -> None:
-    log.replace("date=2026-01-31/a.parquet", SCHEMA.empty_table().replace_schema_metadata(None))
+    log.folder.write_table("date=2026-01-31/a.parquet", SCHEMA.empty_table().replace_schema_metadata(None))
     with pytest.raises(DataError, match=r"a\.parquet: is an event log of version none, and 1 is known"):
         log.read("date=2026-01-31/a.parquet")
     Path(log.folder.path, "date=2026-01-31", "b.parquet").write_bytes(b"PAR1")

@@ -11,10 +11,11 @@ import pytest
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.records.hourly_files import hour_name
 from data.sources.schema import DataError
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.experiments.chosen_run import choose_run
-from serve.experiments.exposure_files import SCHEMA, ExposureRun, hour_name
+from serve.experiments.exposure_files import SCHEMA, ExposureRun
 
 AT_5 = Experiment("canary", {"b": 0.05}, "2026-01-31T09:05:00.250+00:00")
 AT_20 = Experiment("canary", {"b": 0.2}, "2026-01-31T10:00:00.000+00:00")
@@ -72,7 +73,7 @@ def test_no_exposures_is_one_clear_error(storage: Folder) -> None:
 def test_a_damaged_file_is_named_and_the_rest_is_read(storage: Folder) -> None:
     run = ExposureRun.of(storage, AT_20)
     run.write(AT_20, "a", shown("1"))
-    (hour,) = run.hours()
+    (hour,) = run.rows.hours()
     whole = Path(run.folder.path, hour, "a.parquet").read_bytes()
     for name, content in (("b", whole[:100]), ("c", b""), ("d", whole[:-20] + b"x" * 20)):
         Path(run.folder.path, hour, f"{name}.parquet").write_bytes(content)
@@ -88,30 +89,30 @@ def test_an_hour_that_is_over_becomes_one_file_once(storage: Folder, monkeypatch
         for name in names:
             run.folder.write_table(f"{hour}/{name}.parquet", shown(name))
     Path(run.folder.path, "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
-    assert run.compact(NOW - timedelta(minutes=60)) == [], "hour 10 has only just ended"
+    assert run.rows.compact(NOW - timedelta(minutes=60)) == [], "hour 10 has only just ended"
     with monkeypatch.context() as crash, pytest.raises(KeyboardInterrupt):
         crash.setattr(Folder, "delete_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run.compact(NOW)
+        run.rows.compact(NOW)
     assert ids(run.read().table) == list("abcde"), "between the new file and the deletion of the old ones"
-    assert run.compact(NOW) == []
+    assert run.rows.compact(NOW) == []
     assert sorted(run.folder.files()) == [
         "2026-01-31T10.parquet", "2026-01-31T10/cut.parquet", "2026-01-31T11/d.parquet", "2026-01-31T11/e.parquet",
     ]  # fmt: skip
     assert ids(run.read().table) == list("abcde")
     run.folder.write_table("2026-01-31T10/late.parquet", shown("late"))
-    assert run.compact(NOW) == ["2026-01-31T10"]
+    assert run.rows.compact(NOW) == ["2026-01-31T10"]
     assert ids(run.read().table) == ["a", "b", "c", "d", "e", "late"]
 
 
 def test_a_damaged_compacted_file_is_named_and_not_replaced(storage: Folder) -> None:
     run = ExposureRun.of(storage, AT_20)
     run.folder.write_table("2026-01-31T10/a.parquet", shown("a"))
-    assert run.compact(NOW) == ["2026-01-31T10"]
+    assert run.rows.compact(NOW) == ["2026-01-31T10"]
     compacted = Path(run.folder.path, "2026-01-31T10.parquet")
     compacted.write_bytes(compacted.read_bytes()[:-30])
     run.folder.write_table("2026-01-31T10/late.parquet", shown("late"))
     before = compacted.read_bytes()
-    assert run.compact(NOW) == []
+    assert run.rows.compact(NOW) == []
     assert compacted.read_bytes() == before
     read = run.read()
     assert ids(read.table) == ["late"]
@@ -122,4 +123,4 @@ def test_a_damaged_compacted_file_is_named_and_not_replaced(storage: Folder) -> 
 def test_files_are_of_the_hour_in_which_they_are_written(storage: Folder) -> None:
     run, before = ExposureRun.of(storage, AT_20), hour_name(datetime.now(UTC))
     run.write(AT_20, f"a-{time.time_ns()}", shown("1"))
-    assert before <= run.hours()[0] <= hour_name(datetime.now(UTC))
+    assert before <= run.rows.hours()[0] <= hour_name(datetime.now(UTC))

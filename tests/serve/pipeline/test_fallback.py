@@ -11,7 +11,7 @@ from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import parse
 from serve.filters.masks import FilterColumns
 from serve.pipeline import fallback
-from serve.pipeline.fallback import PopularFallback
+from serve.pipeline.fallback import PopularFallback, RecentFirst
 from towers.model.tie_order import TieOrder
 
 NUM_ITEMS = 5000
@@ -39,3 +39,17 @@ def test_they_are_those_of_a_plain_sort(popular: PopularFallback, group: str | N
     found = popular.top(k, filter, exclude)
     assert found.rows_K.tolist() == wanted
     assert found.scores_K.tolist() == COUNTS_I[found.rows_K].tolist()
+
+
+def test_what_is_popular_now_comes_first(popular: PopularFallback) -> None:
+    log = popular.top(4, None, np.zeros(0, np.int64))
+    first = RecentFirst(np.array([7, int(log.rows_K[1]), 9]), np.array([3.0, 2.0, 1.0]), popular)
+    found = first.top(5, None, np.array([9]))
+    assert found.rows_K.tolist() == [7, *log.rows_K[[1, 0, 2, 3]].tolist()]
+    assert found.scores_K.tolist() == [3, 2, *log.scores_K[[0, 2, 3]].tolist()]
+    assert first.top(2, None, np.zeros(0, np.int64)).rows_K.tolist() == [7, log.rows_K[1]]
+    rare = parse({"field": "group", "op": "==", "value": "rare"}, FEATURES)
+    assert (
+        first.top(3, rare, np.zeros(0, np.int64)).rows_K.tolist()
+        == popular.top(3, rare, np.zeros(0, np.int64)).rows_K.tolist()
+    ), "none of the three is rare"

@@ -10,12 +10,12 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
+from data.sources.event_log.users import hashed
 from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
 from serve.experiments.assignment import CONTROL, Experiment, TrafficConfig
 from serve.experiments.exposure_files import ExposureRun
-from serve.observability.logs import hashed
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release

@@ -18,12 +18,12 @@ from pyarrow import fs
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import sealing
+from data.sources.event_log.users import hashed
 from serve.api.schemas import RecommendResponse
 from serve.client import RecommendClient
 from serve.deployment.application import WatchingReplica, _canary_guard
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
-from serve.observability.logs import hashed
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release

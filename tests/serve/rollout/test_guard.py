@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.records.hourly_files import HourlyFiles
 from serve.experiments.assignment import CONTROL, Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
@@ -141,7 +142,7 @@ def test_a_damaged_file_does_not_blind_the_guard(storage: Folder) -> None:
     running = experiment(storage)
     run, guard = ExposureRun.of(storage, running), CanaryGuard(CONFIG, storage, said.append)
     run.write(running, "a-1", pa.concat_tables([shown(CONTROL, 2000), shown("new", 150)]))
-    Path(run.folder.path, run.hours()[-1], "b.parquet").write_bytes(b"PAR1cut")
+    Path(run.folder.path, run.rows.hours()[-1], "b.parquet").write_bytes(b"PAR1cut")
     assert guard.check() is None
     assert guard.check() is None
     assert len(said) == 1, "it is named once"
@@ -157,7 +158,7 @@ def test_a_compaction_that_fails_does_not_blind_the_guard(storage: Folder, monke
     said: list[str] = []
     running = experiment(storage)
     run, guard = ExposureRun.of(storage, running), CanaryGuard(CONFIG, storage, said.append)
-    monkeypatch.setattr(ExposureRun, "compact", fail)
+    monkeypatch.setattr(HourlyFiles, "compact", fail)
     run.write(running, "a-1", pa.concat_tables([shown(CONTROL, 2000), shown("new", 150)]))
     assert guard.check() is None
     assert guard.check() is None

@@ -161,7 +161,12 @@ def seal(
         "rerank": resolved["rerank"],
         "fit_on": towers.fit_on.value,
         "config": {name: resolved[name] for name in ("data", "model", "loss", "train", "rerank", "seed")},
-        "dataset": {"name": config.data.name, "fingerprint": dataset.fingerprint, "folder": str(dataset.folder)},
+        "dataset": {
+            "name": config.data.name,
+            "fingerprint": dataset.fingerprint,
+            "folder": str(dataset.folder),
+            **dataset.events_until(*seen),
+        },
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),

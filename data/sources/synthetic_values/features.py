@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.sources.schema import Feature, FeatureKind
-from data.sources.synthetic_titles import titles
+from data.sources.synthetic_values.titles import titles
 
 REGIONS = ("capital", "coast", "east", "hills", "islands", "north", "south", "west")
 GENRES = (

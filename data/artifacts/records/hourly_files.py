@@ -1,0 +1,186 @@
+"""Rows that many processes record, as Parquet: a folder of small files for each hour, and one file for an hour over.
+
+Each process writes files of its own. When an hour is over, its files become one, whatever is interrupted meanwhile: a
+reader finds each row once.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+
+import pyarrow as pa
+
+from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
+
+ENDING = ".parquet"
+COMPACTED = b"compacted"
+"""Key of the metadata of a compacted file; its value is a JSON list of the files whose rows it has."""
+
+GRACE = timedelta(minutes=10)
+"""An hour is compacted when it has been over for this long: by then no process writes to it any more."""
+
+GROUP = 20_000
+"""Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourlyRows:
+    """Rows that were read.
+
+    Attributes:
+        table: the rows.
+        files: the files that were read or found damaged, by their paths in the folder.
+        damaged: a sentence for each file that could not be read, and is left out.
+    """
+
+    table: pa.Table
+    files: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+    def __add__(self, other: "HourlyRows") -> "HourlyRows":
+        table = pa.concat_tables([self.table, other.table])
+        return HourlyRows(table, self.files + other.files, self.damaged + other.damaged)
+
+
+@dataclass(frozen=True, slots=True)
+class HourlyFiles:
+    """The files of one kind of rows.
+
+        <folder>/<hour>/<file>.parquet    written by the processes
+                /<hour>.parquet           an hour that is over, compacted
+
+    Attributes:
+        folder: of all hours. It need not exist.
+        schema: of the rows.
+        kind: what the rows are, for messages.
+    """
+
+    folder: Folder
+    schema: pa.Schema
+    kind: str
+
+    def part(self, hour: str) -> str:
+        """The path of the folder of an hour's small files."""
+        return hour
+
+    def compacted(self, hour: str) -> str:
+        """The path of an hour's compacted file in the folder, whether it exists or not."""
+        return hour + ENDING
+
+    def open_hours(self) -> list[str]:
+        """The hours that have small files."""
+        return [folder.name for folder in self.folder.subfolders()]
+
+    def compacted_hours(self) -> list[str]:
+        """The hours that have a compacted file."""
+        return [file.removesuffix(ENDING) for file in self.folder.names() if file.endswith(ENDING)]
+
+    def hours(self) -> list[str]:
+        """The hours that have files, the oldest first, such as 2026-01-31T09."""
+        return sorted({*self.compacted_hours(), *self.open_hours()})
+
+    def write(self, file: str, rows: pa.Table) -> None:
+        """Writes rows as a file of the present hour, by a name that is unique among those of all processes."""
+        self.folder.write_table(f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}", rows)
+
+    def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> HourlyRows:
+        """Reads the rows of an hour. A damaged file is left out and named.
+
+        Args:
+            but: files that are left out, by their paths in the folder.
+
+        Raises:
+            OSError: the storage does not answer.
+        """
+        for _ in range(3):  # files may be compacted between listing and reading
+            compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
+            with suppress(FileNotFoundError):
+                return self.read_files([file for file in (*compacted, *self.files(hour)) if file not in but])
+        raise OSError(f"{self.folder}/{hour}: its files vanish while they are read")
+
+    def read_files(self, files: Sequence[str]) -> HourlyRows:
+        """Reads files of the folder, by their paths in it.
+
+        Raises:
+            FileNotFoundError: one is gone.
+            OSError: the storage does not answer.
+        """
+        read = [self.read_file(file) for file in files]
+        tables = [found for found in read if isinstance(found, pa.Table)]
+        damaged = tuple(found for found in read if isinstance(found, str))
+        return HourlyRows(pa.concat_tables([self.schema.empty_table(), *tables]), tuple(files), damaged)
+
+    def read_file(self, file: str) -> pa.Table | str:
+        """The rows of a file; for a damaged file a sentence that names it. It raises what `read_files` raises."""
+        try:
+            return self.folder.read_table(file).cast(self.schema).replace_schema_metadata(None)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut
+            if not self.folder.exists(file):  # raises OSError where the storage does not answer
+                raise FileNotFoundError(f"{self.folder}/{file}") from e
+            return f"{self.folder}/{file}: left out, because it cannot be read as {self.kind} ({e})"
+
+    def files(self, hour: str) -> list[str]:
+        """The files of an hour whose rows are not in its compacted file, by their paths in the folder."""
+        compacted = self._compacted_from(hour)
+        files = (f"{self.part(hour)}/{file}" for file in (self.folder / self.part(hour)).names())
+        return [file for file in files if file.endswith(ENDING) and file not in compacted]
+
+    def compact(self, now: datetime) -> list[str]:
+        """Makes one file of each hour that is over; returns those hours.
+
+        A reader that comes in between, or after an interruption, finds each row once: the compacted file names the
+        files that it was made of. A damaged file stays where it is.
+        """
+        last = hour_name(now - GRACE - timedelta(hours=1))
+        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour)]
+
+    def _compact_hour(self, hour: str) -> bool:
+        """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
+        before = self._compacted_from(hour)
+        if not before and self.folder.exists(self.compacted(hour)):
+            return False  # it cannot be read now, and must not be replaced
+        readable = [file for file in self.files(hour) if isinstance(self.read_file(file), pa.Table)]
+        if readable:
+            made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
+            earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
+            rows = chain(earlier, self._rows_of(readable))
+            self.folder.write_tables(self.compacted(hour), self.schema.with_metadata(made_of), rows)
+        for file in before.union(readable):
+            self.folder.delete_file(file)
+        if not (self.folder / self.part(hour)).files():
+            (self.folder / self.part(hour)).delete()
+        return bool(readable)
+
+    def _rows_of(self, files: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of files that can be read, in tables of at least GROUP rows."""
+        waiting = self.schema.empty_table()
+        for file in files:
+            table = self.read_file(file)
+            if isinstance(table, str):
+                raise OSError(table)
+            waiting = pa.concat_tables([waiting, table])
+            if len(waiting) >= GROUP:
+                yield waiting
+                waiting = self.schema.empty_table()
+        yield waiting
+
+    def _compacted_from(self, hour: str) -> frozenset[str]:
+        """The files whose rows are in the compacted file of an hour; none if it is not there, or is damaged."""
+        if not self.folder.exists(self.compacted(hour)):
+            return frozenset()
+        try:
+            metadata = self.folder.read_schema(self.compacted(hour)).metadata or {}
+        except (OSError, ValueError):  # whoever reads its rows names it
+            return frozenset()
+        return frozenset(json.loads(metadata.get(COMPACTED, b"[]")))
+
+
+def hour_name(moment: datetime) -> str:
+    """The name of the hour in UTC that a moment is in."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H}"

@@ -1,0 +1,35 @@
+"""Replacing a file on a disk as a whole, so that a crash at any moment leaves the old content or the new."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write to; the file there takes the place of `target` when the block ends, unless by an error.
+
+    It is on disk then, with its name. Until then its name begins with a dot, so that nobody takes it for data.
+    """
+    new_folders = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{uuid.uuid4().hex}.partial"
+    try:
+        yield partial
+        _to_disk(partial)
+        partial.replace(target)
+        for folder in (target.parent, *(folder.parent for folder in new_folders)):
+            _to_disk(folder)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, are on disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

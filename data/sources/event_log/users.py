@@ -1,0 +1,20 @@
+"""How logs and stores name users: by digests from which the id cannot be read."""
+
+import hashlib
+
+from data.artifacts.secrets import secret
+
+
+def user_key(user_id: str) -> str:
+    """The key under which a store keeps a user: 32 hexadecimal digits. Whoever knows an id can compute it."""
+    return hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
+
+
+def hashed(text: str) -> str:
+    """Returns a keyed hash, such as of a user id: 16 hexadecimal digits.
+
+    The key comes from USER_HASH_KEY in the environment, or from the file that USER_HASH_KEY_FILE names. Without a key,
+    anyone who knows a user id can compute its hash and find it in the logs.
+    """
+    key = secret("USER_HASH_KEY").encode()[:64]
+    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()

@@ -1,0 +1,125 @@
+"""The source of the event log and the decision log: what happened at the endpoint, after the log from before it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+import pyarrow as pa
+
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.files import EventLog
+from data.sources.event_log.raw import MICROS, event_blocks, skipped_blocks
+from data.sources.event_types import EventType
+from data.sources.schema import DataError
+from data.sources.source import Part, RawLog, SourceConfig, read_in_parts, source
+
+SKIPPED = "skipped"
+"""The event type of items that were passed over."""
+
+FIRST_US = 10**12
+"""Positions from here on are times in microseconds; below, they are rows of the log from before."""
+
+
+@source("events")
+@dataclass(kw_only=True, slots=True)
+class EventLogSource(SourceConfig):
+    """The events of an endpoint, and what its answers showed and users passed over.
+
+    Attributes:
+        root: the storage root of the endpoint.
+        base: the log from before the endpoint, with its tables of users and items; null if there is none.
+        base_type: the event type that interactions of `base` have, unless its columns name a type.
+        context: the names of the context's values to take where there is no base; otherwise they are those of the base.
+        types: what each event type means, as at the endpoint; `data.events` replaces them, where it has any.
+        skipped: what items mean that were passed over: shown above one on which the user acted. Their type is called
+            `skipped`. Null leaves them out.
+        passive: types of events that do not count as acts.
+    """
+
+    root: str
+    base: SourceConfig | None = None
+    base_type: str | None = None
+    context: list[str] = field(default_factory=list)
+    types: dict[str, EventType] = field(default_factory=dict)
+    skipped: EventType | None = None
+    passive: list[str] = field(default_factory=lambda: ["impression"])
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for values that do not go together."""
+        if self.base is not None and self.base_type is None and getattr(self._columns(), "type", None) is None:
+            raise ConfigError("data.source.base_type: null; name the type of the interactions in data.source.base")
+        if self.base is not None and self.context:
+            raise ConfigError(f"data.source.context: {self.context} must be left out: data.source.base decides it")
+        if SKIPPED in self.types:
+            raise ConfigError(f"events.types.{SKIPPED}: is what data.source.skipped means; name the type otherwise")
+
+    def read(self) -> RawLog:
+        base = None if self.base is None else self.base.read()
+        context = tuple(self.context) if base is None else base.context
+        log = EventLog.of(Folder.of(self.root))
+        until_us, days = log.until_us, log.days()
+        if base is None and not days:
+            raise DataError(f"{log.folder}: no events yet; post some to /v1/events, and wait for events.compact_s")
+        parts: list[Part] = [partial(event_blocks, self.root, day, until_us, context) for day in days]
+        if self.skipped is not None:
+            more = until_us, context, tuple(self.passive), SKIPPED
+            parts += [partial(skipped_blocks, self.root, day, *more) for day in self._decisions().days()]
+        interactions = read_in_parts(parts)
+        if base is None:
+            return RawLog(interactions, None, None, (), (), str(log.folder), context, _moment, events_until_us=until_us)
+        typed = partial(_with_type, name=self.base_type)
+        before = base.interactions.map_batches(typed, batch_format="pyarrow", batch_size=None)
+        return RawLog(
+            before.union(interactions),
+            base.users,
+            base.items,
+            base.user_features,
+            base.item_features,
+            f"{base.place} and {log.folder}",
+            context,
+            locate=partial(_place, base.locate),
+            missing_text=base.missing_text,
+            events_until_us=until_us,
+        )
+
+    def event_types(self) -> dict[str, EventType]:
+        """What each event type means, by name."""
+        return self.types | ({} if self.skipped is None else {SKIPPED: self.skipped})
+
+    def files(self) -> list[str]:
+        events, decisions = EventLog.of(Folder.of(self.root)), self._decisions()
+        of_events = [_path(self.root, f"events/{file}") for file in events.files()]
+        hours = [] if self.skipped is None else [hour for day in decisions.days() for hour in decisions.hours_of(day)]
+        of_decisions = [_path(self.root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
+        return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
+
+    def _decisions(self) -> DecisionLog:
+        return DecisionLog.of(Folder.of(self.root))
+
+    def _columns(self) -> object:
+        return getattr(self.base, "columns", None)
+
+
+def _with_type(block: pa.Table, name: str | None) -> pa.Table:
+    """The interactions of the log from before, with a type where they have none."""
+    if name is None:
+        return block
+    column = block.column_names.index("type")
+    return block.set_column(column, block.schema.field("type"), block["type"].fill_null(name))
+
+
+def _place(locate: Callable[[int], str], position: int) -> str:
+    return _moment(position) if position >= FIRST_US else locate(position)
+
+
+def _moment(position: int) -> str:
+    return f"event accepted, or answer given, at {datetime.fromtimestamp(position / MICROS, UTC).isoformat()}"
+
+
+def _path(root: str, file: str) -> str:
+    """The path or URI of a file under a root, whose options follow a question mark."""
+    place, mark, options = root.partition("?")
+    return f"{place.rstrip('/')}/{file}{mark}{options}"

@@ -1,0 +1,150 @@
+"""Events from Kafka: taken into the state store, and then their offsets committed, so that none is lost.
+
+A message that was taken before its offset was committed comes again after a crash, and counts once, by its event id.
+What cannot be taken goes to a topic of its own with the reason, before the offset is committed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from data.artifacts.errors import ConfigError, one_line
+from data.cluster.console import ProgressReporter
+from serve.api.events.reading import REFUSED, read_events
+from serve.events.config import EventsConfig
+from serve.events.ingest_config import IngestConfig
+from serve.events.protocol import Outcome, StateStore, StoreUnavailable
+
+RETRY_S = (0.1, 5.0)
+"""Seconds before a batch is tried again, doubled with each time, and at most."""
+
+FLUSH_S = 30.0
+"""Seconds that dead letters may take to be written."""
+
+
+@dataclass(slots=True)
+class IngestCounts:
+    """What has come of messages so far; `lag` is the number of messages that wait in the partitions of this process."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    lag: int = 0
+
+
+class KafkaIngest:
+    """Takes events from a topic until it is stopped.
+
+    Args:
+        config: The topic, and the brokers.
+        events: What is accepted.
+        store: Where events are made durable.
+        progress: Where messages go.
+    """
+
+    def __init__(
+        self, config: IngestConfig, events: EventsConfig, store: StateStore, progress: ProgressReporter = print
+    ) -> None:
+        if not config.bootstrap or not config.topic:
+            raise ConfigError("ingest.bootstrap, ingest.topic: both must be given, such as ingest.bootstrap=host:9092")
+        try:
+            from confluent_kafka import Consumer, Producer
+        except ImportError as e:
+            raise ConfigError("serve.ingest needs confluent-kafka: pip install 'twotower-ray[kafka]'") from e
+        self._config, self._events, self._store, self._progress = config, events, store, progress
+        self._dead = config.dead or f"{config.topic}.dead"
+        self.counts = IngestCounts()
+        brokers = {"bootstrap.servers": config.bootstrap, **(config.properties or {})}
+        self._producer = Producer({**brokers, "enable.idempotence": True})
+        self._consumer = Consumer(
+            {**brokers, "group.id": config.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+        )
+        self._consumer.subscribe([config.topic])
+
+    def run(self, stopped: Callable[[float], bool], report: Callable[[IngestCounts], None] = lambda _: None) -> None:
+        """Takes batches until stopped.
+
+        Args:
+            stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
+            report: Gets the counts after each batch.
+        """
+        try:
+            while not stopped(0):
+                messages = self._consumer.consume(self._config.batch, self._config.wait_s)
+                for message in messages:
+                    if message.error() is not None:
+                        self._progress(f"ingest: {message.error()}")
+                messages = [message for message in messages if message.error() is None]
+                if messages and not self._take(messages, stopped):
+                    return
+                self.counts.lag = self._lag()
+                report(self.counts)
+        finally:
+            self._consumer.close()
+
+    def _take(self, messages: Sequence[Any], stopped: Callable[[float], bool]) -> bool:
+        """Makes a batch durable and commits it; returns False where it was stopped before that was possible."""
+        pause_s = RETRY_S[0]
+        while True:
+            try:
+                refused = self._append([message.value() or b"" for message in messages])
+                break
+            except StoreUnavailable as e:
+                self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
+                if stopped(pause_s):
+                    return False
+                pause_s = min(2 * pause_s, RETRY_S[1])
+        for place, reason in refused.items():
+            self._bury(messages[place], reason)
+        if refused and self._producer.flush(FLUSH_S):
+            raise ConnectionError(f"ingest.dead: {self._dead} does not take messages; nothing is committed")
+        self.counts.dead += len(refused)
+        self._consumer.commit(asynchronous=False)
+        return True
+
+    def _append(self, values: Sequence[bytes]) -> dict[int, str]:
+        """Makes events durable; returns why messages are refused, by their place in the batch."""
+        refused, places = {}, []
+        for place, value in enumerate(values):
+            if (reason := _unreadable(value)) is None:
+                places.append(place)
+            else:
+                refused[place] = reason
+        if not places:
+            return refused
+        batch = read_events(b'{"events":[' + b",".join(values[place] for place in places) + b"]}", self._events)
+        for problem in batch.problems:
+            place = places[problem["loc"][2]]
+            name, said = ".".join(map(str, problem["loc"][3:])), problem["msg"]
+            said = said if said.startswith(f"{name}: ") else f"{name}: {said}"
+            refused[place] = f"{refused[place]}; {said}" if place in refused else said
+        outcomes = self._store.append(batch.events) if batch.events else ()
+        for place, outcome in zip(batch.places, outcomes, strict=True):
+            if outcome in REFUSED:
+                refused[places[place]] = ": ".join(REFUSED[outcome])
+        self.counts.accepted += sum(outcome is Outcome.accepted for outcome in outcomes)
+        self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
+        return refused
+
+    def _bury(self, message: Any, reason: str) -> None:
+        headers = {"reason": reason, "topic": message.topic(), "partition": str(message.partition()),
+                   "offset": str(message.offset())}  # fmt: skip
+        self._producer.produce(self._dead, value=message.value(), key=message.key(), headers=list(headers.items()))
+
+    def _lag(self) -> int:
+        """Messages that wait in the partitions of this process, as far as the brokers have said."""
+        lag = 0
+        for at in self._consumer.position(self._consumer.assignment()):
+            low, high = self._consumer.get_watermark_offsets(at, cached=True)
+            lag += max(high - (at.offset if at.offset >= 0 else low), 0) if high >= 0 else 0
+        return lag
+
+
+def _unreadable(value: bytes) -> str | None:
+    """Why a message is no JSON object; None where it is one."""
+    try:
+        return None if isinstance(orjson.loads(value), dict) else "it is JSON, but no object"
+    except orjson.JSONDecodeError as e:
+        return f"it is no JSON: {e}"

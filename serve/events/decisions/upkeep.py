@@ -1,0 +1,37 @@
+"""The upkeep of the decision log: hours become one file each; old dates and forgotten users go."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from data.artifacts.folders import Folder
+from data.sources.event_log.decisions import DecisionLog, decision_user
+from serve.events.decisions.config import DecisionsConfig
+
+LOCK = ".compaction"
+
+
+def keep_decisions(config: DecisionsConfig, storage: Folder) -> None:
+    """Compacts the hours that are over, and deletes what is too old. Another upkeep at the same time waits.
+
+    Raises:
+        OSError: The storage does not answer.
+    """
+    log, now = DecisionLog.of(storage), datetime.now(UTC)
+    with log.folder.locked(LOCK):
+        log.forget({}, now)
+        log.compact(now)
+        log.drop_before(now - timedelta(days=config.keep_days))
+
+
+def forget_decisions(storage: Folder, forgotten: Mapping[str, int]) -> None:
+    """Removes decisions about users from before they were forgotten.
+
+    Args:
+        forgotten: By `user_key`, when they were forgotten, in microseconds since 1970.
+
+    Raises:
+        OSError: The storage does not answer.
+    """
+    log = DecisionLog.of(storage)
+    with log.folder.locked(LOCK):
+        log.forget({decision_user(key): at for key, at in forgotten.items()}, datetime.now(UTC))

@@ -1,0 +1,125 @@
+"""What is popular now: positive events by item, in all and by the values of their context, with a half-life of hours.
+
+Compaction adds each part of the log once, and replicas read the result again and again. It is a small table in the
+folder of the event log, `_popular.parquet`, which has the name of the last part in its metadata.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.artifacts.folders import Folder
+from data.sources.event_log.files import SCHEMA as EVENTS
+from data.sources.event_log.files import EventLog
+from data.sources.event_types import EventTypes, is_positive
+from serve.events.config import EventsConfig
+from serve.events.event import MICROS
+
+FILE = "_popular.parquet"
+SCHEMA = pa.schema([("context", pa.string()), ("item_id", pa.string()), ("weight", pa.float64())])
+
+EVERYWHERE = ""
+"""The context of all events."""
+
+MAX_ITEMS, MAX_CONTEXTS = 1000, 200
+"""Most items of a context value, and most values, that are kept; the heaviest ones."""
+
+LEAST_WEIGHT = 20.0
+"""A context value with less says too little, and so do all events with less."""
+
+HOUR_US = 3600 * MICROS
+
+
+@dataclass(frozen=True, slots=True)
+class PopularNow:
+    """The items that are popular now.
+
+    Attributes:
+        items: by context, such as `daypart=evening`, ids and weights of items, the heaviest first.
+    """
+
+    items: Mapping[str, tuple[Sequence[str], np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, storage: Folder) -> "PopularNow":
+        """Reads what compaction has written under a storage root; empty where it has written nothing.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        folder = EventLog.of(storage).folder
+        if not folder.exists(FILE):
+            return cls()
+        table = folder.read_table(FILE).sort_by([("context", "ascending"), ("weight", "descending")])
+        found = {}
+        for context in pc.unique(table["context"]).to_pylist():
+            of_context = table.filter(pc.equal(table["context"], context))
+            weights = of_context["weight"].to_numpy()
+            if weights.sum() >= LEAST_WEIGHT:
+                found[context] = of_context["item_id"].to_pylist(), weights
+        return cls(found)
+
+    def at(self, context: Mapping[str, str]) -> str | None:
+        """The context whose popular items fit a request: the first of its values that says enough, or all events.
+
+        None where not even those do.
+        """
+        keys = [*(f"{name}={value}" for name, value in context.items()), EVERYWHERE]
+        return next((key for key in keys if key in self.items), None)
+
+
+def add_popular(config: EventsConfig, storage: Folder, part: str, events: Sequence[Mapping[str, Any]]) -> None:
+    """Adds the events of a part of the log, unless it was added before; the weights of before decay to now.
+
+    Args:
+        part: its name, which no other part has.
+        events: JSON values as `Event.as_json` gives them.
+    """
+    folder, half_life_us = EventLog.of(storage).folder, config.popular_half_life_h * HOUR_US
+    before, now_us = SCHEMA.empty_table(), max((int(event["received"]) for event in events), default=0)
+    if folder.exists(FILE):
+        before = folder.read_table(FILE)
+        metadata = before.schema.metadata or {}
+        if metadata.get(b"part", b"").decode() == part:
+            return
+        before_us = int(metadata.get(b"time_us", b"0"))
+        now_us = max(now_us, before_us)
+        decayed = pc.multiply(before["weight"], 0.5 ** ((now_us - before_us) / half_life_us))
+        before = before.set_column(2, SCHEMA.field("weight"), decayed)
+    added = _weighed(config, pa.Table.from_pylist([dict(event) for event in events], schema=EVENTS), now_us)
+    whole = pa.concat_tables([before.replace_schema_metadata(None), added])
+    whole = whole.group_by(["context", "item_id"]).aggregate([("weight", "sum")]).rename_columns(SCHEMA.names)
+    metadata = {"part": part, "time_us": str(now_us)}
+    folder.write_table(FILE, _heaviest(whole).cast(SCHEMA).replace_schema_metadata(metadata))
+
+
+def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> pa.Table:
+    """The positive events by SCHEMA: each once for all contexts, and once for each value of its own."""
+    types = EventTypes(config.types)
+    codes_N = types.codes(events["type"], pa.chunked_array([pa.nulls(len(events), pa.float64())]))
+    kept_N = types.having(is_positive)[codes_N] & (codes_N >= 0)
+    events, codes_N = events.filter(pa.array(kept_N)), codes_N[kept_N]
+    age_N = np.maximum(now_us - events["time"].cast(pa.int64()).to_numpy(), 0)
+    weight_N = np.array([of.weight for of in types.types.values()])[codes_N]
+    weight_N = weight_N * 0.5 ** (age_N / (config.popular_half_life_h * HOUR_US))
+    contexts = events["context"].combine_chunks()
+    of_event = np.repeat(np.arange(len(events)), np.diff(contexts.offsets.to_numpy()))
+    keys = pc.binary_join_element_wise(contexts.keys, contexts.items, "=")
+    at = np.concatenate([np.arange(len(events)), of_event])
+    names = pa.concat_arrays([pa.repeat(EVERYWHERE, len(events)), keys])
+    return pa.table([names, events["item_id"].take(pa.array(at)), pa.array(weight_N[at])], schema=SCHEMA)
+
+
+def _heaviest(whole: pa.Table) -> pa.Table:
+    """The heaviest contexts, and of each the heaviest items."""
+    totals = whole.group_by("context").aggregate([("weight", "sum")]).sort_by([("weight_sum", "descending")])
+    whole = whole.filter(pc.is_in(whole["context"], value_set=totals["context"].combine_chunks()[:MAX_CONTEXTS]))
+    whole = whole.sort_by([("context", "ascending"), ("weight", "descending")])
+    codes = whole["context"].combine_chunks().dictionary_encode().indices.to_numpy()
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes))]) if len(codes) else np.zeros(1, dtype=np.int64)
+    rank_N = np.arange(len(codes)) - starts[codes]
+    return whole.filter(pa.array(rank_N < MAX_ITEMS))

@@ -1,0 +1,39 @@
+"""Takes events from Kafka until Ctrl-C: `python -m serve.ingest ingest.bootstrap=host:9092 ingest.topic=events`.
+
+Each message is one event as JSON, with the fields of `POST /v1/events`. Offsets are committed when events are durable,
+so none is lost, and one that comes again counts once. What cannot be taken goes to `<topic>.dead` with the reason.
+
+Examples:
+    python -m serve.ingest ingest.bootstrap=127.0.0.1:9092 ingest.topic=events
+    python -m serve.ingest events=redis ingest.bootstrap=kafka:9092 ingest.topic=events ingest.metrics_port=9105
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from data.artifacts.errors import ConfigError
+from data.cluster.console import stop_asked
+
+if TYPE_CHECKING:
+    from conf.schema import Config
+
+
+def task(config: "Config") -> dict[str, Any]:
+    """Takes events until Ctrl-C or SIGTERM; returns what came of them."""
+    from serve.api.events.kafka import KafkaIngest
+    from serve.api.events.kafka_metrics import reporter
+    from serve.events.stores import STATE_STORES
+
+    if not config.events.is_on:
+        raise ConfigError(f"events.store: {config.events.store} takes no events; events=sqlite or events=redis")
+    ingest = KafkaIngest(config.ingest, config.events, STATE_STORES[config.events.store](config.events))
+    print(f"ingest: taking {config.ingest.topic} of {config.ingest.bootstrap}; stop with Ctrl-C", flush=True)
+    ingest.run(stop_asked().wait, reporter(config.ingest.metrics_port))
+    counts = ingest.counts
+    print(f"ingest: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.dead} dead letters")
+    return {"accepted": counts.accepted, "duplicates": counts.duplicates, "dead": counts.dead}
+
+
+if __name__ == "__main__":
+    from conf.entry import launch
+
+    launch("serve.ingest")

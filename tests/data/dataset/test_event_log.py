@@ -1,0 +1,144 @@
+"""The source of events: events in the order of their acceptance, and what was shown and passed over."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from conf.schema import load
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from data.sources.event_log import decisions
+from data.sources.event_log.files import EventLog
+from data.sources.event_log.raw import event_blocks, skipped_blocks
+from data.sources.event_types import EventType, is_negative
+from data.sources.events import EventLogSource
+from data.sources.schema import DataError
+from tests.data.dataset.test_events import pairs
+
+DAY, START_S = "2026-01-31", int(datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp())
+LATER = (START_S + 3600) * 1_000_000
+
+
+def event(user: str, item: str, second: float, type: str = "click", **fields: Any) -> dict[str, Any]:
+    time = int((START_S + second) * 1_000_000)
+    values = {"event_id": f"{user}{item}{second}", "user_id": user, "item_id": item, "type": type, "time": time}
+    return values | {"value": None, "context": {}, "request_id": None, "received": time + 500_000} | fields
+
+
+def answer(id_: str, shown: str, not_shown: str = "", **fields: Any) -> dict[str, Any]:
+    items = list(shown + not_shown)
+    return {
+        "request_id": id_, "kind": "recommend", "time": START_S * 1_000_000, "item_ids": items,
+        "scores": [1.0] * len(items), "num_shown": len(shown), "context": [("daypart", "evening")],
+    } | fields  # fmt: skip
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Folder:
+    """Events of three users, and three answers of which two were acted on."""
+    storage = Folder.of(str(tmp_path / "endpoint"))
+    log = EventLog.of(storage)
+    acts = [
+        event("u", "c", 5, request_id="1", context={"daypart": "evening", "channel": "app"}),
+        event("u", "e", 6, request_id="1", received=int((START_S + 4) * 1_000_000)),
+        event("v", "b", 7, request_id="2", type="dismiss"),
+        event("w", "a", 7.9, request_id="3", type="impression"),
+        event("u", "a", 7.2, received=int((START_S + 9) * 1_000_000)),
+    ]
+    log.write("part-1", acts)
+    log.write("part-2", [event("u", "z", 8, received=LATER + 1)])
+    log.set_until(LATER)
+    shown = [answer("1", "abcde", "fg"), answer("2", "ab"), answer("3", "ab"), answer("4", "ab")]
+    table = pa.Table.from_pylist(shown, schema=decisions.SCHEMA)
+    decision_log = decisions.DecisionLog.of(storage)
+    decision_log.folder.write_table(f".hours/{DAY}T09/a.parquet", table)
+    decision_log.compact(datetime(2026, 2, 1, tzinfo=UTC))
+    return storage
+
+
+def rows(*blocks: pa.Table) -> list[tuple[Any, ...]]:
+    table = pa.concat_tables(blocks)
+    return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "type", "context")), strict=True))
+
+
+def test_events_are_interactions_in_the_order_of_their_acceptance(storage: Folder) -> None:
+    block = pa.concat_tables(event_blocks(storage.path, DAY, LATER, ["daypart"]))
+    assert rows(block.sort_by([("time", "ascending"), ("position", "ascending")])) == [
+        ("u", "c", "click", ["evening"]),
+        ("u", "e", "click", [None]),
+        ("v", "b", "dismiss", [None]),
+        ("w", "a", "impression", [None]),
+        ("u", "a", "click", [None]),
+    ]
+    assert set(block["time"].to_pylist()) == {START_S + second for second in (5, 6, 7)}
+
+
+def test_what_stands_above_an_act_was_passed_over(storage: Folder) -> None:
+    found = rows(*skipped_blocks(storage.path, DAY, LATER, ["daypart"], ["impression"], "skipped"))
+    assert sorted(found) == [
+        ("u", "a", "skipped", ["evening"]),
+        ("u", "b", "skipped", ["evening"]),
+        ("u", "d", "skipped", ["evening"]),
+        ("v", "a", "skipped", ["evening"]),
+    ]
+    until = int((START_S + 5.4) * 1_000_000)
+    assert [row[:2] for row in rows(*skipped_blocks(storage.path, DAY, until, [], ["impression"], "skipped"))] == [
+        ("u", "a"), ("u", "b"), ("u", "c"), ("u", "d"),
+    ], "of request 1, only the act on e was accepted by then"  # fmt: skip
+
+
+def test_a_request_id_of_several_users_says_nothing(storage: Folder) -> None:
+    EventLog.of(storage).write("part-3", [event("x", "e", 9, request_id="1")])
+    found = rows(*skipped_blocks(storage.path, DAY, LATER, [], ["impression"], "skipped"))
+    assert [row[:2] for row in found] == [("v", "a")]
+
+
+def overrides(storage: Folder, *more: str) -> list[str]:
+    return ["data=events", f"storage.root={storage.path}", *more]
+
+
+def test_a_dataset_of_a_log_from_before_and_its_events(ray_session: None, storage: Folder, tmp_path: Path) -> None:
+    base = ["num_users=30", "num_items=30", "num_clusters=3", "interactions_per_user=5", "cold_item_share=0"]
+    config = load(
+        overrides(
+            storage,
+            "data/source@data.source.base=synthetic",
+            "data.source.base_type=like",
+            *(f"data.source.base.{value}" for value in base),
+        )
+    )
+    dataset = prepare(config.data, Folder.of(str(tmp_path / "var")))
+    assert dataset.manifest["events_until_us"] == LATER
+    assert dataset.events_until("train", "validation", "test") == {"events_until_us": LATER}
+    test_from_s = dataset.manifest["boundaries"]["test_from"]
+    assert dataset.events_until("train", "validation") == {"events_until_us": test_from_s * 1_000_000}
+    positives = pairs(dataset, dataset.interactions("train", "validation", "test"))
+    assert [row for row in positives if row[2] != "like"] == [
+        ("u", "c", "click"),
+        ("u", "e", "click"),
+        ("u", "a", "click"),
+    ]
+    assert len(positives) > 30 and dataset.context == ("daypart",)
+    others = dataset.of_types(dataset.others("train", "validation", "test"), is_negative)
+    assert sorted(pairs(dataset, others)) == [
+        ("u", "a", "skipped"), ("u", "b", "skipped"), ("u", "d", "skipped"),
+        ("v", "a", "skipped"), ("v", "b", "dismiss"),
+    ]  # fmt: skip
+    again = prepare(config.data, Folder.of(str(tmp_path / "var")))
+    assert again.fingerprint == dataset.fingerprint
+    EventLog.of(storage).write("part-3", [event("u", "b", 9)])
+    assert prepare(config.data, Folder.of(str(tmp_path / "var"))).fingerprint != dataset.fingerprint
+
+
+def test_wrong_values_are_named(tmp_path: Path) -> None:
+    empty = Folder.of(str(tmp_path))
+    with pytest.raises(DataError, match="events: no events yet; post some to /v1/events"):
+        load(overrides(empty)).data.source.read()
+    with pytest.raises(ConfigError, match=r"data\.source\.base_type: null; name the type"):
+        load(overrides(empty, "data/source@data.source.base=synthetic"))
+    with pytest.raises(ConfigError, match=r"events\.types\.skipped: is what data\.source\.skipped means"):
+        EventLogSource(root="x", types={"skipped": EventType()})
