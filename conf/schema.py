@@ -32,6 +32,7 @@ from serve.events.ingest_config import IngestConfig
 from serve.experiments.assignment import TrafficConfig
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
+from serve.laps.config import CycleConfig
 from serve.operations.config import ManifestsConfig
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.nodes import NodesConfig
@@ -122,6 +123,7 @@ class Config:
     auth: AuthConfig
     traffic: TrafficConfig
     guard: GuardConfig
+    cycle: CycleConfig
     events: EventsConfig
     tracking: TrackingConfig
     demo: DemoConfig

@@ -52,6 +52,7 @@ def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
         manifests=config.manifests,
         recipe=_used_by("towers.train", overrides),
         publish=_used_by("serve.publish", overrides),
+        cycle=_used_by("serve.cycle", overrides),
     )
 
 

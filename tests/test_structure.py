@@ -16,7 +16,8 @@ ROOMS = {
     "data": {"artifacts", "cluster", "dataset", "sequences", "sources"},
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
-        "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "observability",
+        "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "laps",
+        "observability",
         "operations", "pipeline", "releases", "rollout", "viewer",
     },
 }  # fmt: skip

@@ -19,6 +19,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
         "serve.recommend": "writes the recommendations of all users as Parquet files",
     },
     "operator": {
+        "serve.cycle": "one lap: new events, training, gate, trial, promotion",
         "serve.publish": "publishes a checkpoint as a release",
         "serve.promote": "makes a release live, or a canary",
         "serve.rollback": "returns to the release before, or ends a canary",

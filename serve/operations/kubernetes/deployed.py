@@ -27,6 +27,7 @@ class Deployed:
         storage, index, serve, auth, guard, events, train, nodes, manifests: sections of the root config.
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
+        cycle: overrides that a lap of the cycle is started with.
     """
 
     storage: StorageConfig
@@ -40,6 +41,7 @@ class Deployed:
     manifests: ManifestsConfig
     recipe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
+    cycle: tuple[str, ...] = ()
 
     def metadata(self, suffix: str = "", component: str | None = None) -> Manifest:
         """Returns the metadata of an object whose name is that of the endpoint, with a suffix."""

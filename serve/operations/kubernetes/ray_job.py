@@ -11,12 +11,20 @@ from serve.operations.kubernetes.ray_cluster import GROUP, SECURITY, TRAINING, c
 SUFFIX = "-train"
 RETRAIN = "-retrain"
 
+EVENTS = "data=events"
+"""The override with which a training learns from the events of the endpoint."""
 
-def ray_job(deployed: Deployed) -> Manifest:
-    """Returns the RayJob: it trains, publishes what it has trained if the gate lets it, and gives its nodes back."""
+
+def ray_job(deployed: Deployed, by_the_clock: bool = False) -> Manifest:
+    """Returns the RayJob: it trains, publishes what it has trained if the gate lets it, and gives its nodes back.
+
+    Args:
+        by_the_clock: whether it is made again and again; where it learns from events it then is a lap of the cycle.
+    """
     name, node = trainers(deployed.train, deployed.nodes)
+    is_lap = by_the_clock and EVENTS in deployed.cycle
     spec = {
-        "entrypoint": entrypoint(deployed, name, use_gpu=node.gpus > 0),
+        "entrypoint": entrypoint(deployed, name, node.gpus > 0, is_lap),
         "backoffLimit": 1,
         "activeDeadlineSeconds": deployed.manifests.train_timeout_s,
         "shutdownAfterJobFinishes": True,
@@ -26,16 +34,19 @@ def ray_job(deployed: Deployed) -> Manifest:
     return manifest("ray.io/v1", "RayJob", deployed.metadata(SUFFIX, TRAINING), spec)
 
 
-def entrypoint(deployed: Deployed, role: str, use_gpu: bool) -> str:
-    """Returns the command of the training: the same overrides for training and publishing.
+def entrypoint(deployed: Deployed, role: str, use_gpu: bool, is_lap: bool = False) -> str:
+    """Returns the command of the training: the same overrides for training and publishing, or that of a lap.
 
     Args:
         role: the name of the node type that trains, where the overrides do not say on which labels.
         use_gpu: whether it trains on GPUs, where the overrides do not say so.
+        is_lap: whether it is `serve.cycle`, which promotes too.
     """
     added = [] if deployed.train.labels else [f"++train.labels.role={role}"]
     if use_gpu and not any("train.use_gpu=" in override for override in deployed.recipe):
         added.append("train.use_gpu=true")
+    if is_lap:
+        return shlex.join(("python", "-m", "serve.cycle", *deployed.cycle, *added))
     train = shlex.join(("python", "-m", "towers.train", *deployed.recipe, *added))
     publish = shlex.join(("python", "-m", "serve.publish", *deployed.publish, *added))
     return shlex.join(("bash", "-c", f"{train} && {publish}"))
@@ -43,7 +54,7 @@ def entrypoint(deployed: Deployed, role: str, use_gpu: bool) -> str:
 
 def retraining(deployed: Deployed) -> list[Manifest]:
     """Returns the CronJob that makes a RayJob, the RayJob as it makes it, and what it needs to be allowed to."""
-    job = ray_job(deployed)
+    job = ray_job(deployed, by_the_clock=True)
     metadata = {name: value for name, value in job["metadata"].items() if name != "name"}
     job["metadata"] = metadata | {"generateName": f"{deployed.manifests.name}{RETRAIN}-"}
     kept = manifest("v1", "ConfigMap", deployed.metadata(RETRAIN, TRAINING), None)

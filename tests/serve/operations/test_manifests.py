@@ -144,6 +144,16 @@ def test_the_training_gets_the_overrides_that_it_uses(deploy: Deploy) -> None:
     assert {"index.uri=http://milvus:19530", "gate=default", "train.epochs=7"} <= set(publish)
 
 
+def test_the_clock_starts_a_lap_where_it_learns_from_events(deploy: Deploy) -> None:
+    deployed = deploy("data=events", "cycle.canary_percent=10", "serve.timeout_ms=100")
+    kept = yaml.safe_load(one(deployed, "ConfigMap")["data"]["ray-job.yaml"])
+    lap = shlex.split(kept["spec"]["entrypoint"])
+    assert lap[:3] == ["python", "-m", "serve.cycle"]
+    assert {"data=events", "cycle.canary_percent=10", "++train.labels.role=trainer"} <= set(lap)
+    assert "serve.timeout_ms=100" not in lap
+    assert "towers.train" in one(deployed, "RayJob")["spec"]["entrypoint"]
+
+
 def test_no_secret_is_in_a_manifest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILVUS_TOKEN", "root:very-secret")
     assert "very-secret" not in "".join(files(deploy()).values())

@@ -1,0 +1,72 @@
+"""The record of a lap: which steps are done, with what outcome. It is written after each step, so that a lap resumes.
+
+<storage>/laps/2026-01-31T03-00-00.250Z/lap.json
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from data.artifacts.folders import Folder
+from serve.experiments.assignment import run_name
+
+FILE = "lap.json"
+
+
+@dataclass(slots=True)
+class LapRecord:
+    """What has been done of a lap.
+
+    Attributes:
+        folder: of the lap.
+        config: a digest of the values that decide it.
+        began: ISO timestamp.
+        steps: by step, its outcome as JSON values, in the order in which they were done.
+        outcome: `promoted`, `nothing new` or `stopped`; None while it goes on.
+        reason: why it was stopped.
+    """
+
+    folder: Folder
+    config: str
+    began: str
+    steps: dict[str, Any] = field(default_factory=dict)
+    outcome: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def open(cls, storage: Folder, config: str) -> "LapRecord":
+        """The lap that was interrupted last, if its values were the same, or a new one."""
+        laps = (storage / "laps").subfolders()
+        if laps and laps[-1].exists(FILE):
+            last = cls(laps[-1], **laps[-1].read_json(FILE))
+            if last.outcome is None and last.config == config:
+                return last
+        began = datetime.now(UTC).isoformat()
+        return cls(storage / "laps" / run_name(began), config, began)
+
+    def step(self, name: str, work: Callable[[], Any]) -> Any:
+        """The outcome of a step: recorded before, or of the work that is now done and recorded.
+
+        Args:
+            work: returns JSON values.
+        """
+        if name not in self.steps:
+            self.steps[name] = work()
+            self.write()
+        return self.steps[name]
+
+    def end(self, outcome: str, reason: str | None = None) -> dict[str, Any]:
+        """Records how the lap ends; returns the record as JSON values."""
+        self.outcome, self.reason = outcome, reason
+        self.write()
+        return {"lap": self.folder.name} | self.as_json()
+
+    def write(self) -> None:
+        """Writes the record."""
+        self.folder.write_json(FILE, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        names = ("config", "began", "steps", "outcome", "reason")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,164 @@
+"""One lap, step by step: prepare, drift, gate, train, publish, trial, promote. Each step is recorded once done."""
+
+import hashlib
+from typing import Any, Protocol
+
+from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
+from data.artifacts.seals import NotSealed, is_sealed
+from data.artifacts.structured import jsonable
+from data.cluster.console import ProgressReporter, show
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from serve.experiments.canary_analysis import GuardConfig
+from serve.index.config import IndexConfig
+from serve.laps.config import CycleConfig, LapStopped
+from serve.laps.drift import measure_drift
+from serve.laps.record import LapRecord
+from serve.laps.trial import try_release
+from serve.releases.gate.checks import check_over_live_report
+from serve.releases.gate.config import GateConfig, GateError
+from serve.releases.gate.gate import Gatekeeper
+from serve.releases.publish import publish
+from serve.releases.registry import ReleaseRegistry
+from serve.rollout.promotion import describe, promote
+from towers.checkpoint.checkpoint import open_checkpoint
+from towers.model.config import FittedSplits
+from towers.training.fit import train, with_fit_on
+from towers.training.job import Recipe
+from towers.training.stages.measured_fit import has_validation
+
+LOCK = ".lap"
+
+
+class LapConfig(Recipe, Protocol):
+    """The sections of the root config that a lap needs."""
+
+    @property
+    def index(self) -> IndexConfig: ...
+    @property
+    def gate(self) -> GateConfig: ...
+    @property
+    def guard(self) -> GuardConfig: ...
+    @property
+    def cycle(self) -> CycleConfig: ...
+
+
+def run_lap(config: LapConfig, storage: Folder, within_s: float, progress: ProgressReporter = print) -> dict[str, Any]:
+    """Runs a lap, or goes on with the one that was interrupted; returns its record as JSON values. Needs a Ray session.
+
+    A lap without enough new events ends with the outcome `nothing new`, a complete one with `promoted`.
+
+    Args:
+        within_s: seconds that the replicas may take to load the release.
+
+    Raises:
+        LapStopped: drift, the gate or the trial has stopped the lap. The record says so; the live release stays.
+        DataError: the log cannot be used.
+    """
+    with (storage / "laps").locked(LOCK):
+        record = LapRecord.open(storage, _digest(config))
+        if record.steps:
+            progress(f"cycle: going on with the lap of {record.began}, after {', '.join(record.steps)}")
+        try:
+            return _Lap(config, storage, record, within_s, progress).run()
+        except (GateError, LapStopped) as e:
+            record.end("stopped", str(e))
+            raise LapStopped(f"lap {record.folder.name} stopped, what was live stays: {e}") from e
+
+
+class _Lap:
+    def __init__(
+        self, config: LapConfig, storage: Folder, record: LapRecord, within_s: float, progress: ProgressReporter
+    ) -> None:
+        self._config, self._storage, self._record = config, storage, record
+        self._within_s, self._progress = within_s, progress
+        self._registry = ReleaseRegistry.of(storage)
+
+    def run(self) -> dict[str, Any]:
+        step = self._record.step
+        dataset = self._dataset()
+        drift = step("drift", lambda: self._drift(dataset))
+        if drift is not None and drift["num_new"] < self._config.cycle.min_events:
+            self._progress(
+                f"cycle: {drift['num_new']} new positives; cycle.min_events is {self._config.cycle.min_events}"
+            )
+            return self._record.end("nothing new")
+        if drift is not None and drift["beyond"]:
+            raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
+        step("gate", lambda: self._gate(dataset))
+        checkpoint = step("train", lambda: str(train(self._config, dataset, self._storage, self._progress).folder))
+        release_id = step("release", lambda: self._publish(checkpoint))
+        step("trial", lambda: self._try(release_id))
+        step("promotion", lambda: self._promote(release_id))
+        return self._record.end("promoted")
+
+    def _dataset(self) -> PreparedDataset:
+        """The lap's dataset; it stays the same when the lap goes on, whatever events have come meanwhile."""
+        folder = self._record.step("dataset", self._prepare)
+        if not is_sealed(Folder.of(folder)):
+            raise LapStopped(f"its dataset {folder} is not there any more; start the next lap")
+        return PreparedDataset.open(Folder.of(folder))
+
+    def _prepare(self) -> str:
+        return str(prepare(self._config.data, self._storage, self._progress).folder)
+
+    def _drift(self, dataset: PreparedDataset) -> dict[str, Any] | None:
+        live = self._registry.live()
+        if live is None:
+            return None
+        folder = Folder.of(self._registry.manifest(live.release)["dataset"]["folder"])
+        try:
+            drift = measure_drift(PreparedDataset.open(folder), dataset)
+        except NotSealed:
+            self._progress(f"cycle: drift is not measured, because the dataset {folder} of {live.release} is gone")
+            return None
+        found = drift.as_json() | {"beyond": drift.beyond(self._config.cycle)}
+        self._progress(
+            f"cycle: {drift.num_new:,} new positives, {drift.new_users:.1%} of new users, {drift.new_items:.1%} with"
+            f" new items; popularity shift {drift.popularity_shift:.3f};"
+            f" largest psi {max(drift.psi.values(), default=0.0):.3f}"
+        )
+        return found
+
+    def _gate(self, dataset: PreparedDataset) -> dict[str, Any]:
+        """Whether what is trained on the events foretells later ones; a final fit has no later ones."""
+        config: Any = self._config
+        if config.train.fit_on is FittedSplits.all and has_validation(config, dataset):
+            config = with_fit_on(config, FittedSplits.train)
+        measured = train(config, dataset, self._storage, self._progress)
+        live = self._registry.live()
+        if live is None:
+            return {"checkpoint": str(measured.folder)}
+        check = check_over_live_report(
+            self._config.cycle.max_report_loss, measured.manifest, self._registry.manifest(live.release)
+        )
+        if not check.passed:
+            raise GateError(f"gate: {check.name}: {check.value:.4g}, {check.bound}")
+        return {"checkpoint": str(measured.folder), check.name: check.value, "live": check.live}
+
+    def _publish(self, checkpoint: str) -> str:
+        gatekeeper = Gatekeeper(config=self._config.gate, evaluate=self._config.evaluate, show=show)
+        opened = open_checkpoint(Folder.of(checkpoint))
+        return publish(self._config.index, opened, self._storage, self._progress, gatekeeper)
+
+    def _try(self, release_id: str) -> dict[str, Any]:
+        config = self._config
+        tried = try_release(
+            config.cycle, config.guard, config.index, self._storage, release_id, self._within_s, self._progress
+        )
+        if not tried["tried"]:
+            self._progress(f"cycle: no trial, because {tried['why']}")
+        return tried
+
+    def _promote(self, release_id: str) -> dict[str, Any]:
+        rollout = promote(self._config.index, self._registry, release_id, self._within_s, self._progress)
+        self._progress(f"cycle: {release_id} is live; {describe(rollout)}")
+        return {"release": release_id, "previous": rollout.live.previous, "replicas": rollout.replicas}
+
+
+def _digest(config: LapConfig) -> str:
+    """Digest of the values that decide a lap."""
+    names = ("data", "model", "loss", "train", "rerank", "evaluate", "gate", "cycle")
+    values = {name: jsonable(getattr(config, name)) for name in names} | {"seed": config.seed}
+    return hashlib.sha256(json_text(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""The trial of a lap's release as a canary, which the guard may end."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from data.artifacts.folders import Folder
+from data.cluster.console import ProgressReporter
+from serve.experiments.assignment import Experiment
+from serve.experiments.canary_analysis import GuardConfig
+from serve.experiments.exposure_files import ExposureRun
+from serve.index.config import IndexConfig
+from serve.laps.config import CycleConfig, LapStopped
+from serve.releases.registry import ReleaseRegistry
+from serve.rollout.guard import CanaryGuard
+from serve.rollout.heartbeats import ReplicaRegistry
+from serve.rollout.promotion import promote
+
+
+def try_release(
+    config: CycleConfig,
+    guard: GuardConfig,
+    index: IndexConfig,
+    storage: Folder,
+    release_id: str,
+    within_s: float,
+    progress: ProgressReporter = print,
+    wait: Callable[[float], object] = time.sleep,
+) -> dict[str, Any]:
+    """Gives a release a share of the users for a while; an interrupted trial goes on.
+
+    Returns:
+        What became of it, as JSON values: whether it took place, and how many of its answers were judged.
+
+    Raises:
+        LapStopped: the guard, or an operator, has ended the trial, or another experiment runs.
+        ReleaseError, PointerError, IndexUnavailable: as `promote`.
+    """
+    registry = ReleaseRegistry.of(storage)
+    live = registry.live()
+    if live is None or not config.canary_percent:
+        return {"tried": False, "why": "no release was live" if live is None else "cycle.canary_percent is 0"}
+    replicas = ReplicaRegistry.of(registry.folder)
+    if not replicas.alive(replicas.clock()):
+        return {"tried": False, "why": "no endpoint is running"}
+    if live.experiment is not None and live.others != [release_id]:
+        raise LapStopped(
+            f"experiment {live.experiment.name} runs; end it by serve.promote, serve.rollback or serve.split, and start"
+            " the lap again"
+        )
+    if live.experiment is None:
+        live = promote(index, registry, release_id, within_s, progress, percent=config.canary_percent).live
+    assert live.experiment is not None, "the pointer names the canary"
+    progress(f"cycle: {release_id} answers a part of the users for {config.canary_s:g} s")
+    _wait_until_judged(config, CanaryGuard(guard, storage, progress), registry, live.experiment, wait)
+    answers = ExposureRun.of(storage, live.experiment).read().table["variant"]
+    num_judged = int(pc.sum(pc.equal(answers, release_id)).as_py() or 0)
+    if num_judged < guard.min_requests:
+        progress(
+            f"cycle: {release_id} gave {num_judged} answers, and guard.min_requests is {guard.min_requests}: too few to"
+            " judge it by"
+        )
+    return {"tried": True, "answers": num_judged, "judged": num_judged >= guard.min_requests}
+
+
+def _wait_until_judged(
+    config: CycleConfig,
+    guard: CanaryGuard,
+    registry: ReleaseRegistry,
+    experiment: Experiment,
+    wait: Callable[[float], object],
+) -> None:
+    """Waits until the trial has lasted long enough; raises LapStopped where it ends before."""
+    ends = datetime.fromisoformat(experiment.since).timestamp() + config.canary_s
+    while True:
+        reason = guard.check()
+        live = registry.live()
+        if reason is not None or live is None or live.experiment is None or live.experiment.key != experiment.key:
+            said = reason or (live.reason if live is not None else None) or "somebody has changed the live pointer"
+            raise LapStopped(f"the trial was ended: {said}")
+        if (left_s := ends - time.time()) <= 0:
+            return
+        wait(min(config.look_s, left_s))

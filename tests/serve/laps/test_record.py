@@ -1,0 +1,31 @@
+"""The record of a lap: an interrupted one goes on, with what it has done."""
+
+from pathlib import Path
+
+import pytest
+
+from data.artifacts.folders import Folder
+from serve.laps.record import LapRecord
+
+
+def test_an_interrupted_lap_goes_on_where_it_was(tmp_path: Path) -> None:
+    storage = Folder.of(str(tmp_path))
+    first = LapRecord.open(storage, "values")
+    assert first.step("dataset", lambda: "a") == "a"
+    with pytest.raises(KeyboardInterrupt):
+        first.step("train", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    again = LapRecord.open(storage, "values")
+    assert (again.folder, again.began) == (first.folder, first.began)
+    assert again.step("dataset", lambda: "b") == "a", "done before"
+    assert again.step("train", lambda: "c") == "c"
+    assert list(again.end("promoted")["steps"]) == ["dataset", "train"]
+
+
+def test_a_lap_that_has_ended_or_had_other_values_is_not_gone_on_with(tmp_path: Path) -> None:
+    storage = Folder.of(str(tmp_path))
+    first = LapRecord.open(storage, "values")
+    first.step("dataset", lambda: "a")
+    assert LapRecord.open(storage, "others").steps == {}
+    first.end("stopped", "drift")
+    assert LapRecord.open(storage, "values").steps == {}
+    assert storage.subfolders()[0].subfolders()[0].read_json("lap.json")["reason"] == "drift"

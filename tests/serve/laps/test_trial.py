@@ -1,0 +1,83 @@
+"""The trial of a release: left out where nobody answers, ended by the guard, or good for promotion."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conf.schema import load
+from data.artifacts.folders import MANIFEST, Folder
+from serve.experiments.assignment import CONTROL, Experiment
+from serve.experiments.canary_analysis import GuardConfig
+from serve.experiments.exposure_files import ExposureRun
+from serve.laps.config import CycleConfig, LapStopped
+from serve.laps.trial import try_release
+from serve.releases.pointer import with_experiment
+from serve.releases.registry import ReleaseRegistry
+from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
+from tests.serve.rollout.test_guard import shown
+
+CONFIG = CycleConfig(canary_s=0.2, look_s=0.05)
+INDEX = load([]).index
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Folder:
+    for name in ("old", "new"):
+        folder = tmp_path / "releases" / name
+        folder.mkdir(parents=True)
+        (folder / MANIFEST).write_text(json.dumps({"kind": "release", "created_at": "2026-01-01"}))
+    storage = Folder.of(str(tmp_path))
+    ReleaseRegistry.of(storage).promote("old")
+    return storage
+
+
+def trial(storage: Folder, *exposures: Any) -> Experiment:
+    """The canary `new` runs, a replica answers, and these exposures are recorded."""
+    registry = ReleaseRegistry.of(storage)
+    since = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    experiment = Experiment("canary-new", {"new": 0.05}, since)
+    live = registry.update_pointer(lambda live: with_experiment(live, experiment))  # type: ignore[arg-type]
+    heartbeat = Heartbeat(replica="r", current="old", holds={"old": 1.0, "new": 1.0})
+    ReplicaRegistry.of(registry.folder).write(heartbeat)
+    assert live.experiment is not None
+    for number, table in enumerate(exposures):
+        ExposureRun.of(storage, live.experiment).write(live.experiment, f"r-{number}", table)
+    return live.experiment
+
+
+def tried(storage: Folder, config: CycleConfig = CONFIG) -> dict[str, Any]:
+    return try_release(config, GuardConfig(), INDEX, storage, "new", 1.0, progress=lambda _: None)
+
+
+def test_no_trial_where_nobody_answers(storage: Folder) -> None:
+    assert tried(storage) == {"tried": False, "why": "no endpoint is running"}
+    assert tried(storage, CycleConfig(canary_percent=0))["why"] == "cycle.canary_percent is 0"
+
+
+def test_a_trial_that_goes_on_and_is_as_good(storage: Folder) -> None:
+    trial(storage, shown(CONTROL, 2000), shown("new", 400))
+    assert tried(storage) == {"tried": True, "answers": 400, "judged": True}
+
+
+def test_too_few_answers_are_said(storage: Folder) -> None:
+    trial(storage, shown("new", 7))
+    assert tried(storage) == {"tried": True, "answers": 7, "judged": False}
+
+
+def test_the_guard_ends_a_bad_trial(storage: Folder) -> None:
+    trial(storage, shown(CONTROL, 2000), shown("new", 400, failed=40))
+    with pytest.raises(LapStopped, match="the trial was ended: guard: new: 10.0% of its answers failed"):
+        tried(storage)
+    live = ReleaseRegistry.of(storage).live()
+    assert live is not None
+    assert (live.release, live.experiment) == ("old", None)
+
+
+def test_an_experiment_of_somebody_else_is_left_alone(storage: Folder) -> None:
+    running = trial(storage)
+    with pytest.raises(LapStopped, match="experiment canary-new runs; end it"):
+        try_release(CONFIG, GuardConfig(), INDEX, storage, "newer", 1.0)
+    assert ReleaseRegistry.of(storage).live().experiment == running  # type: ignore[union-attr]
