@@ -12,6 +12,7 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError, UserError
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
 from serve.access.config import AuthConfig, KeyConfig
 from serve.access.keys import KeyRecord, mint
 
@@ -60,7 +61,7 @@ class KeyFile:
         """
         with self.folder.create().locked(f".{self.name}"):
             records = change(self.read())
-            content = json.dumps({"keys": [record.as_json() for record in records]}, indent=2)
+            content = json_text({"keys": [record.as_json() for record in records]}, indent=2)
             self.folder.write_bytes(self.name, (content + "\n").encode())
             if self.folder.is_local:
                 Path(self.folder.path, self.name).chmod(0o600)

@@ -1,11 +1,11 @@
 """Access control of HTTP requests, as ASGI middleware, and of gRPC calls."""
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from data.artifacts.json_text import json_text
 from serve.access.control import Refused, installed
 from serve.access.scopes import accepted
 
@@ -62,7 +62,7 @@ def _credentials(authorization: list[str]) -> str | None:
 
 
 async def _answer(send: Send, refused: Refused) -> None:
-    content = json.dumps({"detail": str(refused)}).encode()
+    content = json_text({"detail": str(refused)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

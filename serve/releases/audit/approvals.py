@@ -5,13 +5,13 @@ around it: it guards against mistakes, and leaves a record.
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data.artifacts.errors import ConfigError, UserError
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
 from data.artifacts.operators import operator
 from serve.releases.audit.history import record
 
@@ -100,7 +100,7 @@ class Approvals:
             self._use(action, what)
 
     def _use(self, action: str, what: dict[str, Any]) -> None:
-        id_ = hashlib.sha256(json.dumps([action, what], sort_keys=True).encode()).hexdigest()[:10]
+        id_ = hashlib.sha256(json_text([action, what], sort_keys=True).encode()).hexdigest()[:10]
         with self.folder.locked("approvals"):
             request = self._read(id_)
             if request is not None and request.approved_by is not None:

@@ -20,6 +20,8 @@ NOT_FILES = {
     "serve/deployment/endpoint.py",  # an example request
     "serve/filters/expression.py",  # a quoted text
     "serve/filters/grammar.py",  # an example filter
+    "serve/viewer/question.py",  # conditions, as text that people read and edit
+    "serve/viewer/snippets.py",  # a request to copy
 }
 
 
