@@ -16,6 +16,7 @@ REQUIRED = {
     ("data", "movielens"): ["data.source.path=x"],
     ("data", "parquet"): ["data.source.interactions=x"],
     ("data", "csv"): ["data.source.interactions=x"],
+    ("auth", "jwt"): ["auth.jwt.issuer=x", "auth.jwt.audience=y", "auth.jwt.jwks=z"],
 }
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yaml"))]
 ENTRY_POINTS = [

@@ -72,7 +72,7 @@ def test_pyarrow_and_conditional_writes_see_the_same_files(bucket: Folder) -> No
     assert folder.read_bytes("ours") == b"2"
 
 
-def test_one_holds_a_lock_and_the_others_wait(bucket: Folder, short_leases: None) -> None:
+def test_one_holds_a_lock_and_the_others_wait(bucket: Folder) -> None:
     inside, most = 0, 0
 
     def hold() -> None:
