@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -105,6 +105,9 @@ bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=
 
 bench-refresh: $(READY) ## seconds from a new item's row to its first appearance in an answer; ARGS="items=100000"
 	$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
+
+bench-events: $(READY) ## from an event to the next answer, events accepted in a second, what state and logs cost; needs wrk, Redis (apt)
+	$(BIN)/python -m tests.benchmarks.bench_events $(ARGS)
 
 bench-gpu: $(READY) ## training steps and embedding on a GPU beside the machine's cores; DATASETS=...; ARGS="steps=200"
 	$(BIN)/python -m tests.benchmarks.bench_gpu $(ARGS)
