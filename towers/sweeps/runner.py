@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from data.artifacts.errors import one_line
 from towers.sweeps.lost_processes import describe_loss, loss_reason
@@ -93,7 +93,9 @@ class SweepRunner:
         self._inputs = inputs
         self._placer, self._observe, self._stop = placer, observe, stop
         self._shared_sweep = ray.put(sweep)
-        self._reports: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports).remote(source.prunes)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        collector = ray.remote(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)(TrialReports)
+        self._reports: ActorHandle = collector.remote(source.prunes)  # it must not end with a node of trials
         self._num_reports_read = 0
         self._running: dict[int, RunningTrial] = {}
         self._ended: list[Record] = []
