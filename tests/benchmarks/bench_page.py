@@ -1,19 +1,25 @@
-"""The search of the page in a million items: `python -m tests.benchmarks.bench_page [items=1000000] [asked=300]`.
+"""The page beside an endpoint: search in a million items, and the endpoint's throughput with the page open, in one run:
+`python -m tests.benchmarks.bench_page [items=1000000] [asked=300] [rounds=3] [seconds=10]`.
 
 The search is the page's own (`serve.viewer.reading.text_search`), over titles of four words, called as the page calls
-it: in a thread. Queries are prefixes of ids, words, parts of words, several words, and words that no item has. Writes
-var/bench/page.{md,json}.
+it: in a thread. Queries are prefixes of ids, words, parts of words, several words, and words that no item has.
+Throughput is measured with wrk, in rounds: without the page, then with a browser on its live view, which polls. Where
+wrk or Chromium is missing, that part is left out. rounds=0 leaves it out too. Writes var/bench/page.{md,json}.
 """
 
 import asyncio
 import sys
+import tempfile
 import time
+from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
 from serve.viewer.reading.text_search import TextSearch
+from tests.benchmarks.harness.page_load import throughput
 from tests.benchmarks.harness.tables import write
 
 BAR_MS = 200.0
@@ -60,7 +66,7 @@ async def timed(search: TextSearch, asked: list[str]) -> np.ndarray:
     return np.array(took)
 
 
-def main(items: str = "1000000", asked: str = "300") -> None:
+def main(items: str = "1000000", asked: str = "300", rounds: str = "3", seconds: str = "10") -> None:
     num_items = int(items)
     ids, titles, weights = catalogue(num_items)
     started = time.perf_counter()
@@ -75,8 +81,20 @@ def main(items: str = "1000000", asked: str = "300") -> None:
         {"what": "search, p95", "value": p95, "unit": "ms"},
         {"what": "search, slowest", "value": float(took.max()), "unit": "ms"},
     ]
-    facts = {"items": num_items, "queries": len(took), "bar": f"search p95 {BAR_MS:g} ms"}
-    write("page", "Search of the page", facts, rows, ratios, Console())
+    if int(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            found = throughput(Path(folder), int(rounds), int(seconds))
+        if isinstance(found, str):
+            print(f"throughput is left out: {found}", file=sys.stderr)
+        else:
+            alone, beside = (median(values) for values in found)
+            ratios["throughput_ratio"] = beside / alone
+            rows += [
+                {"what": "endpoint alone", "value": alone, "unit": "requests/s"},
+                {"what": "endpoint with the page open", "value": beside, "unit": "requests/s"},
+            ]
+    facts = {"items": num_items, "queries": len(took), "rounds": int(rounds), "bar": f"search p95 {BAR_MS:g} ms"}
+    write("page", "The page beside an endpoint", facts, rows, ratios, Console())
 
 
 if __name__ == "__main__":
