@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -64,11 +64,17 @@ def jsonable(config: Any) -> Any:
     return json.loads(json.dumps(asdict(config), default=lambda v: v.value if isinstance(v, Enum) else str(v)))
 
 
-def to_json_keys(fields: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
+def to_json_keys(values: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a dataclass under the keys that they have in JSON, where `json_keys` has another for a field."""
-    return {json_keys.get(name, name): value for name, value in fields.items()}
+    return {json_keys.get(name, name): value for name, value in values.items()}
 
 
 def from_json_keys(values: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
     """The opposite of `to_json_keys`: values from JSON under the names of the dataclass's fields."""
     return to_json_keys(values, {key: name for name, key in json_keys.items()})
+
+
+def known_fields(of: type, values: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
+    """`from_json_keys` for a dataclass, without keys that a later version has added to it."""
+    known = {field.name for field in fields(of)}
+    return {name: value for name, value in from_json_keys(values, json_keys).items() if name in known}

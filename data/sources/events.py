@@ -10,8 +10,8 @@ import pyarrow as pa
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import DecisionLog
-from data.sources.event_log.files import EventLog
-from data.sources.event_log.raw import MICROS, event_blocks, skipped_blocks
+from data.sources.event_log.files import MICROS, EventLog
+from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType
 from data.sources.schema import DataError
 from data.sources.source import Part, RawLog, SourceConfig, read_in_parts, source

@@ -1,8 +1,9 @@
 """Files of a log on any filesystem, plain or compressed: finding and opening them, and what their names say."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -26,6 +27,9 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 
 TEXT_ENDINGS = (".csv", ".tsv")
 """The endings of text files with columns, before that of a compression."""
+
+TEXT_SETTINGS = ("delimiter", "encoding", "quote", "escape")
+"""The settings of a source that `data.sources.tabular.text_stream.Delimited` has too."""
 
 MAGIC = {
     rb"\x1f\x8b": "is compressed by gzip: give its name the ending .gz",
@@ -100,6 +104,16 @@ def format_of(name: str) -> TableFormat:
 def is_tab_separated(name: str) -> bool:
     """Whether a file of this name has tabs between its columns."""
     return _stem(name).endswith(".tsv")
+
+
+def layout_of(log: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """How a text file of this name is laid out that belongs to a log: as the log's own files, with tabs in a .tsv.
+
+    Args:
+        log: the settings of the log's source; those of TEXT_SETTINGS that it has are taken.
+    """
+    tabs = {"delimiter": "\t"} if is_tab_separated(name) else {}
+    return {key: log[key] for key in TEXT_SETTINGS if key in log} | tabs
 
 
 def _stem(name: str) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from data.artifacts.json_text import json_text
 from serve.access.control import Refused, installed
 from serve.access.scopes import accepted
 
@@ -30,7 +30,7 @@ class AccessMiddleware:
             async with admitted(scope["method"], scope["path"], given):
                 await self._app(scope, receive, send)
         except Refused as e:
-            await _answer(send, e)
+            await _answer(e)(scope, receive, send)
 
 
 @asynccontextmanager
@@ -61,12 +61,8 @@ def _credentials(authorization: list[str]) -> str | None:
     return authorization[0][len(BEARER) :].strip()
 
 
-async def _answer(send: Send, refused: Refused) -> None:
-    content = json_text({"detail": str(refused)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    if refused.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+def _answer(refused: Refused) -> JSONResponse:
+    headers = {"www-authenticate": "Bearer"} if refused.status == 401 else {}
     if refused.retry_after_s is not None:
-        headers.append((b"retry-after", f"{refused.retry_after_s:.0f}".encode()))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+        headers["retry-after"] = f"{refused.retry_after_s:.0f}"
+    return JSONResponse({"detail": str(refused)}, refused.status, headers)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from data.cluster.console import ProgressReporter
 from data.dataset.vocabulary import Vocabulary
 from data.sources.casts import checked
-from data.sources.files import TableFormat, files_at, format_of, is_tab_separated
+from data.sources.files import TableFormat, files_at, format_of, layout_of
 from data.sources.schema import DataError
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import by_file, pieces_of
@@ -17,7 +17,6 @@ from data.sources.values.ids import ids
 from data.sources.values.missing import present
 
 SETTING, COLUMN = "recommend.users", "user_id"
-TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding")
 
 
 def read_users(uri: str, log: Mapping[str, Any]) -> pa.Array:
@@ -36,8 +35,7 @@ def read_users(uri: str, log: Mapping[str, Any]) -> pa.Array:
     name = files_at(uri, SETTING)[0].name
     layout = None
     if format_of(name) is TableFormat.csv:
-        tabs = {"delimiter": "\t"} if is_tab_separated(name) else {}
-        layout = Delimited(**{key: log[key] for key in TEXT_SETTINGS if key in log} | tabs)
+        layout = Delimited(**layout_of(log, name))
     found = []
     for pieces in by_file(pieces_of(uri, SETTING, [COLUMN], layout)):
         blocks = [block for piece in pieces for block in piece.blocks([COLUMN])]

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-MICROS = 1_000_000
-"""Microseconds in a second: all times of events are int microseconds since 1970 in UTC."""
+from data.sources.event_log.files import MICROS as MICROS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,14 @@
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from data.artifacts.folders import Folder
-from data.artifacts.structured import from_json_keys, to_json_keys
+from data.artifacts.structured import known_fields, to_json_keys
 
 JSON_KEYS = {"operation": "fate"}
 """Keys of a marker's file that differ from the attribute's name."""
@@ -46,8 +46,7 @@ class InProgress:
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "InProgress":
         """Reads the content of a marker's file; keys that a later version has added are ignored."""
-        known = {field.name for field in fields(cls)}
-        found = {name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known}
+        found = known_fields(cls, value, JSON_KEYS)
         return cls(**found | {"operation": Operation(found["operation"])})
 
     def as_json(self) -> dict[str, Any]:

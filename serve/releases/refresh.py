@@ -15,7 +15,7 @@ from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.coverage import look_alike_notes, refuse_look_alikes
-from data.sources.files import files_at, format_of, is_tab_separated
+from data.sources.files import files_at, format_of, layout_of
 from data.sources.tables import Columns, TableSource
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
@@ -27,9 +27,6 @@ from serve.releases.registry import MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
-
-LAYOUT = ("multi_separator", "delimiter", "encoding", "quote", "escape")
-"""The settings of a log's source by which its text files are read."""
 
 ITEMS_FILE = "items.parquet"
 
@@ -54,10 +51,10 @@ def read_rows(uri: str, release: Release) -> pa.Table:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
     log = release.manifest["config"]["data"]["source"]
-    layout = {name: log[name] for name in LAYOUT if name in log}
     name = files_at(uri, "rows")[0].name
-    if is_tab_separated(name):
-        layout["delimiter"] = "\t"
+    layout = layout_of(log, name)
+    if "multi_separator" in log:
+        layout["multi_separator"] = log["multi_separator"]
     source = TableSource(
         format=format_of(name),
         interactions=uri,

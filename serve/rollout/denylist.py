@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet
 
 from data.artifacts.errors import ConfigError
 from serve.releases.audit.approvals import Approvals
@@ -66,9 +65,7 @@ def unknown_items(registry: ReleaseRegistry, items: Iterable[str]) -> list[str]:
     for release_id in sorted(newest_first, key=lambda id_: live is None or id_ != live.release):
         if not missing:
             break
-        files = registry.path(release_id)
-        with files.filesystem.open_input_file(f"{files.path}/{ITEMS}") as file:
-            known = parquet.read_table(file, columns=[ITEM_ID])[ITEM_ID]
+        known = registry.path(release_id).read_table(ITEMS, [ITEM_ID])[ITEM_ID]
         missing -= set(known.filter(pc.is_in(known, pa.array(sorted(missing), known.type))).to_pylist())
     return sorted(missing)
 

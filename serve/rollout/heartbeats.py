@@ -10,13 +10,13 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
-from data.artifacts.structured import from_json_keys, to_json_keys
+from data.artifacts.structured import known_fields, to_json_keys
 from serve.releases.in_progress import is_process_alive, is_this_host, pid_namespace
 from serve.releases.pointer import LivePointer
 
@@ -65,9 +65,8 @@ class Heartbeat:
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
         """Reads the content of a heartbeat's file; keys that a later version has added are ignored."""
-        known = {field.name for field in fields(cls)}
-        found = {name: each for name, each in from_json_keys(value, JSON_KEYS).items() if name in known}
-        return cls(**{"namespace": None} | found)  # one of an earlier version does not say
+        unsaid = {"namespace": None}  # by a heartbeat of an earlier version
+        return cls(**unsaid | known_fields(cls, value, JSON_KEYS))
 
     def as_json(self) -> dict[str, Any]:
         """The content of a heartbeat's file."""

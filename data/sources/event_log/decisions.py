@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
-from data.sources.event_log.files import DATE, Removal
+from data.sources.event_log.files import DATE, MICROS, Removal, days_of
 from data.sources.event_log.users import hashed
 
 SCHEMA = pa.schema(
@@ -72,9 +72,8 @@ class DecisionLog(HourlyFiles):
         return [hour for day in self.days() for hour in self.hours_of(day)]
 
     def days(self) -> list[str]:
-        """The days (UTC) with hours that are over, the oldest first, such as 2026-01-31."""
-        names = (folder.name for folder in self.folder.subfolders())
-        return [name.removeprefix(DATE) for name in names if name.startswith(DATE)]
+        """The days (UTC) with hours that are over, see `days_of`."""
+        return days_of(self.folder)
 
     def hours_of(self, day: str) -> list[str]:
         """The hours of a day that have a compacted file."""
@@ -95,7 +94,7 @@ class DecisionLog(HourlyFiles):
         Args:
             users: by `decision_user`, when they were forgotten, in microseconds since 1970.
         """
-        since_us = int((now - LATE).timestamp() * 1_000_000)
+        since_us = int((now - LATE).timestamp() * MICROS)
         before = self.folder.read_json(FORGOTTEN) if self.folder.exists(FORGOTTEN) else {}
         recent = {user: at for user, at in {**before, **users}.items() if at >= since_us}
         if recent != before:

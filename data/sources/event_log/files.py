@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.records.hourly_files import ENDING
 from data.sources.schema import DataError
 
 VERSION = "1"
@@ -39,7 +40,10 @@ SCHEMA = pa.schema(
 )
 VERSION_KEY = b"twotower.event_log.version"
 
-UNTIL, ENDING, DATE = "_until.json", ".parquet", "date="
+UNTIL, DATE = "_until.json", "date="
+
+MICROS = 1_000_000
+"""Microseconds in a second: all times of events are int microseconds since 1970 in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,8 @@ class EventLog:
         return [file for day in self.days() for file in self.files_of(day)]
 
     def days(self) -> list[str]:
-        """The days (UTC) that have files, the oldest first, such as 2026-01-31."""
-        names = (folder.name for folder in self.folder.subfolders())
-        return [name.removeprefix(DATE) for name in names if name.startswith(DATE)]
+        """The days (UTC) that have files, see `days_of`."""
+        return days_of(self.folder)
 
     def files_of(self, day: str) -> list[str]:
         """The paths of a day's files in the folder of the log."""
@@ -150,3 +153,9 @@ class Removal:
         if not len(until_U):
             return np.zeros(len(received_N), dtype=bool)
         return received_N <= until_U[encoded.indices.to_numpy()]
+
+
+def days_of(log: Folder) -> list[str]:
+    """The days (UTC) that have a folder of their own in that of a log, the oldest first, such as 2026-01-31."""
+    names = (folder.name for folder in log.subfolders())
+    return [name.removeprefix(DATE) for name in names if name.startswith(DATE)]

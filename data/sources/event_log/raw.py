@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import DecisionLog
-from data.sources.event_log.files import TIME, EventLog
+from data.sources.event_log.files import MICROS, TIME, EventLog
 from data.sources.schema import DataError
 from data.sources.source import raw_block
-
-MICROS = 1_000_000
 
 CLICKED_LATER = timedelta(days=1)
 """For so long after the day of an answer, events count as caused by it."""

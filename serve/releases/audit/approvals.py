@@ -5,7 +5,7 @@ around it: it guards against mistakes, and leaves a record.
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -140,7 +140,7 @@ class Approvals:
                 raise ConfigError(f"request: {id_!r} does not wait for an approval (there are: {known})")
             if request.by == operator():
                 raise ConfigError(f"request: {id_} was asked for by {request.by}; another operator must approve it")
-            approved = ApprovalRequest(**{**asdict(request), "approved_by": operator()})
+            approved = replace(request, approved_by=operator())
             self.folder.write_json(f"{id_}.json", asdict(approved))
             record(self.releases, action="approve", request=str(request))
         return approved
