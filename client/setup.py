@@ -9,8 +9,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.sdist import sdist
 
-MODULES = ["serve.client", "serve.api.connection", "serve.api.limits", "serve.api.problems", "serve.api.schemas"]
-MODULES += ["serve.pipeline.source", "serve.api.events.schemas", "serve.api.events.sender"]
+MODULES = [
+    "serve.client",
+    "serve.api.connection",
+    "serve.api.events.schemas",
+    "serve.api.events.sender",
+    "serve.api.limits",
+    "serve.api.problems",
+    "serve.api.schemas",
+    "serve.pipeline.source",
+]
 """Setuptools adds the `__init__.py` of their packages."""
 
 REPOSITORY = ".."

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import UserError
@@ -114,6 +115,20 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
         num_cpus=config.num_cpus,
         include_dashboard=config.dashboard,
         logging_level=logging.ERROR,
-        runtime_env=runtime_env,
+        runtime_env=_with_this_code(runtime_env),
         log_to_driver=log_to_driver,
     )
+
+
+def _with_this_code(runtime_env: dict[str, object]) -> dict[str, object]:
+    """Workers import this very code where a clone was moved, or is another than the installed one.
+
+    A setup hook runs before Ray passes on this process's `sys.path`, and workers whose hook fails are started anew for
+    ever, without a word.
+    """
+    if "worker_process_setup_hook" not in runtime_env:
+        return runtime_env
+    paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    variables = runtime_env.get("env_vars") or {}
+    assert isinstance(variables, Mapping)
+    return {**runtime_env, "env_vars": {**variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))}}

@@ -1,10 +1,10 @@
 """The configuration of `serve.page`, as in conf/page/default.yaml."""
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from serve.access.exposure import is_loopback
 from serve.api.limits import MAX_K
 
 
@@ -52,12 +52,7 @@ class PageConfig:
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches the page."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def address(self) -> str:

@@ -55,17 +55,28 @@ class Question:
         Args:
             k: items to return where the address does not say.
         """
-        number, timeout_ms = given.get("k", ""), given.get("timeout_ms", "")
+        timeout_ms = _number(given, "timeout_ms")
         conditions, context = _json(given.get("filter", ""), list), _json(given.get("context", ""), dict)
         return cls(
             user_id=given.get("user", ""),
-            k=min(max(int(number), 1), MAX_K) if number.isascii() and number.isdigit() else k,
+            k=number_of_items(given, k),
             conditions=[c for c in conditions if isinstance(c, dict)],
             context={str(name): value for name, value in context.items() if isinstance(value, str)},
             history=[_unescaped(id_) for id_ in given.get("history", "").split(" ") if id_],
             exclude_seen=given.get("seen") != "keep",
-            timeout_ms=int(timeout_ms) if timeout_ms.isascii() and timeout_ms.isdigit() and int(timeout_ms) else None,
+            timeout_ms=timeout_ms or None,
         )
+
+
+def number_of_items(given: Mapping[str, str], otherwise: int) -> int:
+    """Returns the `k` that an address carries, within its limits, or `otherwise` where it carries no number."""
+    k = _number(given, "k")
+    return otherwise if k is None else min(max(k, 1), MAX_K)
+
+
+def _number(given: Mapping[str, str], name: str) -> int | None:
+    written = given.get(name, "")
+    return int(written) if written.isascii() and written.isdigit() else None
 
 
 def _json(written: str, kind: type) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from serve.api.schemas import Item, RecommendResponse
-from serve.viewer.parts.elements import badge, bar, button, note, part, shown, text
+from serve.viewer.parts.elements import badge, bar, button, movement, note, part, shown, text
 
 Act = Callable[[Item], Any]
 
@@ -100,9 +100,7 @@ def _movement(rank: int, item: Item) -> None:
     if retrieved is None:
         text("span", "filled up" if item.explanation is not None else "", "moved")
         return
-    up = retrieved - rank
-    arrow = f"▲{up}" if up > 0 else f"▼{-up}" if up < 0 else "="
-    moved = text("span", f"{retrieved} → {rank} {arrow}", "moved " + ("up" if up > 0 else "down" if up < 0 else ""))
+    moved = movement(f"{retrieved} → {rank}", retrieved - rank)
     moved.props(f'title="rank in retrieval {retrieved}, final rank {rank}"')
 
 

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from serve.api.limits import MAX_K
 from serve.filters.grammar import LIST_OPERATORS
-from serve.viewer.parts.elements import button, choice, part, shown, text
+from serve.viewer.parts.elements import button, choice, part, refilled, shown, text
 from serve.viewer.question import Question
 from serve.viewer.reading.released import FilterableFeature, ReleasedCatalogue
 
@@ -32,8 +32,7 @@ class Controls:
 
     def show(self) -> None:
         """Shows the controls as the question is now."""
-        self._box.clear()
-        with self._box:
+        with refilled(self._box):
             with part("div", "line"):
                 self._k()
                 self._deadline()
@@ -124,8 +123,7 @@ class FilterForm:
 
     def _choose(self, name: str) -> None:
         feature = self._features[name]
-        self._box.clear()
-        with self._box:
+        with refilled(self._box):
             choice("feature", list(self._features), name, lambda e: self._choose(e.value), "medium")
             operator = choice("operator", list(feature.operators), feature.operators[0], lambda _: None, "medium")
             if feature.is_number:

@@ -17,6 +17,12 @@ def part(tag: str, classes: str = "") -> ui.element:
     return ui.element(tag).classes(classes)
 
 
+def refilled(box: ui.element) -> ui.element:
+    """Empties an element, to be filled anew in a `with`."""
+    box.clear()
+    return box
+
+
 def panel(title: str, classes: str = "") -> ui.element:
     """Adds a section with a heading, to be filled in a `with`."""
     section = part("section", f"panel {classes}")
@@ -35,6 +41,12 @@ def bar(share: float, label: object, classes: str = "") -> None:
     with part("span", f"bar {classes}"):
         part("span", "bar-fill").style(f"width: {100 * min(max(share, 0.0), 1.0):.1f}%")
         text("span", label, "bar-label")
+
+
+def movement(says: str, up: int) -> TextElement:
+    """Adds what moved by how many ranks: up, down if negative, or not at all."""
+    arrow, kind = (f"▲{up}", "up") if up > 0 else (f"▼{-up}", "down") if up < 0 else ("=", "")
+    return text("span", f"{says} {arrow}", f"moved {kind}")
 
 
 def note(content: object, kind: str = "note") -> TextElement:

@@ -1,9 +1,11 @@
 """What surrounds every view: the head of the page with the links to the views, light and dark, and the style."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
+from fastapi import Request
 from nicegui import ui
 
 from serve.viewer.parts.elements import button, note, part, text
@@ -57,6 +59,23 @@ def shell(path: str) -> Iterator[Begins]:
         text("h1", VIEWS[path])
         yield lambda start: _begin(view, start)
     ui.skip_link(target=view)
+
+
+class View(Protocol):
+    """One open view, whose parts are there once it is made."""
+
+    async def start(self) -> None:
+        """Fills the parts; runs once the browser shows them."""
+        ...
+
+
+def put(path: str, view: Callable[[Mapping[str, str]], View]) -> None:
+    """Puts a view at its address; it is made of the parameters of the address."""
+
+    @ui.page(path)
+    async def show(request: Request) -> None:
+        with shell(path) as begins:
+            begins(view(request.query_params).start)
 
 
 def _begin(view: ui.element, start: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from nicegui import ui
 
-from serve.viewer.parts.elements import button, note, part, text
+from serve.viewer.parts.elements import button, note, part, refilled, text
 from serve.viewer.reading.released import ReleasedCatalogue
 
 NUM_FOUND = 12
@@ -62,8 +62,7 @@ class UserSearch:
         found, has_more = await asyncio.to_thread(self._catalogue.find_users, query, NUM_FOUND)
         if number != self._number:
             return
-        self._found.clear()
-        with self._found:
+        with refilled(self._found):
             if not found:
                 note("No user of the release has such an id; “ask” asks for it all the same.")
             with part("ul", "choices").props('aria-label="users found"'):
@@ -74,6 +73,5 @@ class UserSearch:
                 text("p", "There are more.", "soft")
 
     def _say(self, problem: str) -> None:
-        self._found.clear()
-        with self._found:
+        with refilled(self._found):
             note(problem, "problem")

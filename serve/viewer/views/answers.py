@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Request
 from nicegui import ui
 
 from serve.api.connection import KEY
@@ -15,9 +14,9 @@ from serve.viewer import snippets
 from serve.viewer.endpoint import Asked, asked
 from serve.viewer.parts.answer_list import answer_head, items_list, stage_times
 from serve.viewer.parts.controls import Controls
-from serve.viewer.parts.elements import button, note, panel, part, text
+from serve.viewer.parts.elements import button, note, panel, part, refilled, text
 from serve.viewer.parts.history import Past, past_of_user
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.parts.user_search import UserSearch
 from serve.viewer.question import Question
 from serve.viewer.reading.released import ReleasedCatalogue
@@ -26,11 +25,7 @@ from serve.viewer.viewer import Viewer
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/")
-    async def answers(request: Request) -> None:
-        with shell("/") as begins:
-            begins(AnswersView(viewer, Question.of_parameters(request.query_params, viewer.config.k)).start)
+    put("/", lambda given: AnswersView(viewer, Question.of_parameters(given, viewer.config.k)))
 
 
 class AnswersView:
@@ -98,8 +93,7 @@ class AnswersView:
         )
         if number != self._number:  # another question was asked meanwhile
             return
-        self._past_box.clear()
-        with self._past_box:
+        with refilled(self._past_box):
             if past is None:
                 note("A request without a user: only the history that it names counts.")
             else:
@@ -114,15 +108,13 @@ class AnswersView:
         actions: dict[str, Any] = {"+ history": lambda item: self._add_to_history(item.id)}
         if self._viewer.config.send_events and self._question.user_id:
             actions = {self._viewer.config.event_type: lambda item: self._send(item, answer.request_id)} | actions
-        self._answer_box.clear()
-        with self._answer_box:
+        with refilled(self._answer_box):
             answer_head(answer, len(self._question.conditions))
             stage_times(answer.timings_ms)
             items_list(answer.items, titles, actions, "answer, best first")
 
     def _tell(self, problem: str) -> None:
-        self._answer_box.clear()
-        with self._answer_box:
+        with refilled(self._answer_box):
             note(problem, "problem")
 
     async def _add_to_history(self, item_id: str) -> None:

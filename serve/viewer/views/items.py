@@ -1,16 +1,16 @@
 """Items: search, similar items, to whom an item is shown, and the map of the embedding space."""
 
 import asyncio
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from fastapi import Request
 from nicegui import ui
 
 from serve.viewer.endpoint import asked
 from serve.viewer.parts.answer_list import item_words
-from serve.viewer.parts.elements import button, choice, note, panel, part, table, text
+from serve.viewer.parts.elements import button, choice, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars, points
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.reading.audience import Audience
 from serve.viewer.reading.released import ReleasedCatalogue, ShownItem
 from serve.viewer.viewer import Viewer
@@ -23,11 +23,7 @@ FIRST = "\n"
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/items")
-    async def items(request: Request) -> None:
-        with shell("/items") as begins:
-            begins(ItemsView(viewer, dict(request.query_params)).start)
+    put("/items", lambda given: ItemsView(viewer, given))
 
 
 class ItemsView:
@@ -38,7 +34,7 @@ class ItemsView:
         given: The parameters of the address: item, user (on the map), feature (its colours).
     """
 
-    def __init__(self, viewer: Viewer, given: dict[str, str]) -> None:
+    def __init__(self, viewer: Viewer, given: Mapping[str, str]) -> None:
         self._viewer, self._number, self._similar = viewer, 0, list[str]()
         self._item, self._user, self._feature = (
             given.get("item", ""),
@@ -61,8 +57,7 @@ class ItemsView:
         """Shows the search; runs once the page is shown."""
         found = await self._viewer.catalogue()
         if found.answer is None:
-            self._item_box.clear()
-            with self._item_box:
+            with refilled(self._item_box):
                 note(found.problem, "problem")
             return
         self._catalogue: ReleasedCatalogue = found.answer
@@ -94,8 +89,7 @@ class ItemsView:
         found, has_more = await asyncio.to_thread(self._catalogue.find_items, query, NUM_FOUND)
         if number != self._number:
             return
-        self._found_box.clear()
-        with self._found_box:
+        with refilled(self._found_box):
             if not found:
                 note("No item has these words in its title or id.")
             with part("ul", "items plain-list").props('aria-label="items found"'):
@@ -108,15 +102,13 @@ class ItemsView:
     async def _show(self) -> None:
         """Shows the chosen item with what is similar to it."""
         if not self._item:
-            self._item_box.clear()
-            with self._item_box:
+            with refilled(self._item_box):
                 note("The release has no item.")
             return
         [item] = await asyncio.to_thread(self._catalogue.shown, [self._item])
         similar = await asked(self._viewer.endpoint.similar(self._item, k=10))
         self._similar = [] if similar.answer is None else [found.id for found in similar.answer.items]
-        self._item_box.clear()
-        with self._item_box:
+        with refilled(self._item_box):
             self._say(item)
             text("h3", "Similar items")
             if similar.answer is None:
@@ -142,12 +134,10 @@ class ItemsView:
             note("The live release does not know this item.")
 
     async def _audience(self) -> None:
-        self._audience_box.clear()
-        with self._audience_box:
+        with refilled(self._audience_box):
             note("Asking for the lists of the users ...")
         found = await self._viewer.audience(self._catalogue.folder.name, self._item)
-        self._audience_box.clear()
-        with self._audience_box:
+        with refilled(self._audience_box):
             self._tell_audience(found)
 
     def _tell_audience(self, found: Audience) -> None:
@@ -170,13 +160,11 @@ class ItemsView:
     async def _draw(self) -> None:
         address = {"item": self._item, "user": self._user, "feature": self._feature}
         ui.navigate.history.replace(f"/items?{urlencode({k: v for k, v in address.items() if v})}")
-        self._map_box.clear()
-        with self._map_box:
+        with refilled(self._map_box):
             note("Drawing ...")
         chosen = [self._item, *self._similar]
         found = await self._viewer.item_map(self._catalogue.folder.name, self._feature, chosen, self._user)
-        self._map_box.clear()
-        with self._map_box:
+        with refilled(self._map_box):
             if self._user and "user" not in found.groups:
                 note("The release knows nothing of this user.")
             groups = {

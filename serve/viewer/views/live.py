@@ -18,7 +18,7 @@ from serve.viewer.live.series import (
 )
 from serve.viewer.parts.elements import note, panel, part
 from serve.viewer.parts.plots import lines, set_lines
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.viewer import Viewer
 
 PLOTS: dict[str, tuple[str, Callable[[Sequence[Reading]], Series], str]] = {
@@ -34,11 +34,7 @@ PLOTS: dict[str, tuple[str, Callable[[Sequence[Reading]], Series], str]] = {
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/live")
-    async def live() -> None:
-        with shell("/live") as begins:
-            begins(LiveView(viewer).start)
+    put("/live", lambda _: LiveView(viewer))
 
 
 class LiveView:

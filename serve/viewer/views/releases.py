@@ -5,17 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request
-from nicegui import ui
-
 from data.artifacts.errors import UserError
 from serve.releases.lineage import lineage_of
 from serve.releases.listing import age, list_releases
 from serve.releases.model_card import model_card
 from serve.releases.pointer import LivePointer
-from serve.viewer.parts.elements import badge, note, panel, part, table, text
+from serve.viewer.parts.elements import badge, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.reading.variants import Variant, running_variants
 from serve.viewer.viewer import Viewer
 from towers.evaluation.report import report_of
@@ -25,11 +22,7 @@ METRICS = ("recall", "ndcg", "mrr", "coverage")
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/releases")
-    async def releases(request: Request) -> None:
-        with shell("/releases") as begins:
-            begins(ReleasesView(viewer, request.query_params.get("release", "")).start)
+    put("/releases", lambda given: ReleasesView(viewer, given.get("release", "")))
 
 
 class ReleasesView:
@@ -53,8 +46,7 @@ class ReleasesView:
     async def start(self) -> None:
         """Shows all; runs once the page is shown."""
         rows, live = await asyncio.to_thread(self._read)
-        self._table_box.clear()
-        with self._table_box:
+        with refilled(self._table_box):
             if not rows:
                 note("There is no release yet: run python -m serve.publish, then python -m serve.promote.", "problem")
                 return

@@ -1,25 +1,22 @@
 """Two releases, or two stages of one, side by side: for one user, and over a sample of users."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import pyarrow as pa
-from fastapi import Request
 from nicegui import ui
 
 from serve.api.limits import MAX_K
 from serve.viewer.parts.answer_list import item_words
-from serve.viewer.parts.elements import choice, note, panel, part, table, text
+from serve.viewer.parts.elements import choice, movement, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.parts.user_search import UserSearch
+from serve.viewer.question import number_of_items
 from serve.viewer.reading.comparison import Compared, Place, places
 from serve.viewer.reading.released import ShownItem
 from serve.viewer.viewer import Viewer
-
-if TYPE_CHECKING:
-    pass
 
 ORDERS = {"full": "re-ranked", "towers": "towers alone", "popular": "popular items"}
 """The names of `serve.viewer.reading.opened.Order`, which needs torch, and what they say."""
@@ -27,11 +24,7 @@ ORDERS = {"full": "re-ranked", "towers": "towers alone", "popular": "popular ite
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/side-by-side")
-    async def side_by_side(request: Request) -> None:
-        with shell("/side-by-side") as begins:
-            begins(SideBySide(viewer, dict(request.query_params)).start)
+    put("/side-by-side", lambda given: SideBySide(viewer, given))
 
 
 class SideBySide:
@@ -42,10 +35,9 @@ class SideBySide:
         given: The parameters of the address: user, k, and left and right as release:order.
     """
 
-    def __init__(self, viewer: Viewer, given: dict[str, str]) -> None:
+    def __init__(self, viewer: Viewer, given: Mapping[str, str]) -> None:
         self._viewer, self._number, self._client = viewer, 0, ui.context.client
-        self._user_id, number = given.get("user", ""), given.get("k", "")
-        self._k = min(max(int(number), 1), MAX_K) if number.isascii() and number.isdigit() else viewer.config.k
+        self._user_id, self._k = given.get("user", ""), number_of_items(given, viewer.config.k)
         self._sides = [given.get("left", ""), given.get("right", "")]
         with part("div", "columns side"):
             with part("div", "stack"):
@@ -120,8 +112,7 @@ class SideBySide:
             return
         if number != self._number:
             return
-        self._lists_box.clear()
-        with self._lists_box:
+        with refilled(self._lists_box):
             for side, items, one, other in zip(self._sides, shown, lists, lists[::-1], strict=True):
                 self._list(side, items, places(one, other))
 
@@ -140,18 +131,15 @@ class SideBySide:
 
     async def _compare(self) -> None:
         """Compares both sides over a sample of users."""
-        self._compared_box.clear()
-        with self._compared_box:
+        with refilled(self._compared_box):
             note("Comparing ...")
         try:
             found = await self._viewer.compare(self._sides, self._k)
         except (OSError, ValueError) as e:
-            self._compared_box.clear()
-            with self._compared_box:
+            with refilled(self._compared_box):
                 note(str(e), "problem")
             return
-        self._compared_box.clear()
-        with self._compared_box:
+        with refilled(self._compared_box):
             self._tell_comparison(found)
 
     def _tell_comparison(self, found: Compared) -> None:
@@ -176,8 +164,7 @@ class SideBySide:
                 )
 
     def _tell(self, problem: str) -> None:
-        self._lists_box.clear()
-        with self._lists_box:
+        with refilled(self._lists_box):
             note(problem, "problem")
 
 
@@ -186,6 +173,4 @@ def _moved(place: Place) -> None:
     if place.other_rank is None:
         text("span", "only here", "badge warn")
         return
-    up = place.other_rank - place.rank
-    arrow = f"▲{up}" if up > 0 else f"▼{-up}" if up < 0 else "="
-    text("span", f"there {place.other_rank} {arrow}", "moved " + ("up" if up > 0 else "down" if up < 0 else ""))
+    movement(f"there {place.other_rank}", place.other_rank - place.rank)

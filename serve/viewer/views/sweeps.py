@@ -4,13 +4,12 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fastapi import Request
 from nicegui import ui
 
 from data.artifacts.errors import UserError
-from serve.viewer.parts.elements import choice, note, panel, part, table, text
+from serve.viewer.parts.elements import choice, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars, lines, points
-from serve.viewer.parts.shell import shell
+from serve.viewer.parts.shell import put
 from serve.viewer.reading.sweeps import SweepBoard, read_sweep, sweeps_in
 from serve.viewer.viewer import Viewer
 
@@ -19,11 +18,7 @@ MAX_ROWS = 100
 
 def register(viewer: Viewer) -> None:
     """Puts the view at its address."""
-
-    @ui.page("/sweeps")
-    async def sweeps(request: Request) -> None:
-        with shell("/sweeps") as begins:
-            begins(SweepsView(viewer, request.query_params.get("sweep", "")).start)
+    put("/sweeps", lambda given: SweepsView(viewer, given.get("sweep", "")))
 
 
 class SweepsView:
@@ -46,8 +41,7 @@ class SweepsView:
         """Shows the sweeps; runs once the page is shown."""
         names = await asyncio.to_thread(sweeps_in, Path(self._viewer.sweeps))
         if not names:
-            self._board_box.clear()
-            with self._board_box:
+            with refilled(self._board_box):
                 note("There is no sweep yet: run python -m towers.train -m ... hydra/launcher=ray.")
             return
         if self._chosen not in names:
@@ -65,12 +59,10 @@ class SweepsView:
         try:
             board = await asyncio.to_thread(read_sweep, Path(self._viewer.sweeps) / self._chosen)
         except (UserError, OSError) as e:
-            self._board_box.clear()
-            with self._board_box:
+            with refilled(self._board_box):
                 note(str(e), "problem")
             return
-        self._board_box.clear()
-        with self._board_box:
+        with refilled(self._board_box):
             show_board(board)
 
 

@@ -1,5 +1,6 @@
 """The client needs neither Ray nor torch, and is installed by itself."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -12,19 +13,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = {"ray", "torch", "fastapi", "numpy", "pyarrow", "pymilvus", "hydra"}
-MODULES = {
-    "__init__.py",
-    "client.py",
-    "api/__init__.py",
-    "api/events/__init__.py",
-    "api/events/schemas.py",
-    "api/events/sender.py",
-    "api/limits.py",
-    "api/problems.py",
-    "api/schemas.py",
-    "pipeline/__init__.py",
-    "pipeline/source.py",
-}
 TOP_LEVEL_MODULES = "import sys, serve.client; print(*{name.split('.')[0] for name in sys.modules})"
 
 
@@ -35,6 +23,25 @@ def test_the_client_imports_no_other_library_of_the_stack() -> None:
     imported = set(done.stdout.split())
     assert {"serve", "pydantic", "httpx"} <= imported
     assert not imported & HEAVY
+
+
+def test_the_client_packs_what_it_imports() -> None:
+    code = "import sys, serve.client; print(*(name for name in sys.modules if name.split('.')[0] == 'serve'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    packed = set(packed_modules())
+    packages = {
+        str(parent).replace("/", ".") for name in packed for parent in Path(name.replace(".", "/")).parents[:-1]
+    }
+    assert set(done.stdout.split()) == packed | packages
+
+
+def packed_modules() -> list[str]:
+    """The modules that the client's `setup.py` names."""
+    for statement in ast.parse((REPOSITORY / "client" / "setup.py").read_text()).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "MODULES":
+            modules: list[str] = ast.literal_eval(statement.value)
+            return modules
+    raise AssertionError("client/setup.py names no MODULES")
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -62,7 +69,8 @@ def test_the_client_installs_where_there_is_no_ray_and_no_torch(tmp_path: Path) 
     done = subprocess.run([python, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True)
     installed = Path(done.stdout.strip()).parent
     assert installed.is_relative_to(environment)
-    assert {str(file.relative_to(installed)) for file in installed.rglob("*.py")} == MODULES
+    files = {str(file.relative_to(installed)) for file in installed.rglob("*.py") if file.name != "__init__.py"}
+    assert files == {f"{name.removeprefix('serve.').replace('.', '/')}.py" for name in packed_modules()}
     listed = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
     ).stdout

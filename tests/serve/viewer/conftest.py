@@ -20,6 +20,8 @@ from tests.serve.viewer.browsing import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from serve.releases.release import Release
+
 ROOT = Path(__file__).parents[3]
 
 START_S = 120.0
@@ -28,8 +30,11 @@ Pages = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    """Debian's Chromium, headless. It is closed with the module: its event loop would be in the way of other tests."""
+def chromium(release: "Release") -> Iterator["Browser"]:
+    """Debian's Chromium, headless. It is closed with the module: its event loop would be in the way of other tests.
+
+    The shared release is there before: it cannot be published beside that loop.
+    """
     binary = shutil.which("chromium") or shutil.which("chromium-browser")
     if binary is None:
         skip("there is no Chromium", "apt-get install chromium, then the same again")
