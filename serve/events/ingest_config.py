@@ -1,8 +1,18 @@
 """The configuration of `serve.ingest`, which takes events from Kafka."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.errors import ConfigError
+
+
+class PayloadFormat(Enum):
+    """What messages hold. Every field is that of `POST /v1/events`."""
+
+    json = "json"  # one event as an object
+    avro = "avro"  # a container file of some events, or one record after the id of its schema, as Confluent frames it
+    arrow = "arrow"  # an IPC stream whose rows are some events
 
 
 @dataclass(kw_only=True, slots=True)
@@ -11,7 +21,10 @@ class IngestConfig:
 
     Attributes:
         bootstrap: Brokers, as host:port, separated by commas.
-        topic: The topic of the events, each message a JSON object with the fields of `POST /v1/events`.
+        topic: The topic of the events.
+        format: What its messages hold, see PayloadFormat.
+        schemas: With avro: by id in the schema registry, the file (.avsc) of each schema by which framed records are
+            written, such as {17: event.avsc}. Container files need none.
         group: The consumer group: several processes of a group share the partitions.
         dead: The topic of messages that cannot be taken, each with the reason in its headers; null means the name of
             the topic with `.dead` at its end.
@@ -23,6 +36,8 @@ class IngestConfig:
 
     bootstrap: str | None = None
     topic: str | None = None
+    format: PayloadFormat = PayloadFormat.json
+    schemas: dict[int, str] | None = None
     group: str = "twotower"
     dead: str | None = None
     batch: int = bounded(500, at_least=1, at_most=500)
@@ -33,3 +48,5 @@ class IngestConfig:
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""
         check_bounds(self, "ingest")
+        if self.schemas and self.format is not PayloadFormat.avro:
+            raise ConfigError(f"ingest.schemas: {self.schemas} are for ingest.format=avro alone")

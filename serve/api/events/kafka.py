@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from data.artifacts.errors import ConfigError, one_line
 from data.cluster.console import ProgressReporter
+from serve.api.events.payloads import Unreadable, payload_reader
 from serve.api.events.reading import REFUSED, read_events
+from serve.api.limits import MAX_EVENTS
 from serve.events.config import EventsConfig
 from serve.events.ingest_config import IngestConfig
 from serve.events.protocol import Outcome, StateStore, StoreUnavailable
@@ -22,6 +22,9 @@ RETRY_S = (0.1, 5.0)
 
 FLUSH_S = 30.0
 """Seconds that dead letters may take to be written."""
+
+MAX_REASONS = 20
+"""Most reasons that are told of one message."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class KafkaIngest:
             raise ConfigError("serve.ingest needs confluent-kafka: pip install 'twotower-ray[kafka]'") from e
         self._config, self._events, self._store, self._progress = config, events, store, progress
         self._dead = config.dead or f"{config.topic}.dead"
+        self._read = payload_reader(config)
         self.counts = IngestCounts()
         brokers = {"bootstrap.servers": config.bootstrap, **(config.properties or {})}
         self._producer = Producer({**brokers, "enable.idempotence": True})
@@ -105,25 +109,45 @@ class KafkaIngest:
         return True
 
     def _append(self, values: Sequence[bytes]) -> dict[int, str]:
-        """Makes events durable; returns why messages are refused, by their place in the batch."""
-        refused, places = {}, []
+        """Makes events durable; returns why messages are refused, by their place in the batch.
+
+        Of a message with several events the valid ones are taken. It is refused nevertheless, and the reason tells
+        the others; sent again, those that were taken are duplicates.
+        """
+        refused: dict[int, list[str]] = {}
+        objects: list[bytes] = []
+        owners: list[tuple[int, str]] = []
         for place, value in enumerate(values):
-            if (reason := _unreadable(value)) is None:
-                places.append(place)
-            else:
-                refused[place] = reason
-        if not places:
-            return refused
-        batch = read_events(b'{"events":[' + b",".join(values[place] for place in places) + b"]}", self._events)
+            try:
+                found = self._read(value)
+            except Unreadable as e:
+                refused[place] = [str(e)]
+                continue
+            objects += found
+            owners += [(place, f"event {number}: " if len(found) > 1 else "") for number in range(len(found))]
+        for start in range(0, len(objects), MAX_EVENTS):
+            for (place, which), reason in self._append_some(objects[start : start + MAX_EVENTS], owners[start:]):
+                refused.setdefault(place, []).append(which + reason)
+        return {place: _together(reasons) for place, reasons in refused.items()}
+
+    def _append_some(
+        self, objects: Sequence[bytes], owners: Sequence[tuple[int, str]]
+    ) -> list[tuple[tuple[int, str], str]]:
+        """Makes events durable; returns the owners of those that are refused, with the reasons."""
+        refused = []
+        batch = read_events(b'{"events":[' + b",".join(objects) + b"]}", self._events)
+        if any(len(problem["loc"]) < 3 for problem in batch.problems):  # one of them spoils the whole, such as by depth
+            if len(objects) == 1:
+                return [(owners[0], problem["msg"]) for problem in batch.problems]
+            halves = slice(0, len(objects) // 2), slice(len(objects) // 2, len(objects))
+            return [found for half in halves for found in self._append_some(objects[half], owners[half])]
         for problem in batch.problems:
-            place = places[problem["loc"][2]]
             name, said = ".".join(map(str, problem["loc"][3:])), problem["msg"]
-            said = said if said.startswith(f"{name}: ") else f"{name}: {said}"
-            refused[place] = f"{refused[place]}; {said}" if place in refused else said
+            refused.append((owners[problem["loc"][2]], said if said.startswith(f"{name}: ") else f"{name}: {said}"))
         outcomes = self._store.append(batch.events) if batch.events else ()
         for place, outcome in zip(batch.places, outcomes, strict=True):
             if outcome in REFUSED:
-                refused[places[place]] = ": ".join(REFUSED[outcome])
+                refused.append((owners[place], ": ".join(REFUSED[outcome])))
         self.counts.accepted += sum(outcome is Outcome.accepted for outcome in outcomes)
         self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
         return refused
@@ -142,9 +166,7 @@ class KafkaIngest:
         return lag
 
 
-def _unreadable(value: bytes) -> str | None:
-    """Why a message is no JSON object; None where it is one."""
-    try:
-        return None if isinstance(orjson.loads(value), dict) else "it is JSON, but no object"
-    except orjson.JSONDecodeError as e:
-        return f"it is no JSON: {e}"
+def _together(reasons: Sequence[str]) -> str:
+    """All reasons of a message in one text, at most `MAX_REASONS` of them."""
+    more = len(reasons) - MAX_REASONS
+    return "; ".join(reasons[:MAX_REASONS]) + (f"; and {more} more" if more > 0 else "")
