@@ -1,6 +1,7 @@
 """The configuration of a lap, conf/cycle, and the error of a lap that stops."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import UserError
@@ -10,11 +11,19 @@ class LapStopped(UserError, RuntimeError):
     """A lap ends without a new live release; the message says what has stopped it."""
 
 
+class LapStart(Enum):
+    """The weights that a lap's training starts with."""
+
+    anew = "anew"  # fresh ones: the same log gives the same model, whatever the laps before it were
+    live = "live"  # those of the checkpoint that the live release was made of: fewer epochs do
+
+
 @dataclass(kw_only=True, slots=True)
 class CycleConfig:
     """When a lap is worth while, what stops it, and how a release is tried.
 
     Attributes:
+        start: the weights that training starts with, see LapStart.
         min_events: new positives below which a lap ends at once, as there is too little to learn from.
         max_new_users: the largest share of the new positives that may be of users whom the live release does not know.
         max_new_items: the largest share of the new positives that may be with items that it does not know.
@@ -29,6 +38,7 @@ class CycleConfig:
         look_s: seconds between two looks at the trial.
     """
 
+    start: LapStart = LapStart.anew
     min_events: int = bounded(100, at_least=1)
     max_new_users: float = bounded(0.9, at_least=0, at_most=1)
     max_new_items: float = bounded(0.5, at_least=0, at_most=1)

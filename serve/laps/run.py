@@ -1,6 +1,7 @@
 """One lap, step by step: prepare, drift, gate, train, publish, trial, promote. Each step is recorded once done."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any, Protocol
 
 from data.artifacts.folders import Folder
@@ -12,7 +13,7 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
-from serve.laps.config import CycleConfig, LapStopped
+from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
 from serve.laps.record import LapRecord
 from serve.laps.trial import try_release
@@ -86,8 +87,9 @@ class _Lap:
             return self._record.end("nothing new")
         if drift is not None and drift["beyond"]:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
-        step("gate", lambda: self._gate(dataset))
-        checkpoint = step("train", lambda: str(train(self._config, dataset, self._storage, self._progress).folder))
+        recipe = self._recipe(step("start", self._start))
+        step("gate", lambda: self._gate(recipe, dataset))
+        checkpoint = step("train", lambda: str(train(recipe, dataset, self._storage, self._progress).folder))
         release_id = step("release", lambda: self._publish(checkpoint))
         step("trial", lambda: self._try(release_id))
         step("promotion", lambda: self._promote(release_id))
@@ -121,9 +123,26 @@ class _Lap:
         )
         return found
 
-    def _gate(self, dataset: PreparedDataset) -> dict[str, Any]:
+    def _start(self) -> str | None:
+        """The folder of the checkpoint whose weights training starts with; None where it starts fresh."""
+        live = self._registry.live()
+        if self._config.cycle.start is LapStart.anew or live is None:
+            return None
+        folder = self._storage / "checkpoints" / self._registry.manifest(live.release)["checkpoint"]
+        if is_sealed(folder):
+            return str(folder)
+        self._progress(f"cycle: training starts anew, because the checkpoint {folder} of {live.release} is gone")
+        return None
+
+    def _recipe(self, start: str | None) -> Any:
+        """The config with what its training starts from; a lap that starts anew leaves that as it is."""
+        if start is None:
+            return self._config
+        root: Any = self._config  # a dataclass, as the root configuration is
+        return replace(root, train=replace(root.train, start_from=start))
+
+    def _gate(self, config: Any, dataset: PreparedDataset) -> dict[str, Any]:
         """Whether what is trained on the events foretells later ones; a final fit has no later ones."""
-        config: Any = self._config
         if config.train.fit_on is FittedSplits.all and has_validation(config, dataset):
             config = with_fit_on(config, FittedSplits.train)
         measured = train(config, dataset, self._storage, self._progress)

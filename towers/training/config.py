@@ -61,6 +61,8 @@ class TrainConfig:
             (towers/training/suggested.py).
         fit_on: splits that the towers are fitted on: `train` to choose and measure, `all` for what goes live (see
             FittedSplits).
+        start_from: folder of a checkpoint whose weights the towers start with; its ids and feature values may be fewer.
+            Null starts fresh. What it has learned must not be among what is measured (towers/training/start.py).
         precision: number format of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
         num_workers: processes that train together.
@@ -85,6 +87,7 @@ class TrainConfig:
     schedule: Schedule = Schedule.constant
     suggested: float = bounded(0.0, at_least=0, below=1)
     fit_on: FittedSplits = FittedSplits.train
+    start_from: str | None = None
     precision: Precision = Precision.float32
     compile: bool = False
     num_workers: int = bounded(1, at_least=1)

@@ -21,6 +21,7 @@ from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder
 from towers.training.stages.final_fit import final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
+from towers.training.start import open_start
 
 
 def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter = print) -> Checkpoint:
@@ -46,7 +47,8 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     if config.train.fit_on is FittedSplits.all:
         settled = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, settled, dataset, storage, progress)
-    progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s)")
+    start = f", from the weights of {config.train.start_from}" if config.train.start_from else ""
+    progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s){start}")
     return fit_and_measure(config, dataset, storage, folder, progress)
 
 
@@ -67,6 +69,7 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             " part; change data.split, or set train.fit_on=train"
         )
     queries_of(dataset, config.evaluate.seen)
+    open_start(config, dataset)
 
 
 def with_fit_on(config: Recipe, fit_on: FittedSplits) -> Recipe:

@@ -58,6 +58,7 @@ class SharedInputs:
         feedback: what the interactions of those splits say besides their items.
         context: the context features that the user tower takes.
         id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
+        start: the towers' weights by name, where they start with those of a checkpoint.
         suggestions: suggested positives; None where `train.suggested` is 0.
         validation: the queries of the validation part; None where it is fitted on.
         streamed: the files that workers stream the interactions from; None where each loads its shard into memory.
@@ -70,6 +71,7 @@ class SharedInputs:
     feedback: Feedback
     context: Context
     id_tables: tuple[Tensor, Tensor] | None
+    start: dict[str, Tensor] | None
     suggestions: SuggestedPositives | None
     validation: HeldOut | None
     streamed: TrainFiles | None

@@ -16,7 +16,7 @@ from towers.training.config import PLACEMENT
 from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
-ADDED_TO_TRAIN = {"validation_users": None}
+ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
 ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 

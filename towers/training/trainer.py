@@ -28,6 +28,7 @@ from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import IN_MEMORY_ROWS, TrainConfig
 from towers.training.job import Job, Recipe, SharedInputs
+from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker
 
@@ -50,7 +51,8 @@ def shared_inputs(
     model, settings, seen_items = config.model, config.train, config.evaluate.seen
     sequences, counts_I = dataset.sequences(*fit_on.splits), interaction_counts(dataset.items, fit_on)
     id_tables, suggestions = None, None
-    if model.start is IdTableStart.spectral:
+    start = starting_weights(config, dataset, users, items, context)
+    if model.start is IdTableStart.spectral and start is None:
         id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
     if settings.suggested:
         suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
@@ -66,6 +68,7 @@ def shared_inputs(
             feedback=feedback_of(dataset, fit_on, context if model.context else None),
             context=context,
             id_tables=id_tables,
+            start=start,
             suggestions=suggestions,
             validation=validation,
             streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,

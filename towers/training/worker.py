@@ -67,6 +67,8 @@ def _start(job: Job) -> WorkerState:
     model = build_model(job.model, shared.users, shared.items, job.seed, shared.context).to(device)
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
+    if shared.start is not None:
+        model.load_state_dict(shared.start)
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = _batches(job, shared)
     objective = Objective(job.loss, shared.counts_I, bfloat16=job.train.precision is Precision.bfloat16)

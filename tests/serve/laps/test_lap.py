@@ -1,6 +1,7 @@
 """A lap on synthetic traffic: it learns a taste that has shifted, does nothing twice, and stops at garbage."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import EventLog
 from data.sources.synthetic import END_S, Planted, SyntheticSource, plant
-from serve.laps.config import LapStopped
+from serve.laps.config import LapStart, LapStopped
 from serve.laps.run import run_lap
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.registry import ReleaseRegistry
 from tests.conftest import TINY
+from towers.checkpoint.checkpoint import open_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +34,7 @@ def config(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Confi
             *base,
             f"storage.root={tmp_path_factory.mktemp('laps')}",
             "gate.max_mean_cosine=0.7",
+            "gate.max_golden_ms=10000",  # on a busy machine too
             "train.epochs=8",
         ]
     )
@@ -114,10 +117,19 @@ def test_laps(
     third = lap()
     assert (third["outcome"], third["steps"]["drift"]["num_new"]) == ("nothing new", 0)
 
+    again = [(user, int(item)) for items in shifted[:, :2].T for user, item in enumerate(items)]
+    write_events(storage, planted, again, "again", END_S + 50_000)
+    from_live = replace(config, cycle=replace(config.cycle, start=LapStart.live), train=replace(config.train, epochs=2))
+    fourth = run_lap(from_live, storage, within_s=30, progress=lambda _: None)
+    assert fourth["outcome"] == "promoted"
+    live = second["steps"]["train"]
+    assert fourth["steps"]["start"] == live
+    assert open_checkpoint(Folder.of(fourth["steps"]["train"])).manifest["config"]["train"]["start_from"] == live
+    assert recall(storage, planted, shifted[:, POSTED:]) >= 1.5 * before
+
     random = np.random.default_rng(1)
     users, items = (random.integers(0, len(table), 4000).tolist() for table in (planted.users, planted.items))
     write_events(storage, planted, list(zip(users, items, strict=True)), "garbage", END_S + 100_000)
     with pytest.raises(LapStopped, match=r"stopped, what was live stays: gate: ndcg@20 on its own test part"):
         lap()
-    assert ReleaseRegistry.of(storage).resolve(None) == second["steps"]["release"]
-    (storage / "laps").subfolders()
+    assert ReleaseRegistry.of(storage).resolve(None) == fourth["steps"]["release"]

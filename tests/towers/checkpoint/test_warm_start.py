@@ -1,0 +1,90 @@
+"""Towers that start with the weights of a checkpoint know what it has learned, also where the dataset has grown."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from conf.schema import Config, load
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
+from data.dataset.prepared import PreparedDataset
+from data.dataset.vocabulary import Vocabulary
+from tests.conftest import TINY
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.warm_start import _bucket_rows, _context_rows, warm_start
+from towers.model.build import build_model, encode_catalogues
+from towers.model.config import FittedSplits, ModelConfig
+from towers.model.context import Context
+from towers.model.numbers.buckets import Buckets
+from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.training.fit import train
+from towers.training.start import open_start
+
+
+def started(source: Checkpoint, dataset: PreparedDataset, config: ModelConfig) -> TwoTower:
+    users, items = encode_catalogues(dataset.users, dataset.items, FittedSplits.train)
+    model = build_model(config, users, items, seed=7, context=Context.of(dataset, FittedSplits.train.splits))
+    warm_start(model, source, (dataset.users.ids, dataset.items.ids), (users.encoder, items.encoder))
+    return model.eval()
+
+
+def from_it(config: Config, checkpoint: Checkpoint) -> Config:
+    return replace(config, train=replace(config.train, start_from=str(checkpoint.folder)))
+
+
+def test_the_same_log_gives_the_same_vectors(checkpoint: Checkpoint, dataset: PreparedDataset, tiny: Config) -> None:
+    model = started(checkpoint, dataset, tiny.model)
+    assert torch.allclose(all_item_vectors(model), checkpoint.item_vectors_ID, atol=1e-6)
+
+
+def test_other_shapes_are_refused(checkpoint: Checkpoint, dataset: PreparedDataset, tiny: Config) -> None:
+    with pytest.raises(CheckpointError, match=r"train\.start_from: .* has shape .* x 16, and these towers need .* x 8"):
+        started(checkpoint, dataset, replace(tiny.model, embedding_dim=8))
+
+
+def test_buckets_start_with_the_earlier_bucket_of_their_lower_edge() -> None:
+    before, now = Buckets((1.0, 2.0, 3.0)), Buckets((1.5, 2.0, 9.0))
+    assert _bucket_rows(now, before).tolist() == [0, 2, 2, 3, 4]
+    assert _bucket_rows(now, now).tolist() == [0, 1, 2, 3, 4]
+    assert _bucket_rows(Buckets(()), before).tolist() == [0, 1]
+
+
+def test_context_values_are_found_by_feature_and_value() -> None:
+    before = Context({"channel": Vocabulary(pa.array(["app", "web"])), "daypart": Vocabulary(pa.array(["day"]))})
+    now = Context({"channel": Vocabulary(pa.array(["app", "branch", "web"])), "daypart": Vocabulary(pa.array(["day"])),
+                   "device": Vocabulary(pa.array(["app"]))})  # fmt: skip
+    assert _context_rows(now, before).tolist() == [0, 1, 0, 2, 3, 0]
+
+
+def test_what_is_measured_must_not_be_known(checkpoint: Checkpoint, dataset: PreparedDataset, tiny: Config) -> None:
+    opened = open_start(from_it(tiny, checkpoint), dataset)
+    assert opened is not None
+    assert opened.name == checkpoint.name
+    bounds = {**dataset.manifest["boundaries"], "validation_from": checkpoint.manifest["newest_interaction"]}
+    earlier = replace(dataset, manifest={**dataset.manifest, "boundaries": bounds})
+    with pytest.raises(ConfigError, match=r"train\.start_from: .* has learned interactions up to"):
+        open_start(from_it(tiny, checkpoint), earlier)
+    with pytest.raises(ConfigError, match=r"train\.start_from: there is no checkpoint in /nowhere"):
+        open_start(replace(tiny, train=replace(tiny.train, start_from="/nowhere")), dataset)
+
+
+@pytest.mark.slow
+def test_a_log_that_has_grown(checkpoint: Checkpoint, dataset: PreparedDataset, tiny: Config) -> None:
+    storage = Folder.of(tiny.storage.root)
+    grown = load([*TINY, "data.source.num_users=330", "data.source.num_items=230", "train.epochs=1",
+                  f"storage.root={tiny.storage.root}", f"train.start_from={checkpoint.folder}"])  # fmt: skip
+    of_grown = prepare(grown.data, storage)
+    model = started(checkpoint, of_grown, grown.model)
+    rows = checkpoint.items.ids.rows_of(of_grown.items.ids)
+    known = np.flatnonzero((rows > 0) & checkpoint.model.item_ids.known_N.numpy()[rows])
+    assert 100 < len(known) < len(rows) - 20
+    weight, learned = model.item_ids.table.weight, checkpoint.model.item_ids.table.weight
+    assert torch.equal(weight[known], learned[rows[known]])
+    warm = train(grown, of_grown, storage)
+    cold = train(replace(grown, train=replace(grown.train, start_from=None)), of_grown, storage)
+    assert warm.name != cold.name
+    assert warm.manifest["training"]["best_value"] > cold.manifest["training"]["best_value"]

@@ -1,0 +1,105 @@
+"""Gives fresh towers the weights of a checkpoint, whose dataset may have had fewer users, items and values.
+
+Rows of ids and of feature values are found by what they stand for. What the checkpoint has not learned starts fresh.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.dataset.vocabulary import Vocabulary
+from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.model.context import Context
+from towers.model.features import FeatureEncoder
+from towers.model.numbers.buckets import Buckets
+from towers.model.two_tower import TwoTower
+
+OF_SMOOTHING = "neighbours_ID"
+"""What smoothing fills in after training; it starts at zero."""
+
+OF_FEATURES = ("user_features.", "item_features.")
+"""Weights of features. A feature that is new, or whose numbers are taken otherwise now, starts fresh."""
+
+
+@torch.no_grad()
+def warm_start(
+    model: TwoTower,
+    source: Checkpoint,
+    ids: tuple[Vocabulary, Vocabulary],
+    encoders: tuple[FeatureEncoder, FeatureEncoder],
+) -> None:
+    """Copies weights into a model, in place.
+
+    Args:
+        ids: of the model's users and items.
+        encoders: of the features of the model's users and items.
+
+    Raises:
+        CheckpointError: the checkpoint has towers of another shape.
+    """
+    state, learned = model.state_dict(), source.model.state_dict()
+    rows = dict(_rows(model, source, ids, encoders))
+    for name, weight in state.items():
+        if name == OF_SMOOTHING:
+            continue
+        before = learned.get(name)
+        if before is not None and name in rows and before.shape[1:] == weight.shape[1:]:
+            is_known = torch.from_numpy(rows[name] > 0)
+            is_known[0] = True  # row 0 stands for what is unknown, in both
+            weight[is_known] = before[torch.from_numpy(rows[name])[is_known]]
+        elif before is not None and name not in rows and before.shape == weight.shape:
+            weight.copy_(before)
+        elif not name.startswith(OF_FEATURES):
+            shape = "no such weights" if before is None else f"shape {_shown(before)}"
+            raise CheckpointError(
+                f"train.start_from: in {source.folder}, {name} has {shape}, and these towers need {_shown(weight)};"
+                " give model the values that it was trained with, or set train.start_from=null"
+            )
+
+
+def _rows(
+    model: TwoTower,
+    source: Checkpoint,
+    ids: tuple[Vocabulary, Vocabulary],
+    encoders: tuple[FeatureEncoder, FeatureEncoder],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The names of tables, and for each row of the model's which row of the checkpoint's stands for the same."""
+    sides = (("user", source.users, source.model.user_ids), ("item", source.items, source.model.item_ids))
+    for (side, catalogue, table), of, encoder in zip(sides, ids, encoders, strict=True):
+        rows = catalogue.ids.rows_of(of)
+        yield f"{side}_ids.table.weight", np.where(table.known_N.numpy()[rows], rows, 0)
+        for name, values in encoder.vocabularies.items():
+            known = catalogue.vocabularies.get(name)
+            if known is not None:
+                yield f"{side}_features.tables.{name}.weight", known.rows_of(values)
+        scales = FeatureEncoder.of_json(catalogue, source.manifest[f"{side}_scales"]).scales
+        for name, scale in encoder.scales.items():
+            if isinstance(scale, Buckets) and isinstance(before := scales.get(name), Buckets):
+                yield f"{side}_features.tables.{name}.weight", _bucket_rows(scale, before)
+    yield "context_values.weight", _context_rows(model.context, source.model.context)
+
+
+def _bucket_rows(buckets: Buckets, before: Buckets) -> np.ndarray:
+    """int64 [rows of the buckets]: the earlier bucket that holds the lower edge of each."""
+    edges = np.array(buckets.edges)
+    lower = np.concatenate([[np.nan, np.nextafter(edges[0], -np.inf) if len(edges) else 0.0], edges])
+    return before.rows(lower).astype(np.int64)
+
+
+def _context_rows(context: Context, before: Context) -> np.ndarray:
+    """int64 [V]: the row before of each value of the context features."""
+    found, first = [np.zeros(1, dtype=np.int64)], {}
+    num = 0
+    for name, vocabulary in before.vocabularies.items():
+        first[name], num = num, num + len(vocabulary) - 1
+    for name, vocabulary in context.vocabularies.items():
+        known = before.vocabularies.get(name, Vocabulary())
+        rows = known.rows_of(vocabulary)[1:]
+        found.append(np.where(rows > 0, rows + first.get(name, 0), 0))
+    return np.concatenate(found)
+
+
+def _shown(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
