@@ -1,7 +1,8 @@
 """Takes events from Kafka until Ctrl-C: `python -m serve.ingest ingest.bootstrap=host:9092 ingest.topic=events`.
 
-Each message is one event as JSON, with the fields of `POST /v1/events`, or some as Avro or Arrow. Offsets are committed when events are durable,
-so none is lost, and one that comes again counts once. What cannot be taken goes to `<topic>.dead` with the reason.
+Each message is one event as JSON, with the fields of `POST /v1/events`, or some as Avro or Arrow. Offsets are committed
+when events are durable, so none is lost, and one that comes again counts once. What cannot be taken goes to
+`<topic>.dead` with the reason.
 
 Examples:
     python -m serve.ingest ingest.bootstrap=127.0.0.1:9092 ingest.topic=events
