@@ -36,6 +36,7 @@ from serve.laps.config import CycleConfig
 from serve.operations.config import ManifestsConfig
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.nodes import NodesConfig
+from serve.operations.sizing.config import CapacityConfig
 from serve.releases.gate.config import GateConfig
 from serve.viewer.config import PageConfig
 from towers.evaluation.config import EvaluateConfig
@@ -131,6 +132,7 @@ class Config:
     manifests: ManifestsConfig
     watch: WatchConfig
     page: PageConfig
+    capacity: CapacityConfig
     key: KeyConfig = field(default_factory=KeyConfig)
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)

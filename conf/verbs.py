@@ -59,6 +59,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.approve": ("request", "require"),
     "serve.keys": ("auth", "mint", "revoke", "key"),
     "serve.manifests": (*RECIPE, *DEPLOYED, "cycle", "nodes", "manifests", "force", "reason"),
+    "serve.capacity": ("capacity", "nodes", "index.exact_up_to"),
     "serve.watch": ("watch", "manifests.objectives"),
     "serve.page": ("page", "serve.num_candidates"),
     "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),

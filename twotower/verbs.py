@@ -36,6 +36,7 @@ VERBS_BY_USER: dict[str, dict[str, str]] = {
         "serve.keys": "makes, lists and revokes the API keys of the endpoint",
         "serve.history": "shows who did what",
         "serve.approve": "approves what another operator asked for",
+        "serve.capacity": "says what an endpoint needs: replicas, nodes, memory, cost",
         "serve.manifests": "writes cluster.yaml, Kubernetes manifests and a Serve config",
     },
 }

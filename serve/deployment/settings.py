@@ -67,16 +67,23 @@ class ScaleConfig:
         return self.max_ongoing_requests + self.max_queued_requests
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a value that is refused, or values that do not go together."""
+        """Raises ConfigError for a value that is refused."""
         check_bounds(self, "serve")
+
+    def check(self, key: str) -> None:
+        """Raises ConfigError for values that do not go together.
+
+        Args:
+            key: the config key of this scale, for messages.
+        """
         if self.min_replicas > self.max_replicas:
             raise ConfigError(
-                f"serve: min_replicas ({self.min_replicas}) must be at most max_replicas ({self.max_replicas})"
+                f"{key}.min_replicas: {self.min_replicas} must be at most {key}.max_replicas ({self.max_replicas})"
             )
         if self.target_ongoing_requests > self.max_ongoing_requests:
             raise ConfigError(
-                f"serve: target_ongoing_requests ({self.target_ongoing_requests}) must be at most"
-                f" max_ongoing_requests ({self.max_ongoing_requests}), otherwise nothing ever scales"
+                f"{key}.target_ongoing_requests: {self.target_ongoing_requests} must be at most"
+                f" {key}.max_ongoing_requests ({self.max_ongoing_requests}), otherwise nothing ever scales"
             )
 
 
@@ -132,6 +139,8 @@ class ServeConfig:
             raise ConfigError(f"serve.lease_s: {self.lease_s} must be above serve.poll_s ({self.poll_s})")
         if self.grpc_port == self.port:
             raise ConfigError(f"serve.grpc_port: {self.grpc_port} must lie in 0..65535, and not be serve.port")
+        for name in ("ingress", "embedder", "retriever", "reranker"):
+            getattr(self, name).check(f"serve.{name}")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -61,12 +61,8 @@ class NodeType:
     cost_per_month: float = bounded(280.0, at_least=0)
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a value that is refused, or values that do not go together."""
+        """Raises ConfigError for a value that is refused."""
         check_bounds(self, "nodes.types")
-        if self.min_workers > self.max_workers:
-            raise ConfigError(
-                f"nodes.types: min_workers ({self.min_workers}) must be at most max_workers ({self.max_workers})"
-            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,11 +82,16 @@ class NodesConfig:
     region: str = "eu-central-1"
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a value that is refused."""
+        """Raises ConfigError for a value that is refused, or values that do not go together."""
         check_bounds(self, "nodes")
-        for name in self.types:
+        for name, node in self.types.items():
+            key = f"nodes.types.{name}"
             if not name.isidentifier() or not name.islower() or name == "head":
-                raise ConfigError(f"nodes.types.{name}: a type is named in lower case letters, and not `head`")
+                raise ConfigError(f"{key}: a type is named in lower case letters, and not `head`")
+            if node.min_workers > node.max_workers:
+                raise ConfigError(
+                    f"{key}.min_workers: {node.min_workers} must be at most {key}.max_workers ({node.max_workers})"
+                )
 
     def of(self, work: Work) -> dict[str, NodeType]:
         """The node types for this work, by name."""
