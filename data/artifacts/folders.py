@@ -166,18 +166,22 @@ class Folder:
         """The schema of a Parquet file, with the metadata that it was written with."""
         return pq.read_schema(f"{self.path}/{name}", filesystem=self.filesystem)
 
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """Writes a table as Parquet, so that readers see all of the file or nothing; creates the folders above it."""
-        self.write_tables(name, table.schema, [table])
+    def write_table(self, name: str, table: pa.Table, **options: Any) -> None:
+        """Writes a table as Parquet, so that readers see all of the file or nothing; creates the folders above it.
 
-    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+        Args:
+            options: of `pyarrow.parquet.ParquetWriter`.
+        """
+        self.write_tables(name, table.schema, [table], **options)
+
+    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
         """Writes tables one after the other as one Parquet file, like `write_table`; one at a time is in memory."""
         if self.is_local:
             with replacing(Path(self.path, name)) as partial:
-                _write(partial, schema, tables)
+                _write(partial, schema, tables, **options)
             return
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
-        _write(f"{self.path}/{name}", schema, tables, filesystem=self.filesystem)
+        _write(f"{self.path}/{name}", schema, tables, filesystem=self.filesystem, **options)
 
     def read_versioned(self, name: str) -> tuple[bytes, Version] | None:
         """The content of a file and the version for `replace_if`; None where there is no such file."""

@@ -85,7 +85,8 @@ class HourlyFiles:
 
     def write(self, file: str, rows: pa.Table) -> None:
         """Writes rows as a file of the present hour, by a name that is unique among those of all processes."""
-        self.folder.write_table(f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}", rows)
+        name = f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}"
+        self.folder.write_table(name, rows, use_dictionary=_repeating(self.schema))
 
     def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> HourlyRows:
         """Reads the rows of an hour. A damaged file is left out and named.
@@ -150,7 +151,8 @@ class HourlyFiles:
             made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
             earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
             rows = chain(earlier, self._rows_of(readable))
-            self.folder.write_tables(self.compacted(hour), self.schema.with_metadata(made_of), rows)
+            schema = self.schema.with_metadata(made_of)
+            self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
         for file in before.union(readable):
             self.folder.delete_file(file)
         if not (self.folder / self.part(hour)).files():
@@ -184,3 +186,19 @@ class HourlyFiles:
 def hour_name(moment: datetime) -> str:
     """The name of the hour in UTC that a moment is in."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H}"
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """The Parquet columns that get dictionaries: all but those of floating-point numbers, which hardly repeat.
+
+    There a dictionary takes half of the time of writing, and a fourth of the space.
+    """
+    names: list[str] = []
+    for field in schema:
+        if pa.types.is_map(field.type):
+            names += [f"{field.name}.key_value.key", f"{field.name}.key_value.value"]
+        elif pa.types.is_list(field.type):
+            names += [] if pa.types.is_floating(field.type.value_type) else [f"{field.name}.list.element"]
+        elif not pa.types.is_floating(field.type):
+            names.append(field.name)
+    return names

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from serve.api.events.schemas import KnownEvent
@@ -20,6 +21,7 @@ class Past:
         learnt: Items that the release has learnt, oldest first.
         events: Events since, oldest first.
         items: Every item that these name, by id.
+        times: When the items that the release has learnt were taken; empty where that is not known.
         remark: What could not be read; empty if all could.
     """
 
@@ -28,6 +30,7 @@ class Past:
     learnt: Sequence[str]
     events: Sequence[KnownEvent]
     items: Mapping[str, ShownItem]
+    times: Sequence[datetime] = ()
     remark: str = ""
 
 
@@ -52,8 +55,11 @@ def past_of_user(past: Past) -> None:
                 context = "".join(f", {name} {value}" for name, value in event.context.items())
                 text("div", f"{event.type}, {when}{context}", "soft")
                 _item(past, event.item_id)
-        for id_ in reversed(past.learnt):
+        times: Sequence[datetime | None] = past.times or [None] * len(past.learnt)
+        for id_, at in reversed(list(zip(past.learnt, times, strict=True))):
             with part("li"):
+                if at is not None:
+                    text("div", f"{at:%Y-%m-%d %H:%M}", "soft")
                 _item(past, id_)
 
 

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.schema import Feature
 from serve.viewer.reading.text_search import Found, TextSearch
+from serve.viewer.reading.times import HistoryTimes
 
 MAX_VALUES = 100
 """Values of a feature that a control offers: the most common ones."""
@@ -156,6 +158,15 @@ class ReleasedCatalogue:
         """Returns the latest items of a user in the log that the release has learnt, oldest first."""
         row = int(self.users.ids.rows(pa.array([user_id]))[0])
         return self.ids_of(self.histories.of_user(row)[-MAX_HISTORY:])
+
+    @cached_property
+    def _times(self) -> HistoryTimes:
+        return HistoryTimes(self.manifest["dataset"]["folder"], self.manifest["dataset"]["fingerprint"])
+
+    def history_times(self, user_id: str) -> list[datetime]:
+        """Returns when the items of `history` were taken; empty where that is not known."""
+        row = int(self.users.ids.rows(pa.array([user_id]))[0])
+        return self._times.of_user(row, self.histories.of_user(row))[-MAX_HISTORY:]
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Returns the ids of item rows."""

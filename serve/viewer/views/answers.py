@@ -146,13 +146,14 @@ class AnswersView:
         )
         if catalogue is None:
             learnt = [] if known.answer is None else known.answer.release_history
-            return Past(user_id, None, learnt, events, {}, remark)
+            return Past(user_id, None, learnt, events, {}, remark=remark)
 
         def read() -> Past:
             learnt = catalogue.history(user_id)
             ids = list(dict.fromkeys([*learnt, *(event.item_id for event in events)]))
             items = {item.id: item for item in catalogue.shown(ids)}
-            return Past(user_id, catalogue.user_features(user_id), learnt, events, items, remark)
+            features, times = catalogue.user_features(user_id), catalogue.history_times(user_id)
+            return Past(user_id, features, learnt, events, items, times, remark)
 
         return await asyncio.to_thread(read)
 

@@ -90,6 +90,9 @@ def test_answers(chromium: "Browser", address: str, known_user: str, tmp_path: P
         page.get_by_label("users found").get_by_role("button").first.click()
         page.wait_for_url(f"**user={known_user}**")
         wait_until(lambda: known_user in page.get_by_label("history, latest first").locator("..").inner_text())
+        taken = page.get_by_label("history, latest first").locator("li:not(.event) .soft").all_inner_texts()
+        assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d", taken[0])
+        assert taken == sorted(taken, reverse=True)
         before = items(page)
         assert len(before) == 10
         assert page.get_by_label("time per stage").get_attribute("aria-label").count(" ms") >= 3  # type: ignore[union-attr]
