@@ -59,7 +59,8 @@ class RequestAdapter:
         self.created_us = int(datetime.fromisoformat(release.manifest["created_at"]).timestamp() * 1_000_000)
         self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
         self._users, self._histories = release.parts.users.ids, release.parts.history
-        self._context = release.parts.reranker.context
+        reranker = release.parts.reranker
+        self._context, self._goals = reranker.context, reranker.goal_weights
         self._num_candidates = num_candidates
         self._renderer = ItemRenderer(items)
         self._removed = release.removed_items
@@ -74,7 +75,7 @@ class RequestAdapter:
         """Returns the request as a query in rows, and its ids and names that this release does not know.
 
         Raises:
-            FieldError: The filter is not valid for this release's features.
+            FieldError: The filter is not valid for this release's features, or a goal is none of this release's.
         """
         history, exclude, unknown = self._rows(request.history, request.exclude)
         query = Query(
@@ -88,6 +89,7 @@ class RequestAdapter:
             exclude_seen=request.exclude_seen,
             filter=self._filter(request.filter),
             explain=request.explain,
+            goals=self._goal_weights(request.goals),
         )
         unknown_context = [name for name in request.context if name not in self._context.vocabularies]
         return query, {"unknown_items": unknown, "unknown_context": unknown_context}
@@ -185,8 +187,17 @@ class RequestAdapter:
             release_id=self.release_id,
             dataset=self.manifest["dataset"]["name"],
             checkpoint=self.manifest["checkpoint"],
+            goals=self._goals,
             **values,
         )
+
+    def _goal_weights(self, weights: Mapping[str, float]) -> tuple[float, ...]:
+        """Returns the weights of a request in the order of the release's goals; none where the request names none."""
+        known = ", ".join(self._goals) if self._goals else "none, so leave goals out"
+        for name in weights:
+            if name not in self._goals:
+                raise FieldError(("goals", name), f"goals.{name}: the goals of release {self.release_id} are {known}")
+        return tuple(weights.get(name, 0.0) for name in self._goals) if weights else ()
 
     def _explain(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
         """Returns `serve.api.schemas.ItemExplanation` of each row, as JSON values."""

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "k", "history", "exclude", "exclude_seen", "filter", "timeout_ms", "explain", "context")
+    __slots__ = ("user_id", "k", "history", "exclude", "exclude_seen", "filter", "timeout_ms", "explain", "context", "goals")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,13 @@ class RecommendRequest(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class GoalsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +32,7 @@ class RecommendRequest(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    GOALS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     k: int
     history: _containers.RepeatedScalarFieldContainer[str]
@@ -34,7 +42,8 @@ class RecommendRequest(_message.Message):
     timeout_ms: int
     explain: bool
     context: _containers.ScalarMap[str, str]
-    def __init__(self, user_id: _Optional[str] = ..., k: _Optional[int] = ..., history: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., exclude_seen: _Optional[bool] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., explain: _Optional[bool] = ..., context: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    goals: _containers.ScalarMap[str, float]
+    def __init__(self, user_id: _Optional[str] = ..., k: _Optional[int] = ..., history: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., exclude_seen: _Optional[bool] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., explain: _Optional[bool] = ..., context: _Optional[_Mapping[str, str]] = ..., goals: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class BatchRequest(_message.Message):
     __slots__ = ("requests",)

@@ -16,6 +16,8 @@ Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_l
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
+GoalWeight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
 REQUEST_EXAMPLES: list[Any] = [
     {"user_id": "u00042", "k": 10},
     {"user_id": "u00042", "k": 5, "filter": {"field": "year", "op": ">=", "value": 2000}},
@@ -42,6 +44,12 @@ class RecommendRequest(BaseModel):
     )
     timeout_ms: int | None = Field(None, ge=1, description="Deadline in milliseconds; the server's maximum applies.")
     explain: bool = Field(False, description="Explain how each item came into the answer.")
+    goals: dict[Name, GoalWeight] = Field(
+        {},
+        max_length=16,
+        description="How much the probability of each event type counts in an item's value, by which items are ordered;"
+        " those left out count 0. Without any, the weights of the release. Needs a release with goals.",
+    )
 
 
 class BatchRequest(BaseModel):
@@ -116,7 +124,8 @@ class Item(BaseModel):
     score: float = Field(
         description="re-ranking log-odds: 1 / (1 + exp(-score)) is the probability that a user who is active within a"
         " window as long as the validation part of the log takes the item within it; a longer window would give higher"
-        " ones. docs/services.md says what else it can be"
+        " ones. Of a release with goals, the item's value: the sum of weight times probability over the event types."
+        " docs/services.md says what else it can be"
     )
     features: dict[str, Any]
     explanation: ItemExplanation | None = None
@@ -169,6 +178,9 @@ class LiveResponse(BaseModel):
     checkpoint: str
     num_items: int
     metrics: dict[str, float]
+    goals: dict[str, float] = Field(
+        {}, description="event types and their weights, if scores are values of several goals"
+    )
 
 
 class Problem(BaseModel):

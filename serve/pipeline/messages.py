@@ -39,6 +39,7 @@ class Query:
             those in `seen`.
         filter: The condition that every item of the answer meets; None accepts all.
         explain: Whether to explain how each item came into the answer.
+        goals: How much each goal of the release counts in this query; empty means as the release says.
     """
 
     release_id: str
@@ -53,6 +54,7 @@ class Query:
     exclude_seen: bool = True
     filter: Filter | None = None
     explain: bool = False
+    goals: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Stage 3, re-ranking: the candidates of a query in their final order.
 
 Shape legend: B queries, K candidates (the longest list; shorter ones are padded), R recent items, C context columns,
-D dimension.
+D dimension, A goals.
 """
 
 from collections.abc import Sequence
@@ -48,13 +48,20 @@ class RerankStage:
             FloatingPointError: The re-ranker gives scores that are not finite.
         """
         lengths = [len(candidates.rows_K) for _, _, candidates in queries]
-        ranked_BK = self._reranker(_padded(queries, lengths)).numpy()
+        ranked_BK = self._reranker(_padded(queries, lengths), self._goal_weights(queries)).numpy()
         if not np.isfinite(ranked_BK).all():
             raise FloatingPointError("re-ranker: NaN or infinite scores")
         return [
             self._ordered(candidates.rows_K, ranked_K[:length])
             for (_, _, candidates), ranked_K, length in zip(queries, ranked_BK, lengths, strict=True)
         ]
+
+    def _goal_weights(self, queries: Sequence[tuple[Query, UserVector, Candidates]]) -> torch.Tensor | None:
+        """Returns how much each goal counts in each query, float32 [B, A]; None where none has its own weights."""
+        if not any(query.goals for query, _, _ in queries):
+            return None
+        usual = tuple(self._reranker.goal_weights.values())
+        return torch.tensor([query.goals or usual for query, _, _ in queries], dtype=torch.float32)
 
     def _ordered(self, rows_K: np.ndarray, scores_K: np.ndarray) -> Ranked:
         by_score_K = self._ties.best_first(rows_K, scores_K)

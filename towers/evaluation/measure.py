@@ -15,6 +15,7 @@ from towers.evaluation import metrics
 from towers.evaluation.baselines.rankings import baseline_rankings
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.diversity import ItemSimilarity, sampled
+from towers.evaluation.goals import GoalEvents, gives_log_odds, goal_report
 from towers.evaluation.intervals import SEED, intervals
 from towers.evaluation.placement import cold_user_slices
 from towers.evaluation.queries import HeldOut, queries_of
@@ -104,7 +105,12 @@ def evaluate(
         ]
     rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
     similarity = ItemSimilarity.of(held_out.history, len(counts_I))
+    goals = None if reranker.goals is None else GoalEvents.of(dataset, TEST, reranker.goals.names)
     columns = {name: _columns(ranking, held_out, counts_I, similarity, config) for name, ranking in rankings.items()}
+    if goals is not None and reranker.goals is not None:
+        weights_A = reranker.goals.weights_A.numpy()
+        for name, ranking in rankings.items():
+            columns[name] |= goals.values(held_out.user_rows_Q, ranking.rows_QK, weights_A, list(config.ks))
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
     decile_I = deciles(counts_I)
     times = {name: metrics.times_recommended(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
@@ -120,10 +126,13 @@ def evaluate(
         baselines=means,
         intervals=_intervals(columns, config.resamples),
         lift=_lift(columns, config.resamples),
-        calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if reranker.is_fitted else None,
+        calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None,
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares={name: shares_by_decile(times_I, decile_I) for name, times_I in times.items()},
         notes=notes,
+        goals=[]
+        if goals is None
+        else goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
     )
 
 

@@ -20,8 +20,8 @@ from data.sequences.membership import is_among
 ACCURACY = ("recall", "ndcg", "mrr", "hit_rate")
 """The metrics that say how well held-out items are found; `per_query` computes them."""
 
-METRICS = ("recall", "ndcg", "mrr", "hit_rate", "coverage", "gini", "novelty", "diversity")
-"""Metrics that tables show, in this order."""
+METRICS = ("recall", "ndcg", "mrr", "hit_rate", "value", "coverage", "gini", "novelty", "diversity")
+"""Metrics that tables show, in this order; value (towers/evaluation/goals.py) where there are goals."""
 
 
 def hits(ranked_QK: np.ndarray, relevant: tuple[np.ndarray, np.ndarray], num_items: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The report of a measurement, and its JSON form in the manifests of checkpoints and releases."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from data.artifacts.errors import ConfigError
@@ -35,6 +35,7 @@ class Report:
         recommended_shares: by ranking, and for the relevant items: the shares that go to cold items and to each decile
             of the items by popularity.
         notes: what a reader should know about this measurement.
+        goals: name, weight, num_hits, and auc and calibration_error of the re-ranker's probabilities, by goal.
     """
 
     split: str
@@ -49,6 +50,7 @@ class Report:
     slices: list[dict[str, Any]]
     recommended_shares: dict[str, list[float]]
     notes: list[str]
+    goals: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def rankings(self) -> dict[str, dict[str, float]]:
@@ -67,12 +69,13 @@ def report_of(manifest: dict[str, Any]) -> Report:
     Raises:
         ConfigError: the manifest was written by an earlier version, whose reports lack some of the fields.
     """
-    names = [f.name for f in fields(Report)]
-    if missing := [_json_key(name) for name in names if _json_key(name) not in manifest]:
+    keys = {f.name: _json_key(f.name) for f in fields(Report)}
+    required = [f.name for f in fields(Report) if f.default_factory is MISSING]
+    if missing := [keys[name] for name in required if keys[name] not in manifest]:
         raise ConfigError(
             f"the report in this manifest has no {', '.join(missing)}: measure again with towers.evaluate"
         )
-    return Report(**{name: manifest[_json_key(name)] for name in names})
+    return Report(**{name: manifest[key] for name, key in keys.items() if key in manifest})
 
 
 def _json_key(name: str) -> str:

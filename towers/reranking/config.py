@@ -1,6 +1,7 @@
 """Configuration of the re-ranker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
@@ -24,6 +25,10 @@ class RerankConfig:
         max_queries: maximum number of queries (held-out interactions) to fit on; they are drawn at random.
         held_out: share of the users whose queries the weights are not fitted on: one half of these users chooses the
             epoch, the other half calibrates the scores.
+        goals: event types by how much the probability of each counts in the value of an item, such as {click: 1,
+            purchase: 5, hide: -2}: items are ordered by their value. Without goals they are ordered by the probability
+            that the user takes them.
+        experts: number of parts that all goals share and mix differently (MMoE); with one they share one part.
     """
 
     num_cross: int = bounded(2, at_least=0)
@@ -37,8 +42,19 @@ class RerankConfig:
     weight_decay: float = bounded(1e-5, at_least=0)
     max_queries: int = bounded(20_000, at_least=1)
     held_out: float = bounded(0.2, above=0, below=1)
+    goals: dict[str, float] = field(default_factory=dict)
+    experts: int = bounded(1, at_least=1)
 
     def __post_init__(self) -> None:
         check_bounds(self, "rerank")
         if self.num_cross and not self.hidden_dim:
             raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron; set rerank.hidden_dim above 0")
+        if self.experts > 1 and not (self.hidden_dim and self.goals):
+            raise ConfigError(f"rerank.experts: {self.experts} need rerank.goals, and rerank.hidden_dim above 0")
+        for name, weight in self.goals.items():
+            if not isfinite(weight):
+                raise ConfigError(f"rerank.goals.{name}: {weight} must be a finite number")
+        if self.goals and not any(self.goals.values()):
+            raise ConfigError(
+                "rerank.goals: all weights are 0, which orders nothing; leave rerank.goals empty for that"
+            )

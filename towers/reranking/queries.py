@@ -1,6 +1,6 @@
 """The queries that the re-ranker is fitted on: one for each held-out interaction, with that interaction's own context.
 
-Shape legend: Q users, B queries, K candidates, C context features.
+Shape legend: Q users, B queries, K candidates, C context features, A goals.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +22,8 @@ class RerankQueries:
         user_B: int64, the user of each query; a user may have several queries.
         unwanted_BK: float32, how much a candidate counts as an explicit negative of the query's user; 0 for all others.
             None where no user has any.
+        goals_BKA: bool, whether the query's user had an event of each goal with the candidate in the held-out part;
+            None where there are no goals.
     """
 
     lists: CandidateLists
@@ -29,6 +31,7 @@ class RerankQueries:
     taken_BK: Tensor
     user_B: Tensor
     unwanted_BK: Tensor | None = None
+    goals_BKA: Tensor | None = None
 
     @classmethod
     def of_users(cls, lists: CandidateLists, hit_BK: Tensor) -> "RerankQueries":
@@ -44,6 +47,7 @@ class RerankQueries:
         item_rows_B: Tensor,
         context_BC: Tensor,
         unwanted_QK: Tensor | None = None,
+        goals_QKA: Tensor | None = None,
     ) -> "RerankQueries":
         """One query per interaction: the candidates of its user, its own context, and its own item as the hit.
 
@@ -53,16 +57,19 @@ class RerankQueries:
             owner_B: int64, the index in `lists` of each interaction's user.
             item_rows_B: int64, the item of each interaction.
             context_BC: int64, as in `CandidateLists`.
-            unwanted_QK: float32, as `unwanted_BK`, of the candidates of each user.
+            unwanted_QK, goals_QKA: as `unwanted_BK` and `goals_BKA`, of the candidates of each user.
         """
         of_owner = replace(lists[owner_B], context_BC=context_BC)
-        unwanted_BK = None if unwanted_QK is None else unwanted_QK[owner_B]
-        return cls(of_owner, of_owner.rows_BK == item_rows_B[:, None], hit_QK[owner_B], owner_B, unwanted_BK)
+        unwanted_BK, goals_BKA = (None if of is None else of[owner_B] for of in (unwanted_QK, goals_QKA))
+        is_own_BK = of_owner.rows_BK == item_rows_B[:, None]
+        return cls(of_owner, is_own_BK, hit_QK[owner_B], owner_B, unwanted_BK, goals_BKA)
 
     def __getitem__(self, at: Tensor) -> "RerankQueries":
         """Some of the queries, by a mask or indices."""
-        unwanted_BK = None if self.unwanted_BK is None else self.unwanted_BK[at]
-        return RerankQueries(self.lists[at], self.hit_BK[at], self.taken_BK[at], self.user_B[at], unwanted_BK)
+        unwanted_BK, goals_BKA = (None if of is None else of[at] for of in (self.unwanted_BK, self.goals_BKA))
+        return RerankQueries(
+            self.lists[at], self.hit_BK[at], self.taken_BK[at], self.user_B[at], unwanted_BK, goals_BKA
+        )
 
     def copies(self) -> Tensor | None:
         """float32 [B, K]: as how many candidates each counts that was not taken: 1 more for an explicit negative of

@@ -14,6 +14,7 @@ from towers.model.two_tower import TowerInputs
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.config import RerankConfig
 from towers.reranking.deep_part import DeepPart
+from towers.reranking.goal_heads import GoalHeads
 
 RECENT = 10
 """Number of the latest history items that the re-ranker uses."""
@@ -39,6 +40,9 @@ UNFITTED = [1.0, 0.0]
 
 class Reranker(nn.Module):
     """Log-odds that the user chooses a candidate: slope * (linear(signals) + deep(signals, vectors, features)) + bias.
+
+    With goals (`rerank.goals`), it is the value of a candidate instead: the sum of weight times probability over the
+    event types that count (towers/reranking/goal_heads.py).
 
     Before it is fitted, it returns the retrieval score. It is saved without item vectors and popularity: those belong
     to the checkpoint, and the re-ranker only refers to them.
@@ -90,6 +94,10 @@ class Reranker(nn.Module):
         self.deep: DeepPart | None = None
         if config.hidden_dim:
             self.deep = DeepPart(config, num_signals, num_values, item_vectors_ID.shape[1], items, is_carried)
+        self.goals: GoalHeads | None = None
+        if config.goals:
+            width = num_signals if self.deep is None else self.deep.width
+            self.goals = GoalHeads(config.goals, width + 1, config.experts, config.hidden_dim, config.dropout)
         lift_VI = torch.zeros(num_values, len(item_vectors_ID), dtype=torch.float16) if self.context else None
         self.register_buffer("lift_VI", lift_VI)
         self.register_buffer("calibration", torch.tensor(UNFITTED))
@@ -101,21 +109,45 @@ class Reranker(nn.Module):
         """Whether it was fitted and calibrated."""
         return self.calibration.tolist() != UNFITTED
 
-    def forward(self, lists: CandidateLists) -> Tensor:
-        """Calibrated log-odds, float32 [B, K]; undefined where a candidate is missing."""
+    @property
+    def goal_weights(self) -> dict[str, float]:
+        """How much each goal counts where a request does not say; empty where scores are log-odds, not values."""
+        return dict(self.config.goals) if self.is_fitted else {}
+
+    def forward(self, lists: CandidateLists, weights_BA: Tensor | None = None) -> Tensor:
+        """The score that candidates are ordered by, float32 [B, K]; undefined where a candidate is missing.
+
+        Args:
+            weights_BA: float32, how much each goal counts in each query; None takes the weights of the config.
+
+        Returns:
+            Calibrated log-odds or, with goals, values.
+        """
         if not self.is_fitted:
             return lists.score_BK
+        inputs_BKW, score_BK = self.inputs(lists)
+        if self.goals is not None:
+            return self.goals.value(_joined(inputs_BKW, score_BK), weights_BA)
         slope, bias = self.calibration
-        return slope * self.uncalibrated(lists) + bias
+        return slope * score_BK + bias
 
     def uncalibrated(self, lists: CandidateLists) -> Tensor:
         """Scores before calibration, float32 [B, K]."""
+        return self.inputs(lists)[1]
+
+    def goal_inputs(self, lists: CandidateLists) -> Tensor:
+        """What the heads of the goals read, float32 [B, K, W + 1]."""
+        return _joined(*self.inputs(lists))
+
+    def inputs(self, lists: CandidateLists) -> tuple[Tensor, Tensor]:
+        """What describes each candidate, float32 [B, K, W], and its score before calibration, float32 [B, K]."""
         item_BKD = functional.embedding(lists.rows_BK, self.item_vectors_ID)
         signals_BKF = self._signals(lists, item_BKD)
         linear_BK = signals_BKF @ self.weight
         if self.deep is None:
-            return linear_BK
-        return linear_BK + self.deep(lists, item_BKD, signals_BKF)
+            return signals_BKF, linear_BK
+        crossed_BKW = self.deep.crossed(lists, item_BKD, signals_BKF)
+        return crossed_BKW, linear_BK + self.deep(crossed_BKW)
 
     def signals(self, lists: CandidateLists) -> Tensor:
         """The signals of each candidate, float32 [B, K, F], in the order of SIGNALS; `context_lift` comes last."""
@@ -144,6 +176,10 @@ class Reranker(nn.Module):
         if self.lift_VI is not None:
             values.append(self.lift_VI[lists.context_BC[..., None], lists.rows_BK[:, None]].float().sum(1))
         return torch.stack(values, dim=-1)
+
+
+def _joined(inputs_BKW: Tensor, score_BK: Tensor) -> Tensor:
+    return torch.cat([inputs_BKW, score_BK[..., None]], dim=-1)
 
 
 def _popularity(counts_I: np.ndarray, num_fitted: int | None, clips: bool) -> Tensor:

@@ -24,7 +24,7 @@ PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_fai
 
 SUMMARY_KEYS = (
     "checkpoint", "training", "cost", "split", "num_queries", "k", "metrics", "reranked", "floors", "intervals", "lift",
-    "calibration", "slices", "shown", "notes", "peers",
+    "calibration", "goals", "slices", "shown", "notes", "peers",
 )  # fmt: skip
 """Keys of what `towers.train` returns."""
 

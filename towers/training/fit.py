@@ -14,6 +14,7 @@ from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.evaluation.goals import check_goals
 from towers.evaluation.queries import queries_of
 from towers.model.config import FittedSplits
 from towers.training.config import check_recipe
@@ -55,6 +56,7 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
 def _check(config: Recipe, dataset: PreparedDataset) -> None:
     """Raises ConfigError, before anything is trained, if training or measuring would fail later."""
     check_recipe(config)
+    check_goals(config.rerank.goals, dataset.event_types)
     num_fitted = sum(dataset.manifest["counts"][split] for split in config.train.fit_on.splits)
     if config.train.num_workers > num_fitted:
         raise ConfigError(

@@ -11,6 +11,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.dataset.preparation import prepare
 from towers.checkpoint.checkpoint import open_checkpoint
+from towers.evaluation.report import report_of
 from towers.training.fit import train
 from towers.training.runs import training_name
 
@@ -36,7 +37,7 @@ def overrides(folder: Path) -> list[str]:
         "data.source.item_features=[{name: picture, kind: vector}, {name: price, kind: numeric_log}]",
         "data.events={buy: {weight: 3}, view: {seen: false}, hide: {sign: negative}, shown: {sign: ignore}}",
         "model.embedding_dim=8", "model.context=true", "train.epochs=3", "train.batch_size=128", "loss.num_uniform=16",
-        "rerank.epochs=1",
+        "rerank.epochs=1", "rerank.goals={buy: 5, view: 1, hide: -2}", "rerank.experts=2",
     ]  # fmt: skip
 
 
@@ -58,6 +59,11 @@ def fitted(config: Config) -> tuple[dict[str, float], str]:
     assert opened.manifest["event_types"] == dataset.event_types.as_manifest()
     assert opened.model.context_values is not None and opened.model.context == opened.reranker.context
     assert [feature.kind.name for feature in opened.items.features] == ["vector", "numeric_log"]
+    of_goals = {goal["name"]: goal for goal in report_of(checkpoint.manifest).goals}
+    assert {name: goal["weight"] for name, goal in of_goals.items()} == {"buy": 5, "view": 1, "hide": -2}
+    assert of_goals["buy"]["auc"] > 0.6, "half of the items are of the user's taste"
+    assert opened.reranker.goal_weights == {"buy": 5, "view": 1, "hide": -2}
+    assert checkpoint.manifest["lift"].keys() >= {"value@20", "ndcg@20"}
     return checkpoint.manifest["metrics"], training_name(config, dataset)
 
 

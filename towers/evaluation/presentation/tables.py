@@ -19,10 +19,11 @@ Row = tuple[str, dict[str, float], dict[str, list[float]]]
 
 def metrics_table(report: Report, title: str, published: Sequence[PublishedResult] = ()) -> Table:
     """A row per ranking at the report's cut-off: baselines, published results, then the towers."""
-    names = [f"{metric}@{report.k}" for metric in METRICS]
+    metrics = [metric for metric in METRICS if f"{metric}@{report.k}" in report.metrics]
+    names = [f"{metric}@{report.k}" for metric in metrics]
     table = Table(title=f"{title}: {report.split} part, {report.num_queries:,} users, whole catalogue")
     table.add_column(f"at {report.k} ranks")
-    for metric in METRICS:
+    for metric in metrics:
         table.add_column(metric, justify="right")
     for rows in _sections(report, published):
         for name, values, bounds in rows:
@@ -79,13 +80,25 @@ def _sections(report: Report, published: Sequence[PublishedResult]) -> list[list
 
 def _reranking_notes(report: Report) -> list[str]:
     """What re-ranking changes, and how well its probabilities are calibrated."""
-    if report.calibration is None:
+    if report.calibration is None and not report.goals:
         return ["re-ranker not fitted, for want of a validation part or of hits in it: its order is that of retrieval"]
     changes = []
     for name in (f"ndcg@{report.k}", f"recall@{report.k}"):
         difference, low, high = report.lift[name]
         changes.append(f"{name} {difference:+.4f} ({low:+.4f} to {high:+.4f})")
-    return [f"re-ranking: {', '.join(changes)}; its calibration error {report.calibration['error']:.4f}"]
+    if report.calibration is not None:
+        return [f"re-ranking: {', '.join(changes)}; its calibration error {report.calibration['error']:.4f}"]
+    difference, low, high = report.lift[f"value@{report.k}"]
+    changes.append(f"value@{report.k} {difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    return [f"re-ranking: {', '.join(changes)}", *map(_goal_note, report.goals)]
+
+
+def _goal_note(goal: dict[str, Any]) -> str:
+    """How well the probability of one goal tells candidates apart, and how well it is calibrated."""
+    auc = "no AUC, for want of events" if goal["auc"] is None else f"AUC {goal['auc']:.4f}"
+    error = goal["calibration_error"]
+    said = f"{goal['num_hits']:,} events among the candidates, {auc}, calibration error {error:.4f}"
+    return f"goal {goal['name']}, weight {goal['weight']:g}: {said}"
 
 
 def _cell(value: float | None, bounds: Sequence[float] | None, between: str = "\n") -> str:

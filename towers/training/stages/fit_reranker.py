@@ -14,9 +14,13 @@ from towers.evaluation.metrics import per_query
 from towers.reranking.calibration import platt
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
+from towers.training.stages.fit_goals import fit_goals
 
 METRIC = "ndcg@10"
 """The metric by which the best epoch is chosen."""
+
+GOAL = "goal "
+"""What precedes the name of a goal among the values that `fit_reranker` returns."""
 
 
 def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[str, float]:
@@ -26,27 +30,30 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
     listwise and a pointwise loss; the epoch that is best on the choosing users is kept, which may be the linear start.
     Both look for the item of a query's own interaction; what its user took in other interactions is left out. Last the
     calibration, on the calibration users, who have chosen neither weights nor epoch: there a candidate counts as taken
-    whichever interaction took it, and all users count alike.
+    whichever interaction took it, and all users count alike. The heads of goals follow, if there are any
+    (towers/training/stages/fit_goals.py).
 
     Args:
         seed: decides which users are held out, the order of the queries in each epoch, and dropout.
 
     Returns:
         nDCG@10 of the choosing users' queries in the order of retrieval ("retrieval"), after the linear stage
-        ("linear") and after the deep one ("deep"). Empty where one of the three parts has no hits to fit to; the
-        re-ranker is then unchanged.
+        ("linear") and after the deep one ("deep"). If there are goals, what `fit_goals` returns follows, each name
+        after GOAL. Empty where one of the three parts has no hits to fit to; the re-ranker is then unchanged.
     """
     generator, half = torch.Generator().manual_seed(seed), reranker.config.held_out / 2
     choosing, calibrating, train = (queries[at] for at in queries.split_users((half, half), generator))
     if not (len(train) and all(part.hit_BK.any() for part in (train, choosing, calibrating))):
         return {}
-    train, choosing = train.without_other_hits(), choosing.without_other_hits()
-    found = {"retrieval": _ndcg(choosing.lists.score_BK, choosing)}
-    _fit_linear(reranker, train)
-    found["linear"] = _measure(reranker, choosing)
+    by_query, chosen_by = train.without_other_hits(), choosing.without_other_hits()
+    found = {"retrieval": _ndcg(chosen_by.lists.score_BK, chosen_by)}
+    _fit_linear(reranker, by_query)
+    found["linear"] = _measure(reranker, chosen_by)
     if reranker.deep is not None:
-        found["deep"] = _fit_deep(reranker, train, choosing, generator)
+        found["deep"] = _fit_deep(reranker, by_query, chosen_by, generator)
     _calibrate(reranker, calibrating)
+    if reranker.goals is not None:
+        found |= {f"{GOAL}{name}": v for name, v in fit_goals(reranker, train, choosing, calibrating, seed).items()}
     return found
 
 

@@ -13,6 +13,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
+from towers.evaluation.goals import GoalEvents
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
 from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_placement
@@ -26,7 +27,7 @@ from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.training.job import Recipe
 from towers.training.runs import training_name
-from towers.training.stages.fit_reranker import fit_reranker, too_few_hits
+from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
 from towers.training.tracking import run_reference
 
@@ -109,12 +110,26 @@ def fit_reranker_on(
     found = retrieve(queries, held_out, counts_I, towers.item_vectors_ID, batch_size, ties=ties)
     interactions = HeldOutInteractions.of(dataset, split, held_out)
     unwanted_QK = unwanted_among(dataset, split, held_out.user_rows_Q, found.rows_QK) if dataset.event_types else None
-    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK)
+    goals_QKA = None
+    if reranker.goals is not None:
+        goals_QKA = GoalEvents.of(dataset, split, reranker.goals.names).among(held_out.user_rows_Q, found.rows_QK)
+    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK, goals_QKA)
     fitted = fit_reranker(reranker, to_fit, config.seed)
     measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
     if not fitted:
         return measured, f": not fitted, {too_few_hits(to_fit, len(held_out.user_rows_Q), split)}"
-    return measured, ", ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in fitted.items())
+    return measured, _said(fitted)
+
+
+def _said(fitted: dict[str, float]) -> str:
+    """What `fit_reranker` returned, as a text."""
+    ndcg = {name: value for name, value in fitted.items() if not name.startswith(GOAL)}
+    goals = {name.removeprefix(GOAL): value for name, value in fitted.items() if name.startswith(GOAL)}
+    said = ", ndcg@10 on held-out queries: " + "  ".join(f"{k} {v:.4f}" for k, v in ndcg.items())
+    if goals:
+        said += "; cross-entropy of each goal over that of one probability for all: "
+        said += "  ".join(f"{k} {v:.4f}" for k, v in goals.items())
+    return said
 
 
 def _rerank_queries(
@@ -125,6 +140,7 @@ def _rerank_queries(
     interactions: HeldOutInteractions,
     seed: int,
     unwanted_QK: np.ndarray | None,
+    goals_QKA: np.ndarray | None,
 ) -> RerankQueries:
     """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
     by_towers = found.by_towers_Q[interactions.query_N].nonzero()[0]
@@ -134,8 +150,8 @@ def _rerank_queries(
     context_BC = reranker.context.encode(interactions.context_N)
     arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_BC)
     hit, owner, items, context = map(torch.from_numpy, arrays)
-    unwanted = None if unwanted_QK is None else torch.from_numpy(unwanted_QK)
-    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted)
+    unwanted, goals = (None if of is None else torch.from_numpy(of) for of in (unwanted_QK, goals_QKA))
+    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted, goals)
 
 
 def seal(
