@@ -1,7 +1,6 @@
 """Configuration of the re-ranker."""
 
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
@@ -42,7 +41,7 @@ class RerankConfig:
     weight_decay: float = bounded(1e-5, at_least=0)
     max_queries: int = bounded(20_000, at_least=1)
     held_out: float = bounded(0.2, above=0, below=1)
-    goals: dict[str, float] = field(default_factory=dict)
+    goals: dict[str, float] = bounded(factory=dict, at_least=-1e6, at_most=1e6)
     experts: int = bounded(1, at_least=1)
 
     def __post_init__(self) -> None:
@@ -51,9 +50,6 @@ class RerankConfig:
             raise ConfigError(f"rerank.num_cross: {self.num_cross} needs a perceptron; set rerank.hidden_dim above 0")
         if self.experts > 1 and not (self.hidden_dim and self.goals):
             raise ConfigError(f"rerank.experts: {self.experts} need rerank.goals, and rerank.hidden_dim above 0")
-        for name, weight in self.goals.items():
-            if not isfinite(weight):
-                raise ConfigError(f"rerank.goals.{name}: {weight} must be a finite number")
         if self.goals and not any(self.goals.values()):
             raise ConfigError(
                 "rerank.goals: all weights are 0, which orders nothing; leave rerank.goals empty for that"

@@ -1,6 +1,7 @@
 """Events in a replica: never lost in silence. What cannot be written in time is refused, and may be sent again."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,9 +74,11 @@ async def test_a_write_that_takes_too_long_is_refused_and_a_duplicate_afterwards
     with pytest.raises(EventsUnavailable, match="TimeoutError"):
         await events.accept([one])
     store.may_write.set()
-    while not store.groups:
-        await asyncio.sleep(0.01)
-    assert set(await events.accept([one])) <= {Outcome.accepted, Outcome.duplicate}
+    outcomes: list[Outcome] = []
+    while not outcomes:  # as a client does: a busy machine may take too long for this write too
+        with contextlib.suppress(EventsUnavailable):
+            outcomes = await events.accept([one])
+    assert set(outcomes) <= {Outcome.accepted, Outcome.duplicate}
     assert store.num_waiting() == 1
     await events.close()
 

@@ -144,7 +144,7 @@ def test_goals_that_the_log_does_not_have_are_refused() -> None:
 
 
 def test_weights_that_order_nothing_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"rerank.goals.click: inf"):
+    with pytest.raises(ConfigError, match=r"rerank.goals.click: inf must lie in"):
         RerankConfig(goals={"click": float("inf")})
     with pytest.raises(ConfigError, match="all weights are 0"):
         RerankConfig(goals={"click": 0.0})
