@@ -22,10 +22,10 @@ BROUGHT_BY = {
 
 OPEN_MAPPINGS = re.compile(
     r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
-    r"|hydra\.launcher\.runtime_env)\.[^=]+=|data\.events="
+    r"|rerank\.goals|hydra\.launcher\.runtime_env)\.[^=]+=|(data\.events|rerank\.goals)="
 )
-"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types,
-environments."""
+"""Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types, of
+which some are goals, environments."""
 
 
 ENTRY = re.compile(r"data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)

@@ -8,18 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 from torch import Tensor
-from torch.nn import functional
 
 BINS = 10
 """Bins of the calibration error."""
+
+
+SLOPES = (1e-4, 1e3)
+"""Bounds of the slope, per standard deviation of the scores: for scores that say nothing, or the opposite, no positive
+slope is the most likely one, and for scores that tell all hits apart no finite one."""
 
 
 def platt(score_N: Tensor, hit_N: Tensor, weight_N: Tensor | None = None) -> Tensor:
     """Slope and bias of log-odds = slope * score + bias by maximum likelihood, float32 [2].
 
     Platt (1999), with two departures: the targets are 1 and 0, and the slope is always positive, so that calibration
-    never changes an order. The result is [1, 0] where all predictions are hits, or none is.
+    never changes an order. The result is [1, 0] where all predictions are hits, or none is. Where all scores are the
+    same, the log-odds are those of the share of hits.
 
     Args:
         score_N: float32, scores before calibration.
@@ -28,20 +35,25 @@ def platt(score_N: Tensor, hit_N: Tensor, weight_N: Tensor | None = None) -> Ten
     """
     if not 0 < hit_N.float().mean() < 1:
         return torch.tensor([1.0, 0.0])
-    if weight_N is not None:
-        weight_N = weight_N / weight_N.mean()
-    log_slope, bias = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_slope, bias], max_iter=100, line_search_fn="strong_wolfe")
+    score, hit = score_N.double().numpy(), hit_N.double().numpy()
+    weight = np.ones(len(hit)) if weight_N is None else weight_N.double().numpy()
+    weight = weight / weight.mean()
+    centre, at_share = np.average(score, weights=weight), logit(np.average(hit, weights=weight))
+    deviation = np.sqrt(np.average((score - centre) ** 2, weights=weight))
+    if deviation <= np.finfo(np.float32).eps * abs(centre):
+        return torch.tensor([1.0, at_share - centre], dtype=torch.float32)
+    standard = (score - centre) / deviation
 
-    def closure() -> float:
-        optimizer.zero_grad()
-        log_odds_N = log_slope.exp() * score_N + bias
-        loss = functional.binary_cross_entropy_with_logits(log_odds_N, hit_N.float(), weight_N)
-        loss.backward()
-        return loss.item()
+    def loss(slope_and_bias: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean cross-entropy and its gradient."""
+        log_odds = slope_and_bias[0] * standard + slope_and_bias[1]
+        residual = weight * (expit(log_odds) - hit)
+        value = float((weight * (np.logaddexp(0, log_odds) - hit * log_odds)).mean())
+        return value, np.array([(residual * standard).mean(), residual.mean()])
 
-    optimizer.step(closure)
-    return torch.stack([log_slope.exp(), bias]).detach()
+    found = minimize(loss, np.array([1.0, at_share]), jac=True, method="L-BFGS-B", bounds=[SLOPES, (None, None)]).x
+    slope = found[0] / deviation
+    return torch.tensor([slope, found[1] - slope * centre], dtype=torch.float32)
 
 
 @dataclass(frozen=True)

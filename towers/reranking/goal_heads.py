@@ -15,7 +15,8 @@ UNFITTED = (1.0, 0.0)
 class GoalHeads(nn.Module):
     """Probabilities of several event types: a multi-gate mixture of experts (Ma et al. 2018, "MMoE").
 
-    With one expert it is a shared bottom (Caruana 1997); with a width of 0 each head is linear in the input.
+    With one expert it is a shared bottom (Caruana 1997); with a width of 0 each head is linear in the input. If the
+    weight of a goal is positive, its log-odds start from the re-ranker's own score, the last column of the input.
 
     Attributes:
         names: the event types, in the order of A.
@@ -29,7 +30,7 @@ class GoalHeads(nn.Module):
     def __init__(
         self, goals: Mapping[str, float], width: int, num_experts: int = 1, hidden_dim: int = 0, dropout: float = 0.0
     ) -> None:
-        """Initialises heads that give every goal a probability of one half.
+        """Initialises heads that give a goal the re-ranker's own score as log-odds, or 0.
 
         Args:
             goals: how much each event type counts.
@@ -46,6 +47,7 @@ class GoalHeads(nn.Module):
         self.gates = nn.Linear(width, len(goals) * num_experts) if num_experts > 1 else None
         self.heads_AH = nn.Parameter(torch.zeros(len(goals), dim))
         self.bias_A = nn.Parameter(torch.zeros(len(goals)))
+        self.of_score_A = nn.Parameter(torch.tensor([float(weight > 0) for weight in goals.values()]))
         self.register_buffer("weights_A", torch.tensor(list(goals.values()), dtype=torch.float32), persistent=False)
         self.register_buffer("calibration_A2", torch.tensor([UNFITTED] * len(goals)))
 
@@ -55,7 +57,7 @@ class GoalHeads(nn.Module):
         if self.gates is not None:
             gates_BKAE = self.gates(x_BKW).unflatten(-1, (len(self.names), self.num_experts)).softmax(-1)
             mixed_BKEH = gates_BKAE @ mixed_BKEH  # [B, K, A, H]
-        return (mixed_BKEH * self.heads_AH).sum(-1) + self.bias_A
+        return (mixed_BKEH * self.heads_AH).sum(-1) + self.of_score_A * x_BKW[..., -1:] + self.bias_A
 
     def forward(self, x_BKW: Tensor) -> Tensor:
         """The probability of each goal, float32 [B, K, A]."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conf.schema import load
 from data.artifacts.errors import ConfigError
 from data.sources.event_types import EventType, EventTypes, Sign
 from tests.towers.reranking.test_reranker import lists, reranker
@@ -22,8 +23,9 @@ def test_value_is_the_sum_of_weight_times_probability() -> None:
         heads.heads_AH[:] = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
         heads.bias_A[:] = torch.tensor([0.5, -1.0])
         heads.calibration_A2[:] = torch.tensor([[1.0, 0.0], [2.0, 0.25]])
-    x_BKW = torch.tensor([[[0.2, -0.3, 9.0], [1.0, 1.0, 9.0]]])
-    click = 1 / (1 + np.exp(-np.array([0.7, 1.5])))
+        assert heads.of_score_A.tolist() == [1, 0], "what is wanted starts from the re-ranker's own score"
+    x_BKW = torch.tensor([[[0.2, -0.3, 0.5], [1.0, 1.0, -0.5]]])
+    click = 1 / (1 + np.exp(-np.array([1.2, 1.0])))
     hide = 1 / (1 + np.exp(-(2 * np.array([-1.6, 1.0]) + 0.25)))
     assert heads.value(x_BKW)[0].tolist() == pytest.approx(click - 4 * hide, abs=1e-6)
     asked = heads.value(x_BKW, torch.tensor([[0.0, 3.0]]))
@@ -37,7 +39,7 @@ def test_experts_are_mixed_by_the_gates_of_each_goal() -> None:
         x_BKW = torch.randn(2, 5, 2)
         experts_BKEH = torch.nn.functional.gelu(heads.experts[0](x_BKW)).view(2, 5, 3, 4)  # type: ignore[index]
         gates_BKAE = heads.gates(x_BKW).view(2, 5, 2, 3).softmax(-1)  # type: ignore[misc]
-        expected = torch.einsum("bkae,bkeh,ah->bka", gates_BKAE, experts_BKEH, heads.heads_AH) + heads.bias_A
+        expected = torch.einsum("bkae,bkeh,ah->bka", gates_BKAE, experts_BKEH, heads.heads_AH) + x_BKW[..., -1:]
         torch.testing.assert_close(heads.uncalibrated(x_BKW), expected)
 
 
@@ -141,6 +143,12 @@ def test_goals_that_the_log_does_not_have_are_refused() -> None:
         check_goals({"shown": 1}, types)
     with pytest.raises(ConfigError, match=r"rerank.goals: click are event types, and this log has none"):
         check_goals({"click": 1}, EventTypes())
+
+
+def test_goals_are_named_on_the_command_line() -> None:
+    wanted = {"buy": 5.0, "hide": -2.0}
+    assert load(["rerank.goals={buy: 5, hide: -2}"]).rerank.goals == wanted
+    assert load(["rerank.goals.buy=5", "rerank.goals.hide=-2"]).rerank.goals == wanted
 
 
 def test_weights_that_order_nothing_are_refused() -> None:

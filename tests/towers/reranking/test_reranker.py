@@ -163,6 +163,15 @@ def test_platt_recovers_slope_and_bias() -> None:
     assert platt(score, torch.zeros(20_000, dtype=torch.bool)).tolist() == [1, 0]
 
 
+def test_platt_of_scores_without_a_most_likely_slope_is_finite_and_positive() -> None:
+    hit = torch.arange(200) % 4 == 0
+    assert platt(torch.full((200,), 3.0), hit).tolist() == pytest.approx([1, np.log(1 / 3) - 3], abs=1e-4)
+    for score in (-hit.float(), hit.float(), 1e-6 * torch.arange(200.0)):
+        slope, bias = platt(score, hit)
+        assert slope > 0 and torch.isfinite(bias)
+        assert (slope * score + bias).sigmoid().mean().item() == pytest.approx(0.25, abs=1e-3)
+
+
 def test_calibration_error_by_hand() -> None:
     """Ten bins of one: predictions 0, .1 ... .9 against a hit each: mean of 1 - p."""
     found = Calibration.of(np.arange(10) / 10, np.ones(10, dtype=bool))

@@ -37,7 +37,8 @@ def overrides(folder: Path) -> list[str]:
         "data.source.item_features=[{name: picture, kind: vector}, {name: price, kind: numeric_log}]",
         "data.events={buy: {weight: 3}, view: {seen: false}, hide: {sign: negative}, shown: {sign: ignore}}",
         "model.embedding_dim=8", "model.context=true", "train.epochs=3", "train.batch_size=128", "loss.num_uniform=16",
-        "rerank.epochs=1", "rerank.goals={buy: 5, view: 1, hide: -2}", "rerank.experts=2",
+        "rerank.epochs=10", "rerank.learning_rate=0.01",
+        "rerank.goals={buy: 5, view: 1, hide: -2}", "rerank.experts=2",
     ]  # fmt: skip
 
 

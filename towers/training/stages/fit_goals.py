@@ -15,6 +15,9 @@ from towers.reranking.goal_heads import GoalHeads
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 
+LEAST_SHARE = 1e-6
+"""A goal starts from this share of hits at least, so that its log-odds are finite."""
+
 
 def fit_goals(
     reranker: Reranker, train: RerankQueries, choosing: RerankQueries, calibrating: RerankQueries, seed: int
@@ -34,6 +37,7 @@ def fit_goals(
     config, generator = reranker.config, torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(heads.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     reranker.eval()
+    _start_at_the_share(reranker, train)
     best, kept = _entropies(reranker, choosing).mean(), copy.deepcopy(heads.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the global generator
@@ -50,6 +54,15 @@ def fit_goals(
     _calibrate(reranker, heads, train, calibrating)
     normalised_A = _entropies(reranker, choosing) / _entropies_of_the_share(choosing)
     return dict(zip(heads.names, normalised_A.nan_to_num(1.0).tolist(), strict=True))
+
+
+@torch.no_grad()
+def _start_at_the_share(reranker: Reranker, queries: RerankQueries) -> None:
+    """Sets the bias of each goal so that its mean log-odds are those of its share of hits."""
+    assert reranker.goals is not None
+    share_A = (_goals(queries)[queries.lists.rows_BK > 0].float() * _weights(queries)[:, None]).mean(0)
+    mean_A = (_log_odds(reranker, queries) * _weights(queries)[:, None]).mean(0)
+    reranker.goals.bias_A.add_(share_A.clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit() - mean_A)
 
 
 def goals_without_events(names: Sequence[str], *parts: RerankQueries) -> list[str]:
