@@ -47,26 +47,28 @@ class GoalEvents:
     """The distinct pairs of user and item with an event of each goal in one split.
 
     Attributes:
-        names: the goals, in the order of A.
+        weights: of the goals, by name, in the order of A; empty without goals.
         keys: of each goal, int64, ascending: `pair_keys` of its pairs.
         num_items: row 0 included.
     """
 
-    names: tuple[str, ...]
+    weights: Mapping[str, float]
     keys: tuple[np.ndarray, ...]
     num_items: int
 
     @classmethod
-    def of(cls, dataset: PreparedDataset, split: str, names: Sequence[str]) -> "GoalEvents":
+    def of(cls, dataset: PreparedDataset, split: str, weights: Mapping[str, float]) -> "GoalEvents":
         """The events of `split` of these types, whatever their sign."""
+        if not weights:
+            return cls({}, (), len(dataset.items.ids))
         columns, num_items = ["user_row", "item_row", "type"], len(dataset.items.ids)
         events = pa.concat_tables(
             [dataset.interactions(split, columns=columns), dataset.others(split, columns=columns)]
         )
         users_N, items_N, types_N = (events[name].to_numpy() for name in columns)
         keys_N = pair_keys(users_N, items_N, num_items)
-        codes = [list(dataset.event_types.types).index(name) for name in names]
-        return cls(tuple(names), tuple(np.unique(keys_N[types_N == code]) for code in codes), num_items)
+        codes = [list(dataset.event_types.types).index(name) for name in weights]
+        return cls(weights, tuple(np.unique(keys_N[types_N == code]) for code in codes), num_items)
 
     def among(self, user_rows_Q: np.ndarray, rows_QK: np.ndarray) -> np.ndarray:
         """bool [Q, K, A]: whether the user of each query had an event of each goal with each item.
@@ -77,14 +79,14 @@ class GoalEvents:
         keys_QK = pair_keys(user_rows_Q[:, None], rows_QK, self.num_items)
         return np.stack([is_among(keys_QK, keys) & (rows_QK > 0) for keys in self.keys], axis=-1)
 
-    def values(
-        self, user_rows_Q: np.ndarray, rows_QK: np.ndarray, weights_A: np.ndarray, ks: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """What the first k items were worth to each user: {"value@20": float64 [Q], ...}.
+    def values(self, user_rows_Q: np.ndarray, rows_QK: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
+        """What the first k items were worth to each user: {"value@20": float64 [Q], ...}; empty without goals.
 
         It is the sum of the weights of the events that happened: what the order by value is made to raise.
         """
-        worth_QK = self.among(user_rows_Q, rows_QK) @ weights_A.astype(np.float64)
+        if not self.weights:
+            return {}
+        worth_QK = self.among(user_rows_Q, rows_QK) @ np.array(list(self.weights.values()), dtype=np.float64)
         summed_QK = np.cumsum(worth_QK, axis=1)
         return {f"value@{k}": summed_QK[:, min(k, summed_QK.shape[1]) - 1] for k in ks}
 
@@ -112,7 +114,7 @@ def goal_report(
     there_QK = (retrieved.rows_QK > 0) & retrieved.by_towers_Q[:, None]
     hit_QKA = events.among(held_out.user_rows_Q, retrieved.rows_QK)
     report = []
-    for a, name in enumerate(events.names):
+    for a, name in enumerate(events.weights):
         probability_N, hit_N = probability_QKA[there_QK, a], hit_QKA[there_QK, a]
         report.append(
             {

@@ -99,18 +99,11 @@ def evaluate(
     held_out = queries.sample(config.max_users)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     if held_out is not queries:
-        notes = [
-            f"measured on {len(held_out.user_rows_Q):,} of {len(queries.user_rows_Q):,} users, drawn at random",
-            *notes,
-        ]
+        num, of = len(held_out.user_rows_Q), len(queries.user_rows_Q)
+        notes = [f"measured on {num:,} of {of:,} users, drawn at random", *notes]
     rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
-    similarity = ItemSimilarity.of(held_out.history, len(counts_I))
-    goals = None if reranker.goals is None else GoalEvents.of(dataset, TEST, reranker.goals.names)
-    columns = {name: _columns(ranking, held_out, counts_I, similarity, config) for name, ranking in rankings.items()}
-    if goals is not None and reranker.goals is not None:
-        weights_A = reranker.goals.weights_A.numpy()
-        for name, ranking in rankings.items():
-            columns[name] |= goals.values(held_out.user_rows_Q, ranking.rows_QK, weights_A, list(config.ks))
+    goals = GoalEvents.of(dataset, TEST, reranker.config.goals)
+    columns = _columns_of(rankings, held_out, counts_I, goals, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
     decile_I = deciles(counts_I)
     times = {name: metrics.times_recommended(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
@@ -130,19 +123,22 @@ def evaluate(
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares={name: shares_by_decile(times_I, decile_I) for name, times_I in times.items()},
         notes=notes,
-        goals=[]
-        if goals is None
-        else goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
+        goals=goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
     )
 
 
-def _columns(
-    ranking: Ranking, held_out: HeldOut, counts_I: np.ndarray, similarity: ItemSimilarity, config: EvaluateConfig
-) -> Columns:
+def _columns_of(
+    rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, goals: GoalEvents, config: EvaluateConfig
+) -> dict[str, Columns]:
     """The values by user of all metrics that are means over users; diversity is measured on a sample of the users."""
-    columns = accuracy(ranking, held_out, len(counts_I), list(config.ks))
-    columns |= {f"novelty@{k}": metrics.novelty(ranking.rows_QK, counts_I, k) for k in config.ks}
-    return columns | {f"diversity@{config.k}": similarity.diversity(sampled(ranking.rows_QK), config.k)}
+    similarity, columns = ItemSimilarity.of(held_out.history, len(counts_I)), {}
+    for name, ranking in rankings.items():
+        rows_QK = ranking.rows_QK
+        columns[name] = accuracy(ranking, held_out, len(counts_I), list(config.ks))
+        columns[name] |= {f"novelty@{k}": metrics.novelty(rows_QK, counts_I, k) for k in config.ks}
+        columns[name] |= {f"diversity@{config.k}": similarity.diversity(sampled(rows_QK), config.k)}
+        columns[name] |= goals.values(held_out.user_rows_Q, rows_QK, config.ks)
+    return columns
 
 
 def _list_metrics(ranking: Ranking, num_items: int, config: EvaluateConfig) -> dict[str, float]:

@@ -117,14 +117,14 @@ def test_a_goal_counts_as_without_events_if_one_part_of_the_users_has_none() -> 
 
 def test_worth_is_summed_over_the_events_that_happened() -> None:
     """User 1 clicked items 3 and 4 and hid 4; user 2 clicked 3."""
-    events = GoalEvents(("click", "hide"), (np.array([13, 14, 23]), np.array([14])), num_items=10)
+    events = GoalEvents({"click": 1, "hide": -5}, (np.array([13, 14, 23]), np.array([14])), num_items=10)
     rows_QK = np.array([[4, 7, 3], [3, -1, -1]])
     among = events.among(np.array([1, 2]), rows_QK)
     assert among.tolist() == [
         [[True, True], [False, False], [True, False]],
         [[True, False], [False, False], [False, False]],
     ]
-    values = events.values(np.array([1, 2]), rows_QK, np.array([1.0, -5.0]), [1, 3, 50])
+    values = events.values(np.array([1, 2]), rows_QK, [1, 3, 50])
     assert {k: v.tolist() for k, v in values.items()} == {"value@1": [-4, 1], "value@3": [-3, 1], "value@50": [-3, 1]}
 
 

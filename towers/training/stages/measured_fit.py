@@ -112,7 +112,7 @@ def fit_reranker_on(
     unwanted_QK = unwanted_among(dataset, split, held_out.user_rows_Q, found.rows_QK) if dataset.event_types else None
     goals_QKA = None
     if reranker.goals is not None:
-        goals_QKA = GoalEvents.of(dataset, split, reranker.goals.names).among(held_out.user_rows_Q, found.rows_QK)
+        goals_QKA = GoalEvents.of(dataset, split, reranker.config.goals).among(held_out.user_rows_Q, found.rows_QK)
     to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK, goals_QKA)
     fitted = fit_reranker(reranker, to_fit, config.seed)
     measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
