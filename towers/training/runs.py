@@ -18,6 +18,7 @@ from towers.training.job import Recipe
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
 ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
 ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
+ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 
 
@@ -31,7 +32,7 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
 
     Its name has a digest of everything that decides the weights of the towers and of the re-ranker.
     """
-    digest = _digest(dataset, *_determining(config), jsonable(config.rerank))
+    digest = _digest(dataset, *_determining(config), _without(jsonable(config.rerank), ADDED_TO_RERANK))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
