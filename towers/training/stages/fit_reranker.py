@@ -143,8 +143,7 @@ def _calibrate(reranker: Reranker, queries: RerankQueries) -> None:
     there_BK = queries.lists.rows_BK > 0
     score_BK = reranker.uncalibrated(queries.lists)
     weight_BK = queries.user_weights()[:, None].expand_as(score_BK)
-    with torch.enable_grad():
-        reranker.calibration.copy_(platt(score_BK[there_BK], queries.taken_BK[there_BK], weight_BK[there_BK]))
+    reranker.calibration.copy_(platt(score_BK[there_BK], queries.taken_BK[there_BK], weight_BK[there_BK]))
 
 
 @torch.no_grad()
