@@ -13,6 +13,7 @@ from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.cluster.machine import USES_HAPROXY
 from serve.deployment.settings import ScaleConfig
+from serve.events.config import EventsConfig
 from serve.events.decisions.config import DecisionsConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness import servers
@@ -48,6 +49,12 @@ def known_user(release: "Release") -> str:
     return str(ids[0].as_py())
 
 
+@pytest.fixture(scope="module")
+def own_events(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> EventsConfig:
+    """For an endpoint that knows of no events but those of this file's tests: they change what is answered."""
+    return replace(tiny.events, path=str(tmp_path_factory.mktemp("state") / "events.sqlite"))
+
+
 @contextmanager
 def without_haproxy() -> Iterator[None]:
     """The session's Ray is started anew with Ray Serve's own proxy as long as the block lasts."""
@@ -60,7 +67,7 @@ def without_haproxy() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["haproxy", pytest.param("own-proxy", marks=pytest.mark.slow)])
 def fused(
-    request: pytest.FixtureRequest, tiny: Config, release: "Release", free_port: int
+    request: pytest.FixtureRequest, tiny: Config, release: "Release", own_events: EventsConfig, free_port: int
 ) -> Iterator[tuple[str, str]]:
     """An endpoint for one file of tests, behind HAProxy and behind Serve's own proxy: HTTP address and gRPC target."""
     from serve.deployment.endpoint import running_endpoint
@@ -73,7 +80,7 @@ def fused(
         **PATIENT,
         ingress=ScaleConfig(num_cpus=0.1),
     )
-    recorded = replace(tiny.events, state_ms=1000, decisions=DecisionsConfig(every_s=0.5))
+    recorded = replace(own_events, state_ms=1000, decisions=DecisionsConfig(every_s=0.5))
     with (
         without_haproxy() if request.param == "own-proxy" else nullcontext(),
         running_endpoint(replace(tiny, serve=served, events=recorded)) as address,

@@ -15,6 +15,7 @@ from serve.batch.recommendations import recommend
 from serve.client import EndpointError, RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
+from serve.events.config import EventsConfig
 from serve.releases.release import Release
 from tests.serve.waiting import PATIENT
 from towers.evaluation.queries import HeldOut, queries_of
@@ -32,11 +33,14 @@ SAMPLE = 60
         pytest.param((Topology.fused, "milvus"), id="fused-milvus", marks=pytest.mark.slow),
     ],
 )
-def address(request: pytest.FixtureRequest, tiny: Config, release: Release, free_port: int) -> Iterator[str]:
+def address(
+    request: pytest.FixtureRequest, tiny: Config, release: Release, own_events: EventsConfig, free_port: int
+) -> Iterator[str]:
     topology, kind = request.param
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), SMALL)
     served = replace(tiny.serve, topology=topology, port=free_port, **PATIENT, **scales)
-    with running_endpoint(replace(tiny, serve=served, index=replace(tiny.index, kind=kind))) as address:
+    index = replace(tiny.index, kind=kind)
+    with running_endpoint(replace(tiny, serve=served, events=own_events, index=index)) as address:
         yield address
 
 

@@ -14,6 +14,7 @@ from data.sources.event_log.users import hashed
 from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
+from serve.events.config import EventsConfig
 from serve.experiments.assignment import CONTROL, Experiment, TrafficConfig
 from serve.experiments.exposure_files import ExposureRun
 from serve.releases.pointer import PointerError
@@ -47,11 +48,17 @@ def registry(tiny: Config, release: Release) -> Iterator[ReleaseRegistry]:
 
 @pytest.fixture(scope="module", params=list(Topology), ids=lambda topology: topology.value)
 def client(
-    request: pytest.FixtureRequest, tiny: Config, registry: ReleaseRegistry, release: Release, free_port: int
+    request: pytest.FixtureRequest,
+    tiny: Config,
+    registry: ReleaseRegistry,
+    release: Release,
+    own_events: EventsConfig,
+    free_port: int,
 ) -> Iterator[RecommendClient]:
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), ScaleConfig(num_cpus=0.1))
     served = replace(tiny.serve, topology=request.param, port=free_port, **PATIENT, **scales)
-    with running_endpoint(replace(tiny, serve=served)) as address, RecommendClient(address, timeout_s=30) as client:
+    served_here = replace(tiny, serve=served, events=own_events)
+    with running_endpoint(served_here) as address, RecommendClient(address, timeout_s=30) as client:
         yield client
     registry.promote(release.id)
 

@@ -24,6 +24,7 @@ from serve.client import RecommendClient
 from serve.deployment.application import WatchingReplica, _canary_guard
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
+from serve.events.config import EventsConfig
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
@@ -42,12 +43,12 @@ ONE, TWO = ScaleConfig(num_cpus=0.1), ScaleConfig(num_cpus=0.1, min_replicas=2, 
 
 
 @pytest.fixture(scope="module")
-def address(tiny: Config, release: Release, free_port: int) -> Iterator[str]:
+def address(tiny: Config, release: Release, own_events: EventsConfig, free_port: int) -> Iterator[str]:
     served = replace(
         tiny.serve, topology=Topology.staged, port=free_port, timeout_ms=1000, breaker_pause_s=0.3,
         ingress=ONE, embedder=ONE, retriever=ONE, reranker=TWO,
     )  # fmt: skip
-    with running_endpoint(replace(tiny, serve=served)) as address:
+    with running_endpoint(replace(tiny, serve=served, events=own_events)) as address:
         yield address
 
 

@@ -14,6 +14,7 @@ from data.artifacts.json_text import json_text
 from data.cluster.session import metrics_addresses
 from serve.client import RecommendClient
 from serve.deployment.settings import ScaleConfig
+from serve.events.config import EventsConfig
 from tests.benchmarks.harness.servers import free_port
 from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
 from tests.serve.viewer.conftest import Pages
@@ -31,11 +32,11 @@ VIEWS = {
 
 
 @pytest.fixture(scope="module")
-def endpoint(tiny: Config, release: "Release") -> Iterator[str]:
+def endpoint(tiny: Config, release: "Release", own_events: EventsConfig) -> Iterator[str]:
     from serve.deployment.endpoint import running_endpoint
 
     served = replace(tiny.serve, port=free_port(), grpc_port=0, timeout_ms=2000, ingress=ScaleConfig(num_cpus=0.1))
-    with running_endpoint(replace(tiny, serve=served)) as address:
+    with running_endpoint(replace(tiny, serve=served, events=own_events)) as address:
         yield address
 
 
