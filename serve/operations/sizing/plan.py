@@ -57,6 +57,29 @@ class Plan:
     binds: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Needs:
+    """What the replicas take, whatever they run on; the values are those of `Plan`.
+
+    Attributes:
+        shared_mib: memory of the files that a node's replicas share.
+    """
+
+    replicas: int
+    request_cpu_ms: float
+    busy: float
+    replica_mib: float
+    shared_mib: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """Hours of one training on one node, and the cost of a month's trainings."""
+
+    hours: float
+    cost_per_month: float
+
+
 def plan(asked: CapacityConfig, nodes: NodesConfig, exact_up_to: int) -> Plan:
     """Returns what an endpoint needs on the cheapest machine that serves.
 
@@ -66,17 +89,15 @@ def plan(asked: CapacityConfig, nodes: NodesConfig, exact_up_to: int) -> Plan:
     Raises:
         ConfigError: it cannot be: the percentile is below what a request takes, or no machine holds a replica.
     """
-    cpu_ms = request_ms(asked.measured, asked.items, exact_up_to)
-    busy = most_busy(asked, exact_up_to)
-    replicas = math.ceil(asked.rps * cpu_ms / 1000 / busy)
+    needs, training = _needs(asked, exact_up_to), _training(asked, nodes)
     machines = _machines(asked, nodes)
-    memory = replica_mib(asked, exact_up_to), shared_mib(asked, exact_up_to)
-    plans = [_on(*machine, (replicas, cpu_ms, busy), memory, asked, nodes) for machine in machines]
+    plans = [_on(name, node, needs, training, asked, nodes) for name, node in machines]
     possible = [each for each in plans if each is not None]
     if not possible:
         largest = max((node for _, node in machines), key=lambda node: node.memory_gib)
+        gib = (needs.replica_mib + needs.shared_mib) / 1024
         raise ConfigError(
-            f"capacity.items: {asked.items:g} items and {asked.users:g} users take {sum(memory) / 1024:.0f} GiB for one"
+            f"capacity.items: {asked.items:g} items and {asked.users:g} users take {gib:.0f} GiB for one"
             f" replica, and the largest machine ({largest.instance}) has {largest.memory_gib * USABLE:.0f} GiB for"
             " replicas; name a larger one (capacity.machines), or hold fewer releases (capacity.releases)"
         )
@@ -137,46 +158,52 @@ def _machines(asked: CapacityConfig, nodes: NodesConfig) -> list[tuple[str, Node
     return [*serving.items(), *further]
 
 
+def _needs(asked: CapacityConfig, exact_up_to: int) -> _Needs:
+    """What the replicas take, whatever they run on."""
+    cpu_ms = request_ms(asked.measured, asked.items, exact_up_to)
+    busy = most_busy(asked, exact_up_to)
+    return _Needs(
+        replicas=math.ceil(asked.rps * cpu_ms / 1000 / busy),
+        request_cpu_ms=cpu_ms,
+        busy=busy,
+        replica_mib=replica_mib(asked, exact_up_to),
+        shared_mib=shared_mib(asked, exact_up_to),
+    )
+
+
 def _on(
-    name: str,
-    node: NodeType,
-    request: tuple[int, float, float],
-    memory: tuple[float, float],
-    asked: CapacityConfig,
-    nodes: NodesConfig,
+    name: str, node: NodeType, needs: _Needs, training: _Training, asked: CapacityConfig, nodes: NodesConfig
 ) -> Plan | None:
     """The plan on machines of one kind; None where they do not hold a single replica."""
-    replicas, cpu_ms, busy = request
-    each_mib, shared = memory
-    cores = 1 + asked.measured.proxy_cpu_ms / cpu_ms  # of a replica that is wholly busy, and of HAProxy for it
+    cores = 1 + asked.measured.proxy_cpu_ms / needs.request_cpu_ms  # a wholly busy replica's, and HAProxy's for it
     by_cpu = max(int(node.cpus * USABLE / cores), 1)
-    by_memory = int((node.memory_gib * 1024 * USABLE - shared) // each_mib)
+    by_memory = int((node.memory_gib * 1024 * USABLE - needs.shared_mib) // needs.replica_mib)
     if by_memory < 1:
         return None
     per_node = min(by_cpu, by_memory)
-    count = math.ceil(replicas / per_node) + asked.spare_nodes
-    hours, training_cost = _training(asked, nodes)
+    count = math.ceil(needs.replicas / per_node) + asked.spare_nodes
     return Plan(
         node_type=name,
         node=node,
-        replicas=replicas,
+        replicas=needs.replicas,
         nodes=count,
         replicas_per_node=per_node,
-        request_cpu_ms=cpu_ms,
-        busy=busy,
-        replica_mib=each_mib,
-        node_mib=shared + min(per_node, replicas) * each_mib,
-        training_hours=hours,
-        cost_per_month=count * node.cost_per_month + nodes.head.cost_per_month + training_cost,
+        request_cpu_ms=needs.request_cpu_ms,
+        busy=needs.busy,
+        replica_mib=needs.replica_mib,
+        node_mib=needs.shared_mib + min(per_node, needs.replicas) * needs.replica_mib,
+        training_hours=training.hours,
+        cost_per_month=count * node.cost_per_month + nodes.head.cost_per_month + training.cost_per_month,
         binds="memory" if by_memory < by_cpu else "CPU",
     )
 
 
-def _training(asked: CapacityConfig, nodes: NodesConfig) -> tuple[float, float]:
-    """Hours of one training on one node that trains, and the cost of a month's trainings."""
+def _training(asked: CapacityConfig, nodes: NodesConfig) -> _Training:
+    """The trainings, on the cheapest node that trains; nothing where none does."""
     trainers = nodes.of(Work.train)
     if not trainers:
-        return 0.0, 0.0
+        return _Training(hours=0.0, cost_per_month=0.0)
     node = min(trainers.values(), key=lambda each: each.cost_per_month)
     hours = asked.examples / (asked.measured.examples_per_s * max(node.gpus, 1)) / 3600
-    return hours, asked.trainings_per_month * hours * node.cost_per_month / HOURS_PER_MONTH
+    cost = asked.trainings_per_month * hours * node.cost_per_month / HOURS_PER_MONTH
+    return _Training(hours=hours, cost_per_month=cost)
