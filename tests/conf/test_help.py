@@ -103,6 +103,7 @@ def test_hydra_composes_once_where_no_sweep_can_be_meant(arguments: list[str], s
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.slow
 def test_its_examples_can_be_typed(verb: str) -> None:
     _, _, section = (_command(verb).__doc__ or "").partition("\nExamples:\n")
     examples = [shlex.split(line) for line in section.splitlines()]

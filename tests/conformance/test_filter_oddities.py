@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from _pytest.mark.structures import ParameterSet
 from pymilvus import MilvusClient
 
 from data.sources.schema import Feature, FeatureKind
@@ -125,11 +124,7 @@ def test_masks_pass_what_the_loop_passes() -> None:
         assert (mask_N.nonzero()[0] + 1).tolist() == passing(filter), filter
 
 
-def where(name: str) -> ParameterSet:
-    return pytest.param(name, marks=pytest.mark.slow if name == "server" else ())
-
-
-@pytest.fixture(scope="module", params=[where("lite"), where("server")])
+@pytest.fixture(scope="module", params=["lite", "server"])
 def milvus(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[MilvusClient, str]]:
@@ -144,6 +139,7 @@ def milvus(
         client.drop_collection(name, timeout=10)
 
 
+@pytest.mark.slow
 def test_milvus_passes_what_the_loop_passes(milvus: tuple[MilvusClient, str]) -> None:
     client, name = milvus
     for filter in filters():

@@ -101,6 +101,7 @@ def overrides(storage: Folder, *more: str) -> list[str]:
     return ["data=events", f"storage.root={storage.path}", *more]
 
 
+@pytest.mark.slow
 def test_a_dataset_of_a_log_from_before_and_its_events(ray_session: None, storage: Folder, tmp_path: Path) -> None:
     base = ["num_users=30", "num_items=30", "num_clusters=3", "interactions_per_user=5", "cold_item_share=0"]
     config = load(

@@ -59,6 +59,7 @@ def test_event_types_say_what_a_dataset_holds(ray_session: None, tmp_path: Path)
     assert dataset.items.ids.values.to_pylist() == list("tuvwxyz")  # an impression leaves nothing
 
 
+@pytest.mark.slow
 def test_low_ratings_are_negatives_in_the_part_of_their_time(ray_session: None, tmp_path: Path) -> None:
     time = [1_600_000_000 + second for second in range(10)]
     ratings = [5.0, 1.0, 4.0, 4.0, 5.0, 2.0, 5.0, 4.0, 3.0, 5.0]
@@ -82,6 +83,7 @@ def test_a_log_of_positives_keeps_its_columns_and_its_name(dataset: PreparedData
     assert dataset.seen("train").of_user(row).tolist() == dataset.sequences("train").of_user(row).tolist()
 
 
+@pytest.mark.slow
 def test_an_unknown_type_is_named(ray_session: None, tmp_path: Path) -> None:
     log = written(tmp_path, user_id=["a"] * 3, item_id=list("xyz"), time=[1, 2, 3], event=["buy", "like", None])
     with pytest.raises(DataError, match=r"type is missing or none of buy, view, .*in 2 of 3 rows, .*type 'like'"):

@@ -167,7 +167,7 @@ def test_whether_a_log_has_a_clock_is_recorded(ray_session: None, tmp_path: Path
         ({"user_id": ["a"] * 3, "item_id": ["x", "y", "z"], "time": [1.0, float("nan"), 2.0]}, "time"),
         ({"user_id": ["a"] * 3, "item_id": ["x", "y", "z"], "time": [1, -5, 2]}, "time.*-5|-5.*time"),
         ({"user_id": ["a", None], "item_id": ["x", "y"], "time": [1, 2]}, "user_id"),
-        ({"user_id": ["a"], "item_id": ["x"], "time": [1]}, "no test interactions"),
+        pytest.param({"user_id": ["a"], "item_id": ["x"], "time": [1]}, "no test interactions", marks=pytest.mark.slow),
     ],
 )
 def test_a_bad_log_is_one_clear_error_and_leaves_nothing(
@@ -192,6 +192,7 @@ def test_duplicate_items_are_named(ray_session: None, tmp_path: Path) -> None:
         prepared(tmp_path, [*log, f"data.source.items={tmp_path}/items.parquet"])
 
 
+@pytest.mark.slow
 def test_interactions_without_a_split_are_not_lost_silently(ray_session: None, tmp_path: Path) -> None:
     log = {
         "user_id": ["a"] * 4,

@@ -77,6 +77,7 @@ def test_the_endpoint_answers_what_offline_ranking_answers(
     assert sources == {"towers", "popular"}
 
 
+@pytest.mark.slow
 def test_batch_inference_answers_what_the_endpoint_answers(
     client: RecommendClient, release: Release, tiny: Config
 ) -> None:

@@ -18,6 +18,8 @@ from serve.deployment.settings import ScaleConfig
 from serve.releases.release import Release
 from tests.benchmarks.harness.servers import server
 
+pytestmark = pytest.mark.slow
+
 IN_FLIGHT = ScaleConfig().in_flight
 
 

@@ -56,6 +56,7 @@ def caused(users: list[str], items: list[str]) -> list[Event]:
     ]
 
 
+@pytest.mark.slow
 async def test_vectors_are_the_same(
     tiny: Config, release: Release, dataset: PreparedDataset, users: list[str], tmp_path: Path
 ) -> None:

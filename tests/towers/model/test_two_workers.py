@@ -15,6 +15,8 @@ from towers.training.distributed import average_gradients
 from towers.training.loop import Objective
 from towers.training.losses.config import LossConfig
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     *product(("softmax", "bilateral"), (True, False), ("none", "pooled")),
     ("softmax", False, "transformer"),

@@ -61,7 +61,10 @@ def two_goals(model_config: RerankConfig) -> tuple[RerankQueries, Tensor]:
     [
         RerankConfig(num_cross=0, hidden_dim=0, epochs=60, learning_rate=0.05, goals={"like": 1, "hide": -3, "buy": 5}),
         RerankConfig(epochs=10, learning_rate=0.01, goals={"like": 1, "hide": -3, "buy": 5}),
-        RerankConfig(epochs=10, learning_rate=0.01, experts=2, goals={"like": 1, "hide": -3, "buy": 5}),
+        pytest.param(
+            RerankConfig(epochs=10, learning_rate=0.01, experts=2, goals={"like": 1, "hide": -3, "buy": 5}),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["linear", "shared bottom", "mixture of experts"],
 )

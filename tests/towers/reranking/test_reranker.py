@@ -71,6 +71,7 @@ def test_fitting_finds_the_signal_that_matters() -> None:
     assert weight["log_popularity"] > 10 * abs(weight["retrieval_score"])
 
 
+@pytest.mark.slow
 def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
     """What hits is where the first entries of both vectors agree most: no linear signal says so."""
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=30, learning_rate=0.005))

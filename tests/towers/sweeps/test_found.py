@@ -139,6 +139,7 @@ def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     assert again.train.epochs == 7
 
 
+@pytest.mark.slow
 def test_each_known_point_is_a_config_that_trains() -> None:
     settings = sweeper()
     parser = OverridesParser.create()

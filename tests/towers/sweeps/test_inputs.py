@@ -26,6 +26,7 @@ def test_a_changed_yaml_runs_again_and_says_which_key(world: World, capsys: pyte
     assert world.trials(jobs(world)) == []
 
 
+@pytest.mark.slow
 def test_a_changed_log_runs_again(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.trials(jobs(world))
     with world.log.open("a") as log:
@@ -41,6 +42,7 @@ def test_a_log_of_the_same_size_written_later_runs_again(world: World) -> None:
     assert len(world.trials(jobs(world))) == 2
 
 
+@pytest.mark.slow
 def test_changed_code_runs_again_unless_it_is_declared_the_same(world: World) -> None:
     world.trials(jobs(world))
     records = Records(world.folder / "sweep").read()
@@ -87,6 +89,7 @@ def test_many_differences_are_counted() -> None:
     assert "k8" not in text
 
 
+@pytest.mark.slow
 def test_the_code_counts_and_its_comments_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 

@@ -51,6 +51,7 @@ def test_the_same_search_goes_on(world: World) -> None:
     assert len(searched(world, TWO).trials) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_space_is_refused_with_old_and_new_choices(world: World) -> None:
     searched(world, TWO)
     with pytest.raises(ConfigError) as caught:
@@ -82,6 +83,7 @@ def test_every_change_of_a_space_is_named(tmp_path: Path, was: str, now: str, me
     assert space_change(study, space(now)) == message
 
 
+@pytest.mark.slow
 def test_other_seeds_and_objectives_are_refused(world: World) -> None:
     searched(world, TWO, "seed=0,1")
     with pytest.raises(ConfigError, match=r"^seed: \['0', '1', '2'\] was \['0', '1'\] in the study"):

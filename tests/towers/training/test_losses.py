@@ -159,7 +159,13 @@ def test_a_batch_without_negatives_has_a_finite_loss(kind: str, num_uniform: int
 
 
 @pytest.mark.parametrize(
-    ("in_batch", "num_uniform", "num_popular"), [(256, 0, 0), (32, 64, 0), (1, 64, 0), (32, 32, 64)]
+    ("in_batch", "num_uniform", "num_popular"),
+    [
+        pytest.param(256, 0, 0, marks=pytest.mark.slow),
+        pytest.param(32, 64, 0, marks=pytest.mark.slow),
+        (1, 64, 0),
+        (32, 32, 64),
+    ],
 )
 def test_with_log_q_the_best_scores_are_those_of_the_full_softmax(
     in_batch: int, num_uniform: int, num_popular: int
