@@ -38,6 +38,7 @@ def test_other_interactions_belong_to_the_split_of_the_positive_before_them() ->
     assert split_of_others(np.array([1]), np.array([False]), pa.array([], pa.string())).to_pylist() == ["train"]
 
 
+@pytest.mark.slow
 def test_event_types_say_what_a_dataset_holds(ray_session: None, tmp_path: Path) -> None:
     events = ["shown", "view", "buy", "hide", "view", "owned", "buy", "hide"]
     log = written(tmp_path, user_id=["a"] * 8, item_id=list("stuvwxyz"), time=list(range(8)), event=events)
@@ -90,6 +91,7 @@ def test_an_unknown_type_is_named(ray_session: None, tmp_path: Path) -> None:
         prepared(tmp_path, [*log, *TYPES])
 
 
+@pytest.mark.slow
 def test_weights_that_enter_the_loss_are_not_negative(ray_session: None, tmp_path: Path) -> None:
     log = written(tmp_path, user_id=["a"] * 3, item_id=list("xyz"), time=[1, 2, 3], score=[5.0, -5.0, 5.0])
     with pytest.raises(DataError, match=r"weight is negative \(data\.positive_from is for ratings.* in 1 of 3 rows"):

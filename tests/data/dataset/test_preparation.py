@@ -125,6 +125,7 @@ def test_a_log_whose_ids_never_meet_its_table_is_refused(ray_session: None, tmp_
     assert (found["counts"]["items"], found["coverage"]["items"]["num_known"]) == (3, 3)
 
 
+@pytest.mark.slow
 def test_what_is_found_out_is_said_and_stays_in_the_manifest(ray_session: None, tmp_path: Path) -> None:
     log = written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=["2020-01-01 00:00:07 UTC"] * 3)
     tags = [["a", None, "nan"], None, [None]]
