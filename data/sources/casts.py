@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
 from data.sources.values.columns import is_bytes, is_number, only, plain, whole_text
 from data.sources.values.ids import CURE, ids

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import Cast, checked, labels
 from data.sources.schema import DataError, Feature
 from data.sources.values.ids import ids

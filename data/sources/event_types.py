@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.records import arrow_compute as pc
 from data.artifacts.structured import jsonable, structured
 
 

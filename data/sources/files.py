@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.sources.entities import entity_table
 from data.sources.files import content_of, lines, located
 from data.sources.schema import SPLITS, DataError, Feature, FeatureKind

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import check_head, interaction_columns, numbers
 from data.sources.entities import entity_table
 from data.sources.files import COMPRESSIONS, lines, located, split_lines

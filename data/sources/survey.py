@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes, is_positive
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog

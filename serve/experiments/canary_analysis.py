@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.records import arrow_compute as pc
 from serve.experiments.assignment import CONTROL
 
 SIGNIFICANCE_LEVEL = 0.001

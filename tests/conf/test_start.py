@@ -85,3 +85,8 @@ def test_a_command_line_starts_without_them(tmp_path: Path) -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "hydra" in imported
     assert imported.isdisjoint(HEAVY)
+
+
+def test_the_config_is_loaded_without_arrows_compute_functions(tmp_path: Path) -> None:
+    code = "import sys\nfrom conf.schema import load\nload()\nassert 'pyarrow.compute' not in sys.modules\n"
+    assert loaded(code, tmp_path) == []

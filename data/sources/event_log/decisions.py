@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
 from data.sources.event_log.files import DATE, MICROS, Removal, days_of
 from data.sources.event_log.users import hashed

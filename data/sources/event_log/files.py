@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING
 from data.sources.schema import DataError
 

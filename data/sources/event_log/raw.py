@@ -8,9 +8,9 @@ from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.records import arrow_compute as pc
 from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.files import MICROS, TIME, EventLog
 from data.sources.schema import DataError

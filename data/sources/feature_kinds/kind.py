@@ -14,9 +14,9 @@ from enum import Enum
 from typing import ClassVar, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.records import arrow_compute as pc
 from data.artifacts.registry import Registry
 
 EQUALITY = ("==", "!=", "in")

@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import labels
 from data.sources.feature_kinds.kind import STRING, FeatureKind, register_feature_kind
 from data.sources.values.words import words

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from data.artifacts.records import arrow_compute as pc
 
 ADJECTIVES = (
     "Silent", "Golden", "Broken", "Hidden", "Last", "Crimson", "Distant", "Gentle", "Wild", "Frozen", "Secret",

@@ -1,7 +1,8 @@
 """Columns of any Arrow type in the few types that casts know, and numbers written as text."""
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from data.artifacts.records import arrow_compute as pc
 
 MAX_EXACT = {pa.float16(): 2**11 - 1, pa.float32(): 2**24 - 1, pa.float64(): 2**53 - 1}
 """By type: the largest whole number n for which no other whole number up to n is stored as the same float."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
@@ -42,7 +42,7 @@ class Check:
 CHECKS = (
     Check("user_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
     Check("item_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
-    Check("time", pc.is_null, "is missing or cannot be read as a time"),
+    Check("time", lambda times: times.is_null(), "is missing or cannot be read as a time"),
     Check("time", lambda times: pc.less(times, 0), "is negative (expected unix seconds or a running number)"),
     Check(
         "time",

@@ -5,8 +5,8 @@ strip white space too (`Id` in serve/api/schemas.py).
 """
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
 from data.sources.values.columns import only, plain, whole_text
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.values.columns import only, plain
 
 SPELLINGS = ("nan", "NaN", "None", "NULL", "null", "\\N", "<NA>", "NaT")

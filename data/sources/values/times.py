@@ -3,8 +3,8 @@
 from enum import Enum
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
 from data.sources.values.columns import is_number, only, plain
 

@@ -7,8 +7,9 @@ dictionaries find the words (icu4py 1.2, Unicode's UAX 29).
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from icu4py.breakers import WordBreaker
+
+from data.artifacts.records import arrow_compute as pc
 
 BREAK = r"[^\pL\pM\pN]+"
 """Whatever stands between words: neither letters, nor marks on them, nor digits, in any script."""
