@@ -28,6 +28,8 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from data.sources.event_types import EventTypes
+from towers.checkpoint.added_items import with_added_items
 from towers.checkpoint.histories import as_tensors, of_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
 from towers.model.build import build_model, interaction_counts, tower_inputs
@@ -38,9 +40,6 @@ from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.reranker import Reranker
-
-ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
-"""The names of weights that have an entry for each item, and the dimension that counts the items."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -122,10 +121,8 @@ def load_weights(
     """
     tensors = load_tensors(folder, name, only)
     refuse_not_finite(tensors, f"{folder}/{name}")
-    for key in tensors.keys() & ITEM_DIMENSIONS.keys():
-        tensors[key] = _with_zeros_appended(tensors[key], num_added, ITEM_DIMENSIONS[key])
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(with_added_items(tensors, num_added))
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
 
@@ -135,13 +132,6 @@ def refuse_not_finite(tensors: Mapping[str, torch.Tensor], place: str) -> None:
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{place}: {key} holds NaN or infinite values")
-
-
-def _with_zeros_appended(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    """`tensor` with `count` zero entries more along a dimension."""
-    shape = list(tensor.shape)
-    shape[dim] = count
-    return torch.cat([tensor, tensor.new_zeros(shape)], dim) if count else tensor
 
 
 def save(
@@ -205,7 +195,9 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
-    model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, 0, context)
+    event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
+    config = structured(ModelConfig, manifest["model"])
+    model = build_model(config, user_inputs, item_inputs, 0, context, event_types)
     load_weights(model, folder, "model.safetensors", num_added)
     model.places_by_features = manifest.get("placement", {}).get("by_features", False)
     model.eval()

@@ -79,6 +79,8 @@ def _rows(
             if isinstance(scale, Buckets) and isinstance(before := scales.get(name), Buckets):
                 yield f"{side}_features.tables.{name}.weight", _bucket_rows(scale, before)
     yield "context_values.weight", _context_rows(model.context, source.model.context)
+    if model.event_types is not None and source.model.event_types is not None:
+        yield "event_types.values.weight", source.model.event_types.rows_of(model.event_types.names)
 
 
 def _bucket_rows(buckets: Buckets, before: Buckets) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
+from towers.model.history.moments import Moments
 from towers.model.two_tower import TwoTower
 from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
 from towers.training.epochs.finite import FiniteSteps, check_weights
@@ -127,10 +128,11 @@ def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch
     arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
     users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
     context = None if batch.context is None else torch.from_numpy(batch.context).to(device)
+    moments = Moments.of_arrays(batch.times_BL, batch.types_BL, device)
     if items.ndim == 1:
-        return model.user_vectors(users, history_BL, context), items
+        return model.user_vectors(users, history_BL, context, moments), items
     is_target_BL = items > 0
-    return model.user_vectors_at_each_position(users, history_BL, context)[is_target_BL], items[is_target_BL]
+    return model.user_vectors_at_each_position(users, history_BL, context, moments)[is_target_BL], items[is_target_BL]
 
 
 @dataclass(frozen=True, slots=True)

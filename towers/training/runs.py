@@ -17,7 +17,13 @@ from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
 ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
-ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
+ADDED_TO_MODEL = {
+    "context": False,
+    "context_dropout": 0.2,
+    "history_time": "none",
+    "history_half_life_days": 30.0,
+    "history_types": False,
+}
 ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 

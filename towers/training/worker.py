@@ -64,7 +64,7 @@ def _start(job: Job) -> WorkerState:
     shared: SharedInputs = ray.get(job.shared)
     torch.set_num_threads(job.train.threads or _default_threads(job))
     device = ray.train.torch.get_device()
-    model = build_model(job.model, shared.users, shared.items, job.seed, shared.context).to(device)
+    model = build_model(job.model, shared.users, shared.items, job.seed, shared.context, shared.event_types).to(device)
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
     if shared.start is not None:

@@ -30,7 +30,11 @@ class AttentionBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, cosine_LH: Tensor, sine_LH: Tensor) -> Tensor:
-        """float32 [B, L, D], the same shape out; `cosine_LH` and `sine_LH` are those of `rotation`."""
+        """float32 [B, L, D], the same shape out.
+
+        Args:
+            cosine_LH, sine_LH: those of `rotation`, or with a batch dimension those of `rotation_with_time`.
+        """
         x_BLD = x_BLD + self._attention(self.attention_norm(x_BLD), cosine_LH, sine_LH)
         return x_BLD + self._perceptron(self.perceptron_norm(x_BLD))
 

@@ -101,7 +101,7 @@ def fit_towers(
         shared=shared_inputs(dataset, users, items, config, fit_on, context),
     )
     result = _run(job, dataset, storage)
-    model = build_model(config.model, users, items, config.seed, context)
+    model = build_model(config.model, users, items, config.seed, context, dataset.event_type_names)
     _load_best(model, result, dataset, fit_on)
     return FittedTowers(
         fit_on=fit_on,
@@ -129,7 +129,7 @@ def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDatas
     with result.checkpoint.as_directory() as path:
         load_weights(model, Folder.of(path), "best.safetensors")
     if model.config.smoothing:
-        smooth(model, dataset.sequences(*fit_on.splits))
+        smooth(model, dataset.sequences(*fit_on.splits, beside=model.config.history_columns))
 
 
 def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
