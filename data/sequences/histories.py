@@ -89,9 +89,14 @@ class Sequences:
         pairs = np.unique(self.pair_keys(num_items))
         return pairs // num_items, pairs % num_items
 
-    def of_user(self, user_row: int) -> np.ndarray:
-        """int32: the item rows of one user, oldest first, as a view that must not be written to."""
-        return self.items_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
+    def of_user(self, user_row: int, of_N: np.ndarray | None = None) -> np.ndarray:
+        """int32: the item rows of one user, oldest first, as a view that must not be written to.
+
+        Args:
+            of_N: values of the interactions, in the order of `items_N`, to take in place of the items.
+        """
+        of_N = self.items_N if of_N is None else of_N
+        return of_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
 
     def of_users(self, user_rows_B: np.ndarray, of_N: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """All items of these users: for each, the index into `user_rows_B` and the item row, user after user.

@@ -13,25 +13,26 @@ from torch import Tensor, nn
 class EventTypeShift(nn.Module):
     """Scales and shifts the embedding of an item by the type of its event: a feature-wise linear modulation.
 
-    e' = (1 + scale_t) e + shift_t, after Perez et al. (2018, "FiLM"), with one scale for all entries. In a pooled history
-    the scale is how much an item of this type weighs. Both start at zero, where types change nothing. It acts before
-    the history encoder, and so for all of them.
+    e' = (1 + scale_t) e + shift_t, after Perez et al. (2018, "FiLM"), with one scale for all entries. In a pooled
+    history the scale is how much an item of this type weighs. Both start at zero, where types change nothing. It acts
+    before the history encoder, and so for all of them.
 
     Attributes:
-        names: the event types, in the order of their codes; code n has row n + 1, and row 0 is for unknown types.
+        names: the event types, in the order of their codes.
+        rows: the row of each event type: its code plus 1. Row 0 is for unknown types.
     """
 
     def __init__(self, names: Sequence[str], embedding_dim: int, dropout: float) -> None:
         super().__init__()
         self.names = tuple(names)
+        self.rows = {name: row for row, name in enumerate(self.names, 1)}
         self.values = nn.Embedding(len(self.names) + 1, embedding_dim + 1)
         nn.init.zeros_(self.values.weight)
         self.dropout = dropout
 
     def rows_of(self, names: Sequence[str]) -> np.ndarray:
         """int16 [1 + number of names]: the row of each of some event types, after row 0; 0 for those unknown here."""
-        known = {name: row for row, name in enumerate(self.names, 1)}
-        return np.array([0, *(known.get(name, 0) for name in names)], dtype=np.int16)
+        return np.array([0, *(self.rows.get(name, 0) for name in names)], dtype=np.int16)
 
     def known(self, types_BL: Tensor, history_BL: Tensor) -> Tensor:
         """int64 [B, L]: the rows of the types, 0 at padding and, in training, for a share of the histories."""

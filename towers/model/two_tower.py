@@ -139,6 +139,11 @@ class TwoTower(ItemTower):
         encoded_BLD = encoded_BLD + self._context_embedding(context_BLC)
         return self.user_refine(self._user_embedding(user_rows_B)[:, None] + encoded_BLD)
 
+    @property
+    def event_type_rows(self) -> dict[str, int]:
+        """The row of each event type in `Moments.types_BL`, by its name; none without `model.history_types`."""
+        return {} if self.event_types is None else self.event_types.rows
+
     def _context_embedding(self, context: Tensor | None) -> Tensor | float:
         """int [..., C] -> float32 [..., D]: the sum over the features; 0 without `model.context` or any context."""
         if self.context_values is None or context is None:
@@ -149,7 +154,7 @@ class TwoTower(ItemTower):
         return self.context_values(context).sum(-2)
 
     def _embedded_history(self, history_BL: Tensor, moments: Moments = Moments()) -> tuple[Tensor, ...]:  # noqa: B008
-        """What the history encoder takes: indices into distinct items [B, L] (0 = padding), and their embeddings [R, D].
+        """What the encoder takes: indices into distinct items [B, L] (0 = padding), and the embeddings of these [R, D].
 
         An item without training data is described by its features; where items have none, it becomes padding. With
         event types, the same item counts once for each type. The times [B, L] follow where the encoder takes them.

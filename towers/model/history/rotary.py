@@ -27,9 +27,9 @@ def rotation_with_time(age_BL: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
     The first pairs turn by the position, as in `rotation`, and the others by the moment of the interaction, so that a
     dot product depends on the positions between two items and on the seconds between them: "split by dimension" of
-    Time-and-Order RoPE (2025, "Rotate Both Ways", arXiv:2510.20455). The speeds are spread evenly over the logarithms of
-    SHORTEST_S to LONGEST_S. Departures: they are fixed for all logs, and the gap to the moment of the question is left
-    out, so that an answer does not change by waiting.
+    Time-and-Order RoPE ("Rotate Both Ways", 2025, arXiv:2510.20455). The speeds are spread evenly over the logarithms
+    of SHORTEST_S to LONGEST_S, for all logs alike. The time from the latest item to the question is left out, so that
+    an answer does not change by waiting.
 
     Args:
         age_BL: int64, seconds from each item to the latest one, in the order of the positions.
