@@ -17,7 +17,7 @@ from towers.model.described import TrainedValues
 from towers.model.event_types import EventTypeShift
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.history.encoder import HistoryEncoder
-from towers.model.history.moments import Moments
+from towers.model.history.moments import Moments, without_gaps
 from towers.model.history.time_modes import HistoryTime
 from towers.model.item_tower import ItemTower, TowerInputs, all_item_vectors
 from towers.model.layers import IdEmbedding, Refine
@@ -116,6 +116,8 @@ class TwoTower(ItemTower):
         """
         total_BD = self._user_embedding(user_rows_B) + self._context_embedding(context_BC)
         if self.history is not None:
+            if not (self.training or self.item_features.has_features):
+                history_BL, moments = without_gaps(self.item_ids.known_rows(history_BL), moments)
             total_BD = total_BD + self.history(*self._embedded_history(history_BL, moments))
         return self.user_refine(total_BD)
 

@@ -41,6 +41,16 @@ class Moments(NamedTuple):
         return cls.of_arrays(*sequences.moments_before(user_rows_B, positions_B, length), device)
 
 
+def without_gaps(history_BL: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+    """The same histories with all padding on the left, where items among them have become padding.
+
+    In training there are none: what is learned from is known.
+    """
+    order_BL = (history_BL > 0).to(torch.uint8).argsort(dim=1, stable=True)
+    ordered = (None if of is None else of.gather(1, order_BL) for of in moments)
+    return history_BL.gather(1, order_BL), Moments(*ordered)
+
+
 def ages(times_BL: Tensor, history_BL: Tensor) -> Tensor:
     """int64 [B, L]: seconds from each item to the latest one of its history; 0 at padding.
 
