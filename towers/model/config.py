@@ -61,7 +61,8 @@ class ModelConfig:
         history_order: which of a user's other interactions the history of a training example holds; only for encoders
             that do not train on all positions.
         history_time: what the times of the history do: none (the order alone counts), rotary (transformer: attention
-            depends on the time between two items too) or recency (pooled: younger items weigh more).
+            depends on the time between two items too), bias (transformer: it does so by a learned bias, as in HSTU, and
+            takes longer) or recency (pooled: younger items weigh more).
         history_half_life_days: the half-life of `recency` that training starts with; it is learned.
         history_types: whether the type of its event, such as click or purchase, changes what an item of the history
             says (towers/model/event_types.py).

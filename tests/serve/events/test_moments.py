@@ -40,7 +40,12 @@ RELEASED = pa.table(
     }
 )
 BESIDE = ("time", "type")
-MODES = [("transformer", HistoryTime.rotary), ("pooled", HistoryTime.recency), ("transformer", HistoryTime.none)]
+MODES = [
+    ("transformer", HistoryTime.rotary),
+    ("transformer", HistoryTime.bias),
+    ("transformer", HistoryTime.none),
+    ("pooled", HistoryTime.recency),
+]
 
 
 def parts_of(history: str, time: HistoryTime) -> Any:
@@ -48,8 +53,9 @@ def parts_of(history: str, time: HistoryTime) -> Any:
         embedding_dim=DIM, history=history, history_time=time, history_types=True, history_length=LENGTH
     )
     model = build_model(values, side(USERS), side(ITEMS), seed=0, event_types=NAMES).eval()
-    assert model.event_types is not None
-    torch.nn.init.normal_(model.event_types.values.weight, generator=torch.Generator().manual_seed(0))
+    for name, weight in model.named_parameters():
+        if "event_types" in name or "time_bias" in name:  # as if it was trained: they start without effect
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
     items = Catalogue("item_id", pa.table({"item_id": IDS}), ())
     users = Catalogue("user_id", pa.table({"user_id": [f"u{n}" for n in range(1, USERS)]}), ())
     sequences = Sequences.of(RELEASED, USERS, BESIDE)

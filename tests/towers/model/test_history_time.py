@@ -19,6 +19,7 @@ from towers.model.config import ModelConfig
 from towers.model.history.moments import Moments, ages
 from towers.model.history.padding import pad
 from towers.model.history.rotary import rotated, rotation_with_time
+from towers.model.history.time_bias import TimeBias, gap_buckets
 from towers.model.history.time_modes import HistoryTime
 from towers.model.two_tower import TwoTower
 from towers.training.loop import user_vectors_and_positives
@@ -26,14 +27,22 @@ from towers.training.loop import user_vectors_and_positives
 DAY, LENGTH = 86_400, 5
 HISTORIES = [[3, 4, 5, 6], [7, 8]]
 TIMES = [[1_600_000_000, 1_600_000_060, 1_600_400_000, 1_600_400_000], [1_500_000_000, 1_600_000_000]]
-MODES = [("transformer", HistoryTime.rotary), ("pooled", HistoryTime.recency)]
+MODES = [
+    ("transformer", HistoryTime.rotary),
+    ("transformer", HistoryTime.bias),
+    ("pooled", HistoryTime.recency),
+]
 CPU = torch.device("cpu")
 
 
 def model(history: str, time: HistoryTime, **values: object) -> TwoTower:
     values = {"history_length": LENGTH, "dropout": 0.0, "id_dropout": 0.0, "history_half_life_days": 2.0} | values
     config = ModelConfig(embedding_dim=DIM, history=history, history_time=time, **values)  # type: ignore[arg-type]
-    return build_model(config, side(USERS), side(ITEMS), seed=0).eval()
+    towers = build_model(config, side(USERS), side(ITEMS), seed=0).eval()
+    for name, weight in towers.named_parameters():
+        if "time_bias" in name:
+            torch.nn.init.normal_(weight, std=2.0, generator=torch.Generator().manual_seed(0))
+    return towers
 
 
 def moments(times: list[list[int]] = TIMES, shift: int = 0) -> Moments:
@@ -64,6 +73,31 @@ def test_rotation_by_time_gives_products_that_depend_on_gaps_alone() -> None:
     torch.testing.assert_close(still_cosine[..., by_time], torch.ones(1, 1, 4, 4))
     assert not still_sine[..., by_time].any()
     torch.testing.assert_close(turned.norm(dim=1), entry[0, 0].norm(dim=1))
+
+
+def test_gaps_fall_into_buckets() -> None:
+    """Within a second: 0; a minute: ln(60) / 0.301 = 13.6; an hour 27.2; a day 37.8."""
+    ages_BL = torch.tensor([[DAY, DAY - 1, 3600, 60, 0]])
+    assert gap_buckets(ages_BL)[0, -1].tolist() == [37, 37, 27, 13, 0]
+    assert torch.equal(gap_buckets(ages_BL), gap_buckets(ages_BL).transpose(1, 2))
+    assert gap_buckets(torch.tensor([[10**15, 0]])).max() == 79
+    bias = TimeBias(2)
+    with torch.no_grad():
+        bias.values[27] = torch.tensor([1.0, -2.0])
+    found = bias(gap_buckets(ages_BL))
+    assert found.shape == (1, 2, 5, 5)
+    assert found[0, :, 4].tolist() == [[0, 0, 1, 0, 0], [0, 0, -2, 0, 0]]
+    assert torch.isinf(found[0, 0]).sum() == 10, "later items are hidden"
+
+
+def test_a_bias_of_zero_is_attention_without() -> None:
+    towers, off = model("transformer", HistoryTime.bias), model("transformer", HistoryTime.none)
+    off.load_state_dict(towers.state_dict(), strict=False)
+    assert not torch.allclose(vectors(towers, moments()), vectors(off, moments()), atol=1e-4)
+    for name, weight in towers.named_parameters():
+        if "time_bias" in name:
+            torch.nn.init.zeros_(weight)
+    torch.testing.assert_close(vectors(towers, moments()), vectors(off, moments()))
 
 
 def test_recency_by_hand() -> None:
@@ -119,8 +153,9 @@ def test_it_can_be_trained(history: str, time: HistoryTime) -> None:
         assert gradients["half_life_log_1"].any()  # type: ignore[union-attr]
 
 
-def test_at_each_position_later_items_and_times_are_hidden() -> None:
-    towers = model("transformer", HistoryTime.rotary, user_ids=False)
+@pytest.mark.parametrize("time", [HistoryTime.rotary, HistoryTime.bias])
+def test_at_each_position_later_items_and_times_are_hidden(time: HistoryTime) -> None:
+    towers = model("transformer", time, user_ids=False)
     users, history = torch.tensor([1]), pad([[3, 4, 5, 6]], LENGTH)
     at_each = towers.user_vectors_at_each_position(users, history, None, moments(TIMES[:1]))[0]
     later = [[*TIMES[0][:2], TIMES[0][2] + 99 * DAY, TIMES[0][3] + 400 * DAY]]
@@ -130,10 +165,12 @@ def test_at_each_position_later_items_and_times_are_hidden() -> None:
     torch.testing.assert_close(at_each[-1], towers.user_vectors(users, history, None, moments(TIMES[:1]))[0])
 
 
-@pytest.mark.parametrize("history", ["transformer", "pooled"])
-def test_off_is_what_it_was(history: str) -> None:
-    off, on = model(history, HistoryTime.none), model(history, dict(MODES)[history])
-    assert not any("half_life" in name for name in off.state_dict()), "checkpoints of before open"
+@pytest.mark.parametrize(("history", "time"), MODES)
+def test_off_is_what_it_was(history: str, time: HistoryTime) -> None:
+    off, on = model(history, HistoryTime.none), model(history, time)
+    assert not any("half_life" in name or "time_bias" in name for name in off.state_dict()), (
+        "checkpoints of before open"
+    )
     same = on.state_dict()
     assert all(torch.equal(same[name], weight) for name, weight in off.state_dict().items()), "the same seed"
     assert torch.equal(vectors(off, moments()), off.user_vectors(torch.tensor([1, 2]), pad(HISTORIES, LENGTH)))

@@ -8,4 +8,5 @@ class HistoryTime(Enum):
 
     none = "none"  # the order alone counts
     rotary = "rotary"  # transformer: half of each attention head turns by time, see towers/model/history/rotary.py
+    bias = "bias"  # transformer: attention has a bias by the time in between, see towers/model/history/time_bias.py
     recency = "recency"  # pooled: the mean weighs items by a half-life, see towers/model/history/pooled.py

@@ -18,6 +18,7 @@ from towers.model.history.dropout import Dropout
 from towers.model.history.encoder import HistoryEncoder, HistorySettings
 from towers.model.history.moments import ages
 from towers.model.history.rotary import rotation, rotation_with_time
+from towers.model.history.time_bias import gap_buckets
 from towers.model.history.time_modes import HistoryTime
 
 
@@ -28,11 +29,11 @@ class CausalTransformer(HistoryEncoder):
     It follows SASRec (Kang & McAuley 2018), with layer normalisation before each sub-layer, and with learned positions
     that count from the latest item. Two departures: rotary embeddings bring the distance between two items into their
     attention, and what each sub-layer adds is gated (towers/model/history/attention_block.py). With
-    `model.history_time=rotary`, these bring the time between two items too.
+    `model.history_time=rotary`, these bring the time between two items too; with `bias`, a learned bias does.
     """
 
     trains_on_all_positions: ClassVar[bool] = True
-    time_modes: ClassVar[tuple[HistoryTime, ...]] = (HistoryTime.rotary,)
+    time_modes: ClassVar[tuple[HistoryTime, ...]] = (HistoryTime.rotary, HistoryTime.bias)
     cosine_LH: Tensor
     sine_LH: Tensor
 
@@ -41,8 +42,9 @@ class CausalTransformer(HistoryEncoder):
         dim, length = config.embedding_dim, config.history_length
         self.positions = nn.Parameter(torch.zeros(length, dim))
         self.dropout = Dropout(config.dropout)
+        self.has_time_bias = config.history_time is HistoryTime.bias
         self.blocks = nn.ModuleList(
-            AttentionBlock(dim, config.num_heads, config.dropout) for _ in range(config.num_blocks)
+            AttentionBlock(dim, config.num_heads, config.dropout, self.has_time_bias) for _ in range(config.num_blocks)
         )
         self.norm = nn.LayerNorm(dim)
         self.head_dim = dim // config.num_heads
@@ -81,11 +83,15 @@ class CausalTransformer(HistoryEncoder):
         scale = items_RD.shape[1] ** 0.5
         embedded_BLD = functional.embedding(history_BL.gather(1, source_BL), items_RD) * scale
         x_BLD = self.dropout(embedded_BLD + functional.embedding(source_BL, self.positions[-length:]))
-        cosine, sine = self.cosine_LH[:length], self.sine_LH[:length]
+        cosine, sine, bucket_BLL = self.cosine_LH[:length], self.sine_LH[:length], None
         if times_BL is not None:
-            cosine, sine = rotation_with_time(ages(times_BL, history_BL).gather(1, source_BL), self.head_dim)
+            age_BL = ages(times_BL, history_BL).gather(1, source_BL)
+            if self.has_time_bias:
+                bucket_BLL = gap_buckets(age_BL)
+            else:
+                cosine, sine = rotation_with_time(age_BL, self.head_dim)
         for block in self.blocks:
-            x_BLD = block(x_BLD, cosine, sine)
+            x_BLD = block(x_BLD, cosine, sine, bucket_BLL)
         back_BL = (shifted_BL - 2 * num_padding_B1).clamp(min=0)
         return _take(self.norm(x_BLD), back_BL) * is_item_BL[..., None]
 
