@@ -32,7 +32,7 @@ class Query:
         num_candidates: Number of items to retrieve and to re-rank.
         recent: Item rows of the user's latest events, oldest first; they follow the history that the release has.
         recent_times: When each of `recent` happened, in unix seconds; as many, or none where that is not known.
-        recent_types: The event types of `recent`, as rows of `towers.model.event_types.EventTypeShift`; likewise.
+        recent_types: The event types of `recent`, as rows of the user tower (`TwoTower.event_type_rows`); likewise.
         history: Item rows that the request itself names, oldest first; they follow what is known of the user, and count
             as taken now, by events of an unknown type.
         seen: Item rows that count as seen because of events.

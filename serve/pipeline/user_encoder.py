@@ -121,12 +121,16 @@ class UserEncoder:
 
     def _moments(self, users: Sequence[KnownUser]) -> Moments:
         """The times and types of the users' histories, as far as the user tower takes them."""
-        of_time = [np.zeros(len(u.history), np.int64) if u.times is None else u.times for u in users]
-        of_type = [np.zeros(len(u.history), np.int64) if u.types is None else u.types for u in users]
-        return Moments(
-            self._padded(of_time, torch.int64) if TIME in self._needs else None,
-            self._padded(of_type, torch.int64) if TYPE in self._needs else None,
-        )
+        times_BL = types_BL = None
+        if TIME in self._needs:
+            times_BL = self._padded(
+                [np.zeros_like(u.history) if u.times is None else u.times for u in users], torch.int64
+            )
+        if TYPE in self._needs:
+            types_BL = self._padded(
+                [np.zeros_like(u.history) if u.types is None else u.types for u in users], torch.int64
+            )
+        return Moments(times_BL, types_BL)
 
     def _padded(self, values: Sequence[np.ndarray], dtype: torch.dtype) -> torch.Tensor:
         return pad([of_user.tolist() for of_user in values], self._history_length, dtype)

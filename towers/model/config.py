@@ -65,7 +65,7 @@ class ModelConfig:
             takes longer) or recency (pooled: younger items weigh more).
         history_half_life_days: the half-life of `recency` that training starts with; it is learned.
         history_types: whether the type of its event, such as click or purchase, changes what an item of the history
-            says (towers/model/event_types.py).
+            says (towers/model/history/event_types.py).
         num_blocks, num_heads: numbers of attention blocks and of attention heads of the transformer.
         start: how the id embedding tables are initialised.
         context: whether the user tower takes the context of a request too, such as its channel or the part of the day.

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from towers.model.config import ModelConfig
 from towers.model.context import Context
 from towers.model.described import TrainedValues
-from towers.model.event_types import EventTypeShift
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.history.encoder import HistoryEncoder
+from towers.model.history.event_types import EventTypeShift
 from towers.model.history.moments import Moments, without_gaps
 from towers.model.history.time_modes import HistoryTime
 from towers.model.item_tower import ItemTower, TowerInputs, all_item_vectors

@@ -8,7 +8,7 @@ import torch
 from tests.towers.model.test_two_tower import DIM, ITEMS, USERS, side
 from towers.model.build import build_model
 from towers.model.config import ModelConfig
-from towers.model.event_types import EventTypeShift
+from towers.model.history.event_types import EventTypeShift
 from towers.model.history.moments import Moments
 from towers.model.history.padding import pad
 from towers.model.two_tower import TwoTower

@@ -11,7 +11,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sequences.histories import TIME, TYPE, Sequences
 from serve.releases.gate.comparison import in_rows_of
 from towers.evaluation.queries import HeldOut
-from towers.model.event_types import EventTypeShift
+from towers.model.history.event_types import EventTypeShift
 
 LOG = pa.table(
     {
