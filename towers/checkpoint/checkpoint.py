@@ -37,7 +37,7 @@ from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.tie_order import TieOrder
-from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.reranker import Reranker
 
@@ -195,12 +195,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
-    event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
-    config = structured(ModelConfig, manifest["model"])
-    model = build_model(config, user_inputs, item_inputs, 0, context, event_types)
+    model = _towers(manifest, user_inputs, item_inputs, context)
     load_weights(model, folder, "model.safetensors", num_added)
-    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
-    model.eval()
     counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
     not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
@@ -228,6 +224,14 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
         ties=TieOrder.of(len(counts_I), manifest.get("tie_seed")),
         item_vectors_ID=Later(item_vectors_ID),
     )
+
+
+def _towers(manifest: dict[str, Any], users: TowerInputs, items: TowerInputs, context: Context) -> TwoTower:
+    """The towers that a manifest describes, in eval mode, without their weights."""
+    event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
+    model = build_model(structured(ModelConfig, manifest["model"]), users, items, 0, context, event_types)
+    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
+    return model.eval()
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
