@@ -47,8 +47,8 @@ class ItemTower(nn.Module):
     def add_item_tower(self, config: ModelConfig, items: TowerInputs) -> None:
         """Adds the tower's parts to this module, freshly initialised."""
         self.config, dim = config, config.embedding_dim
-        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
-        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, sparse=True)
+        self.item_ids = IdEmbedding(items.known_N, config.table(len(items.known_N), dim, dim**-0.5), config.id_dropout)
+        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, config.table)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
 

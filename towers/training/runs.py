@@ -17,7 +17,7 @@ from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
 ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
-ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
+ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2, "tables": "whole", "hash_rows": 1_000_000}
 ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 
