@@ -15,12 +15,9 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import require
 from data.artifacts.seals import open_sealed, sealing
@@ -30,10 +27,12 @@ from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
 from towers.checkpoint.histories import as_tensors, of_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
+from towers.checkpoint.tensor_files import CheckpointError, load_tensors, save_tensors
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
+from towers.model.tables.hashed import hashed_tables
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
@@ -41,10 +40,6 @@ from towers.reranking.reranker import Reranker
 
 ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
 """The names of weights that have an entry for each item, and the dimension that counts the items."""
-
-
-class CheckpointError(UserError, ValueError):
-    """A checkpoint cannot be used: it is damaged, has other shapes, or belongs to another dataset."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +79,6 @@ class Checkpoint:
         return self.folder.name
 
 
-def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Writes tensors as one safetensors file."""
-    folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
-
-
-def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file.
-
-    Args:
-        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
-
-    Raises:
-        CheckpointError: the file is not a complete safetensors file.
-    """
-    try:
-        if only is not None and folder.is_local:
-            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
-        tensors = safetensors.torch.load(folder.read_bytes(name))
-        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
-    except (SafetensorError, OSError) as e:
-        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
-
-
 def load_weights(
     module: nn.Module, folder: Folder, name: str, num_added: int = 0, only: Collection[str] | None = None
 ) -> None:
@@ -122,7 +93,7 @@ def load_weights(
     """
     tensors = load_tensors(folder, name, only)
     refuse_not_finite(tensors, f"{folder}/{name}")
-    for key in tensors.keys() & ITEM_DIMENSIONS.keys():
+    for key in tensors.keys() & ITEM_DIMENSIONS.keys() - hashed_tables(module).keys():
         tensors[key] = _with_zeros_appended(tensors[key], num_added, ITEM_DIMENSIONS[key])
     try:
         module.load_state_dict(tensors)

@@ -99,8 +99,8 @@ class ModelConfig:
         TABLES.require(self.tables)
         if self.tables == "hashed" and self.start is not IdTableStart.random:
             raise ConfigError(
-                f"model.start: {self.start.value} gives each id a vector of its own, which hashed tables do not have; set"
-                " model.start=random or model.tables=whole"
+                f"model.start: {self.start.value} gives each id a vector of its own, which hashed tables do not have;"
+                " set model.start=random or model.tables=whole"
             )
 
     def check_history(self) -> None:
@@ -122,6 +122,11 @@ class ModelConfig:
             std: standard deviation of the initial values.
         """
         return TABLES[self.tables](num_rows, embedding_dim, std, self)
+
+    @property
+    def divides_rows(self) -> bool:
+        """Whether the rows of tables are divided among the workers of a training."""
+        return TABLES[self.tables].divides_rows
 
     @property
     def num_history(self) -> int:

@@ -12,8 +12,8 @@ from data.sources.schema import Feature, FeatureKind
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.feature_embedding import FeatureEmbedding
-from towers.model.tables.whole import WholeTable, dense_table
 from towers.model.features import FeatureEncoder
+from towers.model.tables.whole import WholeTable, dense_table
 from towers.model.two_tower import TowerInputs
 
 FEATURES = (

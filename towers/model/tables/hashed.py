@@ -3,6 +3,8 @@
 Shape legend: N rows that can be looked up, S rows that are stored, D dimension.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,13 +24,17 @@ class HashedTable(Table):
     (double hashing: Zhang et al. 2020, "Model Size Reduction Using Frequency Based Double Hashing for Recommender
     Systems"; with learnt weights: Svenstrup et al. 2017, "Hash Embeddings"). Two departures: all ids are hashed, the
     frequent ones too, and the two rows are averaged, so that a step moves an id as far as in a whole table. Row 0 keeps
-    a row of its own. Tables of no more rows than `model.hash_rows` are not hashed.
+    a row of its own. Tables of fewer rows than `model.hash_rows` are not hashed.
+
+    Attributes:
+        is_hashed: whether there are more rows to look up than are stored. Saved weights of `model.hash_rows` rows are
+            those of a hashed table, and all others are not, whatever was added to the catalogue since.
     """
 
     def __init__(self, num_rows: int, embedding_dim: int, std: float, settings: TableSettings) -> None:
-        size = min(num_rows, settings.hash_rows)
-        nn.Embedding.__init__(self, size, embedding_dim, sparse=True)
-        self.num_rows, self.is_hashed = num_rows, size < num_rows
+        nn.Embedding.__init__(self, min(num_rows, settings.hash_rows), embedding_dim, sparse=True)
+        self.num_rows, self.hash_rows = num_rows, settings.hash_rows
+        self.is_hashed = num_rows >= settings.hash_rows
         nn.init.normal_(self.weight, std=std * 2**0.5 if self.is_hashed else std)
 
     @property
@@ -44,6 +50,19 @@ class HashedTable(Table):
     def set_rows(self, start_ND: Tensor) -> None:
         assert not self.is_hashed, "ModelConfig refuses a start other than random with hashed tables"
         super().set_rows(start_ND)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes the number of rows of weights that were fitted before rows were added, which are never looked up."""
+        weight = state_dict.get(f"{prefix}weight")
+        if weight is not None and len(weight) < min(self.hash_rows, self.num_rows):
+            self.weight = nn.Parameter(self.weight.new_empty(len(weight), self.embedding_dim))
+            self.is_hashed = False
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def hashed_tables(module: nn.Module) -> dict[str, HashedTable]:
+    """The tables of a module that hash their rows where they are many, by the names of their weights."""
+    return {f"{name}.weight": table for name, table in module.named_modules() if isinstance(table, HashedTable)}
 
 
 def hashed(rows: Tensor, salt: int, size: int) -> Tensor:

@@ -25,6 +25,8 @@ class ShardedTable(Table):
     is evaluated or served, all rows are here.
     """
 
+    divides_rows = True
+
     def __init__(self, num_rows: int, embedding_dim: int, std: float, settings: TableSettings) -> None:
         self.num_rows = num_rows
         self.rank, self.num_workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)

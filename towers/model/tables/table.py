@@ -5,7 +5,7 @@ stores, R distinct rows of a batch, D dimension.
 """
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,20 @@ class TableSettings(Protocol):
 class Table(nn.Embedding, ABC):
     """Vectors by row, of ids or of feature values. Row 0 stands for what is unknown, or for no value.
 
-    A subclass is built by `(num_rows, embedding_dim, std, settings)` alone, with `std` that of its initial values, and registers itself with `@TABLES.register(name)`. It is an
-    `nn.Embedding` of the rows that this process stores. Its gradient is a sparse tensor, which names the rows that a
-    step touches, so that the optimizer keeps state for these and changes no others.
+    A subclass is built by `(num_rows, embedding_dim, std, settings)` alone, where `std` is the standard deviation of the
+    initial values, and registers itself with `@TABLES.register(name)`. It is an `nn.Embedding` of the rows that this
+    process stores. Its gradient is a sparse tensor, which names the rows that a step touches, so that the optimizer
+    keeps state for these and changes no others.
 
     Attributes:
         num_rows: rows that can be looked up (N).
         stored_S: int64, which of them this process stores, in the order of `weight`.
-        is_sharded: whether other workers store the other rows. Their gradient is then complete as it is, and nothing
-            of it is exchanged after the backward pass; every worker must look up rows the same number of times.
+        divides_rows: whether the rows are divided among the workers of a training.
+        is_sharded: whether other workers store the other rows. The gradient is then complete as it is, and nothing of
+            it is exchanged after the backward pass; all workers must look up rows together.
     """
 
+    divides_rows: ClassVar[bool] = False
     num_rows: int
     is_sharded: bool = False
 
