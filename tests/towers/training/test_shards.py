@@ -29,9 +29,6 @@ from towers.training.losses.config import LossConfig
 from towers.training.optimizer import Optimizers
 from towers.training.progress import Progress
 
-SOME = 3
-"""Workers that save; of the 9 users and 13 items each stores another number of rows."""
-
 
 def trained(towers: TwoTower, optimizers: Optimizers, rank: int, epoch: int) -> dict[str, torch.Tensor]:
     """Weights after a step of an epoch, on this worker's share of the batch."""
@@ -108,14 +105,18 @@ def close(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor])
         torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=lambda said, at=name: f"{at}: {said}")
 
 
-def test_another_number_of_workers_goes_on_as_one_process_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("saved_by", "workers"), [(1, 2), pytest.param(2, 4, marks=pytest.mark.slow)])
+def test_another_number_of_workers_goes_on_as_one_process_would(tmp_path: Path, saved_by: int, workers: int) -> None:
     towers = model("whole", "pooled")
     optimizers = Optimizers(towers, 0.05, 0.01)
     wanted = [trained(towers, optimizers, 0, epoch) for epoch in (1, 2, 3)]
     state = optimizers.state()
-    mp.start_processes(save, (tmp_path, 2), nprocs=2)
-    mp.start_processes(resume, (tmp_path, 4, 2), nprocs=4)
-    saved, again = (Folder.of(str(tmp_path / name)) for name in ("of-2", "again-4"))
+    saved, again = (Folder.of(str(tmp_path / name)) for name in (f"of-{saved_by}", f"again-{workers}"))
+    if saved_by == 1:
+        save_twice(saved, model("sharded", "pooled"), 0)
+    else:
+        mp.start_processes(save, (tmp_path, saved_by), nprocs=saved_by)
+    mp.start_processes(resume, (tmp_path, workers, saved_by), nprocs=workers)
     for folder in (saved, again):
         close(weights_of(folder / "first"), wanted[0])
     close(weights_of(saved / "second"), wanted[0])
@@ -124,10 +125,21 @@ def test_another_number_of_workers_goes_on_as_one_process_would(tmp_path: Path) 
     optimizers = Optimizers(alone, 0.05, 0.01)
     assert load_shards(again / "third", alone, optimizers) is not None
     close(optimizers.state(), state)
-    assert "best-0-of-2.safetensors" in (saved / "second").files()
-    assert "best-0-of-2.safetensors" not in (saved / "first").files(), "the latest epoch is the best one"
-    sizes = [len(load_tensors(saved / "second", "model-1-of-2.safetensors")[name]) for name in divided_weights(alone)]
-    assert sizes == [4, 6, 3], "rows 1, 3, ... of 9 users, 13 items and 7 words, and nothing else"
+    file = f"best-0-of-{saved_by}.safetensors"
+    assert [file in (saved / name).files() for name in ("first", "second")] == [False, True], (
+        "the best may be the latest"
+    )
+
+
+def test_a_worker_writes_its_rows_and_nothing_else(tmp_path: Path) -> None:
+    folder, towers, optimizers = one(tmp_path)
+    kept = divided_weights(towers)
+    assert {name: len(rows) for name, rows in kept.items()} == {
+        "user_ids.table.weight": 9,
+        "item_ids.table.weight": 13,
+        "item_features.tables.words.weight": 8,
+    }
+    assert kept.keys() < load_tensors(folder, "model-0-of-1.safetensors").keys()
 
 
 def one(folder: Path) -> tuple[Folder, TwoTower, Optimizers]:

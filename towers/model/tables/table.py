@@ -25,7 +25,7 @@ class TableSettings(Protocol):
 class Table(nn.Embedding, ABC):
     """Vectors by row, of ids or of feature values. Row 0 stands for what is unknown, or for no value.
 
-    A subclass is built by `(num_rows, embedding_dim, std, settings)` alone, where `std` is the standard deviation of the
+    A subclass is built by `(num_rows, embedding_dim, std, settings)` alone, `std` being the standard deviation of the
     initial values, and registers itself with `@TABLES.register(name)`. It is an `nn.Embedding` of the rows that this
     process stores. Its gradient is a sparse tensor, which names the rows that a step touches, so that the optimizer
     keeps state for these and changes no others.
