@@ -1,7 +1,6 @@
 """A training with sharded tables that is saved by some workers goes on with another number of them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,14 +193,3 @@ def test_the_best_weights_must_be_finite_and_of_this_model(tmp_path: Path) -> No
     save_tensors(folder, "best-0-of-1.safetensors", weights | {"other": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="parts of some workers are missing"):  # it has another size now
         load_best_of_shards(folder, towers)
-
-
-def test_the_number_of_workers_does_not_name_a_training_with_sharded_tables(tiny, dataset) -> None:  # type: ignore[no-untyped-def]
-    from towers.training.runs import checkpoint_folder, training_name
-
-    def names(tables: str, workers: int) -> tuple[str, str]:
-        config = replace(tiny, model=replace(tiny.model, tables=tables), train=replace(tiny.train, num_workers=workers))
-        return training_name(config, dataset), checkpoint_folder(config, dataset, Folder.of("/nowhere")).name
-
-    assert names("sharded", 1) == names("sharded", 2) != names("whole", 2)
-    assert names("whole", 1) != names("whole", 2)
