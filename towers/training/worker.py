@@ -15,7 +15,7 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from data.artifacts.folders import Folder
-from data.cluster.ray_compatibility.train import without_traceback_of_mistakes
+from data.cluster.ray_compatibility.train import experiment_folder, without_traceback_of_mistakes
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedRows
 from data.sequences.windows import WindowBatches
@@ -165,10 +165,10 @@ def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_prune
         "pruned": int(is_pruned),
     }
     if run.job.model.divides_rows:
-        storage = ray.train.get_context().get_storage()
-        placeholder = ray.train.Checkpoint(storage.experiment_fs_path, storage.storage_filesystem)
+        folder = experiment_folder()
+        place = ray.train.Checkpoint(folder.path, folder.filesystem)  # what is in it is written by _save_part
         reported = {**totals, **values} if is_first else totals
-        ray.train.report(reported, checkpoint=placeholder, checkpoint_upload_fn=partial(_save_part, run))
+        ray.train.report(reported, checkpoint=place, checkpoint_upload_fn=partial(_save_part, run))
         return
     if not is_first:
         ray.train.report(totals)

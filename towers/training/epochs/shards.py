@@ -71,7 +71,8 @@ def load_shards(folder: Folder, model: nn.Module, optimizers: Optimizers) -> tup
             found["best"] = saved.read("best", of_weights)
     values = [tensor for of in found.values() for tensor in of.values()]
     is_bad = torch.tensor(saved is None or not largest_magnitude(values).isfinite())
-    if saved is None or anywhere(is_bad.to(next(model.parameters()).device)):
+    is_bad = anywhere(is_bad.to(next(model.parameters()).device))
+    if saved is None or is_bad:
         return None
     model.load_state_dict(found["model"])
     optimizers.load_state(found["optimizer"])
