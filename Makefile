@@ -95,7 +95,7 @@ bench-training: $(READY) .venv-peers/.ready ## training speed beside other recom
 	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)
 
 bench-tables: $(READY) ## memory of a worker and speed with whole and with sharded tables; ARGS="workers=4"
-	$(BIN)/python -m tests.benchmarks.bench_tables $(ARGS)
+	$(BIN)/python -m tests.benchmarks.distributed.bench_tables $(ARGS)
 
 bench-features: $(READY) ## training steps by the size of feature vocabularies, dense and sparse; ARGS="threads=1"
 	$(BIN)/python -m tests.benchmarks.bench_features $(ARGS)

@@ -1,5 +1,5 @@
-"""What a worker holds and how fast it trains with whole and sharded tables: `python -m tests.benchmarks.bench_tables
-[workers=4] [users=1000000] [items=200000] [steps=20] [batch=8192]`.
+"""What a worker holds and how fast it trains with whole and sharded tables: `python -m
+tests.benchmarks.distributed.bench_tables [workers=4] [users=1000000] [items=200000] [steps=20] [batch=8192]`.
 
 The workers are processes of this machine with one thread each, which exchange by gloo. Both kinds of tables train on
 the same batches. A worker's memory is what its process has grown by at most since before the model was built, so that
