@@ -22,7 +22,6 @@ import torch.multiprocessing as mp
 from rich.console import Console
 
 from data.sequences.batches import TrainBatch
-from tests.benchmarks.harness.steps import CPU
 from tests.benchmarks.harness.tables import write
 from towers.model.build import build_model
 from towers.model.config import ModelConfig
@@ -32,7 +31,7 @@ from towers.training.loop import Objective, train_epoch
 from towers.training.losses.config import LossConfig
 from towers.training.optimizer import Optimizers
 
-LENGTH, ROUNDS = 20, 3
+CPU, LENGTH, ROUNDS = torch.device("cpu"), 20, 3
 
 
 def main(workers: int = 4, users: int = 1_000_000, items: int = 200_000, steps: int = 20, batch: int = 8192) -> None:

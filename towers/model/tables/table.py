@@ -42,6 +42,9 @@ class Table(nn.Embedding, ABC):
     num_rows: int
     is_sharded: bool = False
 
+    @abstractmethod
+    def __init__(self, num_rows: int, embedding_dim: int, std: float, settings: TableSettings) -> None: ...
+
     @property
     def stored_S(self) -> Tensor:
         return torch.arange(self.num_rows)

@@ -43,7 +43,7 @@ def save_shard(
     """
     folder.create()
     divided = divided_weights(model) | _divided_state(model, optimizers)
-    parts = {"model": model.state_dict(), "optimizer": optimizers.state()}
+    parts: dict[str, dict[str, Tensor]] = {"model": model.state_dict(), "optimizer": optimizers.state()}
     if progress.best_epoch != progress.epoch:
         parts["best"] = dict(best)
     sizes = {}
