@@ -15,12 +15,9 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import require
 from data.artifacts.seals import open_sealed, sealing
@@ -32,18 +29,16 @@ from data.sources.event_types import EventTypes
 from towers.checkpoint.added_items import with_added_items
 from towers.checkpoint.histories import as_tensors, of_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
+from towers.checkpoint.tensor_files import CheckpointError, load_tensors, save_tensors
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
+from towers.model.tables.hashed import hashed_tables
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.reranker import Reranker
-
-
-class CheckpointError(UserError, ValueError):
-    """A checkpoint cannot be used: it is damaged, has other shapes, or belongs to another dataset."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +78,6 @@ class Checkpoint:
         return self.folder.name
 
 
-def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Writes tensors as one safetensors file."""
-    folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
-
-
-def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file.
-
-    Args:
-        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
-
-    Raises:
-        CheckpointError: the file is not a complete safetensors file.
-    """
-    try:
-        if only is not None and folder.is_local:
-            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
-        tensors = safetensors.torch.load(folder.read_bytes(name))
-        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
-    except (SafetensorError, OSError) as e:
-        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
-
-
 def load_weights(
     module: nn.Module, folder: Folder, name: str, num_added: int = 0, only: Collection[str] | None = None
 ) -> None:
@@ -122,7 +93,7 @@ def load_weights(
     tensors = load_tensors(folder, name, only)
     refuse_not_finite(tensors, f"{folder}/{name}")
     try:
-        module.load_state_dict(with_added_items(tensors, num_added))
+        module.load_state_dict(with_added_items(tensors, num_added, but=hashed_tables(module).keys()))
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
 

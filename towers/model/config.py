@@ -10,9 +10,11 @@ from data.sequences.histories import TIME, TYPE, HistoryOrder
 from data.sources.schema import SPLITS
 from towers.model.history import HISTORY_ENCODERS
 from towers.model.history.time_modes import HistoryTime
+from towers.model.tables import TABLES
 
 if TYPE_CHECKING:
     from towers.model.history.encoder import HistoryEncoder
+    from towers.model.tables.table import Table
 
 ARCHITECTURE = 3
 """Version of the code that builds the towers; it enters the name of each run.
@@ -73,6 +75,9 @@ class ModelConfig:
             histories whose event types are.
         smoothing: weight with which the vectors of an item's users are added to the item's own vector after training
             (towers/model/smoothing.py); 0 leaves it out.
+        tables: where the rows of the tables of ids and of feature values are kept (towers/model/tables): whole, all of
+            them on every worker; sharded, divided among the workers; hashed, in fewer rows than there are ids.
+        hash_rows: largest number of rows of a hashed table.
     """
 
     embedding_dim: int = bounded(64, at_least=1, at_most=4096)
@@ -92,6 +97,8 @@ class ModelConfig:
     context: bool = False
     context_dropout: float = bounded(0.2, at_least=0, below=1)
     smoothing: float = bounded(0.0, at_least=0)
+    tables: str = "whole"
+    hash_rows: int = bounded(1_000_000, at_least=2)
 
     def __post_init__(self) -> None:
         check_bounds(self, "model")
@@ -100,6 +107,12 @@ class ModelConfig:
                 f"model.num_heads: {self.num_heads} must divide model.embedding_dim ({self.embedding_dim})"
             )
         HISTORY_ENCODERS.require(self.history)
+        TABLES.require(self.tables)
+        if self.tables == "hashed" and self.start is not IdTableStart.random:
+            raise ConfigError(
+                f"model.start: {self.start.value} gives each id a vector of its own, which hashed tables do not have;"
+                " set model.start=random or model.tables=whole"
+            )
 
     def check_history(self) -> None:
         """Raises ConfigError where values do not suit the history encoder, whose module this imports, and so torch."""
@@ -125,6 +138,20 @@ class ModelConfig:
     def history_encoder(self) -> "type[HistoryEncoder]":
         """The class that `history` names."""
         return HISTORY_ENCODERS[self.history]
+
+    def table(self, num_rows: int, embedding_dim: int, std: float) -> "Table":
+        """A freshly initialised table, as `tables` says.
+
+        Args:
+            num_rows: rows that can be looked up.
+            std: standard deviation of the initial values.
+        """
+        return TABLES[self.tables](num_rows, embedding_dim, std, self)
+
+    @property
+    def divides_rows(self) -> bool:
+        """Whether the rows of tables are divided among the workers of a training."""
+        return TABLES[self.tables].divides_rows
 
     @property
     def history_columns(self) -> tuple[str, ...]:

@@ -54,8 +54,8 @@ class TwoTower(ItemTower):
         nn.Module.__init__(self)  # the item tower comes last, so that a seed gives the weights that it always gave
         config.check_history()
         dim, encoder = config.embedding_dim, config.history_encoder
-        self.user_ids = IdEmbedding(users.known_N, dim, config.id_dropout)
-        self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim, sparse=True)
+        self.user_ids = IdEmbedding(users.known_N, config.table(len(users.known_N), dim, dim**-0.5), config.id_dropout)
+        self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim, config.table)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.history: HistoryEncoder | None = encoder(config) if encoder.reads_history else None
         self.add_item_tower(config, items)
@@ -70,11 +70,10 @@ class TwoTower(ItemTower):
             nn.init.normal_(self.context_values.weight[1:], std=0.1 * dim**-0.5)
         self.event_types = EventTypeShift(event_types, dim, config.context_dropout) if config.history_types else None
 
-    @torch.no_grad()
     def set_id_tables(self, user_UD: Tensor, item_ID: Tensor) -> None:
         """Initialises both id embedding tables with these vectors; row 0, of unknown ids, stays as it is."""
-        for ids, start_ND in ((self.user_ids, user_UD), (self.item_ids, item_ID)):
-            ids.table.weight[1:] = start_ND[1:].to(ids.table.weight)
+        self.user_ids.table.set_rows(user_UD)
+        self.item_ids.table.set_rows(item_ID)
 
     def compile_parts(self) -> None:
         """Compiles perceptrons and encoder blocks in place, for inputs of any size; weights keep their names."""

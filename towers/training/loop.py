@@ -17,7 +17,14 @@ from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
 from towers.model.history.moments import Moments
 from towers.model.two_tower import TwoTower
-from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
+from towers.training.distributed import (
+    average_gradients,
+    gather_rows,
+    global_weight,
+    rank,
+    replicated_parameters,
+    world_size,
+)
 from towers.training.epochs.finite import FiniteSteps, check_weights
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
@@ -181,12 +188,12 @@ def train_epoch(
         NotFinite: the loss, the gradient or, after the last step, a weight is not finite. The message names the step.
     """
     model.train()
-    steps = FiniteSteps(model, device)
+    steps, replicated = FiniteSteps(model, device), replicated_parameters(model)
     for batch, rate in zip(batches, rates, strict=False):
         loss = objective(model, batch, generator, device)
         optimizers.zero_grad()
         loss.backward()
-        average_gradients(model.parameters())
+        average_gradients(replicated)
         steps.watch(loss)
         optimizers.scale_learning_rate(rate)
         optimizers.step()

@@ -57,6 +57,17 @@ def test_runs_keep_their_names(overrides: list[str], training: str, checkpoint: 
     assert checkpoint_folder(config, DATASET, Folder.of("var")).name == checkpoint
 
 
+def test_the_number_of_workers_does_not_count_where_each_has_its_rows() -> None:
+    def names(tables: str, workers: int) -> tuple[str, str]:
+        config = load([f"model.tables={tables}", f"train.num_workers={workers}"])
+        return training_name(config, DATASET), checkpoint_folder(config, DATASET, Folder.of("var")).name
+
+    assert names("whole", 1) == ("synthetic-fac8523ae5", "synthetic-6ae7c832f8")
+    assert names("whole", 1) != names("whole", 2)
+    assert names("sharded", 1) == names("sharded", 2) != names("whole", 2)
+    assert names("hashed", 1) != names("hashed", 2)
+
+
 def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     overrides = ([], ["train.threads=3"], ["loss.log_q=false"], ["train.validation_users=9"])
     names = [training_name(load(each), DATASET) for each in overrides]
