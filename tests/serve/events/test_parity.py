@@ -27,7 +27,7 @@ from serve.events.sqlite_store import SqliteStore
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.release import Release
 from tests.conftest import TINY
-from tests.towers.model.test_history_time import MODES
+from tests.towers.model.history.test_history_time import MODES
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
 from towers.model.build import build_model, encode_catalogues

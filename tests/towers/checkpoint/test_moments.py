@@ -15,7 +15,7 @@ from data.dataset.prepared import PreparedDataset
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.golden_queries import GoldenQuery, golden_queries
 from tests.test_artifacts_of_before import CHECKPOINT, DATASET, STORAGE
-from tests.towers.model.test_history_time import MODES
+from tests.towers.model.history.test_history_time import MODES
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.evaluation.queries import queries_of
 from towers.evaluation.ranking import embed
