@@ -56,7 +56,7 @@ def test_its_report_is_that_of_its_backtest(final: Checkpoint, tiny: Config, dat
     counts = dataset.manifest["counts"]
     assert backtest.counts_I.sum() == counts["train"] + counts["validation"], "it has not seen the test part"
     vectors, fit_on = backtest.item_vectors_ID, FittedSplits.train_validation
-    again = evaluate(backtest.model, backtest.reranker, dataset, fit_on, tiny.evaluate, vectors)
+    again = evaluate(backtest.model, backtest.reranker, dataset, fit_on, tiny.evaluate, vectors, backtest.ties)
     report = report_of(final.manifest)
     assert report.reranked == pytest.approx(again.reranked)
     assert "backtest" in report.notes[0]
