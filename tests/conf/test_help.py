@@ -102,8 +102,8 @@ def test_hydra_composes_once_where_no_sweep_can_be_meant(arguments: list[str], s
     assert Hydra.get_mode is ours
 
 
-@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
 def test_its_examples_can_be_typed(verb: str) -> None:
     _, _, section = (_command(verb).__doc__ or "").partition("\nExamples:\n")
     examples = [shlex.split(line) for line in section.splitlines()]

@@ -57,8 +57,8 @@ def client(
 ) -> Iterator[RecommendClient]:
     scales = dict.fromkeys(("ingress", "embedder", "retriever", "reranker"), ScaleConfig(num_cpus=0.1))
     served = replace(tiny.serve, topology=request.param, port=free_port, **PATIENT, **scales)
-    served_here = replace(tiny, serve=served, events=own_events)
-    with running_endpoint(served_here) as address, RecommendClient(address, timeout_s=30) as client:
+    config = replace(tiny, serve=served, events=own_events)
+    with running_endpoint(config) as address, RecommendClient(address, timeout_s=30) as client:
         yield client
     registry.promote(release.id)
 

@@ -18,12 +18,12 @@ from tests.benchmarks.harness.servers import free_port
 from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
 from tests.serve.viewer.conftest import Pages, answers
 
-pytestmark = pytest.mark.slow
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from serve.releases.release import Release
+
+pytestmark = pytest.mark.slow
 
 HOSTILE = (
     '<img src=x onerror="window.hacked = 1">',
