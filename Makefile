@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +93,9 @@ bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), th
 
 bench-training: $(READY) .venv-peers/.ready ## training speed beside other recommenders; ARGS="threads=2 rounds=3"
 	$(BIN)/python -m tests.benchmarks.bench_training $(ARGS)
+
+bench-tables: $(READY) ## memory of a worker and speed with whole and with sharded tables; ARGS="workers=4"
+	$(BIN)/python -m tests.benchmarks.distributed.bench_tables $(ARGS)
 
 bench-features: $(READY) ## training steps by the size of feature vocabularies, dense and sparse; ARGS="threads=1"
 	$(BIN)/python -m tests.benchmarks.bench_features $(ARGS)

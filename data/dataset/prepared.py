@@ -1,6 +1,6 @@
 """Reading a prepared dataset: its users, its items and the interactions of each split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,6 +57,11 @@ class PreparedDataset:
     def event_types(self) -> EventTypes:
         """The event types of the interactions; none where all of them are positives that count as seen."""
         return EventTypes.of_manifest(self.manifest.get("event_types"))
+
+    @property
+    def event_type_names(self) -> tuple[str, ...]:
+        """The names of the event types, in the order of their codes."""
+        return tuple(self.event_types.types)
 
     @property
     def clock(self) -> Clock | None:
@@ -130,9 +135,14 @@ class PreparedDataset:
         """
         return pa.concat_tables([self._read(split, columns, "others") for split in splits])
 
-    def sequences(self, *splits: str) -> Sequences:
-        """Each user's items in these splits, oldest first: those of the positives, which make up the history."""
-        return Sequences.of(self.interactions(*splits, columns=["user_row", "item_row"]), len(self.users.ids))
+    def sequences(self, *splits: str, beside: Collection[str] = ()) -> Sequences:
+        """Each user's items in these splits, oldest first: those of the positives, which make up the history.
+
+        Args:
+            beside: what the sequences hold beside the items: "time", "type", both or nothing.
+        """
+        interactions = self.interactions(*splits, columns=["user_row", "item_row", *beside])
+        return Sequences.of(interactions, len(self.users.ids), beside)
 
     def seen(self, *splits: str) -> Sequences:
         """Each user's items in these splits that count as seen; where all interactions do, those of `sequences`."""

@@ -30,6 +30,8 @@ class TrainBatch:
         negative_weights: float32, how much each of these counts.
         context: int64 [B, C] or [B, L, C], rows of the values of each positive's context. None where the towers take
             none.
+        times_BL: int64, unix seconds of the history's items, 0 at padding. None where the sequences hold none.
+        types_BL: int16, types of the events of the history, see `Sequences.types_N`, 0 at padding. None likewise.
     """
 
     user_rows_B: np.ndarray
@@ -39,6 +41,8 @@ class TrainBatch:
     negative_rows: np.ndarray | None = None
     negative_weights: np.ndarray | None = None
     context: np.ndarray | None = None
+    times_BL: np.ndarray | None = None
+    types_BL: np.ndarray | None = None
 
 
 class Shard(Protocol):
@@ -85,10 +89,11 @@ class ShardBatches:
         rows = shard.batches(size, seed) if isinstance(shard, StreamedRows) else self._permuted(shard, random)
         for users, items, positions in rows:
             history = self._history(users, positions, random)
+            moments = self._moments(users, positions)
             weights = self.feedback.weights(self.sequences, users, positions)
             context = self.feedback.contexts(self.sequences, users, positions)
             unwanted, unwanted_weights = self.feedback.draw(users, random)
-            yield TrainBatch(users, items, history, weights, unwanted, unwanted_weights, context)
+            yield TrainBatch(users, items, history, weights, unwanted, unwanted_weights, context, *moments)
 
     def _history(self, users: np.ndarray, positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if self.order is HistoryOrder.others:
@@ -96,6 +101,11 @@ class ShardBatches:
                 self._others = OtherItems.of(self.sequences)
             return self._others.draw(users, positions, self.history_length, random)
         return self.sequences.before(users, positions, self.history_length)
+
+    def _moments(self, users: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        if self.order is HistoryOrder.others:  # the configuration refuses encoders that would take them
+            return None, None
+        return self.sequences.moments_before(users, positions, self.history_length)
 
     def _permuted(self, shard: Shard, random: np.random.Generator) -> Iterator[Rows]:
         if self._loaded is None:

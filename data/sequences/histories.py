@@ -1,14 +1,21 @@
 """All users' items in time order, and the histories that training and serving take from them.
 
+Beside the items there may be the moments of the interactions: when each happened, and the type of its event.
+
 Shape legend: B batch, L history length, U users (row 0 included), N interactions. A position is the index of an
 interaction among the user's, see data/sequences/positions.py.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+TIME, TYPE = "time", "type"
+"""Columns of interactions that sequences may hold beside the items."""
 
 
 class HistoryOrder(Enum):
@@ -30,24 +37,36 @@ class Sequences:
     Attributes:
         offsets_U1: int64 [U + 1]; the items of user u are items_N[offsets_U1[u] : offsets_U1[u + 1]].
         items_N: int32 [N], item rows.
+        times_N: int64 [N], unix seconds; None where they were not asked for.
+        types_N: int16 [N], the code of each event type plus 1, 0 where it is not known; None where they were not asked
+            for.
     """
 
     offsets_U1: np.ndarray
     items_N: np.ndarray
+    times_N: np.ndarray | None = None
+    types_N: np.ndarray | None = None
 
     @classmethod
-    def of(cls, interactions: pa.Table, num_users: int) -> "Sequences":
+    def of(cls, interactions: pa.Table, num_users: int, beside: Collection[str] = ()) -> "Sequences":
         """The sequences of interactions that are oldest first for each user.
 
         Args:
-            interactions: columns `user_row` and `item_row`; several splits may follow one another.
+            interactions: columns `user_row`, `item_row` and those of `beside`; several splits may follow one another.
             num_users: U, row 0 included.
+            beside: what to hold beside the items, of TIME and TYPE.
         """
         users = interactions["user_row"].to_numpy()
         order = order_of(interactions)
         offsets = np.zeros(num_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=num_users), out=offsets[1:])
-        return cls(offsets, interactions["item_row"].to_numpy()[order].astype(np.int32, copy=False))
+        items_N = interactions["item_row"].to_numpy()[order].astype(np.int32, copy=False)
+        times_N = types_N = None
+        if TIME in beside:
+            times_N = interactions[TIME].to_numpy()[order].astype(np.int64, copy=False)
+        if TYPE in beside:
+            types_N = (pc.fill_null(interactions[TYPE], -1).to_numpy()[order] + 1).astype(np.int16)
+        return cls(offsets, items_N, times_N, types_N)
 
     @classmethod
     def nothing(cls, num_users: int) -> "Sequences":
@@ -70,16 +89,26 @@ class Sequences:
         pairs = np.unique(self.pair_keys(num_items))
         return pairs // num_items, pairs % num_items
 
-    def of_user(self, user_row: int) -> np.ndarray:
-        """int32: the item rows of one user, oldest first, as a view that must not be written to."""
-        return self.items_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
+    def of_user(self, user_row: int, of_N: np.ndarray | None = None) -> np.ndarray:
+        """int32: the item rows of one user, oldest first, as a view that must not be written to.
 
-    def of_users(self, user_rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All items of these users: for each, the index into `user_rows_B` and the item row, user after user."""
+        Args:
+            of_N: values of the interactions, in the order of `items_N`, to take in place of the items.
+        """
+        of_N = self.items_N if of_N is None else of_N
+        return of_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
+
+    def of_users(self, user_rows_B: np.ndarray, of_N: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """All items of these users: for each, the index into `user_rows_B` and the item row, user after user.
+
+        Args:
+            of_N: values of the interactions, in the order of `items_N`, to take in place of the items.
+        """
+        of_N = self.items_N if of_N is None else of_N
         lengths = self.lengths_U[user_rows_B]
         owner = np.repeat(np.arange(len(user_rows_B)), lengths)
         within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return owner, self.items_N[self.offsets_U1[user_rows_B][owner] + within]
+        return owner, of_N[self.offsets_U1[user_rows_B][owner] + within]
 
     def last(self, user_rows_B: np.ndarray, length: int) -> np.ndarray:
         """int32 [B, length]: each user's latest items, oldest first, padded with 0 on the left."""
@@ -95,6 +124,16 @@ class Sequences:
         """
         within = positions_B[:, None] - length + np.arange(length)
         return self.take(user_rows_B, within, within >= 0, of_N)
+
+    def moments_before(
+        self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Times (int64) and types (int16), each [B, length], of the items that `before` returns; None if not held."""
+        times, types = (
+            None if of_N is None else self.before(user_rows_B, positions_B, length, of_N)
+            for of_N in (self.times_N, self.types_N)
+        )
+        return times, types
 
     def take(
         self, user_rows_B: np.ndarray, within_BL: np.ndarray, valid_BL: np.ndarray, of_N: np.ndarray | None = None

@@ -62,7 +62,8 @@ class WindowBatches:
             unwanted, unwanted_weights = self.feedback.draw(np.broadcast_to(users[at][:, None], targets.shape), random)
             within = positions[at][:, None] + 1 - longest + np.arange(longest)
             context = self.feedback.contexts(self.sequences, users[at], within)
-            yield TrainBatch(users[at], targets, history, weights, unwanted, unwanted_weights, context)
+            moments = self.sequences.moments_before(users[at], positions[at], longest)
+            yield TrainBatch(users[at], targets, history, weights, unwanted, unwanted_weights, context, *moments)
 
     def _window_ends(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and positions of the last item of each window."""

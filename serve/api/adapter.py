@@ -46,6 +46,7 @@ class RequestAdapter:
         items: The release's vocabulary of item ids.
         fallback: The release's popular items.
         created_us: When the release was made, in microseconds since 1970.
+        type_rows: The row of each event type that the user tower knows, by its name.
         events_until_us: Events that were accepted until then are in the release's histories already.
     """
 
@@ -59,10 +60,10 @@ class RequestAdapter:
         self.created_us = int(datetime.fromisoformat(release.manifest["created_at"]).timestamp() * 1_000_000)
         self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
         self._users, self._histories = release.parts.users.ids, release.parts.history
+        self.type_rows = release.parts.model.event_type_rows
         reranker = release.parts.reranker
         self._context, self._goals = reranker.context, reranker.goal_weights
-        self._num_candidates = num_candidates
-        self._renderer = ItemRenderer(items)
+        self._num_candidates, self._renderer = num_candidates, ItemRenderer(items)
         self._removed = release.removed_items
         self.set_denylist(())
 

@@ -126,13 +126,17 @@ class UserState:
         return [item_id for item_id, at in self.seen.items() if at >= oldest_us]
 
     def history(self, config: EventsConfig, after_us: int = 0) -> list[str]:
-        """The items of the user's positive events, oldest first, as training has them.
+        """The items of `positives`."""
+        return [e.item_id for e in self.positives(config, after_us)]
+
+    def positives(self, config: EventsConfig, after_us: int = 0) -> list[Happening]:
+        """The user's positive events, oldest first, as training has them.
 
         Args:
             after_us: Events that were accepted at this time or before are left out: they are in the release's history.
         """
         positive = {name for name, type_ in config.types.items() if is_positive(type_)}
-        return [e.item_id for e in self.events if e.received_us > after_us and e.type in positive]
+        return [e for e in self.events if e.received_us > after_us and e.type in positive]
 
     def context(self, now_us: int, config: EventsConfig) -> Mapping[str, str]:
         """The context of the latest event that has one, unless that is too long ago."""

@@ -31,7 +31,10 @@ class Query:
         k: Number of items to return.
         num_candidates: Number of items to retrieve and to re-rank.
         recent: Item rows of the user's latest events, oldest first; they follow the history that the release has.
-        history: Item rows that the request itself names, oldest first; they follow what is known of the user.
+        recent_times: When each of `recent` happened, in unix seconds; as many, or none where that is not known.
+        recent_types: The event types of `recent`, as rows of the user tower (`TwoTower.event_type_rows`); likewise.
+        history: Item rows that the request itself names, oldest first; they follow what is known of the user, and count
+            as taken now, by events of an unknown type.
         seen: Item rows that count as seen because of events.
         exclude: Item rows that must not be in the answer.
         context: The request's context as rows of `towers.model.context.Context`.
@@ -47,6 +50,8 @@ class Query:
     k: int
     num_candidates: int
     recent: tuple[int, ...] = ()
+    recent_times: tuple[int, ...] = ()
+    recent_types: tuple[int, ...] = ()
     history: tuple[int, ...] = ()
     seen: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()

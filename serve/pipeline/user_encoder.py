@@ -3,31 +3,59 @@
 Shape legend: B users, L length of the history that the user tower takes, D dimension.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from data.sequences.histories import TIME, TYPE
 from serve.index.micro_batcher import MicroBatcher
 from serve.pipeline.messages import Query, SimilarQuery, UnusableValue, UserVector, check_same_release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.features import FeatureEncoder
+from towers.model.history.moments import Moments
 from towers.model.history.padding import pad
+
+
+class KnownUser(NamedTuple):
+    """What is known of a user, in rows of the release.
+
+    Attributes:
+        row: The user; 0 where the release does not know the user.
+        history: The item rows known of the user, oldest first.
+        context: The rows of the context; may be empty.
+        times: int64, unix seconds of each item of the history; None means that all are of one time.
+        types: int, the row of each one's event type; None means that no type is known.
+    """
+
+    row: int
+    history: np.ndarray
+    context: tuple[int, ...] = ()
+    times: np.ndarray | None = None
+    types: np.ndarray | None = None
 
 
 class UserEncoder:
     """The user tower of one release as a stage of the pipeline; it encodes users that wait at the same time together.
 
     It also computes the item tower's vector of an item that a request describes by its features.
+
+    Args:
+        release_id: The release.
+        parts: Its towers, and the histories that it knows.
+        clock: Returns the unix seconds now.
     """
 
-    def __init__(self, release_id: str, parts: Checkpoint) -> None:
+    def __init__(self, release_id: str, parts: Checkpoint, clock: Callable[[], float] = time.time) -> None:
         self.release_id = release_id
         self._parts = parts
         self._history_length = parts.model.config.num_history
         self._item_encoder = FeatureEncoder.of_json(parts.items, parts.manifest["item_scales"])
+        self._clock = clock
+        self._needs = parts.model.config.history_columns
         self._batched = MicroBatcher(self.vectors)
 
     async def __call__(self, query: Query) -> UserVector:
@@ -44,17 +72,34 @@ class UserEncoder:
         )
         is_same = self._parts.seen is self._parts.history
         seen = None if is_same else self._parts.seen.of_user(row).astype(np.int64)
-        return UserVector(
-            self.release_id, await self._batched((row, history, query.context)), history.astype(np.int64), seen
-        )
+        user = KnownUser(row, history, query.context, self._times(row, query), self._types(row, query))
+        return UserVector(self.release_id, await self._batched(user), history.astype(np.int64), seen)
+
+    def _times(self, row: int, query: Query) -> np.ndarray | None:
+        """int64: When each item of the history was taken; None where the user tower does not take times.
+
+        The items that a request names itself count as taken now, or when what is known to be latest was, if that is
+        after now.
+        """
+        if TIME not in self._needs:
+            return None
+        released = self._parts.history.of_user(row, self._parts.history.times_N)
+        known = np.concatenate([released, np.array(query.recent_times, dtype=np.int64)])
+        missing = len(query.recent) - len(query.recent_times) + len(query.history)
+        now = int(self._clock()) if missing else 0
+        return np.concatenate([known, np.full(missing, max(now, int(known.max(initial=0))))])
+
+    def _types(self, row: int, query: Query) -> np.ndarray | None:
+        """int64: The event type of each item of the history; None where the user tower does not take types."""
+        if TYPE not in self._needs:
+            return None
+        released = self._parts.history.of_user(row, self._parts.history.types_N)
+        missing = len(query.recent) - len(query.recent_types) + len(query.history)
+        return np.concatenate([released, np.array(query.recent_types, dtype=np.int64), np.zeros(missing, np.int64)])
 
     @torch.inference_mode()
-    def vectors(self, users: Sequence[tuple[int, np.ndarray, tuple[int, ...]]]) -> list[np.ndarray | None]:
+    def vectors(self, users: Sequence[KnownUser]) -> list[np.ndarray | None]:
         """Returns the user tower's vectors of several users.
-
-        Args:
-            users: For each user its row, the item rows known of it, oldest first, and the rows of the context,
-                which may be empty.
 
         Returns:
             float32 [D] for each user; None for a user of whom nothing is known.
@@ -62,15 +107,33 @@ class UserEncoder:
         Raises:
             FloatingPointError: The user tower gives values that are not finite.
         """
-        rows_B = torch.tensor([row for row, _, _ in users])
-        history_BL = pad([history.tolist() for _, history, _ in users], self._history_length)
+        rows_B = torch.tensor([user.row for user in users])
+        history_BL = self._padded([user.history for user in users], torch.int32)
         num_context = len(self._parts.model.context)
-        context_BC = torch.tensor([context or (0,) * num_context for _, _, context in users])
+        context_BC = torch.tensor([user.context or (0,) * num_context for user in users])
         known_B = self._parts.model.is_known(rows_B, history_BL).tolist()
-        vector_BD: np.ndarray = self._parts.model.user_vectors(rows_B, history_BL, context_BC).numpy()
+        vector_BD: np.ndarray = self._parts.model.user_vectors(
+            rows_B, history_BL, context_BC, self._moments(users)
+        ).numpy()
         if not np.isfinite(vector_BD).all():
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]
+
+    def _moments(self, users: Sequence[KnownUser]) -> Moments:
+        """The times and types of the users' histories, as far as the user tower takes them."""
+        times_BL = types_BL = None
+        if TIME in self._needs:
+            times_BL = self._padded(
+                [np.zeros_like(u.history) if u.times is None else u.times for u in users], torch.int64
+            )
+        if TYPE in self._needs:
+            types_BL = self._padded(
+                [np.zeros_like(u.history) if u.types is None else u.types for u in users], torch.int64
+            )
+        return Moments(times_BL, types_BL)
+
+    def _padded(self, values: Sequence[np.ndarray], dtype: torch.dtype) -> torch.Tensor:
+        return pad([of_user.tolist() for of_user in values], self._history_length, dtype)
 
     async def describe(self, query: SimilarQuery) -> np.ndarray | None:
         """Returns the item tower's vector, float32 [D], of the query's features; features left out count as missing.

@@ -9,7 +9,8 @@ Shape legend: D dimension of the vectors, C retrieved candidates, I items with t
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from serve.index.protocol import ItemIndex
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
-from serve.pipeline.user_encoder import UserEncoder
+from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.retrieval import top_k
@@ -42,6 +43,7 @@ class GoldenQuery:
     Attributes:
         user_row: row of the user in the vocabulary.
         history: item rows that the user has seen.
+        times, types: of the items of the history, where the user tower takes them; empty otherwise.
         vector: the user tower's vector, [D].
         candidates, scores: item rows by exact search and their scores, best first and without the history, [C].
         ranked: the re-ranker's score of each candidate, [C].
@@ -56,6 +58,18 @@ class GoldenQuery:
     ranked: list[float] = field(default_factory=list)
     user_id: str | None = None
     item_ids: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    types: list[int] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of golden.json; without times and types where there are none, as earlier versions wrote it."""
+        return {k: v for k, v in asdict(self).items() if v or k not in ("times", "types")}
+
+    @property
+    def known(self) -> KnownUser:
+        """The input of the user encoder."""
+        times, types = (np.array(of) if of else None for of in (self.times, self.types))
+        return KnownUser(self.user_row, np.array(self.history, dtype=np.int64), (), times, types)
 
     def reranker_input(self, release_id: str) -> tuple[Query, UserVector, Candidates]:
         """Returns the input of the re-ranking stage for this query."""
@@ -75,11 +89,11 @@ def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
     known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
     recorded = []
     for row in known[np.linspace(0, len(known) - 1, min(NUM_QUERIES, len(known))).astype(int)].tolist():
-        history = parts.history.of_user(row).tolist()
-        (vector_D,) = encoder.vectors([(row, np.array(history), ())])
+        asked = _asked(parts, row)
+        (vector_D,) = encoder.vectors([asked.known])
         assert vector_D is not None, "a user with training interactions has a vector"
-        rows_C, scores_C = _exact_search(parts, vector_D, history)
-        golden = GoldenQuery(row, history, vector_D.tolist(), rows_C.tolist(), scores_C.tolist())
+        rows_C, scores_C = _exact_search(parts, vector_D, asked.history)
+        golden = replace(asked, vector=vector_D.tolist(), candidates=rows_C.tolist(), scores=scores_C.tolist())
         (ranked,) = reranker.rank_all([golden.reranker_input("golden")])
         (user_id,) = parts.users.ids.ids(np.array([row])).to_pylist()
         item_ids = parts.items.ids.ids(rows_C).to_pylist()
@@ -87,12 +101,21 @@ def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
     return recorded
 
 
+def _asked(parts: Checkpoint, row: int) -> GoldenQuery:
+    """The query of a user, without answers."""
+    sequences = parts.history
+    times, types = (
+        [] if of_N is None else sequences.of_user(row, of_N).tolist() for of_N in (sequences.times_N, sequences.types_N)
+    )
+    return GoldenQuery(row, sequences.of_user(row).tolist(), [], times=times, types=types)
+
+
 def median_latency_ms(parts: Checkpoint, rounds: int = 5) -> float:
     """The median time in ms that a golden query takes through all stages in this process, with exact search."""
     encoder, reranker, took_s = UserEncoder("golden", parts), RerankStage("golden", parts), []
     for golden in golden_queries(parts) * rounds:
         started = time.perf_counter()
-        encoder.vectors([(golden.user_row, np.array(golden.history), ())])
+        encoder.vectors([golden.known])
         _exact_search(parts, np.array(golden.vector, dtype=np.float32), golden.history)
         reranker.rank_all([golden.reranker_input("golden")])
         took_s.append(time.perf_counter() - started)
@@ -145,7 +168,7 @@ def check_vectors(release: Release, encoder: UserEncoder) -> None:
         ReleaseError: a vector differs by more than TOLERANCE.
     """
     for golden in read_golden(release):
-        (vector_D,) = encoder.vectors([(golden.user_row, np.array(golden.history), ())])
+        (vector_D,) = encoder.vectors([golden.known])
         difference = np.inf if vector_D is None else np.abs(vector_D - np.array(golden.vector)).max()
         if not difference <= TOLERANCE:
             raise _mismatch(release, golden, "the user's vector", difference)

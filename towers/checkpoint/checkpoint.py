@@ -15,12 +15,9 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import require
 from data.artifacts.seals import open_sealed, sealing
@@ -28,23 +25,20 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from data.sources.event_types import EventTypes
+from towers.checkpoint.added_items import with_added_items
 from towers.checkpoint.histories import as_tensors, of_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
+from towers.checkpoint.tensor_files import CheckpointError, load_tensors, save_tensors
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
+from towers.model.tables.hashed import hashed_tables
 from towers.model.tie_order import TieOrder
-from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.reranker import Reranker
-
-ITEM_DIMENSIONS = {"item_ids.table.weight": 0, "neighbours_ID": 0, "lift_VI": 1}
-"""The names of weights that have an entry for each item, and the dimension that counts the items."""
-
-
-class CheckpointError(UserError, ValueError):
-    """A checkpoint cannot be used: it is damaged, has other shapes, or belongs to another dataset."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +78,6 @@ class Checkpoint:
         return self.folder.name
 
 
-def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Writes tensors as one safetensors file."""
-    folder.write_bytes(name, safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
-
-
-def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file.
-
-    Args:
-        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
-
-    Raises:
-        CheckpointError: the file is not a complete safetensors file.
-    """
-    try:
-        if only is not None and folder.is_local:
-            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
-        tensors = safetensors.torch.load(folder.read_bytes(name))
-        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
-    except (SafetensorError, OSError) as e:
-        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
-
-
 def load_weights(
     module: nn.Module, folder: Folder, name: str, num_added: int = 0, only: Collection[str] | None = None
 ) -> None:
@@ -122,10 +92,8 @@ def load_weights(
     """
     tensors = load_tensors(folder, name, only)
     refuse_not_finite(tensors, f"{folder}/{name}")
-    for key in tensors.keys() & ITEM_DIMENSIONS.keys():
-        tensors[key] = _with_zeros_appended(tensors[key], num_added, ITEM_DIMENSIONS[key])
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(with_added_items(tensors, num_added, but=hashed_tables(module).keys()))
     except RuntimeError as e:
         raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
 
@@ -135,13 +103,6 @@ def refuse_not_finite(tensors: Mapping[str, torch.Tensor], place: str) -> None:
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{place}: {key} holds NaN or infinite values")
-
-
-def _with_zeros_appended(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    """`tensor` with `count` zero entries more along a dimension."""
-    shape = list(tensor.shape)
-    shape[dim] = count
-    return torch.cat([tensor, tensor.new_zeros(shape)], dim) if count else tensor
 
 
 def save(
@@ -205,10 +166,8 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
     item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
     context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
-    model = build_model(structured(ModelConfig, manifest["model"]), user_inputs, item_inputs, 0, context)
+    model = _towers(manifest, user_inputs, item_inputs, context)
     load_weights(model, folder, "model.safetensors", num_added)
-    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
-    model.eval()
     counts_I = interaction_counts(items, fit_on)
     rerank = structured(RerankConfig, manifest["rerank"])
     not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
@@ -236,6 +195,14 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
         ties=TieOrder.of(len(counts_I), manifest.get("tie_seed")),
         item_vectors_ID=Later(item_vectors_ID),
     )
+
+
+def _towers(manifest: dict[str, Any], users: TowerInputs, items: TowerInputs, context: Context) -> TwoTower:
+    """The towers that a manifest describes, in eval mode, without their weights."""
+    event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
+    model = build_model(structured(ModelConfig, manifest["model"]), users, items, 0, context, event_types)
+    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
+    return model.eval()
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

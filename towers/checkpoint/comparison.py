@@ -51,7 +51,8 @@ def compare(
     for one in (checkpoint, baseline):
         _check_dataset(one, dataset)
     checkpoint, baseline = measurable(checkpoint), measurable(baseline)
-    held_out = queries_of(dataset)
+    needed = {name for one in (checkpoint, baseline) for name in one.model.config.history_columns}
+    held_out = queries_of(dataset, beside=needed)
     ours, theirs = (_accuracy_by_user(one, held_out, config) for one in (checkpoint, baseline))
     return [d for ranking in (TOWERS, RERANKED) for d in differences(ranking, ours[ranking], theirs[ranking], config)]
 

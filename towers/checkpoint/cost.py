@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.model.history.moments import Moments
 from towers.model.history.padding import pad
 
 NUM_TIMED, NUM_WARM_UP = 50, 5
@@ -15,14 +16,15 @@ NUM_TIMED, NUM_WARM_UP = 50, 5
 @torch.inference_mode()
 def cost(checkpoint: Checkpoint) -> dict[str, float]:
     """Measures `size_mib`, of all files, and `user_vector_ms`, the median for single users on one thread."""
-    model, history = checkpoint.model, checkpoint.history
+    model, history, length = checkpoint.model, checkpoint.history, checkpoint.model.config.num_history
     known = np.flatnonzero(model.user_ids.known_N.cpu().numpy())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []
     for row in np.resize(known[: NUM_TIMED + NUM_WARM_UP], NUM_TIMED + NUM_WARM_UP).tolist() if len(known) else []:
         started = time.perf_counter()
-        model.user_vectors(torch.tensor([row]), pad([history.of_user(row).tolist()], model.config.num_history))
+        moments = Moments.latest(history, np.array([row]), length)
+        model.user_vectors(torch.tensor([row]), pad([history.of_user(row).tolist()], length), None, moments)
         seconds.append(time.perf_counter() - started)
     torch.set_num_threads(threads)
     ms = 1000 * float(np.median(seconds[NUM_WARM_UP:])) if seconds else 0.0

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from data.dataset.vocabulary import Vocabulary
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.numbers.buckets import Buckets
+from towers.model.tables.hashed import hashed_tables
 from towers.model.two_tower import TwoTower
 
 OF_SMOOTHING = "neighbours_ID"
@@ -41,11 +43,14 @@ def warm_start(
     """
     state, learned = model.state_dict(), source.model.state_dict()
     rows = dict(_rows(model, source, ids, encoders))
+    _check_hashed(model, source, rows)
     for name, weight in state.items():
         if name == OF_SMOOTHING:
             continue
         before = learned.get(name)
-        if before is not None and name in rows and before.shape[1:] == weight.shape[1:]:
+        if name in rows and _is_hashed(model, name):
+            weight.copy_(learned[name])
+        elif before is not None and name in rows and before.shape[1:] == weight.shape[1:]:
             is_known = torch.from_numpy(rows[name] > 0)
             is_known[0] = True  # row 0 stands for what is unknown, in both
             weight[is_known] = before[torch.from_numpy(rows[name])[is_known]]
@@ -57,6 +62,27 @@ def warm_start(
                 f"train.start_from: in {source.folder}, {name} has {shape}, and these towers need {_shown(weight)};"
                 " give model the values that it was trained with, or set train.start_from=null"
             )
+
+
+def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarray]) -> None:
+    """Raises CheckpointError where a table is hashed, and the checkpoint has hashed the same rows to other places."""
+    for name, before_N in rows.items():
+        is_hashed = [_is_hashed(of, name) for of in (model, source.model)]
+        if not any(is_hashed):
+            continue
+        is_known = before_N > 0
+        if not all(is_hashed) or model.get_parameter(name).shape != source.model.get_parameter(name).shape:
+            reason = "is not hashed as this training hashes it; give model.tables and model.hash_rows the same values"
+        elif (before_N != np.arange(len(before_N)))[is_known].any():
+            reason = "is hashed by rows, and what was added to the log since has moved them; start fresh"
+        else:
+            continue
+        raise CheckpointError(f"train.start_from: in {source.folder}, {name} {reason}, or set train.start_from=null")
+
+
+def _is_hashed(model: TwoTower, name: str) -> bool:
+    table = hashed_tables(model).get(name)
+    return table is not None and table.is_hashed
 
 
 def _rows(
@@ -79,6 +105,8 @@ def _rows(
             if isinstance(scale, Buckets) and isinstance(before := scales.get(name), Buckets):
                 yield f"{side}_features.tables.{name}.weight", _bucket_rows(scale, before)
     yield "context_values.weight", _context_rows(model.context, source.model.context)
+    if model.event_types is not None and source.model.event_types is not None:
+        yield "event_types.values.weight", source.model.event_types.rows_of(model.event_types.names)
 
 
 def _bucket_rows(buckets: Buckets, before: Buckets) -> np.ndarray:

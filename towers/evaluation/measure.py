@@ -95,7 +95,8 @@ def evaluate(
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    queries, counts_I = queries_of(dataset, config.seen), interaction_counts(dataset.items, fit_on)
+    queries = queries_of(dataset, config.seen, model.config.history_columns)
+    counts_I = interaction_counts(dataset.items, fit_on)
     held_out = queries.sample(config.max_users)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     if held_out is not queries:

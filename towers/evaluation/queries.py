@@ -6,6 +6,7 @@ consumption is the task (`evaluate.seen=keep`), items that the user had seen are
 Shape legend: Q queries (users).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,15 +44,22 @@ class HeldOut:
     earlier: Sequences | None = None
 
     @classmethod
-    def of(cls, dataset: PreparedDataset, split: str, seen_items: SeenItems = SeenItems.mask) -> "HeldOut":
+    def of(
+        cls,
+        dataset: PreparedDataset,
+        split: str,
+        seen_items: SeenItems = SeenItems.mask,
+        beside: Collection[str] = (),
+    ) -> "HeldOut":
         """The queries of `split`; the interactions of all earlier splits are what users have done before.
 
         Args:
             seen_items: whether items that a user has seen are left out.
+            beside: what the histories hold beside the items, which the towers need (`ModelConfig.history_columns`).
         """
         before = (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
         num_items = len(dataset.items.ids)
-        earlier = dataset.sequences(*before)
+        earlier = dataset.sequences(*before, beside=beside)
         seen = earlier if not dataset.event_types else dataset.seen(*before)
         if seen_items is SeenItems.keep:
             seen = Sequences.nothing(len(dataset.users.ids))
@@ -144,13 +152,15 @@ def unwanted_among(dataset: PreparedDataset, split: str, user_rows_Q: np.ndarray
     return np.where(found_QK, weights_M[at_QK], 0).astype(np.float32)
 
 
-def queries_of(dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask) -> HeldOut:
-    """The queries of the test part.
+def queries_of(
+    dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask, beside: Collection[str] = ()
+) -> HeldOut:
+    """The queries of the test part; the arguments are those of `HeldOut.of`.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    held_out = HeldOut.of(dataset, TEST, seen_items)
+    held_out = HeldOut.of(dataset, TEST, seen_items, beside)
     if not len(held_out.user_rows_Q):
         raise ConfigError("test part: no user has an item there that is new to them; change data.split")
     return held_out

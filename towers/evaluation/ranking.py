@@ -21,6 +21,7 @@ from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.retrieval import ScoreColumns, top_k
 from towers.model.context import Context
+from towers.model.history.moments import Moments
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower
 from towers.reranking.candidate_lists import CandidateLists
@@ -68,7 +69,11 @@ class QueryVectors:
 
 @torch.inference_mode()
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
-    """The user vectors of all queries, by their users' histories before the split and by their contexts."""
+    """The user vectors of all queries, by their users' histories before the split and by their contexts.
+
+    Raises:
+        ValueError: the towers need times or types of the histories, and `held_out` was made without.
+    """
     model.eval()
     device = model.item_ids.table.weight.device
     parts = []
@@ -78,7 +83,8 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
         context_BC = None
         if model.context_values is not None and held_out.context_Q is not None:
             context_BC = torch.from_numpy(model.context.encode(held_out.context_Q[at])).to(device)
-        vectors_BD = model.user_vectors(rows_B, history_BL, context_BC)
+        moments = Moments.latest(held_out.history, held_out.user_rows_Q[at], model.config.num_history, device)
+        vectors_BD = model.user_vectors(rows_B, history_BL, context_BC, moments)
         parts.append((vectors_BD, model.is_known(rows_B, history_BL)))
     return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

@@ -3,6 +3,8 @@
 Shape legend: N rows of a catalogue (row 0 = unknown).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -38,12 +40,18 @@ def encode_catalogues(users: Catalogue, items: Catalogue, fit_on: FittedSplits) 
 
 
 def build_model(
-    config: ModelConfig, users: TowerInputs, items: TowerInputs, seed: int, context: Context | None = None
+    config: ModelConfig,
+    users: TowerInputs,
+    items: TowerInputs,
+    seed: int,
+    context: Context | None = None,
+    event_types: Sequence[str] = (),
 ) -> TwoTower:
     """A freshly initialised model; the same seed gives the same weights. Seeds torch's global generator.
 
     Args:
         context: the context features that its user tower takes if `model.context` says so; None means none.
+        event_types: the names of the log's event types in the order of their codes, for `model.history_types`.
     """
     torch.manual_seed(seed)
-    return TwoTower(config, users, items, context)
+    return TwoTower(config, users, items, context, event_types)

@@ -4,6 +4,7 @@ Shape legend: B rows looked up, N rows of a catalogue (row 0, unknown, included)
 features, V rows of a vocabulary, R of them in a batch, D dimension, E length of a feature's vectors.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.model.features import EncodedFeatures, FeatureEncoder
+from towers.model.tables.table import Table
+from towers.model.tables.whole import dense_table
 
 PRECOMPUTE_CHUNK = 65_536
 """Rows that `precompute` embeds at a time."""
@@ -20,8 +23,8 @@ class FeatureEmbedding(nn.Module):
     """Sum of an id's embedded features: the mean embedding of each categorical one, linear maps of numbers and vectors.
 
     Args:
-        sparse: whether the gradients of the vocabularies' tables are sparse tensors, which name the rows that a step
-            touches. An optimizer must know how to take them (`towers.training.optimizer.Optimizers` does).
+        table: makes the table of a vocabulary from its number of rows, the length of its vectors, and the standard
+            deviation of its initial values.
 
     Attributes:
         numbers_NF: float32, the numeric features of all rows.
@@ -32,15 +35,17 @@ class FeatureEmbedding(nn.Module):
     sum_ND: Tensor | None
 
     def __init__(
-        self, encoder: FeatureEncoder, encoded: EncodedFeatures, embedding_dim: int, sparse: bool = False
+        self,
+        encoder: FeatureEncoder,
+        encoded: EncodedFeatures,
+        embedding_dim: int,
+        table: Callable[[int, int, float], Table] = dense_table,
     ) -> None:
         super().__init__()
         self._names = list(encoded.bags)
         self.tables = nn.ModuleDict()
         for name, bag in encoded.bags.items():
-            table = nn.EmbeddingBag(encoder.num_rows(name), embedding_dim, mode="mean", padding_idx=0, sparse=sparse)
-            nn.init.normal_(table.weight, std=0.1 * embedding_dim**-0.5)
-            self.tables[name] = table
+            self.tables[name] = table(encoder.num_rows(name), embedding_dim, 0.1 * embedding_dim**-0.5)
             self.register_buffer(f"bag_{name}", bag, persistent=False)
         self.register_buffer("numbers_NF", encoded.numbers_NF, persistent=False)
         self.register_buffer("sum_ND", None, persistent=False)
@@ -81,22 +86,9 @@ class FeatureEmbedding(nn.Module):
         Args:
             encoded_B: the features of B users or items.
         """
-        tables = {name: cast(nn.EmbeddingBag, table) for name, table in self.tables.items()}
-        parts = [_mean_embedding(tables[name], encoded_B.bags[name]) for name in self._names]
+        tables = {name: cast(Table, table) for name, table in self.tables.items()}
+        parts = [tables[name].means(encoded_B.bags[name]) for name in self._names]
         if self.linear is not None:
             parts.append(self.linear(encoded_B.numbers_NF))
         parts += [projection(encoded_B.vectors[name]) for name, projection in self.projections.items()]
         return torch.stack(parts).sum(0) if parts else torch.zeros(1, device=encoded_B.numbers_NF.device)
-
-
-def _mean_embedding(table: nn.EmbeddingBag, bag_BM: Tensor) -> Tensor:
-    """float32 [B, D]: the mean embedding of each row's values.
-
-    For a sparse gradient, the R distinct values of the batch are looked up first. The gradient then has R rows in place
-    of B * M, which an optimizer would have to sort and add up, and which workers would have to exchange.
-    """
-    if not (table.sparse and torch.is_grad_enabled()):
-        return table(bag_BM)
-    values_R, index = torch.cat([bag_BM.new_zeros(1), bag_BM.flatten()]).unique(return_inverse=True)  # 0 comes first
-    value_RD = functional.embedding(values_R, table.weight, sparse=True)
-    return functional.embedding_bag(index[1:].view(bag_BM.shape), value_RD, mode="mean", padding_idx=0)

@@ -3,6 +3,7 @@
 Shape legend: C candidates, N items, D dimension, I items of the catalogue (row 0 = unknown).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,8 +48,8 @@ class ItemTower(nn.Module):
     def add_item_tower(self, config: ModelConfig, items: TowerInputs) -> None:
         """Adds the tower's parts to this module, freshly initialised."""
         self.config, dim = config, config.embedding_dim
-        self.item_ids = IdEmbedding(items.known_N, dim, config.id_dropout)
-        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, sparse=True)
+        self.item_ids = IdEmbedding(items.known_N, config.table(len(items.known_N), dim, dim**-0.5), config.id_dropout)
+        self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, config.table)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
 
@@ -77,8 +78,14 @@ class ItemTower(nn.Module):
 @torch.no_grad()
 def all_item_vectors(model: ItemTower, chunk: int = 65_536) -> Tensor:
     """float32 [I, D]: the vectors of the whole catalogue; row 0 (unknown) is zero, and never retrieved."""
-    device = model.item_ids.table.weight.device
-    rows_I = torch.arange(len(model.item_ids.known_N), device=device)
-    vectors_ID = torch.cat([model.item_vectors(part) for part in rows_I.split(chunk)])
+    vectors_ID = torch.cat(list(item_vector_blocks(model, chunk)))
     vectors_ID[0] = 0
     return vectors_ID
+
+
+@torch.no_grad()
+def item_vector_blocks(model: ItemTower, chunk: int = 65_536) -> Iterator[Tensor]:
+    """The item vectors of all rows, in blocks of float32 [chunk, D]; that of row 0 is not zero."""
+    rows_I = torch.arange(len(model.item_ids.known_N), device=model.item_ids.table.weight.device)
+    for part in rows_I.split(chunk):
+        yield model.item_vectors(part)

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from towers.model.tables.table import Table
+
 
 class IdEmbedding(nn.Module):
-    """Embedding table of ids. Row 0 stands for every id without training data, and is trained by id dropout.
-
-    Its gradients are sparse tensors, which name the rows that a step touches.
+    """Embeddings of ids. Row 0 stands for every id without training data, and is trained by id dropout.
 
     Attributes:
+        table: the vectors, one for each id.
         known_N: bool, ids with interactions to train on; the others look up row 0.
     """
 
     known_N: Tensor
 
-    def __init__(self, known_N: Tensor, embedding_dim: int, id_dropout: float) -> None:
+    def __init__(self, known_N: Tensor, table: Table, id_dropout: float) -> None:
         super().__init__()
-        self.table = nn.Embedding(len(known_N), embedding_dim, sparse=True)
-        nn.init.normal_(self.table.weight, std=embedding_dim**-0.5)
+        self.table = table
         self.id_dropout = id_dropout
         self.register_buffer("known_N", known_N, persistent=False)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.sequences.histories import Sequences
 from towers.model.graph import degree_normalised
+from towers.model.history.moments import Moments
 from towers.model.two_tower import TwoTower
 
 CHUNK = 4096
@@ -32,7 +33,10 @@ def all_user_vectors(model: TwoTower, sequences: Sequences) -> Tensor:
     """float32 [U, D]: the vectors of all users, with the latest items of `sequences` as their histories."""
     model.eval()
     rows, device = np.arange(len(sequences.lengths_U)), model.item_ids.table.weight.device
-    parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    histories = (torch.from_numpy(sequences.last(part, model.config.num_history)).to(device) for part in parts)
-    vectors = [model.user_vectors(torch.from_numpy(p).to(device), h) for p, h in zip(parts, histories, strict=True)]
+    length, vectors = model.config.num_history, []
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        history_BL = torch.from_numpy(sequences.last(part, length)).to(device)
+        moments = Moments.latest(sequences, part, length, device)
+        vectors.append(model.user_vectors(torch.from_numpy(part).to(device), history_BL, None, moments))
     return torch.cat(vectors)

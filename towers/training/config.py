@@ -19,7 +19,11 @@ IN_MEMORY_ROWS = 200_000_000
 """Largest number of rows (12 bytes each) of a shard that a worker holds in memory; larger shards are streamed."""
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
-"""Settings that decide where training runs and how fast. A run's name does not depend on them."""
+"""Settings that decide where training runs and how fast. A run's name does not depend on them.
+
+Where the rows of tables are divided among the workers, `num_workers` is one of them: a training that was saved by some
+workers goes on with another number of them.
+"""
 
 
 SUMMARY_KEYS = (

@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
+from towers.model.tables.table import Table
+
 
 def world_size() -> int:
     """Number of workers."""
@@ -55,6 +57,27 @@ def all_reduce_min(count: int) -> int:
     smallest = torch.tensor(count, device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(smallest, dist.ReduceOp.MIN)
     return int(smallest)
+
+
+def anywhere(found: Tensor) -> Tensor:
+    """Of each flag, a bool tensor of any shape, whether it is set on any worker."""
+    if world_size() == 1:
+        return found
+    flags = found.to(torch.int32)
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return flags > 0
+
+
+def sharded_tables(model: nn.Module) -> dict[str, Table]:
+    """The tables of which other workers store a part, by the names of their weights."""
+    found = {f"{name}.weight": m for name, m in model.named_modules() if isinstance(m, Table)}
+    return {name: table for name, table in found.items() if table.is_sharded}
+
+
+def replicated_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of which every worker has a copy, so that their gradients are to be averaged."""
+    sharded = sharded_tables(model)
+    return [parameter for name, parameter in model.named_parameters() if name not in sharded]
 
 
 @torch.no_grad()

@@ -13,10 +13,12 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
+from data.sequences.histories import TIME, TYPE
+from data.sources.event_types import is_positive
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.goals import check_goals
 from towers.evaluation.queries import queries_of
-from towers.model.config import FittedSplits
+from towers.model.config import FittedSplits, ModelConfig
 from towers.training.config import check_recipe
 from towers.training.job import Recipe
 from towers.training.runs import checkpoint_folder
@@ -70,8 +72,25 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             "train.fit_on: all takes its number of epochs from a run that is validated, and there is no validation"
             " part; change data.split, or set train.fit_on=train"
         )
+    check_history_columns(config.model, dataset)
     queries_of(dataset, config.evaluate.seen)
     open_start(config, dataset)
+
+
+def check_history_columns(model: ModelConfig, dataset: PreparedDataset) -> None:
+    """Raises ConfigError if the log has none of what the towers take of a history beside its items."""
+    if TIME in model.history_columns and not dataset.has_clock:
+        raise ConfigError(
+            f"model.history_time: {model.history_time.value} needs times, and the log of {dataset.manifest['name']} has"
+            " none, only an order; set it to none, or data.clock=seconds if its numbers are seconds"
+        )
+    num_types = sum(map(is_positive, dataset.event_types.types.values()))
+    if TYPE in model.history_columns and num_types < 2:
+        raise ConfigError(
+            f"model.history_types: the log of {dataset.manifest['name']} has {num_types} types of positive events, and"
+            " nothing is learned from fewer than two; set it to false, or name the log's column in"
+            " data.source.columns.type and the types in data.events"
+        )
 
 
 def with_fit_on(config: Recipe, fit_on: FittedSplits) -> Recipe:

@@ -57,6 +57,7 @@ class SharedInputs:
         sequences: all users' items in those splits.
         feedback: what the interactions of those splits say besides their items.
         context: the context features that the user tower takes.
+        event_types: the names of the log's event types, in the order of their codes.
         id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
         start: the towers' weights by name, where they start with those of a checkpoint.
         suggestions: suggested positives; None where `train.suggested` is 0.
@@ -70,6 +71,7 @@ class SharedInputs:
     sequences: Sequences
     feedback: Feedback
     context: Context
+    event_types: tuple[str, ...]
     id_tables: tuple[Tensor, Tensor] | None
     start: dict[str, Tensor] | None
     suggestions: SuggestedPositives | None

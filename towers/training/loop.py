@@ -15,8 +15,16 @@ from torch.nn import functional
 
 from data.artifacts.errors import ConfigError
 from data.sequences.batches import TrainBatch
+from towers.model.history.moments import Moments
 from towers.model.two_tower import TwoTower
-from towers.training.distributed import average_gradients, gather_rows, global_weight, rank, world_size
+from towers.training.distributed import (
+    average_gradients,
+    gather_rows,
+    global_weight,
+    rank,
+    replicated_parameters,
+    world_size,
+)
 from towers.training.epochs.finite import FiniteSteps, check_weights
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
@@ -127,10 +135,11 @@ def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch
     arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
     users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
     context = None if batch.context is None else torch.from_numpy(batch.context).to(device)
+    moments = Moments.of_arrays(batch.times_BL, batch.types_BL, device)
     if items.ndim == 1:
-        return model.user_vectors(users, history_BL, context), items
+        return model.user_vectors(users, history_BL, context, moments), items
     is_target_BL = items > 0
-    return model.user_vectors_at_each_position(users, history_BL, context)[is_target_BL], items[is_target_BL]
+    return model.user_vectors_at_each_position(users, history_BL, context, moments)[is_target_BL], items[is_target_BL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +188,12 @@ def train_epoch(
         NotFinite: the loss, the gradient or, after the last step, a weight is not finite. The message names the step.
     """
     model.train()
-    steps = FiniteSteps(model, device)
+    steps, replicated = FiniteSteps(model, device), replicated_parameters(model)
     for batch, rate in zip(batches, rates, strict=False):
         loss = objective(model, batch, generator, device)
         optimizers.zero_grad()
         loss.backward()
-        average_gradients(model.parameters())
+        average_gradients(replicated)
         steps.watch(loss)
         optimizers.scale_learning_rate(rate)
         optimizers.step()

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+ROW_STATE = ("mean", "square")
+"""What RowAdam remembers of each row of a table."""
+
 FINAL_SHARE = 0.02
 """Share of the learning rate that a linear schedule ends at."""
 
@@ -93,6 +96,16 @@ class Optimizers:
             for number, optimizer in enumerate(self._all)
             for index, values in optimizer.state_dict()["state"].items()
             for name, value in values.items()
+        }
+
+    def row_state(self) -> dict[str, nn.Parameter]:
+        """The keys of `state` whose tensors have a row for each row of a table, each with that table."""
+        return {
+            f"{number}.{index}.{name}": table
+            for number, optimizer in enumerate(self._all)
+            if isinstance(optimizer, RowAdam)
+            for index, table in enumerate(optimizer.param_groups[0]["params"])
+            for name in ROW_STATE
         }
 
     def load_state(self, flat: dict[str, Tensor]) -> None:

@@ -17,7 +17,15 @@ from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
 ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
-ADDED_TO_MODEL = {"context": False, "context_dropout": 0.2}
+ADDED_TO_MODEL = {
+    "context": False,
+    "context_dropout": 0.2,
+    "history_time": "none",
+    "history_half_life_days": 30.0,
+    "history_types": False,
+    "tables": "whole",
+    "hash_rows": 1_000_000,
+}
 ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
 
@@ -40,7 +48,8 @@ def _determining(config: Recipe) -> list[Any]:
     """JSON values of everything but the dataset that decides the towers' weights."""
     loss = _without(jsonable(config.loss), ADDED_TO_LOSS)
     model = _without(jsonable(config.model), ADDED_TO_MODEL)
-    train = {name: value for name, value in jsonable(config.train).items() if name not in PLACEMENT}
+    placement = {*PLACEMENT, "num_workers"} if config.model.divides_rows else PLACEMENT
+    train = {name: value for name, value in jsonable(config.train).items() if name not in placement}
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
     return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]
 

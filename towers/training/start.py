@@ -58,7 +58,7 @@ def starting_weights(
     source = open_start(config, dataset)
     if source is None:
         return None
-    model = build_model(config.model, users, items, config.seed, context)
+    model = build_model(config.model, users, items, config.seed, context, dataset.event_type_names)
     warm_start(model, source, (dataset.users.ids, dataset.items.ids), (users.encoder, items.encoder))
     return model.state_dict()
 

@@ -49,7 +49,8 @@ def shared_inputs(
 ) -> ray.ObjectRef:
     """Puts the `SharedInputs` of a job into Ray's object store; returns the reference to them."""
     model, settings, seen_items = config.model, config.train, config.evaluate.seen
-    sequences, counts_I = dataset.sequences(*fit_on.splits), interaction_counts(dataset.items, fit_on)
+    beside = model.history_columns
+    sequences, counts_I = dataset.sequences(*fit_on.splits, beside=beside), interaction_counts(dataset.items, fit_on)
     id_tables, suggestions = None, None
     start = starting_weights(config, dataset, users, items, context)
     if model.start is IdTableStart.spectral and start is None:
@@ -58,7 +59,7 @@ def shared_inputs(
         suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
     validation = None
     if fit_on is FittedSplits.train:
-        validation = HeldOut.of(dataset, VALIDATION, seen_items).sample(settings.validation_users)
+        validation = HeldOut.of(dataset, VALIDATION, seen_items, beside).sample(settings.validation_users)
     return ray.put(
         SharedInputs(
             users=users,
@@ -67,6 +68,7 @@ def shared_inputs(
             sequences=sequences,
             feedback=feedback_of(dataset, fit_on, context if model.context else None),
             context=context,
+            event_types=dataset.event_type_names,
             id_tables=id_tables,
             start=start,
             suggestions=suggestions,

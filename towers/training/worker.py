@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -12,7 +14,8 @@ import ray.train.torch
 import torch
 from ray.train.collective import broadcast_from_rank_zero
 
-from data.cluster.ray_compatibility.train import without_traceback_of_mistakes
+from data.artifacts.folders import Folder
+from data.cluster.ray_compatibility.train import experiment_folder, without_traceback_of_mistakes
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedRows
 from data.sequences.windows import WindowBatches
@@ -20,6 +23,7 @@ from towers.model.build import build_model
 from towers.training.config import Precision
 from towers.training.distributed import all_reduce_min
 from towers.training.epochs.epoch import Batches, WorkerState, run_epoch
+from towers.training.epochs.shards import load_shards, save_shard
 from towers.training.job import Job, SharedInputs
 from towers.training.loop import Objective
 from towers.training.optimizer import Optimizers
@@ -64,7 +68,8 @@ def _start(job: Job) -> WorkerState:
     shared: SharedInputs = ray.get(job.shared)
     torch.set_num_threads(job.train.threads or _default_threads(job))
     device = ray.train.torch.get_device()
-    model = build_model(job.model, shared.users, shared.items, job.seed, shared.context).to(device)
+    config = replace(job.model, smoothing=0.0) if job.model.divides_rows else job.model  # the driver smooths
+    model = build_model(config, shared.users, shared.items, job.seed, shared.context, shared.event_types).to(device)
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
     if shared.start is not None:
@@ -121,7 +126,11 @@ def _batches(job: Job, shared: SharedInputs) -> Batches:
 def _resume(run: WorkerState) -> WorkerState:
     """Restores, in place, the state that an earlier attempt saved with Ray Train, if there is one."""
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
+    if checkpoint is not None and run.job.model.divides_rows:
+        restored = load_shards(Folder(checkpoint.filesystem, checkpoint.path), run.model, run.optimizers)
+        if restored is not None:
+            run.progress, run.best = restored
+    elif checkpoint is not None:
         with checkpoint.as_directory() as path:
             restored = load_progress(Path(path), run.model, run.optimizers)
         if restored is not None:
@@ -145,7 +154,7 @@ def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool)
 
 
 def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_pruned: bool) -> None:
-    """Reports an epoch to Ray Train; rank 0 adds the saved state."""
+    """Reports an epoch to Ray Train; rank 0 adds the saved state, or each worker its part where tables are sharded."""
     done = run.progress
     totals = {
         "epoch": done.epoch,
@@ -155,9 +164,22 @@ def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_prune
         "best_value": done.best_value,
         "pruned": int(is_pruned),
     }
+    if run.job.model.divides_rows:
+        folder = experiment_folder()
+        place = ray.train.Checkpoint(folder.path, folder.filesystem)  # what is in it is written by _save_part
+        reported = {**totals, **values} if is_first else totals
+        ray.train.report(reported, checkpoint=place, checkpoint_upload_fn=partial(_save_part, run))
+        return
     if not is_first:
         ray.train.report(totals)
         return
     with tempfile.TemporaryDirectory() as path:
         save_progress(Path(path), run.progress, run.model, run.optimizers, run.best)
         ray.train.report({**totals, **values}, checkpoint=ray.train.Checkpoint.from_directory(path))
+
+
+def _save_part(run: WorkerState, experiment: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+    """Writes this worker's part of the state to the storage, to the folder that Ray Train names in the experiment's."""
+    folder = Folder(experiment.filesystem, experiment.path) / name
+    save_shard(folder, run.progress, run.model, run.optimizers, run.best)
+    return ray.train.Checkpoint(folder.path, folder.filesystem)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
+from data.artifacts.folders import Folder
 
 if TYPE_CHECKING:
     from ray.train import Result
@@ -69,6 +70,19 @@ def without_traceback_of_mistakes() -> Iterator[None]:
     except UserError:
         logging.getLogger("ray.train.v2._internal.util").disabled = True
         raise
+
+
+def experiment_folder() -> Folder:
+    """The folder of the run in the storage, for a training worker that writes into it by itself.
+
+    Raises:
+        RuntimeError: the worker does not see that folder, as Ray Train finds where it writes for a worker.
+    """
+    import ray.train
+
+    storage: Any = ray.train.get_context().get_storage()
+    storage._check_validation_file()
+    return Folder(storage.storage_filesystem, storage.experiment_fs_path)
 
 
 def failure_policy(config: Any) -> Any:

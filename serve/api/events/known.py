@@ -21,7 +21,8 @@ def with_state(
 ) -> Query:
     """The query with what is known of its user from events.
 
-    - The history grows by the items of positive events. Those that the request names too count once.
+    - The history grows by the items of positive events, with their times and types. Those that the request names too
+      count once.
     - Items that count as seen are left out of the answer, if the query leaves out seen items.
     - Context that the request lacks is that of the user's last event.
     - Of a user who was forgotten after the release was made, the release's own history does not count.
@@ -30,13 +31,17 @@ def with_state(
         context: The request's own context.
     """
     now_us = time.time_ns() // 1000
-    recent = adapter.known_rows(state.history(config, adapter.events_until_us))
+    positives = state.positives(config, adapter.events_until_us)
+    happened = [(row, event) for event in positives if (row := adapter.items.row(event.item_id))]
+    recent = tuple(row for row, _ in happened)
     among = set(recent)
     known = state.context(now_us, config)
     return replace(
         query,
         user_id=None if state.outlived(adapter.created_us) else query.user_id,
         recent=recent,
+        recent_times=tuple(event.time_us // MICROS for _, event in happened),
+        recent_types=tuple(adapter.type_rows.get(event.type, 0) for _, event in happened),
         seen=adapter.known_rows(state.seen_at(now_us, config)),
         history=tuple(row for row in query.history if row not in among),
         context=adapter.context_rows({**known, **context}) if known else query.context,

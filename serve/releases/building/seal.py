@@ -1,6 +1,5 @@
 """Seals a release: its model, golden queries, model card and manifest become one immutable folder."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +26,7 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
     manifest = inherited | own | draft.manifest_entries | measured
     with sealing(registry.path(draft.id), manifest) as folder:
         draft.write_model(folder)
-        folder.write_bytes(GOLDEN_FILE, json_text([asdict(golden) for golden in golden_queries(parts)]).encode())
+        folder.write_bytes(GOLDEN_FILE, json_text([golden.as_json() for golden in golden_queries(parts)]).encode())
         folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())
         dim = parts.model.config.embedding_dim
         manifest["memory_mib"] = estimated_mib(folder.num_bytes(), parts.items.table.num_rows, dim)

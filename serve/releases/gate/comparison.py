@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.dataset.prepared import PreparedDataset
-from data.sequences.histories import Sequences
+from data.sequences.histories import TIME, TYPE, Sequences
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig, SeenItems
 from towers.evaluation.measure import accuracy, tower_rankings
@@ -56,7 +56,7 @@ def queries_for_both(
     dataset: PreparedDataset, other: Checkpoint, seen_items: SeenItems = SeenItems.mask
 ) -> SharedQueries:
     """The test queries of a checkpoint's dataset whose users are also known to another checkpoint."""
-    held_out = queries_of(dataset, seen_items)
+    held_out = queries_of(dataset, seen_items, (TIME, TYPE))
     activity_Q = quartiles(held_out.history.lengths_U[held_out.user_rows_Q])
     kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
     return SharedQueries(held_out.take(kept), activity_Q[kept] == 1, len(activity_Q))
@@ -66,18 +66,24 @@ def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -
     """The same queries in the user and item rows of another checkpoint, which must know all of their users.
 
     Items that it does not know become row 0, which no search finds, among the relevant items, and are left out of the
-    histories.
+    histories. Event types that it does not know are unknown ones.
     """
     users_Q = parts.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q))
     item_rows_I = np.concatenate([[0], parts.items.ids.rows(dataset.items.ids.values)])
     query_N, items_N = held_out.relevant
+    names, shift = dataset.event_type_names, parts.model.event_types
+    types_T = np.zeros(len(names) + 1, np.int16) if shift is None else shift.rows_of(names)
 
     def in_other_rows(sequences: Sequences) -> Sequences:
         owner_N, items_N = sequences.of_users(held_out.user_rows_Q)
         items_N = item_rows_I[items_N]
-        is_known_N = items_N > 0
-        pairs = pa.table({"user_row": users_Q[owner_N][is_known_N], "item_row": items_N[is_known_N]})
-        return Sequences.of(pairs, len(parts.users.ids))
+        columns = {"user_row": users_Q[owner_N], "item_row": items_N}
+        if sequences.times_N is not None:
+            columns[TIME] = sequences.of_users(held_out.user_rows_Q, sequences.times_N)[1]
+        if sequences.types_N is not None:
+            columns[TYPE] = types_T[sequences.of_users(held_out.user_rows_Q, sequences.types_N)[1]] - 1
+        pairs = pa.table(columns).filter(pa.array(items_N > 0))
+        return Sequences.of(pairs, len(parts.users.ids), columns.keys() & {TIME, TYPE})
 
     same_context = tuple(parts.reranker.context.vocabularies) == dataset.context
     return HeldOut(

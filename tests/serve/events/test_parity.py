@@ -3,14 +3,18 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
+from data.dataset.split import TRAIN, VALIDATION
 from data.sequences.histories import Sequences
 from data.sources.schema import SPLITS
 from serve.api.adapter import RequestAdapter
@@ -23,8 +27,12 @@ from serve.events.sqlite_store import SqliteStore
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.release import Release
 from tests.conftest import TINY
+from tests.towers.model.history.test_history_time import MODES
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
+from towers.model.build import build_model, encode_catalogues
+from towers.model.config import FittedSplits
+from towers.model.history.time_modes import HistoryTime
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,25 @@ def caused(users: list[str], items: list[str]) -> list[Event]:
     ]
 
 
+def timed_parts(
+    release: Release, dataset: PreparedDataset, prepared: PreparedDataset, history: str, mode: HistoryTime
+) -> Any:
+    """What the user encoder needs of a release whose towers, untrained, take times and types; its log was of clicks."""
+    config = replace(release.parts.model.config, history=history, history_time=mode, history_types=True)
+    users, items = encode_catalogues(dataset.users, dataset.items, FittedSplits.train)
+    model = build_model(config, users, items, 5, release.parts.model.context, prepared.event_type_names).eval()
+    for name, weight in model.named_parameters():
+        if "event_types" in name or "time_bias" in name:  # as if it was trained: they start without effect
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    learned = dataset.sequences(TRAIN, VALIDATION, beside=("time",))
+    types_N = np.full(len(learned.items_N), model.event_type_rows["click"], dtype=np.int16)
+    known = replace(learned, types_N=types_N)
+    parts = release.parts
+    return SimpleNamespace(
+        model=model, users=parts.users, items=parts.items, history=known, seen=known, manifest=parts.manifest
+    )
+
+
 @pytest.mark.slow
 async def test_vectors_are_the_same(
     tiny: Config, release: Release, dataset: PreparedDataset, users: list[str], tmp_path: Path
@@ -69,19 +96,23 @@ async def test_vectors_are_the_same(
     base = [override.replace("data.source.", "data.source.base.") for override in TINY]
     source = ["data=events", "data/source@data.source.base=synthetic", "data.source.base_type=click"]
     prepared = prepare(load([*source, *base, f"storage.root={tmp_path}"]).data, storage)
-    trained_on = prepared.sequences(*SPLITS)
+    trained_on = prepared.sequences(*SPLITS, beside=("time", "type"))
 
-    adapter, encoder = RequestAdapter(release, 100), UserEncoder(release.id, release.parts)
-    for user, state in states.items():
-        query, _ = adapter.query(RecommendRequest(user_id=user))
-        served = await encoder(with_state(query, state, {}, adapter, config))
-        ids = prepared.items.ids.ids(trained_on.of_user(prepared.users.ids.row(user)))
-        known = release.parts.items.ids.rows(ids)
-        known = known[known > 0]  # the release lacks items that came after it
-        assert served.history.tolist() == known.tolist()
-        row = release.parts.users.ids.row(user)
-        offsets = np.where(np.arange(len(release.parts.users.ids) + 1) > row, len(known), 0)
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        trained = embed(release.parts.model, HeldOut(np.array([row]), nothing, Sequences(offsets, known)), batch_size=1)
-        assert served.vector_D is not None
-        np.testing.assert_allclose(served.vector_D, trained.user_QD[0].numpy(), atol=1e-6)
+    adapter, timed = RequestAdapter(release, 100), [timed_parts(release, dataset, prepared, *mode) for mode in MODES]
+    for parts in (release.parts, *timed):
+        encoder = UserEncoder(release.id, parts)
+        adapter.type_rows = parts.model.event_type_rows
+        for user, state in states.items():
+            query, _ = adapter.query(RecommendRequest(user_id=user))
+            served = await encoder(with_state(query, state, {}, adapter, config))
+            row, log_row = release.parts.users.ids.row(user), prepared.users.ids.row(user)
+            known = release.parts.items.ids.rows(prepared.items.ids.ids(trained_on.of_user(log_row)))
+            columns = (known, *(trained_on.of_user(log_row, of_N) for of_N in (trained_on.times_N, trained_on.types_N)))
+            columns = tuple(of[known > 0] for of in columns)  # the release lacks items that came after it
+            assert served.history.tolist() == columns[0].tolist()
+            offsets = np.where(np.arange(len(release.parts.users.ids) + 1) > row, len(columns[0]), 0)
+            nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
+            asked = HeldOut(np.array([row]), nothing, Sequences(offsets, *columns))
+            trained = embed(parts.model, asked, batch_size=1)
+            assert served.vector_D is not None
+            np.testing.assert_allclose(served.vector_D, trained.user_QD[0].numpy(), atol=1e-6)

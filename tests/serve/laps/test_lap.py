@@ -13,7 +13,7 @@ from data.sources.event_log.files import EventLog
 from data.sources.synthetic import END_S, Planted, SyntheticSource, plant
 from serve.laps.config import LapStart, LapStopped
 from serve.laps.run import run_lap
-from serve.pipeline.user_encoder import UserEncoder
+from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from serve.releases.registry import ReleaseRegistry
 from tests.conftest import TINY
 from towers.checkpoint.checkpoint import open_checkpoint
@@ -80,7 +80,7 @@ def recall(storage: Folder, planted: Planted, wanted: np.ndarray) -> float:
     parts = registry.open(registry.resolve(None)).parts
     users = [parts.users.ids.row(id_) for id_ in planted.users["user_id"].to_pylist()]
     histories = [parts.history.of_user(row) for row in users]
-    vectors = UserEncoder("any", parts).vectors([(row, of, ()) for row, of in zip(users, histories, strict=True)])
+    vectors = UserEncoder("any", parts).vectors([KnownUser(row, of) for row, of in zip(users, histories, strict=True)])
     item_vectors_ID, found = parts.item_vectors_ID.numpy(), []
     for vector_D, history, items in zip(vectors, histories, wanted, strict=True):
         rows = [parts.items.ids.row(id_) for id_ in planted.items["item_id"].take(items).to_pylist()]

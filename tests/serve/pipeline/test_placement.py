@@ -22,7 +22,7 @@ from serve.pipeline.request import STAGES, recommend, similar
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
 from serve.pipeline.source import Source
-from serve.pipeline.user_encoder import UserEncoder
+from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed, most_popular
@@ -95,7 +95,9 @@ def test_the_stage_and_the_evaluation_say_the_same(world: World) -> None:
         seen = Sequences.of(pairs.cast(pa.schema([("user_row", pa.int32()), ("item_row", pa.int32())])), len(rows))
         nothing = np.zeros(0, np.int64)
         known_Q = embed(parts.model, HeldOut(rows, (nothing, nothing), seen), 64).known_Q
-        vectors = UserEncoder("r", parts).vectors([(row, np.array(history, np.int64), ()) for row in rows.tolist()])
+        vectors = UserEncoder("r", parts).vectors(
+            [KnownUser(row, np.array(history, np.int64)) for row in rows.tolist()]
+        )
         assert [vector is not None for vector in vectors] == known_Q.tolist()
         assert len(set(known_Q.tolist())) == (2 if history in ([], world.nameless) else 1)
 

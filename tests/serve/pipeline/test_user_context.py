@@ -10,7 +10,7 @@ import torch
 from data.dataset.catalogue import Catalogue
 from serve.pipeline.messages import Query, UserVector
 from serve.pipeline.retriever import excluded_rows
-from serve.pipeline.user_encoder import UserEncoder
+from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from tests.towers.model.test_context import CONTEXT, model
 from towers.model.history.padding import pad
 
@@ -19,7 +19,7 @@ def test_the_user_encoder_takes_the_context_of_each_request() -> None:
     towers, items = model(), Catalogue("item_id", pa.table({"item_id": ["a"]}), ())
     parts: Any = SimpleNamespace(model=towers, items=items, manifest={"item_scales": {}})
     rows = CONTEXT.rows({"channel": "web", "daypart": "evening"})
-    found = UserEncoder("r", parts).vectors([(1, np.array([3]), rows), (1, np.array([3]), ())])
+    found = UserEncoder("r", parts).vectors([KnownUser(1, np.array([3]), rows), KnownUser(1, np.array([3]))])
     wanted = towers.user_vectors(torch.tensor([1, 1]), pad([[3], [3]], 4), torch.tensor([rows, (0, 0)])).detach()
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
     assert not np.allclose(found[0], found[1])

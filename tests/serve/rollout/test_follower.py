@@ -33,7 +33,8 @@ from serve.rollout.two_phase import roll_out
 from tests.benchmarks.harness.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
-from towers.checkpoint.checkpoint import Checkpoint, load_tensors, open_checkpoint, save_tensors
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.checkpoint.tensor_files import load_tensors, save_tensors
 
 pytestmark = pytest.mark.slow
 

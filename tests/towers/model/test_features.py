@@ -13,6 +13,7 @@ from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.features import FeatureEncoder
+from towers.model.tables.whole import WholeTable, dense_table
 from towers.model.two_tower import TowerInputs
 
 FEATURES = (
@@ -133,7 +134,7 @@ def test_sparse_gradients_are_those_of_the_dense_tables_and_name_the_values_of_t
     rows, found = torch.tensor([1, 2, 2, 0]), []
     for sparse in (False, True):
         torch.manual_seed(0)
-        embedding = FeatureEmbedding(encoder(), encoder().encode(TABLE), 8, sparse)
+        embedding = FeatureEmbedding(encoder(), encoder().encode(TABLE), 8, WholeTable if sparse else dense_table)
         vectors = embedding(rows)
         (vectors * torch.arange(1.0, 9)).sum().backward()
         found.append((vectors, {name: p.grad for name, p in embedding.named_parameters()}))

@@ -49,10 +49,13 @@ def test_an_id_without_training_data_is_the_unknown_one() -> None:
     assert not torch.equal(items[0], items[2])
 
 
-def test_items_without_training_data_do_not_count_in_a_history() -> None:
-    towers = model()
-    with_it = towers.user_vectors(torch.tensor([1]), pad([[3, 12]], 4))
-    assert torch.equal(with_it, towers.user_vectors(torch.tensor([1]), pad([[3]], 4)))
+@pytest.mark.parametrize("history", ["pooled", "transformer"])
+def test_items_without_training_data_do_not_count_in_a_history(history: str) -> None:
+    """Wherever they stand, the latest included."""
+    towers = model(history=history).eval()
+    without = towers.user_vectors(torch.tensor([1]), pad([[3, 4]], 4))
+    for rows in ([3, 4, 12], [3, 12, 4], [12, 3, 4]):
+        assert torch.equal(towers.user_vectors(torch.tensor([1]), pad([rows], 4)), without)
 
 
 def with_features(history: str) -> TwoTower:

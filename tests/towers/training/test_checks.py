@@ -1,13 +1,19 @@
 """What cannot be measured, or would fail in a worker, is refused before anything starts."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
+from data.sources.event_types import EventType, EventTypes, Sign
+from towers.model.config import ModelConfig
+from towers.model.history.time_modes import HistoryTime
 from towers.train import demand, missing_value
 from towers.training.config import check_recipe
-from towers.training.fit import _check
+from towers.training.fit import _check, check_history_columns
 
 
 @pytest.mark.parametrize(
@@ -88,3 +94,16 @@ def test_more_workers_than_interactions(tiny: Config, dataset: PreparedDataset) 
 def test_a_metric_of_a_search(objective: str, halving: str | None, overrides: list[str], message: str | None) -> None:
     found = missing_value(load(overrides), objective, halving)
     assert found is None if message is None else str(found).startswith(message)
+
+
+def test_a_log_without_what_histories_need() -> None:
+    hide = EventType(sign=Sign.negative)
+    one, two = EventTypes({"buy": EventType(), "hide": hide}), EventTypes({"buy": EventType(), "view": EventType()})
+    log: Any = SimpleNamespace(has_clock=False, event_types=one, manifest={"name": "shop"})
+    check_history_columns(ModelConfig(), log)
+    with pytest.raises(ConfigError, match=r"^model\.history_time: recency needs times, and the log of shop has none"):
+        check_history_columns(ModelConfig(history_time=HistoryTime.recency), log)
+    with pytest.raises(ConfigError, match=r"^model\.history_types: the log of shop has 1 types of positive events"):
+        check_history_columns(ModelConfig(history_types=True), log)
+    log = SimpleNamespace(has_clock=True, event_types=two, manifest={"name": "shop"})
+    check_history_columns(ModelConfig(history_time=HistoryTime.recency, history_types=True), log)

@@ -36,8 +36,9 @@ def overrides(folder: Path) -> list[str]:
         "data.source.columns.type=event", "data.source.columns.context=[channel]",
         "data.source.item_features=[{name: picture, kind: vector}, {name: price, kind: numeric_log}]",
         "data.events={buy: {weight: 3}, view: {seen: false}, hide: {sign: negative}, shown: {sign: ignore}}",
-        "model.embedding_dim=8", "model.context=true", "train.epochs=3", "train.batch_size=128", "loss.num_uniform=16",
-        "rerank.epochs=10", "rerank.learning_rate=0.01",
+        "model.embedding_dim=8", "model.context=true", "train.epochs=3",
+        "train.batch_size=128", "loss.num_uniform=16",
+        "model.history_time=recency", "model.history_types=true", "rerank.epochs=10", "rerank.learning_rate=0.01",
         "rerank.goals={buy: 5, view: 1, hide: -2}", "rerank.experts=2",
     ]  # fmt: skip
 
@@ -58,6 +59,10 @@ def fitted(config: Config) -> tuple[dict[str, float], str]:
         "bought and hidden, not viewed"
     )
     assert opened.manifest["event_types"] == dataset.event_types.as_manifest()
+    assert opened.model.event_type_rows["buy"] == 1 and opened.history.times_N is not None
+    codes = opened.history.of_user(row, opened.history.types_N) - 1
+    assert sorted(codes.tolist()) == sorted(of_user["type"].to_pylist())
+    assert opened.model.event_types is not None and opened.model.event_types.values.weight.any(), "types are learned"
     assert opened.model.context_values is not None and opened.model.context == opened.reranker.context
     assert [feature.kind.name for feature in opened.items.features] == ["vector", "numeric_log"]
     of_goals = {goal["name"]: goal for goal in report_of(checkpoint.manifest).goals}

@@ -57,10 +57,23 @@ def test_runs_keep_their_names(overrides: list[str], training: str, checkpoint: 
     assert checkpoint_folder(config, DATASET, Folder.of("var")).name == checkpoint
 
 
+def test_the_number_of_workers_does_not_count_where_each_has_its_rows() -> None:
+    def names(tables: str, workers: int) -> tuple[str, str]:
+        config = load([f"model.tables={tables}", f"train.num_workers={workers}"])
+        return training_name(config, DATASET), checkpoint_folder(config, DATASET, Folder.of("var")).name
+
+    assert names("whole", 1) == ("synthetic-fac8523ae5", "synthetic-6ae7c832f8")
+    assert names("whole", 1) != names("whole", 2)
+    assert names("sharded", 1) == names("sharded", 2) != names("whole", 2)
+    assert names("hashed", 1) != names("hashed", 2)
+
+
 def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     overrides = ([], ["train.threads=3"], ["loss.log_q=false"], ["train.validation_users=9"])
     names = [training_name(load(each), DATASET) for each in overrides]
     assert names[0] == names[1] and len(set(names)) == 3
+    timed = [training_name(load([f"model.{each}"]), DATASET) for each in ("history_time=recency", "history_types=true")]
+    assert len({*names, *timed}) == 5
     NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
 

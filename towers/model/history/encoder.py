@@ -9,6 +9,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from towers.model.history.time_modes import HistoryTime
+
 
 class HistorySettings(Protocol):
     """What a history encoder is built from: the fields of `towers.model.config.ModelConfig` that concern it."""
@@ -23,6 +25,10 @@ class HistorySettings(Protocol):
     def num_blocks(self) -> int: ...
     @property
     def num_heads(self) -> int: ...
+    @property
+    def history_time(self) -> HistoryTime: ...
+    @property
+    def history_half_life_days(self) -> float: ...
 
 
 class HistoryEncoder(nn.Module, ABC):
@@ -35,10 +41,13 @@ class HistoryEncoder(nn.Module, ABC):
         trains_on_all_positions: whether the encoder gives a vector after each item of a history (`all_positions`), and
             training takes each next item as a positive. Otherwise each training example is one interaction with its
             history.
+        time_modes: what the encoder can do with times. Its methods are given `times_BL` where `model.history_time` is
+            one of them, and otherwise not, so that an encoder without any need not have the argument.
     """
 
     reads_history: ClassVar[bool] = True
     trains_on_all_positions: ClassVar[bool] = False
+    time_modes: ClassVar[tuple[HistoryTime, ...]] = ()
 
     def __init__(self, config: HistorySettings) -> None:
         super().__init__()
@@ -48,18 +57,19 @@ class HistoryEncoder(nn.Module, ABC):
         """Raises ConfigError where values of the configuration do not suit this encoder."""
 
     @abstractmethod
-    def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+    def forward(self, history_BL: Tensor, items_RD: Tensor, times_BL: Tensor | None = None) -> Tensor:
         """Encodes whole histories.
 
         Args:
             history_BL: int, indices into `items_RD`, oldest first, padded with 0 on the left.
             items_RD: float32, embeddings of the distinct items.
+            times_BL: int64, unix seconds of each item, anything at padding; None without `model.history_time`.
 
         Returns:
             float32 [B, D].
         """
 
-    def all_positions(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+    def all_positions(self, history_BL: Tensor, items_RD: Tensor, times_BL: Tensor | None = None) -> Tensor:
         """float32 [B, L, D]: the encoded history up to and including each position; zero at padding.
 
         The arguments are those of `forward`.

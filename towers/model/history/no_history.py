@@ -14,6 +14,6 @@ class NoHistory(HistoryEncoder):
 
     reads_history: ClassVar[bool] = False
 
-    def forward(self, history_BL: Tensor, items_RD: Tensor) -> Tensor:
+    def forward(self, history_BL: Tensor, items_RD: Tensor, times_BL: Tensor | None = None) -> Tensor:
         """Zeros, float32 [B, D]."""
         return items_RD.new_zeros(len(history_BL), items_RD.shape[1])

@@ -18,6 +18,7 @@ from data.sequences.windows import WindowBatches
 from towers.evaluation.measure import measure
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed, retrieve
+from towers.model.item_tower import item_vector_blocks
 from towers.model.two_tower import TwoTower, all_item_vectors
 from towers.training.config import Schedule
 from towers.training.epochs.finite import NotFinite, cure
@@ -108,17 +109,22 @@ def _rates(run: WorkerState) -> Iterator[float]:
 def _validate(run: WorkerState, rank: int) -> dict[str, float]:
     """Measures the model on the validation part and keeps its weights if they are the best so far.
 
-    Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch.
+    Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch. If
+    tables are sharded, the others look up what it looks up, because a lookup takes all workers.
     """
-    progress, monitor = run.progress, run.job.train.monitor
+    progress, monitor, batch_size = run.progress, run.job.train.monitor, run.job.evaluate.batch_size
     if run.validation is None or not len(run.validation.user_rows_Q):
         progress.best_epoch, run.best = progress.epoch, _weights(run.model)
         return {}
     value, measured = 0.0, {}
+    if rank and run.job.model.divides_rows:
+        embed(run.model, run.validation, batch_size)
+        for _ in item_vector_blocks(run.model):
+            pass
     if rank == 0:
         counts_I, config = run.counts_I, run.job.evaluate
-        queries = embed(run.model, run.validation, config.batch_size)
-        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), config.batch_size)
+        queries = embed(run.model, run.validation, batch_size)
+        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), batch_size)
         measured = measure(found, run.validation, len(counts_I), list(config.ks))
         value = measured[monitor]
         if not math.isfinite(value):

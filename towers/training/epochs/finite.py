@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from data.artifacts.errors import UserError
 from towers.training.config import Precision, TrainConfig
+from towers.training.distributed import anywhere, sharded_tables
 from towers.training.losses.config import LossConfig
 
 LOOK_EVERY = 50
@@ -27,6 +28,8 @@ class NotFinite(UserError, ArithmeticError):
 class FiniteSteps:
     """Remembers, on the device, the first step of an epoch whose loss or gradient is not finite.
 
+    Where tables are sharded, a gradient may be so on one worker alone; all of them remember it then.
+
     Args:
         model: the module whose gradients are watched.
         device: where the loss and the gradients are.
@@ -34,6 +37,7 @@ class FiniteSteps:
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self._parameters = list(model.parameters())
+        self._is_sharded = bool(sharded_tables(model))
         self._first_bad = torch.full((len(CAUSES),), NEVER, device=device)
         self._look_every = 1 if device.type == "cpu" else LOOK_EVERY
         self._step = 0
@@ -46,8 +50,10 @@ class FiniteSteps:
         """
         self._step += 1
         gradient = largest_magnitude(p.grad for p in self._parameters).to(loss.device)
-        largest = torch.stack([loss.detach().float(), gradient])
-        self._first_bad.masked_fill_(~largest.isfinite() & (self._first_bad == NEVER), self._step)
+        is_bad = ~torch.stack([loss.detach().float(), gradient]).isfinite()
+        if self._is_sharded:
+            is_bad = anywhere(is_bad)
+        self._first_bad.masked_fill_(is_bad & (self._first_bad == NEVER), self._step)
         if self._step % self._look_every == 0:
             self.look()
 
@@ -71,9 +77,16 @@ def largest_magnitude(tensors: Iterable[Tensor | None]) -> Tensor:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raises NotFinite if a weight is not finite: the last step's, which no later loss shows."""
-    for name, weight in model.named_parameters():
-        if not largest_magnitude([weight.detach()]).isfinite():
+    """Raises NotFinite if a weight is not finite: the last step's, which no later loss shows.
+
+    Where tables are sharded, all workers must call this together, and all raise if one of them would.
+    """
+    named = [(name, weight.detach()) for name, weight in model.named_parameters()]
+    is_bad = torch.stack([~largest_magnitude([weight]).to(named[0][1].device).isfinite() for _, weight in named])
+    if sharded_tables(model):
+        is_bad = anywhere(is_bad)
+    for (name, _), bad in zip(named, is_bad.tolist(), strict=True):
+        if bad:
             raise NotFinite(f"the weight {name} is not finite after its last step")
 
 

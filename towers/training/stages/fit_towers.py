@@ -19,6 +19,7 @@ from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import context_lift
 from towers.reranking.reranker import Reranker
 from towers.sweeps.trial import Pruned, current_trial
+from towers.training.epochs.shards import load_best_of_shards
 from towers.training.job import Job, Recipe
 from towers.training.trainer import shared_inputs, trainer
 
@@ -101,7 +102,7 @@ def fit_towers(
         shared=shared_inputs(dataset, users, items, config, fit_on, context),
     )
     result = _run(job, dataset, storage)
-    model = build_model(config.model, users, items, config.seed, context)
+    model = build_model(config.model, users, items, config.seed, context, dataset.event_type_names)
     _load_best(model, result, dataset, fit_on)
     return FittedTowers(
         fit_on=fit_on,
@@ -126,10 +127,14 @@ def _run(job: Job, dataset: PreparedDataset, storage: Folder) -> ray.train.Resul
 
 def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDataset, fit_on: FittedSplits) -> None:
     """Loads the weights of the best epoch, in place, and smooths them if configured."""
-    with result.checkpoint.as_directory() as path:
-        load_weights(model, Folder.of(path), "best.safetensors")
+    checkpoint = result.checkpoint
+    if model.config.divides_rows:
+        load_best_of_shards(Folder(checkpoint.filesystem, checkpoint.path), model)
+    else:
+        with checkpoint.as_directory() as path:
+            load_weights(model, Folder.of(path), "best.safetensors")
     if model.config.smoothing:
-        smooth(model, dataset.sequences(*fit_on.splits))
+        smooth(model, dataset.sequences(*fit_on.splits, beside=model.config.history_columns))
 
 
 def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:

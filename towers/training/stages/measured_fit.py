@@ -79,7 +79,8 @@ def measured_report(
 
 def _place(towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder) -> FeaturePlacement:
     """Decides whether users without training data are placed by their features, and sets the model so."""
-    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen).sample(config.train.validation_users)
+    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, config.model.history_columns)
+    held_out = held_out.sample(config.train.validation_users)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
     queries = embed(towers.model, held_out, batch_size)
@@ -103,7 +104,8 @@ def fit_reranker_on(
     Returns:
         The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, or why it was not fitted.
     """
-    held_out = HeldOut.of(dataset, split, config.evaluate.seen).sample(config.train.validation_users)
+    held_out = HeldOut.of(dataset, split, config.evaluate.seen, config.model.history_columns)
+    held_out = held_out.sample(config.train.validation_users)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     batch_size = config.evaluate.batch_size
     queries = embed(towers.model, held_out, batch_size)
@@ -193,5 +195,6 @@ def seal(
     if dataset.event_types:
         manifest["event_types"] = dataset.event_types.as_manifest()
     items_seen = dataset.seen(*seen) if dataset.event_types else None
-    save(folder, manifest | more, towers.model, reranker, dataset, encoders, dataset.sequences(*seen), items_seen)
+    history = dataset.sequences(*seen, beside=config.model.history_columns)
+    save(folder, manifest | more, towers.model, reranker, dataset, encoders, history, items_seen)
     return open_checkpoint(folder)

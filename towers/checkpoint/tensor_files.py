@@ -1,0 +1,56 @@
+"""Tensors by name in safetensors files, which hold no code."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from data.artifacts.errors import UserError
+from data.artifacts.folders import Folder
+from data.artifacts.replacing import replacing
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint cannot be used: it is damaged, has other shapes, or belongs to another dataset."""
+
+
+def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Writes tensors as one safetensors file; on a local disk without a copy of them in memory."""
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    if not folder.is_local:
+        folder.write_bytes(name, safetensors.torch.save(contiguous))
+        return
+    with replacing(Path(folder.path, name)) as partial:
+        safetensors.torch.save_file(contiguous, partial)
+
+
+def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+    """Reads a safetensors file.
+
+    Args:
+        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
+
+    Raises:
+        CheckpointError: the file is not a complete safetensors file.
+    """
+    try:
+        if only is not None and folder.is_local:
+            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
+        tensors = safetensors.torch.load(folder.read_bytes(name))
+        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
+
+
+def mapped_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
+    """Like `load_tensors`; on a local disk, values are read when they are used, and take no memory before."""
+    if not folder.is_local:
+        return load_tensors(folder, name)
+    try:
+        with safe_open(f"{folder.path}/{name}", framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
