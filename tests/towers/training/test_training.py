@@ -54,7 +54,9 @@ def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoi
     linear = replace(tiny, rerank=RerankConfig(num_cross=0, hidden_dim=0))
     found = trained(linear)
     assert found.name != checkpoint.name
-    assert found.manifest["training"] == checkpoint.manifest["training"]
+    before, after = ({**c.manifest["training"]} for c in (checkpoint, found))
+    assert after.pop("best_value") == pytest.approx(before.pop("best_value"), rel=1e-2)  # each has its order of ties
+    assert after == before
     assert torch.equal(found.item_vectors_ID, checkpoint.item_vectors_ID)
     assert found.reranker.deep is None
 
