@@ -40,7 +40,10 @@ SELECT (SELECT value FROM facts WHERE name = 'received'),
        (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
        (SELECT json_group_object(user, json(state)) FROM users WHERE user IN (SELECT value FROM json_each(:users)))
 """
-READ_STATES = "SELECT json_group_object(user, json(state)) FROM users WHERE user IN (SELECT value FROM json_each(?))"
+READ_STATES = """
+SELECT group_concat(user, ' '), '[' || group_concat(state, ',') || ']'
+FROM users WHERE user IN (SELECT value FROM json_each(?))
+"""
 WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
 WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
@@ -88,8 +91,8 @@ class SqliteStore:
             if len(keys) == 1:
                 found = connection.execute("SELECT state FROM users WHERE user = ?", keys).fetchone()
                 return [UserState.decode(found and found[0])]
-            (states,) = connection.execute(READ_STATES, (orjson.dumps(keys).decode(),)).fetchone()
-        found = orjson.loads(states)
+            users, states = connection.execute(READ_STATES, (orjson.dumps(keys).decode(),)).fetchone()
+        found = dict(zip(users.split(), orjson.loads(states), strict=True)) if users else {}
         return [UserState.of_json(found[key]) if key in found else UserState() for key in keys]
 
     def forget(self, user_id: str, now_us: int) -> int:

@@ -6,37 +6,16 @@ the same after the same events.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from data.sources.event_types import is_positive
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS, Event
+from serve.events.recent import NO_EVENTS, Happening, RecentEvents
 
 DAY_US = 86_400 * MICROS
-
-
-class Happening(NamedTuple):
-    """What a state keeps of one event. Times are int microseconds since 1970 in UTC.
-
-    A tuple, because every answer reads a hundred of them: a frozen dataclass takes three times as long to make.
-
-    Attributes:
-        received_us: When it was accepted; of two events of a store, the one accepted later has the higher number.
-    """
-
-    time_us: int
-    received_us: int
-    item_id: str
-    type: str
-    value: float | None = None
-    context: Mapping[str, str] = {}
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """By this, events are ordered as in training: by the second, and within it as they were accepted."""
-        return self.time_us // MICROS, self.received_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +42,7 @@ class UserState:
         forgotten_us: When the user was forgotten; None if never. What happened before is kept out.
     """
 
-    events: tuple[Happening, ...] = ()
+    events: RecentEvents = NO_EVENTS
     seen: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, Counter] = field(default_factory=dict)
     forgotten_us: int | None = None
@@ -71,7 +50,7 @@ class UserState:
     def encode(self) -> bytes:
         """The state as JSON."""
         values = {
-            "events": [list(event) for event in self.events],
+            "columns": self.events.as_json(),
             "seen": self.seen,
             "counts": {name: [c.total, c.decayed, c.time_us] for name, c in self.counts.items()},
             "forgotten": self.forgotten_us,
@@ -89,9 +68,10 @@ class UserState:
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> "UserState":
-        """The state of the JSON values that `encode` wrote."""
+        """The state of the JSON values that `encode` wrote, or wrote before it had columns: a list for each event."""
+        rows = values.get("events")
         return cls(
-            tuple(map(Happening._make, values["events"])),
+            RecentEvents.of_json(values["columns"]) if rows is None else RecentEvents.of(map(Happening._make, rows)),
             values["seen"],
             {name: Counter(*entry) for name, entry in values["counts"].items()},
             values["forgotten"],
@@ -118,7 +98,7 @@ class UserState:
         oldest_us = now_us - int(config.seen_days * DAY_US)
         latest = sorted((at, item_id) for item_id, at in seen.items() if at >= oldest_us)
         latest = latest[max(len(latest) - config.max_seen, 0) :]
-        return UserState(tuple(kept), {item_id: at for at, item_id in latest}, counts, self.forgotten_us)
+        return UserState(RecentEvents.of(kept), {item_id: at for at, item_id in latest}, counts, self.forgotten_us)
 
     def seen_at(self, now_us: int, config: EventsConfig) -> list[str]:
         """The items that count as seen now."""
@@ -127,22 +107,28 @@ class UserState:
 
     def history(self, config: EventsConfig, after_us: int = 0) -> list[str]:
         """The items of `positives`."""
-        return [e.item_id for e in self.positives(config, after_us)]
+        return list(self.positives(config, after_us).item_id)
 
-    def positives(self, config: EventsConfig, after_us: int = 0) -> list[Happening]:
+    def positives(self, config: EventsConfig, after_us: int = 0) -> RecentEvents:
         """The user's positive events, oldest first, as training has them.
 
         Args:
             after_us: Events that were accepted at this time or before are left out: they are in the release's history.
         """
-        positive = {name for name, type_ in config.types.items() if is_positive(type_)}
-        return [e for e in self.events if e.received_us > after_us and e.type in positive]
+        events = self.events
+        positive = {
+            n for n, name in enumerate(events.types) if name in config.types and is_positive(config.types[name])
+        }
+        found = zip(events.received_us, events.type_, strict=True)
+        return events.chosen([n for n, (at, type_) in enumerate(found) if at > after_us and type_ in positive])
 
     def context(self, now_us: int, config: EventsConfig) -> Mapping[str, str]:
         """The context of the latest event that has one, unless that is too long ago."""
         oldest_us = now_us - int(config.context_s * MICROS)
-        found = (e.context for e in reversed(self.events) if e.context and e.time_us >= oldest_us)
-        return next(found, {})
+        if self.events.context is None:
+            return {}
+        found = zip(reversed(self.events.context), reversed(self.events.time_us), strict=True)
+        return next((context for context, time_us in found if context and time_us >= oldest_us), {})
 
     def encode_within(self, max_bytes: int) -> bytes:
         """The state as JSON, without as many of its oldest events and seen items as its size demands."""

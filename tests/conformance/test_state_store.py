@@ -183,7 +183,7 @@ def test_a_forgotten_user_stays_forgotten(store: StateStore) -> None:
     store.append([event("1"), event("2", user_id="v")])
     forgotten_us = store.forget("u", now_us())
     (state,) = store.read(["u"])
-    assert (state.events, state.seen, state.counts, state.forgotten_us) == ((), {}, {}, forgotten_us)
+    assert (tuple(state.events), state.seen, state.counts, state.forgotten_us) == ((), {}, {}, forgotten_us)
     late, new = event("3", time_us=forgotten_us - 1), event("4", time_us=forgotten_us + 1)
     assert store.append([late, new]) == [FORGOTTEN, ACCEPTED]
     assert items(store.read(["u"])[0]) == ["i"]

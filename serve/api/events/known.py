@@ -32,16 +32,17 @@ def with_state(
     """
     now_us = time.time_ns() // 1000
     positives = state.positives(config, adapter.events_until_us)
-    happened = [(row, event) for event in positives if (row := adapter.items.row(event.item_id))]
-    recent = tuple(row for row, _ in happened)
+    rows = [adapter.items.row(item_id) for item_id in positives.item_id]  # 0 where the release does not know it
+    types = [adapter.type_rows.get(name, 0) for name in positives.types]
+    recent = tuple(row for row in rows if row)
     among = set(recent)
     known = state.context(now_us, config)
     return replace(
         query,
         user_id=None if state.outlived(adapter.created_us) else query.user_id,
         recent=recent,
-        recent_times=tuple(event.time_us // MICROS for _, event in happened),
-        recent_types=tuple(adapter.type_rows.get(event.type, 0) for _, event in happened),
+        recent_times=tuple(at // MICROS for at, row in zip(positives.time_us, rows, strict=True) if row),
+        recent_types=tuple(types[type_] for type_, row in zip(positives.type_, rows, strict=True) if row),
         seen=adapter.known_rows(state.seen_at(now_us, config)),
         history=tuple(row for row in query.history if row not in among),
         context=adapter.context_rows({**known, **context}) if known else query.context,

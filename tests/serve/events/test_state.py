@@ -3,9 +3,11 @@
 import pytest
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.json_text import json_text
 from data.sources.event_types import EventType, Sign
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS, Event
+from serve.events.recent import Happening
 from serve.events.state import DAY_US, UserState
 from tests.conformance.events import config, event
 
@@ -26,6 +28,25 @@ def test_events_are_in_the_order_of_training() -> None:
     before = event("3", item_id="before", time_us=NOW - MICROS)
     state = after(late, early, before)
     assert state.history(config()) == ["before", "late", "early"]
+
+
+def test_all_of_an_event_is_kept() -> None:
+    plain = event("1", item_id="plain", time_us=NOW)
+    rich = event("2", item_id="rich", type="view", time_us=NOW + MICROS, value=2.5, context={"surface": "app"})
+    kept = after(plain, rich).events
+    assert [*kept] == [
+        Happening(NOW, NOW, "plain", "click", None, {}),
+        Happening(NOW + MICROS, NOW + 1, "rich", "view", 2.5, {"surface": "app"}),
+    ]
+    assert (kept[-1], [*kept[1:]], [*kept[:0]]) == ([*kept][1], [*kept][1:], [])
+
+
+def test_a_state_from_before_its_events_had_columns_opens() -> None:
+    rows = [[NOW, NOW, "a", "click", None, {}], [NOW + MICROS, NOW + 1, "b", "view", 1.5, {"surface": "app"}]]
+    counts = {"click": [1, 1.0, NOW]}
+    opened = UserState.decode(json_text({"events": rows, "seen": {"a": NOW}, "counts": counts, "forgotten": None}))
+    assert [*opened.events] == [Happening(*row) for row in rows]
+    assert UserState.decode(opened.encode()) == opened
 
 
 def test_the_latest_events_are_kept() -> None:
