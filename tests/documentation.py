@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -138,7 +139,13 @@ def check_overrides(command: Command, config_dir: Path | None = None) -> None:
             overrides.append(word)
     point = one_point(overrides)
     refuse_unused(verb, point)
-    assert isinstance(typed(composed(opened(point), folders)), Config)
+    check_composed(tuple(point), tuple(folders))
+
+
+@cache
+def check_composed(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> None:
+    """Composes a config, once for all commands with the same overrides."""
+    assert isinstance(typed(composed(opened(overrides), folders)), Config)
 
 
 def examples() -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ REQUIRED = {
     ("data", "csv"): ["data.source.interactions=x"],
     ("auth", "jwt"): ["auth.jwt.issuer=x", "auth.jwt.audience=y", "auth.jwt.jwks=z"],
 }
-OPTIONS = [(path.parent.name, path.stem) for path in sorted(FOLDER.glob("*/*.yaml"))]
+EXPERIMENTS = [[("experiment", path.stem)] for path in sorted(FOLDER.glob("experiment/*.yaml"))]
+GROUPS = [folder for folder in sorted(FOLDER.iterdir()) if folder.is_dir() and folder.name != "experiment"]
+OPTIONS = zip_longest(*([(folder.name, path.stem) for path in sorted(folder.glob("*.yaml"))] for folder in GROUPS))
+TOGETHER = [*EXPERIMENTS, *([option for option in options if option] for options in OPTIONS)]
+"""Each experiment alone, since it chooses among the others; and one option of each other group at a time."""
 ENTRY_POINTS = [
     "data.prepare", "towers.train", "towers.evaluate", "towers.compare", "serve.publish", "serve.promote",
     "serve.releases", "serve.rollback", "serve.split", "serve.verify", "serve.prune", "serve.run", "serve.demo",
@@ -27,9 +32,10 @@ ENTRY_POINTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_yaml_composes(group: str, option: str) -> None:
-    assert isinstance(load([f"{group}={option}", *REQUIRED.get((group, option), [])]), Config)
+@pytest.mark.parametrize("options", TOGETHER, ids=lambda options: ",".join(map("=".join, options)))
+def test_every_yaml_composes(options: list[tuple[str, str]]) -> None:
+    overrides = ["=".join(option) for option in options]
+    assert isinstance(load([*overrides, *(o for option in options for o in REQUIRED.get(option, []))]), Config)
 
 
 def test_values_and_enums_arrive_typed() -> None:
