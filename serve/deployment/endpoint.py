@@ -15,6 +15,7 @@ from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
+from data.cluster.ray_compatibility.shutdown import stop_serve
 from serve.access.exposure import check_access
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING
@@ -70,7 +71,7 @@ def running_endpoint(
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
         finally:
-            serve.shutdown()
+            stop_serve()
 
 
 def _run(config: EndpointConfig, progress: ProgressReporter) -> None:

@@ -7,6 +7,7 @@ that the installed Ray has it, and names a part that has changed. Run that test 
 - train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, and
   reports users' mistakes that a worker finds.
 - serve.py patches modules of Ray Serve as its processes import them.
+- shutdown.py stops Ray Serve without an error that Ray prints on the way.
 """
 
 from dataclasses import dataclass
@@ -130,5 +131,14 @@ PRIVATE_PARTS = (
         "changes to Ray Serve's processes on a cluster, without a driver's job",
         "none known",
     ),
+    PrivatePart(
+        "ray.serve._private.controller",
+        "ServeController.graceful_shutdown",
+        "an endpoint that ends without an error on the screen",
+        "none known",
+    ),
+    PrivatePart("ray.serve._private.constants", "SERVE_CONTROLLER_NAME", "stopping Ray Serve", "none known"),
+    PrivatePart("ray.serve._private.constants", "SERVE_NAMESPACE", "stopping Ray Serve", "none known"),
+    PrivatePart("ray.serve.context", "_disconnect", "an endpoint that is started again in one process", "none known"),
     PrivatePart("ray.serve.context", "_get_serve_request_context", "request ids in answers", "none known"),
 )
