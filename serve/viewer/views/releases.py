@@ -1,9 +1,12 @@
 """Releases: the table, the running experiment, and one release with gate, lineage, metrics and model card."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
+
+from nicegui import ui
 
 from data.artifacts.errors import UserError
 from serve.releases.lineage import lineage_of
@@ -13,7 +16,7 @@ from serve.releases.pointer import LivePointer
 from serve.viewer.parts.elements import badge, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
 from serve.viewer.parts.shell import put
-from serve.viewer.reading.variants import Variant, running_variants
+from serve.viewer.reading.variants import Interval, Variant, running_variants
 from serve.viewer.viewer import Viewer
 from towers.evaluation.report import report_of
 
@@ -35,6 +38,7 @@ class ReleasesView:
 
     def __init__(self, viewer: Viewer, release_id: str) -> None:
         self._viewer, self._chosen = viewer, release_id
+        self._experiment: tuple[str, list[Variant]] | None = None  # as it is shown
         with part("div", "stack"):
             with panel("All releases, newest first"):
                 self._table_box = part("div")
@@ -51,11 +55,8 @@ class ReleasesView:
                 note("There is no release yet: run python -m serve.publish, then python -m serve.promote.", "problem")
                 return
             self._table(rows)
-        if live is not None and live.experiment is not None:
-            experiment = live.experiment
-            variants = await asyncio.to_thread(running_variants, self._viewer.storage, experiment)
-            with self._experiment_box:
-                _experiment(experiment.name, live.release, variants)
+        await self._show_experiment(live)
+        ui.timer(self._viewer.config.every_s, self._refresh)
         known = [row["release"] for row in rows]
         default = live.release if live is not None and live.release in known else known[0]
         chosen = self._chosen if self._chosen in known else default
@@ -64,6 +65,23 @@ class ReleasesView:
             if self._chosen and self._chosen not in known:
                 note(f"There is no release {self._chosen}.", "problem")
             release(chosen, manifest)
+
+    async def _refresh(self) -> None:
+        """Shows the experiment as it stands now; what is shown stays while the storage does not answer."""
+        with suppress(OSError):
+            await self._show_experiment(await asyncio.to_thread(self._viewer.registry.live))
+
+    async def _show_experiment(self, live: LivePointer | None) -> None:
+        experiment = None if live is None else live.experiment
+        if live is None or experiment is None:
+            self._experiment_box.clear()
+            self._experiment = None
+            return
+        variants = await asyncio.to_thread(running_variants, self._viewer.storage, experiment)
+        if (experiment.name, variants) != self._experiment:
+            self._experiment = experiment.name, variants
+            with refilled(self._experiment_box):
+                _experiment(experiment.name, live.release, variants)
 
     def _read(self) -> tuple[list[dict[str, Any]], LivePointer | None]:
         registry = self._viewer.registry
@@ -100,18 +118,32 @@ def _experiment(name: str, live: str, variants: list[Variant]) -> None:
     """Adds the running experiment: its variants beside control, which is the live release."""
     rows = [
         (
-            variant.name, f"{variant.share:.1%}", variant.num_answers, _interval(variant.failed),
-            _interval(variant.degraded), variant.p50_ms, variant.p95_ms, variant.distinct_items,
+            variant.name, f"{variant.share:.1%}", variant.num_answers, _shares(variant.failed),
+            _rise(variant.failed_rise), _shares(variant.degraded), _rise(variant.degraded_rise),
+            _ms(variant.p50_ms), _ms(variant.p95_ms), variant.distinct_items,
         )
         for variant in variants
     ]  # fmt: skip
     with panel(f"Experiment {name}: control is {live}"):
-        head = ("variant", "users", "answers", "failed", "degraded", "p50 ms", "p95 ms", "distinct items")
-        table(head, rows, "by its exposures so far, shares with 95 % intervals")
+        head = ("variant", "users", "answers", "failed", "beside control", "degraded", "beside control", "p50 ms",
+                "p95 ms", "distinct items")  # fmt: skip
+        table(head, rows, "by its exposures so far, with 95 % intervals, each valid for one look")
 
 
-def _interval(share: tuple[float, float, float]) -> str:
+def _shares(share: tuple[float, float, float]) -> str:
     return f"{share[0]:.2%} ({share[1]:.2%} to {share[2]:.2%})"
+
+
+def _rise(rise: tuple[float, float, float] | None) -> str:
+    return "" if rise is None else f"{rise[0]:+.2%} ({rise[1]:+.2%} to {rise[2]:+.2%})"
+
+
+def _ms(interval: Interval) -> str:
+    value, low, high = interval
+    if value is None:
+        return ""
+    between = "?" if low is None else f"{low:.4g}"
+    return f"{value:.4g} ({between} to {'?' if high is None else f'{high:.4g}'})"
 
 
 def release(release_id: str, manifest: dict[str, Any]) -> None:

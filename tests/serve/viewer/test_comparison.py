@@ -5,7 +5,7 @@ import pytest
 
 from serve.viewer.reading.comparison import Place, compared, places
 from serve.viewer.reading.projection import Projection
-from serve.viewer.reading.variants import share_interval
+from serve.viewer.reading.variants import difference, percentile_interval, share_interval
 
 
 def test_places() -> None:
@@ -38,6 +38,18 @@ def test_the_interval_of_a_share() -> None:
     share, low, high = share_interval(5, 100)
     assert share == 0.05
     assert (low, high) == pytest.approx((0.0215, 0.1118), abs=1e-4)  # Wilson, as tables give it
+
+
+def test_the_difference_of_two_shares() -> None:
+    found = difference(share_interval(56, 70), share_interval(48, 80))
+    assert found == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)  # Newcombe 1998, table II
+
+
+def test_the_interval_of_a_percentile() -> None:
+    values = np.arange(1.0, 101.0)
+    assert percentile_interval(values, 0.5) == (50.5, 40.0, 61.0)
+    assert percentile_interval(values, 0.95)[1:] == (90.0, None)  # the 101st of 100 values is not there
+    assert percentile_interval(values[:0], 0.5) == (None, None, None)
 
 
 def test_the_plane_has_the_directions_of_most_variance() -> None:

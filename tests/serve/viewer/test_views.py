@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conf.schema import Config
+from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
 from data.cluster.session import metrics_addresses
 from serve.client import RecommendClient
 from serve.deployment.settings import ScaleConfig
 from serve.events.config import EventsConfig
+from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.servers import free_port
 from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
 from tests.serve.viewer.conftest import Pages
@@ -166,6 +170,40 @@ def test_releases(chromium: "Browser", address: str, release: "Release", tmp_pat
         assert "Intended use" in page.locator("pre.card-text").inner_text()
         check(page)
         photograph(page, "releases", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_canary_beside_control(
+    chromium: "Browser", address: str, endpoint: str, release: "Release", tiny: Config, tmp_path: Path
+) -> None:
+    from serve.rollout.promotion import promote
+
+    registry = ReleaseRegistry.of(Folder.of(tiny.storage.root))
+    shutil.copytree(release.parts.folder.path, registry.path("canary").path)
+    try:
+        with ThreadPoolExecutor(1) as apart:  # the browser's event loop is in the way of another one in this thread
+            apart.submit(promote, tiny.index, registry, "canary", 60, lambda _: None, percent=50).result()
+        with opened(chromium, address, "/releases") as page, RecommendClient(endpoint) as client:
+            page.get_by_role("heading", name=f"Experiment canary-canary: control is {release.id}").wait_for()
+            table = page.get_by_label("by its exposures so far")
+            for number in range(60):
+                client.recommend(user_id=f"u{number:05}")
+
+            def answers() -> list[int]:
+                return [int(row.locator("td").nth(2).inner_text()) for row in table.locator("tbody tr").all()]
+
+            wait_until(lambda: sum(answers()) == 60, 60)
+            assert min(answers()) > 10
+            control, canary = (row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all())
+            assert (control[0], control[4], canary[0]) == ("control", "", "canary")
+            assert re.fullmatch(r"\+0\.00% \(-\d+\.\d\d% to \+\d+\.\d\d%\)", canary[4])
+            check(page)
+            photograph(page, "canary", tmp_path)
+            registry.promote(release.id)
+            wait_until(lambda: not table.is_visible(), 30)
+    finally:
+        registry.promote(release.id)
+        registry.path("canary").delete()
 
 
 def test_live(chromium: "Browser", address: str, endpoint: str, known_user: str, tmp_path: Path) -> None:
