@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,7 +86,7 @@ watch: $(READY) ## Prometheus beside a running demo, and its panels in a page; n
 	$(BIN)/python -m serve.watch $(ARGS)
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
-	@set -e; for file in $(notdir $(basename $(wildcard tests/benchmarks/bench_*.py))); do echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$file $(ARGS); done
+	@set -e; for name in $(subst /,.,$(basename $(wildcard $(addsuffix /bench_*.py,tests/benchmarks tests/benchmarks/*)))); do echo "== $$name"; $(BIN)/python -m $$name $(ARGS); done
 
 bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), three seeds each: hours; ARGS="experiments=toys"
 	$(BIN)/python -m tests.benchmarks.bench_quality $(ARGS)
@@ -109,13 +109,16 @@ bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=
 bench-refresh: $(READY) ## seconds from a new item's row to its first appearance in an answer; ARGS="items=100000"
 	$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
 
+bench-events: $(READY) ## from an event to the next answer, events accepted in a second, what state and logs cost; needs wrk, Redis (apt)
+	$(BIN)/python -m tests.benchmarks.events.bench_events $(ARGS)
+
 bench-gpu: $(READY) ## training steps and embedding on a GPU beside the machine's cores; DATASETS=...; ARGS="steps=200"
 	$(BIN)/python -m tests.benchmarks.bench_gpu $(ARGS)
 
 bench-index: $(READY) ## the replica index on a million items: latency, recall, filters, memory; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)
 
-bench-page: $(READY) ## the page's search in a million items; ARGS="items=1000000"
+bench-page: $(READY) ## the page's search in a million items, first paint, and what it leaves of throughput; ARGS="items=1000000"
 	$(BIN)/python -m tests.benchmarks.bench_page $(ARGS)
 
 bench-scale: $(READY) ## replicas that follow the load, and that die under it; needs wrk (apt)

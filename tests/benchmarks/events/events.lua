@@ -1,0 +1,28 @@
+-- Requests for wrk: batches of events that nobody has sent before. Arguments: a prefix of their ids, number of users,
+-- number of items, events in a request.
+local prefix, users, items, size
+local count = 0
+local headers = { ["Content-Type"] = "application/json" }
+
+function init(args)
+  prefix, users, items, size = args[1], tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
+  math.randomseed(11)
+end
+
+function request()
+  local events, now = {}, os.time() - 1
+  for i = 1, size do
+    count = count + 1
+    events[i] = string.format('{"event_id":"%s-%d","user_id":"u%05d","item_id":"i%05d","type":"click","time":%d}',
+      prefix, count, math.random(1, users), math.random(1, items), now)
+  end
+  return wrk.format("POST", "/v1/events", headers, '{"events":[' .. table.concat(events, ",") .. ']}')
+end
+
+function done(summary, latency, requests)
+  local e = summary.errors
+  print(string.format(
+    '{"seconds":%f,"requests":%d,"refused":%d,"broken":%d,"p50_ms":%f,"p95_ms":%f,"p99_ms":%f,"max_ms":%f}',
+    summary.duration / 1e6, summary.requests, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
+end
