@@ -75,10 +75,13 @@ def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int
 def test_it_ends_without_an_error_on_the_screen(release: Release, root: Path, free_port: int, tmp_path: Path) -> None:
     small = ("serve.ingress.num_cpus=0.1", "cluster.num_cpus=2", "cluster.dashboard=false")
     arguments = [*small, f"storage.root={root}", f"serve.port={free_port}"]
-    with server("serve.run", [*arguments, f"hydra.run.dir={tmp_path}"], free_port, tmp_path / "log") as address:
-        httpx.get(f"{address}/readyz").raise_for_status()
-    said = (tmp_path / "log").read_text()
-    assert "ready at" in said
+    log = tmp_path / "log"
+    with server("serve.run", [*arguments, f"hydra.run.dir={tmp_path}"], free_port, log):
+        ends = time.monotonic() + 60
+        while "is ready at" not in log.read_text():
+            assert time.monotonic() < ends, log.read_text()
+            time.sleep(0.1)
+    said = log.read_text()
     assert not [line for line in said.splitlines() if re.search("Error|failed|Traceback|retries", line)], said
 
 
