@@ -12,7 +12,8 @@ from enum import Enum
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from data.artifacts.records import arrow_compute as pc
 
 TIME, TYPE = "time", "type"
 """Columns of interactions that sequences may hold beside the items."""

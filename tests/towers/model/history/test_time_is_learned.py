@@ -39,7 +39,10 @@ def drawn(random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return history, torch.stack([latest - gap, latest], 1), torch.where(is_long, history[:, 1], history[:, 0])
 
 
-@pytest.mark.parametrize("time", [HistoryTime.none, HistoryTime.rotary, HistoryTime.bias])
+ROTARY = pytest.param(HistoryTime.rotary, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("time", [HistoryTime.none, ROTARY, HistoryTime.bias])
 def test_a_transformer(time: HistoryTime) -> None:
     towers, random = towers_of("transformer", time), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam([p for p in towers.parameters() if p.requires_grad], lr=0.01)

@@ -104,7 +104,8 @@ def close(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor])
         torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=0, msg=lambda said, at=name: f"{at}: {said}")
 
 
-@pytest.mark.parametrize(("saved_by", "workers"), [(1, 2), pytest.param(2, 4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("saved_by", "workers"), [(1, 2), (2, 4)])
 def test_another_number_of_workers_goes_on_as_one_process_would(tmp_path: Path, saved_by: int, workers: int) -> None:
     towers = model("whole", "pooled")
     optimizers = Optimizers(towers, 0.05, 0.01)
