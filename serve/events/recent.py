@@ -72,7 +72,8 @@ class RecentEvents(Sequence[Happening]):
     @classmethod
     def of_json(cls, values: Sequence[Any]) -> "RecentEvents":
         """The events of the JSON values that `as_json` made."""
-        return cls(*values)
+        time_us, *rest = values
+        return cls(time_us, *rest) if time_us else cls()
 
     def as_json(self) -> list[Any]:
         """The columns in their order, as JSON values."""
@@ -80,8 +81,6 @@ class RecentEvents(Sequence[Happening]):
 
     def chosen(self, positions: Sequence[int]) -> "RecentEvents":
         """The events at some positions, in that order."""
-        if len(positions) == len(self):
-            return self
 
         def taken(column: Sequence[Any] | None) -> list[Any] | None:
             return None if column is None else [column[n] for n in positions]

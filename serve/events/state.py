@@ -120,7 +120,8 @@ class UserState:
             n for n, name in enumerate(events.types) if name in config.types and is_positive(config.types[name])
         }
         found = zip(events.received_us, events.type_, strict=True)
-        return events.chosen([n for n, (at, type_) in enumerate(found) if at > after_us and type_ in positive])
+        chosen = [n for n, (at, type_) in enumerate(found) if at > after_us and type_ in positive]
+        return events if len(chosen) == len(events) else events.chosen(chosen)
 
     def context(self, now_us: int, config: EventsConfig) -> Mapping[str, str]:
         """The context of the latest event that has one, unless that is too long ago."""

@@ -1,5 +1,6 @@
 """Tensors by name in safetensors files, which hold no code."""
 
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -23,7 +24,10 @@ def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) ->
         folder.write_bytes(name, safetensors.torch.save(contiguous))
         return
     with replacing(Path(folder.path, name)) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # as the umask says; `save_file` lets its owner alone read what it writes
         safetensors.torch.save_file(contiguous, partial)
+        partial.chmod(stat.S_IMODE(mode))
 
 
 def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:

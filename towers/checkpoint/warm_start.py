@@ -72,7 +72,10 @@ def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarra
             continue
         is_known = before_N > 0
         if not all(is_hashed) or model.get_parameter(name).shape != source.model.get_parameter(name).shape:
-            reason = "is not hashed as this training hashes it; give model.tables and model.hash_rows the same values"
+            reason = (
+                "is not hashed as this training hashes it; give model.tables the same value, and model.hash_rows the"
+                " same or, where the log has grown beyond it, more than there are ids"
+            )
         elif (before_N != np.arange(len(before_N)))[is_known].any():
             reason = "is hashed by rows, and what was added to the log since has moved them; start fresh"
         else:

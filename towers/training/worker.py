@@ -19,6 +19,7 @@ from data.cluster.ray_compatibility.train import experiment_folder, without_trac
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedRows
 from data.sequences.windows import WindowBatches
+from towers.checkpoint.warm_start import OF_SMOOTHING
 from towers.model.build import build_model
 from towers.training.config import Precision
 from towers.training.distributed import all_reduce_min
@@ -73,7 +74,7 @@ def _start(job: Job) -> WorkerState:
     if shared.id_tables is not None:
         model.set_id_tables(*shared.id_tables)
     if shared.start is not None:
-        model.load_state_dict(shared.start)
+        model.load_state_dict({n: w for n, w in shared.start.items() if n != OF_SMOOTHING or config.smoothing})
     optimizers = Optimizers(model, job.train.learning_rate, job.train.weight_decay)
     batches = _batches(job, shared)
     objective = Objective(job.loss, shared.counts_I, bfloat16=job.train.precision is Precision.bfloat16)

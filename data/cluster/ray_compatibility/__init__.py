@@ -78,6 +78,12 @@ PRIVATE_PARTS = (
         "ray-project/ray#28924",
     ),
     PrivatePart(
+        "ray.train.v2._internal.execution.storage",
+        "StorageContext._check_validation_file",
+        "workers that each save their rows of sharded tables",
+        "none known",
+    ),
+    PrivatePart(
         "ray.serve._private.haproxy_templates",
         "HAPROXY_CONFIG_TEMPLATE",
         "refusals by HAProxy, and its statistics on loopback",

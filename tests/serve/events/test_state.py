@@ -39,6 +39,8 @@ def test_all_of_an_event_is_kept() -> None:
         Happening(NOW + MICROS, NOW + 1, "rich", "view", 2.5, {"surface": "app"}),
     ]
     assert (kept[-1], [*kept[1:]], [*kept[:0]]) == ([*kept][1], [*kept][1:], [])
+    assert [*kept[::-1]] == [*reversed(kept)] == [*kept][::-1]
+    assert UserState.decode(UserState().encode()) == UserState()
 
 
 def test_a_state_from_before_its_events_had_columns_opens() -> None:

@@ -20,7 +20,7 @@ SALTS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 class HashedTable(Table):
     """At most `model.hash_rows` rows. The vector of row r is the mean of the stored rows h1(r) and h2(r).
 
-    Two ids share their whole vector only where both hash functions collide: some N^2 / S^2 pairs in place of N^2 / 2S
+    Two ids share their whole vector only where they have the same two rows: some N^2 / S^2 pairs in place of N^2 / 2S
     (double hashing: Zhang et al. 2020, "Model Size Reduction Using Frequency Based Double Hashing for Recommender
     Systems"; with learnt weights: Svenstrup et al. 2017, "Hash Embeddings"). Two departures: all ids are hashed, the
     frequent ones too, and the two rows are averaged, so that a step moves an id as far as in a whole table. Row 0 keeps

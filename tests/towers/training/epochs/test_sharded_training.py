@@ -53,6 +53,15 @@ def test_sharded_towers_become_those_of_whole_tables(tiny: Config, ray_session: 
     check_published(tiny, sharded)
 
 
+def test_a_smoothed_training_goes_on_from_a_smoothed_checkpoint(tiny: Config, ray_session: None) -> None:
+    """Workers with sharded tables do not smooth: the driver does, when it has all rows."""
+    smoothed = replace(tiny, model=replace(tiny.model, smoothing=0.5))
+    before = trained(smoothed, "sharded", num_workers=2, epochs=1, patience=0)
+    after = trained(smoothed, "sharded", num_workers=2, epochs=1, patience=0, start_from=str(before.folder))
+    assert after.name != before.name
+    assert after.model.state_dict().keys() == before.model.state_dict().keys()
+
+
 def test_hashed_towers_beat_popularity(tiny: Config, ray_session: None) -> None:
     hashed = trained(tiny, "hashed", hash_rows=150)
     assert len(hashed.model.item_ids.table.weight) == len(hashed.model.user_ids.table.weight) == 150
