@@ -78,7 +78,7 @@ def test_it_ends_without_an_error_on_the_screen(release: Release, root: Path, fr
     log = tmp_path / "log"
     with server("serve.run", [*arguments, f"hydra.run.dir={tmp_path}"], free_port, log):
         ends = time.monotonic() + 60
-        while "is ready at" not in log.read_text():
+        while "serve: ready" not in log.read_text():
             assert time.monotonic() < ends, log.read_text()
             time.sleep(0.1)
     said = log.read_text()
