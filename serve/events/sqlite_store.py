@@ -35,14 +35,16 @@ INSERT OR IGNORE INTO facts VALUES ('version', '1'), ('received', '0'), ('log', 
 VERSION = "1"
 """Of the tables. A file of another version is refused."""
 
-READ_BEFORE = """
+STATES = """
+SELECT '{' || coalesce(group_concat('"' || user || '":' || state), '') || '}' FROM users
+WHERE user IN (SELECT value FROM json_each(:users))
+"""
+"""The states of users as a JSON object. SQLite parses nothing: keys are hexadecimal digits, and states are JSON."""
+
+READ_BEFORE = f"""
 SELECT (SELECT value FROM facts WHERE name = 'received'),
        (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
-       (SELECT json_group_object(user, json(state)) FROM users WHERE user IN (SELECT value FROM json_each(:users)))
-"""
-READ_STATES = """
-SELECT group_concat(user, ' '), '[' || group_concat(state, ',') || ']'
-FROM users WHERE user IN (SELECT value FROM json_each(?))
+       ({STATES})
 """
 WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
@@ -91,8 +93,8 @@ class SqliteStore:
             if len(keys) == 1:
                 found = connection.execute("SELECT state FROM users WHERE user = ?", keys).fetchone()
                 return [UserState.decode(found and found[0])]
-            users, states = connection.execute(READ_STATES, (orjson.dumps(keys).decode(),)).fetchone()
-        found = dict(zip(users.split(), orjson.loads(states), strict=True)) if users else {}
+            (states,) = connection.execute(STATES, {"users": orjson.dumps(keys).decode()}).fetchone()
+        found = orjson.loads(states)
         return [UserState.of_json(found[key]) if key in found else UserState() for key in keys]
 
     def forget(self, user_id: str, now_us: int) -> int:

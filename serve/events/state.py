@@ -105,10 +105,6 @@ class UserState:
         oldest_us = now_us - int(config.seen_days * DAY_US)
         return [item_id for item_id, at in self.seen.items() if at >= oldest_us]
 
-    def history(self, config: EventsConfig, after_us: int = 0) -> list[str]:
-        """The items of `positives`."""
-        return list(self.positives(config, after_us).item_id)
-
     def positives(self, config: EventsConfig, after_us: int = 0) -> RecentEvents:
         """The user's positive events, oldest first, as training has them.
 

@@ -1,7 +1,8 @@
 """Tensors by name in safetensors files, which hold no code."""
 
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -39,22 +40,25 @@ def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None)
     Raises:
         CheckpointError: the file is not a complete safetensors file.
     """
-    try:
-        if only is not None and folder.is_local:
-            with safe_open(f"{folder.path}/{name}", framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys() if key in only}  # noqa: SIM118
+    if only is not None and folder.is_local:
+        return mapped_tensors(folder, name, only)
+    with _readable(folder, name):
         tensors = safetensors.torch.load(folder.read_bytes(name))
         return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
-    except (SafetensorError, OSError) as e:
-        raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
 
 
-def mapped_tensors(folder: Folder, name: str) -> dict[str, torch.Tensor]:
+def mapped_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
     """Like `load_tensors`; on a local disk, values are read when they are used, and take no memory before."""
     if not folder.is_local:
-        return load_tensors(folder, name)
+        return load_tensors(folder, name, only)
+    with _readable(folder, name), safe_open(f"{folder.path}/{name}", framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys() if only is None or key in only}  # noqa: SIM118
+
+
+@contextmanager
+def _readable(folder: Folder, name: str) -> Iterator[None]:
+    """Raises CheckpointError where the block finds that a file is not a complete safetensors file."""
     try:
-        with safe_open(f"{folder.path}/{name}", framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        yield
     except (SafetensorError, OSError) as e:
         raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e

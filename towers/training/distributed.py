@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
-from towers.model.tables.table import Table
+from towers.model.tables.table import Table, tables_of
 
 
 def world_size() -> int:
@@ -70,8 +70,7 @@ def anywhere(found: Tensor) -> Tensor:
 
 def sharded_tables(model: nn.Module) -> dict[str, Table]:
     """The tables of which other workers store a part, by the names of their weights."""
-    found = {f"{name}.weight": m for name, m in model.named_modules() if isinstance(m, Table)}
-    return {name: table for name, table in found.items() if table.is_sharded}
+    return {name: table for name, table in tables_of(model).items() if table.is_sharded}
 
 
 def replicated_parameters(model: nn.Module) -> list[nn.Parameter]:

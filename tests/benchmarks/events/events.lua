@@ -1,5 +1,6 @@
 -- Requests for wrk: batches of events that nobody has sent before. Arguments: a prefix of their ids, number of users,
 -- number of items, events in a request.
+dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "../harness/lua/summary.lua")
 local prefix, users, items, size
 local count = 0
 local headers = { ["Content-Type"] = "application/json" }
@@ -17,12 +18,4 @@ function request()
       prefix, count, math.random(1, users), math.random(1, items), now)
   end
   return wrk.format("POST", "/v1/events", headers, '{"events":[' .. table.concat(events, ",") .. ']}')
-end
-
-function done(summary, latency, requests)
-  local e = summary.errors
-  print(string.format(
-    '{"seconds":%f,"requests":%d,"refused":%d,"broken":%d,"p50_ms":%f,"p95_ms":%f,"p99_ms":%f,"max_ms":%f}',
-    summary.duration / 1e6, summary.requests, e.status, e.connect + e.read + e.write + e.timeout,
-    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
 end

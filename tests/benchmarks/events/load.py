@@ -1,6 +1,5 @@
 """Events of an endpoint under measurement: batches by wrk, and the time from an event to an answer that knows it."""
 
-import json
 import subprocess
 import time
 import uuid
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import httpx
 
-from data.cluster.machine import wrk_command
 from tests.benchmarks.harness import wrk
 
 SCRIPT = Path(__file__).with_name("events.lua")
@@ -24,17 +22,14 @@ WITHIN_S = 30.0
 
 def send(address: str, users: int, items: int, seconds: int) -> wrk.Measured:
     """Batches of new events of random users by `SENDERS` clients."""
-    command = [*wrk_command(""), "-t1", f"-c{SENDERS}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address]
-    command += ["--", uuid.uuid4().hex, users, items, BATCH]
-    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-    return wrk.Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
+    arguments = [uuid.uuid4().hex, users, items, BATCH]
+    return wrk.run(wrk.command(SCRIPT, address, SENDERS, seconds, arguments))
 
 
 @contextmanager
 def asked_meanwhile(address: str, users: int, k: int, clients: int) -> Iterator[None]:
     """Clients ask for recommendations as fast as they are answered, as long as the block lasts."""
-    command = [*wrk_command(""), "-t1", f"-c{clients}", "-d600s", "--timeout", "10s", "-s", wrk.SCRIPT, address, "--"]
-    process = subprocess.Popen([str(part) for part in [*command, users, k]], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(wrk.command(wrk.SCRIPT, address, clients, 600, [users, k]), stdout=subprocess.DEVNULL)
     try:
         time.sleep(1)
         yield

@@ -9,7 +9,7 @@ from statistics import median
 
 from data.cluster.machine import MachineLacks, wrk_command
 
-SCRIPT = Path(__file__).with_name("requests.lua")
+SCRIPT = Path(__file__).parent / "lua" / "requests.lua"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,29 @@ def load(
         MachineLacks: wrk is not installed.
     """
     pause_ms = 1000 * clients / rate if rate else 0
-    command = ["nice", "-n", niceness, *wrk_command(cores)]
-    command += ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, address, "--"]
-    command += [users, k, pause_ms, deadline_ms, *headers]
-    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+    arguments = [users, k, pause_ms, deadline_ms, *headers]
+    return run(["nice", "-n", str(niceness), *command(SCRIPT, address, clients, seconds, arguments, cores)])
+
+
+def command(
+    script: Path, address: str, clients: int, seconds: int, arguments: Sequence[object], cores: str = ""
+) -> list[str]:
+    """The command line of wrk: one thread, each client asks again as soon as it has its answer.
+
+    Args:
+        script: makes the requests, in Lua; it loads summary.lua.
+        arguments: of the script.
+
+    Raises:
+        MachineLacks: wrk is not installed.
+    """
+    fixed = ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script), address, "--"]
+    return [*wrk_command(cores), *fixed, *map(str, arguments)]
+
+
+def run(wrk: Sequence[str]) -> Measured:
+    """Runs such a command to its end."""
+    found = subprocess.run(wrk, capture_output=True, text=True, check=True)
     return Measured(**json.loads(found.stdout.strip().splitlines()[-1]))
 
 

@@ -27,7 +27,7 @@ def test_events_are_in_the_order_of_training() -> None:
     early = event("2", item_id="early", time_us=NOW + 100_000)
     before = event("3", item_id="before", time_us=NOW - MICROS)
     state = after(late, early, before)
-    assert state.history(config()) == ["before", "late", "early"]
+    assert [*state.positives(config()).item_id] == ["before", "late", "early"]
 
 
 def test_all_of_an_event_is_kept() -> None:
@@ -53,7 +53,7 @@ def test_a_state_from_before_its_events_had_columns_opens() -> None:
 
 def test_the_latest_events_are_kept() -> None:
     state = after(*(event(str(n), item_id=str(n), time_us=NOW + n * MICROS) for n in range(9)), history=4)
-    assert state.history(config()) == ["5", "6", "7", "8"]
+    assert [*state.positives(config()).item_id] == ["5", "6", "7", "8"]
     assert state.counts["click"].total == 9
     assert sorted(state.seen_at(NOW, config())) == sorted(str(n) for n in range(9))
 
@@ -61,7 +61,7 @@ def test_the_latest_events_are_kept() -> None:
 def test_types_decide_about_history_and_seen() -> None:
     kinds = ("click", "view", "dismiss", "impression")
     state = after(*(event(kind, item_id=kind, type=kind, time_us=NOW) for kind in kinds))
-    assert state.history(config()) == ["click", "view"]
+    assert [*state.positives(config()).item_id] == ["click", "view"]
     assert sorted(state.seen_at(NOW, config())) == ["click", "dismiss"]
     assert {name: counter.total for name, counter in state.counts.items()} == dict.fromkeys(kinds, 1)
 
@@ -79,7 +79,7 @@ def test_a_state_keeps_to_its_bytes() -> None:
     events = [event(str(n), item_id=f"{n}-{'x' * 200}", time_us=NOW + n * MICROS) for n in range(60)]
     state = after(*events, max_state_bytes=4096)
     assert len(state.encode()) <= 4096
-    kept = state.history(config())
+    kept = [*state.positives(config()).item_id]
     assert kept == [e.item_id for e in events[-len(kept) :]]
     assert 0 < len(kept) < 60
 
@@ -101,7 +101,7 @@ def test_the_last_context_counts_for_a_while() -> None:
 
 def test_events_that_a_release_has_learnt_are_not_repeated() -> None:
     state = after(event("1", item_id="a", time_us=NOW), event("2", item_id="b", time_us=NOW))
-    assert state.history(config(), after_us=NOW) == ["b"]
+    assert [*state.positives(config(), after_us=NOW).item_id] == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from towers.model.tables import TABLES
-from towers.model.tables.table import Table, TableSettings
+from towers.model.tables.table import Table, TableSettings, tables_of
 
 SALTS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 """Of the two hash functions: the first digits of pi."""
@@ -62,7 +62,7 @@ class HashedTable(Table):
 
 def hashed_tables(module: nn.Module) -> dict[str, HashedTable]:
     """The tables of a module that hash their rows where they are many, by the names of their weights."""
-    return {f"{name}.weight": table for name, table in module.named_modules() if isinstance(table, HashedTable)}
+    return {name: table for name, table in tables_of(module).items() if isinstance(table, HashedTable)}
 
 
 def hashed(rows: Tensor, salt: int, size: int) -> Tensor:

@@ -74,3 +74,8 @@ class Table(nn.Embedding, ABC):
         places_S = (rows_S > 0).nonzero().flatten()
         for part in places_S.split(INIT_BLOCK):
             self.weight[part] = start_ND[rows_S[part]].to(self.weight)
+
+
+def tables_of(module: nn.Module) -> dict[str, Table]:
+    """The tables of a module, by the names of their weights."""
+    return {f"{name}.weight": table for name, table in module.named_modules() if isinstance(table, Table)}

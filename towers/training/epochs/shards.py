@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from data.artifacts.folders import Folder
 from towers.checkpoint.tensor_files import CheckpointError, mapped_tensors, save_tensors
 from towers.checkpoint.warm_start import OF_SMOOTHING
-from towers.model.tables.table import Table
+from towers.model.tables.table import tables_of
 from towers.training.distributed import anywhere, rank, world_size
 from towers.training.epochs.finite import largest_magnitude
 from towers.training.optimizer import Optimizers
@@ -110,8 +110,7 @@ def load_best_of_shards(folder: Folder, model: nn.Module) -> None:
 
 def divided_weights(model: nn.Module) -> dict[str, Tensor]:
     """The rows, int64 [S], that this process stores of each table that divides its rows, by the name of its weight."""
-    named = model.named_modules()
-    return {f"{name}.weight": m.stored_S for name, m in named if isinstance(m, Table) and m.divides_rows}
+    return {name: table.stored_S for name, table in tables_of(model).items() if table.divides_rows}
 
 
 def _divided_state(model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 -- Requests for wrk: another user each time. Arguments: number of users, k, for a paced load the mean pause in ms between a
 -- connection's requests (exponential, so that arrivals are those of many independent clients), the deadline in ms,
 -- and further headers.
+dofile(debug.getinfo(1, "S").source:match("@(.*/)") .. "summary.lua")
 local users, k, pause, deadline
 local headers = { ["Content-Type"] = "application/json" }
 
@@ -19,12 +20,4 @@ end
 function request()
   local body = string.format('{"user_id":"u%05d","k":%d,"timeout_ms":%d}', math.random(1, users), k, deadline)
   return wrk.format("POST", "/v1/recommend", headers, body)
-end
-
-function done(summary, latency, requests)
-  local e = summary.errors
-  print(string.format(
-    '{"seconds":%f,"requests":%d,"refused":%d,"broken":%d,"p50_ms":%f,"p95_ms":%f,"p99_ms":%f,"max_ms":%f}',
-    summary.duration / 1e6, summary.requests, e.status, e.connect + e.read + e.write + e.timeout,
-    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3))
 end
