@@ -1,19 +1,27 @@
-"""The search of the page in a million items: `python -m tests.benchmarks.bench_page [items=1000000] [asked=300]`.
+"""The page beside an endpoint: search in a million items, first paint, and the throughput that an open page leaves:
+`python -m tests.benchmarks.bench_page [items=1000000] [asked=300] [served=20000] [rounds=3] [seconds=10]`.
 
 The search is the page's own (`serve.viewer.reading.text_search`), over titles of four words, called as the page calls
-it: in a thread. Queries are prefixes of ids, words, parts of words, several words, and words that no item has. Writes
-var/bench/page.{md,json}.
+it: in a thread. Queries are prefixes of ids, words, parts of words, several words, and words that no item has.
+
+The rest is measured beside an endpoint of one replica with `served` items, on the same machine. First paint is that of
+the answers' view in Chromium, without a cache. Throughput is measured by wrk with 16 clients, in rounds: without the
+page, then with a browser on its live view, which polls every second, ten times as often as by default. The browser
+gives way to others (niceness 19), as it is on another machine in earnest; the page does not. Where wrk or Chromium is
+missing, this is left out, and with rounds=0. Writes var/bench/page.{md,json}.
 """
 
 import asyncio
 import sys
 import time
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
 from serve.viewer.reading.text_search import TextSearch
+from tests.benchmarks.harness.page.load import missing, page_load
 from tests.benchmarks.harness.tables import write
 
 BAR_MS = 200.0
@@ -60,7 +68,9 @@ async def timed(search: TextSearch, asked: list[str]) -> np.ndarray:
     return np.array(took)
 
 
-def main(items: str = "1000000", asked: str = "300") -> None:
+def main(
+    items: str = "1000000", asked: str = "300", served: str = "20000", rounds: str = "3", seconds: str = "10"
+) -> None:
     num_items = int(items)
     ids, titles, weights = catalogue(num_items)
     started = time.perf_counter()
@@ -75,8 +85,26 @@ def main(items: str = "1000000", asked: str = "300") -> None:
         {"what": "search, p95", "value": p95, "unit": "ms"},
         {"what": "search, slowest", "value": float(took.max()), "unit": "ms"},
     ]
-    facts = {"items": num_items, "queries": len(took), "bar": f"search p95 {BAR_MS:g} ms"}
-    write("page", "Search of the page", facts, rows, ratios, Console())
+    why_not = missing() if int(rounds) else "rounds=0"
+    if why_not:
+        print(f"first paint and throughput are left out: {why_not}", file=sys.stderr)
+    else:
+        found = page_load(int(served), int(rounds), int(seconds))
+        ratios |= {
+            "first_paint_ms": median(found.paint_ms),
+            "first_paint_slowest_ms": max(found.paint_ms),
+            "throughput_ratio": median(found.beside) / median(found.alone),
+            "throughput_alone_spread": (max(found.alone) - min(found.alone)) / median(found.alone),
+        }
+        rows += [
+            {"what": "first paint, median", "value": median(found.paint_ms), "unit": "ms"},
+            {"what": "the answer for a user is shown, median", "value": median(found.answer_ms), "unit": "ms"},
+            {"what": "endpoint alone, median", "value": median(found.alone), "unit": "requests/s"},
+            {"what": "endpoint with the page open, median", "value": median(found.beside), "unit": "requests/s"},
+        ]
+    facts = {"items": num_items, "queries": len(took), "served": served, "rounds": rounds, "seconds": seconds,
+             "bar": f"search p95 {BAR_MS:g} ms"}  # fmt: skip
+    write("page", "The page beside an endpoint", facts, rows, ratios, Console())
 
 
 if __name__ == "__main__":
