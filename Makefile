@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,7 +86,7 @@ watch: $(READY) ## Prometheus beside a running demo, and its panels in a page; n
 	$(BIN)/python -m serve.watch $(ARGS)
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
-	@set -e; for name in $(subst /,.,$(basename $(wildcard $(addsuffix /bench_*.py,tests/benchmarks tests/benchmarks/*)))); do echo "== $$name"; $(BIN)/python -m $$name $(ARGS); done
+	@set -e; for module in $(subst /,.,$(basename $(wildcard tests/benchmarks/bench_*.py tests/benchmarks/*/bench_*.py))); do echo "== $$module"; $(BIN)/python -m $$module $(ARGS); done
 
 bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), three seeds each: hours; ARGS="experiments=toys"
 	$(BIN)/python -m tests.benchmarks.bench_quality $(ARGS)
@@ -96,6 +96,12 @@ bench-training: $(READY) .venv-peers/.ready ## training speed beside other recom
 
 bench-tables: $(READY) ## memory of a worker and speed with whole and with sharded tables; ARGS="workers=4"
 	$(BIN)/python -m tests.benchmarks.distributed.bench_tables $(ARGS)
+
+bench-capacity: $(READY) ## what one replica takes, for serve.capacity, and how well its formula foretells; needs wrk (apt)
+	$(BIN)/python -m tests.benchmarks.operations.bench_capacity $(ARGS)
+
+bench-cluster: $(READY) ## cluster.yaml on Ray's fake nodes: nodes come for a training and for load, and go again; needs wrk (apt)
+	$(BIN)/python -m tests.benchmarks.operations.bench_cluster $(ARGS)
 
 bench-features: $(READY) ## training steps by the size of feature vocabularies, dense and sparse; ARGS="threads=1"
 	$(BIN)/python -m tests.benchmarks.bench_features $(ARGS)
@@ -135,6 +141,9 @@ bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topolo
 
 bench-sweep: $(READY) ## sixteen short trials by hydra/launcher=ray, beside Hydra's joblib and basic launchers
 	$(BIN)/python -m tests.benchmarks.bench_sweep $(ARGS)
+
+bench-upgrade: $(READY) ## changes of an endpoint under load, and its failed requests; needs wrk and redis-server (apt); ARGS="requests=2000"
+	$(BIN)/python -m tests.benchmarks.operations.bench_upgrade $(ARGS)
 
 peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 

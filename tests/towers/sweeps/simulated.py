@@ -63,7 +63,7 @@ def node(log_file: Path, options: Sequence[str], environment: dict[str, str]) ->
         str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1",
         "--disable-usage-stats", "--object-store-memory=200000000", *options,
     ]  # fmt: skip
-    process = _start(command, log_file, {**os.environ, **environment})
+    process = start_node(command, log_file, {**os.environ, **environment})
     try:
         yield
     finally:
@@ -72,10 +72,10 @@ def node(log_file: Path, options: Sequence[str], environment: dict[str, str]) ->
             process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-        _forget(options)
+        forget(options)
 
 
-def _start(command: Sequence[str], log_file: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start_node(command: Sequence[str], log_file: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Starts a node; tries again where a busy machine does not bring it up in the 30 s that Ray 2.60 allows."""
     for _ in range(10):
         with log_file.open("w") as log:
@@ -88,7 +88,7 @@ def _start(command: Sequence[str], log_file: Path, environment: dict[str, str]) 
     raise AssertionError(log_file.read_text())
 
 
-def _forget(options: Sequence[str]) -> None:
+def forget(options: Sequence[str]) -> None:
     """Removes the file in which others would look for the cluster of this head."""
     address_file = Path(get_ray_address_file(None))
     ports = [option.removeprefix("--port=") for option in options if option.startswith("--port=")]
