@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -138,6 +138,12 @@ bench-start: $(READY) ## seconds until a command answers, beside `import hydra, 
 
 bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
 	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)
+
+chaos: $(READY) ## an endpoint under load while replicas, stages, Milvus and storage fail and operators work: 14 minutes; ARGS="seconds=60 seed=1"
+	$(BIN)/python -m tests.chaos.run seconds=840 $(ARGS)
+
+soak: $(READY) ## an hour of load with operators at work: how memory grows; ARGS="soak_s=600"
+	$(BIN)/python -m tests.chaos.run seconds=0 soak_s=3600 $(ARGS)
 
 bench-sweep: $(READY) ## sixteen short trials by hydra/launcher=ray, beside Hydra's joblib and basic launchers
 	$(BIN)/python -m tests.benchmarks.bench_sweep $(ARGS)

@@ -83,15 +83,15 @@ def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -
     write("swaps", "Promotions and rollbacks under load", facts, rows, ratios, console)
 
 
-def released() -> tuple[list[str], Expected]:
-    """The releases, and what each answers each user."""
+def released(k: int = K) -> tuple[list[str], Expected]:
+    """The releases, and the `k` items that each answers each user."""
     storage = Folder.of(ROOT)
     releases, expected = [], {}
     connect(ClusterConfig())
     for seed in range(3):
         config = load([*OVERRIDES, f"seed={seed}"])
         releases.append(publish(config.index, train(config, prepare(config.data, storage), storage), storage))
-        folder = recommend(RecommendConfig(k=K), releases[-1], config.serve.num_candidates, storage)
+        folder = recommend(RecommendConfig(k=k), releases[-1], config.serve.num_candidates, storage)
         rows = folder.read_table("part-00000.parquet").to_pylist()
         expected[releases[-1]] = {row["user_id"]: tuple(row["item_ids"]) for row in rows if row["source"] == "towers"}
     ray.shutdown()

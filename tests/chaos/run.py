@@ -1,0 +1,186 @@
+"""An endpoint under load while things break: `python -m tests.chaos.run [seconds=840] [soak_s=0] [seed=0] [per_s=50]`.
+
+The staged topology on a Milvus of its own serves three releases of the same users and items, no two of which answer
+alike. Faults (tests/chaos/faults.py), drawn by seed, come one after the other, while operators (operators.py beside it)
+promote, roll back, start canaries and recall items. All requests are recorded, and judged afterwards
+(tests/chaos/verdict.py). Then follow `soak_s` seconds of load with operators and without faults, in which the replicas'
+memory is measured. Writes var/bench/chaos.{md,json}; ends with 1 if anything is amiss.
+
+Left out: a killed raylet (on one machine it is the whole endpoint), a jump of the clock and memory pressure (they would
+hit all else on the machine), and an emptied Milvus.
+"""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+import httpx
+from rich.console import Console
+
+from conf.schema import load
+from data.artifacts.folders import Folder
+from serve.index.connection import milvus_address
+from serve.releases.registry import ReleaseRegistry
+from tests.benchmarks.bench_swaps import OVERRIDES, ROOT, SERVING, released, told_apart
+from tests.benchmarks.harness.recorder import recorded
+from tests.benchmarks.harness.servers import free_port, replicas, server
+from tests.benchmarks.harness.tables import FOLDER, write
+from tests.chaos.faults import FAULTS, NEEDS_MOUNT, World
+from tests.chaos.milvus_proxy import MilvusProxy
+from tests.chaos.operators import Operators
+from tests.chaos.verdict import History, judge, slope_mib_per_min
+
+K, SLACK, DEADLINE_MS = 10, 30, 1000
+LASTS_S, RECOVERS_S, HEALTHY = (2.0, 8.0), 60.0, 20
+"""How long a fault lasts, how long its traces may, and after how many whole answers in a row all is healthy again."""
+
+STORAGE_MIB = 256
+SETTLE_S = 10.0
+SAMPLED_EVERY_S = 2.0
+
+
+def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, faults: str = "") -> bool:
+    console, random = Console(), Random(seed)
+    releases, expected = released(K + SLACK)
+    users = told_apart(expected)
+    config = load(list(OVERRIDES))
+    with ExitStack() as stack:
+        storage = stack.enter_context(mounted_copy(Path(ROOT), Path("var/chaos/storage")))
+        target = urlsplit(stack.enter_context(milvus_address(config.index)))
+        world = World(storage, MilvusProxy(str(target.hostname), int(target.port or 0)), random)
+        registry, port = ReleaseRegistry.of(Folder.of(str(storage))), free_port()
+        registry.promote(releases[0])
+        own = (
+            *OVERRIDES,
+            *SERVING,
+            "serve=staged",
+            *(f"serve.{stage}.{bound}_replicas=2" for stage in ("ingress", "reranker") for bound in ("min", "max")),
+            "index=milvus",
+            "guard.enabled=false",  # operators and faults are drawn; the guard would end canaries of its own
+            f"storage.root={storage}",
+            f"index.uri=http://127.0.0.1:{world.milvus.port}",
+            f"serve.timeout_ms={DEADLINE_MS}",
+            f"serve.port={port}",
+        )
+        address = stack.enter_context(server("serve.run", own, port, FOLDER / "chaos.log"))
+        asked = stack.enter_context(recorded(address, users, per_s, K, FOLDER))
+        time.sleep(SETTLE_S)
+        items = sorted({item for of in expected.values() for answer in of.values() for item in answer[:3]})
+        with Operators(registry, releases, items, random) as operators:
+            chosen = faults.split(",") if faults else sorted(FAULTS)
+            possible = [name for name in chosen if world.is_mounted or name not in NEEDS_MOUNT]
+            drawn, recovered_s, proxy_back = broken(world, address, users[0], possible, seconds, console)
+            times_s, mib = sampled(soak_s)
+    history = History(asked, world.kills, operators.recalls, proxy_back, DEADLINE_MS / 1000, expected, K)
+    verdict = judge(history)
+    for example in [*verdict.examples, *operators.refused[:10]]:
+        console.print(example)
+    slope = slope_mib_per_min(times_s, mib)
+    counts = {
+        name: getattr(verdict, name) for name in ("requests", "failed", "lost", "mixed", "late", "recalled", "degraded")
+    }
+    ratios = {
+        "faults": sum(drawn.values()),
+        **counts,
+        "late_ms_max": verdict.late_ms_max,
+        "recovered_s_max": max(recovered_s, default=0.0),
+        "slope_mib_per_min": slope,
+    }
+    rows = [{"": name, "times": times} for name, times in sorted((drawn + Counter(operators.done)).items())]
+    facts = {"seed": seed, "seconds": seconds, "soak_s": soak_s, "requests_per_s": per_s, "deadline_ms": DEADLINE_MS}
+    facts |= {"left_out": ", ".join(sorted(set(FAULTS) - set(possible))), "operators_refused": len(operators.refused)}
+    write("chaos", "An endpoint among faults", facts, rows, ratios, console)
+    return not (verdict.failed or verdict.mixed or verdict.recalled or max(recovered_s, default=0.0) > RECOVERS_S / 2)
+
+
+@contextmanager
+def mounted_copy(source: Path, target: Path) -> Iterator[Path]:
+    """A copy of the releases on a filesystem of its own where this user may mount one, otherwise in a plain folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    tmpfs = ["mount", "-t", "tmpfs", "-o", f"size={STORAGE_MIB}m", "tmpfs", str(target)]
+    is_mounted = subprocess.run(tmpfs, capture_output=True).returncode == 0
+    try:
+        subprocess.run(["cp", "-r", str(source / "releases"), str(target)], check=True)
+        yield target.absolute()
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "-l", str(target)], check=False)
+        else:
+            subprocess.run(["rm", "-r", str(target)], check=False)
+
+
+def broken(
+    world: World, address: str, user: str, names: list[str], seconds: float, console: Console
+) -> tuple[Counter[str], list[float], list[float]]:
+    """One fault after the other, each time until all is healthy again.
+
+    Returns:
+        How often each fault was there; the seconds from the end of each until all was healthy; and when the endpoint
+        took connections again, for each kill of the proxy.
+    """
+    drawn: Counter[str] = Counter()
+    recovered_s, proxy_back = [], []
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        name = world.random.choice(names)
+        drawn[name] += 1
+        with FAULTS[name](world):
+            if name == "kill_proxy":
+                _until_connected(address)
+                proxy_back.append(time.monotonic())
+            time.sleep(world.random.uniform(*LASTS_S))
+        took_s = _until_healthy(address, user)
+        recovered_s.append(took_s)
+        console.print(f"{name}: healthy after {took_s:.1f} s")
+    return drawn, recovered_s, proxy_back
+
+
+def _until_connected(address: str) -> None:
+    ends = time.monotonic() + RECOVERS_S
+    while time.monotonic() < ends:
+        try:
+            httpx.get(f"{address}/healthz", timeout=2)
+            return
+        except httpx.TransportError:
+            time.sleep(0.05)
+
+
+def _until_healthy(address: str, user: str) -> float:
+    """Seconds until a number of answers in a row lack nothing; `RECOVERS_S` if that does not happen."""
+    began, in_a_row = time.monotonic(), 0
+    healthy_at = began
+    while in_a_row < HEALTHY and time.monotonic() - began < RECOVERS_S:
+        try:
+            answer = httpx.post(f"{address}/v1/recommend", json={"user_id": user, "k": K}, timeout=5)
+            is_whole = answer.status_code == httpx.codes.OK and not answer.json()["degraded"]
+        except httpx.TransportError:
+            is_whole = False
+        if in_a_row == 0 and is_whole:
+            healthy_at = time.monotonic()
+        in_a_row = in_a_row + 1 if is_whole else 0
+        time.sleep(0.02)
+    return healthy_at - began if in_a_row == HEALTHY else RECOVERS_S
+
+
+def sampled(seconds: float) -> tuple[list[float], list[float]]:
+    """The memory of all replicas together, in MiB, again and again."""
+    times_s, mib = [], []
+    began = time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        times_s.append(now)
+        mib.append(sum(replica.memory_info().rss for replica in replicas()) / 2**20)
+        time.sleep(SAMPLED_EVERY_S)
+    half = len(times_s) // 2  # a release that has just been loaded is not a leak: the slope is that of the second half
+    return times_s[half:], mib[half:]
+
+
+if __name__ == "__main__":
+    arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    values = {name: int(value) if value.isdigit() else value for name, value in arguments.items()}
+    sys.exit(0 if main(**values) else 1)  # type: ignore[arg-type]

@@ -1,0 +1,117 @@
+"""The verdict: what a recorded history of requests says of an endpoint among faults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.benchmarks.harness.history import Asked
+from tests.chaos.operators import Recall
+
+LATE_S = 0.010
+"""Seconds past its deadline after which an answer is late."""
+
+LOST = ("RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "500", "502", "503", "504")
+"""How a client sees that the ingress which had its request was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened.
+
+    Attributes:
+        asked: all requests.
+        kills: time and kind ("ingress" or "proxy") of each process on the way of a request that was killed.
+        recalls: what was recalled.
+        proxy_back: for each kill of the proxy, in order, when connections were taken again.
+        deadline_s: the requests' deadline, in seconds.
+        expected: by release and user, the best items in order, more than were asked for.
+        k: items asked for.
+    """
+
+    asked: Sequence[Asked]
+    kills: Sequence[tuple[float, str]]
+    recalls: Sequence[Recall]
+    proxy_back: Sequence[float]
+    deadline_s: float
+    expected: Mapping[str, Mapping[str, tuple[str, ...]]]
+    k: int
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Counts, and the first examples of what may not be.
+
+    Attributes:
+        requests: all requests.
+        failed: without an answer of status 200, although no process that had them in flight was killed.
+        lost: without an answer, in flight when the ingress or the proxy was killed, or while no proxy ran.
+        mixed: whole answers that are not those of the release which they name.
+        late: answered later than the deadline and `LATE_S`, as the client measured it.
+        recalled: answers with an item whose recall had returned before the request began.
+        degraded: answers that lack something, and say so.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    lost: int = 0
+    mixed: int = 0
+    late: int = 0
+    recalled: int = 0
+    degraded: int = 0
+    late_ms_max: float = 0.0
+    examples: list[str] = field(default_factory=list)
+
+    def _add(self, name: str, example: str) -> None:
+        setattr(self, name, getattr(self, name) + 1)
+        if name in ("failed", "mixed", "recalled") and len(self.examples) < 20:
+            self.examples.append(f"{name}: {example}")
+
+
+def judge(history: History) -> Verdict:
+    """Looks at each request by itself."""
+    found = Verdict(requests=len(history.asked))
+    for one in history.asked:
+        if one.items is None:
+            found._add("lost" if _was_in_flight(one, history) else "failed", f"{one.user}: {one.problem}")
+            continue
+        if one.ended - one.began > history.deadline_s + LATE_S:
+            found._add("late", "")
+            found.late_ms_max = max(found.late_ms_max, 1000 * (one.ended - one.began - history.deadline_s))
+        for recall in history.recalls:
+            if recall.returned < one.began and one.ended < recall.restored and recall.item in one.items:
+                found._add("recalled", f"{one.user}: {recall.item}")
+        if one.degraded:
+            found.degraded += 1
+        elif not _is_of_its_release(one, history):
+            found._add("mixed", f"{one.user}: {one.release} would not answer {one.items}")
+    return found
+
+
+def _was_in_flight(one: Asked, history: History) -> bool:
+    """Whether a process that had the request was killed, or no proxy ran."""
+    proxies = [at for at, kind in history.kills if kind == "proxy"]
+    if any(one.began <= at <= one.ended for at, _ in history.kills) and one.problem.startswith(LOST):
+        return True
+    outages = zip(proxies, history.proxy_back, strict=False)
+    return any(began <= one.ended and one.began <= back for began, back in outages)
+
+
+def _is_of_its_release(one: Asked, history: History) -> bool:
+    """Whether a whole answer is that of its release, in the same order, without what may have been recalled.
+
+    What takes the place of a recalled item may come from beyond the expected ones.
+    """
+    assert one.items is not None
+    expected = history.expected[one.release][one.user]
+    recalled = {recall.item for recall in history.recalls if recall.called <= one.ended}
+    places = [expected.index(item) for item in one.items if item in expected]
+    if not places or places != sorted(places) or len(one.items) - len(places) > len(recalled):
+        return False
+    skipped = set(range(places[-1])) - set(places)
+    return {expected[place] for place in skipped} <= recalled
+
+
+def slope_mib_per_min(times_s: Sequence[float], mib: Sequence[float]) -> float:
+    """How much memory grows, by least squares."""
+    return float(60 * np.polyfit(times_s, mib, 1)[0]) if len(times_s) > 1 else 0.0
