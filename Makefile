@@ -86,7 +86,7 @@ watch: $(READY) ## Prometheus beside a running demo, and its panels in a page; n
 	$(BIN)/python -m serve.watch $(ARGS)
 
 bench: $(READY) .venv-peers/.ready ## each benchmark in tests/benchmarks, one after the other
-	@set -e; for module in $(subst /,.,$(basename $(wildcard tests/benchmarks/bench_*.py tests/benchmarks/*/bench_*.py))); do echo "== $$module"; $(BIN)/python -m $$module $(ARGS); done
+	@set -e; for name in $(subst /,.,$(basename $(wildcard $(addsuffix /bench_*.py,tests/benchmarks tests/benchmarks/*)))); do echo "== $$name"; $(BIN)/python -m $$name $(ARGS); done
 
 bench-quality: $(READY) ## the settled recipes on public data (DATASETS=...), three seeds each: hours; ARGS="experiments=toys"
 	$(BIN)/python -m tests.benchmarks.bench_quality $(ARGS)
@@ -139,17 +139,17 @@ bench-start: $(READY) ## seconds until a command answers, beside `import hydra, 
 bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
 	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)
 
-chaos: $(READY) ## an endpoint under load while replicas, stages, Milvus and storage fail and operators work: 14 minutes; ARGS="seconds=60 seed=1"
-	$(BIN)/python -m tests.chaos.run seconds=840 $(ARGS)
-
-soak: $(READY) ## an hour of load with operators at work: how memory grows; ARGS="soak_s=600"
-	$(BIN)/python -m tests.chaos.run seconds=0 soak_s=3600 $(ARGS)
-
 bench-sweep: $(READY) ## sixteen short trials by hydra/launcher=ray, beside Hydra's joblib and basic launchers
 	$(BIN)/python -m tests.benchmarks.bench_sweep $(ARGS)
 
 bench-upgrade: $(READY) ## changes of an endpoint under load, and its failed requests; needs wrk and redis-server (apt); ARGS="requests=2000"
 	$(BIN)/python -m tests.benchmarks.operations.bench_upgrade $(ARGS)
+
+chaos: $(READY) ## an endpoint under load while replicas, stages, Milvus and storage fail and operators work: 14 minutes; ARGS="seconds=60 seed=1"
+	$(BIN)/python -m tests.chaos.run seconds=840 $(ARGS)
+
+soak: $(READY) ## an hour of load with operators at work: how memory grows; ARGS="soak_s=600"
+	$(BIN)/python -m tests.chaos.run seconds=0 soak_s=3600 $(ARGS)
 
 peers: .venv-peers/.ready ## the recommenders that benchmarks compare with, in a venv of their own
 
