@@ -1,7 +1,9 @@
 """Vocabularies: rows for external ids and feature values, and back. Row 0 stands for whatever is unknown."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +43,10 @@ class Vocabulary:
     def row(self, id_: str) -> int:
         """The row of one id, or 0 if it is unknown. Faster than `rows` for a single id."""
         return self._row_by_id.get(id_, UNKNOWN_ROW)
+
+    def rows_by_id(self, ids: Iterable[str]) -> list[int]:
+        """The row of each id, or 0 if it is unknown. Faster than `rows` for some hundreds of ids."""
+        return list(map(self._row_by_id.get, ids, repeat(UNKNOWN_ROW)))
 
     def ids(self, rows: np.ndarray) -> pa.Array:
         """The id of each row; null for row 0."""

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from serve.api.explanations import explanations
 from serve.api.feature_values import checked_features
 from serve.api.rendering import ItemRenderer
 from serve.api.schemas import LiveResponse, RecommendRequest, SimilarRequest
 from serve.experiments.assignment import Assignment
 from serve.filters.grammar import Filter, FilterError, parse
 from serve.pipeline.fallback import PopularFallback
-from serve.pipeline.messages import Explanation, Query, Response, SimilarQuery
+from serve.pipeline.messages import Query, Response, SimilarQuery
 from serve.releases.release import Release
 
 Unknown = dict[str, list[str]]
@@ -47,6 +48,7 @@ class RequestAdapter:
         fallback: The release's popular items.
         created_us: When the release was made, in microseconds since 1970.
         type_rows: The row of each event type that the user tower knows, by its name.
+        history_columns: What the user tower takes of a history beside its items.
         events_until_us: Events that were accepted until then are in the release's histories already.
     """
 
@@ -61,6 +63,7 @@ class RequestAdapter:
         self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
         self._users, self._histories = release.parts.users.ids, release.parts.history
         self.type_rows = release.parts.model.event_type_rows
+        self.history_columns = release.parts.model.config.history_columns
         reranker = release.parts.reranker
         self._context, self._goals = reranker.context, reranker.goal_weights
         self._num_candidates, self._renderer = num_candidates, ItemRenderer(items)
@@ -69,8 +72,7 @@ class RequestAdapter:
 
     def set_denylist(self, item_ids: Iterable[str]) -> None:
         """Keeps these items, and those that the release itself has removed, out of all answers from now on."""
-        rows = (self.items.row(id_) for id_ in self._removed.union(item_ids))
-        self._denied_rows = tuple(sorted(row for row in rows if row))
+        self._denied_rows = tuple(sorted(self.known_rows(self._removed.union(item_ids))))
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
         """Returns the request as a query in rows, and its ids and names that this release does not know.
@@ -137,7 +139,8 @@ class RequestAdapter:
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         explained: dict[str, Any] = {}
         if (explanation := response.explanation) is not None:
-            for extra, item_explanation in zip(extras, self._explain(response.rows, explanation), strict=True):
+            each = explanations(response.rows, explanation, self.items)
+            for extra, item_explanation in zip(extras, each, strict=True):
                 extra["explanation"] = item_explanation
             num_candidates = 0 if explanation.candidates is None else len(explanation.candidates.rows_K)
             explained["explained"] = {
@@ -170,7 +173,7 @@ class RequestAdapter:
 
     def known_rows(self, ids: Iterable[str]) -> tuple[int, ...]:
         """Returns the rows of those ids that the release knows."""
-        return tuple(row for id_ in ids if (row := self.items.row(id_)))
+        return tuple(filter(None, self.items.rows_by_id(ids)))
 
     def context_rows(self, context: Mapping[str, str]) -> tuple[int, ...]:
         """Returns the rows of a context's values."""
@@ -200,31 +203,6 @@ class RequestAdapter:
                 raise FieldError(("goals", name), f"goals.{name}: the goals of release {self.release_id} are {known}")
         return tuple(weights.get(name, 0.0) for name in self._goals) if weights else ()
 
-    def _explain(self, rows: Sequence[int], explanation: Explanation) -> list[dict[str, Any]]:
-        """Returns `serve.api.schemas.ItemExplanation` of each row, as JSON values."""
-        candidates, ranked, nearest = explanation.candidates, explanation.ranked, explanation.nearest
-        ranks = {} if candidates is None else {row: rank for rank, row in enumerate(candidates.rows_K.tolist(), 1)}
-        scores = [] if candidates is None else candidates.scores_K.tolist()
-        rerank_scores = (
-            {} if ranked is None else dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
-        )
-        near: list[list[dict[str, Any]]] = [[] for _ in rows]
-        if nearest is not None:
-            ids = self.items.ids(nearest.rows_KH.ravel()).to_pylist()
-            pairs = zip(ids, nearest.cosines_KH.ravel().tolist(), strict=True)
-            each = [{"id": id_, "cosine": cosine} for id_, cosine in pairs]
-            width = nearest.rows_KH.shape[1]
-            near = [each[start : start + width] for start in range(0, len(each), width)]
-        return [
-            {
-                "retrieval_rank": ranks.get(row),
-                "retrieval_score": scores[ranks[row] - 1] if row in ranks else None,
-                "rerank_score": rerank_scores.get(row),
-                "nearest_history": near_row,
-            }
-            for row, near_row in zip(rows, near, strict=True)
-        ]
-
     def _filter(self, value: dict[str, Any] | None) -> Filter | None:
         try:
             return None if value is None else parse(value, self.features)
@@ -239,10 +217,10 @@ class RequestAdapter:
 
     def _rows(self, first: list[str], second: list[str]) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
         """Returns two lists of ids as rows, the denylist added to the second, and the unknown ids, each once."""
-        rows = [[self.items.row(id_) for id_ in ids] for ids in (first, second)]
+        rows = [self.items.rows_by_id(ids) for ids in (first, second)]
         both = zip([*first, *second], [*rows[0], *rows[1]], strict=True)
         unknown = list(dict.fromkeys(id_ for id_, row in both if row == 0))
-        known_first, known_second = (tuple(row for row in found if row) for found in rows)
+        known_first, known_second = (tuple(filter(None, found)) for found in rows)
         return known_first, (*known_second, *self._denied_rows), unknown
 
 

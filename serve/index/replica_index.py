@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sequences.membership import is_among
+from data.sequences.membership import distinct, is_among
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns, MatchingItems
 from serve.index.collection import read_vectors
@@ -52,7 +52,7 @@ class SearchRequest:
     @classmethod
     def of(cls, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None) -> "SearchRequest":
         """Makes a request of the arguments of `ItemIndex.search`, which excludes rows."""
-        entries = NO_ENTRIES if exclude is None else np.unique(exclude[exclude > 0]) - 1
+        entries = NO_ENTRIES if exclude is None else distinct(exclude[exclude > 0]) - 1
         return cls(query_D.astype(np.float32), k, filter, entries)
 
 

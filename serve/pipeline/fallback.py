@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data.sequences.membership import is_among
+from data.sequences.membership import distinct, is_among
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns, MatchingItems
 from serve.pipeline.messages import Candidates
@@ -45,7 +45,7 @@ class PopularFallback:
         call it with a filter in a thread.
         """
         matching = self.matching(filter)
-        excluded = np.unique(exclude)
+        excluded = distinct(exclude)
         if matching is not None and matching.count <= FEW:
             rows = matching.entries + 1
             rows = rows[~is_among(rows, excluded)]
@@ -84,7 +84,7 @@ class RecentFirst:
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
         """See `PopularFallback.top`."""
         matching = self._rest.matching(filter)
-        allowed = ~is_among(self._rows, np.unique(exclude))
+        allowed = ~is_among(self._rows, distinct(exclude))
         if matching is not None:
             allowed &= matching.mask_N[self._rows - 1]
         rows_K, weights_K = self._rows[allowed][:k], self._weights[allowed][:k]

@@ -5,6 +5,7 @@ Shape legend: D dimension, K items of the answer, N items of both, H nearest ite
 
 import numpy as np
 
+from data.sequences.membership import distinct
 from serve.index.protocol import ItemIndex
 from serve.index.recall_monitor import RecallMonitor, SampledSearch
 from serve.pipeline.messages import Candidates, Nearest, Query, SimilarQuery, UserVector, check_same_release
@@ -103,4 +104,4 @@ def excluded_rows(query: Query, history: np.ndarray, seen: np.ndarray | None = N
         return excluded
     own = len(history) - len(query.history)
     released = history[: own - len(query.recent)] if seen is None else seen
-    return np.unique(np.concatenate([excluded, released, history[own:], np.array(query.seen, dtype=np.int64)]))
+    return distinct(np.concatenate([excluded, released, history[own:], np.array(query.seen, dtype=np.int64)]))

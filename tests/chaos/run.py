@@ -56,19 +56,7 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
         world = World(storage, MilvusProxy(str(target.hostname), int(target.port or 0)), random)
         registry, port = ReleaseRegistry.of(Folder.of(str(storage))), free_port()
         registry.promote(releases[0])
-        own = (
-            *OVERRIDES,
-            *SERVING,
-            "serve=staged",
-            *(f"serve.{stage}.{bound}_replicas=2" for stage in ("ingress", "reranker") for bound in ("min", "max")),
-            "index=milvus",
-            "guard.enabled=false",  # operators and faults are drawn; the guard would end canaries of its own
-            f"storage.root={storage}",
-            f"index.uri=http://127.0.0.1:{world.milvus.port}",
-            f"serve.timeout_ms={DEADLINE_MS}",
-            f"serve.port={port}",
-        )
-        address = stack.enter_context(server("serve.run", own, port, FOLDER / "chaos.log"))
+        address = stack.enter_context(server("serve.run", serving(world, port), port, FOLDER / "chaos.log"))
         asked = stack.enter_context(recorded(address, users, per_s, K, FOLDER))
         time.sleep(SETTLE_S)
         items = sorted({item for of in expected.values() for answer in of.values() for item in answer[:3]})
@@ -97,6 +85,22 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
     facts |= {"left_out": ", ".join(sorted(set(FAULTS) - set(possible))), "operators_refused": len(operators.refused)}
     write("chaos", "An endpoint among faults", facts, rows, ratios, console)
     return not (verdict.failed or verdict.mixed or verdict.recalled or max(recovered_s, default=0.0) > RECOVERS_S / 2)
+
+
+def serving(world: World, port: int) -> tuple[str, ...]:
+    """The overrides of the endpoint: staged, two replicas of what takes longest, Milvus by the world's proxy."""
+    return (
+        *OVERRIDES,
+        *SERVING,
+        "serve=staged",
+        *(f"serve.{stage}.{bound}_replicas=2" for stage in ("ingress", "reranker") for bound in ("min", "max")),
+        "index=milvus",
+        "guard.enabled=false",  # operators and faults are drawn; the guard would end canaries of its own
+        f"storage.root={world.storage}",
+        f"index.uri=http://127.0.0.1:{world.milvus.port}",
+        f"serve.timeout_ms={DEADLINE_MS}",
+        f"serve.port={port}",
+    )
 
 
 @contextmanager

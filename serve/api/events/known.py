@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from data.sequences.histories import TIME, TYPE
 from serve.api.adapter import RequestAdapter
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
@@ -21,8 +22,8 @@ def with_state(
 ) -> Query:
     """The query with what is known of its user from events.
 
-    - The history grows by the items of positive events, with their times and types. Those that the request names too
-      count once.
+    - The history grows by the items of positive events, with their times and types if the user tower takes them. Those
+      that the request names too count once.
     - Items that count as seen are left out of the answer, if the query leaves out seen items.
     - Context that the request lacks is that of the user's last event.
     - Of a user who was forgotten after the release was made, the release's own history does not count.
@@ -32,17 +33,23 @@ def with_state(
     """
     now_us = time.time_ns() // 1000
     positives = state.positives(config, adapter.events_until_us)
-    rows = [adapter.items.row(item_id) for item_id in positives.item_id]  # 0 where the release does not know it
-    types = [adapter.type_rows.get(name, 0) for name in positives.types]
-    recent = tuple(row for row in rows if row)
-    among = set(recent)
+    rows = adapter.items.rows_by_id(positives.item_id)  # 0 where the release does not know the item
+    recent = tuple(filter(None, rows))
+    times: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
+    if TIME in adapter.history_columns:
+        times = tuple(at // MICROS for at, row in zip(positives.time_us, rows, strict=True) if row)
+    if TYPE in adapter.history_columns:
+        known_types = [adapter.type_rows.get(name, 0) for name in positives.types]
+        types = tuple(known_types[type_] for type_, row in zip(positives.type_, rows, strict=True) if row)
+    among = set(recent) if query.history else ()
     known = state.context(now_us, config)
     return replace(
         query,
         user_id=None if state.outlived(adapter.created_us) else query.user_id,
         recent=recent,
-        recent_times=tuple(at // MICROS for at, row in zip(positives.time_us, rows, strict=True) if row),
-        recent_types=tuple(types[type_] for type_, row in zip(positives.type_, rows, strict=True) if row),
+        recent_times=times,
+        recent_types=types,
         seen=adapter.known_rows(state.seen_at(now_us, config)),
         history=tuple(row for row in query.history if row not in among),
         context=adapter.context_rows({**known, **context}) if known else query.context,

@@ -58,7 +58,7 @@ class ServingCluster:
 
     def start_head(self, *options: str) -> None:
         """Starts the head; or a new one in its place, which goes on from what Redis holds."""
-        # The nodes that are left on this machine name the head's address; on a machine of its own Ray sees none of them.
+        # Nodes that are left on this machine name the head's address; on one of its own Ray sees none of them.
         forget([f"--port={self.port}"])
         self._start(
             "head", "--head", f"--port={self.port}", "--num-cpus=0", "--dashboard-host=127.0.0.1",
