@@ -21,7 +21,8 @@ def test_ids_come_back(ids: list[str]) -> None:
     vocabulary = Vocabulary.of(pa.array(ids, pa.string()))
     rows = vocabulary.rows(pa.array(ids, pa.string()))
     assert vocabulary.ids(rows).to_pylist() == ids
-    assert [vocabulary.row(id_) for id_ in ids] == rows.tolist()
+    assert [vocabulary.row(id_) for id_ in ids] == rows.tolist() == vocabulary.rows_by_id(ids)
+    assert vocabulary.rows_by_id(["longer than any", *ids[:1]]) == [0, *rows[:1].tolist()]
 
 
 def test_the_unknown_row_has_no_id() -> None:

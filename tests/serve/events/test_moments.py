@@ -11,7 +11,7 @@ import torch
 
 from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
-from data.sequences.histories import Sequences
+from data.sequences.histories import TIME, TYPE, Sequences
 from serve.api.events.known import with_state
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
@@ -70,6 +70,7 @@ def adapter_of(parts: Any) -> Any:
     return SimpleNamespace(
         items=ids,
         type_rows=parts.model.event_type_rows,
+        history_columns=parts.model.config.history_columns,
         events_until_us=0,
         created_us=0,
         known_rows=lambda of: tuple(row for id_ in of if (row := ids.row(id_))),
@@ -109,7 +110,9 @@ async def test_events_of_the_endpoint_are_as_in_training(values: EventsConfig, h
         store.close()
         encoder = UserEncoder("r", parts, clock=lambda: NOW)
         query = with_state(asked(user_id), state, {}, adapter_of(parts), values)
-        assert query.recent_times == (NOW - 7200, NOW - 60) and query.recent_types == (2, 1)
+        needed = parts.model.config.history_columns
+        assert query.recent_times == ((NOW - 7200, NOW - 60) if TIME in needed else ())
+        assert query.recent_types == ((2, 1) if TYPE in needed else ())
         served = await encoder(query)
         assert served.vector_D is not None
         row = parts.users.ids.row(user_id)

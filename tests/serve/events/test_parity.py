@@ -102,6 +102,7 @@ async def test_vectors_are_the_same(
     for parts in (release.parts, *timed):
         encoder = UserEncoder(release.id, parts)
         adapter.type_rows = parts.model.event_type_rows
+        adapter.history_columns = parts.model.config.history_columns
         for user, state in states.items():
             query, _ = adapter.query(RecommendRequest(user_id=user))
             served = await encoder(with_state(query, state, {}, adapter, config))
