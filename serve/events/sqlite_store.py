@@ -54,6 +54,11 @@ WRITE_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
 BUSY_S = 1.0
 """Seconds that a writer waits for the other writers of the machine."""
 
+PRAGMAS = {
+    "read": [f"PRAGMA mmap_size = {256 * 2**20}"],  # bytes that are read without a system call for each page
+    "write": ["PRAGMA busy_timeout = 0"],  # `_transaction` waits by itself
+}
+
 RETRY_S = 0.0005
 """Seconds between two attempts to begin a transaction. SQLite's own waits grow to 100 ms, and let others overtake."""
 
@@ -180,8 +185,8 @@ class SqliteStore:
             try:
                 if use not in self._connections:
                     self._connections[use] = _connect(self._path)
-                    if use == "write":  # `_transaction` waits by itself
-                        self._connections[use].execute("PRAGMA busy_timeout = 0")
+                    for pragma in PRAGMAS[use]:
+                        self._connections[use].execute(pragma)
                 yield self._connections[use]
             except StoreUnavailable:
                 raise
