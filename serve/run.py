@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect
+from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
 
 if TYPE_CHECKING:
@@ -25,16 +26,16 @@ def task(config: "Config") -> dict[str, Any]:
     from serve.deployment.endpoint import curl, running_endpoint
 
     check_access(config.auth, config.serve.host)
+    times = StepTimes()
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
+    times.end("Ray")
     if endpoint_runs():
         print("serve: an endpoint runs here; changing it in place", flush=True)
         deploy(config)
         return {"changed": True}
-    with running_endpoint(config, declared=True) as address:
-        print(
-            f"serve: ready. Try\n  {curl(address, config.auth.asks)}\nDocumentation: {address}/docs. Stop with Ctrl-C.",
-            flush=True,
-        )
+    with running_endpoint(config, declared=True, times=times) as address:
+        hint = f"Try\n  {curl(address, config.auth.asks)}\nDocumentation: {address}/docs. Stop with Ctrl-C."
+        print(f"serve: ready after {times}. {hint}", flush=True)
         wait_for_stop()
     return {"address": address}
 

@@ -16,6 +16,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import choose_proxy
 from data.cluster.ray_compatibility.shutdown import stop_serve
+from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
 from serve.api.grpc_service import SERVICER
 from serve.deployment.declared import APPLICATION, LOGGING
@@ -36,12 +37,16 @@ class PortInUse(UserError, OSError):
 
 @contextmanager
 def running_endpoint(
-    config: EndpointConfig, progress: ProgressReporter = print, declared: bool = False
+    config: EndpointConfig,
+    progress: ProgressReporter = print,
+    declared: bool = False,
+    times: StepTimes | None = None,
 ) -> Iterator[str]:
     """Runs the endpoint as long as the block lasts, and yields its address once it is ready. Needs a Ray session.
 
     Args:
         declared: whether it is started by a Serve config, by which it can be changed in place, and with its guard.
+        times: is told how long Milvus, Ray Serve and the replicas take to start.
 
     Raises:
         ReleaseError: No release is live, or the endpoint does not come up.
@@ -59,14 +64,18 @@ def running_endpoint(
     if (notice := choose_proxy().notice) is not None:
         progress(f"serve: {notice}")
     progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
+    times = times or StepTimes()
     with milvus_address(config.index):
+        times.end("Milvus")
         http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
         serve.start(http_options=http, grpc_options=_grpc(config.serve))
+        times.end("Ray Serve")
         try:
             if declared:
                 deploy(config, progress)
             else:
                 _run(config, progress)
+            times.end("replicas")
             yield address
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e

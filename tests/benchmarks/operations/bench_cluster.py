@@ -49,11 +49,11 @@ import ray
 ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 
 @ray.remote(num_cpus=1, num_gpus=4, label_selector={"role": "trainer"})
-def role():
-    time.sleep(float(sys.argv[3]))
+def role(seconds):
+    time.sleep(seconds)
     return ray.get_runtime_context().get_node_labels()["role"]
 
-print("ran on", *ray.get([role.remote() for _ in range(int(sys.argv[2]))]), flush=True)
+print("ran on", *ray.get([role.remote(float(sys.argv[3])) for _ in range(int(sys.argv[2]))]), flush=True)
 """
 
 
