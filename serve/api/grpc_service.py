@@ -23,9 +23,6 @@ R = TypeVar("R", bound=Message)
 Answers = Callable[[Any, Any, Any], Awaitable[R]]
 """A method that answers a message, given the context of the call."""
 
-SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
-"""The function that Ray Serve calls to register the gRPC service, as a dotted path."""
-
 
 class Stale(RuntimeError):
     """The endpoint is not to answer, because its last reading of the live pointer is too old."""

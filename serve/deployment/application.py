@@ -7,7 +7,8 @@
         args: { overrides: ["storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530"] }
 
 The arguments are Hydra overrides as on the command line, or `values` by key, or both. `serve deploy`, the dashboard's
-PUT, KubeRay's RayService and `serve.run` all build the endpoint by these functions.
+PUT, KubeRay's RayService and `serve.run` all build the endpoint by these functions. The module imports no torch, which
+takes a process seconds: guard and compaction do without it.
 """
 
 import threading
@@ -19,8 +20,6 @@ from ray import serve
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
-from serve.deployment.deployments import build_application
-from serve.deployment.stages import ReplicaSettings
 from serve.events.compaction import LogCompactor
 from serve.observability.metrics import rollback_reporter
 from serve.rollout.guard import CanaryGuard
@@ -52,6 +51,9 @@ class Arguments(BaseModel):
 
 def app(arguments: Arguments) -> serve.Application:
     """Builds the endpoint in the topology that the arguments ask for."""
+    from serve.deployment.deployments import build_application
+    from serve.deployment.stages import ReplicaSettings
+
     config = arguments.config()
     return build_application(ReplicaSettings.of(config, config.events.on_this_machine()))
 

@@ -29,6 +29,9 @@ LOGGING = {"encoding": "JSON", "log_level": "WARNING", "enable_access_log": Fals
 """Warnings as JSON lines (see serve/observability/logs.py). Metrics count the answers; a log line for each would cost
 as much as a stage, and at level INFO Ray Serve composes one even if it does not write it."""
 
+SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
+"""The function that Ray Serve calls to register the gRPC service, as a dotted path."""
+
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
 
@@ -75,8 +78,6 @@ def deploy_config(
         )
     declared: dict[str, Any] = {"proxy_location": "EveryNode", "http_options": http, "logging_config": dict(LOGGING)}
     if config.serve.grpc_port:
-        from serve.api.grpc_service import SERVICER
-
         declared["grpc_options"] = {"port": config.serve.grpc_port, "grpc_servicer_functions": [SERVICER]}
     return {**declared, "applications": applications}
 

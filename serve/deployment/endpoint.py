@@ -18,13 +18,10 @@ from data.cluster.machine import choose_proxy
 from data.cluster.ray_compatibility.shutdown import stop_serve
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
-from serve.api.grpc_service import SERVICER
-from serve.deployment.declared import APPLICATION, LOGGING
+from serve.deployment.declared import APPLICATION, LOGGING, SERVICER
 from serve.deployment.deploying import deploy, events_here
-from serve.deployment.deployments import build_application
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
-from serve.deployment.stages import ReplicaSettings
 from serve.events.compaction import LogCompactor
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
@@ -85,6 +82,9 @@ def running_endpoint(
 
 def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
     """Builds the endpoint in this process, without its guard: sooner there than by a Serve config."""
+    from serve.deployment.deployments import build_application
+    from serve.deployment.stages import ReplicaSettings
+
     settings = ReplicaSettings.of(config, events_here(config.events, progress))
     logging = LoggingConfig(**LOGGING)
     serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=logging)

@@ -90,3 +90,9 @@ def test_a_command_line_starts_without_them(tmp_path: Path) -> None:
 def test_the_config_is_loaded_without_arrows_compute_functions(tmp_path: Path) -> None:
     code = "import sys\nfrom conf.schema import load\nload()\nassert 'pyarrow.compute' not in sys.modules\n"
     assert loaded(code, tmp_path) == []
+
+
+def test_what_starts_an_endpoint_needs_no_torch(tmp_path: Path) -> None:
+    """Neither the command nor the replicas of guard and compaction, which start beside those of the endpoint."""
+    code = "import serve.deployment.application, serve.deployment.deploying, serve.deployment.endpoint"
+    assert {"torch", "scipy"}.isdisjoint(loaded(code, tmp_path))

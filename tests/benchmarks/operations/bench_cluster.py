@@ -3,7 +3,7 @@
 A training with two workers asks for trainers, and a trainer of another is killed in mid-epoch; then more tasks ask for
 GPUs than there may be. The endpoint's replicas fill the servers that `min_workers` keeps; load asks for more,
 and a server is killed under it. After each the nodes go again. Times are from the demand to the node, to the first work
-on it (for a training, its first whole epoch), and from the end of the work to the last node's going; `over_max` counts
+on it (for a training, its first whole epoch), and from the end of the work (its last epoch) to the last node's going; `over_max` counts
 the looks at which more nodes than `max_workers` were there. Writes var/bench/cluster.{md,json,png}.
 """
 
@@ -72,7 +72,9 @@ def train(cluster: ServingCluster, watch: NodeWatch, root: Path, kill: bool) -> 
     finally:
         end(training)
     assert training.returncode == 0, told[-3000:]
-    down_s = watch.wait(lambda: watch.num("trainer") == LIMITS["trainer"]["min_workers"], PATIENCE_S)
+    watch.wait(lambda: watch.num("trainer") == LIMITS["trainer"]["min_workers"], PATIENCE_S)
+    ended = max(state.stat().st_mtime for state in epochs(root))  # what follows the epochs needs no trainer
+    down_s = watch.last("trainer") - (ended - time.time() + time.monotonic())
     return {"node_up_s": up_s, "first_work_s": work_s, "node_down_s": down_s}
 
 

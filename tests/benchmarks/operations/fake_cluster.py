@@ -96,6 +96,10 @@ class NodeWatch:
         """How many nodes of a type there have been, at each look."""
         return [sum(each == role for each, _ in nodes) for _, nodes in self.seen]
 
+    def last(self, role: str) -> float:
+        """When a node of a type was last there, in monotonic seconds."""
+        return max(when for when, nodes in self.seen if any(each == role for each, _ in nodes))
+
     def wait(self, holds: Callable[[], bool], seconds: float) -> float:
         """Waits until something holds; returns the seconds that it took."""
         began = time.monotonic()
