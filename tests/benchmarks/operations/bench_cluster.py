@@ -3,8 +3,8 @@
 A training with two workers asks for trainers, and a trainer of another is killed in mid-epoch; then more tasks ask for
 GPUs than there may be. The endpoint's replicas fill the servers that `min_workers` keeps; load asks for more,
 and a server is killed under it. After each the nodes go again. Times are from the demand to the node, to the first work
-on it (for a training, its first whole epoch), and from the end of the work (its last epoch) to the last node's going; `over_max` counts
-the looks at which more nodes than `max_workers` were there. Writes var/bench/cluster.{md,json,png}.
+on it (for a training, its first whole epoch), and from the end of the work (its last epoch) to the last node's going;
+`over_max` counts the looks at which more nodes than `max_workers` were there. Writes var/bench/cluster.{md,json,png}.
 """
 
 import os
