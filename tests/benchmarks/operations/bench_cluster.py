@@ -1,10 +1,11 @@
-"""cluster.yaml at work on Ray's fake nodes: `python -m tests.benchmarks.operations.bench_cluster [seconds=40]`.
+"""cluster.yaml at work on Ray's fake nodes: `python -m tests.benchmarks.operations.bench_cluster [seconds=10]`.
 
 A training with two workers asks for trainers, and a trainer of another is killed in mid-epoch; then more tasks ask for
-GPUs than there may be. The endpoint's replicas fill the servers that `min_workers` keeps; load asks for more,
-and a server is killed under it. After each the nodes go again. Times are from the demand to the node, to the first work
-on it (for a training, its first whole epoch), and from the end of the work (its last epoch) to the last node's going;
-`over_max` counts the looks at which more nodes than `max_workers` were there. Writes var/bench/cluster.{md,json,png}.
+GPUs than there may be. The endpoint's replicas fill the servers that `min_workers` keeps; load asks for more, and a
+server is killed under it, which another one replaces. After each the nodes go again. Times are from the demand to the
+node, to the first work on it (for a training, its first whole epoch), and from the end of the work (its last epoch) to
+the last node's going; `over_max` counts the looks at which more nodes than `max_workers` were there. The load comes in
+turns of some seconds. Writes var/bench/cluster.{md,json,png}.
 """
 
 import os
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +112,40 @@ def serve(cluster: ServingCluster, watch: NodeWatch, root: str, seconds: int, us
         cluster.apply({**deploy_config(config), "proxy_location": "HeadOnly"})
         cluster.await_status()
         load_with(address, users, K, 2, 3)
-        least, found = watch.num("server"), list[Measured]()
-        asking = threading.Thread(target=lambda: found.append(load_with(address, users, K, CLIENTS, seconds)))
-        asking.start()
-        up_s = watch.wait(lambda: watch.num("server") > least, PATIENCE_S)
-        work_s = up_s + cluster.wait(lambda: len(cluster.replicas()) == 2, "a second replica")
-        kill_node(cluster.replicas()[-1]["node_id"])
-        asking.join()
+        least = watch.num("server")
+        with asked(address, users, seconds) as found:
+            up_s = watch.wait(lambda: watch.num("server") > least, PATIENCE_S)
+            work_s = up_s + cluster.wait(lambda: len(cluster.replicas()) == 2, "a second replica")
+            time.sleep(seconds)
+            first, second = cluster.replicas()
+            kill_node(second["node_id"])
+            known = {first["replica_id"], second["replica_id"]}
+            cluster.wait(lambda: bool(cluster.replica_ids() - known), "a replica in place of the killed one")
+            time.sleep(seconds)
         down_s = watch.wait(lambda: watch.num("server") == LIMITS["server"]["min_workers"], PATIENCE_S)
         cluster.wait(lambda: len(cluster.replicas()) == 1, "one replica again")
         after = load_with(address, users, K, 2, 3)
     assert after.refused + after.broken == 0, after
-    lost = {"requests": found[0].requests, "refused": found[0].refused, "broken": found[0].broken}
+    lost = {name: sum(getattr(each, name) for each in found) for name in ("requests", "refused", "broken")}
     return {"node_up_s": up_s, "first_work_s": work_s, "node_down_s": down_s, **lost}
+
+
+@contextmanager
+def asked(address: str, users: int, seconds: int) -> Iterator[list[Measured]]:
+    """Load as long as the block lasts, in turns of some seconds, each of which adds what it has measured."""
+    found, stop = list[Measured](), threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            found.append(load_with(address, users, K, CLIENTS, seconds))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        asking.join()
 
 
 def over_max(watch: NodeWatch) -> int:
@@ -145,7 +169,7 @@ def end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def main(seconds: str = "40") -> None:
+def main(seconds: str = "10") -> None:
     refuse_without_wrk()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the nodes are sessions of their own, and must be ended
     console, root = Console(), f"var/bench-capacity/{ITEMS}-{USERS}"

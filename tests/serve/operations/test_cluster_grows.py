@@ -65,6 +65,6 @@ def test_servers_come_with_load_and_go_again(grown: Grown, release: Release, roo
     if shutil.which("wrk") is None:
         skip("wrk is not installed", "apt-get install wrk, then the same again")
     cluster, watch = grown
-    found = serve(cluster, watch, str(root), seconds=40, users=300)
+    found = serve(cluster, watch, str(root), seconds=5, users=300)
     assert found["requests"] > 100
     assert watch.num("server") == LIMITS["server"]["min_workers"]
