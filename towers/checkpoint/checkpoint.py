@@ -202,7 +202,13 @@ def _towers(manifest: dict[str, Any], users: TowerInputs, items: TowerInputs, co
     event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
     model = build_model(structured(ModelConfig, manifest["model"]), users, items, 0, context, event_types)
     model.places_by_features = manifest.get("placement", {}).get("by_features", False)
+    model.cold_length = cold_length(manifest)
     return model.eval()
+
+
+def cold_length(manifest: dict[str, Any]) -> float:
+    """The length of the vectors of items without training data; full in checkpoints of earlier versions."""
+    return float(manifest.get("cold_items", {}).get("length", 1.0))
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

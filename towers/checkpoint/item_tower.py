@@ -7,7 +7,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed, verify_files
 from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue
-from towers.checkpoint.checkpoint import load_weights
+from towers.checkpoint.checkpoint import cold_length, load_weights
 from towers.model.build import tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.features import FeatureEncoder
@@ -30,5 +30,6 @@ def open_item_tower(folder: Folder) -> ItemTower:
     encoder = FeatureEncoder.of_json(items, manifest["item_scales"])
     inputs = tower_inputs(items, encoder, FittedSplits(manifest["fit_on"]))
     tower = ItemTower(structured(ModelConfig, manifest["model"]), inputs)
+    tower.cold_length = cold_length(manifest)
     load_weights(tower, folder, "model.safetensors", only=tower.state_dict().keys())
     return tower.eval()

@@ -14,10 +14,10 @@ from data.dataset.split import TEST
 from towers.evaluation import metrics
 from towers.evaluation.baselines.rankings import baseline_rankings
 from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.decisions.placement import cold_user_slices
 from towers.evaluation.diversity import ItemSimilarity, sampled
 from towers.evaluation.goals import GoalEvents, gives_log_odds, goal_report
 from towers.evaluation.intervals import SEED, intervals
-from towers.evaluation.placement import cold_user_slices
 from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report

@@ -36,10 +36,13 @@ class ItemTower(nn.Module):
     Attributes:
         neighbours_ID: float32, what smoothing adds to item vectors (towers/model/smoothing.py): zero until it is filled
             after training; None without smoothing.
+        cold_length: length of the vectors of items without training data, in eval mode, which training decides on
+            validation (towers/evaluation/decisions/cold_items.py) and the manifest of the checkpoint holds.
     """
 
     config: ModelConfig
     neighbours_ID: Tensor | None
+    cold_length: float = 1.0
 
     def __init__(self, config: ModelConfig, items: TowerInputs) -> None:
         super().__init__()
@@ -54,11 +57,15 @@ class ItemTower(nn.Module):
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
-        """int [C] -> float32 [C, D] of length 1; in eval mode, smoothing then adds to them."""
+        """int [C] -> float32 [C, D] of length 1. In eval mode, smoothing adds to them and `cold_length` shortens them."""
         vectors_CD = self.item_refine(self.item_embedding(item_rows_C))
-        if self.neighbours_ID is None or self.training:
+        if self.training:
             return vectors_CD
-        return vectors_CD + self.config.smoothing * self.neighbours_ID[item_rows_C]
+        if self.neighbours_ID is not None:
+            vectors_CD = vectors_CD + self.config.smoothing * self.neighbours_ID[item_rows_C]
+        if self.cold_length == 1:
+            return vectors_CD
+        return torch.where(self.item_ids.known_N[item_rows_C][:, None], vectors_CD, self.cold_length * vectors_CD)
 
     def item_embedding(self, item_rows_C: Tensor) -> Tensor:
         """float32 [C, D]: id and features."""
@@ -72,7 +79,7 @@ class ItemTower(nn.Module):
         """
         features_ND = self.item_features.embed(encoded)
         unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
-        return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
+        return self.cold_length * self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ Nothing is left to measure such towers on, so the same procedure is measured one
 The report of a final checkpoint is that of its backtest, which is sealed as a checkpoint of its own.
 """
 
+from typing import Any
+
 import torch
 
 from data.artifacts.folders import Folder
@@ -47,6 +49,7 @@ def final_fit(
     context = settled.reranker.context if config.model.context else None  # the towers and all re-rankers share one
     earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs, context)
     earlier.model.places_by_features = settled.model.places_by_features
+    earlier.set_cold_length(settled.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
     if is_sealed(backtest_folder):
         backtest = open_checkpoint(backtest_folder)
@@ -57,6 +60,7 @@ def final_fit(
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
+    final.set_cold_length(settled.model.cold_length)
     if found or not settled.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
     else:
@@ -66,9 +70,14 @@ def final_fit(
         "backtest": str(backtest.folder),
         "settled": str(settled.folder),
         "training": final.totals,
-        "placement": settled.manifest["placement"],
+        **decided_of(settled),
     }
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more)
+
+
+def decided_of(settled: Checkpoint) -> dict[str, Any]:
+    """What the settled training decided on the validation part, which the final fit keeps."""
+    return {name: settled.manifest[name] for name in ("cold_items", "placement") if name in settled.manifest}
 
 
 def _backtest(
@@ -85,7 +94,7 @@ def _backtest(
         "notes": [note, *report.notes],
         "settled": str(settled.folder),
         "training": towers.totals,
-        "placement": settled.manifest["placement"],
+        **decided_of(settled),
     }
     name = training_name(config, dataset) + BACKTEST
     return seal(folder, config, dataset, towers, reranker, name, towers.fit_on.splits, more)

@@ -46,6 +46,11 @@ class FittedTowers:
     context: Context
     totals: dict[str, float]
 
+    def set_cold_length(self, length: float) -> None:
+        """Gives the vectors of items without training data another length; before a re-ranker is made of them."""
+        self.model.cold_length = length
+        self.item_vectors_ID.copy_(all_item_vectors(self.model))
+
     def unfitted_reranker(self, config: Recipe, dataset: PreparedDataset, context: Context | None = None) -> Reranker:
         """A re-ranker over these towers that returns retrieval scores until it is fitted.
 

@@ -13,10 +13,11 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
+from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
+from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
 from towers.evaluation.goals import GoalEvents
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
-from towers.evaluation.placement import UNDECIDED, FeaturePlacement, decide_placement
 from towers.evaluation.queries import HeldOut, HeldOutInteractions, unwanted_among
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
 from towers.evaluation.report import Report
@@ -43,25 +44,34 @@ def fit_and_measure(
 ) -> Checkpoint:
     """Fits on `train.fit_on`, which leaves the test part out, measures on the test part and seals the checkpoint.
 
-    The validation part decides whether users without training data are placed by their features, and the re-ranker is
-    fitted on it; where the towers are fitted on that part too, neither is done.
+    The validation part decides how items without training data compete with the others, and whether users without
+    training data are placed by their features, and the re-ranker is fitted on it; where the towers are fitted on that
+    part too, nothing of this is done.
 
     Args:
         folder: of the checkpoint.
     """
     name, ties = training_name(config, dataset), ties_of(dataset, folder)
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
-    reranker, totals, placement = towers.unfitted_reranker(config, dataset), dict(towers.totals), UNDECIDED
+    totals, cold_items, placement = (
+        dict(towers.totals),
+        undecided(interaction_counts(dataset.items, towers.fit_on)),
+        UNDECIDED,
+    )
     if has_validation(config, dataset):
-        placement = _place(towers, dataset, config, ties)
+        cold_items, placement = _decide(towers, dataset, config, ties)
+        progress(f"items without training data: {cold_items}")
         progress(f"users without training data: {placement}")
+    reranker = towers.unfitted_reranker(config, dataset)
+    if has_validation(config, dataset):
         measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
         progress(f"re-ranker{said}")
     else:
         progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
     report = measured_report(towers, reranker, dataset, config, ties)
-    more = report.as_json() | {"training": totals, "placement": placement.as_json()}
+    decided = {"cold_items": cold_items.as_json(), "placement": placement.as_json()}
+    more = report.as_json() | {"training": totals} | decided
     return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more)
 
 
@@ -77,18 +87,22 @@ def measured_report(
     return evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, towers.item_vectors_ID, ties)
 
 
-def _place(towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder) -> FeaturePlacement:
-    """Decides whether users without training data are placed by their features, and sets the model so."""
+def _decide(
+    towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder
+) -> tuple[ColdItemLength, FeaturePlacement]:
+    """Decides how items and users without training data are placed, and sets the model so."""
     held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, config.model.history_columns)
     held_out = held_out.sample(config.train.validation_users)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
     queries = embed(towers.model, held_out, batch_size)
+    cold_items = decide_length(queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties)
+    towers.set_cold_length(cold_items.length)
     placement = decide_placement(
         towers.model, queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties
     )
     towers.model.places_by_features = placement.by_features
-    return placement
+    return cold_items, placement
 
 
 def fit_reranker_on(

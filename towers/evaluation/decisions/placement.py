@@ -87,7 +87,7 @@ def decide_placement(
     vectors = QueryVectors(queries.user_QD[kept], torch.ones(len(kept), dtype=torch.bool))
     by_towers = retrieve(vectors, asked, counts_I, item_ID, batch_size, k, ties)
     by_popularity = rank_by_popularity(asked, counts_I, batch_size, k, ties)
-    towers, popularity = (_accuracy(ranking, asked, len(counts_I), k) for ranking in (by_towers, by_popularity))
+    towers, popularity = (accuracy(ranking, asked, len(counts_I), k) for ranking in (by_towers, by_popularity))
     change_QM = np.stack([towers[name] - popularity[name] for name in towers], axis=1)
     bounds_M2 = intervals(change_QM, SEED, resamples).tolist()
     difference = {
@@ -106,7 +106,7 @@ def decide_placement(
     )
 
 
-def _accuracy(ranking: Ranking, held_out: HeldOut, num_items: int, k: int) -> dict[str, np.ndarray]:
+def accuracy(ranking: Ranking, held_out: HeldOut, num_items: int, k: int) -> dict[str, np.ndarray]:
     """nDCG@k and recall@k of each query, float64 [Q]."""
     found = per_query(hits(ranking.rows_QK, held_out.relevant, num_items), held_out.num_relevant_Q, [k])
     return {name: found[name] for name in (f"ndcg@{k}", f"recall@{k}")}

@@ -1,0 +1,1 @@
+"""What a training decides on the validation part, and a checkpoint holds in its manifest."""
