@@ -57,7 +57,7 @@ class ItemTower(nn.Module):
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
-        """int [C] -> float32 [C, D] of length 1. In eval mode, smoothing adds to them and `cold_length` shortens them."""
+        """int [C] -> float32 [C, D] of length 1; smoothing and `cold_length` change them in eval mode."""
         vectors_CD = self.item_refine(self.item_embedding(item_rows_C))
         if self.training:
             return vectors_CD
