@@ -146,7 +146,7 @@ class ReleaseFollower(Generic[T]):
 
     def _open(self, release_id: str) -> Release:
         check_memory(self._registry.manifest(release_id))
-        return self._registry.open(release_id)
+        return self._registry.open_served(release_id)
 
     async def _follow(self) -> None:
         while True:
