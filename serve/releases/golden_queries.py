@@ -148,11 +148,7 @@ def check_golden(release: Release) -> None:
 
 
 def check_users(release: Release) -> None:
-    """Checks that users have the rows that they had when the release was sealed.
-
-    Raises:
-        ReleaseError: an id belongs to another row.
-    """
+    """Raises ReleaseError unless users have the rows that they had when the release was sealed."""
     users = release.parts.users.ids
     for golden in read_golden(release):
         if golden.user_id is not None and users.row(golden.user_id) != golden.user_row:
@@ -160,11 +156,7 @@ def check_users(release: Release) -> None:
 
 
 def check_items(release: Release) -> None:
-    """Checks that items have the rows that they had when the release was sealed.
-
-    Raises:
-        ReleaseError: an id belongs to another row.
-    """
+    """Raises ReleaseError unless items have the rows that they had when the release was sealed."""
     items = release.parts.items.ids
     for golden in read_golden(release):
         rows_C = items.rows(pa.array(golden.item_ids, pa.string()))

@@ -19,7 +19,7 @@ from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.event_types import EventTypes
 from towers.checkpoint.histories import of_tensors
-from towers.checkpoint.opening.weights import load_weights, without_initial_values
+from towers.checkpoint.opening.weights import load_weights, refuse_not_finite, without_initial_values
 from towers.checkpoint.tensor_files import CheckpointError, load_tensors, mapped_tensors
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
@@ -169,15 +169,28 @@ class Parts:
 
     @cached_property
     def item_vectors_ID(self) -> torch.Tensor:
-        """float32, all item vectors: mapped from a release's file, or computed where there is none."""
+        """float32, all item vectors: mapped from a release's file, or computed where there is none.
+
+        Raises:
+            CheckpointError: the file does not fit the items.
+        """
         if self._own_items is None and VECTORS_FILE in self._manifest["files"]:
-            self._verify(VECTORS_FILE)
-            return mapped_tensors(self._folder, VECTORS_FILE, {VECTORS})[VECTORS]
+            return self._stored_vectors()
         if "model" in self.__dict__:
             return all_item_vectors(self.model)
         tower = ItemTower(self._config, self._item_inputs)
         self._load(tower, MODEL_FILE, only=tower.state_dict().keys())
         return all_item_vectors(tower.eval())
+
+    def _stored_vectors(self) -> torch.Tensor:
+        self._verify(VECTORS_FILE)
+        tensors = mapped_tensors(self._folder, VECTORS_FILE, {VECTORS})
+        expected = [1 + self._manifest["num_items"], self._config.embedding_dim]
+        if VECTORS not in tensors or list(tensors[VECTORS].shape) != expected:
+            raise CheckpointError(f"{self._folder}/{VECTORS_FILE}: not {' x '.join(map(str, expected))} item vectors")
+        if not self._serves:  # whoever serves would have the whole file in memory by it
+            refuse_not_finite(tensors, f"{self._folder}/{VECTORS_FILE}")
+        return tensors[VECTORS]
 
     @cached_property
     def sequences(self) -> tuple[Sequences, Sequences]:
