@@ -164,6 +164,10 @@ class FilterColumns:
         self._num_bytes = 0
         self._lock = threading.Lock()
 
+    def holds(self, filter: Filter) -> bool:
+        """Whether the items that pass the filter are in the cache, so that `matching` takes no time."""
+        return filter in self._cache
+
     def matching(self, filter: Filter) -> MatchingItems:
         """Returns the items that pass the filter."""
         with self._lock:

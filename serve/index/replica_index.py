@@ -129,7 +129,14 @@ class ReplicaIndex:
     ) -> Hits:
         """See ItemIndex."""
         check_query(query_D, self.dim)
+        if filter is not None and not self._columns.holds(filter):
+            await asyncio.to_thread(self._prepare, filter)
         return await self._batched(SearchRequest.of(query_D, k, filter, exclude))
+
+    def _prepare(self, filter: Filter) -> None:
+        """Computes which items pass a filter, in the form that a search of them takes."""
+        matching = self._columns.matching(filter)
+        _ = matching.entries if matching.count <= MAX_COMPARED else matching.bits
 
     async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None

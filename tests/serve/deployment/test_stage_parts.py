@@ -15,6 +15,7 @@ import pytest
 import data.artifacts.folders
 import data.dataset.catalogue
 import data.sources.values.string_index
+import serve.filters.masks
 import towers.checkpoint.opening.parts
 import towers.checkpoint.tensor_files
 import towers.model.features
@@ -140,7 +141,8 @@ async def test_what_is_large_is_mapped(release: Release, config: Config, tmp_pat
 async def answered(runtime: ReleaseRuntime, config: Config, users: list[str]) -> list[tuple[list[int], list[float]]]:
     """Rows and scores of each user, and of a user of whom nothing but a history is known."""
     answers = []
-    for asked in [*({"user_id": user} for user in users), {"history": ["i00001", "i00002"]}]:
+    cheap = {"field": "price", "op": "<", "value": 50}
+    for asked in [*({"user_id": user} for user in users), {"history": ["i00001", "i00002"], "filter": cheap}]:
         query, _ = runtime.adapter.query(RecommendRequest.model_validate({"k": 20, **asked}))
         limits = BudgetLimits(30.0, 30.0, new_breakers(config.serve))
         answer = await recommend(query, runtime.stages, runtime.adapter.fallback, limits)
@@ -192,6 +194,7 @@ WATCHED = {
 """Modules that read files, whose functions must not run on the event loop."""
 
 GROWING = {
+    serve.filters.masks.FilterColumns._mask.__code__,
     data.sources.values.string_index.StringIndex.__init__.__code__,
     towers.model.features.FeatureEncoder.encode.__code__,
     towers.model.features.FeatureEncoder.of_json.__func__.__code__,  # type: ignore[attr-defined]
