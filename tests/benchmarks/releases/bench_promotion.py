@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from itertools import cycle, islice
+from pathlib import Path
 
 from rich.console import Console
 
@@ -41,7 +42,8 @@ def main(
     registry = ReleaseRegistry.of(Folder.of(root))
     registry.promote(releases[0])
     port, log = free_port(), FOLDER / "promotion.log"
-    with server("serve.run", [*overrides(root), f"serve.port={port}"], port, log) as address:
+    own = [*overrides(root), f"serve.port={port}"]
+    with server("serve.run", own, port, log, within_s=WITHIN_S) as address:
         before = [asked(address, int(users), int(seconds)) for _ in range(int(rounds) + 1)][1:]
         during, took_s = while_promoting(registry, releases, int(promotions), address, int(users), int(seconds))
     found = {"before": before, "during": during}
@@ -63,7 +65,7 @@ def main(
 def overrides(root: str) -> list[str]:
     one = [f"serve.ingress.{name}_replicas=1" for name in ("min", "max")]
     return [
-        f"storage.root={root}", f"index.uri={root}/milvus.db", f"index.folder={root}/faiss", "index.timeout_s=600",
+        f"storage.root={root}", f"index.uri={root}/milvus.db", f"index.folder={Path(root).absolute()}/faiss", "index.timeout_s=600",
         "tracking=off", "guard.enabled=false", "events.store=off", "serve.timeout_ms=2000", *one,
     ]  # fmt: skip
 
