@@ -1,4 +1,4 @@
-"""The endpoint as a Serve config names it: `serve.deployment.application:app`.
+"""The applications that a Serve config names: `serve.deployment.application:app`, `guard`, and `compaction`.
 
     applications:
       - name: recommender
@@ -7,21 +7,105 @@
         args: { overrides: ["storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530"] }
 
 The arguments are Hydra overrides as on the command line, or `values` by key, or both. `serve deploy`, the dashboard's
-PUT, KubeRay's RayService and `serve.run` all build the endpoint by this function. Serve configs of before name `guard`
-and `compaction` of this module too.
+PUT, KubeRay's RayService and `serve.run` all build the endpoint by these functions.
 """
 
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
 from ray import serve
 
-from serve.deployment.arguments import Arguments
+from conf.schema import Config, load
+from data.artifacts.folders import Folder
 from serve.deployment.deployments import build_application
 from serve.deployment.stages import ReplicaSettings
-from serve.deployment.watching import compaction, guard
+from serve.events.compaction import LogCompactor
+from serve.observability.metrics import rollback_reporter
+from serve.rollout.guard import CanaryGuard
 
-__all__ = ["app", "compaction", "guard"]
+
+class Watcher(Protocol):
+    """What does something again and again until `stopped`, which waits for some seconds, says to stop."""
+
+    def watch(self, stopped: Callable[[float], bool]) -> None: ...
+
+
+class Arguments(BaseModel):
+    """What `args` of a Serve config holds.
+
+    Attributes:
+        overrides: Hydra overrides, as on the command line.
+        values: values by key, which win over the overrides.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    overrides: Sequence[str] = ()
+    values: Mapping[str, Any] = {}
+
+    def config(self) -> Config:
+        """Returns the typed config; raises ConfigError, which says what is wrong with an argument."""
+        return load(self.overrides, self.values)
 
 
 def app(arguments: Arguments) -> serve.Application:
     """Builds the endpoint in the topology that the arguments ask for."""
     config = arguments.config()
     return build_application(ReplicaSettings.of(config, config.events.on_this_machine()))
+
+
+class WatchingReplica:
+    """Does something again and again, in a thread of its own.
+
+    Args:
+        arguments: what `Arguments` holds.
+        watcher: makes what watches of the config.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher]) -> None:
+        watching = watcher(Arguments.model_validate(arguments).config())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=watching.watch, args=(self._stop.wait,), name="watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch, and waits for the check that may be under way."""
+        self._stop.set()
+        self._thread.join()
+
+    def __del__(self) -> None:
+        self._stop.set()
+
+    def check_health(self) -> None:
+        """Called by Serve again and again; raises RuntimeError where the thread has ended."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the thread does not watch any more")
+
+    def __call__(self) -> str:
+        """Says that it watches."""
+        return "watching"
+
+
+def guard(arguments: Arguments) -> serve.Application:
+    """Builds the guard of canaries: one replica, which answers no requests."""
+    return _watching("Guard", arguments, _canary_guard)
+
+
+def compaction(arguments: Arguments) -> serve.Application:
+    """Builds what compacts the logs of events and decisions: one replica, which answers no requests."""
+    return _watching("Compaction", arguments, _log_compactor)
+
+
+def _canary_guard(config: Config) -> Watcher:
+    return CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
+
+
+def _log_compactor(config: Config) -> Watcher:
+    return LogCompactor(config.events, Folder.of(config.storage.root))
+
+
+def _watching(name: str, arguments: Arguments, watcher: Callable[[Config], Watcher]) -> serve.Application:
+    watching = serve.deployment(WatchingReplica, name=name, ray_actor_options={"num_cpus": 0})
+    return watching.bind(arguments.model_dump(), watcher)

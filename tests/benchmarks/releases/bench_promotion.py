@@ -65,8 +65,8 @@ def main(
 def overrides(root: str) -> list[str]:
     one = [f"serve.ingress.{name}_replicas=1" for name in ("min", "max")]
     return [
-        f"storage.root={root}", f"index.uri={root}/milvus.db", f"index.folder={Path(root).absolute()}/faiss", "index.timeout_s=600",
-        "tracking=off", "guard.enabled=false", "events.store=off", "serve.timeout_ms=2000", *one,
+        f"storage.root={root}", f"index.uri={root}/milvus.db", f"index.folder={Path(root).absolute()}/faiss",
+        "index.timeout_s=600", "tracking=off", "guard.enabled=false", "events.store=off", "serve.timeout_ms=2000", *one,
     ]  # fmt: skip
 
 
