@@ -49,7 +49,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-page bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-page bench-promotion bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,9 @@ bench-features: $(READY) ## training steps by the size of feature vocabularies, 
 
 bench-seconds: $(READY) .venv-peers/.ready ## seconds of training to a quality on Gowalla (DATASETS=...), beside implicit's ALS
 	$(BIN)/python -m tests.benchmarks.bench_seconds $(ARGS)
+
+bench-promotion: $(READY) ## the tail of latency while releases of a million items are promoted; needs wrk (apt); ARGS="items=100000"
+	$(BIN)/python -m tests.benchmarks.releases.bench_promotion $(ARGS)
 
 bench-publish: $(READY) ## publishing beside bare pymilvus upserts; ARGS="items=1000000 uri=http://127.0.0.1:19530"
 	$(BIN)/python -m tests.benchmarks.bench_publish $(ARGS)

@@ -58,7 +58,8 @@ class Catalogue:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
             vocabularies = {name: Vocabulary(of["value"].combine_chunks()) for name, of in rows.items()}
-        return cls(id_column, folder.read_table(f"{name}.parquet"), specs, vocabularies)
+        table = folder.read_table(f"{name}.parquet").combine_chunks()  # rows are taken of chunks in O(all rows)
+        return cls(id_column, table, specs, vocabularies)
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

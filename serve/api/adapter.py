@@ -61,11 +61,10 @@ class RequestAdapter:
         self.fallback = PopularFallback(release.id, release.parts, release.columns)
         self.created_us = int(datetime.fromisoformat(release.manifest["created_at"]).timestamp() * 1_000_000)
         self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
-        self._users, self._histories = release.parts.users.ids, release.parts.history
-        self.type_rows = release.parts.model.event_type_rows
-        self.history_columns = release.parts.model.config.history_columns
-        reranker = release.parts.reranker
-        self._context, self._goals = reranker.context, reranker.goal_weights
+        self.type_rows = release.parts.event_type_rows
+        self.history_columns = release.parts.history_columns
+        self._context, self._goals = release.parts.context, release.parts.goal_weights
+        self.items.prepare()
         self._num_candidates, self._renderer = num_candidates, ItemRenderer(items)
         self._removed = release.removed_items
         self.set_denylist(())
@@ -178,10 +177,6 @@ class RequestAdapter:
     def context_rows(self, context: Mapping[str, str]) -> tuple[int, ...]:
         """Returns the rows of a context's values."""
         return self._context.rows(context)
-
-    def release_history(self, user_id: str) -> list[str]:
-        """Returns the items of a user in the log that the release was trained on, oldest first."""
-        return self.ids(self._histories.of_user(self._users.row(user_id)).tolist())
 
     def live(self) -> LiveResponse:
         """Returns what `/v1/releases/live` reports of this release."""

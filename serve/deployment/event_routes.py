@@ -99,8 +99,11 @@ class EventRoutes:
 
     async def _user(self, user_id: str) -> dict[str, Any]:
         events = self._running_events()
-        runtime, state = await asyncio.gather(self._answers.live(), events.read_now(user_id.strip()))
-        return user_json(user_id.strip(), state, runtime.adapter, events.config)
+        user_id = user_id.strip()
+        runtime, state = await asyncio.gather(self._answers.live(), events.read_now(user_id))
+        is_forgotten = state.outlived(runtime.adapter.created_us)
+        history = [] if is_forgotten else await runtime.release_history(user_id)
+        return user_json(user_id, state, runtime.adapter, events.config, history)
 
     async def _forget(self, user_id: str) -> dict[str, Any]:
         forgotten_us = await self._running_events().forget(user_id.strip())

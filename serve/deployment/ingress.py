@@ -20,7 +20,6 @@ from serve.access.exposure import require_hash_key
 from serve.access.middleware import AccessMiddleware
 from serve.access.scopes import require_scopes
 from serve.api import recommender_pb2 as pb
-from serve.api.adapter import RequestAdapter
 from serve.api.body_limit import BodyLimit
 from serve.api.events.schemas import EventsRequest
 from serve.api.grpc_service import Context, for_callers, reply_to
@@ -41,14 +40,13 @@ from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.event_routes import EventRoutes, router
 from serve.deployment.refusals import add_refusals
-from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, warm_up
+from serve.deployment.release_runtime import ReleaseRuntime, open_runtime
 from serve.deployment.settings import StalePointer
-from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings, prepare_process
+from serve.deployment.stages import ReplicaSettings, prepare_process
 from serve.events.service import UserEvents
 from serve.observability.metrics import Metrics
 from serve.observability.request_times import MeasuredRequests
 from serve.observability.tracing import send_spans
-from serve.releases.golden_queries import check_vocabulary
 from serve.releases.release import Release
 
 log_failure = FailureLog("ingress")
@@ -140,15 +138,7 @@ class RecommenderIngress(EventRoutes):
             await self._events.close()
 
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:
-        """Builds the runtime of a release; raises ReleaseError if it does not reproduce its golden queries."""
-        await asyncio.to_thread(check_vocabulary, release)
-        adapter = await asyncio.to_thread(RequestAdapter, release, settings.serve.num_candidates)
-        stages = (
-            RemoteStages(release.id, *self._handles) if self._handles else await LocalStages.build(settings, release)
-        )
-        runtime = ReleaseRuntime(adapter, stages, new_breakers(settings.serve))
-        await warm_up(runtime, release, settings.serve)
-        return runtime
+        return await open_runtime(settings, release, *self._handles)
 
     @api.post("/v1/recommend", response_model=RecommendResponse, openapi_extra=body_schema(RecommendRequest))
     async def recommend(self, http: Request) -> Response:

@@ -1,15 +1,20 @@
 """The release runtime: what the ingress needs to answer requests by one release."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ray.serve.handle import DeploymentHandle
 
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import RecommendRequest
 from serve.deployment.settings import ServeConfig
-from serve.deployment.stages import LocalStages, RemoteStages
+from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings
 from serve.pipeline.breaker import CircuitBreaker
 from serve.pipeline.budget import BudgetLimits
+from serve.pipeline.messages import Query
 from serve.pipeline.request import STAGES, recommend
+from serve.releases.golden_queries import check_items, read_golden
 from serve.releases.release import Release
 
 WARM_UP_S = 30.0
@@ -30,6 +35,14 @@ class ReleaseRuntime:
     stages: LocalStages | RemoteStages
     breakers: dict[str, CircuitBreaker]
 
+    async def release_history(self, user_id: str) -> list[str]:
+        """Returns the items of a user in the log that the release was trained on, oldest first.
+
+        The user encoder knows them; in the staged topology this process does not.
+        """
+        query = Query(release_id=self.adapter.release_id, user_id=user_id, k=1, num_candidates=1)
+        return self.adapter.ids((await self.stages.embed(query)).history.tolist())
+
     async def close(self) -> None:
         """Closes the stages, when no request needs the release any more."""
         await self.stages.close()
@@ -44,13 +57,36 @@ def new_breakers(config: ServeConfig) -> dict[str, CircuitBreaker]:
     return {stage: CircuitBreaker(config.breaker_failures, config.breaker_pause_s) for stage in STAGES}
 
 
+async def open_runtime(settings: ReplicaSettings, release: Release, *handles: DeploymentHandle) -> ReleaseRuntime:
+    """Builds the runtime of a release. Whatever grows with its items or users is read and built in threads.
+
+    Args:
+        handles: Staged topology: those of user encoder, retriever and re-ranker. Fused topology: none.
+
+    Raises:
+        ReleaseError: It does not reproduce its golden queries.
+        NotSealed, CheckpointError: One of its files is missing, changed or damaged.
+    """
+
+    def adapt() -> RequestAdapter:
+        check_items(release)
+        return RequestAdapter(release, settings.serve.num_candidates)
+
+    adapter = await asyncio.to_thread(adapt)
+    stages = RemoteStages(release.id, *handles) if handles else await LocalStages.build(settings, release)
+    runtime = ReleaseRuntime(adapter, stages, new_breakers(settings.serve))
+    await warm_up(runtime, release, settings.serve)
+    return runtime
+
+
 async def warm_up(runtime: ReleaseRuntime, release: Release, config: ServeConfig) -> None:
     """Sends one request through the stages before any other, so that what is built on first use is built then.
 
     In the staged topology this also makes each stage load the release. The request has circuit breakers of its own:
     its failures do not count against the requests that follow.
     """
-    users, items = (catalogue.ids.values[:1].to_pylist() for catalogue in (release.parts.users, release.parts.items))
-    query, _ = runtime.adapter.query(RecommendRequest.model_validate({"user_id": users[0], "history": items}))
+    golden = (await asyncio.to_thread(read_golden, release))[0]
+    asked = {"user_id": golden.user_id, "history": golden.item_ids[:1]}  # releases of earlier versions name neither
+    query, _ = runtime.adapter.query(RecommendRequest.model_validate(asked))
     limits = BudgetLimits(WARM_UP_S, WARM_UP_S, new_breakers(config))
     await recommend(query, runtime.stages, runtime.adapter.fallback, limits)

@@ -5,12 +5,14 @@ Both are `serve.pipeline.request.Stages`, so the pipeline is the same for either
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from ray.serve.handle import DeploymentHandle
 
@@ -31,7 +33,7 @@ from serve.pipeline.remote_batcher import RemoteBatcher
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.retriever import Retriever
 from serve.pipeline.user_encoder import UserEncoder
-from serve.releases.golden_queries import check_ranking, check_retrieval, check_vectors
+from serve.releases.golden_queries import check_ranking, check_retrieval, check_users, check_vectors
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.follower import ReleaseFollower
@@ -39,6 +41,9 @@ from serve.rollout.follower_config import FollowerConfig
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Allocations before the garbage collector runs on the youngest generation, and such runs before each older one."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""Seconds after which a thread that loads a release gives way to the one that answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +91,31 @@ class ReplicaSettings:
 
 
 def prepare_process(config: ServeConfig) -> None:
-    """Sets the number of torch's threads and how often the garbage collector runs in a replica's process.
+    """Sets the number of threads of torch and Arrow, how soon a thread gives way, and when the garbage collector runs.
+
+    Releases are loaded in threads beside the one that answers: with Arrow's own number of threads they would take all
+    cores, and with Python's own interval the answers would wait 5 ms each time.
 
     Ray Serve has frozen the objects that existed when the replica started. With Python's own thresholds the collector
     would still run several times in each request.
     """
     torch.set_num_threads(config.threads)
+    pa.set_cpu_count(config.threads)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def build_user_encoder(settings: ReplicaSettings, release: Release) -> UserEncoder:
     """Builds a release's user encoder; raises ReleaseError if it does not reproduce the golden queries' vectors."""
-    encoder = UserEncoder(release.id, release.parts)
-    await asyncio.to_thread(check_vectors, release, encoder)
-    return encoder
+
+    def build_and_check() -> UserEncoder:
+        encoder = UserEncoder(release.id, release.parts)
+        check_users(release)
+        check_vectors(release, encoder)
+        release.parts.users.ids.prepare()
+        return encoder
+
+    return await asyncio.to_thread(build_and_check)
 
 
 async def build_retriever(settings: ReplicaSettings, release: Release) -> Retriever:
@@ -108,20 +124,24 @@ async def build_retriever(settings: ReplicaSettings, release: Release) -> Retrie
     await check_retrieval(release, index)
     is_monitored = index.approximate and settings.index.monitored_share > 0
     monitor = RecallMonitor(settings.index.monitored_share, index, recall_reporter()) if is_monitored else None
-    return Retriever(release.id, index, monitor, release.parts.model.item_places_N.numpy())
+    return Retriever(release.id, index, monitor, await asyncio.to_thread(getattr, release.parts, "placed_I"))
 
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
     """Opens a release's items by the back end of `index.kind`; raises IndexUnavailable if it cannot read them."""
-    items = PublishedItems(
-        release_id=release.id,
-        collection=release.collection,
-        num_items=release.parts.items.table.num_rows,
-        dim=release.parts.model.config.embedding_dim,
-        columns=lambda: release.columns,
-        ties=release.parts.ties,
-    )
-    index: ItemIndex = await INDEX_BACKENDS[config.kind](config, items)
+
+    def published() -> PublishedItems:
+        return PublishedItems(
+            release_id=release.id,
+            collection=release.collection,
+            num_items=release.manifest["num_items"],
+            dim=release.parts.dim,
+            columns=lambda: release.columns,
+            ties=release.parts.ties,
+            vectors=release.stored_vectors,
+        )
+
+    index: ItemIndex = await INDEX_BACKENDS[config.kind](config, await asyncio.to_thread(published))
     return index
 
 

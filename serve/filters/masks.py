@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from data.sequences.membership import is_among
 from data.sources.schema import Feature
+from data.sources.values.string_index import NOT_FOUND, StringIndex
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 
 MAX_CACHED_BYTES = 64 * 2**20
@@ -97,7 +98,7 @@ class ValueColumn:
         order = np.argsort(codes_M, kind="stable")
         self._items_M = owner_M[order]
         self._starts_V = np.searchsorted(codes_M[order], np.arange(len(encoded.dictionary) + 1))
-        self._code_by_value = {value: code for code, value in enumerate(encoded.dictionary.to_pylist())}
+        self._codes = StringIndex(encoded.dictionary)
 
     def has_any(self, values: Iterable[str | float]) -> np.ndarray:
         """Returns which items have one of the values or several, bool [N]."""
@@ -120,8 +121,10 @@ class ValueColumn:
 
     def _having(self, value: str | float) -> np.ndarray:
         """The items that have the value, in ascending order."""
-        code = self._code_by_value.get(value)
-        return self._items_M[:0] if code is None else self._items_M[self._starts_V[code] : self._starts_V[code + 1]]
+        code = self._codes.place(value) if isinstance(value, str) else NOT_FOUND
+        return (
+            self._items_M[:0] if code == NOT_FOUND else self._items_M[self._starts_V[code] : self._starts_V[code + 1]]
+        )
 
     def present(self) -> np.ndarray:
         """Returns which items have any value, bool [N]."""
@@ -160,6 +163,10 @@ class FilterColumns:
         self._cache: OrderedDict[Filter, MatchingItems] = OrderedDict()
         self._num_bytes = 0
         self._lock = threading.Lock()
+
+    def holds(self, filter: Filter) -> bool:
+        """Whether the items that pass the filter are in the cache, so that `matching` takes no time."""
+        return filter in self._cache
 
     def matching(self, filter: Filter) -> MatchingItems:
         """Returns the items that pass the filter."""

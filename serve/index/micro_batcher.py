@@ -24,7 +24,7 @@ class MicroBatcher(Generic[A, R]):
     There is no fixed waiting time. While no batch is running, a request waits only for those that arrive in the same
     turn of the event loop. Requests that arrive while a batch is running form the next batch. A batch that is expected
     to be short runs on the event loop, which saves the hand-over to a thread; a long one runs in a thread of the
-    micro-batcher's own.
+    micro-batcher's own, and so does the first one, in which files are read and buffers made.
 
     Use it from one event loop only. It refers weakly to the object whose method `run_batch` is, which usually holds the
     micro-batcher: in a cycle, neither would be freed when a release is dropped, because Ray Serve freezes what the
@@ -42,7 +42,7 @@ class MicroBatcher(Generic[A, R]):
         self._max_batch_size = max_batch_size
         self._waiting: list[tuple[A, asyncio.Future[R]]] = []
         self._is_running = False
-        self._seconds_per_request = 0.0
+        self._seconds_per_request: float | None = None  # of the first one, nothing is known
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
 
     async def __call__(self, argument: A) -> R:
@@ -61,7 +61,7 @@ class MicroBatcher(Generic[A, R]):
         batch, self._waiting = waiting[: self._max_batch_size], waiting[self._max_batch_size :]
         if not batch:
             self._is_running = False
-        elif len(batch) * self._seconds_per_request > INLINE_S:
+        elif self._seconds_per_request is None or len(batch) * self._seconds_per_request > INLINE_S:
             loop = asyncio.get_running_loop()
             loop.run_in_executor(self._thread, self._compute, batch).add_done_callback(
                 lambda future: self._finish(batch, future.result())
@@ -79,7 +79,9 @@ class MicroBatcher(Generic[A, R]):
             return e
         finally:
             seconds = (time.perf_counter() - started) / len(batch)
-            self._seconds_per_request += SMOOTHING * (seconds - self._seconds_per_request)
+            before = self._seconds_per_request
+            # The first batch says little of those that follow: it is counted like any other, after batches of no time.
+            self._seconds_per_request = (before or 0.0) + SMOOTHING * (seconds - (before or 0.0))
 
     def _finish(self, batch: list[tuple[A, "asyncio.Future[R]"]], answers: Sequence[R | Exception] | Exception) -> None:
         deliver(batch, answers)

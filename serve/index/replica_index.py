@@ -1,4 +1,4 @@
-"""The replica index: a FAISS copy of the release's collection in each serving process.
+"""The replica index: a FAISS copy of the release's item vectors in each serving process.
 
 Shape legend: N items (rows 1..N are the FAISS entries 0..N-1), D dimension, B queries, L hits asked of FAISS.
 """
@@ -102,15 +102,20 @@ class ReplicaIndex:
         columns: FilterColumns,
         dim: int,
         ties: TieOrder | None = None,
+        vectors_ND: np.ndarray | None = None,
     ) -> "ReplicaIndex":
-        """Reads the release's collection from Milvus, in a thread; the replicas of a node share a large one.
+        """Builds the index in a thread; the replicas of a node share a large one.
+
+        Args:
+            vectors_ND: float32, the release's own; None reads its collection from Milvus.
 
         Raises:
-            IndexUnavailable: Milvus does not answer, or its collection is not complete.
+            IndexUnavailable: Milvus is read and does not answer, or its collection is not complete.
         """
 
         def read() -> FaissIndexes:
-            return FaissIndexes.of(read_vectors(config, collection, columns.num_items, dim), config.exact_up_to)
+            own_ND = read_vectors(config, collection, columns.num_items, dim) if vectors_ND is None else vectors_ND
+            return FaissIndexes.of(own_ND, config.exact_up_to)
 
         def build() -> ReplicaIndex:
             is_large = columns.num_items > config.exact_up_to
@@ -124,7 +129,14 @@ class ReplicaIndex:
     ) -> Hits:
         """See ItemIndex."""
         check_query(query_D, self.dim)
+        if filter is not None and not self._columns.holds(filter):
+            await asyncio.to_thread(self._prepare, filter)
         return await self._batched(SearchRequest.of(query_D, k, filter, exclude))
+
+    def _prepare(self, filter: Filter) -> None:
+        """Computes which items pass a filter, in the form that a search of them takes."""
+        matching = self._columns.matching(filter)
+        _ = matching.entries if matching.count <= MAX_COMPARED else matching.bits
 
     async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None

@@ -45,15 +45,18 @@ class UserEncoder:
 
     Args:
         release_id: The release.
-        parts: Its towers, and the histories that it knows.
+        parts: Its towers, its users, and the histories that it knows; other parts are not kept.
         clock: Returns the unix seconds now.
     """
 
     def __init__(self, release_id: str, parts: Checkpoint, clock: Callable[[], float] = time.time) -> None:
         self.release_id = release_id
-        self._parts = parts
+        self._model, self._users = parts.model, parts.users.ids
+        self._history, self._seen = parts.history, parts.seen
         self._history_length = parts.model.config.num_history
-        self._item_encoder = FeatureEncoder.of_json(parts.items, parts.manifest["item_scales"])
+        items = parts.items  # of the catalogue, no rows are kept
+        self._item_encoder = FeatureEncoder.of_json(items, parts.manifest["item_scales"])
+        self._item_schema = pa.schema([items.table.schema.field(f.name) for f in items.features])
         self._clock = clock
         self._needs = parts.model.config.history_columns
         self._batched = MicroBatcher(self.vectors)
@@ -66,12 +69,10 @@ class UserEncoder:
             WrongRelease: The query is of another release.
         """
         check_same_release(self.release_id, query.release_id)
-        row = self._parts.users.ids.row(query.user_id) if query.user_id is not None else 0
-        history = np.concatenate(
-            [self._parts.history.of_user(row), np.array(query.recent + query.history, dtype=np.int64)]
-        )
-        is_same = self._parts.seen is self._parts.history
-        seen = None if is_same else self._parts.seen.of_user(row).astype(np.int64)
+        row = self._users.row(query.user_id) if query.user_id is not None else 0
+        history = np.concatenate([self._history.of_user(row), np.array(query.recent + query.history, dtype=np.int64)])
+        is_same = self._seen is self._history
+        seen = None if is_same else self._seen.of_user(row).astype(np.int64)
         user = KnownUser(row, history, query.context, self._times(row, query), self._types(row, query))
         return UserVector(self.release_id, await self._batched(user), history.astype(np.int64), seen)
 
@@ -83,7 +84,7 @@ class UserEncoder:
         """
         if TIME not in self._needs:
             return None
-        released = self._parts.history.of_user(row, self._parts.history.times_N)
+        released = self._history.of_user(row, self._history.times_N)
         known = np.concatenate([released, np.array(query.recent_times, dtype=np.int64)])
         missing = len(query.recent) - len(query.recent_times) + len(query.history)
         now = int(self._clock()) if missing else 0
@@ -93,7 +94,7 @@ class UserEncoder:
         """int64: The event type of each item of the history; None where the user tower does not take types."""
         if TYPE not in self._needs:
             return None
-        released = self._parts.history.of_user(row, self._parts.history.types_N)
+        released = self._history.of_user(row, self._history.types_N)
         missing = len(query.recent) - len(query.recent_types) + len(query.history)
         return np.concatenate([released, np.array(query.recent_types, dtype=np.int64), np.zeros(missing, np.int64)])
 
@@ -109,12 +110,10 @@ class UserEncoder:
         """
         rows_B = torch.tensor([user.row for user in users])
         history_BL = self._padded([user.history for user in users], torch.int32)
-        num_context = len(self._parts.model.context)
+        num_context = len(self._model.context)
         context_BC = torch.tensor([user.context or (0,) * num_context for user in users])
-        known_B = self._parts.model.is_known(rows_B, history_BL).tolist()
-        vector_BD: np.ndarray = self._parts.model.user_vectors(
-            rows_B, history_BL, context_BC, self._moments(users)
-        ).numpy()
+        known_B = self._model.is_known(rows_B, history_BL).tolist()
+        vector_BD: np.ndarray = self._model.user_vectors(rows_B, history_BL, context_BC, self._moments(users)).numpy()
         if not np.isfinite(vector_BD).all():
             raise FloatingPointError("user tower: NaN or infinite values in a user vector")
         return [vector_D if known else None for vector_D, known in zip(vector_BD, known_B, strict=True)]
@@ -149,14 +148,13 @@ class UserEncoder:
 
     @torch.inference_mode()
     def _encode_item(self, features: Mapping[str, Any]) -> np.ndarray | None:
-        schema = pa.schema([self._parts.items.table.schema.field(f.name) for f in self._parts.items.features])
         try:
-            encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=schema))
+            encoded = self._item_encoder.encode(pa.Table.from_pylist([dict(features)], schema=self._item_schema))
         except (ValueError, TypeError, OverflowError) as e:  # pyarrow's errors for values that do not fit its types
             raise UnusableValue(f"features: {e}") from e
-        if not self._parts.model.item_values.describe(encoded)[1]:
+        if not self._model.item_values.describe(encoded)[1]:
             return None
-        vector_D: np.ndarray = self._parts.model.new_item_vectors(encoded)[0].numpy()
+        vector_D: np.ndarray = self._model.new_item_vectors(encoded)[0].numpy()
         if not np.isfinite(vector_D).all():
             raise UnusableValue("features: the item tower gives values that are not finite for them")
         return vector_D

@@ -27,10 +27,11 @@ from serve.releases.registry import MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
+from towers.checkpoint.opening.parts import VECTORS_FILE
 
 ITEMS_FILE = "items.parquet"
 
-OWN_FILES = (ITEMS_FILE, GOLDEN_FILE, CARD_FILE)
+OWN_FILES = (ITEMS_FILE, VECTORS_FILE, GOLDEN_FILE, CARD_FILE)
 """Files that a refreshed release does not share with the release from which it was made."""
 
 

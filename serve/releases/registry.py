@@ -9,7 +9,7 @@ from typing import Any
 from data.artifacts.folders import MANIFEST, Folder, json_bytes
 from data.artifacts.leases import Lock
 from data.artifacts.plugins import require
-from data.artifacts.seals import NotSealed, is_sealed, open_sealed
+from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
 from serve.releases.audit.history import record
 from serve.releases.in_progress import InProgressMarkers
@@ -82,6 +82,21 @@ class ReleaseRegistry:
 
         manifest = open_sealed(self.path(release_id), "release", verify=True)
         return Release(release_id, manifest, load(self.path(release_id), manifest))
+
+    def open_served(self, release_id: str) -> Release:
+        """Opens a release for a process that serves it: the files of its parts are read, and checked against their
+        sha256, when the parts are first asked for; all others are checked now.
+
+        Raises:
+            ReleaseError, NotSealed, PluginUnavailable: as for `open`. Its parts raise NotSealed and CheckpointError.
+        """
+        manifest, folder = self.manifest(release_id), self.path(release_id)
+        require(manifest.get("plugins", ()), f"release {release_id}")
+        from towers.checkpoint.checkpoint import open_served
+        from towers.checkpoint.opening.parts import PART_FILES
+
+        verify_files(folder, manifest, sorted(manifest["files"].keys() - PART_FILES))
+        return Release(release_id, manifest, open_served(folder, manifest))
 
     def live(self) -> LivePointer | None:
         """The live pointer; None where nothing has been promoted yet.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from serve.filters.masks import FilterColumns
     from towers.checkpoint.checkpoint import Checkpoint
 
@@ -38,6 +40,12 @@ class Release:
     def removed_items(self) -> frozenset[str]:
         """Ids of items that are in its catalogue and in none of its answers (see serve.refresh)."""
         return frozenset(self.manifest.get("withdrawn", ()))
+
+    def stored_vectors(self) -> "np.ndarray | None":
+        """The item vectors as its files have them, float32 [N, D]; None where an earlier version published it."""
+        from towers.checkpoint.opening.parts import VECTORS_FILE
+
+        return self.parts.item_vectors_ID[1:].numpy() if VECTORS_FILE in self.manifest["files"] else None
 
     @cached_property
     def columns(self) -> "FilterColumns":

@@ -19,7 +19,7 @@ from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
-from serve.rollout.memory import check_memory, used_mib
+from serve.rollout.memory import check_memory, give_back, used_mib
 
 T = TypeVar("T")
 log_failure = FailureLog("follower")
@@ -139,6 +139,8 @@ class ReleaseFollower(Generic[T]):
                     before_mib = used_mib()
                     release = await asyncio.to_thread(self._open, release_id)
                     built = await self._build(release)
+                    del release  # of its parts, those that the build has kept remain
+                    await asyncio.to_thread(give_back)
                     self._set_denylist(built, self._denylist[1])
                     self._built[release_id] = built
                     self._memory_mib[release_id] = round(max(used_mib() - before_mib, 0.0), 1)
@@ -146,7 +148,7 @@ class ReleaseFollower(Generic[T]):
 
     def _open(self, release_id: str) -> Release:
         check_memory(self._registry.manifest(release_id))
-        return self._registry.open(release_id)
+        return self._registry.open_served(release_id)
 
     async def _follow(self) -> None:
         while True:

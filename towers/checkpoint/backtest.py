@@ -5,7 +5,8 @@ from typing import Any
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.model.config import FittedSplits
 
 

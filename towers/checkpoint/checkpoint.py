@@ -9,14 +9,12 @@ users.parquet, items.parquet, *.vocabularies.parquet
 manifest.json            config, feature scales, dataset fingerprint, metrics and the sha256 of each file; written last
 """
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import require
@@ -25,25 +23,24 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
-from data.sources.event_types import EventTypes
-from towers.checkpoint.added_items import with_added_items
-from towers.checkpoint.histories import as_tensors, of_tensors
+from towers.checkpoint.histories import as_tensors
 from towers.checkpoint.on_demand import Later, OnDemand
-from towers.checkpoint.tensor_files import CheckpointError, load_tensors, save_tensors
-from towers.model.build import build_model, interaction_counts, tower_inputs
-from towers.model.config import FittedSplits, ModelConfig
+from towers.checkpoint.opening.parts import Parts
+from towers.checkpoint.opening.weights import refuse_not_finite
+from towers.checkpoint.tensor_files import save_tensors
+from towers.model.config import ModelConfig
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
-from towers.model.tables.hashed import hashed_tables
 from towers.model.tie_order import TieOrder
-from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
-from towers.reranking.config import RerankConfig
+from towers.model.two_tower import TwoTower
 from towers.reranking.reranker import Reranker
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sealed checkpoint, opened, its model in eval mode on the CPU.
+    """A sealed checkpoint, or the model of a release, opened; its modules are in eval mode on the CPU.
+
+    Its parts are there from the start (`load`), or each is read when it is first asked for (`open_served`).
 
     Shape legend: I items (row 0 = unknown), D dimension.
 
@@ -54,21 +51,29 @@ class Checkpoint:
         history: every user's positives at the end of training, oldest first, which user vectors are computed from.
         seen: every user's items that count as seen then; those of the history, unless the log has event types.
         counts_I: int64, interactions of each item in the splits that were fitted on.
-        reranker: the re-ranker; it refers to the item vectors.
-        item_vectors_ID: float32, all item vectors, computed once, when they or the re-ranker are first asked for; row 0
-            is zero.
         ties: the order of items with equal scores; by row in checkpoints of earlier versions.
+        context: the context features of requests.
+        event_type_rows: the row of each event type that the user tower knows, by its name.
+        placed_I: bool, the items that place a user who has them in the history.
+        goal_weights: how much each goal of the re-ranker counts, see `Reranker.goal_weights`.
+        reranker: the re-ranker; it refers to the item vectors.
+        item_vectors_ID: float32, all item vectors; those of a release's file, or computed once, when they or the
+            re-ranker are first asked for; row 0 is zero.
     """
 
     folder: Folder
     manifest: dict[str, Any]
-    model: TwoTower
-    users: Catalogue
-    items: Catalogue
-    history: Sequences
-    seen: Sequences
-    counts_I: np.ndarray
-    ties: TieOrder
+    model: OnDemand[TwoTower] = OnDemand()  # noqa: RUF009
+    users: OnDemand[Catalogue] = OnDemand()  # noqa: RUF009
+    items: OnDemand[Catalogue] = OnDemand()  # noqa: RUF009
+    history: OnDemand[Sequences] = OnDemand()  # noqa: RUF009
+    seen: OnDemand[Sequences] = OnDemand()  # noqa: RUF009
+    counts_I: OnDemand[np.ndarray] = OnDemand()  # noqa: RUF009
+    ties: OnDemand[TieOrder] = OnDemand()  # noqa: RUF009
+    context: OnDemand[Context] = OnDemand()  # noqa: RUF009
+    event_type_rows: OnDemand[dict[str, int]] = OnDemand()  # noqa: RUF009
+    placed_I: OnDemand[np.ndarray] = OnDemand()  # noqa: RUF009
+    goal_weights: OnDemand[dict[str, float]] = OnDemand()  # noqa: RUF009
     reranker: OnDemand[Reranker] = OnDemand()  # noqa: RUF009
     item_vectors_ID: OnDemand[torch.Tensor] = OnDemand()  # noqa: RUF009
 
@@ -77,32 +82,15 @@ class Checkpoint:
         """The name of its folder."""
         return self.folder.name
 
+    @property
+    def history_columns(self) -> tuple[str, ...]:
+        """What the user tower takes of a history beside its items (`ModelConfig.history_columns`)."""
+        return structured(ModelConfig, self.manifest["model"]).history_columns
 
-def load_weights(
-    module: nn.Module, folder: Folder, name: str, num_added: int = 0, only: Collection[str] | None = None
-) -> None:
-    """Loads weights into a module, in place.
-
-    Args:
-        only: the names of the module's weights, where the file holds those of other modules too.
-        num_added: items that were added after the weights were fitted; their entries are zero.
-
-    Raises:
-        CheckpointError: names or shapes differ from the module's, or a value is not finite.
-    """
-    tensors = load_tensors(folder, name, only)
-    refuse_not_finite(tensors, f"{folder}/{name}")
-    try:
-        module.load_state_dict(with_added_items(tensors, num_added, but=hashed_tables(module).keys()))
-    except RuntimeError as e:
-        raise CheckpointError(f"{folder}/{name}: not the weights of this model: {' '.join(str(e).split())}") from e
-
-
-def refuse_not_finite(tensors: Mapping[str, torch.Tensor], place: str) -> None:
-    """Raises CheckpointError, which names the place, if a tensor holds a value that is not finite."""
-    for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{place}: {key} holds NaN or infinite values")
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return int(self.manifest["model"]["embedding_dim"])
 
 
 def save(
@@ -148,7 +136,7 @@ def save(
 
 
 def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = None) -> Checkpoint:
-    """Opens the model files of a checkpoint, or of a release that carries them.
+    """Opens the model files of a checkpoint, or of a release that carries them, and reads all of them.
 
     Args:
         items: replaces the folder's own catalogue. It has the same items in the same order, possibly with other
@@ -157,58 +145,39 @@ def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = Non
     Raises:
         CheckpointError: a file is damaged or does not fit the others.
     """
-    users = Catalogue.load(folder, "users", "user_id", manifest["user_features"])
-    items = items or Catalogue.load(folder, "items", "item_id", manifest["item_features"])
-    num_fitted = manifest.get("num_fitted_items", items.table.num_rows)
-    if (num_added := items.table.num_rows - num_fitted) < 0:
-        raise CheckpointError(f"{folder}: holds {items.table.num_rows} items, was fitted on {num_fitted}")
-    fit_on = FittedSplits(manifest["fit_on"])
-    user_inputs = tower_inputs(users, FeatureEncoder.of_json(users, manifest["user_scales"]), fit_on)
-    item_inputs = tower_inputs(items, FeatureEncoder.of_json(items, manifest["item_scales"]), fit_on)
-    context = Context.of_json(manifest.get("context", {}))  # checkpoints of earlier versions have none
-    model = _towers(manifest, user_inputs, item_inputs, context)
-    load_weights(model, folder, "model.safetensors", num_added)
-    counts_I = interaction_counts(items, fit_on)
-    rerank = structured(RerankConfig, manifest["rerank"])
-    not_yet_ID = torch.zeros(1).expand(len(counts_I), model.config.embedding_dim)  # takes no memory
-    is_carried = manifest.get("reranker_is_carried", False)
-    clips = manifest.get("clips_popularity", False)
-    reranker = Reranker(rerank, not_yet_ID, counts_I, item_inputs, context, num_fitted, is_carried, clips)
-    load_weights(reranker, folder, "reranker.safetensors", num_added)
-    history, seen = of_tensors(load_tensors(folder, "sequences.safetensors"))
-    item_vectors_ID = cache(partial(all_item_vectors, model))
+    parts = Parts(folder, manifest, items)
+    opened = _of_parts(parts, folder, manifest)
+    for name in ("users", "items", "model", "counts_I", "history", "seen", "ties"):
+        getattr(opened, name)
+    _ = parts.bare_reranker  # the item vectors, which it refers to, are computed when they are needed
+    return opened
 
-    def with_vectors() -> Reranker:
-        reranker.item_vectors_ID = item_vectors_ID()
-        return reranker.eval()
 
+def open_served(folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
+    """Opens the model files of a release for a process that serves it: each part is read when it is first asked for.
+
+    Parts raise NotSealed where a file is missing or changed, and CheckpointError where it does not fit the others.
+    Weights, item vectors and histories are mapped from the files and never written to.
+    """
+    return _of_parts(Parts(folder, manifest, serves=True), folder, manifest)
+
+
+def _of_parts(parts: Parts, folder: Folder, manifest: dict[str, Any]) -> Checkpoint:
+    later = {
+        name: Later(partial(getattr, parts, name))
+        for name in (
+            "model", "users", "items", "counts_I", "context", "event_type_rows", "placed_I", "goal_weights",
+            "reranker", "item_vectors_ID",
+        )
+    }  # fmt: skip
     return Checkpoint(
-        folder=folder,
-        manifest=manifest,
-        model=model,
-        reranker=Later(with_vectors),
-        users=users,
-        items=items,
-        history=history,
-        seen=seen,
-        counts_I=counts_I,
-        ties=TieOrder.of(len(counts_I), manifest.get("tie_seed")),
-        item_vectors_ID=Later(item_vectors_ID),
+        folder,
+        manifest,
+        **later,
+        history=Later(lambda: parts.sequences[0]),
+        seen=Later(lambda: parts.sequences[1]),
+        ties=Later(lambda: TieOrder.of(len(parts.counts_I), manifest.get("tie_seed"))),
     )
-
-
-def _towers(manifest: dict[str, Any], users: TowerInputs, items: TowerInputs, context: Context) -> TwoTower:
-    """The towers that a manifest describes, in eval mode, without their weights."""
-    event_types = tuple(EventTypes.of_manifest(manifest.get("event_types")).types)
-    model = build_model(structured(ModelConfig, manifest["model"]), users, items, 0, context, event_types)
-    model.places_by_features = manifest.get("placement", {}).get("by_features", False)
-    model.cold_length = cold_length(manifest)
-    return model.eval()
-
-
-def cold_length(manifest: dict[str, Any]) -> float:
-    """The length of the vectors of items without training data; full in checkpoints of earlier versions."""
-    return float(manifest.get("cold_items", {}).get("length", 1.0))
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:

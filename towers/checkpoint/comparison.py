@@ -4,7 +4,8 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.backtest import measurable
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.measure import Columns, accuracy, tower_rankings
 from towers.evaluation.paired import Difference, differences

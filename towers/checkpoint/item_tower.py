@@ -7,7 +7,8 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed, verify_files
 from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue
-from towers.checkpoint.checkpoint import cold_length, load_weights
+from towers.checkpoint.opening.parts import cold_length
+from towers.checkpoint.opening.weights import load_weights
 from towers.model.build import tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.features import FeatureEncoder

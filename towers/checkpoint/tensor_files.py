@@ -1,6 +1,8 @@
 """Tensors by name in safetensors files, which hold no code."""
 
+import shutil
 import stat
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,9 @@ from safetensors import SafetensorError, safe_open
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.artifacts.replacing import replacing
+
+COPIED_BYTES = 1 << 20
+"""Bytes of a file that are copied at a time."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -48,11 +53,25 @@ def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None)
 
 
 def mapped_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Like `load_tensors`; on a local disk, values are read when they are used, and take no memory before."""
-    if not folder.is_local:
-        return load_tensors(folder, name, only)
-    with _readable(folder, name), safe_open(f"{folder.path}/{name}", framework="pt") as file:
+    """Like `load_tensors`, but values are read when they are used, and take no memory before.
+
+    From an object store, the file is copied first, to a temporary one that goes with the tensors.
+    """
+    with _readable(folder, name), _on_disk(folder, name) as path, safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys() if only is None or key in only}  # noqa: SIM118
+
+
+@contextmanager
+def _on_disk(folder: Folder, name: str) -> Iterator[str]:
+    """The path of a file, or of a copy that is removed when the block ends; what has been mapped of it stays."""
+    if folder.is_local:
+        yield f"{folder.path}/{name}"
+        return
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+        with folder.filesystem.open_input_stream(f"{folder.path}/{name}", compression=None) as stream:
+            shutil.copyfileobj(stream, copy, COPIED_BYTES)
+        copy.flush()
+        yield copy.name
 
 
 @contextmanager

@@ -52,6 +52,11 @@ class TrainedValues:
         return described_N
 
 
+def placed_rows(encoded: EncodedFeatures, known_N: Tensor) -> Tensor:
+    """bool [N]: rows that a tower can place, by training data or by what it has learnt of their features."""
+    return known_N | TrainedValues.of(encoded, known_N).describe(encoded)
+
+
 def _present(encoded: EncodedFeatures) -> Tensor:
     """bool [N, F]: where a numeric feature has a value."""
     _, missing_NF = encoded.numbers_NF.chunk(2, dim=1)

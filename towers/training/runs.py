@@ -9,7 +9,8 @@ from data.artifacts.seals import NotSealed, is_sealed
 from data.artifacts.structured import jsonable
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
 from towers.training.config import PLACEMENT

@@ -1,7 +1,7 @@
 """What the state of a user adds to a query, and how it is shown."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -56,8 +56,14 @@ def with_state(
     )
 
 
-def user_json(user_id: str, state: UserState, adapter: RequestAdapter, config: EventsConfig) -> dict[str, Any]:
-    """What is known of a user, as `serve.api.events.schemas.UserResponse` in JSON values."""
+def user_json(
+    user_id: str, state: UserState, adapter: RequestAdapter, config: EventsConfig, release_history: Sequence[str]
+) -> dict[str, Any]:
+    """What is known of a user, as `serve.api.events.schemas.UserResponse` in JSON values.
+
+    Args:
+        release_history: The items of the user in the log that the release was trained on, oldest first.
+    """
     now_us = time.time_ns() // 1000
     return {
         "user_id": user_id,
@@ -72,9 +78,7 @@ def user_json(user_id: str, state: UserState, adapter: RequestAdapter, config: E
         },
         "forgotten": None if state.forgotten_us is None else moment(state.forgotten_us),
         "release_id": adapter.release_id,
-        "release_history": (
-            [] if state.outlived(adapter.created_us) else adapter.release_history(user_id)[-MAX_SHOWN:]
-        ),
+        "release_history": list(release_history[-MAX_SHOWN:]),
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from serve.filters.masks import FilterColumns
 from towers.model.tie_order import TieOrder
 
@@ -18,6 +20,8 @@ class PublishedItems:
         dim: Length of an item vector.
         ties: The order of items with equal scores; None is the order of rows.
         columns: Returns the items' features prepared for filters. It takes seconds for a million items and blocks.
+        vectors: Returns the item vectors as the release's own files have them, float32 [num_items, D], mapped where
+            they lie on a disk; None where the release has no such file, and Milvus alone has them. It blocks.
     """
 
     release_id: str
@@ -26,3 +30,4 @@ class PublishedItems:
     dim: int
     columns: Callable[[], FilterColumns]
     ties: TieOrder | None = None
+    vectors: Callable[[], np.ndarray | None] = lambda: None

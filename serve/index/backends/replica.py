@@ -1,4 +1,4 @@
-"""`index.kind=replica`: each serving replica searches a FAISS copy of the release's collection."""
+"""`index.kind=replica`: each serving replica searches a FAISS copy of the release's item vectors."""
 
 import asyncio
 
@@ -10,8 +10,14 @@ from serve.index.protocol import ItemIndex
 
 @INDEX_BACKENDS.register("replica")
 async def open_replica(config: IndexConfig, items: PublishedItems) -> ItemIndex:
-    """Reads the collection into a FAISS index; raises IndexUnavailable if Milvus cannot deliver it."""
+    """Reads the release's vectors into a FAISS index, or its collection where the release has no file of them.
+
+    Raises:
+        IndexUnavailable: The collection is needed, and Milvus cannot deliver it.
+    """
     from serve.index.replica_index import ReplicaIndex
 
-    columns = await asyncio.to_thread(items.columns)
-    return await ReplicaIndex.hydrate(config, items.collection, items.release_id, columns, items.dim, items.ties)
+    columns, vectors_ND = await asyncio.to_thread(lambda: (items.columns(), items.vectors()))
+    return await ReplicaIndex.hydrate(
+        config, items.collection, items.release_id, columns, items.dim, items.ties, vectors_ND
+    )

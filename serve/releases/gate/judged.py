@@ -6,7 +6,8 @@ from data.dataset.prepared import PreparedDataset
 from serve.releases.gate.config import GateError
 from serve.releases.release import Release
 from towers.checkpoint.backtest import has_seen_test, measurable
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)

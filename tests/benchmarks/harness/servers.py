@@ -18,9 +18,17 @@ START_S = 180
 
 @contextmanager
 def server(
-    module: str, arguments: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
+    module: str,
+    arguments: Sequence[str],
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    within_s: float = START_S,
 ) -> Iterator[str]:
     """`python -m module arguments`, from the moment that it answers /readyz; yields its address.
+
+    Args:
+        within_s: What it may take until then.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the end of its log says why.
@@ -31,7 +39,7 @@ def server(
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait(process, address, log)
+        _wait(process, address, log, within_s)
         yield address
     finally:
         process.send_signal(signal.SIGINT)
@@ -42,8 +50,8 @@ def server(
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    ends = time.monotonic() + START_S
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path, within_s: float) -> None:
+    ends = time.monotonic() + within_s
     while time.monotonic() < ends and process.poll() is None:
         try:
             if httpx.get(f"{address}/readyz", timeout=2).status_code == httpx.codes.OK:

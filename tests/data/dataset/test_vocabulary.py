@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +50,28 @@ def test_rare_values_stay_unknown() -> None:
     feature = Feature(name="genres", kind=FeatureKind.multi_categorical, min_count=2)
     column = pa.chunked_array([pa.array([["a", "b"], ["a"], None])])
     assert fit_vocabulary(column, feature).values.to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("is_sorted", [True, False])
+@pytest.mark.parametrize("first", [0, 3])
+def test_single_ids_are_found_wherever_they_are(type_: pa.DataType, is_sorted: bool, first: int) -> None:
+    """In slices of arrays too, among more ids than are kept apart, and with characters of every length."""
+    random = np.random.default_rng(0)
+    letters = np.array(list("abé😀\x00"))
+    words = sorted({"".join(random.choice(letters, random.integers(0, 5))) for _ in range(400)})
+    if not is_sorted:
+        random.shuffle(words)
+    vocabulary = Vocabulary(pa.array(words, type_)[first:])
+    expected = {word: row for row, word in enumerate(words[first:], 1)}
+    for word in [*words, "b" * 9, "zz", "\ud800", "a\x00\x00\x00\x00"]:
+        assert vocabulary.row(word) == expected.get(word, 0)
+
+
+def test_few_ids_among_many_are_found_as_many_are() -> None:
+    vocabulary = Vocabulary(pa.array([f"i{number:06d}" for number in range(10_000)]))
+    few = pa.array(["i000007", None, "nobody", "i009999"])
+    many = pa.array(few.to_pylist() * 100)
+    assert vocabulary.rows(few).tolist() == [8, 0, 0, 10_000]
+    assert vocabulary.rows(many).tolist() == [8, 0, 0, 10_000] * 100
+    assert vocabulary.rows(few).dtype == vocabulary.rows(many).dtype == np.int32

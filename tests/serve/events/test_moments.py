@@ -20,8 +20,8 @@ from serve.pipeline.messages import Query
 from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from tests.conformance.events import config, event, now_us
 from tests.towers.model.test_two_tower import DIM, ITEMS, USERS, side
-from towers.checkpoint.checkpoint import load_tensors, save_tensors
 from towers.checkpoint.histories import as_tensors, of_tensors
+from towers.checkpoint.tensor_files import load_tensors, save_tensors
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
 from towers.model.build import build_model

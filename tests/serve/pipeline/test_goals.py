@@ -28,7 +28,7 @@ def with_goals(release: Release) -> Release:
     torch.manual_seed(0)
     model.goals = GoalHeads(GOALS, model.deep.width + 1, hidden_dim=8).eval()
     torch.nn.init.normal_(model.goals.heads_AH)
-    return replace(release, parts=replace(release.parts, reranker=model))
+    return replace(release, parts=replace(release.parts, reranker=model, goal_weights=model.goal_weights))
 
 
 def asked(release: Release, user_row: int, num: int, goals: tuple[float, ...]) -> tuple[Query, UserVector, Candidates]:

@@ -20,7 +20,7 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import fingerprint
 from serve.deployment.stages import ReplicaSettings, build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, write_collection
-from serve.releases.golden_queries import GOLDEN_FILE, check_vocabulary
+from serve.releases.golden_queries import GOLDEN_FILE, check_items
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.follower import ReleaseFollower
@@ -170,7 +170,7 @@ async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
 
     async def build(release: Release) -> str:
         """What a fused replica makes of a release."""
-        check_vocabulary(release)
+        check_items(release)
         await build_user_encoder(settings, release)
         await build_retriever(settings, release)
         await build_reranker(settings, release)

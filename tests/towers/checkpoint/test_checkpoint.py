@@ -14,8 +14,9 @@ import torch
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint, save
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.item_tower import open_item_tower
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.two_tower import all_item_vectors

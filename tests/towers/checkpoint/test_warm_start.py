@@ -14,7 +14,8 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.dataset.vocabulary import Vocabulary
 from tests.conftest import TINY
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.checkpoint.warm_start import _bucket_rows, _context_rows, warm_start
 from towers.model.build import build_model, encode_catalogues
 from towers.model.config import FittedSplits, ModelConfig

@@ -15,8 +15,9 @@ from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.comparison import compare
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.paired import differences
 from towers.evaluation.report import report_of
 from towers.training.fit import train

@@ -11,7 +11,8 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from tests.towers.model.test_tables import model
 from tests.towers.model.test_two_tower import ITEMS
-from towers.checkpoint.checkpoint import Checkpoint, load_weights
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.opening.weights import load_weights
 from towers.checkpoint.tensor_files import CheckpointError, save_tensors
 from towers.checkpoint.warm_start import _check_hashed
 from towers.model.config import IdTableStart, ModelConfig

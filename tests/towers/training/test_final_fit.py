@@ -11,8 +11,9 @@ from data.artifacts.seals import remove_sealed
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.backtest import has_seen_test, measurable
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.comparison import compare
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.measure import evaluate
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits

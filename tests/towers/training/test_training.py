@@ -18,7 +18,8 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import Checkpoint, CheckpointError
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
 from towers.reranking.config import RerankConfig

@@ -10,7 +10,7 @@ from torch import Tensor
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.dataset.prepared import PreparedDataset
-from towers.checkpoint.checkpoint import load_weights
+from towers.checkpoint.opening.weights import load_weights
 from towers.model.build import build_model, encode_catalogues, interaction_counts
 from towers.model.config import FittedSplits
 from towers.model.context import Context
