@@ -31,13 +31,14 @@ from serve.observability.metrics import recall_reporter
 from serve.pipeline.messages import Candidates, Nearest, Query, Ranked, SimilarQuery, UserVector
 from serve.pipeline.remote_batcher import RemoteBatcher
 from serve.pipeline.reranker import RerankStage
-from serve.pipeline.retriever import Retriever
+from serve.pipeline.retriever import ColdItems, Retriever
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.golden_queries import check_ranking, check_retrieval, check_users, check_vectors
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.rollout.follower import ReleaseFollower
 from serve.rollout.follower_config import FollowerConfig
+from towers.checkpoint.opening.parts import cold_length
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Allocations before the garbage collector runs on the youngest generation, and such runs before each older one."""
@@ -124,7 +125,11 @@ async def build_retriever(settings: ReplicaSettings, release: Release) -> Retrie
     await check_retrieval(release, index)
     is_monitored = index.approximate and settings.index.monitored_share > 0
     monitor = RecallMonitor(settings.index.monitored_share, index, recall_reporter()) if is_monitored else None
-    return Retriever(release.id, index, monitor, await asyncio.to_thread(getattr, release.parts, "placed_I"))
+
+    def of_items() -> tuple[np.ndarray, ColdItems | None]:
+        return release.parts.placed_I, ColdItems.of(release.parts.counts_I, cold_length(release.manifest))
+
+    return Retriever(release.id, index, monitor, *await asyncio.to_thread(of_items))
 
 
 async def open_index(config: IndexConfig, release: Release) -> ItemIndex:

@@ -3,6 +3,8 @@
 Shape legend: D dimension, K items of the answer, N items of both, H nearest items of the history, I item rows.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from data.sequences.membership import distinct
@@ -14,8 +16,29 @@ from serve.pipeline.source import Source
 HISTORY_LENGTH = 100
 """An explanation considers this many of the latest items of the history."""
 
+SIMILAR_AT_LENGTH = 5
+"""Times the items that are asked for, among which similar ones with shorter vectors are looked for."""
+
 NUM_NEAREST = 3
 """An explanation names this many items of the history for each item of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColdItems:
+    """Items without training data, whose vectors are shorter: a user's list is to have few of them.
+
+    Attributes:
+        is_cold_I: bool, by item row.
+        length: of their vectors; those of other items have length 1.
+    """
+
+    is_cold_I: np.ndarray
+    length: float
+
+    @classmethod
+    def of(cls, counts_I: np.ndarray, length: float) -> "ColdItems | None":
+        """Those of a release; None if their vectors are as long as others."""
+        return None if length == 1 else cls(counts_I == 0, length)
 
 
 class Retriever:
@@ -26,6 +49,7 @@ class Retriever:
         index: The release's items.
         placed_I: bool, the items of which the item tower knows anything; None means all.
         monitor: Measures the recall of an approximate index on a sample of the searches; None measures nothing.
+        cold: The items whose vectors are shorter; None means none.
     """
 
     def __init__(
@@ -34,8 +58,10 @@ class Retriever:
         index: ItemIndex,
         monitor: RecallMonitor | None = None,
         placed_I: np.ndarray | None = None,
+        cold: ColdItems | None = None,
     ) -> None:
         self.release_id = release_id
+        self._cold = cold
         self._placed_I = placed_I
         self.index = index
         self._monitor = monitor
@@ -66,7 +92,9 @@ class Retriever:
         """Returns the k items nearest to `vector_D`; if it is None, nearest to the mean of the query's items.
 
         The query's own items are not among them. Items without training data and known features do not count: all of
-        them have the same vector. Returns None if the query has no others.
+        them have the same vector. Returns None if the query has no others. What is similar does not depend on how
+        seldom it is taken, so items with shorter vectors count as if these had length 1, as far as they are among the
+        first `SIMILAR_AT_LENGTH` times k of the index.
         """
         check_same_release(self.release_id, query.release_id)
         if vector_D is None:
@@ -76,8 +104,14 @@ class Retriever:
                 return None
             vector_D = (await self.index.vectors(rows)).mean(0)
         exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
-        hits = await self.index.search(vector_D, query.k, filter=query.filter, exclude=exclude)
-        return Candidates(self.release_id, hits.rows, hits.scores, Source.towers)
+        k = query.k if self._cold is None else SIMILAR_AT_LENGTH * query.k
+        hits = await self.index.search(vector_D, k, filter=query.filter, exclude=exclude)
+        rows, scores = hits.rows, hits.scores
+        if self._cold is not None:
+            scores = np.where(self._cold.is_cold_I[rows], scores / self._cold.length, scores)
+            best_K = np.argsort(-scores, kind="stable")[: query.k]
+            rows, scores = rows[best_K], scores[best_K]
+        return Candidates(self.release_id, rows, scores, Source.towers)
 
     async def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Nearest:
         """Returns, for each item, the items of the history of highest cosine with it."""

@@ -72,14 +72,14 @@ class ItemTower(nn.Module):
         return self.item_ids(item_rows_C) + self.item_features(item_rows_C)
 
     def new_item_vectors(self, encoded: EncodedFeatures) -> Tensor:
-        """float32 [N - 1, D]: vectors of items that are in no catalogue, by their features alone.
+        """float32 [N - 1, D] of length 1: vectors of items that are in no catalogue, by their features alone.
 
         Args:
             encoded: as `FeatureEncoder.encode` returns it; its row 0 is left out.
         """
         features_ND = self.item_features.embed(encoded)
         unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
-        return self.cold_length * self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
+        return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
 
 
 @torch.no_grad()

@@ -38,6 +38,7 @@ from serve.releases.model_card import CARD_FILE
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from tests.benchmarks.releases.made import made_release
+from tests.reporting.skipping import skip
 from towers.checkpoint.opening.parts import MODEL_FILE, RERANKER_FILE, SEQUENCES_FILE, VECTORS_FILE
 
 ITEMS = {"items.parquet", "items.vocabularies.parquet"}
@@ -130,8 +131,9 @@ def mapped_files() -> set[str]:
     return {line.rsplit("/", 1)[1] for line in lines if "/releases/" in line}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 async def test_what_is_large_is_mapped(release: Release, config: Config, tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        skip("there is no /proc, which says what is mapped", "make test on Linux")
     served = copied(release, tmp_path).open_served(release.id)
     stages = await LocalStages.build(settings_of(config, "milvus"), served)
     assert {MODEL_FILE, SEQUENCES_FILE, VECTORS_FILE} <= mapped_files()

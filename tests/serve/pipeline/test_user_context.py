@@ -17,7 +17,10 @@ from towers.model.history.padding import pad
 
 def test_the_user_encoder_takes_the_context_of_each_request() -> None:
     towers, items = model(), Catalogue("item_id", pa.table({"item_id": ["a"]}), ())
-    parts: Any = SimpleNamespace(model=towers, items=items, manifest={"item_scales": {}})
+    users, none = SimpleNamespace(ids=None), None
+    parts: Any = SimpleNamespace(
+        model=towers, users=users, items=items, history=none, seen=none, manifest={"item_scales": {}}
+    )
     rows = CONTEXT.rows({"channel": "web", "daypart": "evening"})
     found = UserEncoder("r", parts).vectors([KnownUser(1, np.array([3]), rows), KnownUser(1, np.array([3]))])
     wanted = towers.user_vectors(torch.tensor([1, 1]), pad([[3], [3]], 4), torch.tensor([rows, (0, 0)])).detach()

@@ -37,6 +37,7 @@ def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
 
 
 async def built(release: Release) -> str:
+    assert release.parts.model.config  # the weights are read
     return release.id
 
 
@@ -131,6 +132,7 @@ async def test_what_is_not_ready_in_time_does_not_become_live(registry: ReleaseR
 async def test_a_damaged_release_is_refused_by_the_replicas(registry: ReleaseRegistry) -> None:
     path = Path(registry.path("second").path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
+
     async with replicas(replica(registry, "a")) as (a,):
         with pytest.raises(ReleaseError, match=r"a on .* refuses it: .*model\.safetensors: missing or changed"):
             await rolling_out(registry, "second")

@@ -101,7 +101,7 @@ def test_item_vectors_are_computed_when_they_are_asked_for_and_once(
         computed.append(model)
         return all_item_vectors(model)
 
-    monkeypatch.setattr("towers.checkpoint.checkpoint.all_item_vectors", counted)
+    monkeypatch.setattr("towers.checkpoint.opening.parts.all_item_vectors", counted)
     again = open_checkpoint(checkpoint.folder)
     assert again.counts_I.sum() and not computed
     assert torch.equal(again.item_vectors_ID, checkpoint.item_vectors_ID)
@@ -113,7 +113,7 @@ def test_the_item_tower_opens_alone(copy: Path, checkpoint: Checkpoint, monkeypa
     """An embedding worker reads neither users nor what they have seen, and embeds what it is given alone."""
     for name in ("users.parquet", "users.vocabularies.parquet", "sequences.safetensors", "reranker.safetensors"):
         (copy / name).unlink()
-    monkeypatch.delattr("towers.checkpoint.checkpoint.all_item_vectors")
+    monkeypatch.delattr("towers.checkpoint.opening.parts.all_item_vectors")
     tower = open_item_tower(Folder.of(str(copy)))
     assert {name.partition(".")[0] for name in tower.state_dict()} <= {"item_ids", "item_features", "item_refine"}
     rows = torch.tensor([5, 1, 17])
