@@ -211,9 +211,7 @@ async def test_two_who_promote_the_same_share_it(registry: ReleaseRegistry) -> N
         assert both[0].live == both[1].live
 
 
-async def test_of_two_who_promote_different_ones_the_later_wins_and_the_other_is_told(
-    registry: ReleaseRegistry,
-) -> None:
+async def test_of_two_promotions_the_later_wins_and_the_other_is_told(registry: ReleaseRegistry) -> None:
     async def slowly(release: Release) -> str:
         await asyncio.sleep(0.5 if release.id == "second" else 0)
         return release.id
