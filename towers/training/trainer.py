@@ -22,7 +22,7 @@ from data.sources.event_types import is_negative_of_towers
 from towers.evaluation.queries import HeldOut
 from towers.model.build import interaction_counts, split_counts
 from towers.model.config import FittedSplits, IdTableStart, ModelConfig
-from towers.model.context import Context, values_of
+from towers.model.context import Context
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
@@ -59,7 +59,7 @@ def shared_inputs(
         suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
     validation = None
     if fit_on is FittedSplits.train:
-        validation = HeldOut.of(dataset, VALIDATION, seen_items, beside).sample(settings.validation_users)
+        validation = HeldOut.of(dataset, VALIDATION, seen_items, beside, settings.validation_users)
     return ray.put(
         SharedInputs(
             users=users,
@@ -84,19 +84,29 @@ def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context
     Args:
         context: the context features that the towers take; None means none.
     """
-    columns = ["user_row", "item_row", "time", "weight"]
-    positives, negatives = dataset.interactions(*fit_on.splits, columns=columns), None
-    weights_N = positives["weight"].to_numpy()
-    weights_N = weights_N[order_of(positives)] if len(weights_N) and (weights_N != weights_N[0]).any() else None
+    negatives, weights_N = None, _weights(dataset, fit_on)
     if dataset.event_types:
+        columns = ["user_row", "item_row", "time", "weight"]
         others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative_of_towers)
         if others.num_rows:
+            positives = dataset.interactions(*fit_on.splits, columns=columns)
             sizes = len(dataset.users.ids), len(dataset.items.ids)
             negatives = ExplicitNegatives.of(others, positives, *sizes)
     context_NC = None
     if context is not None and len(context):
-        context_NC = context.encode(values_of(dataset, fit_on.splits))[order_of(positives)].astype(np.int16)
+        parts = dataset.parts(*fit_on.splits, columns=["user_row", "context"])
+        encoded = (context.encode(part["context"].combine_chunks())[order_of(part)] for part in parts)
+        context_NC = np.concatenate([rows_NC.astype(np.int16) for rows_NC in encoded])
     return Feedback(weights_N, negatives, context_NC)
+
+
+def _weights(dataset: PreparedDataset, fit_on: FittedSplits) -> np.ndarray | None:
+    """float32 [N]: how much each positive counts, in the order of `Sequences.items_N`; None where all count alike."""
+    weights_N, end = np.empty(sum(dataset.manifest["counts"][split] for split in fit_on.splits), np.float32), 0
+    for part in dataset.parts(*fit_on.splits, columns=["user_row", "weight"]):
+        weights_N[end : end + len(part)] = part["weight"].to_numpy()[order_of(part)]
+        end += len(part)
+    return weights_N if end and weights_N.min() != weights_N.max() else None
 
 
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
