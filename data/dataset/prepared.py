@@ -89,6 +89,10 @@ class PreparedDataset:
             return clock.has_clock
         return self.newest_time >= self.manifest["counts"]["raw_interactions"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tables that were read: a worker that is given a dataset reads what it needs."""
+        return {"folder": self.folder, "manifest": self.manifest}
+
     def events_until(self, *splits: str) -> dict[str, int]:
         """Until when events of an endpoint are in the histories of these splits, as `events_until_us`.
 
@@ -167,6 +171,11 @@ class PreparedDataset:
         """One of the `parts`, with all of its users; empty where it has no interactions in these splits."""
         files = [path for kind in kinds for split in splits for path in self.paths(split, kind=kind)]
         return self._read_files([path for path in files if path.endswith(f"/{name}")], columns)
+
+    def part_rows(self, name: str, *splits: str) -> int:
+        """The number of positives of a part in these splits, by the files' footers."""
+        paths = [path for path in self.paths(*splits) if path.endswith(f"/{name}")]
+        return int(pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).count_rows())
 
     def sequences(self, *splits: str, beside: Collection[str] = (), users_U: np.ndarray | None = None) -> Sequences:
         """Each user's items in these splits, oldest first: those of the positives, which make up the history.
