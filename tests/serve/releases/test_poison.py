@@ -129,7 +129,7 @@ POISONS = {
     not_a_number: "NaN|not finite|infinite",
     another_dimension: "size|shape|dimension",
     another_vocabulary: "the vocabulary is another one",
-    fewer_items: "items|size|shape|dimension",
+    fewer_items: "items|size|shape|dimension|vocabulary",
     other_weights: "golden query",
     other_ranker: "re-ranking is off by",
     no_golden_queries: "has no golden queries",

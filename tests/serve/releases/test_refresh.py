@@ -68,7 +68,7 @@ def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
     same = np.setdiff1d(np.arange(size), [changed])
     assert torch.allclose(new.item_vectors_ID[same], old.item_vectors_ID[same], atol=1e-6)
     assert not torch.allclose(new.item_vectors_ID[changed], old.item_vectors_ID[changed], atol=1e-3)
-    vector_D = described_vector(live, NEW)
+    vector_D = live.parts.model.cold_length * described_vector(live, NEW)
     assert torch.allclose(new.item_vectors_ID[size], vector_D, atol=1e-6)
     assert after.manifest["refreshed"] == {"from": live.id, "added": 1, "changed": 1, "withdrawn": 0, "back": 0}
     assert lineage_of(after.manifest)["refreshed from"] == live.id
