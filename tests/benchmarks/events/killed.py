@@ -80,6 +80,8 @@ def compact_for_ever(config: EventsConfig, root: str) -> None:
 def kill_again_and_again(config: EventsConfig, root: Path, num_events: int, kills: int) -> dict[str, int]:
     """Accepts events by two processes while a third compacts them; one of the three is killed at random times.
 
+    Where the writers are sooner done than all kills are, the rest of these meet the process that compacts.
+
     Returns:
         The number of SIGKILLs, of accepted events, and of those that are lost or doubled in the event log. The
         check reads what the processes have said to be accepted, and the log's files by pyarrow; nothing else.
@@ -107,7 +109,7 @@ def kill_again_and_again(config: EventsConfig, root: Path, num_events: int, kill
     everyone, killed = [*writers, compacting], 0
     for running in everyone:
         running.process = running.start(running)
-    while any(len(running.steps) < len(share) for running, share in zip(writers, shares, strict=True)):
+    while killed < kills or any(len(r.steps) < len(share) for r, share in zip(writers, shares, strict=True)):
         num_said = sum(len(running.steps) for running in writers)
         if killed < kills and num_said >= killed * num_steps // (kills + 1):
             time.sleep(draw.random() * 0.1)
