@@ -14,7 +14,7 @@ from towers.evaluation.ranking import Ranking
 NUM_QUARTILES, NUM_DECILES = 4, 10
 
 COLD_USERS = "users without training data"
-"""The group of slices of towers.evaluation.decisions.placement.py."""
+"""The group of slices of towers/evaluation/decisions/placement.py."""
 
 
 @dataclass(frozen=True)

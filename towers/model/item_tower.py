@@ -65,7 +65,7 @@ class ItemTower(nn.Module):
             vectors_CD = vectors_CD + self.config.smoothing * self.neighbours_ID[item_rows_C]
         if self.cold_length == 1:
             return vectors_CD
-        return torch.where(self.item_ids.known_N[item_rows_C][:, None], vectors_CD, self.cold_length * vectors_CD)
+        return shortened(vectors_CD, ~self.item_ids.known_N[item_rows_C], self.cold_length)
 
     def item_embedding(self, item_rows_C: Tensor) -> Tensor:
         """float32 [C, D]: id and features."""
@@ -80,6 +80,11 @@ class ItemTower(nn.Module):
         features_ND = self.item_features.embed(encoded)
         unknown_N = torch.zeros(len(encoded.numbers_NF), dtype=torch.int64, device=encoded.numbers_NF.device)
         return self.item_refine(self.item_ids(unknown_N) + features_ND)[1:]
+
+
+def shortened(vectors_CD: Tensor, is_cold_C: Tensor, length: float) -> Tensor:
+    """float32 [C, D]: the vectors, those of items without training data at another length."""
+    return torch.where(is_cold_C[:, None], length * vectors_CD, vectors_CD)
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ class TwoTower(ItemTower):
         context_values: their embeddings; None without `model.context`.
         event_types: what the types of events change about the items of histories; None without `model.history_types`.
         places_by_features: whether users without id and history are placed by their features, which training decides
-            on validation (towers.evaluation.decisions.placement.py) and the manifest of the checkpoint holds.
+            on validation (towers/evaluation/decisions/placement.py) and the manifest of the checkpoint holds.
     """
 
     user_described_N: Tensor

@@ -56,9 +56,6 @@ class Parts:
         items: replaces the folder's own catalogue, see `towers.checkpoint.checkpoint.load`.
         serves: for a process that serves the release and trains nothing: each file's sha256 is verified before it is
             read, and weights and histories are mapped from it where it lies on a local disk.
-
-    Attributes:
-        num_items: items of the catalogue, row 0 not included.
     """
 
     def __init__(
@@ -144,6 +141,19 @@ class Parts:
         self._load(model, MODEL_FILE)
         return model.eval()
 
+    @property
+    def item_tower(self) -> ItemTower:
+        """The item tower alone, in eval mode.
+
+        Raises:
+            CheckpointError: its weights are damaged or do not fit the items.
+        """
+        with self._building():
+            tower = ItemTower(self._config, self._item_inputs)
+        tower.cold_length = cold_length(self._manifest)
+        self._load(tower, MODEL_FILE, only=tower.state_dict().keys())
+        return tower.eval()
+
     @cached_property
     def bare_reranker(self) -> Reranker:
         """The re-ranker without item vectors.
@@ -182,12 +192,7 @@ class Parts:
         """
         if self._own_items is None and VECTORS_FILE in self._manifest["files"]:
             return self._stored_vectors()
-        if "model" in self.__dict__:
-            return all_item_vectors(self.model)
-        tower = ItemTower(self._config, self._item_inputs)
-        tower.cold_length = cold_length(self._manifest)
-        self._load(tower, MODEL_FILE, only=tower.state_dict().keys())
-        return all_item_vectors(tower.eval())
+        return all_item_vectors(self.model if "model" in self.__dict__ else self.item_tower)
 
     def _stored_vectors(self) -> torch.Tensor:
         self._verify(VECTORS_FILE)

@@ -18,6 +18,7 @@ from towers.evaluation.decisions.placement import accuracy
 from towers.evaluation.intervals import SEED, intervals
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, retrieve
+from towers.model.item_tower import shortened
 from towers.model.tie_order import TieOrder
 
 LENGTHS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
@@ -77,7 +78,7 @@ def decide_length(
         counts_I: interactions of each item that the model was fitted on.
         item_ID: float32, all item vectors, at full length.
     """
-    is_cold_I = torch.from_numpy(counts_I == 0)
+    is_cold_I = torch.from_numpy(counts_I == 0).to(item_ID.device)
     is_cold_I[0] = False
     num_items = int(is_cold_I.sum())
     known_Q = queries.known_Q.cpu().numpy()
@@ -99,8 +100,3 @@ def decide_length(
     reason = f"{name} on validation {mean_S[chosen]:.4f}, at full length {mean_S[0]:.4f}"
     ndcg = {f"{length:g}": float(mean) for length, mean in zip(LENGTHS, mean_S, strict=True)}
     return ColdItemLength(length=LENGTHS[chosen], num_items=num_items, reason=reason, ndcg=ndcg)
-
-
-def shortened(item_ID: Tensor, is_cold_I: Tensor, length: float) -> Tensor:
-    """float32 [I, D]: the vectors, those of items without training data at another length."""
-    return torch.where(is_cold_I.to(item_ID.device)[:, None], length * item_ID, item_ID)

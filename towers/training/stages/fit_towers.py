@@ -48,6 +48,8 @@ class FittedTowers:
 
     def set_cold_length(self, length: float) -> None:
         """Gives the vectors of items without training data another length; before a re-ranker is made of them."""
+        if length == self.model.cold_length:
+            return
         self.model.cold_length = length
         self.item_vectors_ID.copy_(all_item_vectors(self.model))
 

@@ -53,17 +53,14 @@ def fit_and_measure(
     """
     name, ties = training_name(config, dataset), ties_of(dataset, folder)
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
-    totals, cold_items, placement = (
-        dict(towers.totals),
-        undecided(interaction_counts(dataset.items, towers.fit_on)),
-        UNDECIDED,
-    )
-    if has_validation(config, dataset):
+    is_validated, totals = has_validation(config, dataset), dict(towers.totals)
+    cold_items, placement = undecided(interaction_counts(dataset.items, towers.fit_on)), UNDECIDED
+    if is_validated:
         cold_items, placement = _decide(towers, dataset, config, ties)
         progress(f"items without training data: {cold_items}")
         progress(f"users without training data: {placement}")
     reranker = towers.unfitted_reranker(config, dataset)
-    if has_validation(config, dataset):
+    if is_validated:
         measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
         progress(f"re-ranker{said}")
