@@ -1,10 +1,11 @@
 """Reading a prepared dataset: its users, its items and the interactions of each split."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -88,6 +89,10 @@ class PreparedDataset:
             return clock.has_clock
         return self.newest_time >= self.manifest["counts"]["raw_interactions"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tables that were read: a worker that is given a dataset reads what it needs."""
+        return {"folder": self.folder, "manifest": self.manifest}
+
     def events_until(self, *splits: str) -> dict[str, int]:
         """Until when events of an endpoint are in the histories of these splits, as `events_until_us`.
 
@@ -135,22 +140,67 @@ class PreparedDataset:
         """
         return pa.concat_tables([self._read(split, columns, "others") for split in splits])
 
-    def sequences(self, *splits: str, beside: Collection[str] = ()) -> Sequences:
+    def parts(
+        self,
+        *splits: str,
+        columns: Collection[str],
+        kinds: Sequence[str] = ("interactions",),
+        users_U: np.ndarray | None = None,
+    ) -> Iterator[pa.Table]:
+        """The interactions of these splits in parts of whole users, the users of one part after those of another.
+
+        Within a part they come as `interactions` returns them, one split after the other. One part is in memory at a
+        time (`data.users_per_part`).
+
+        Args:
+            columns: the columns to read, of `data.dataset.schema.INTERACTIONS`.
+            kinds: "interactions", the positives, "others", or both.
+            users_U: bool, by row, the users whose interactions are wanted; None means all users.
+        """
+        for name in self.part_names(*splits, kinds=kinds):
+            part = self.part(name, *splits, columns=columns, kinds=kinds)
+            yield part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
+
+    def part_names(self, *splits: str, kinds: Sequence[str] = ("interactions",)) -> list[str]:
+        """The names of the parts that have interactions of these kinds in these splits, in the order of their users."""
+        return sorted({path.rpartition("/")[2] for kind in kinds for path in self.paths(*splits, kind=kind)})
+
+    def part(
+        self, name: str, *splits: str, columns: Collection[str], kinds: Sequence[str] = ("interactions",)
+    ) -> pa.Table:
+        """One of the `parts`, with all of its users; empty where it has no interactions in these splits."""
+        files = [path for kind in kinds for split in splits for path in self.paths(split, kind=kind)]
+        return self._read_files([path for path in files if path.endswith(f"/{name}")], columns)
+
+    def part_rows(self, name: str, *splits: str) -> int:
+        """The number of positives of a part in these splits, by the files' footers."""
+        paths = [path for path in self.paths(*splits) if path.endswith(f"/{name}")]
+        return int(pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).count_rows())
+
+    def sequences(self, *splits: str, beside: Collection[str] = (), users_U: np.ndarray | None = None) -> Sequences:
         """Each user's items in these splits, oldest first: those of the positives, which make up the history.
 
         Args:
             beside: what the sequences hold beside the items: "time", "type", both or nothing.
+            users_U: bool, by row, the users whose items are wanted, the others have none; None means all users.
         """
-        interactions = self.interactions(*splits, columns=["user_row", "item_row", *beside])
-        return Sequences.of(interactions, len(self.users.ids), beside)
+        parts = self.parts(*splits, columns=["user_row", "item_row", *beside], users_U=users_U)
+        most = sum(self.manifest["counts"][split] for split in splits)
+        return Sequences.of_parts(parts, len(self.users.ids), most, beside)
 
-    def seen(self, *splits: str) -> Sequences:
-        """Each user's items in these splits that count as seen; where all interactions do, those of `sequences`."""
+    def seen(self, *splits: str, users_U: np.ndarray | None = None) -> Sequences:
+        """Each user's items in these splits that count as seen; where all interactions do, those of `sequences`.
+
+        Args:
+            users_U: as in `sequences`.
+        """
         if not self.event_types:
-            return self.sequences(*splits)
-        columns = ["user_row", "item_row", "type"]
-        tables = [read(*splits, columns=columns) for read in (self.interactions, self.others)]
-        return Sequences.of(self.of_types(pa.concat_tables(tables), lambda of: of.is_seen), len(self.users.ids))
+            return self.sequences(*splits, users_U=users_U)
+        kinds, counts = ("interactions", "others"), self.manifest["counts"]
+        parts = self.parts(*splits, columns=["user_row", "item_row", "type"], kinds=kinds, users_U=users_U)
+        seen = (self.of_types(part, lambda of: of.is_seen) for part in parts)
+        most = sum(counts[split] for split in splits) + counts.get("others", 0)
+        return Sequences.of_parts(seen, len(self.users.ids), most)
 
     def of_types(self, interactions: pa.Table, property_of: Callable[[EventType], bool]) -> pa.Table:
         """The interactions whose event types have a property; without event types, all of them.
@@ -163,10 +213,11 @@ class PreparedDataset:
         return interactions.filter(pa.array(types.having(property_of)[interactions["type"].to_numpy()]))
 
     def _read(self, split: str, columns: list[str] | None, kind: str = "interactions") -> pa.Table:
-        paths = self.paths(split, kind=kind)
+        return self._read_files(self.paths(split, kind=kind), columns)
+
+    def _read_files(self, paths: Sequence[str], columns: Collection[str] | None) -> pa.Table:
         schema = pa.schema([f for f in INTERACTIONS if columns is None or f.name in columns])
         if not paths:
             return schema.empty_table()
-        return pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).to_table(
-            columns=schema.names
-        )
+        files = pads.dataset(list(paths), schema=INTERACTIONS, filesystem=self.folder.filesystem)
+        return files.to_table(columns=schema.names)

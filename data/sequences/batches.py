@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from data.sequences.buffers import Rows
 from data.sequences.feedback import Feedback
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
-from data.sequences.streaming import Rows, StreamedRows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,19 @@ class Shard(Protocol):
 class ShardBatches:
     """A shard as training batches, one epoch after the other; the same seed gives the same batches.
 
-    A shard that fits into memory is loaded once, sorted (Ray delivers its blocks in any order) and permuted anew in
-    each epoch, because Ray Data's streaming execution takes seconds to start each time. Larger ones are streamed from
-    their files (data/sequences/streaming.py).
+    A shard is loaded once, sorted (Ray delivers its blocks in any order) and permuted anew in each epoch, because Ray
+    Data's streaming execution takes seconds to start each time. What does not fit into memory is streamed as one shard
+    after the other (data/sequences/streaming.py).
 
     Attributes:
-        shard: columns user_row, item_row and position, to be loaded; or the rows to be streamed.
+        shard: columns user_row, item_row and position, to be loaded; or what they hold, sorted by user and position.
         sequences: all users' items; the positions of the interactions are indices into them.
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
         feedback: what the interactions say besides their items.
     """
 
-    shard: Shard | StreamedRows
+    shard: Shard | Rows
     sequences: Sequences
     batch_size: int
     history_length: int
@@ -85,9 +85,7 @@ class ShardBatches:
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
         """One pass over the shard; the last batch may be smaller."""
         random = np.random.default_rng(seed)
-        shard, size = self.shard, self.batch_size
-        rows = shard.batches(size, seed) if isinstance(shard, StreamedRows) else self._permuted(shard, random)
-        for users, items, positions in rows:
+        for users, items, positions in self._permuted(random):
             history = self._history(users, positions, random)
             moments = self._moments(users, positions)
             weights = self.feedback.weights(self.sequences, users, positions)
@@ -107,9 +105,9 @@ class ShardBatches:
             return None, None
         return self.sequences.moments_before(users, positions, self.history_length)
 
-    def _permuted(self, shard: Shard, random: np.random.Generator) -> Iterator[Rows]:
+    def _permuted(self, random: np.random.Generator) -> Iterator[Rows]:
         if self._loaded is None:
-            self._loaded = load_shard(shard)
+            self._loaded = load_shard(self.shard)
         users, items, positions = self._loaded
         order = random.permutation(len(users))
         for start in range(0, len(order), self.batch_size):
@@ -117,7 +115,11 @@ class ShardBatches:
             yield users[rows], items[rows], positions[rows]
 
 
-def load_shard(shard: Shard) -> Rows:
+def load_shard(shard: Shard | Rows) -> Rows:
     """A whole shard in memory: user rows, item rows and positions, each [N], sorted by user and position."""
+    if isinstance(shard, tuple):
+        return shard
     table = pa.concat_tables(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
-    return columns(table.sort_by([("user_row", "ascending"), ("position", "ascending")]))
+    table = table.sort_by([("user_row", "ascending"), ("position", "ascending")])
+    users, items, positions = (table[name].to_numpy() for name in ("user_row", "item_row", "position"))
+    return users, items, positions

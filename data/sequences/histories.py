@@ -6,7 +6,7 @@ Shape legend: B batch, L history length, U users (row 0 included), N interaction
 interaction among the user's, see data/sequences/positions.py.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +17,8 @@ from data.artifacts.records import arrow_compute as pc
 
 TIME, TYPE = "time", "type"
 """Columns of interactions that sequences may hold beside the items."""
+
+_BESIDE: dict[str, type[np.generic]] = {TIME: np.int64, TYPE: np.int16}
 
 
 class HistoryOrder(Enum):
@@ -57,17 +59,38 @@ class Sequences:
             num_users: U, row 0 included.
             beside: what to hold beside the items, of TIME and TYPE.
         """
-        users = interactions["user_row"].to_numpy()
-        order = order_of(interactions)
-        offsets = np.zeros(num_users + 1, dtype=np.int64)
-        np.cumsum(np.bincount(users, minlength=num_users), out=offsets[1:])
-        items_N = interactions["item_row"].to_numpy()[order].astype(np.int32, copy=False)
-        times_N = types_N = None
-        if TIME in beside:
-            times_N = interactions[TIME].to_numpy()[order].astype(np.int64, copy=False)
-        if TYPE in beside:
-            types_N = (pc.fill_null(interactions[TYPE], -1).to_numpy()[order] + 1).astype(np.int16)
-        return cls(offsets, items_N, times_N, types_N)
+        return cls.of_parts([interactions], num_users, interactions.num_rows, beside)
+
+    @classmethod
+    def of_parts(
+        cls, parts: Iterable[pa.Table], num_users: int, most: int, beside: Collection[str] = ()
+    ) -> "Sequences":
+        """The sequences of interactions that come in parts of whole users; one part at a time is in memory beside them.
+
+        Args:
+            parts: as `of` takes them, each part with users that come after all those of the parts before it.
+            num_users: U, row 0 included.
+            most: the number of interactions of all parts together, or a larger one.
+            beside: what to hold beside the items, of TIME and TYPE.
+        """
+        offsets_U1, end, next_user = np.zeros(num_users + 1, dtype=np.int64), 0, 0
+        columns: dict[str, type[np.generic]] = {"item_row": np.int32} | {
+            name: _BESIDE[name] for name in (TIME, TYPE) if name in beside
+        }
+        values = {name: np.empty(most, dtype) for name, dtype in columns.items()}
+        for part in filter(len, parts):
+            users_N, order_N = part["user_row"].to_numpy(), order_of(part)
+            first, last = int(users_N[order_N[0]]), int(users_N[order_N[-1]])
+            if first < next_user:
+                raise ValueError(f"a part begins with user row {first}, and row {next_user - 1} was in an earlier part")
+            offsets_U1[first + 1 : last + 2] = np.bincount(users_N - first)
+            for name, of_N in values.items():
+                column = pc.fill_null(part[name], -1).to_numpy() + 1 if name == TYPE else part[name].to_numpy()
+                of_N[end : end + len(order_N)] = column[order_N]
+            end, next_user = end + len(order_N), last + 1
+        np.cumsum(offsets_U1, out=offsets_U1)
+        beside_N = (values[name][:end] if name in values else None for name in _BESIDE)
+        return cls(offsets_U1, values["item_row"][:end], *beside_N)
 
     @classmethod
     def nothing(cls, num_users: int) -> "Sequences":

@@ -1,138 +1,166 @@
-"""Training rows from files that do not fit into a worker's memory, in a new random order in each epoch.
+"""Training batches from parts of a dataset, for logs that fit into no worker's memory.
 
-A prepared dataset is sorted by user, and every reader but this one relies on that. Writing a second, shuffled copy
-would double its size, and would fix one order for all epochs. So the order is made while reading: the row groups of all
-files are shuffled, and then the rows of many row groups at a time, in memory, as readers of sharded training sets do
-(Petastorm, WebDataset). A batch mixes users of as many row groups as a buffer holds. Rows in the order of the files
-would be those of a few dozen neighbouring users.
+A part of a prepared dataset has whole users: all of their interactions are in it, so it has each training example with
+its history. A worker reads the parts in a new random order in each epoch, as many at a time as a buffer holds, makes
+batches of the examples in the buffer as it would make them of a whole log in memory, and drops it. A batch so mixes
+users of many parts, which lie anywhere among the ids, as readers of sharded training sets do (WebDataset, Petastorm).
 
-Shape legend: N rows.
+Shape legend: B batch, N interactions, U users of a buffer.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs
 
-from data.sequences.positions import continue_positions
-
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""User rows, item rows and positions, each int32 [N]."""
-
-COLUMNS = ["user_row", "item_row", "position"]
+from data.sequences.batches import ShardBatches, TrainBatch
+from data.sequences.buffers import Buffer, Piece, Rows
+from data.sequences.feedback import Feedback
+from data.sequences.histories import Sequences
+from data.sequences.windows import WindowBatches
 
 BUFFER_ROWS = 16_000_000
-"""Rows (12 bytes each, and as many again while they are shuffled) that a worker shuffles at a time."""
+"""Interactions that a worker shuffles at a time. With their histories they take some 40 bytes each."""
 
 
-@dataclass(frozen=True)
-class TrainFiles:
-    """Parquet files of interactions, one list for each split that is fitted on, oldest split first.
+class Parts(Protocol):
+    """The parts of a dataset: `data.dataset.prepared.PreparedDataset`."""
 
-    Attributes:
-        filesystem: where they are.
-        paths: of each split.
-        num_earlier_U: for each split, int, each user's number of interactions in the splits before it, after which its
-            positions continue; empty where there is one split.
-    """
-
-    filesystem: fs.FileSystem
-    paths: tuple[Sequence[str], ...]
-    num_earlier_U: tuple[np.ndarray, ...] = ()
+    def part(self, name: str, *splits: str, columns: Collection[str], kinds: Sequence[str] = ...) -> pa.Table:
+        """The interactions of a part in these splits, one split after the other, each by user and oldest first."""
+        ...
 
 
-@dataclass(frozen=True)
-class StreamedRows:
-    """A worker's share of the rows of files: the same number of rows on every worker.
-
-    The order follows from the seed alone, so a training that resumes at an epoch reads what it would have read.
+@dataclass(frozen=True, kw_only=True)
+class StreamedParts:
+    """What the workers of a training read.
 
     Attributes:
-        files: the files of all workers together.
-        rank, num_workers: which share this is, of how many.
-        buffer_rows: number of rows that are shuffled at a time.
+        dataset: has the parts.
+        sizes: for each part its number of positives to fit on.
+        splits: those that are fitted on.
+        beside: what histories hold beside items (`Sequences.of`).
+        num_items: row 0 included.
+        is_weighted: whether positives count differently.
+        encode: the rows of the values of contexts (`Context.encode`); None where the towers take none.
+        negatives: of interactions that are no positives, those that are explicit negatives; None where there are none.
     """
 
-    files: TrainFiles
-    rank: int = 0
-    num_workers: int = 1
+    dataset: Parts
+    sizes: Mapping[str, int]
+    splits: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    num_items: int
+    is_weighted: bool = False
+    encode: Callable[[pa.Array], np.ndarray] | None = None
+    negatives: Callable[[pa.Table], pa.Table] | None = None
+
+    def buffers(self, seed: int, rank: int, num_workers: int, buffer_rows: int) -> Iterator[Buffer]:
+        """A worker's share of the examples, a contiguous one of all parts in shuffled order, buffer by buffer.
+
+        All workers have equal shares, and so equally many buffers of equally many examples; up to `num_workers` - 1
+        examples are left out. A user whose examples fall to two buffers is read for both.
+        """
+        order = np.random.default_rng(seed).permutation(len(self.sizes))
+        names, sizes = list(self.sizes), np.fromiter(self.sizes.values(), np.int64)[order]
+        ends = np.cumsum(sizes)
+        share = int(ends[-1]) // num_workers if len(ends) else 0
+        for first in range(rank * share, (rank + 1) * share, buffer_rows):
+            last = min(first + buffer_rows, (rank + 1) * share)
+            touched = np.flatnonzero((ends > first) & (ends - sizes < last))
+            yield Buffer.of(
+                [
+                    self._piece(names[order[at]], first - int(ends[at] - sizes[at]), last - int(ends[at] - sizes[at]))
+                    for at in touched
+                ],
+                self.beside,
+                self.num_items,
+                self.is_weighted,
+                self.encode,
+            )
+
+    def _piece(self, name: str, start: int, stop: int) -> Piece:
+        """The users with examples from `start` to `stop` of a part, which may lie outside of it."""
+        columns = ["user_row", "item_row", *self.beside]
+        columns += ["weight"] if self.is_weighted else []
+        columns += ["context"] if self.encode is not None else []
+        columns += ["time"] if self.negatives is not None and "time" not in columns else []
+        positives, others = self.dataset.part(name, *self.splits, columns=columns), None
+        if self.negatives is not None:
+            wanted = ["user_row", "item_row", "time", "weight", "type"]
+            others = self.negatives(self.dataset.part(name, *self.splits, columns=wanted, kinds=("others",)))
+        return Piece.of(positives, others, start, stop)
+
+
+@dataclass(slots=True)
+class StreamedBatches:
+    """A worker's share of streamed parts as training batches, one epoch after the other.
+
+    The seed alone decides the batches, so a training that resumes at an epoch reads what it would have read.
+
+    Attributes:
+        parts: what to read.
+        rank, num_workers: which share this worker has, of how many.
+        batches_of: makes the batches of a buffer: all of its examples, with all items of its users.
+        batch_size: of each batch but the last.
+        examples: number of examples of all workers together.
+        buffer_rows: number of examples that are shuffled at a time.
+    """
+
+    parts: StreamedParts
+    rank: int
+    num_workers: int
+    batches_of: Callable[[Rows, Sequences, Feedback], ShardBatches | WindowBatches]
+    batch_size: int
+    examples: int
     buffer_rows: int = BUFFER_ROWS
 
-    def batches(self, size: int, seed: int) -> Iterator[Rows]:
-        """Each row of this worker's share once, in batches of `size`; the last one may be smaller.
+    def num_examples(self) -> int:
+        """Number of examples of all workers together."""
+        return self.examples
 
-        Which rows are whose share changes from epoch to epoch; up to `num_workers` - 1 rows are left out.
-
-        Args:
-            seed: the same on all workers, another one in each epoch.
-        """
-        random = np.random.default_rng([seed, self.rank])
-        kept: Rows | None = None
-        for buffered in self._buffers(seed):
-            users, items, positions = (
-                buffered if kept is None else map(np.concatenate, zip(kept, buffered, strict=True))
-            )
-            order = random.permutation(len(users))
-            whole = len(order) - len(order) % size
-            for start in range(0, whole, size):
-                at = order[start : start + size]
-                yield users[at], items[at], positions[at]
-            left = order[whole:]
-            kept = users[left], items[left], positions[left]
-        if kept is not None and len(kept[0]):
-            yield kept
-
-    def _buffers(self, seed: int) -> Iterator[Rows]:
-        """This worker's rows of the shuffled row groups, of about `buffer_rows` rows at a time."""
-        pieces, held = [], 0
-        for piece in self._pieces(seed):
-            pieces.append(piece)
-            held += len(piece[0])
-            if held >= self.buffer_rows:
-                yield _joined(pieces)
-                pieces, held = [], 0
-        if pieces:
-            yield _joined(pieces)
-
-    def _pieces(self, seed: int) -> Iterator[Rows]:
-        """What falls to this worker of each row group: of all rows in shuffled order, a contiguous share."""
-        order = np.random.default_rng(seed).permutation(len(self._row_groups))
-        ends = np.cumsum([self._row_groups[number][3] for number in order])
-        share = int(ends[-1]) // self.num_workers if len(ends) else 0
-        first, last = self.rank * share, (self.rank + 1) * share
-        for number, end in zip(order, ends.tolist(), strict=True):
-            split, path, row_group, num_rows = self._row_groups[number]
-            start, stop = max(first - (end - num_rows), 0), min(last - (end - num_rows), num_rows)
-            if start < stop:
-                yield columns(self._read(split, path, row_group).slice(start, stop - start))
-
-    def _read(self, split: int, path: str, row_group: int) -> pa.Table:
-        with self.files.filesystem.open_input_file(path) as file:
-            table = pq.ParquetFile(file).read_row_group(row_group, columns=COLUMNS)
-        return continue_positions(table, self.files.num_earlier_U[split]) if split else table
-
-    @cached_property
-    def _row_groups(self) -> list[tuple[int, str, int, int]]:
-        """Split, path, index and number of rows of each row group, by the files' footers."""
-        found = []
-        for split, paths in enumerate(self.files.paths):
-            for path in paths:
-                with self.files.filesystem.open_input_file(path) as file:
-                    metadata = pq.ParquetFile(file).metadata
-                found += [(split, path, at, metadata.row_group(at).num_rows) for at in range(metadata.num_row_groups)]
-        return found
+    def epoch(self, seed: int) -> Iterator[TrainBatch]:
+        """One pass over the share. Batches that a buffer does not fill are put together, and come later."""
+        left: list[TrainBatch] = []
+        for at, buffer in enumerate(self.parts.buffers(seed, self.rank, self.num_workers, self.buffer_rows)):
+            batches = self.batches_of(buffer.rows, buffer.sequences, buffer.feedback)
+            for batch in batches.epoch(np.random.SeedSequence([seed, at]).generate_state(1)[0].item()):
+                of_log = replace(batch, user_rows_B=buffer.user_rows_U[batch.user_rows_B])
+                if len(of_log.user_rows_B) == self.batch_size:
+                    yield of_log
+                else:
+                    left.append(of_log)
+            if sum(len(batch.user_rows_B) for batch in left) >= self.batch_size:
+                joined = _joined(left)
+                yield _rows(joined, slice(0, self.batch_size))
+                left = [_rows(joined, slice(self.batch_size, None))]
+        if left and len((last := _joined(left)).user_rows_B):
+            yield last
 
 
-def columns(table: pa.Table) -> Rows:
-    """The three columns of a table as arrays."""
-    users, items, positions = (table[name].to_numpy() for name in COLUMNS)
-    return users, items, positions
+FIELDS = tuple(TrainBatch.__dataclass_fields__)
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    users, items, positions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return users, items, positions
+def _rows(batch: TrainBatch, at: slice) -> TrainBatch:
+    """Some rows of a batch."""
+    return TrainBatch(*(None if values is None else values[at] for values in _values(batch)))  # type: ignore[arg-type]
+
+
+def _joined(batches: Sequence[TrainBatch]) -> TrainBatch:
+    """All rows of some batches, padded with 0 on the left to the widest of them."""
+    return TrainBatch(*map(_concatenated, zip(*map(_values, batches), strict=True)))  # type: ignore[arg-type]
+
+
+def _values(batch: TrainBatch) -> list[np.ndarray | None]:
+    return [getattr(batch, name) for name in FIELDS]
+
+
+def _concatenated(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    there = [values for values in columns if values is not None]
+    if not there or there[0].ndim == 1:
+        return np.concatenate(there) if there else None
+    widest = max(values.shape[1] for values in there)
+    padding = [[(0, 0), (widest - values.shape[1], 0), *[(0, 0)] * (values.ndim - 2)] for values in there]
+    return np.concatenate([np.pad(values, pad) for values, pad in zip(there, padding, strict=True)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.sequences.batches import Shard, TrainBatch, load_shard
+from data.sequences.buffers import Rows
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.positions import positions_from_the_end
@@ -25,14 +26,14 @@ class WindowBatches:
     no target is in the windows of two workers.
 
     Attributes:
-        shard: columns user_row, item_row and position; loaded into memory once.
+        shard: columns user_row, item_row and position, loaded into memory once; or what they hold, sorted by both.
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
         feedback: what the interactions say besides their items.
     """
 
-    shard: Shard
+    shard: Shard | Rows
     sequences: Sequences
     batch_size: int
     length: int

@@ -61,17 +61,20 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     survey_block = partial(_survey_block, min_weight=min_weight, types=types)
     seen = log.interactions.map_batches(survey_block, batch_format="pyarrow", batch_size=None)
     try:
-        tables = [table for table in ray.get(seen.to_arrow_refs()) if table.num_rows]
+        refs = [*seen.to_arrow_refs(), ray.put(_survey_block(RAW_INTERACTIONS.empty_table()))]
+        merge = ray.remote(_merged)
+        while len(refs) > 1:  # in tasks, so that this process reads what they found together alone
+            refs = [merge.remote(*refs[at : at + MERGED]) for at in range(0, len(refs), MERGED)]
+        blocks = ray.get(refs[0])
     except RayTaskError as e:
         cause = str(e.cause).partition("\n")[0]  # the other lines are Ray's
         raise DataError(f"{log.place}: reading it failed: {cause}") from e
-    blocks = pa.concat_tables([_survey_block(RAW_INTERACTIONS.empty_table()), *tables])
     num_interactions = pc.sum(blocks["num_interactions"]).as_py()
     _refuse_unreadable(blocks["unreadable"])
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
     refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log, types)
-    users, items, times = (_counted(blocks, name) for name in ("user_id", "item_id", "time"))
+    users, items, times = (_counted(blocks, name).sort_by(name) for name in COUNTED)
     num_kept = pc.sum(users["count"]).as_py() or 0
     if not (num_positives := pc.sum(times["count"]).as_py()):
         _refuse_nothing_kept(num_kept, min_weight, types)
@@ -89,10 +92,39 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     )
 
 
+COUNTED = ("user_id", "item_id", "time")
+"""Columns of the log whose distinct values are counted."""
+
+MERGED = 16
+"""What the survey finds in so many blocks, one task puts together."""
+
+
+def _merged(*blocks: pa.Table) -> pa.Table:
+    """One row with what `_survey_block` found in several blocks."""
+    nothing = _survey_block(RAW_INTERACTIONS.empty_table())
+    found = pa.concat_tables([nothing, *(block for block in blocks if block.num_rows)])
+    columns: dict[str, pa.Array] = {}
+    for name in COUNTED:
+        counted = _counted(found, name)
+        columns |= {name: _one_list(counted[name]), f"{name}_count": _one_list(counted["count"])}
+    missing = [counts for counts in found["missing_context"].to_pylist() if counts]
+    columns["missing_context"] = pa.array([np.sum(missing, axis=0).tolist() if missing else []], pa.list_(pa.int64()))
+    columns |= {name: _one_list(pc.list_flatten(found[name])) for name in ("faults", "unreadable")}
+    columns["num_interactions"] = pa.array([pc.sum(found["num_interactions"]).as_py()])
+    return pa.table(columns).select(found.column_names)
+
+
 def _counted(blocks: pa.Table, name: str) -> pa.Table:
-    """The distinct values of a column of the log, sorted, and the `count` of each, from the lists of all blocks."""
+    """The distinct values of a column of the log, and the `count` of each, from the lists of all blocks."""
     counts = pa.table({name: pc.list_flatten(blocks[name]), "count": pc.list_flatten(blocks[f"{name}_count"])})
-    return counts.group_by(name).aggregate([("count", "sum")]).rename_columns([name, "count"]).sort_by(name)
+    if blocks.num_rows == 1:
+        return counts
+    return counts.group_by(name).aggregate([("count", "sum")]).rename_columns([name, "count"])
+
+
+def _one_list(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return pa.ListArray.from_arrays([0, len(flat)], flat)
 
 
 def _survey_block(block: pa.Table, min_weight: float | None = None, types: EventTypes = EventTypes()) -> pa.Table:
@@ -102,11 +134,11 @@ def _survey_block(block: pa.Table, min_weight: float | None = None, types: Event
     heavy = above(block, min_weight)
     kept = types.classified(heavy) if types else heavy
     distinct = {"missing_context": _missing_context(kept["context"])}
-    for name in ("user_id", "item_id", "time"):
+    for name in COUNTED:
         counted = kept.filter(pa.array(types.having(is_positive)[kept["type"]])) if types and name == "time" else kept
         counts = counted.group_by(name).aggregate([([], "count_all")])
         distinct |= {name: counts[name].combine_chunks(), f"{name}_count": counts["count_all"].combine_chunks()}
-    lists = {name: pa.ListArray.from_arrays([0, len(values)], values) for name, values in distinct.items()}
+    lists = {name: _one_list(values) for name, values in distinct.items()}
     faults = [*faults_in(block, CHECKS), *faults_in(heavy, checks_of_kept(types), first=len(CHECKS))]
     found = {"faults": pa.array([faults], FAULTS), "unreadable": pa.array([unreadable.to_pylist()], _UNREADABLE)}
     return pa.table(lists | {"num_interactions": pa.array([block.num_rows])} | found)

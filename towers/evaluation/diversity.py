@@ -3,16 +3,22 @@
 Shape legend: Q queries, K ranks, U users, I items (row 0 of both = unknown), N interactions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
+from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
+from towers.evaluation.intervals import SEED
 from towers.model.graph import degree_normalised
 
 SAMPLE = 5_000
 """Largest number of users on which diversity is measured: more would cost much time and hardly change the mean."""
+
+SIMILAR_BY = 500_000
+"""Largest number of users by whose histories items are similar; of more users, so many are drawn."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,15 @@ class ItemSimilarity:
         num_items_Q = np.bincount(query, minlength=len(recommended_QK))
         pairs_Q = num_items_Q * (num_items_Q - 1) / 2
         return np.where(pairs_Q > 0, 1 - cosines_Q / np.maximum(pairs_Q, 1), 0.0)
+
+
+def histories_of_many(dataset: PreparedDataset, splits: Sequence[str]) -> Sequences:
+    """The positives of all users in these splits, or of SIMILAR_BY of them, which are always the same ones."""
+    num, users_U = len(dataset.users.ids), None
+    if num - 1 > SIMILAR_BY:
+        users_U = np.zeros(num, dtype=bool)
+        users_U[1 + np.random.default_rng(SEED).choice(num - 1, SIMILAR_BY, replace=False)] = True
+    return dataset.sequences(*splits, users_U=users_U)
 
 
 def sampled(ranked_QK: np.ndarray) -> np.ndarray:

@@ -15,10 +15,10 @@ from towers.evaluation import metrics
 from towers.evaluation.baselines.rankings import baseline_rankings
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.decisions.placement import cold_user_slices
-from towers.evaluation.diversity import ItemSimilarity, sampled
+from towers.evaluation.diversity import ItemSimilarity, histories_of_many, sampled
 from towers.evaluation.goals import GoalEvents, gives_log_odds, goal_report
 from towers.evaluation.intervals import SEED, intervals
-from towers.evaluation.queries import HeldOut, queries_of
+from towers.evaluation.queries import HeldOut, earlier_splits, queries_of
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report
 from towers.evaluation.slices import Slice, deciles, hit_pairs, random_recall, recall_in, shares_by_decile, slices
@@ -95,16 +95,16 @@ def evaluate(
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    queries = queries_of(dataset, config.seen, model.config.history_columns)
+    held_out = queries_of(dataset, config.seen, model.config.history_columns, config.max_users)
     counts_I = interaction_counts(dataset.items, fit_on)
-    held_out = queries.sample(config.max_users)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
-    if held_out is not queries:
-        num, of = len(held_out.user_rows_Q), len(queries.user_rows_Q)
+    if (of := held_out.sampled_from) is not None:
+        num = len(held_out.user_rows_Q)
         notes = [f"measured on {num:,} of {of:,} users, drawn at random", *notes]
     rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
     goals = GoalEvents.of(dataset, TEST, reranker.config.goals)
-    columns = _columns_of(rankings, held_out, counts_I, goals, config)
+    similarity = ItemSimilarity.of(histories_of_many(dataset, earlier_splits(TEST)), len(counts_I))
+    columns = _columns_of(rankings, held_out, counts_I, goals, similarity, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
     decile_I = deciles(counts_I)
     times = {name: metrics.times_recommended(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
@@ -129,10 +129,15 @@ def evaluate(
 
 
 def _columns_of(
-    rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, goals: GoalEvents, config: EvaluateConfig
+    rankings: Rankings,
+    held_out: HeldOut,
+    counts_I: np.ndarray,
+    goals: GoalEvents,
+    similarity: ItemSimilarity,
+    config: EvaluateConfig,
 ) -> dict[str, Columns]:
     """The values by user of all metrics that are means over users; diversity is measured on a sample of the users."""
-    similarity, columns = ItemSimilarity.of(held_out.history, len(counts_I)), {}
+    columns = {}
     for name, ranking in rankings.items():
         rows_QK = ranking.rows_QK
         columns[name] = accuracy(ranking, held_out, len(counts_I), list(config.ks))

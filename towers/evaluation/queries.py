@@ -6,8 +6,8 @@ consumption is the task (`evaluate.seen=keep`), items that the user had seen are
 Shape legend: Q queries (users).
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
+from data.dataset.schema import INTERACTIONS
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences, pair_keys
+from data.sequences.membership import is_among
 from data.sources.event_types import is_negative
 from towers.evaluation.config import SeenItems
 
@@ -32,9 +34,11 @@ class HeldOut:
     Attributes:
         user_rows_Q: int32, the users, ascending.
         relevant: the distinct relevant pairs as two arrays of equal length: query indices and item rows.
-        seen: every user's items of the earlier splits that count as seen: they are masked in rankings.
+        seen: every user's items of the earlier splits that count as seen: they are masked in rankings. Of a sample of
+            the queries, it may have those of the sampled users alone.
         context_Q: list<string>, the context of each user's first interaction in the split; None where it is not known.
         earlier: every user's positives of the earlier splits, if these are not what they have seen.
+        sampled_from: the number of the split's queries that these were drawn from; None where they are all.
     """
 
     user_rows_Q: np.ndarray
@@ -42,6 +46,7 @@ class HeldOut:
     seen: Sequences
     context_Q: pa.Array | None = None
     earlier: Sequences | None = None
+    sampled_from: int | None = None
 
     @classmethod
     def of(
@@ -50,27 +55,35 @@ class HeldOut:
         split: str,
         seen_items: SeenItems = SeenItems.mask,
         beside: Collection[str] = (),
+        most: int | None = None,
     ) -> "HeldOut":
         """The queries of `split`; the interactions of all earlier splits are what users have done before.
+
+        They are found part by part (`PreparedDataset.parts`).
 
         Args:
             seen_items: whether items that a user has seen are left out.
             beside: what the histories hold beside the items, which the towers need (`ModelConfig.history_columns`).
+            most: take at most so many of the queries, those that `sample` would take; then only these users' items are
+                held. None takes all.
         """
-        before = (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
-        num_items = len(dataset.items.ids)
-        earlier = dataset.sequences(*before, beside=beside)
-        seen = earlier if not dataset.event_types else dataset.seen(*before)
+        before, num_items, users_U, num = earlier_splits(split), len(dataset.items.ids), None, None
+        if most is not None:
+            users_Q = np.concatenate([_NO_USERS, *(of.users for of in _parts(dataset, split, seen_items))])
+            if len(users_Q) > most:
+                drawn, num = users_Q[_drawn(len(users_Q), most)], len(users_Q)
+                users_U = np.zeros(len(dataset.users.ids), dtype=bool)
+                users_U[drawn] = True
+        parts = list(_parts(dataset, split, seen_items, users_U))
+        users_Q = np.concatenate([_NO_USERS, *(of.users for of in parts)])
+        keys = np.concatenate([np.zeros(0, np.int64), *(of.keys for of in parts)])
+        context_Q = pa.chunked_array([of.context for of in parts], INTERACTIONS.field("context").type).combine_chunks()
+        earlier = dataset.sequences(*before, beside=beside, users_U=users_U)
+        seen = earlier if not dataset.event_types else dataset.seen(*before, users_U=users_U)
         if seen_items is SeenItems.keep:
             seen = Sequences.nothing(len(dataset.users.ids))
-        held_out = dataset.interactions(split, columns=["user_row", "item_row", "context", "type"])
-        held_out = dataset.of_types(held_out, lambda of: of.relevant)
-        keys = np.setdiff1d(_keys(held_out, num_items), seen.pair_keys(num_items))
-        users, queries = np.unique(keys // num_items, return_inverse=True)
-        first_Q = np.searchsorted(held_out["user_row"].to_numpy(), users)
-        context_Q = held_out["context"].take(first_Q).combine_chunks()
-        relevant = queries, keys % num_items
-        return cls(users.astype(np.int32), relevant, seen, context_Q, None if earlier is seen else earlier)
+        relevant = np.searchsorted(users_Q, keys // num_items), keys % num_items
+        return cls(users_Q, relevant, seen, context_Q, None if earlier is seen else earlier, num)
 
     @cached_property
     def history(self) -> Sequences:
@@ -85,14 +98,14 @@ class HeldOut:
         is_kept_N = new_index_Q[query_N] >= 0
         context_Q = None if self.context_Q is None else self.context_Q.take(pa.array(kept))
         relevant = (new_index_Q[query_N][is_kept_N], items_N[is_kept_N])
-        return HeldOut(self.user_rows_Q[kept], relevant, self.seen, context_Q, self.earlier)
+        return HeldOut(self.user_rows_Q[kept], relevant, self.seen, context_Q, self.earlier, self.sampled_from)
 
     def sample(self, most: int | None) -> "HeldOut":
         """At most so many of the queries, all equally likely; always the same ones of a split. None takes all."""
         num = len(self.user_rows_Q)
         if most is None or num <= most:
             return self
-        return self.take(np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False)))
+        return replace(self.take(_drawn(num, most)), sampled_from=num)
 
     @property
     def num_relevant_Q(self) -> np.ndarray:
@@ -119,11 +132,13 @@ class HeldOutInteractions:
     @classmethod
     def of(cls, dataset: PreparedDataset, split: str, held_out: HeldOut) -> "HeldOutInteractions":
         """The interactions of `split` with items that are new to their users: those that `held_out` was made of."""
-        interactions = dataset.interactions(split, columns=["user_row", "item_row", "context", "type"])
-        interactions = dataset.of_types(interactions, lambda of: of.relevant)
         num_items, (query_N, items_N) = len(dataset.items.ids), held_out.relevant
-        relevant = pair_keys(held_out.user_rows_Q[query_N], items_N, num_items)
-        interactions = interactions.filter(pa.array(np.isin(_keys(interactions, num_items), relevant)))
+        relevant = np.sort(pair_keys(held_out.user_rows_Q[query_N], items_N, num_items))
+        parts = [
+            of.filter(pa.array(is_among(_keys(of, num_items), relevant)))
+            for of in (_held_out(dataset, split, name) for name in dataset.part_names(split))
+        ]
+        interactions = pa.concat_tables(parts) if parts else dataset.interactions(split)
         users_N, items_N = (interactions[name].to_numpy() for name in ("user_row", "item_row"))
         owners_N = np.searchsorted(held_out.user_rows_Q, users_N)
         return cls(owners_N, items_N.astype(np.int64), interactions["context"].combine_chunks())
@@ -153,17 +168,78 @@ def unwanted_among(dataset: PreparedDataset, split: str, user_rows_Q: np.ndarray
 
 
 def queries_of(
-    dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask, beside: Collection[str] = ()
+    dataset: PreparedDataset,
+    seen_items: SeenItems = SeenItems.mask,
+    beside: Collection[str] = (),
+    most: int | None = None,
 ) -> HeldOut:
     """The queries of the test part; the arguments are those of `HeldOut.of`.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
-    held_out = HeldOut.of(dataset, TEST, seen_items, beside)
-    if not len(held_out.user_rows_Q):
+    check_queries(dataset, seen_items)
+    return HeldOut.of(dataset, TEST, seen_items, beside, most)
+
+
+def check_queries(dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask) -> None:
+    """Raises ConfigError if no user has a test interaction with an item that is new to them."""
+    if not any(len(part.users) for part in _parts(dataset, TEST, seen_items)):
         raise ConfigError("test part: no user has an item there that is new to them; change data.split")
-    return held_out
+
+
+def earlier_splits(split: str) -> tuple[str, ...]:
+    """The splits before the validation or the test part."""
+    return (TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)
+
+
+_NO_USERS = np.zeros(0, dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The queries in a part of a dataset: their users, ascending, first contexts, and all relevant pairs, ascending."""
+
+    users: np.ndarray
+    context: pa.Array
+    keys: np.ndarray
+
+
+def _parts(
+    dataset: PreparedDataset, split: str, seen_items: SeenItems, users_U: np.ndarray | None = None
+) -> Iterator[_Part]:
+    """The queries of a split, part by part; each part's users come after those of the parts before it.
+
+    Args:
+        users_U: bool, by row, the users who are wanted; None means all.
+    """
+    num_items, kinds = len(dataset.items.ids), ("interactions", "others") if dataset.event_types else ("interactions",)
+    columns = ["user_row", "item_row", *(["type"] if dataset.event_types else [])]
+    for name in dataset.part_names(split):
+        held_out = _of_users(_held_out(dataset, split, name), users_U)
+        keys = np.unique(_keys(held_out, num_items))
+        if seen_items is SeenItems.mask:
+            earlier = _of_users(dataset.part(name, *earlier_splits(split), columns=columns, kinds=kinds), users_U)
+            seen = _keys(dataset.of_types(earlier, lambda of: of.is_seen), num_items)
+            keys = keys[~is_among(keys, np.sort(seen))]
+        users = np.unique(keys // num_items).astype(np.int32)
+        first = np.searchsorted(held_out["user_row"].to_numpy(), users)
+        yield _Part(users, held_out["context"].take(pa.array(first)).combine_chunks(), keys)
+
+
+def _of_users(part: pa.Table, users_U: np.ndarray | None) -> pa.Table:
+    return part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
+
+
+def _held_out(dataset: PreparedDataset, split: str, name: str) -> pa.Table:
+    """The interactions of a part of a held-out split that are relevant by their types."""
+    held_out = dataset.part(name, split, columns=["user_row", "item_row", "context", "type"])
+    return dataset.of_types(held_out, lambda of: of.relevant)
+
+
+def _drawn(num: int, most: int) -> np.ndarray:
+    """int64 [most]: the queries of a sample, ascending; the same ones for the same numbers."""
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False))
 
 
 def _keys(interactions: Any, num_items: int) -> np.ndarray:

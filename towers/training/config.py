@@ -15,9 +15,6 @@ from towers.training.losses.config import LossConfig
 if TYPE_CHECKING:
     from towers.training.job import Recipe
 
-IN_MEMORY_ROWS = 200_000_000
-"""Largest number of rows (12 bytes each) of a shard that a worker holds in memory; larger shards are streamed."""
-
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that decide where training runs and how fast. A run's name does not depend on them.
 
@@ -69,6 +66,9 @@ class TrainConfig:
             Null starts fresh. What it has learned must not be among what is measured (towers/training/start.py).
         precision: number format of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
+        in_memory_rows: largest number of interactions that a worker holds in memory, with their histories (some 40
+            bytes each). If its share has more, it streams them (data/sequences/streaming.py), with 16 million of them
+            in memory at a time; 0 streams always.
         num_workers: processes that train together.
         use_gpu: each worker computes on a GPU.
         cpus_per_worker: CPUs that Ray Train reserves for each worker.
@@ -94,6 +94,7 @@ class TrainConfig:
     start_from: str | None = None
     precision: Precision = Precision.float32
     compile: bool = False
+    in_memory_rows: int = bounded(200_000_000, at_least=0)
     num_workers: int = bounded(1, at_least=1)
     use_gpu: bool = False
     cpus_per_worker: float = bounded(1.0, at_least=0)

@@ -17,7 +17,7 @@ from data.sequences.histories import TIME, TYPE
 from data.sources.event_types import is_positive
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.goals import check_goals
-from towers.evaluation.queries import queries_of
+from towers.evaluation.queries import check_queries
 from towers.model.config import FittedSplits, ModelConfig
 from towers.training.config import check_recipe
 from towers.training.job import Recipe
@@ -73,7 +73,7 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             " part; change data.split, or set train.fit_on=train"
         )
     check_history_columns(config.model, dataset)
-    queries_of(dataset, config.evaluate.seen)
+    check_queries(dataset, config.evaluate.seen)
     open_start(config, dataset)
 
 

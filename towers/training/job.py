@@ -10,7 +10,7 @@ from torch import Tensor
 from data.dataset.config import DataConfig
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
-from data.sequences.streaming import TrainFiles
+from data.sequences.streaming import StreamedParts
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.queries import HeldOut
 from towers.model.config import FittedSplits, ModelConfig
@@ -54,29 +54,31 @@ class SharedInputs:
     Attributes:
         users, items: inputs of the two towers.
         counts_I: int64, interactions of each item in the splits that are fitted on.
-        sequences: all users' items in those splits.
-        feedback: what the interactions of those splits say besides their items.
+        sequences: all users' items in those splits; None where they are streamed.
+        feedback: what the interactions of those splits say besides their items; None likewise.
         context: the context features that the user tower takes.
         event_types: the names of the log's event types, in the order of their codes.
         id_tables: initial id embeddings, float32 [U, D] and [I, D]; None starts them at random.
         start: the towers' weights by name, where they start with those of a checkpoint.
         suggestions: suggested positives; None where `train.suggested` is 0.
         validation: the queries of the validation part; None where it is fitted on.
-        streamed: the files that workers stream the interactions from; None where each loads its shard into memory.
+        streamed: the parts that workers stream; None where each loads its shard into memory.
+        num_examples: number of training examples of an epoch, of all workers together.
     """
 
     users: TowerInputs
     items: TowerInputs
     counts_I: np.ndarray
-    sequences: Sequences
-    feedback: Feedback
+    sequences: Sequences | None
+    feedback: Feedback | None
     context: Context
     event_types: tuple[str, ...]
     id_tables: tuple[Tensor, Tensor] | None
     start: dict[str, Tensor] | None
     suggestions: SuggestedPositives | None
     validation: HeldOut | None
-    streamed: TrainFiles | None
+    streamed: StreamedParts | None
+    num_examples: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from towers.training.config import PLACEMENT
 from towers.training.job import Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
-ADDED_TO_TRAIN = {"validation_users": None, "start_from": None}
+ADDED_TO_TRAIN = {"validation_users": None, "start_from": None, "in_memory_rows": 200_000_000}
 ADDED_TO_MODEL = {
     "context": False,
     "context_dropout": 0.2,

@@ -17,16 +17,15 @@ from data.dataset.split import VALIDATION
 from data.sequences.feedback import ExplicitNegatives, Feedback
 from data.sequences.histories import order_of
 from data.sequences.positions import continue_positions
-from data.sequences.streaming import TrainFiles
 from data.sources.event_types import is_negative_of_towers
 from towers.evaluation.queries import HeldOut
 from towers.model.build import interaction_counts, split_counts
-from towers.model.config import FittedSplits, IdTableStart, ModelConfig
-from towers.model.context import Context, values_of
+from towers.model.config import FittedSplits, IdTableStart
+from towers.model.context import Context
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
-from towers.training.config import IN_MEMORY_ROWS, TrainConfig
+from towers.training.epochs.streamed import is_streamed, num_examples, streamed_parts
 from towers.training.job import Job, Recipe, SharedInputs
 from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives
@@ -49,31 +48,34 @@ def shared_inputs(
 ) -> ray.ObjectRef:
     """Puts the `SharedInputs` of a job into Ray's object store; returns the reference to them."""
     model, settings, seen_items = config.model, config.train, config.evaluate.seen
-    beside = model.history_columns
-    sequences, counts_I = dataset.sequences(*fit_on.splits, beside=beside), interaction_counts(dataset.items, fit_on)
-    id_tables, suggestions = None, None
+    beside, counts_I = model.history_columns, interaction_counts(dataset.items, fit_on)
+    streams, sequences, id_tables, suggestions = is_streamed(dataset, settings, fit_on), None, None, None
     start = starting_weights(config, dataset, users, items, context)
-    if model.start is IdTableStart.spectral and start is None:
-        id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
-    if settings.suggested:
-        suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
+    is_spectral = model.start is IdTableStart.spectral and start is None
+    if not streams or is_spectral or settings.suggested:
+        sequences = dataset.sequences(*fit_on.splits, beside=beside)
+        if is_spectral:
+            id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
+        if settings.suggested:
+            suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
     validation = None
     if fit_on is FittedSplits.train:
-        validation = HeldOut.of(dataset, VALIDATION, seen_items, beside).sample(settings.validation_users)
+        validation = HeldOut.of(dataset, VALIDATION, seen_items, beside, settings.validation_users)
     return ray.put(
         SharedInputs(
             users=users,
             items=items,
             counts_I=counts_I,
-            sequences=sequences,
-            feedback=feedback_of(dataset, fit_on, context if model.context else None),
+            sequences=None if streams else sequences,
+            feedback=None if streams else feedback_of(dataset, fit_on, context if model.context else None),
             context=context,
             event_types=dataset.event_type_names,
             id_tables=id_tables,
             start=start,
             suggestions=suggestions,
             validation=validation,
-            streamed=_files(dataset, fit_on) if _is_streamed(model, settings, len(sequences.items_N)) else None,
+            streamed=streamed_parts(dataset, model, fit_on, context) if streams else None,
+            num_examples=num_examples(dataset, model, fit_on),
         )
     )
 
@@ -84,26 +86,35 @@ def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context
     Args:
         context: the context features that the towers take; None means none.
     """
-    columns = ["user_row", "item_row", "time", "weight"]
-    positives, negatives = dataset.interactions(*fit_on.splits, columns=columns), None
-    weights_N = positives["weight"].to_numpy()
-    weights_N = weights_N[order_of(positives)] if len(weights_N) and (weights_N != weights_N[0]).any() else None
+    negatives, weights_N = None, _weights(dataset, fit_on)
     if dataset.event_types:
+        columns = ["user_row", "item_row", "time", "weight"]
         others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative_of_towers)
         if others.num_rows:
+            positives = dataset.interactions(*fit_on.splits, columns=columns)
             sizes = len(dataset.users.ids), len(dataset.items.ids)
             negatives = ExplicitNegatives.of(others, positives, *sizes)
     context_NC = None
     if context is not None and len(context):
-        context_NC = context.encode(values_of(dataset, fit_on.splits))[order_of(positives)].astype(np.int16)
+        parts = dataset.parts(*fit_on.splits, columns=["user_row", "context"])
+        encoded = (context.encode(part["context"].combine_chunks())[order_of(part)] for part in parts)
+        context_NC = np.concatenate([rows_NC.astype(np.int16) for rows_NC in encoded])
     return Feedback(weights_N, negatives, context_NC)
+
+
+def _weights(dataset: PreparedDataset, fit_on: FittedSplits) -> np.ndarray | None:
+    """float32 [N]: how much each positive counts, in the order of `Sequences.items_N`; None where all count alike."""
+    weights_N, end = np.empty(sum(dataset.manifest["counts"][split] for split in fit_on.splits), np.float32), 0
+    for part in dataset.parts(*fit_on.splits, columns=["user_row", "weight"]):
+        weights_N[end : end + len(part)] = part["weight"].to_numpy()[order_of(part)]
+        end += len(part)
+    return weights_N if end and weights_N.min() != weights_N.max() else None
 
 
 def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer:
     """The Ray Train trainer of a job, which resumes the job's saved epochs under `storage` where there are any."""
     settings = job.train
-    num_rows = int(interaction_counts(dataset.items, job.fit_on).sum())
-    is_streamed = _is_streamed(job.model, settings, num_rows)
+    streams = is_streamed(dataset, settings, job.fit_on)
     os.environ.setdefault(*POLL)
     group = reserved_placement_group([settings.resources()] * settings.num_workers)
     return trainer_class()(
@@ -124,24 +135,9 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             callbacks=[] if group is None else [in_placement_group(group)],
         ),
-        datasets=None if is_streamed else {"train": _interactions(dataset, job.fit_on)},
+        datasets=None if streams else {"train": _interactions(dataset, job.fit_on)},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
-
-
-def _is_streamed(model: ModelConfig, settings: TrainConfig, num_rows: int) -> bool:
-    """Whether the workers stream the interactions, because a worker's shard would not fit into its memory.
-
-    Encoders that are trained on all positions take whole histories, which are in memory anyway.
-    """
-    fits = num_rows <= IN_MEMORY_ROWS * settings.num_workers
-    return not (fits or model.history_encoder.trains_on_all_positions)
-
-
-def _files(dataset: PreparedDataset, fit_on: FittedSplits) -> TrainFiles:
-    """The files of the interactions to fit on."""
-    paths = tuple(dataset.paths(split) for split in fit_on.splits)
-    return TrainFiles(dataset.folder.filesystem, paths, _num_earlier(dataset, fit_on))
 
 
 def _num_earlier(dataset: PreparedDataset, fit_on: FittedSplits) -> tuple[np.ndarray, ...]:

@@ -16,11 +16,15 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from data.artifacts.folders import Folder
 from data.cluster.ray_compatibility.train import experiment_folder, without_traceback_of_mistakes
-from data.sequences.batches import ShardBatches
-from data.sequences.streaming import StreamedRows
+from data.sequences.batches import Shard, ShardBatches
+from data.sequences.buffers import Rows
+from data.sequences.feedback import Feedback
+from data.sequences.histories import Sequences
+from data.sequences.streaming import StreamedBatches
 from data.sequences.windows import WindowBatches
 from towers.checkpoint.warm_start import OF_SMOOTHING
 from towers.model.build import build_model
+from towers.model.config import ModelConfig
 from towers.training.config import Precision
 from towers.training.distributed import all_reduce_min
 from towers.training.epochs.epoch import Batches, WorkerState, run_epoch
@@ -107,20 +111,29 @@ def _default_threads(job: Job) -> int:
 
 def _batches(job: Job, shared: SharedInputs) -> Batches:
     """This worker's training examples: windows of whole histories, or single interactions with their histories."""
-    sequences, batch_size = shared.sequences, job.train.batch_size // job.train.num_workers
-    if shared.streamed is None:
-        shard = ray.train.get_dataset_shard("train")
-    else:
-        shard = StreamedRows(shared.streamed, ray.train.get_context().get_world_rank(), job.train.num_workers)
-    if job.model.history_encoder.trains_on_all_positions:
-        return WindowBatches(shard, sequences, batch_size, job.model.history_length, all_reduce_min, shared.feedback)
+    rank, num_workers = ray.train.get_context().get_world_rank(), job.train.num_workers
+    size = job.train.batch_size // num_workers
+    if shared.streamed is not None:
+        of_buffer = partial(_batches_of, job.model, size)
+        return StreamedBatches(shared.streamed, rank, num_workers, of_buffer, size, shared.num_examples)
+    assert shared.sequences is not None and shared.feedback is not None, "what is not streamed is in memory"
+    shard = ray.train.get_dataset_shard("train")
+    return _batches_of(job.model, size, shard, shared.sequences, shared.feedback)
+
+
+def _batches_of(
+    model: ModelConfig, batch_size: int, shard: Shard | Rows, sequences: Sequences, feedback: Feedback
+) -> ShardBatches | WindowBatches:
+    """The batches of a shard in memory; the arguments are those of `ShardBatches`."""
+    if model.history_encoder.trains_on_all_positions:
+        return WindowBatches(shard, sequences, batch_size, model.history_length, all_reduce_min, feedback)
     return ShardBatches(
         shard=shard,
         sequences=sequences,
         batch_size=batch_size,
-        history_length=job.model.num_history,
-        order=job.model.history_order,
-        feedback=shared.feedback,
+        history_length=model.num_history,
+        order=model.history_order,
+        feedback=feedback,
     )
 
 

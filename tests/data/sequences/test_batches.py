@@ -1,18 +1,13 @@
 """Histories and batches: who sees what, worked by hand and as properties."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pytest
-from pyarrow import fs
 
 from data.sequences.batches import ShardBatches
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
-from data.sequences.streaming import StreamedRows, TrainFiles
 
 # user 1: items 11 12 13 14; user 2: 21 22; user 3: nothing
 INTERACTIONS = pa.table(
@@ -75,12 +70,8 @@ def test_splits_one_after_the_other_keep_each_users_order() -> None:
     assert Sequences.of(pa.concat_tables([INTERACTIONS, later]), 4).of_user(1).tolist() == [11, 12, 13, 14, 99]
 
 
-@pytest.mark.parametrize("is_streamed", [True, False])
-def test_an_epoch_is_every_example_once(tmp_path: Path, is_streamed: bool) -> None:
-    pq.write_table(INTERACTIONS, tmp_path / "part.parquet")
-    files = TrainFiles(fs.LocalFileSystem(), ([f"{tmp_path}/part.parquet"],))
-    shard = StreamedRows(files) if is_streamed else InMemory(INTERACTIONS)
-    batches = ShardBatches(shard, SEQUENCES, 4, 3, HistoryOrder.before)
+def test_an_epoch_is_every_example_once() -> None:
+    batches = ShardBatches(InMemory(INTERACTIONS), SEQUENCES, 4, 3, HistoryOrder.before)
     pairs = [
         (user, item)
         for batch in batches.epoch(seed=0)

@@ -1,90 +1,183 @@
-"""Streamed rows: all of them, in another order in each epoch, and many users in each batch."""
+"""Streamed parts: each example once with its own history, many users in each batch, the same for a seed."""
 
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyarrow import fs
 
-from data.sequences.streaming import StreamedRows, TrainFiles
+from data.sequences.batches import ShardBatches, TrainBatch
+from data.sequences.buffers import Rows
+from data.sequences.feedback import Feedback
+from data.sequences.histories import TIME, TYPE, HistoryOrder, Sequences
+from data.sequences.streaming import StreamedBatches, StreamedParts
+from data.sequences.windows import WindowBatches
 
-USERS_PER_FILE, PER_USER, NUM_FILES, ROW_GROUP = 100, 20, 4, 500
-NUM_ROWS = NUM_FILES * USERS_PER_FILE * PER_USER
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> TrainFiles:
-    """Files as a prepared dataset has them: sorted by user, of whole users, with row groups of 25 users."""
-    paths = []
-    for part in range(NUM_FILES):
-        users = part * USERS_PER_FILE + np.repeat(np.arange(USERS_PER_FILE), PER_USER)
-        positions = np.tile(np.arange(PER_USER), USERS_PER_FILE)
-        columns = {"user_row": users, "item_row": 1000 * users + positions, "position": positions}
-        table = pa.table({name: pa.array(values, pa.int32()) for name, values in columns.items()})
-        paths.append(f"{tmp_path}/part-{part}.parquet")
-        pq.write_table(table, paths[-1], row_group_size=ROW_GROUP)
-    return TrainFiles(fs.LocalFileSystem(), (paths,))
-
-
-def epoch(rows: StreamedRows, seed: int, size: int = 64) -> list[np.ndarray]:
-    """The users of each batch."""
-    return [users for users, _, _ in rows.batches(size, seed)]
-
-
-def test_each_row_comes_once_and_only_the_last_batch_is_smaller(files: TrainFiles) -> None:
-    batches = list(StreamedRows(files, buffer_rows=2000).batches(60, seed=0))
-    assert [len(users) for users, _, _ in batches] == [60] * 133 + [20]
-    users, items, positions = map(np.concatenate, zip(*batches, strict=True))
-    assert (items == 1000 * users + positions).all(), "the columns stay together"
-    assert len(np.unique(items)) == len(items) == NUM_ROWS
+USERS_PER_PART, NUM_PARTS, NUM_ITEMS, L = 60, 8, 5_000, 5
+RANDOM = np.random.default_rng(0)
+LENGTHS_U = RANDOM.integers(1, 25, USERS_PER_PART * NUM_PARTS)
+USERS_N = np.repeat(np.arange(1, len(LENGTHS_U) + 1), LENGTHS_U)
+NUM_ROWS = len(USERS_N)
+NEGATIVES = pa.table(
+    {"user_row": [5, 5, 130], "item_row": [1, 2, 3], "time": [1 << 40] * 3, "weight": [2.0, 2.0, 3.0], "type": [1] * 3}
+)
+LOG = pa.table(
+    {
+        "user_row": pa.array(USERS_N, pa.int32()),
+        "item_row": pa.array(RANDOM.integers(1, NUM_ITEMS, NUM_ROWS), pa.int32()),
+        "time": np.arange(NUM_ROWS),
+        "weight": RANDOM.random(NUM_ROWS).astype(np.float32),
+        "context": pa.array([[str(n)] for n in RANDOM.integers(0, 9, NUM_ROWS)]),
+        "type": pa.array(RANDOM.integers(0, 3, NUM_ROWS), pa.int16()),
+    }
+)
 
 
-def test_a_batch_mixes_as_many_users_as_rows_drawn_at_random(files: TrainFiles) -> None:
-    """64 of 400 users' rows drawn at random are of 59 users; read in the order of the files, they would be of 4."""
-    everything = np.mean([len(np.unique(users)) for users in epoch(StreamedRows(files), 0)])
-    assert everything == pytest.approx(400 * (1 - (1 - 1 / 400) ** 64), abs=1.5)
-    quarter = StreamedRows(files, buffer_rows=NUM_ROWS // 4)
-    found = [users for users in epoch(quarter, 0) if len(users) == 64]
-    assert np.mean([len(np.unique(users)) for users in found]) > 40
-    assert np.mean([len(np.unique(users // USERS_PER_FILE)) for users in found]) > 2, "of several files"
+class InParts:
+    """A dataset of one split, or of two, the later of which has each user's last interaction."""
+
+    def __init__(self, has_two: bool = False) -> None:
+        is_last_N = np.append(USERS_N[1:] != USERS_N[:-1], True)
+        self._splits = [LOG.filter(pa.array(~is_last_N)), LOG.filter(pa.array(is_last_N))] if has_two else [LOG]
+
+    def part(
+        self, name: str, *splits: str, columns: Collection[str], kinds: Sequence[str] = ("interactions",)
+    ) -> pa.Table:
+        tables = [NEGATIVES] if kinds == ("others",) else self._splits
+        of_part = [t.filter(pa.array((t["user_row"].to_numpy() - 1) // USERS_PER_PART == int(name))) for t in tables]
+        return pa.concat_tables(of_part).select([c for c in LOG.column_names if c in columns])
 
 
-def test_row_groups_come_in_another_order_in_each_epoch(files: TrainFiles) -> None:
+def parts(has_two: bool = False, **options: object) -> StreamedParts:
+    sizes = {str(n): int((n == (USERS_N - 1) // USERS_PER_PART).sum()) for n in range(NUM_PARTS)}
+    splits = ("train", "validation") if has_two else ("train",)
+    return StreamedParts(dataset=InParts(has_two), sizes=sizes, splits=splits, num_items=NUM_ITEMS, **options)  # type: ignore[arg-type]
+
+
+def single(rows: Rows, sequences: Sequences, feedback: Feedback, size: int = 64) -> ShardBatches:
+    return ShardBatches(rows, sequences, size, L, HistoryOrder.before, feedback)
+
+
+def windows(rows: Rows, sequences: Sequences, feedback: Feedback, size: int = 16) -> WindowBatches:
+    return WindowBatches(rows, sequences, size, L, int, feedback)
+
+
+def streamed(
+    of: StreamedParts, rank: int = 0, num_workers: int = 1, size: int = 64, buffer_rows: int = 10**6
+) -> StreamedBatches:
+    return StreamedBatches(of, rank, num_workers, partial(single, size=size), size, NUM_ROWS, buffer_rows)
+
+
+def pairs(batches: list[TrainBatch]) -> list[tuple[int, int]]:
+    return [
+        pair for b in batches for pair in zip(b.user_rows_B.tolist(), b.item_rows.tolist(), strict=True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("has_two", [False, True])
+@pytest.mark.parametrize("buffer_rows", [1000, 10**6])
+def test_each_example_comes_once_with_its_history(has_two: bool, buffer_rows: int) -> None:
+    whole = Sequences.of(LOG, len(LENGTHS_U) + 1)
+    batches = list(streamed(parts(has_two), buffer_rows=buffer_rows).epoch(0))
+    assert [len(b.user_rows_B) for b in batches] == [64] * (NUM_ROWS // 64) + [NUM_ROWS % 64]
+    assert sorted(pairs(batches)) == sorted(zip(USERS_N.tolist(), LOG["item_row"].to_pylist(), strict=True))
+    for batch in batches:
+        for user, item, history in zip(batch.user_rows_B, batch.item_rows, batch.history_BL, strict=True):
+            items = [0] * L + whole.of_user(user).tolist()
+            assert any(items[at - L : at] == history.tolist() for at in range(L, len(items)) if items[at] == item)
+
+
+def test_what_comes_with_an_example_is_its_own() -> None:
+    """Times tell the interactions apart, so weight, context and type are known."""
+    of = parts(is_weighted=True, beside=(TIME, TYPE), encode=encoded, negatives=lambda others: others)
+    for batch in streamed(of, buffer_rows=2000).epoch(3):
+        assert batch.times_BL is not None and batch.types_BL is not None and batch.weights is not None
+        last, has_last = batch.times_BL[:, -1], batch.history_BL[:, -1] > 0
+        at = np.where(has_last, last + 1, np.searchsorted(USERS_N, batch.user_rows_B))
+        assert (LOG["user_row"].to_numpy()[at] == batch.user_rows_B).all()
+        assert (LOG["item_row"].to_numpy()[at] == batch.item_rows).all()
+        assert (LOG["weight"].to_numpy()[at] == batch.weights).all()
+        assert batch.context is not None and (encoded(LOG["context"])[at] == batch.context).all()
+        assert (batch.types_BL[has_last, -1] == LOG["type"].to_numpy()[last[has_last]] + 1).all()
+        assert batch.negative_rows is not None and batch.negative_weights is not None
+        for user, item, weight in zip(batch.user_rows_B, batch.negative_rows, batch.negative_weights, strict=True):
+            wanted = {5: {(1, 2.0), (2, 2.0)}, 130: {(3, 3.0)}}.get(int(user), {(0, 0.0)})
+            assert (int(item), float(weight)) in wanted
+
+
+def encoded(context: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    return np.array([[int(value[0])] for value in context.to_pylist()])
+
+
+def test_batches_are_composed_as_those_of_a_permutation() -> None:
+    """With a buffer of half the log, a batch has nearly as many users; with one of all, its pairs are no neighbours."""
+    permuted = np.random.default_rng(9).permutation(USERS_N)[: NUM_ROWS // 64 * 64].reshape(-1, 64)
+    found = np.stack([b.user_rows_B for b in streamed(parts(), buffer_rows=NUM_ROWS // 2).epoch(0)][:-1])
+    assert distinct(found) == pytest.approx(distinct(permuted), rel=0.1)
+    assert distinct((found - 1) // USERS_PER_PART) > 2, "of several parts"
+    everything = np.stack([b.user_rows_B for b in streamed(parts()).epoch(0)][:-1])
+    assert distinct(everything) == pytest.approx(distinct(permuted), rel=0.02)
+    assert near(everything) == pytest.approx(near(permuted), abs=0.01)
+
+
+def distinct(values: np.ndarray) -> float:
+    """The mean number of distinct values of a batch."""
+    return float(np.mean([len(np.unique(row)) for row in values]))
+
+
+def near(users: np.ndarray) -> float:
+    """Share of the pairs of a batch whose users are at most 20 rows apart."""
+    return float(np.mean([(abs(row[:, None] - row) <= 20).mean() for row in users]))
+
+
+def test_parts_come_in_another_order_in_each_epoch() -> None:
     """Otherwise the first users of the log would always be the first that are trained on."""
-    small = StreamedRows(files, buffer_rows=ROW_GROUP)
-    firsts = {frozenset(np.unique(epoch(small, seed)[0])) for seed in range(10)}
+    firsts = {
+        int(next(iter(streamed(parts(), buffer_rows=300).epoch(seed))).user_rows_B[0]) // USERS_PER_PART
+        for seed in range(9)
+    }
     assert len(firsts) > 3
 
 
-def test_the_seed_alone_decides_the_order(files: TrainFiles) -> None:
+def test_the_seed_alone_decides_the_batches() -> None:
     """A training that resumes in the third epoch reads what it would have read."""
-    again = StreamedRows(files, buffer_rows=2000)
-    for seed in (0, 1, 2):
-        wanted = epoch(again, seed)
-        found = epoch(StreamedRows(files, buffer_rows=2000), seed)
-        assert all(np.array_equal(a, b) for a, b in zip(wanted, found, strict=True))
-    assert not np.array_equal(epoch(again, 0)[0], epoch(again, 1)[0])
+    once = streamed(parts(), buffer_rows=2000)
+    for seed in (0, 1):
+        assert pairs(list(once.epoch(seed))) == pairs(list(streamed(parts(), buffer_rows=2000).epoch(seed)))
+    assert pairs(list(once.epoch(0))) != pairs(list(once.epoch(1)))
 
 
 @pytest.mark.parametrize("num_workers", [2, 3, 7])
-def test_workers_have_equal_shares_that_do_not_overlap(files: TrainFiles, num_workers: int) -> None:
-    shares = [list(StreamedRows(files, rank, num_workers).batches(64, seed=5)) for rank in range(num_workers)]
+def test_workers_have_equal_shares_that_do_not_overlap(num_workers: int) -> None:
+    of = parts(beside=(TIME,))
+    shares = [list(streamed(of, rank, num_workers, buffer_rows=1500).epoch(5)) for rank in range(num_workers)]
     assert len({len(share) for share in shares}) == 1, "all take the same number of steps"
-    items = [np.concatenate([items for _, items, _ in share]) for share in shares]
-    assert {len(of_worker) for of_worker in items} == {NUM_ROWS // num_workers}
-    assert len(np.unique(np.concatenate(items))) == NUM_ROWS // num_workers * num_workers
+    assert {sum(len(b.user_rows_B) for b in share) for share in shares} == {NUM_ROWS // num_workers}
+    found = [pair for share in shares for pair in pairs(share)]
+    log = list(zip(USERS_N.tolist(), LOG["item_row"].to_pylist(), strict=True))
+    assert all(found.count(pair) <= log.count(pair) for pair in set(found[:500]))
 
 
-def test_positions_of_a_second_split_continue(files: TrainFiles, tmp_path: Path) -> None:
-    later = {"user_row": [7, 7, 300], "item_row": [-1, -2, -3], "position": [0, 1, 0]}
-    pq.write_table(pa.table({k: pa.array(v, pa.int32()) for k, v in later.items()}), tmp_path / "later.parquet")
-    both = TrainFiles(
-        files.filesystem,
-        (*files.paths, [f"{tmp_path}/later.parquet"]),
-        (np.zeros(400, np.int64), np.full(400, PER_USER)),
-    )
-    users, items, positions = map(np.concatenate, zip(*StreamedRows(both).batches(64, 0), strict=True))
-    assert len(items) == NUM_ROWS + 3
-    assert sorted(zip(users[items < 0], positions[items < 0], strict=True)) == [(7, 20), (7, 21), (300, 20)]
+@pytest.mark.parametrize("buffer_rows", [1000, 10**6])
+def test_windows_are_those_of_the_whole_log(buffer_rows: int) -> None:
+    whole = Sequences.of(LOG, len(LENGTHS_U) + 1)
+    log = LOG.append_column("position", pa.array(np.arange(NUM_ROWS) - np.searchsorted(USERS_N, USERS_N)))
+    rows = tuple(log[name].to_numpy() for name in ("user_row", "item_row", "position"))
+    wanted = WindowBatches(rows, whole, 16, L).epoch(0)  # type: ignore[arg-type]
+    found = StreamedBatches(parts(), 0, 1, windows, 16, 0, buffer_rows).epoch(0)
+    assert sorted(map(str, targets(list(found)))) == sorted(map(str, targets(list(wanted))))
+
+
+def targets(batches: list[TrainBatch]) -> list[list[int]]:
+    """User, history and targets of each window, without padding."""
+    return [
+        [int(user), *[int(i) for i in history if i], -1, *[int(i) for i in items if i]]
+        for b in batches
+        for user, history, items in zip(b.user_rows_B, b.history_BL, b.item_rows, strict=True)
+    ]
+
+
+def test_an_empty_log_has_no_batches() -> None:
+    assert list(streamed(replace(parts(), sizes={})).epoch(0)) == []

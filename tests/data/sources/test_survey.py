@@ -1,9 +1,12 @@
-"""What the survey keeps of a log."""
+"""What the survey keeps of a log, and how it puts together what it finds in blocks."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.sources.survey import above
+from data.sources.schema import RAW_INTERACTIONS
+from data.sources.source import fault_row, raw_block
+from data.sources.survey import COUNTED, _counted, _merged, _survey_block, above
 
 
 @pytest.mark.parametrize("bound", [4.1, 3.7, 0.1, 4.3, 4.0])
@@ -12,3 +15,26 @@ def test_a_weight_that_is_the_bound_is_kept(bound: float) -> None:
     block = pa.table({"weight": pa.array([bound, bound + 0.5, bound - 0.5], pa.float32())})
     assert above(block, bound)["weight"].to_pylist() == block["weight"].to_pylist()[:2]
     assert above(block, None) == block
+
+
+def test_blocks_are_put_together_in_any_groups() -> None:
+    """What is found is what would be found in one block; blocks without a row bring nothing."""
+    random = np.random.default_rng(0)
+
+    def block(first: int, time: list[int | None]) -> pa.Table:
+        users, items = (pa.array([f"{number}" for number in random.integers(0, 9, len(time))]) for _ in range(2))
+        channels = pa.array([None if number % 3 == 0 else "app" for number in range(len(time))])
+        return raw_block(
+            user_id=users, item_id=items, time=pa.array(time, pa.int64()), context=[channels], first_position=first
+        )
+
+    raw = [block(0, [5, 6, 7, 5]), block(4, [5, None, -3]), RAW_INTERACTIONS.empty_table(), fault_row("no file", 9)]
+    found = [_survey_block(table) for table in raw]
+    whole, no_rows = _survey_block(pa.concat_tables(raw)), found[0].slice(0, 0)
+    for merged in (_merged(*found), _merged(_merged(*found[:2], no_rows), _merged(no_rows), _merged(*found[2:]))):
+        assert merged.schema.equals(whole.schema)
+        for name in COUNTED:
+            both = [_counted(of, name).sort_by(name).to_pylist() for of in (merged, whole)]
+            assert both[0] == both[1]
+        for name in ("num_interactions", "missing_context", "unreadable", "faults"):
+            assert merged[name].to_pylist() == whole[name].to_pylist(), name

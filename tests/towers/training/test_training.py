@@ -126,12 +126,9 @@ def test_a_transformer_does_not_take_in_batch_negatives(
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_streamed_shard_is_trained_on(
-    tiny: Config, ray_session: None, monkeypatch: pytest.MonkeyPatch, num_workers: int
-) -> None:
-    monkeypatch.setattr("towers.training.trainer.IN_MEMORY_ROWS", 100)
+def test_a_streamed_log_is_trained_on(tiny: Config, ray_session: None, num_workers: int) -> None:
     other = replace(tiny, seed=20 + num_workers)
-    report = report_of(trained(other, num_workers=num_workers, cpus_per_worker=0.5).manifest)
+    report = report_of(trained(other, num_workers=num_workers, cpus_per_worker=0.5, in_memory_rows=0).manifest)
     assert report.metrics["recall@20"] > report.baselines["popularity"]["recall@20"]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data.artifacts.errors import UserError
 from data.sequences.batches import ShardBatches
+from data.sequences.streaming import StreamedBatches
 from data.sequences.windows import WindowBatches
 from towers.evaluation.measure import measure
 from towers.evaluation.queries import HeldOut
@@ -28,7 +29,7 @@ from towers.training.optimizer import Optimizers, linear_decay
 from towers.training.progress import Progress
 from towers.training.suggested import SuggestedPositives
 
-Batches = ShardBatches | WindowBatches
+Batches = ShardBatches | WindowBatches | StreamedBatches
 
 
 @dataclass(slots=True)

@@ -146,9 +146,5 @@ def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDatas
 
 def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
     """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
-    times = [
-        found.to_numpy().max()
-        for split in splits
-        if len(found := dataset.interactions(split, columns=["time"])["time"])
-    ]
+    times = [part["time"].to_numpy().max() for part in dataset.parts(*splits, columns=["time"]) if len(part)]
     return int(max(times)) if times else None

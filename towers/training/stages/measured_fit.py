@@ -88,8 +88,8 @@ def _decide(
     towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder
 ) -> tuple[ColdItemLength, FeaturePlacement]:
     """Decides how items and users without training data are placed, and sets the model so."""
-    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, config.model.history_columns)
-    held_out = held_out.sample(config.train.validation_users)
+    most, beside = config.train.validation_users, config.model.history_columns
+    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, beside, most)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
     queries = embed(towers.model, held_out, batch_size)
@@ -115,8 +115,8 @@ def fit_reranker_on(
     Returns:
         The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, or why it was not fitted.
     """
-    held_out = HeldOut.of(dataset, split, config.evaluate.seen, config.model.history_columns)
-    held_out = held_out.sample(config.train.validation_users)
+    most, beside = config.train.validation_users, config.model.history_columns
+    held_out = HeldOut.of(dataset, split, config.evaluate.seen, beside, most)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     batch_size = config.evaluate.batch_size
     queries = embed(towers.model, held_out, batch_size)

@@ -1,0 +1,188 @@
+"""What a log costs as it grows, from preparation to the release: `python -m tests.benchmarks.growth.bench_log_size
+[sizes=1000000,10000000] [OVERRIDES ...]`. A small form: `sizes=300000,1000000`.
+
+A synthetic log is made by Ray Data, with a user for every 20 interactions and an item for every 100. For each size, a
+process of its own prepares it, trains one epoch, evaluates the checkpoint and publishes it. Memory is watched from
+outside: the driver's is all that is resident in it, and that of all processes together counts what they share once.
+Seconds of computation (cpu) are those of all processes, and say more than the clock where others use the machine.
+Users are described by their histories, so that no table has a row for each user. Epochs are compared, the re-ranker is
+fitted and the result is measured by a sample of users. Writes var/bench/log_size.{md,json,png}.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from rich.console import Console
+
+from conf.schema import Config, load
+from data.artifacts.folders import Folder
+from tests.benchmarks.growth.blocks import LogOfBlocks
+from tests.benchmarks.growth.memory import Watch
+from tests.benchmarks.harness.tables import FOLDER, write
+
+PER_USER, PER_ITEM, GIB, M = 20, 100, 1024, 1_000_000
+STEPS = ("prepare", "train", "evaluate", "publish")
+ROOT = Path("var/bench-log-size")
+FIXED = (
+    "tracking=off", "data.source.num_users=300", "data.users_per_part=50000", "model.embedding_dim=32",
+    "model.user_ids=false", "model.history_length=20", "train.epochs=1", "train.batch_size=8192",
+    "train.validation_users=2000", "rerank.max_queries=2000", "rerank.epochs=1", "evaluate.max_users=2000",
+    "evaluate.baselines=[popularity]",
+)  # fmt: skip
+
+
+def main(sizes: Sequence[int], overrides: Sequence[str]) -> None:
+    rows = [row for size in sizes for row in of_size(size, overrides)]
+    facts = {"interactions per user": PER_USER, "per item": PER_ITEM, "overrides": " ".join(overrides)}
+    if not rows:
+        sys.exit("no step came to its end")
+    write("log_size", "What a log costs as it grows", facts, rows, ratios(rows), Console())
+    draw(rows, FOLDER / "log_size.png")
+
+
+def of_size(size: int, overrides: Sequence[str]) -> list[dict[str, object]]:
+    """A row for each step, by a process that does them all."""
+    shutil.rmtree(ROOT, ignore_errors=True)
+    ROOT.mkdir(parents=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.growth.bench_log_size", f"one={size}", *overrides]
+    )
+    with Watch(process.pid) as watch:
+        status = process.wait()
+    took = json.loads((ROOT / "steps.json").read_text()) if (ROOT / "steps.json").exists() else {}
+    if status or len(took) < len(STEPS):
+        print(f"{size:,} interactions: ended with status {status} after {', '.join(took) or 'nothing'}")
+    rows: list[dict[str, object]] = []
+    for step, of in took.items():
+        own, together = watch.most(of["began"], of["ended"])
+        seconds = of["ended"] - of["began"]
+        rows.append(
+            {
+                "interactions": size,
+                "step": step,
+                "seconds": seconds,
+                "us_per_interaction": seconds / size * 1e6,
+                "cpu_us_per_interaction": watch.computed(of["began"], of["ended"]) / size * 1e6,
+                "driver_gib": own / GIB,
+                "total_gib": together / GIB,
+                **{key: of.get(key) for key in ("positives_per_s", "recall")},
+            }
+        )
+    return rows
+
+
+def ratios(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
+    """The driver's peak and that of all together by size, and how they and the time grow from size to size."""
+    found, keys = {}, ("driver_gib", "total_gib", "us_per_interaction", "cpu_us_per_interaction")
+    whole = {size: total(rows, size) for size in dict.fromkeys(row["interactions"] for row in rows)}
+    whole = {size: of for size, of in whole.items() if of["steps"] == len(STEPS)}
+    for size, of in whole.items():
+        found |= {f"{key}_{short(size)}": of[key] for key in keys}
+    for before, after in zip(list(whole)[:-1], list(whole)[1:], strict=True):
+        names = f"{short(after)}_{short(before)}"
+        found[f"driver_gib_ratio_{names}"] = whole[after]["driver_gib"] / whole[before]["driver_gib"]
+        for name, key in (("time", "us_per_interaction"), ("cpu", "cpu_us_per_interaction")):
+            found[f"{name}_per_interaction_ratio_{names}"] = whole[after][key] / whole[before][key]
+    return found
+
+
+def total(rows: Sequence[Mapping[str, object]], size: object) -> dict[str, float]:
+    of_size = [row for row in rows if row["interactions"] == size]
+    over_steps = {"driver_gib": max, "total_gib": max, "us_per_interaction": sum, "cpu_us_per_interaction": sum}
+    found = {key: fold(float(str(row[key])) for row in of_size) for key, fold in over_steps.items()}
+    return {"steps": len(of_size)} | found
+
+
+def short(size: object) -> str:
+    number = int(str(size))
+    return f"{number // M}m" if number % M == 0 else f"{number // 1000}k"
+
+
+def draw(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Cost against size: memory of the driver and of all together, and time per interaction, by step."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.5), layout="constrained")
+    columns = {
+        "driver_gib": "driver, GiB",
+        "total_gib": "all processes, GiB",
+        "us_per_interaction": "µs an interaction",
+    }
+    for axis, (column, label) in zip(axes, columns.items(), strict=True):
+        for step in STEPS:
+            of_step = [row for row in rows if row["step"] == step]
+            axis.plot([row["interactions"] for row in of_step], [row[column] for row in of_step], "o-", label=step)
+        axis.set(xscale="log", xlabel="interactions", ylabel=label, ylim=(0, None))
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def one(size: int, overrides: Sequence[str]) -> None:
+    """All steps on a log of this size; writes when each began and ended."""
+    from data.cluster.session import ClusterConfig, connect
+
+    config = configured(size, overrides)
+    storage, took = Folder.of(config.storage.root), {}
+    connect(ClusterConfig(dashboard=False))
+    for step, run in steps(config, storage).items():
+        began = time.time()
+        said = run()
+        took[step] = {"began": began, "ended": time.time()} | said
+        (ROOT / "steps.json").write_text(json.dumps(took))
+
+
+def configured(size: int, overrides: Sequence[str]) -> Config:
+    config = load([f"storage.root={ROOT}/var", f"index.uri={ROOT}/milvus.db", *FIXED, *overrides])
+    users, items = max(size // PER_USER, 100), max(size // PER_ITEM, 100)
+    source = LogOfBlocks(interactions=size, users=users, items=items)
+    return replace(config, data=replace(config.data, name="grown", source=source))
+
+
+def steps(config: Config, storage: Folder) -> dict[str, Callable[[], dict[str, float]]]:
+    from data.dataset.preparation import prepare
+    from serve.index.connection import milvus_address
+    from serve.releases.publish import publish
+    from towers.checkpoint.checkpoint import open_checkpoint
+    from towers.evaluation.measure import evaluate as measured
+    from towers.model.config import FittedSplits
+    from towers.training.fit import train
+    from towers.training.runs import checkpoint_folder
+
+    def run_prepare() -> dict[str, float]:
+        prepare(config.data, storage)
+        return {}
+
+    def run_train() -> dict[str, float]:
+        totals = train(config, prepare(config.data, storage), storage).manifest["training"]
+        return {"positives_per_s": totals["examples"] / totals["seconds"]}
+
+    def run_evaluate() -> dict[str, float]:
+        dataset = prepare(config.data, storage)
+        of = open_checkpoint(checkpoint_folder(config, dataset, storage))
+        fit_on = FittedSplits(of.manifest["fit_on"])
+        report = measured(of.model, of.reranker, dataset, fit_on, config.evaluate, of.item_vectors_ID, of.ties)
+        return {"recall": report.metrics["recall@20"]}
+
+    def run_publish() -> dict[str, float]:
+        dataset = prepare(config.data, storage)
+        with milvus_address(config.index):
+            publish(config.index, open_checkpoint(checkpoint_folder(config, dataset, storage)), storage)
+        return {}
+
+    return dict(zip(STEPS, (run_prepare, run_train, run_evaluate, run_publish), strict=True))
+
+
+if __name__ == "__main__":
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    own = {key: given.pop(key) for key in ("sizes", "one") if key in given}
+    rest = [f"{key}={value}" for key, value in given.items()]
+    if "one" in own:
+        one(int(own["one"]), rest)
+    else:
+        main([int(size) for size in own.get("sizes", "1000000,10000000").split(",")], rest)

@@ -1,0 +1,65 @@
+"""Queries are found part by part: those of all interactions at once, and a sample holds its own users' items alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from data.artifacts.folders import Folder
+from data.dataset.prepared import PreparedDataset
+from data.sources.schema import SPLITS
+from towers.evaluation.config import SeenItems
+from towers.evaluation.queries import HeldOut, HeldOutInteractions
+
+USERS_PER_PART = 40
+
+
+@pytest.fixture
+def divided(dataset: PreparedDataset, tmp_path: Path) -> PreparedDataset:
+    """The same dataset in parts of few users; one of them has nothing but a train split."""
+    folder, files = Folder.of(str(tmp_path)), []
+    for split in SPLITS:
+        table = dataset.interactions(split)
+        part_N = table["user_row"].to_numpy() // USERS_PER_PART
+        for number in range(part_N.max() + 1):
+            if split == "train" or number != 2:
+                files.append(f"interactions/split={split}/part-{number:05d}.parquet")
+                folder.write_table(files[-1], table.filter(pa.array(part_N == number)))
+    for name in ("users.parquet", "items.parquet"):
+        folder.share(name, dataset.folder)
+    return PreparedDataset(folder, dataset.manifest | {"files": dict.fromkeys(files, "")})
+
+
+@pytest.mark.parametrize("seen", SeenItems)
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_queries_are_those_of_all_interactions(divided: PreparedDataset, split: str, seen: SeenItems) -> None:
+    found = HeldOut.of(divided, split, seen)
+    before = ("train",) if split == "validation" else ("train", "validation")
+    pairs, earlier = (
+        set(zip(table["user_row"].to_pylist(), table["item_row"].to_pylist(), strict=True))
+        for table in (divided.interactions(split), divided.interactions(*before))
+    )
+    wanted = sorted(pairs if seen is SeenItems.keep else pairs - earlier)
+    query_N, items_N = found.relevant
+    assert list(zip(found.user_rows_Q[query_N].tolist(), items_N.tolist(), strict=True)) == wanted
+    assert (np.diff(found.user_rows_Q) > 0).all()
+    rows = divided.interactions(split)
+    first_of = dict(reversed(list(zip(rows["user_row"].to_pylist(), rows["context"].to_pylist(), strict=True))))
+    assert found.context_Q is not None
+    assert found.context_Q.to_pylist() == [first_of[row] for row in found.user_rows_Q.tolist()]
+    interactions = HeldOutInteractions.of(divided, split, found)
+    users = found.user_rows_Q[interactions.query_N].tolist()
+    assert set(zip(users, interactions.item_rows_N.tolist(), strict=True)) == set(wanted)
+
+
+def test_a_sample_is_drawn_as_from_all_queries_and_holds_its_own_users_alone(divided: PreparedDataset) -> None:
+    every = HeldOut.of(divided, "test")
+    drawn, found = every.sample(30), HeldOut.of(divided, "test", most=30)
+    assert (drawn.user_rows_Q == found.user_rows_Q).all()
+    assert [(a == b).all() for a, b in zip(drawn.relevant, found.relevant, strict=True)] == [True, True]
+    assert drawn.context_Q is not None and drawn.context_Q.equals(found.context_Q)
+    assert drawn.sampled_from == found.sampled_from == len(every.user_rows_Q)
+    assert (found.history.last(found.user_rows_Q, 50) == every.history.last(found.user_rows_Q, 50)).all()
+    assert len(found.seen.items_N) == every.seen.lengths_U[found.user_rows_Q].sum() < len(every.seen.items_N)
+    assert HeldOut.of(divided, "test", most=10**6).sampled_from is None
