@@ -21,7 +21,7 @@ class RerankConfig:
         batch_size: queries per step.
         learning_rate: learning rate of Adam.
         weight_decay: weight decay of Adam.
-        max_queries: maximum number of queries (held-out interactions) to fit on; they are drawn at random.
+        max_queries: maximum number of queries (users, in each context that they came with) to fit on, drawn at random.
         held_out: share of the users whose queries the weights are not fitted on: one half of these users chooses the
             epoch, the other half calibrates the scores.
         goals: event types by how much the probability of each counts in the value of an item, such as {click: 1,

@@ -1,6 +1,9 @@
-"""The queries that the re-ranker is fitted on: one for each held-out interaction, with that interaction's own context.
+"""The queries that the re-ranker is fitted on: one for each user and context of held-out interactions.
 
-Shape legend: Q users, B queries, K candidates, C context features, A goals.
+Interactions of a user that came with the same context are one query with several hits: a re-ranker that has to tell
+them apart has nothing to do it by. A log without contexts has one query per user.
+
+Shape legend: Q users, N interactions, B queries, K candidates, C context features, A goals.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +20,7 @@ class RerankQueries:
 
     Attributes:
         lists: the candidates that retrieval returned.
-        hit_BK: bool, the candidate that the query's own interaction took.
+        hit_BK: bool, the candidates that the query's user took in the query's context.
         taken_BK: bool, all candidates that the query's user took in the held-out part.
         user_B: int64, the user of each query; a user may have several queries.
         unwanted_BK: float32, how much a candidate counts as an explicit negative of the query's user; 0 for all others.
@@ -43,26 +46,38 @@ class RerankQueries:
         cls,
         lists: CandidateLists,
         hit_QK: Tensor,
-        owner_B: Tensor,
-        item_rows_B: Tensor,
-        context_BC: Tensor,
+        owner_N: Tensor,
+        item_rows_N: Tensor,
+        context_NC: Tensor,
         unwanted_QK: Tensor | None = None,
         goals_QKA: Tensor | None = None,
+        most: int | None = None,
+        seed: int = 0,
     ) -> "RerankQueries":
-        """One query per interaction: the candidates of its user, its own context, and its own item as the hit.
+        """One query per user and context: the candidates of the user, and as hits the items taken in this context.
 
         Args:
             lists: the candidates of each user [Q], whatever their context.
             hit_QK: bool, whether the user took the candidate in any of the interactions.
-            owner_B: int64, the index in `lists` of each interaction's user.
-            item_rows_B: int64, the item of each interaction.
-            context_BC: int64, as in `CandidateLists`.
+            owner_N: int64, the index in `lists` of each interaction's user.
+            item_rows_N: int64, the item of each interaction.
+            context_NC: int64, the context of each interaction, as in `CandidateLists`.
             unwanted_QK, goals_QKA: as `unwanted_BK` and `goals_BKA`, of the candidates of each user.
+            most: at most so many queries, drawn at random; None takes all, by user and context.
+            seed: decides which ones.
         """
-        of_owner = replace(lists[owner_B], context_BC=context_BC)
+        asked_NX = torch.cat([owner_N[:, None], context_NC], dim=1)
+        asked_BX, query_N = asked_NX.unique(dim=0, return_inverse=True)
+        numbers_B = torch.arange(len(asked_BX))
+        if most is not None:
+            numbers_B = torch.randperm(len(asked_BX), generator=torch.Generator().manual_seed(seed))[:most]
+        owner_B = asked_BX[numbers_B, 0]
+        of_owner = replace(lists[owner_B], context_BC=asked_BX[numbers_B, 1:])
         unwanted_BK, goals_BKA = (None if of is None else of[owner_B] for of in (unwanted_QK, goals_QKA))
-        is_own_BK = of_owner.rows_BK == item_rows_B[:, None]
-        return cls(of_owner, is_own_BK, hit_QK[owner_B], owner_B, unwanted_BK, goals_BKA)
+        num_items = int(max(of_owner.rows_BK.max(), item_rows_N.max())) + 1 if len(owner_B) else 1
+        pairs_BK = numbers_B[:, None] * num_items + of_owner.rows_BK
+        is_taken_BK = torch.isin(pairs_BK, query_N * num_items + item_rows_N)
+        return cls(of_owner, is_taken_BK, hit_QK[owner_B], owner_B, unwanted_BK, goals_BKA)
 
     def __getitem__(self, at: Tensor) -> "RerankQueries":
         """Some of the queries, by a mask or indices."""
@@ -82,7 +97,7 @@ class RerankQueries:
         return len(self.lists)
 
     def without_other_hits(self) -> "RerankQueries":
-        """The same queries without the candidates that their users took in other interactions.
+        """The same queries without the candidates that their users took in other contexts alone.
 
         Those are neither right nor wrong for the query's own context.
         """

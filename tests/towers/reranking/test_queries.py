@@ -1,4 +1,4 @@
-"""The queries of the re-ranker: one per interaction, in its context; other users decide weights, epoch and level."""
+"""The queries of the re-ranker: one per user and context; other users decide weights, epoch and level."""
 
 from dataclasses import replace
 
@@ -43,7 +43,26 @@ def test_each_interaction_is_a_query_with_its_own_context_and_item() -> None:
     assert queries.user_B.tolist() == [0, 0, 1]
 
 
-def test_what_a_user_took_in_another_interaction_is_neither_right_nor_wrong() -> None:
+def test_interactions_with_the_same_context_are_one_query_with_several_hits() -> None:
+    """One query per interaction gave each of them one hit, and `max_queries` so took a small share of the labels."""
+    given = lists([[5, 6, 8], [5, 6, 9]])
+    hit_QK = torch.tensor([[True, True, True], [True, False, False]])
+    owner, items, context = torch.tensor([0, 1, 0, 0]), torch.tensor([5, 5, 8, 6]), torch.tensor([[1], [2], [2], [1]])
+    queries = RerankQueries.of_interactions(given, hit_QK, owner, items, context)
+    assert queries.lists.context_BC.tolist() == [[1], [2], [2]]
+    assert queries.hit_BK.tolist() == [[True, True, False], [False, False, True], [True, False, False]]
+    assert queries.without_other_hits().lists.rows_BK.tolist() == [[5, 6, 0], [0, 0, 8], [5, 6, 9]]
+    without = RerankQueries.of_interactions(given, hit_QK, owner, items, torch.zeros((4, 0), dtype=torch.int64))
+    assert without.hit_BK.tolist() == hit_QK.tolist(), "without contexts there is one query per user"
+    drawn = [RerankQueries.of_interactions(given, hit_QK, owner, items, context, most=2, seed=seed) for seed in (0, 1)]
+    assert [len(of) for of in drawn] == [2, 2]
+    both = list(zip(queries.user_B.tolist(), queries.lists.context_BC.tolist(), queries.hit_BK.tolist(), strict=True))
+    for of in drawn:
+        found = zip(of.user_B.tolist(), of.lists.context_BC.tolist(), of.hit_BK.tolist(), strict=True)
+        assert all(query in both for query in found), "a sample has whole queries"
+
+
+def test_what_a_user_took_in_another_context_is_neither_right_nor_wrong() -> None:
     assert two_users().without_other_hits().lists.rows_BK.tolist() == [[5, 0, 8], [0, 6, 8], [5, 6, 9]]
 
 
@@ -142,7 +161,7 @@ def test_explicit_negatives_count_as_several_candidates() -> None:
     queries = RerankQueries.of_interactions(
         found, hit_QK, torch.tensor([0, 0, 1]), torch.tensor([1, 3, 2]), none, unwanted_QK
     )
-    copies = queries[torch.tensor([0, 2])].copies()
+    copies = queries.copies()
     assert copies is not None
     assert copies.tolist() == [[1.0, 2.5, 1.0], [1.0, 1.0, 1.0]], "what was taken counts once"
     score = torch.zeros(1, 3)

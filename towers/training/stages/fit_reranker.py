@@ -28,7 +28,7 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
 
     First, on the training users, the linear part by L-BFGS with a listwise loss. Then everything by Adam with a
     listwise and a pointwise loss; the epoch that is best on the choosing users is kept, which may be the linear start.
-    Both look for the item of a query's own interaction; what its user took in other interactions is left out. Last the
+    Both look for the items that were taken in the query's context; what its user took in others is left out. Last the
     calibration, on the calibration users, who have chosen neither weights nor epoch: there a candidate counts as taken
     whichever interaction took it, and all users count alike. The heads of goals follow, if there are any
     (towers/training/stages/fit_goals.py).

@@ -156,15 +156,13 @@ def _rerank_queries(
     goals_QKA: np.ndarray | None,
 ) -> RerankQueries:
     """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
-    by_towers = found.by_towers_Q[interactions.query_N].nonzero()[0]
-    drawn = np.random.default_rng(seed).permutation(by_towers)[: reranker.config.max_queries]
-    interactions, lists = interactions.take(drawn), lists_of(queries, found, held_out, reranker.context)
+    interactions = interactions.take(found.by_towers_Q[interactions.query_N].nonzero()[0])
     hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
-    context_BC = reranker.context.encode(interactions.context_N)
-    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_BC)
-    hit, owner, items, context = map(torch.from_numpy, arrays)
-    unwanted, goals = (None if of is None else torch.from_numpy(of) for of in (unwanted_QK, goals_QKA))
-    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted, goals)
+    context_NC = reranker.context.encode(interactions.context_N)
+    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_NC, unwanted_QK, goals_QKA)
+    tensors = (None if of is None else torch.from_numpy(of) for of in arrays)
+    lists, most = lists_of(queries, found, held_out, reranker.context), reranker.config.max_queries
+    return RerankQueries.of_interactions(lists, *tensors, most=most, seed=seed)  # type: ignore[arg-type]
 
 
 def seal(
