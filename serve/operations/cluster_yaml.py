@@ -2,7 +2,7 @@
 
 from string import Template
 
-from data.cluster.ray_compatibility.serve import SETUP_HOOK
+from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, IN_FLIGHT, SETUP_HOOK
 from serve import SETTINGS
 from serve.operations.nodes import INSTALLED_RAY, NodesConfig, NodeType, Work
 
@@ -86,8 +86,13 @@ ENVIRONMENT = SETTINGS | {"RAY_worker_niceness": "0", SETUP_HOOK[0]: SETUP_HOOK[
 """Environment variables of every node: Ray Serve's settings, and the changes to Ray for workers of any job."""
 
 
-def cluster_yaml(nodes: NodesConfig) -> str:
-    """Returns the text of cluster.yaml."""
+def cluster_yaml(nodes: NodesConfig, in_flight: int = DEFAULT_IN_FLIGHT) -> str:
+    """Returns the text of cluster.yaml.
+
+    Args:
+        in_flight: requests that one ingress replica has at most, ongoing and queued (`ScaleConfig.in_flight`).
+    """
+    environment = ENVIRONMENT | ({IN_FLIGHT: str(in_flight)} if in_flight != DEFAULT_IN_FLIGHT else {})
     return TEMPLATE.substitute(
         max_workers=sum(node.max_workers for node in nodes.types.values()),
         idle_timeout_minutes=f"{nodes.idle_timeout_s / 60:g}",
@@ -95,7 +100,7 @@ def cluster_yaml(nodes: NodesConfig) -> str:
         ray=INSTALLED_RAY,
         head=nodes.head.instance,
         types="".join(_node_type(name, node) for name, node in nodes.types.items()),
-        settings="\n    ".join(f"{name}={value}" for name, value in ENVIRONMENT.items()),
+        settings="\n    ".join(f"{name}={value}" for name, value in environment.items()),
     )
 
 

@@ -116,6 +116,11 @@ class ManifestsConfig:
                 f"manifests.step_size_percent: {self.step_size_percent} must be at most manifests.max_surge_percent"
                 f" ({self.max_surge_percent}): the traffic of a step needs its replicas"
             )
+        if self.upgrade is Upgrade.incremental and self.hostname is not None:
+            raise ConfigError(
+                f"manifests.hostname: {self.hostname} is not served with upgrade=incremental, for which KubeRay makes a"
+                " Gateway of its own, without TLS; leave out one of them"
+            )
         needing = {"hostname": self.hostname is not None, "upgrade=incremental": self.upgrade is Upgrade.incremental}
         for name, needs in needing.items():
             if needs and self.gateway_class is None:
@@ -127,7 +132,8 @@ class ManifestsConfig:
 def refuse_other_ray(key: str, image: str) -> None:
     """Raises ConfigError if the tag of an image does not name the version of Ray that is installed here."""
     tag = image.rpartition("/")[2].partition(":")[2]
-    if f"ray{INSTALLED_RAY}" not in tag and not (image.startswith("rayproject/ray:") and tag.startswith(INSTALLED_RAY)):
+    before = r"" if image.startswith("rayproject/ray:") else r"(.*[-_.])?ray"
+    if not re.fullmatch(rf"{before}{re.escape(INSTALLED_RAY)}([-_@].*)?", tag):
         raise ConfigError(
             f"{key}: {image} does not name Ray {INSTALLED_RAY} in its tag, as twotower:ray{INSTALLED_RAY}-cpu does:"
             " nodes with another version of Ray cannot join; build it by the Dockerfile"

@@ -10,21 +10,23 @@ from towers.training.config import TrainConfig
 
 def refuse_unfit(config: EndpointConfig, nodes: NodesConfig) -> None:
     """Raises ConfigError where the replicas, at their largest number, do not fit on the serving nodes."""
-    needed: dict[str, float] = {}
+    needed: dict[tuple[str, str], float] = {}
     for name, scale in scales(config.serve).items():
         key = f"serve.{SCALES[name]}"
         eligible = nodes.eligible(f"{key}.labels", scale.labels, Work.serve)
         _refuse_too_large(key, scale, eligible)
+        _refuse_too_many(key, scale, eligible)
         role = scale.labels.get("role", "")
-        needed[role] = needed.get(role, 0) + scale.num_cpus * scale.max_replicas
-    for role, cpus in needed.items():
+        for kind, each in (("CPUs", scale.num_cpus), ("GPUs", scale.num_gpus)):
+            needed[role, kind] = needed.get((role, kind), 0) + each * scale.max_replicas
+    for (role, kind), number in needed.items():
         types = nodes.of(Work.serve)
         offering = {role: types[role]} if role else types
-        most = sum(node.cpus * node.max_workers for node in offering.values())
-        if cpus > most:
+        most = sum((node.cpus if kind == "CPUs" else node.gpus) * node.max_workers for node in offering.values())
+        if number > most:
             raise ConfigError(
-                f"nodes.types.{next(iter(offering))}.max_workers: all nodes together have {most} CPUs, and the"
-                f" max_replicas of serve need {cpus:g}; raise the one or lower the others"
+                f"nodes.types.{next(iter(offering))}.max_workers: all nodes together have {most} {kind}, and the"
+                f" max_replicas of serve need {number:g}; raise the one or lower the others"
             )
 
 
@@ -35,6 +37,24 @@ def _refuse_too_large(key: str, scale: ScaleConfig, eligible: dict[str, NodeType
             f"{key}: a replica needs {scale.num_cpus:g} CPUs (num_cpus) and {scale.num_gpus:g} GPUs (num_gpus), which"
             f" no node has: {sizes}"
         )
+
+
+def _refuse_too_many(key: str, scale: ScaleConfig, eligible: dict[str, NodeType]) -> None:
+    """Refuses more replicas than whole ones fit on the nodes."""
+    most = sum(_fitting(scale, node) * node.max_workers for node in eligible.values())
+    if scale.max_replicas > most:
+        per_node = ", ".join(f"{_fitting(scale, node)} on each {name}" for name, node in eligible.items())
+        raise ConfigError(
+            f"{key}.max_replicas: {scale.max_replicas} replicas of {scale.num_cpus:g} CPUs (num_cpus) and"
+            f" {scale.num_gpus:g} GPUs (num_gpus) do not fit on the nodes, which hold {most} ({per_node}); lower it, or"
+            f" raise nodes.types.{next(iter(eligible))}.max_workers"
+        )
+
+
+def _fitting(scale: ScaleConfig, node: NodeType) -> int:
+    """The number of replicas that one node holds."""
+    offered = ((node.cpus, scale.num_cpus), (node.gpus, scale.num_gpus))
+    return min((int(has / each) for has, each in offered if each), default=scale.max_replicas)
 
 
 def trainers(config: TrainConfig, nodes: NodesConfig) -> tuple[str, NodeType]:

@@ -31,7 +31,7 @@ def files(deployed: Deployed) -> dict[str, str]:
     refuse_unfit(deployed, deployed.nodes)
     refuse_local(deployed, deployed.manifests.storage_claim)
     found = {
-        "cluster.yaml": cluster_yaml(deployed.nodes),
+        "cluster.yaml": cluster_yaml(deployed.nodes, deployed.serve.ingress.in_flight),
         "serve-config.yaml": _text([deploy_config(deployed)]),
         "milvus-values.yaml": _text([milvus_values(deployed.manifests.milvus)]),
     }
@@ -65,7 +65,7 @@ def kubernetes(deployed: Deployed) -> dict[str, list[Manifest]]:
 
 
 def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Writes the files below a folder, and removes those of an earlier time that are not among them."""
+    """Writes the files below a folder, and removes earlier files of `kubernetes/` that are no longer written."""
     for stale in (folder / "kubernetes").glob("*.yaml"):
         if f"kubernetes/{stale.name}" not in texts:
             stale.unlink()

@@ -1,6 +1,6 @@
 """The canary guard: analyses a running experiment every few seconds, and rolls it back if a variant is worse.
 
-`serve.run` runs a guard in its own process; `python -m serve.guard` watches an endpoint on another machine.
+Beside an endpoint it runs as the application `guard` (serve/deployment/application.py); `python -m serve.guard` watches an endpoint on another machine.
 """
 
 from collections.abc import Callable

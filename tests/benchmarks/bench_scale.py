@@ -1,11 +1,14 @@
 """Replicas that follow the load, and replicas that die or sleep under it, in two runs:
 `python -m tests.benchmarks.bench_scale [seconds=40]`.
 
-First `serve=fused` with one to three replicas: few clients, many, few again. Then `serve=staged`, with two replicas of
+First `serve=fused` with one to three replicas: few clients, many, few again. How long it takes from the load of many to
+the first answer of a new replica is read from HAProxy's counts. Then `serve=staged`, with two replicas of
 each stage, of which a re-ranker, then the ingress is killed. wrk counts what was refused (503) and what was lost. Last,
 both re-rankers sleep, and requests have a deadline. Writes var/bench/scale.{md,json,png}.
 """
 
+import math
+import re
 import sys
 import threading
 import time
@@ -13,9 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import matplotlib.pyplot as plt
 from rich.console import Console
 
+from serve.operations.kubernetes.ray_cluster import HAPROXY_METRICS_PORT
 from tests.benchmarks.bench_serve import ROOT, K, check, released
 from tests.benchmarks.harness.servers import asleep, free_port, replicas, server
 from tests.benchmarks.harness.tables import FOLDER, write
@@ -35,20 +40,41 @@ STAGED = (
 )
 
 
+ANSWERS = re.compile(
+    r'^haproxy_server_http_responses_total\{.*server="[^"]*Recommender[^"]*".*code="2xx".*\} (.+)$', re.M
+)
+"""HAProxy's count of the answers of a replica; it begins anew with each replica that comes or goes."""
+
+
+def num_answering() -> int:
+    """The number of replicas of the ingress that have answered a request; 0 where HAProxy does not say."""
+    try:
+        text = httpx.get(f"http://127.0.0.1:{HAPROXY_METRICS_PORT}/metrics", timeout=2).text
+    except httpx.TransportError:
+        return 0
+    return sum(float(count) > 0 for count in ANSWERS.findall(text))
+
+
 class Watch:
-    """How many replicas of the ingress there are, twice a second."""
+    """How many replicas of the ingress there are, and how many of them have answered, twice a second."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.counts: list[int] = []
+        self.answering: list[int] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
-        started = time.perf_counter()
         while not self._stop.wait(0.5):
-            self.seconds.append(time.perf_counter() - started)
+            self.seconds.append(time.perf_counter())
             self.counts.append(len(replicas("Recommender")))
+            self.answering.append(num_answering())
+
+    def first_answer_s(self, since: float) -> float:
+        """Seconds from `since` until a second replica had answered; NaN where none has."""
+        found = (when - since for when, number in zip(self.seconds, self.answering, strict=False) if number > 1)
+        return next((seconds for seconds in found if seconds > 0), math.nan)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
@@ -63,9 +89,11 @@ def main(seconds: int = 40) -> None:
     console = Console()
     released(ITEMS, USERS)
     rows: list[dict[str, Any]] = []
+    began: dict[str, float] = {}
     with endpoint(SCALING) as address, Watch() as watch:
         for name, clients, length in (("few", FEW, seconds // 2), ("many", MANY, seconds), ("few again", FEW, seconds)):
             console.print(f"{name}: {clients} clients for {length} s")
+            began[name] = time.perf_counter()
             rows.append(row(f"fused, {name}", load(address, USERS, K, clients, length), len(replicas("Recommender"))))
             console.print(rows[-1])
     with endpoint(STAGED) as address:
@@ -87,6 +115,7 @@ def main(seconds: int = 40) -> None:
     ratios = {
         "replicas_at_most": max(watch.counts),
         "replicas_at_the_end": counts[2],
+        "load_to_first_answer_of_a_new_replica_s": watch.first_answer_s(began["many"]),
         "failed_while_scaling": failed(*rows[:3]),
         "failed_reranker_killed": failed(rows[3]),
         "failed_ingress_killed": failed(rows[4]),
@@ -128,7 +157,7 @@ def failed(*rows: dict[str, Any]) -> int:
 
 def plot(watch: Watch) -> None:
     figure, axes = plt.subplots(figsize=(7, 3))
-    axes.step(watch.seconds, watch.counts, where="post")
+    axes.step([seconds - watch.seconds[0] for seconds in watch.seconds], watch.counts, where="post")
     axes.set_xlabel("seconds")
     axes.set_ylabel("replicas of the ingress")
     axes.set_ylim(0)

@@ -14,6 +14,8 @@ def broken_rules(manifest: Mapping[str, Any]) -> list[str]:
     found = [*_of_cluster(cluster)]
     if manifest["kind"] == "RayService":
         found += _of_upgrade(spec, cluster)
+    if manifest["kind"] == "RayJob" and spec.get("submissionMode", "K8sJobMode") != "HTTPMode":
+        found.append("KubeRay gives its submitter pod no labels, and the NetworkPolicy does not admit it; use HTTPMode")
     return found
 
 

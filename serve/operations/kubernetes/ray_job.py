@@ -25,6 +25,7 @@ def ray_job(deployed: Deployed, by_the_clock: bool = False) -> Manifest:
     is_lap = by_the_clock and EVENTS in deployed.cycle
     spec = {
         "entrypoint": entrypoint(deployed, name, node.gpus > 0, is_lap),
+        "submissionMode": "HTTPMode",  # by KubeRay, which the NetworkPolicy admits; a submitter pod has no labels
         "backoffLimit": 1,
         "activeDeadlineSeconds": deployed.manifests.train_timeout_s,
         "shutdownAfterJobFinishes": True,

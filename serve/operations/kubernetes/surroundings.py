@@ -1,6 +1,5 @@
 """What stands around the endpoint: how many pods stay, who may call them, and under which names."""
 
-from serve.operations.config import Upgrade
 from serve.operations.kubernetes.deployed import Deployed, Manifest, manifest
 from serve.operations.kubernetes.ray_cluster import ENDPOINT, HAPROXY_METRICS_PORT, METRICS_PORT
 from serve.operations.nodes import Work
@@ -50,12 +49,9 @@ def service(deployed: Deployed) -> Manifest:
 
 
 def gateway(deployed: Deployed) -> list[Manifest]:
-    """Returns a Gateway with TLS and its route, if there is a hostname.
-
-    For incremental upgrades KubeRay makes a Gateway of its own.
-    """
+    """Returns a Gateway with TLS and its route, if there is a hostname."""
     values = deployed.manifests
-    if values.hostname is None or values.upgrade is Upgrade.incremental:
+    if values.hostname is None:
         return []
     listener = {
         "name": "https",

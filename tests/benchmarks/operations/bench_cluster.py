@@ -69,8 +69,11 @@ def train(cluster: ServingCluster, watch: NodeWatch, root: Path, kill: bool) -> 
         up_s = watch.wait(lambda: watch.num("trainer") > 0 or training.poll() is not None, PATIENCE_S)
         watch.wait(lambda: bool(epochs(root)) or training.poll() is not None, PATIENCE_S)
         work_s = time.monotonic() - began
-        if kill and training.poll() is None:
-            kill_node(watch.ids("trainer")[0])
+        if kill:
+            assert training.poll() is None, "the training has ended before its trainer could be killed"
+            there = watch.ids("trainer")
+            kill_node(there[0])
+            watch.wait(lambda: bool(set(watch.ids("trainer")) - set(there)), PATIENCE_S)  # another one comes
         told, _ = training.communicate(timeout=PATIENCE_S)
     finally:
         end(training)

@@ -91,6 +91,11 @@ class ServingCluster:
         answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=60).raise_for_status()
         return dict(answer.json()["applications"])
 
+    def complaints(self) -> str:
+        """What Serve says of the application and its deployments, where not all is well."""
+        found = self.applications()["recommender"]
+        return " ".join([found["message"], *(each["message"] for each in found["deployments"].values())])
+
     def replicas(self) -> list[dict[str, Any]]:
         """The replicas of the ingress that run."""
         found = self.applications()["recommender"]["deployments"]["Recommender"]["replicas"]

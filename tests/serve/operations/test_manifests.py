@@ -20,6 +20,7 @@ from jsonschema.validators import validator_for
 from data.artifacts.errors import ConfigError
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
+from serve.operations.kubernetes.surroundings import OF_NAMESPACE
 from serve.operations.written import files, kubernetes
 from tests.reporting.skipping import skip
 from tests.serve.operations.conftest import ON_KUBERNETES
@@ -163,6 +164,26 @@ def test_the_clock_starts_a_lap_where_it_learns_from_events(deploy: Deploy) -> N
     assert "towers.train" in one(deployed, "RayJob")["spec"]["entrypoint"]
 
 
+@pytest.mark.parametrize("tag", ["ray2.60.0", "ray2.60.0-cpu", "v7-ray2.60.0_gpu", "ray2.60.0@sha256:0a"])
+def test_an_image_with_the_pinned_ray_is_taken(deploy: Deploy, tag: str) -> None:
+    assert deploy(f"manifests.image='shop/twotower:{tag}'").manifests.image.endswith(tag)
+    assert deploy("manifests.image=rayproject/ray:2.60.0-py311-cpu")
+
+
+def test_the_network_policy_admits_whoever_submits_a_job(deploy: Deploy) -> None:
+    """KubeRay gives no labels to a submitter pod, so a policy by labels keeps it from the head."""
+    assert one(deploy(), "RayJob")["spec"]["submissionMode"] == "HTTPMode"
+    policy = one(deploy(), "NetworkPolicy")
+    (operator,) = [rule for rule in policy["spec"]["ingress"] if {"protocol": "TCP", "port": 8265} in rule.get("ports", [])]
+    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {OF_NAMESPACE: deploy().manifests.operator_namespace}
+
+
+def test_haproxy_admits_what_the_replicas_take(deploy: Deploy) -> None:
+    wide = ("serve.ingress.max_ongoing_requests=64", "serve.ingress.max_queued_requests=64")
+    assert "TWOTOWER_IN_FLIGHT=128" in files(deploy(*wide))["cluster.yaml"]
+    assert "TWOTOWER_IN_FLIGHT" not in files(deploy())["cluster.yaml"], "64 is what HAProxy admits without it"
+
+
 def test_no_secret_is_in_a_manifest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILVUS_TOKEN", "root:very-secret")
     assert "very-secret" not in "".join(files(deploy()).values())
@@ -178,7 +199,10 @@ IMPOSSIBLE = {
     "serve.ingress.labels.role=sever": "serve.ingress.labels.role: 'sever' is no node type that is to serve; nodes",
     "serve.ingress.labels.role=trainer": "serve.ingress.labels.role: 'trainer' is no node type that is to serve",
     "serve.ingress.labels.zone=a": "serve.ingress.labels.zone: no node has this label",
-    "serve.ingress.max_replicas=400": "nodes.types.server.max_workers: all nodes together have 160 CPUs",
+    "serve.ingress.max_replicas=400": "serve.ingress.max_replicas: 400 replicas of 0.5 CPUs (num_cpus) and 0 GPUs (num_gp",
+    "serve.ingress.num_cpus=5 serve.ingress.max_replicas=32": "do not fit on the nodes, which hold 20 (1 on each server)",
+    "serve=staged serve.ingress.max_replicas=300 serve.retriever.max_replicas=300": "nodes.types.server.max_workers: all"
+    " nodes together have 160 CPUs",
     "serve.ingress.num_gpus=1": "serve.ingress: a replica needs 0.5 CPUs (num_cpus) and 1 GPUs (num_gpus), which",
     "nodes.types.server.min_workers=30": "nodes.types.server.min_workers: 30 must be at most nodes.types",
     "nodes.types.server.max_workers=0": "nodes.types.server.max_workers: 0 must be at least 1",
@@ -188,6 +212,10 @@ IMPOSSIBLE = {
     "nodes.types.trainer.work=serve": "nodes.types: no node type is to train",
     "train.num_workers=256": "train.num_workers: 256 is more than the 192 for which 4 nodes",
     "manifests.image=shop/twotower:7": "manifests.image: shop/twotower:7 does not name Ray 2.60.0 in its tag",
+    "manifests.image=shop/twotower:noray2.60.0": "manifests.image: shop/twotower:noray2.60.0 does not name Ray 2.60.0",
+    "manifests.image=shop/twotower:ray2.60.01-cpu": "does not name Ray 2.60.0 in its tag",
+    "manifests.image=rayproject/ray:2.60.01": "does not name Ray 2.60.0 in its tag",
+    "manifests.upgrade=incremental manifests.gateway_class=istio manifests.hostname=shop.example.com": "without TLS",
     "manifests.upgrade=incremental": "manifests.gateway_class: null, but manifests.upgrade=incremental needs a Gateway",
     "manifests.hostname=shop.example.com": "manifests.gateway_class: null, but manifests.hostname needs a Gateway",
     "manifests.retrain=daily": "manifests.retrain: 'daily' must have the five fields of cron",
@@ -200,7 +228,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("override", IMPOSSIBLE)
 def test_what_cannot_be_is_refused_in_one_line(deploy: Deploy, override: str) -> None:
     with pytest.raises(ValueError, match=".") as caught:
-        files(deploy(override))
+        files(deploy(*override.split()))
     assert IMPOSSIBLE[override] in str(caught.value)
     assert "\n" not in str(caught.value)
 
