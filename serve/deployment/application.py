@@ -58,6 +58,15 @@ def app(arguments: Arguments) -> serve.Application:
     return build_application(ReplicaSettings.of(config, config.events.on_this_machine()))
 
 
+ON_THE_HEAD = {
+    "num_cpus": 0,
+    "label_selector": {"role": "head"},
+    "fallback_strategy": [{"label_selector": {}}],  # anywhere, on clusters whose head has no such label
+}
+"""Where replicas run that answer no requests. On another node they would keep the autoscaler from giving it back, since
+an actor without CPUs is work too."""
+
+
 class WatchingReplica:
     """Does something again and again, in a thread of its own.
 
@@ -109,5 +118,5 @@ def _log_compactor(config: Config) -> Watcher:
 
 
 def _watching(name: str, arguments: Arguments, watcher: Callable[[Config], Watcher]) -> serve.Application:
-    watching = serve.deployment(WatchingReplica, name=name, ray_actor_options={"num_cpus": 0})
+    watching = serve.deployment(WatchingReplica, name=name, ray_actor_options=ON_THE_HEAD)
     return watching.bind(arguments.model_dump(), watcher)

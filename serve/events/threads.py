@@ -31,7 +31,7 @@ class GroupingThread(Generic[A, R]):
         self._waiting: deque[tuple[Sequence[A], asyncio.Future[Sequence[R]]]] = deque()
         self._num_waiting = 0
         self._wake = threading.Condition()
-        self._is_closed = False
+        self._is_closed = self._is_woken = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -58,8 +58,18 @@ class GroupingThread(Generic[A, R]):
                 raise Overloaded(f"{self._num_waiting} wait already")
             self._num_waiting += len(arguments)
             self._waiting.append((arguments, future))
-            self._wake.notify()
+            wakes, self._is_woken = not self._is_woken, True
+        if wakes:
+            asyncio.get_running_loop().call_soon(self._wake_up)
         return await future
+
+    def _wake_up(self) -> None:
+        """Wakes the thread once in a turn of the event loop, with all that its tasks have given: each waking takes the
+        interpreter lock from the loop.
+        """
+        with self._wake:
+            self._is_woken = False
+            self._wake.notify()
 
     def close(self) -> None:
         """Works off what waits, and ends the thread. It blocks until that is done."""

@@ -81,4 +81,5 @@ def recall_reporter() -> Callable[[float, str], None]:
 def rollback_reporter() -> Callable[[int], None]:
     """Returns a function for CanaryGuard that exports how many releases on trial it has rolled back."""
     gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that this guard has rolled back.")
+    gauge.set(0.0)  # so that an alert by its increase sees the first one
     return lambda number: gauge.set(float(number))

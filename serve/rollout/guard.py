@@ -1,6 +1,7 @@
 """The canary guard: analyses a running experiment every few seconds, and rolls it back if a variant is worse.
 
-Beside an endpoint it runs as the application `guard` (serve/deployment/application.py); `python -m serve.guard` watches an endpoint on another machine.
+Beside an endpoint it runs as the application `guard` (serve/deployment/application.py); `python -m serve.guard` watches
+an endpoint on another machine.
 """
 
 from collections.abc import Callable

@@ -174,8 +174,12 @@ def test_the_network_policy_admits_whoever_submits_a_job(deploy: Deploy) -> None
     """KubeRay gives no labels to a submitter pod, so a policy by labels keeps it from the head."""
     assert one(deploy(), "RayJob")["spec"]["submissionMode"] == "HTTPMode"
     policy = one(deploy(), "NetworkPolicy")
-    (operator,) = [rule for rule in policy["spec"]["ingress"] if {"protocol": "TCP", "port": 8265} in rule.get("ports", [])]
-    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {OF_NAMESPACE: deploy().manifests.operator_namespace}
+    (operator,) = [
+        rule for rule in policy["spec"]["ingress"] if {"protocol": "TCP", "port": 8265} in rule.get("ports", [])
+    ]
+    assert operator["from"][0]["namespaceSelector"]["matchLabels"] == {
+        OF_NAMESPACE: deploy().manifests.operator_namespace
+    }
 
 
 def test_haproxy_admits_what_the_replicas_take(deploy: Deploy) -> None:
@@ -199,10 +203,9 @@ IMPOSSIBLE = {
     "serve.ingress.labels.role=sever": "serve.ingress.labels.role: 'sever' is no node type that is to serve; nodes",
     "serve.ingress.labels.role=trainer": "serve.ingress.labels.role: 'trainer' is no node type that is to serve",
     "serve.ingress.labels.zone=a": "serve.ingress.labels.zone: no node has this label",
-    "serve.ingress.max_replicas=400": "serve.ingress.max_replicas: 400 replicas of 0.5 CPUs (num_cpus) and 0 GPUs (num_gp",
-    "serve.ingress.num_cpus=5 serve.ingress.max_replicas=32": "do not fit on the nodes, which hold 20 (1 on each server)",
-    "serve=staged serve.ingress.max_replicas=300 serve.retriever.max_replicas=300": "nodes.types.server.max_workers: all"
-    " nodes together have 160 CPUs",
+    "serve.ingress.max_replicas=400": "serve.ingress.max_replicas: 400 replicas of 0.5 CPUs (num_cpus) and",
+    "serve.ingress.num_cpus=5 serve.ingress.max_replicas=32": "do not fit on the nodes, which hold 20 (1 on each",
+    "serve=staged serve.ingress.max_replicas=300 serve.retriever.max_replicas=300": "all nodes together have 160 CPUs",
     "serve.ingress.num_gpus=1": "serve.ingress: a replica needs 0.5 CPUs (num_cpus) and 1 GPUs (num_gpus), which",
     "nodes.types.server.min_workers=30": "nodes.types.server.min_workers: 30 must be at most nodes.types",
     "nodes.types.server.max_workers=0": "nodes.types.server.max_workers: 0 must be at least 1",

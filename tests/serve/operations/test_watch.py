@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,24 +16,27 @@ import ray
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
+from data.cluster.machine import choose_proxy
 from data.dataset.prepared import PreparedDataset
+from serve.deployment.endpoint import running_endpoint
+from serve.deployment.settings import ScaleConfig
+from serve.events.config import EventsConfig
+from serve.events.decisions.config import DecisionsConfig
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.monitoring.page import content, page_server
 from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.monitoring.prometheus import Prometheus, PrometheusUnavailable, running_prometheus
 from serve.operations.objectives import Objectives
+from serve.releases.release import Release
 from tests.benchmarks.harness.servers import free_port
 from tests.reporting.skipping import skip
 from tests.serve.operations.test_monitoring import EXPRESSIONS, metrics
+from tests.serve.waiting import PATIENT
 from towers.training.fit import train
 
-NOT_ON_THIS_ENDPOINT = {
-    "ray_twotower_index_recall_sum",  # of approximate indexes
-    "ray_twotower_index_recall_count",
-    "ray_twotower_errors_total",  # where there are errors
-    "ray_twotower_guard_rollbacks",  # of a guard
-}
 PATIENCE_S = 120
+LIMIT = 500
+"""Events that wait at most, and events of a request."""
 
 
 def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +49,17 @@ def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, fused: tuple[str, str]) -> Iterator[Prometheus]:
+def endpoint(tiny: Config, release: Release, own_events: EventsConfig, free_port: int) -> Iterator[str]:
+    """An endpoint with all that has metrics: a guard, an approximate index, and room for few events at a time."""
+    index = replace(tiny.index, exact_up_to=0, monitored_share=1.0)
+    served = replace(tiny.serve, port=free_port, **PATIENT, ingress=ScaleConfig(num_cpus=0.1))
+    events = replace(own_events, state_ms=1000, max_waiting=LIMIT, decisions=DecisionsConfig(every_s=0.5))
+    with running_endpoint(replace(tiny, serve=served, events=events, index=index), declared=True) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Iterator[Prometheus]:
     if shutil.which("prometheus") is None:
         skip("there is no Prometheus", "apt-get install prometheus, then the same again")
     folder = tmp_path_factory.mktemp("watch")
@@ -60,29 +74,41 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, fused: tuple[str, str])
 
 
 @pytest.mark.slow
-def test_every_panel_has_data(
-    prometheus: Prometheus, fused: tuple[str, str], tiny: Config, dataset: PreparedDataset, tmp_path: Path
+def test_every_panel_has_data_and_every_metric_is_exported(
+    prometheus: Prometheus, endpoint: str, tiny: Config, dataset: PreparedDataset, tmp_path: Path
 ) -> None:
     storage, beside_the_endpoint = replace(tiny.storage, root=str(tmp_path)), replace(tiny.train, cpus_per_worker=0.5)
     elsewhere = replace(tiny, seed=7, storage=storage, train=beside_the_endpoint)  # Ray Data's tasks need a whole CPU
     train(elsewhere, dataset, Folder.of(str(tmp_path)))
-    lacking = set() if _behind_haproxy() else {"Answers by HAProxy, per second"}
-    ends = time.monotonic() + PATIENCE_S
-    while empty := {panel for title in DASHBOARDS for panel in _empty(prometheus, title)} - lacking:
-        assert time.monotonic() < ends, empty
-        for number in range(20):
-            httpx.post(f"{fused[0]}/v1/recommend", json={"user_id": f"u{number:05d}"}, timeout=30)
-    known = set(prometheus.get("label/__name__/values"))
+    make_an_error(endpoint)
+    without_haproxy = not choose_proxy().haproxy
+    lacking = {"Answers by HAProxy, per second"} if without_haproxy else set()
     named = {name for expression in EXPRESSIONS for name in metrics(expression)}
-    absent = NOT_ON_THIS_ENDPOINT | ({"haproxy_frontend_http_responses_total"} if lacking else set())
-    assert named - known <= absent
+    named -= {"haproxy_frontend_http_responses_total"} if without_haproxy else set()
+    ends = time.monotonic() + PATIENCE_S
+    while missing := {panel for title in DASHBOARDS for panel in _empty(prometheus, title)} - lacking | (
+        named - set(prometheus.get("label/__name__/values"))
+    ):
+        assert time.monotonic() < ends, missing
+        for number in range(20):
+            httpx.post(f"{endpoint}/v1/recommend", json={"user_id": f"u{number:05d}"}, timeout=30)
 
 
-def _behind_haproxy() -> bool:
-    try:
-        return httpx.get("http://127.0.0.1:9101/metrics").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+def make_an_error(endpoint: str) -> None:
+    """Sends more events at a time than wait, of which some are refused with 503."""
+
+    def send(number: int) -> int:
+        events = [
+            {"event_id": f"e{number}-{each}", "user_id": "u00001", "item_id": "i00001", "type": "click"}
+            for each in range(LIMIT)
+        ]
+        return httpx.post(f"{endpoint}/v1/events", json={"events": events}, timeout=30).status_code
+
+    with ThreadPoolExecutor(8) as senders:
+        for first in range(0, 80, 8):
+            if httpx.codes.SERVICE_UNAVAILABLE in senders.map(send, range(first, first + 8)):
+                return
+    raise AssertionError("no request with events was refused")
 
 
 def _empty(prometheus: Prometheus, title: str) -> list[str]:
