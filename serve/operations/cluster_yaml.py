@@ -82,7 +82,17 @@ HINTS = {
 
 GPU_IMAGE = f"    docker: {{ worker_image: rayproject/ray:{INSTALLED_RAY}-py311-gpu }}\n"
 
-ENVIRONMENT = SETTINGS | {"RAY_worker_niceness": "0", SETUP_HOOK[0]: SETUP_HOOK[1]}
+INLINE_BYTES = 256 * 1024
+"""Results of tasks up to this size go to their owner, and do not stay on the node of the task. Ray Serve's controller
+keeps a result of 110 KiB (the config of a deployment) of the task that built an application and of each replica. With
+Ray's limit of 100 KiB the object keeps the autoscaler from ever giving back the node on which it was made.
+"""
+
+ENVIRONMENT = SETTINGS | {
+    "RAY_worker_niceness": "0",
+    "RAY_max_direct_call_object_size": str(INLINE_BYTES),
+    SETUP_HOOK[0]: SETUP_HOOK[1],
+}
 """Environment variables of every node: Ray Serve's settings, and the changes to Ray for workers of any job."""
 
 
