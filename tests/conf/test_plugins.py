@@ -48,6 +48,25 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "plugins: needs cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found' (",
         ),
         ({"wrong.py": "def f(:\n"}, ["plugins=[wrong]"], "plugins: wrong cannot be imported: SyntaxError: "),
+        (
+            {"ends.py": "import sys\nsys.exit('use --run')\n"}, ["plugins=[ends]"],
+            "plugins: ends cannot be imported: SystemExit: use --run (<folder>/ends.py, line 2)",
+        ),
+        (
+            {"my/experiment/mine.yaml": "# @package _global_\nplugins: shop\n"},
+            ["--config-dir", "my", "experiment=mine"],
+            "plugins: shop is no list of modules, such as plugins=[my_package] (in my/experiment/mine.yaml)",
+        ),
+        (
+            {"my/hydra/launcher/ray.yaml": ""}, ["--config-dir", "my"],
+            "--config-dir: my/hydra/launcher/ray.yaml has the name of a file of the recommender (hydra/launcher=ray),",
+        ),
+        (
+            {"my/hydra/sweeper/optuna.yaml": ""}, ["--config-dir", "my"],
+            "--config-dir: my/hydra/sweeper/optuna.yaml has the name of a file of the recommender (hydra/sweeper=op",
+        ),
+        ({}, ["--config-dir", "nowhere"], "--config-dir: there is no folder nowhere; name one with yaml of your own"),
+        ({}, ["--config-dir", "nowhere", "--help"], "--config-dir: there is no folder nowhere; name"),
         ({"one.py": ""}, ["plugins=[one,one]"], "plugins: one is named twice; name it once"),
         ({}, ["plugins=[data]"], "plugins: data is a package of the recommender itself; name one of your own"),
         ({}, ["plugins=shop"], "plugins: shop is no list of modules, such as plugins=[my_package]"),
