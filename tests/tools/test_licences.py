@@ -1,7 +1,6 @@
 """The licences that `make dist` allows for what the product is installed with."""
 
 import importlib.util
-import tomllib
 from importlib.metadata import metadata
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +12,7 @@ TOOLS = Path(__file__).parents[2] / "tools" / "dist"
 
 @pytest.fixture(scope="module")
 def licences() -> ModuleType:
-    return loaded("licences")
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location("licences", TOOLS / "licences.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -56,17 +51,3 @@ def test_docutils_was_looked_at_with_the_licences_that_it_names(licences: Module
     classifiers = metadata("docutils").get_all("Classifier") or []
     named = "; ".join(sorted(line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")))
     assert licences.refused({"docutils": named}) == []
-
-
-def test_what_users_install_is_looked_at(licences: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extras that are not for whoever changes the project; they come after the smoke test."""
-    monkeypatch.syspath_prepend(str(TOOLS))
-    project = tomllib.loads((TOOLS.parents[1] / "pyproject.toml").read_text())["project"]
-    make_dist = loaded("make_dist")
-    assert set(make_dist.EXTRAS) == set(project["optional-dependencies"]) - {"test", "dev", "bench"}
-    commands: list[str] = []
-    monkeypatch.setattr(make_dist, "run", lambda *command, **_: commands.append(" ".join(map(str, command))) or "[]")
-    monkeypatch.setattr(make_dist, "DIST", TOOLS / "dist")
-    monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("a.whl")]))
-    make_dist.add_extras(Path("bare"), "1")
-    assert commands[0] == "bare/bin/python -m pip install -q -c constraints.txt a.whl[page,kafka]"
