@@ -173,8 +173,9 @@ clean: ## removes the virtual environments; keeps var/
 
 interpreter: # that which PYTHON names, if an environment was made of another
 	@test -z "$(PYTHON)" || test ! -x $(BIN)/python || { \
+	    said=$$(tools/find-python "$(PYTHON)" 2>&1) || { echo "$$said" >&2; exit 2; }; \
 	    version='import sys; print("%d.%d.%d" % sys.version_info[:3])'; \
-	    has=$$($(BIN)/python -c "$$version"); named=$$($(PYTHON) -c "$$version"); test "$$has" = "$$named" || { \
+	    has=$$($(BIN)/python -c "$$version"); named=$$("$(PYTHON)" -c "$$version"); test "$$has" = "$$named" || { \
 	    echo "error: $(VENV) has Python $$has, and PYTHON=$(PYTHON) is $$named: make clean, or pass VENV= with another folder" >&2; \
 	    exit 2; }; }
 

@@ -18,6 +18,16 @@ from data.sources.source import SOURCES
 
 KEY = "plugins"
 
+REGISTERED = {
+    "data/source": SOURCES,
+    "hydra/launcher": ("ray",),
+    "hydra/sweeper": ("optuna",),
+    ".": ("schema",),
+}
+"""By group: the choices that are ours without a yaml file."""
+
+NO_LIST = "is no list of modules, such as plugins=[my_package]"
+
 
 def chosen_plugins(overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """The plugins of the overrides, and of the yaml files that they choose.
@@ -36,8 +46,10 @@ def chosen_plugins(overrides: Sequence[str], folders: Sequence[Path]) -> list[st
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:
-    """The folder that `--config-dir` names, if there is one."""
+    """The folder that `--config-dir` names, if there is one; raises ConfigError if it is no folder."""
     typed_in, _ = get_args_parser().parse_known_args(list(arguments))
+    if typed_in.config_dir and not Path(typed_in.config_dir).is_dir():
+        raise ConfigError(f"--config-dir: there is no folder {typed_in.config_dir}; name one with yaml of your own")
     return [Path(typed_in.config_dir)] if typed_in.config_dir else []
 
 
@@ -50,9 +62,9 @@ def refuse_shadows(folders: Sequence[Path], ours: Path) -> None:
     for folder in folders:
         for path in sorted(folder.rglob("*.yaml")):
             name = path.relative_to(folder)
-            is_source = name.parent.as_posix() == "data/source" and name.stem in SOURCES
-            if (ours / name).exists() or is_source:
-                choice = name.with_suffix("").as_posix().replace("/", "=")
+            group = name.parent.as_posix()
+            if (ours / name).exists() or name.stem in REGISTERED.get(group, ()):
+                choice = name.stem if group == "." else f"{group}={name.stem}"
                 raise ConfigError(
                     f"--config-dir: {path} has the name of a file of the recommender ({choice}), and one would hide the"
                     " other; rename yours"
@@ -68,8 +80,10 @@ def _of_files(group: str, options: str, folders: Sequence[Path]) -> Iterator[str
                     values: Any = yaml.safe_load(path.read_text())
                 except (yaml.YAMLError, UnicodeDecodeError):
                     return  # Hydra meets the same, and reports it
-                named = values.get(KEY) if isinstance(values, dict) else None
-                yield from (str(name) for name in named or [] if isinstance(named, list))
+                named = (values.get(KEY) if isinstance(values, dict) else None) or []
+                if not isinstance(named, list):
+                    raise ConfigError(f"plugins: {named} {NO_LIST} (in {path})")
+                yield from map(str, named)
 
 
 def _list(override: str) -> list[str]:
@@ -78,5 +92,5 @@ def _list(override: str) -> list[str]:
     except OverrideParseException:
         return []  # Hydra reports it
     if not (isinstance(value, list) and all(isinstance(name, str) for name in value)):
-        raise ConfigError(f"plugins: {override.partition('=')[2]} is no list of modules, such as plugins=[my_package]")
+        raise ConfigError(f"plugins: {override.partition('=')[2]} {NO_LIST}")
     return value

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
 from conf.help import help_text, version, wants_help
-from conf.overrides import complaint, expanded, opened, renamed
+from conf.overrides import complaint, expanded, opened, refuse_completion_of_nothing, renamed, with_release
 from conf.schema import FOLDER, composed, register
 from conf.single_run import composing_once
 from conf.swept_groups import refuse_swept_settings
@@ -51,6 +51,8 @@ def launch(module: str, program: str | None = None) -> None:
     """
     wants_traceback = os.environ.get(TRACEBACK) == "1"
     with one_line_for_errors(module, wants_traceback):
+        refuse_completion_of_nothing(sys.argv[1:])
+        sys.argv[1:] = with_release(module, sys.argv[1:])
         if _answers_at_once(module, program or f"python -m {module}"):
             return
         folders = config_folders(sys.argv[1:])

@@ -5,9 +5,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from hydra._internal.utils import get_args_parser
 from hydra.errors import OverrideParseException
 
-from conf.verbs import override_key
+from conf.verbs import VERBS, override_key, uses
 from data.artifacts.errors import ConfigError
 
 RENAMED = {"evaluate.floors": "evaluate.baselines", "evaluate.peers": "evaluate.published"}
@@ -27,9 +28,34 @@ OPEN_MAPPINGS = re.compile(
 """Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types, of
 which some are goals, environments."""
 
+RELEASE_ID = re.compile(r"[\w.-]+")
+"""What a word without a key is taken for, where a command takes a release."""
+
+COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
+"""What Hydra's shell completion can be asked for."""
 
 ENTRY = re.compile(r"data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)
 """A value of an event type, or all of them: Hydra makes a mapping of dataclasses from a whole mapping alone."""
+
+
+def with_release(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with `release=ID` in the place of a bare ID, for commands that take a release."""
+    parser, found = get_args_parser(), list(arguments)
+    bare = [word for word in parser.parse_known_args(found)[0].overrides if RELEASE_ID.fullmatch(word)]
+    if len(bare) != 1 or verb not in VERBS or not uses(verb, "release"):
+        return found
+    for place, word in enumerate(found):
+        named = [*found[:place], f"release={word}", *found[place + 1 :]]
+        if word == bare[0] and f"release={word}" in parser.parse_known_args(named)[0].overrides:
+            return named
+    return found
+
+
+def refuse_completion_of_nothing(arguments: Sequence[str]) -> None:
+    """Raises ConfigError where Hydra is asked for shell completion, and not told of which shell."""
+    typed_in = get_args_parser().parse_known_args(list(arguments))[0]
+    if typed_in.shell_completion and not any(map(COMPLETION.fullmatch, typed_in.overrides)):
+        raise ConfigError("-sc: name what to do, and a shell (bash, fish or zsh), such as -sc install=bash")
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from omegaconf import DictConfig
 
-from conf.overrides import expanded, opened, renamed
+from conf.overrides import expanded, opened, renamed, with_release
 from conf.schema import FOLDER, Config, register
 from conf.verbs import VERBS, refuse_unused
 from data.artifacts.structured import typed
@@ -125,7 +125,7 @@ def check_overrides(command: Command, config_dir: Path | None = None) -> None:
     """
     verb, *arguments = command.words
     assert verb in VERBS
-    words = iter(renamed(expanded(arguments)))
+    words = iter(renamed(expanded(with_release(verb, arguments))))
     overrides: list[str] = []
     folders: list[Path] = []
     for word in words:

@@ -11,6 +11,8 @@ from conf.schema import Config
 from conf.verbs import VERBS
 from tests.documentation import FILES, HISTORY, ROOT, composed, examples, heading_anchors, spans, text
 
+TOPS = ("client", "conf", "data", "docs", "hydra_plugins", "notebooks", "serve", "tests", "towers")
+
 OTHER_METRICS = {"haproxy_frontend_http_responses_total"}
 """Metrics that HAProxy exports by itself."""
 
@@ -83,11 +85,23 @@ def test_links_lead_somewhere() -> None:
             assert not anchor or anchor in heading_anchors(target), f"{path.name}: {link}"
 
 
+def test_headings_that_code_and_settings_name_exist() -> None:
+    suffixes = {".py", ".yaml", ".toml"}
+    paths = [path for top in TOPS for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
+    named = {
+        found
+        for path in [*paths, *(path for path in ROOT.iterdir() if path.is_file()), ROOT / ".ci" / "run"]
+        for found in re.findall(r"docs/(\w+\.md)#([\w-]+)", path.read_text(errors="ignore"))
+    }
+    assert len(named) >= 2
+    for file, anchor in named:
+        assert anchor in heading_anchors(ROOT / "docs" / file), f"docs/{file}#{anchor}"
+
+
 def test_files_and_folders_that_are_named_exist() -> None:
-    tops = ("client", "conf", "data", "docs", "hydra_plugins", "notebooks", "serve", "tests", "towers")
     for path in FILES:
         for span in set(spans(path)) - set(examples()):
-            if re.fullmatch(rf"(?:{'|'.join(tops)})/[\w./*-]*", span):
+            if re.fullmatch(rf"(?:{'|'.join(TOPS)})/[\w./*-]*", span):
                 assert list(ROOT.glob(span.rstrip("/"))), f"{path.name}: {span}"
 
 

@@ -101,11 +101,17 @@ def test_a_plugin_trains_and_its_release_goes_live_only_where_it_is(shop: Path) 
     (release,) = [json.loads(path.read_text()) for path in manifest]
     assert release["plugins"] == [{"name": "shop", "version": "1.0"}]
     assert release["config"]["loss"]["kind"] == "hinge"
+    (shop / OWN).rename(shop / "aside")
+    with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, which is not available here"):
+        run("serve.promote", cwd=shop, path=str(ROOT))
+    assert not (shop / "var" / "releases" / "live.json").exists()
+    (shop / "aside").rename(shop / OWN)
     assert "is live" in run("serve.promote", cwd=shop, path=str(ROOT)), "it imports the plugin by itself"
     init = shop / OWN / "__init__.py"
     init.write_text(init.read_text().replace("1.0", "2.0"))
-    with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, and 2\.0 is installed here"):
-        run("serve.verify", cwd=shop, path=str(ROOT))
+    for command in ("serve.verify", "serve.promote"):
+        with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, and 2\.0 is installed here"):
+            run(command, cwd=shop, path=str(ROOT))
     shutil.rmtree(shop / OWN)
     with pytest.raises(AssertionError, match=r"made with plugin shop 1\.0, which is not available here"):
         run("serve.verify", cwd=shop, path=str(ROOT))

@@ -22,22 +22,28 @@ OWN = ("data", "towers", "serve", "conf")
 VARIABLE = "TWOTOWER_FINDS_ITSELF_FIRST"
 """Environment variable that is set in a process that runs a command of ours, and so in the processes that it starts."""
 
+SHIPPED = "shipped"
+"""Its value in workers to which our packages were sent: those stand on PYTHONPATH, and go before installed ones."""
+
 ROOT = Path(__file__).parents[1]
 """The folder that this distribution is installed in."""
 
 
 class OwnPackages:
-    """An import hook that finds the packages of OWN in ROOT alone."""
+    """An import hook that finds the packages of OWN in ROOT alone, or first where they were sent to."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The package in ROOT, where it is one of ours; None leaves the name to Python's own hooks."""
-        return PathFinder.find_spec(name, [str(ROOT)]) if name in OWN else None
+        """The package, where it is one of ours; None leaves the name to Python's own hooks."""
+        if name not in OWN:
+            return None
+        sent = os.environ.get("PYTHONPATH", "") if os.environ.get(VARIABLE) == SHIPPED else ""
+        return PathFinder.find_spec(name, [*filter(None, sent.split(os.pathsep)), str(ROOT)])
 
 
 def find_first() -> None:
     """Makes this process and those that it starts find our packages first."""
-    os.environ[VARIABLE] = "1"
+    os.environ.setdefault(VARIABLE, "1")
     if OwnPackages not in sys.meta_path and (ROOT / "data").is_dir():
         sys.meta_path.insert(0, OwnPackages)
 

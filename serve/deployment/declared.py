@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from data.artifacts.folders import Folder
+from data.artifacts.plugins import VARIABLE, in_use
 from serve.access.config import AuthConfig
 from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
@@ -40,6 +41,8 @@ def deploy_config(
     config: EndpointConfig, host: str | None = None, events: EventsConfig | None = None
 ) -> dict[str, Any]:
     """Returns the config of the endpoint as JSON values, in the form of `ray.serve.schema.ServeDeploySchema`.
+
+    The applications import the plugins that this process uses.
 
     Args:
         host: the address on which the proxies listen; None means `serve.host`.
@@ -76,6 +79,9 @@ def deploy_config(
                 "args": {"values": compacting},
             }
         )
+    if plugins := in_use():
+        for application in applications:
+            application["runtime_env"] = {"env_vars": {VARIABLE: ",".join(plugins)}}
     declared: dict[str, Any] = {"proxy_location": "EveryNode", "http_options": http, "logging_config": dict(LOGGING)}
     if config.serve.grpc_port:
         declared["grpc_options"] = {"port": config.serve.grpc_port, "grpc_servicer_functions": [SERVICER]}

@@ -37,9 +37,9 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
         ReleaseError: it does not come up, or the change is refused; what answered before goes on.
     """
     declared = deploy_config(config, events=events_here(config.events, progress))
-    if working_dir := _shipped_code():
+    if shipped := _shipped_code():
         for application in declared["applications"]:
-            application["runtime_env"] = {"working_dir": working_dir}
+            application["runtime_env"] = {**application.get("runtime_env", {}), **shipped}
     names = [application["name"] for application in declared["applications"]]
     client = serve_client()
     client.deploy_apps(ServeDeploySchema.model_validate(declared))
@@ -84,6 +84,11 @@ def _told(names: list[str]) -> str:
     return "; ".join(messages)
 
 
-def _shipped_code() -> Any:
-    """The code that came with this Ray job, of whose address a change is a change of code; None outside of a job."""
-    return ray.get_runtime_context().runtime_env.get("working_dir")
+def _shipped_code() -> dict[str, Any]:
+    """The code that came with this Ray job, and the plugins that came with this command: where Ray keeps them.
+
+    An endpoint that runs has the environment of the command that started it, so each change of it brings its own. A
+    change of an address is a change of code.
+    """
+    own = ray.get_runtime_context().runtime_env
+    return {name: own[name] for name in ("working_dir", "py_modules") if own.get(name)}

@@ -18,7 +18,6 @@ from typing import Any
 
 import grpc
 import psutil
-from milvus_lite.server_manager import server_manager_instance as lite
 from pymilvus import AsyncMilvusClient, MilvusClient
 from pymilvus.exceptions import MilvusException
 
@@ -26,6 +25,7 @@ from data.artifacts.json_text import json_text
 from data.artifacts.secrets import secret
 from serve.index.address import MilvusAddress
 from serve.index.config import IndexConfig
+from serve.index.faiss_library import milvus_lite
 from serve.index.protocol import IndexUnavailable
 
 DEFAULT_TOKEN = "root:Milvus"
@@ -74,7 +74,7 @@ def milvus_address(config: IndexConfig) -> Iterator[str]:
         if not _num_users[path]:
             del _num_users[path]
             _owner_file(path).unlink(missing_ok=True)
-            lite.release_server(str(path))
+            milvus_lite().release_server(str(path))
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _open_database(path: Path) -> str:
     deadline = time.monotonic() + OWNER_WAIT_S
     while time.monotonic() < deadline:
         with _quiet():
-            address: str | None = lite.start_and_get_uri(str(path))
+            address: str | None = milvus_lite().start_and_get_uri(str(path))
         if address is not None:
             aside = _owner_file(path).with_suffix(f".{os.getpid()}.partial")
             aside.write_text(json_text(_owner_of(path, address)))

@@ -5,12 +5,11 @@ import socket
 import time
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import known_fields, to_json_keys
+from data.cluster.machine import pid_namespace
 
 JSON_KEYS = {"operation": "fate"}
 """Keys of a marker's file that differ from the attribute's name."""
@@ -90,15 +89,6 @@ def is_this_host(host: str, namespace: str | None) -> bool:
             and each count their processes from 1.
     """
     return host == socket.gethostname() and namespace == pid_namespace()
-
-
-@cache
-def pid_namespace() -> str | None:
-    """The namespace of this machine's process ids, since the machine was started; None where there are none (macOS)."""
-    try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return None
 
 
 def is_process_alive(pid: int) -> bool:

@@ -17,7 +17,8 @@ from pyarrow import fs
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import known_fields, to_json_keys
-from serve.releases.in_progress import is_process_alive, is_this_host, pid_namespace
+from data.cluster.machine import pid_namespace
+from serve.releases.in_progress import is_process_alive, is_this_host
 from serve.releases.pointer import LivePointer
 
 REPLICAS = ".replicas"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conf.overrides import renamed
+from conf.overrides import renamed, with_release
 from conf.schema import FOLDER, load
 
 BROKEN = """
@@ -98,3 +98,19 @@ def test_the_module_of_a_command_is_known_by_its_name_before_the_config_is_compo
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(FOLDER.parent)}, capture_output=True
     )
     assert done.stdout.startswith(b"<function task")
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "meant"),
+    [
+        ("serve.promote", ["r1"], ["release=r1"]),
+        ("serve.promote", ["percent=5", "r1"], ["percent=5", "release=r1"]),
+        ("serve.verify", ["--config-dir", "r1", "r1", "--help"], ["--config-dir", "r1", "release=r1", "--help"]),
+        ("serve.promote", ["r1", "r2"], ["r1", "r2"]),
+        ("serve.promote", ["r1,r2"], ["r1,r2"]),
+        ("serve.promote", ["~percent"], ["~percent"]),
+        ("serve.rollback", ["r1"], ["r1"]),
+    ],
+)
+def test_a_bare_word_is_a_release_where_a_command_takes_one(verb: str, typed: list[str], meant: list[str]) -> None:
+    assert with_release(verb, typed) == meant

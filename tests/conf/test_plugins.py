@@ -48,6 +48,25 @@ def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "plugins: needs cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found' (",
         ),
         ({"wrong.py": "def f(:\n"}, ["plugins=[wrong]"], "plugins: wrong cannot be imported: SyntaxError: "),
+        (
+            {"ends.py": "import sys\nsys.exit('use --run')\n"}, ["plugins=[ends]"],
+            "plugins: ends cannot be imported: SystemExit: use --run (<folder>/ends.py, line 2)",
+        ),
+        (
+            {"my/experiment/mine.yaml": "# @package _global_\nplugins: shop\n"},
+            ["--config-dir", "my", "experiment=mine"],
+            "plugins: shop is no list of modules, such as plugins=[my_package] (in my/experiment/mine.yaml)",
+        ),
+        (
+            {"my/hydra/launcher/ray.yaml": ""}, ["--config-dir", "my"],
+            "--config-dir: my/hydra/launcher/ray.yaml has the name of a file of the recommender (hydra/launcher=ray),",
+        ),
+        (
+            {"my/hydra/sweeper/optuna.yaml": ""}, ["--config-dir", "my"],
+            "--config-dir: my/hydra/sweeper/optuna.yaml has the name of a file of the recommender (hydra/sweeper=op",
+        ),
+        ({}, ["--config-dir", "nowhere"], "--config-dir: there is no folder nowhere; name one with yaml of your own"),
+        ({}, ["--config-dir", "nowhere", "--help"], "--config-dir: there is no folder nowhere; name"),
         ({"one.py": ""}, ["plugins=[one,one]"], "plugins: one is named twice; name it once"),
         ({}, ["plugins=[data]"], "plugins: data is a package of the recommender itself; name one of your own"),
         ({}, ["plugins=shop"], "plugins: shop is no list of modules, such as plugins=[my_package]"),
@@ -102,7 +121,8 @@ def test_a_source_in_a_folder_of_ones_own_hides_none_of_ours(tmp_path: Path) -> 
         refuse_shadows([tmp_path], FOLDER)
 
 
-def test_processes_and_workers_get_them(folder: Path) -> None:
+def test_processes_and_workers_get_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TWOTOWER_FINDS_ITSELF_FIRST", raising=False)
     (folder / "package_here").mkdir()
     (folder / "package_here" / "__init__.py").touch()
     (folder / "module_here.py").write_text("__version__ = '3.1'\n")
@@ -112,9 +132,7 @@ def test_processes_and_workers_get_them(folder: Path) -> None:
     assert shipped() == [str(folder / "package_here"), str(folder / "module_here.py")]
     environment = with_own_code({"env_vars": {"A": "1"}, "py_modules": ["p"]})
     assert environment["py_modules"] == ["p", *shipped()]
-    assert environment["env_vars"] == {"A": "1", "TWOTOWER_PLUGINS": "package_here,module_here"} | {
-        name: os.environ[name] for name in ("TWOTOWER_FINDS_ITSELF_FIRST",) if name in os.environ
-    }
+    assert environment["env_vars"] == {"A": "1", "TWOTOWER_PLUGINS": "package_here,module_here"}
 
 
 def test_nothing_is_added_where_there_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,3 +118,24 @@ def test_make_refuses_another_interpreter_than_that_of_its_environment(
         f"error: {tmp_path}/venv has Python 3.11.9, and PYTHON={path}/python3.12 is 3.12.3: make clean,"
         " or pass VENV= with another folder" in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("{path}/old", "error: PYTHON={path}/old is Python 3.9.1; this needs one of Python 3.13 3.12 3.11"),
+        ("/nowhere", "error: PYTHON=/nowhere does not run; this needs one of Python 3.13 3.12 3.11"),
+    ],
+)
+def test_make_refuses_what_is_not_supported_also_beside_an_environment(
+    named: str, message: str, interpreters: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = interpreters(old="3.9.1")
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    inside = tmp_path / "venv" / "bin" / "python"
+    inside.write_text(FAKE.format(version="3.11.9", no_venv=0))
+    inside.chmod(0o755)
+    done = make("demo", f"PYTHON={named.format(path=path)}", f"VENV={tmp_path}/venv")
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert said == [message.format(path=path)]

