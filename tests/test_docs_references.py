@@ -24,7 +24,7 @@ COMPOSITIONS = (
 
 
 def exported_metrics() -> set[str]:
-    """The metrics under the names that they are exported by: Ray adds a prefix, and `serve.ingest` runs outside of Ray."""
+    """Names of metrics as they are exported: Ray adds a prefix, and `serve.ingest` runs outside of Ray."""
     outside_of_ray = ROOT / "serve" / "api" / "events" / "kafka_metrics.py"
     found = set()
     for path in (*(ROOT / "serve" / "observability").glob("*.py"), outside_of_ray):

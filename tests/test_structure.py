@@ -16,7 +16,7 @@ FOLDERS = {
     "data": {"artifacts", "cluster", "dataset", "sequences", "sources"},
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
-        "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "laps",
+        "access", "api", "batch", "demonstration", "deployment", "events", "experiments", "filters", "index", "laps",
         "observability",
         "operations", "pipeline", "releases", "rollout", "viewer",
     },
