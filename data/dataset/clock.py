@@ -19,7 +19,7 @@ DAYS = (EARLIEST_S // DAY_S, 47_482)
 """Numbers of days since 1970 from 1990 to 2100."""
 
 DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}
-"""By number of digits, how dates are written in digits. (With 14 digits they lie past the year 9999.)"""
+"""Format of dates that are written as digits, by the number of digits; 14 digits as seconds lie past the year 9999."""
 
 YEARS = (1900, 2100)
 """Years of dates written in digits."""

@@ -66,7 +66,7 @@ class ShardBatches:
         sequences: all users' items; the positions of the interactions are indices into them.
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
-        feedback: what the interactions say besides their items.
+        feedback: weights, explicit negatives and contexts of the interactions.
     """
 
     shard: Shard | Rows

@@ -56,7 +56,7 @@ class Buffer:
     Attributes:
         user_rows_U: int32, the users' rows in the log.
         sequences: the users' items, users numbered as in `user_rows_U`.
-        feedback: what their interactions say besides.
+        feedback: weights, explicit negatives and contexts of the interactions.
         rows: the examples, users numbered likewise.
     """
 

@@ -30,7 +30,7 @@ class WindowBatches:
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
-        feedback: what the interactions say besides their items.
+        feedback: weights, explicit negatives and contexts of the interactions.
     """
 
     shard: Shard | Rows

@@ -85,7 +85,7 @@ class EventTypes:
         return cls({LIKED: EventType(), DISLIKED: below}, positive_from)
 
     def __len__(self) -> int:
-        """T."""
+        """Number of event types."""
         return len(self.types)
 
     def codes(self, types_N: pa.ChunkedArray, weights_N: pa.ChunkedArray) -> np.ndarray:

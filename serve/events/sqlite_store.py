@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 INSERT OR IGNORE INTO facts VALUES ('version', '1'), ('received', '0'), ('log', lower(hex(randomblob(4))));
 """
 VERSION = "1"
-"""Of the tables. A file of another version is refused."""
+"""Version of the tables; a file of another version is refused."""
 
 STATES = """
 SELECT '{' || coalesce(group_concat('"' || user || '":' || state), '') || '}' FROM users

@@ -33,7 +33,7 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True)
 class Asked(Generic[T]):
-    """What came of a question: exactly one of the two is given.
+    """An answer or an error message; exactly one of the two is given.
 
     Attributes:
         answer: The answer.

@@ -20,7 +20,7 @@ from data.artifacts.records.hourly_files import ENDING
 from data.sources.schema import DataError
 
 VERSION = "1"
-"""Of SCHEMA; a file of another version is refused."""
+"""Version of SCHEMA; a file of another version is refused."""
 
 TIME = pa.timestamp("us", tz="UTC")
 

@@ -1,7 +1,7 @@
-"""A second opinion about a text file with columns, by the standard library's strict reader: where its rows begin.
+"""A strict re-read of a delimited text file with the csv module, used when pyarrow's result is doubtful.
 
-It is asked where pyarrow's fast reader leaves a doubt: a row may span several lines, or a quote stands in an odd place.
-pyarrow takes a quote that is never closed for one value up to the end of the file.
+It is doubtful where a row may span several lines, or a quote is in an odd place: pyarrow takes a quote that is never
+closed for one value up to the end of the file.
 """
 
 import csv
@@ -23,8 +23,8 @@ MAX_SHOWN = 80
 
 
 @dataclass(slots=True)
-class Opinion:
-    """What a file's rows are.
+class StrictRead:
+    """What a strict re-read has found in a file.
 
     Attributes:
         num_columns: number of columns.
@@ -47,7 +47,7 @@ class Opinion:
     num_multi_line: int = 0
 
 
-def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> Opinion:
+def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> StrictRead:
     """Reads a whole file strictly.
 
     Args:
@@ -57,7 +57,7 @@ def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Colle
     Raises:
         DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
     """
-    found = Opinion()
+    found = StrictRead()
     all_rows = rows(file, layout)
     names = layout.names
     if names is None:
@@ -143,7 +143,7 @@ def _large_values() -> Iterator[None]:
 
 
 def _judge_lines(
-    found: Opinion,
+    found: StrictRead,
     row: tuple[int, int, list[str]],
     names: Sequence[str],
     layout: Delimited,
