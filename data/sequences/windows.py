@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.sequences.batches import Shard, TrainBatch, load_shard
-from data.sequences.buffers import Rows
+from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.positions import positions_from_the_end
@@ -33,7 +33,7 @@ class WindowBatches:
         feedback: weights, explicit negatives and contexts of the interactions.
     """
 
-    shard: Shard | Rows
+    shard: Shard | Examples
     sequences: Sequences
     batch_size: int
     length: int

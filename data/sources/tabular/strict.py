@@ -73,7 +73,7 @@ def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: C
         begin, end, values = row
         if len(values) != len(names):
             found.num_misfits += 1
-            found.misfit = found.misfit or (begin, len(values), _shown(values, layout))
+            found.misfit = found.misfit or (begin, len(values), _formatted(values, layout))
         else:
             found.num_rows += 1
             if end > begin:
@@ -181,7 +181,7 @@ def _characters(value: str) -> frozenset[str]:
     return frozenset("0" if c.isdigit() else "a" if c.isalpha() else c for c in value)
 
 
-def _shown(values: Sequence[str], layout: Delimited) -> str:
+def _formatted(values: Sequence[str], layout: Delimited) -> str:
     text = layout.delimiter.join(values)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 

@@ -8,7 +8,7 @@ from typing import Any
 from serve.api.events.schemas import KnownEvent
 from serve.viewer.parts.answer_list import item_words
 from serve.viewer.parts.elements import badge, note, part, text
-from serve.viewer.reading.released import ShownItem
+from serve.viewer.reading.released import DisplayItem
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Past:
     features: Mapping[str, Any] | None
     learnt: Sequence[str]
     events: Sequence[KnownEvent]
-    items: Mapping[str, ShownItem]
+    items: Mapping[str, DisplayItem]
     times: Sequence[datetime] = ()
     remark: str = ""
 
@@ -64,5 +64,5 @@ def past_of_user(past: Past) -> None:
 
 
 def _item(past: Past, id_: str) -> None:
-    item = past.items.get(id_, ShownItem(id_, "", {}))
+    item = past.items.get(id_, DisplayItem(id_, "", {}))
     item_words(item.id, item.title, item.features)

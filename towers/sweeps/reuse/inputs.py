@@ -57,7 +57,7 @@ class TrialInputs:
             return UNKNOWN
         was, now = earlier["config"], self.config
         keys = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
-        found = [f"{key} was {_shown(was, key)} and is {_shown(now, key)}" for key in keys[:MAX_DIFFERENCES]]
+        found = [f"{key} was {_formatted(was, key)} and is {_formatted(now, key)}" for key in keys[:MAX_DIFFERENCES]]
         if len(keys) > MAX_DIFFERENCES:
             found.append(f"{len(keys) - MAX_DIFFERENCES} more values are others")
         if earlier["log"] != self.log:
@@ -150,5 +150,5 @@ def _flat(config: DictConfig) -> dict[str, Any]:
     return found
 
 
-def _shown(config: Mapping[str, Any], key: str) -> str:
+def _formatted(config: Mapping[str, Any], key: str) -> str:
     return str(config[key]) if key in config else "not set"
