@@ -28,7 +28,7 @@ PLACEMENT_KEYS = (
 """Values that say where a command works, how fast, and what is shown beside its results."""
 
 DEPLOYED = ("index", "gate", "serve", "auth", "guard", "events")
-"""The groups of an endpoint, and of the gate before it."""
+"""The config groups of an endpoint, and of the release gate."""
 
 READY = "serve.ready_within_s"
 """The one value of the group `serve` that the commands of a rollout use."""

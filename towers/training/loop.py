@@ -81,7 +81,7 @@ class Objective:
     ) -> Tensor:
         """Weighted mean over all positives of -log sigmoid(positive - negative), for negatives of the same user.
 
-        It is the pairwise loss of Rendle et al. (2009) with a negative that the user has named. A positive whose user
+        It is the pairwise loss of Rendle et al. (2009) with an explicit negative. A positive whose user
         has none, or whose own item was drawn, adds zero.
 
         Args:
@@ -133,7 +133,7 @@ class Objective:
 
 
 def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """User vectors [b, D], and the item row of each one's positive [b]; every target of a window is a positive."""
+    """User vectors [b, D] and the item row of the positive of each [b]; every target of a window is a positive."""
     arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
     users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
     context = None if batch.context is None else torch.from_numpy(batch.context).to(device)

@@ -193,7 +193,7 @@ def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_prune
 
 
 def _save_part(run: WorkerState, experiment: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
-    """Writes this worker's part of the state to the storage, to the folder that Ray Train names in the experiment's."""
+    """Writes this worker's part of the state into the experiment's folder `name`, which becomes a checkpoint."""
     folder = Folder(experiment.filesystem, experiment.path) / name
     save_shard(folder, run.progress, run.model, run.optimizers, run.best)
     return ray.train.Checkpoint(folder.path, folder.filesystem)

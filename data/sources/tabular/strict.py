@@ -166,8 +166,8 @@ def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[i
     """Whether each line of a row, split at all delimiters, could be a row.
 
     Prose has white space beside its commas. In one of the columns in `single`, such as the id, all lines must have
-    values of the characters that the row's own value is of: digits, letters, or others. Of two columns, two lines may
-    be so by accident.
+    values of the same kinds of characters (digits, letters, others) as the row's own value. Two lines of two
+    columns may look like rows by accident, so they do not count.
     """
     first, *others = lines
     if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):

@@ -1,4 +1,4 @@
-"""Vectors of texts: by a local model of sentences, or without one by the words that occur together.
+"""Vectors of texts: from a local model of sentence-transformers, or by latent semantic analysis of their words.
 
 Shape legend: N texts, W words, E length of a vector.
 """
@@ -18,7 +18,7 @@ from data.artifacts.folders import Folder
 from data.sources.values.text_vectors_config import EmbedTextConfig
 
 RARE = 2
-"""A word that occurs in fewer texts than this says nothing about which texts are alike."""
+"""Words that occur in fewer texts than this are left out: they say nothing about which texts are similar."""
 
 
 def vectors_of(items: pa.Table, config: EmbedTextConfig) -> np.ndarray:
@@ -83,7 +83,7 @@ def by_words(texts: pa.Array, length: int) -> np.ndarray:
 
 
 def by_model(texts: pa.Array, folder: str, batch_size: int) -> np.ndarray:
-    """float32 [N, E]: the vectors of a model of sentences, of length 1. Nothing is fetched from elsewhere.
+    """float32 [N, E]: the vectors of a local sentence-transformers model, of length 1. Nothing is downloaded.
 
     Raises:
         ConfigError: the folder does not exist.

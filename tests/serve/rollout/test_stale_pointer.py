@@ -115,9 +115,7 @@ async def test_a_storage_slower_than_the_lease_keeps_nobody_waiting(
             wait = asyncio.wait
 
             async def noted(tasks: set[asyncio.Task[None]], timeout: float | None = None) -> Any:
-                waited_for.extend(
-                    task for task in tasks if task.get_coro().__qualname__ == BoundedReading.read.__qualname__
-                )
+                waited_for.extend(task for task in tasks if is_reading(task))
                 return await wait(tasks, timeout=timeout)
 
             watched.setattr("serve.rollout.bounded_reading.asyncio.wait", noted)
