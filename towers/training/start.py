@@ -1,4 +1,4 @@
-"""The checkpoint that a training starts from (`train.start_from`): not fitted on what is measured.
+"""The checkpoint that a training starts from (`train.start_from`), not fitted on what this one is measured on.
 
 A checkpoint of a final fit has learned from all interactions of its time. From it, training starts with the weights of
 the measured fit before it, which has left out what was newest then.

@@ -34,7 +34,7 @@ from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
-"""What follows the name of a final checkpoint in the name of its backtest."""
+"""Suffix of the name of a final checkpoint that gives the name of its backtest."""
 
 
 def final_fit(
