@@ -95,7 +95,7 @@ def _values(node: DictConfig, key: str, verb: str) -> Iterator[str]:
         if isinstance(value, DictConfig) and is_dataclass(OmegaConf.get_type(value)):
             yield from _values(value, inner, verb)
             continue
-        shown = "???" if OmegaConf.is_missing(node, field.name) else _shown(value)
+        shown = "???" if OmegaConf.is_missing(node, field.name) else _formatted(value)
         choices = f" ({', '.join(type(value).__members__)})" if isinstance(value, Enum) else ""
         yield f"  {inner}={shown}{choices}"
         if meaning := meanings.get(field.name):
@@ -107,7 +107,7 @@ def _wrapped(text: str, indent: int) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if OmegaConf.is_config(value):
         return str(OmegaConf.to_container(value))
     if isinstance(value, Enum):

@@ -19,7 +19,7 @@ BROUGHT_BY = {
     "launcher": ("BasicLauncherConf", "hydra/launcher=ray"),
     "sweeper": ("BasicSweeperConf", "hydra/sweeper=optuna"),
 }
-"""By the group of Hydra's settings: its default, which has hardly any options, and the choice that has them."""
+"""Hydra's settings groups: the default choice, which has hardly any options, and the choice that has them."""
 
 OPEN_MAPPINGS = re.compile(
     r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from data.artifacts.errors import ConfigError
 from towers.training.config import PLACEMENT
 
-EVERY_VERB = ("seed", "storage", "plugins")
-"""Fields that every command takes: where artifacts lie, code of one's own, and the seed, which a sweep varies."""
+EVERY_VERB = ("storage", "plugins")
+"""Fields that every command uses: where artifacts lie, and the modules of your own that it imports."""
 
-RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking", "events.types")
+RECIPE = ("cluster", "data", "model", "loss", "train", "rerank", "evaluate", "tracking", "events.types", "seed")
 """What a training uses. Commands that train a checkpoint, or find one by its config, use all of it. The types of
 events are what `data=events` learns from."""
 
 RECIPE_GROUPS = ("experiment", "ablation", "recipe")
 """Config groups without a field of their own: they set values of the recipe, of the data above all."""
 
-HELD_BY_ALL = ("tracking=off",)
-"""Overrides that hold for every command, those included that have nothing to turn off."""
+ACCEPTED_BY_ALL = ("tracking=off",)
+"""Overrides that every command accepts, also one that tracks nothing."""
 
 PLACEMENT_KEYS = (
     "cluster",
@@ -28,7 +28,7 @@ PLACEMENT_KEYS = (
 """Values that say where a command works, how fast, and what is shown beside its results."""
 
 DEPLOYED = ("index", "gate", "serve", "auth", "guard", "events")
-"""The groups of an endpoint, and of the gate before it."""
+"""The config groups of an endpoint, and of the release gate."""
 
 READY = "serve.ready_within_s"
 """The one value of the group `serve` that the commands of a rollout use."""
@@ -82,7 +82,7 @@ def refuse_unused(verb: str, overrides: Sequence[str]) -> None:
         return
     for override in overrides:
         key = override_key(override)
-        if override not in HELD_BY_ALL and not uses(verb, key):
+        if override not in ACCEPTED_BY_ALL and not uses(verb, key):
             others = [other for other in VERBS if uses(other, key)]
             takes = f"it is used by {', '.join(others)}" if others else "no command uses it"
             raise ConfigError(f"{key}: python -m {verb} does not use it ({override}); {takes}")
@@ -98,9 +98,9 @@ def uses(verb: str, key: str) -> bool:
 
 
 def decides(verb: str, key: str) -> bool:
-    """Whether the value of this dotted key can change what a command comes to, and not only where, or how fast.
+    """Whether the value of this dotted key can change a command's result, and not only where or how fast it works.
 
-    All values can that belong to a command which is not in VERBS.
+    For a command that is not in VERBS every value counts as one that can.
     """
     if verb not in VERBS:
         return True

@@ -39,8 +39,8 @@ def _table(dataset: PreparedDataset) -> Table:
     for name, count in dataset.manifest["counts"].items():
         table.add_row(name, f"{count:,}")
     if (clock := dataset.clock) is not None:
-        table.add_row("first time", clock.shown(clock.first))
-        table.add_row("last time", clock.shown(clock.last))
+        table.add_row("first time", clock.formatted(clock.first))
+        table.add_row("last time", clock.formatted(clock.last))
     return table
 
 

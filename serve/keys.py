@@ -16,7 +16,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.access.key_file import VARIABLE, KeyFile
-from serve.access.key_listing import keys_table, shown
+from serve.access.key_listing import as_json, keys_table
 from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 
@@ -49,7 +49,7 @@ def task(config: "Config") -> dict[str, Any]:
             show(keys_table(records, datetime.now(UTC)))
         else:
             print(f"{file}: no key yet; run python -m serve.keys mint=NAME")
-    return {"keys": [shown(record) for record in records]}
+    return {"keys": [as_json(record) for record in records]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Artifacts that were written before the packages had rooms still open, and answer as they did.
+"""Artifacts that were written before mechanisms had folders still open, and answer as they did.
 
 tests/fixtures/var was written by towers.train, serve.publish and serve.promote of version 0.1.0 (commit 8475b0d) on a
 synthetic log of 60 users and 40 items.

@@ -26,15 +26,17 @@ COMPOSITIONS = (
 
 
 def exported_metrics() -> set[str]:
-    """The metrics of serve/observability under the names that Ray exports them by."""
+    """Names of metrics as they are exported: Ray adds a prefix, and `serve.ingest` runs outside of Ray."""
+    outside_of_ray = ROOT / "serve" / "api" / "events" / "kafka_metrics.py"
     found = set()
-    for path in (ROOT / "serve" / "observability").glob("*.py"):
+    for path in (*(ROOT / "serve" / "observability").glob("*.py"), outside_of_ray):
+        prefix = "" if path == outside_of_ray else "ray_"
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                 suffixes = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
                 name = node.args[0]
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    found |= {f"ray_{name.value}{suffix}" for suffix in suffixes.get(node.func.id, ())}
+                    found |= {f"{prefix}{name.value}{suffix}" for suffix in suffixes.get(node.func.id, ())}
     return found
 
 

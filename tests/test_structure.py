@@ -1,4 +1,4 @@
-"""The house keeps its shape: commands on top of a package, mechanisms in rooms, modules of a readable size."""
+"""The layout holds: commands at the top of a package, mechanisms in folders, modules of a readable size."""
 
 import ast
 import importlib
@@ -12,11 +12,11 @@ from conf.verbs import EVERY_VERB, VERBS, uses
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("data", "towers", "serve", "conf")
-ROOMS = {
+FOLDERS = {
     "data": {"artifacts", "cluster", "dataset", "sequences", "sources"},
     "towers": {"checkpoint", "evaluation", "model", "reranking", "sweeps", "training"},
     "serve": {
-        "access", "api", "batch", "deployment", "events", "experiments", "filters", "index", "laps",
+        "access", "api", "batch", "demonstration", "deployment", "events", "experiments", "filters", "index", "laps",
         "observability",
         "operations", "pipeline", "releases", "rollout", "viewer",
     },
@@ -31,14 +31,14 @@ FILES = [
 ]
 
 
-def test_the_rooms_of_each_package() -> None:
-    for package, rooms in ROOMS.items():
+def test_the_folders_of_each_package() -> None:
+    for package, folders in FOLDERS.items():
         found = {path.name for path in (ROOT / package).iterdir() if path.is_dir() and path.name != "__pycache__"}
-        assert found == rooms, package
+        assert found == folders, package
 
 
 def test_a_file_on_top_of_a_package_is_a_command() -> None:
-    files = [(package, path.stem) for package in ROOMS for path in (ROOT / package).glob("*.py")]
+    files = [(package, path.stem) for package in FOLDERS for path in (ROOT / package).glob("*.py")]
     commands = {f"{package}.{name}" for package, name in files if name != "__init__"}
     assert commands - {"serve.client"} == set(VERBS) - {"serve.releases"}
     assert (ROOT / "serve" / "releases" / "__main__.py").exists()
@@ -56,7 +56,7 @@ def test_sizes(path: Path) -> None:
 
 
 def test_no_folder_has_too_many_files() -> None:
-    tops = {ROOT / package for package in ROOMS}  # as many files as there are commands
+    tops = {ROOT / package for package in FOLDERS}  # as many files as there are commands
     for folder in {path.parent for path in FILES} - tops:
         files = [path for path in folder.iterdir() if path.is_file() and not GENERATED.search(path.name)]
         assert len(files) <= MOST_FILES, folder

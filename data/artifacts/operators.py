@@ -1,4 +1,4 @@
-"""Who runs a command, and which: what records of operations say. `OPERATOR` in the environment names a person."""
+"""The operator and the command that records of operations name. `OPERATOR` in the environment names a person."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ _command: ContextVar[str] = ContextVar("command", default="")
 
 
 def begin_command(module: str, overrides: Sequence[str]) -> None:
-    """Notes which command this process runs; a password in an address is left out."""
+    """Records which command this process runs; a password in an address is left out."""
     words = " ".join([module, *overrides])
     _command.set(re.sub(r"://[^/@\s]*@", "://***@", words)[:LONGEST])
 

@@ -20,7 +20,7 @@ VARIABLE = "TWOTOWER_PLUGINS"
 """Environment variable with the names of the plugins in use, separated by commas."""
 
 OWN = ("data", "towers", "serve", "conf", "twotower", "hydra_plugins")
-"""Packages of this distribution, which are no plugins."""
+"""Packages of this distribution, which are not plugins."""
 
 
 class PluginUnavailable(UserError, ImportError):

@@ -11,7 +11,7 @@ from pathlib import Path
 def replacing(target: Path) -> Iterator[Path]:
     """A path to write to; the file there takes the place of `target` when the block ends, unless by an error.
 
-    It is on disk then, with its name. Until then its name begins with a dot, so that nobody takes it for data.
+    File and directory entry are fsynced. Until then the name begins with a dot, so that no reader takes it for data.
     """
     new_folders = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)

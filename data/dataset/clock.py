@@ -19,7 +19,7 @@ DAYS = (EARLIEST_S // DAY_S, 47_482)
 """Numbers of days since 1970 from 1990 to 2100."""
 
 DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M"}
-"""By number of digits, how dates are written in digits. (With 14 digits they lie past the year 9999.)"""
+"""Format of dates that are written as digits, by the number of digits; 14 digits as seconds lie past the year 9999."""
 
 YEARS = (1900, 2100)
 """Years of dates written in digits."""
@@ -56,14 +56,14 @@ class Clock:
         """The clock as the manifest holds it."""
         return asdict(self)
 
-    def shown(self, at: int) -> str:
+    def formatted(self, at: int) -> str:
         """A time of this log for people: in ISO-8601, or as a running number."""
         if not self.has_clock:
             return f"number {at:,}"
         return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
     def __str__(self) -> str:
-        between = f"from {self.shown(self.first)} to {self.shown(self.last)}"
+        between = f"from {self.formatted(self.first)} to {self.formatted(self.last)}"
         if self.has_clock:
             how = " (assumed; data.clock=order says that they are running numbers)" if self.assumed else ""
             return f"times {between}{how}"
@@ -104,15 +104,16 @@ def clock_notes(clock: Clock, times: pa.Table) -> list[str]:
     if not clock.has_clock:
         return []
     notes, total = [], f"{int(count.sum()):,}"
+    first, last = clock.formatted(clock.first), clock.formatted(clock.last)
     if clock.last < EARLIEST_S:
         notes.append(
-            f"all times lie before 1990, from {clock.shown(clock.first)} to {clock.shown(clock.last)}: set"
+            f"all times lie before 1990, from {first} to {last}: set"
             " data.source.time_unit if they are not seconds, or data.clock=order if they are running numbers"
         )
     elif early := int(count[at < EARLIEST_S].sum()):
-        notes.append(f"{early:,} of {total} interactions are dated before 1990, the first {clock.shown(clock.first)}")
+        notes.append(f"{early:,} of {total} interactions are dated before 1990, the first {first}")
     if late := int(count[at > time.time() + DAY_S].sum()):
-        notes.append(f"{late:,} of {total} interactions are dated in the future, the last {clock.shown(clock.last)}")
+        notes.append(f"{late:,} of {total} interactions are dated in the future, the last {last}")
     return notes
 
 

@@ -66,9 +66,9 @@ def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> C
             if bounds is not None:
                 of_folder[OTHERS] = others, assign(others, split, bounds)
             else:
-                around = split_of_others(part["user_row"].to_numpy(), is_positive_N, code)
+                previous_split = split_of_others(part["user_row"].to_numpy(), is_positive_N, code)
                 is_given = split.kind is SplitKind.given
-                of_folder[OTHERS] = others, pc.coalesce(others["split"], around) if is_given else around
+                of_folder[OTHERS] = others, pc.coalesce(others["split"], previous_split) if is_given else previous_split
         for folder, (table, splits) in of_folder.items():
             for name in SPLITS:
                 rows = table.filter(pc.equal(splits, name))

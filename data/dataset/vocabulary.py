@@ -15,11 +15,11 @@ from data.sources.values.string_index import StringIndex
 UNKNOWN_ROW = 0
 
 MAX_LATEST = 100_000
-"""Ids whose rows are kept in a dictionary; beyond, it begins anew."""
+"""Most ids whose rows are cached in a dictionary; when it is full, it is emptied."""
 
 VALUES_PER_LOOKED_UP = 200
-"""`rows` looks ids up one by one where the vocabulary has more than so many times as many values: a hash table of the
-whole vocabulary would take longer to make."""
+"""If the vocabulary has more than this many values for each id that `rows` looks up, ids are looked up one by one: a
+hash table of the whole vocabulary would take longer to build."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Vocabulary:
         return pc.add(pc.fill_null(indices, -1), 1).to_numpy(zero_copy_only=False).astype(np.int32)
 
     def rows_of(self, other: "Vocabulary") -> np.ndarray:
-        """int64 [len(other)]: the row here of what each row of another vocabulary stands for; 0 if it is unknown."""
+        """int64 [len(other)]: for each row of another vocabulary, the row of its string here; 0 if it is unknown."""
         return np.concatenate([[UNKNOWN_ROW], self.rows(other.values)]).astype(np.int64)
 
     def row(self, id_: str) -> int:
@@ -60,7 +60,7 @@ class Vocabulary:
         _ = self._index
 
     def rows_by_id(self, ids: Iterable[str]) -> list[int]:
-        """The row of each id, or 0 if it is unknown. For some hundreds of ids, many of which were asked for before."""
+        """The row of each id, or 0 if it is unknown. Fast for some hundreds of ids, many of which are in the cache."""
         wanted, latest = list(ids), self._latest
         rows = list(map(latest.get, wanted))
         if None not in rows:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from data.sequences.buffers import Rows
+from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
@@ -66,16 +66,16 @@ class ShardBatches:
         sequences: all users' items; the positions of the interactions are indices into them.
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
-        feedback: what the interactions say besides their items.
+        feedback: weights, explicit negatives and contexts of the interactions.
     """
 
-    shard: Shard | Rows
+    shard: Shard | Examples
     sequences: Sequences
     batch_size: int
     history_length: int
     order: HistoryOrder
     feedback: Feedback = field(default_factory=Feedback)
-    _loaded: Rows | None = None
+    _loaded: Examples | None = None
     _others: OtherItems | None = None
 
     def num_examples(self) -> int:
@@ -105,21 +105,20 @@ class ShardBatches:
             return None, None
         return self.sequences.moments_before(users, positions, self.history_length)
 
-    def _permuted(self, random: np.random.Generator) -> Iterator[Rows]:
+    def _permuted(self, random: np.random.Generator) -> Iterator[Examples]:
         if self._loaded is None:
             self._loaded = load_shard(self.shard)
         users, items, positions = self._loaded
         order = random.permutation(len(users))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield users[rows], items[rows], positions[rows]
+            yield Examples(users[rows], items[rows], positions[rows])
 
 
-def load_shard(shard: Shard | Rows) -> Rows:
-    """A whole shard in memory: user rows, item rows and positions, each [N], sorted by user and position."""
-    if isinstance(shard, tuple):
+def load_shard(shard: Shard | Examples) -> Examples:
+    """A whole shard in memory, sorted by user and position."""
+    if isinstance(shard, Examples):
         return shard
     table = pa.concat_tables(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
     table = table.sort_by([("user_row", "ascending"), ("position", "ascending")])
-    users, items, positions = (table[name].to_numpy() for name in ("user_row", "item_row", "position"))
-    return users, items, positions
+    return Examples(*(table[name].to_numpy() for name in ("user_row", "item_row", "position")))

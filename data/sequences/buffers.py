@@ -15,8 +15,19 @@ import pyarrow as pa
 from data.sequences.feedback import ExplicitNegatives, Feedback
 from data.sequences.histories import Sequences, order_of
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""User rows, item rows and positions of examples, each int [N]."""
+
+class Examples(NamedTuple):
+    """Interactions that are trained on, each int [N].
+
+    Attributes:
+        user_rows_N: user rows.
+        item_rows_N: item rows.
+        positions_N: positions of the interactions within their users' sequences.
+    """
+
+    user_rows_N: np.ndarray
+    item_rows_N: np.ndarray
+    positions_N: np.ndarray
 
 
 class Piece(NamedTuple):
@@ -56,14 +67,14 @@ class Buffer:
     Attributes:
         user_rows_U: int32, the users' rows in the log.
         sequences: the users' items, users numbered as in `user_rows_U`.
-        feedback: what their interactions say besides.
+        feedback: weights, explicit negatives and contexts of the interactions.
         rows: the examples, users numbered likewise.
     """
 
     user_rows_U: np.ndarray
     sequences: Sequences
     feedback: Feedback
-    rows: Rows
+    rows: Examples
 
     @classmethod
     def of(
@@ -95,7 +106,9 @@ class Buffer:
             ]
         )
         positions = (examples - starts_U[users_N[examples]]).astype(np.int32)
-        return cls(user_rows_U, sequences, feedback, (users_N[examples], sequences.items_N[examples], positions))
+        return cls(
+            user_rows_U, sequences, feedback, Examples(users_N[examples], sequences.items_N[examples], positions)
+        )
 
 
 def _negatives(pieces: Sequence[Piece], numbered: pa.Table, num_items: int) -> ExplicitNegatives | None:

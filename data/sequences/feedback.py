@@ -1,4 +1,4 @@
-"""What interactions say besides their items: how much each counts in training, and what each user does not want.
+"""Weights, explicit negatives and contexts of interactions, which training uses beside their items.
 
 Shape legend: B batch, L window length, N interactions, M negatives, U users (row 0 included), C context features.
 """
@@ -13,7 +13,7 @@ from data.sequences.histories import Sequences, order_of, pair_keys
 
 @dataclass(frozen=True, slots=True)
 class ExplicitNegatives:
-    """The items that each user does not want.
+    """The explicit negatives of each user: items that the user does not want.
 
     Attributes:
         sequences: each user's negatives.
@@ -25,7 +25,7 @@ class ExplicitNegatives:
 
     @classmethod
     def of(cls, negatives: pa.Table, positives: pa.Table, num_users: int, num_items: int) -> "ExplicitNegatives":
-        """The negatives of a log. Of what a user has both wanted and not wanted, the latest interaction decides.
+        """The negatives of a log. If a user has both wanted and rejected an item, the latest interaction decides.
 
         Args:
             negatives: columns `user_row`, `item_row`, `time` and `weight`, each user's oldest first.

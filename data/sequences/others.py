@@ -12,7 +12,7 @@ from data.sequences.histories import Sequences
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Where users have an item more than once.
+    """The positions of items that a user has more than once.
 
     The interactions are grouped by user and item. If an item stands at a user's positions p_0 < p_1 < ..., the user's
     i-th position without it is i + j, where j counts the p_m with p_m - m <= i.

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.sequences.batches import ShardBatches, TrainBatch
-from data.sequences.buffers import Buffer, Piece, Rows
+from data.sequences.buffers import Buffer, Examples, Piece
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.windows import WindowBatches
@@ -112,7 +112,7 @@ class StreamedBatches:
     parts: StreamedParts
     rank: int
     num_workers: int
-    batches_of: Callable[[Rows, Sequences, Feedback], ShardBatches | WindowBatches]
+    batches_of: Callable[[Examples, Sequences, Feedback], ShardBatches | WindowBatches]
     batch_size: int
     examples: int
     buffer_rows: int = BUFFER_ROWS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data.sequences.batches import Shard, TrainBatch, load_shard
-from data.sequences.buffers import Rows
+from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.positions import positions_from_the_end
@@ -30,10 +30,10 @@ class WindowBatches:
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
-        feedback: what the interactions say besides their items.
+        feedback: weights, explicit negatives and contexts of the interactions.
     """
 
-    shard: Shard | Rows
+    shard: Shard | Examples
     sequences: Sequences
     batch_size: int
     length: int

@@ -1,4 +1,4 @@
-"""What an interaction says of its user: event types, and ratings that count as liked or as disliked.
+"""The meaning of interactions: event types, and ratings that count as liked or as disliked.
 
 A log may name the type of each interaction (`data.source.columns.type`), such as view, purchase or hide, and the config
 says what each type means (`data.events`). Or its weights are ratings, and the config says from which one on a rating is
@@ -21,7 +21,7 @@ from data.artifacts.structured import jsonable, structured
 
 
 class Sign(Enum):
-    """What an interaction says of its user."""
+    """Whether an interaction is a positive, a negative, or is ignored."""
 
     positive = "positive"  # the user wants such items: the towers learn from it, and the history holds it
     negative = "negative"  # the user does not want the item: an explicit negative of this user
@@ -33,7 +33,7 @@ class EventType:
     """The meaning of an event type.
 
     Attributes:
-        sign: whether it speaks for the item, against it, or says nothing.
+        sign: whether it is a positive, a negative, or ignored.
         weight: how much it counts in training, beside one of weight 1.
         seen: whether the user has then seen the item, so that it is not recommended any more; null means that all but
             ignored ones have.
@@ -69,7 +69,7 @@ LIKED, DISLIKED = "positive", "below"
 class EventTypes:
     """The event types of a log, which have the codes 0 to T - 1 in this order.
 
-    Without types, as in a log that consists of positives, it is false.
+    It is false in a boolean context if there are no types, as for a log that consists of positives.
 
     Attributes:
         types: by name.
@@ -85,7 +85,7 @@ class EventTypes:
         return cls({LIKED: EventType(), DISLIKED: below}, positive_from)
 
     def __len__(self) -> int:
-        """T."""
+        """Number of event types."""
         return len(self.types)
 
     def codes(self, types_N: pa.ChunkedArray, weights_N: pa.ChunkedArray) -> np.ndarray:

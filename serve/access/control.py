@@ -155,7 +155,7 @@ class AccessControl:
             self._limits.leave(caller)
 
     def _identified(self, credentials: str | None, scopes: frozenset[Scope]) -> Caller:
-        assert self._authenticator is not None, "who may ask is asked only where somebody may not"
+        assert self._authenticator is not None, "only called when authentication is on"
         if credentials is None:
             raise self._refusal("", 401, "no credentials; send the header Authorization: Bearer KEY")
         caller = self._authenticator.find(credentials)
@@ -207,11 +207,11 @@ AUTHENTICATORS: dict[AuthKind, Callable[[AuthConfig], Authenticator]] = {
     AuthKind.keys: KeyAuthenticator,
     AuthKind.jwt: TokenAuthenticator,
 }
-"""By how a caller shows who it is; where it need not, there is none."""
+"""Authenticator class by kind of authentication; `auth=none` and `auth=loopback` have none."""
 
 
 def caller_name() -> str:
-    """The name of who asks, while a request is answered; empty where nobody is asked."""
+    """The name of the caller whose request is being answered; empty if callers are not authenticated."""
     caller = CALLER.get()
     return "" if caller is None else caller.name
 

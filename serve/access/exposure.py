@@ -1,4 +1,4 @@
-"""Whether an endpoint may start: who may ask is said where others can reach it, and can be known."""
+"""Refuses to start an endpoint that others can reach unless authentication is configured and its keys can be read."""
 
 import ipaddress
 
@@ -8,22 +8,23 @@ from serve.access.config import AuthConfig, AuthKind
 from serve.access.key_file import require_keys
 
 HASH_KEY = "USER_HASH_KEY"
-"""The secret by which logs and exposures name users."""
+"""Name of the secret that keys the hash of user ids in logs and exposures."""
 
 SHORTEST_HASH_KEY = 16
+"""Least number of characters of the secret."""
 
 
 def check_access(auth: AuthConfig, host: str) -> None:
-    """Checks, before anything starts, that who may ask is said and can be known.
+    """Refuses to start an endpoint that others can reach unless authentication is configured and its keys can be read.
 
     Args:
-        auth: who may ask.
+        auth: how callers are authenticated.
         host: the host on which the endpoint listens.
 
     Raises:
-        ConfigError: others can reach it, and `auth` was left as it is, or there is no USER_HASH_KEY.
-        KeyFileError: there is no key, or the keys cannot be read.
-        TokenKeysError: the keys by which tokens are signed cannot be read.
+        ConfigError: others can reach the host and `auth` is at its default, or it is not and USER_HASH_KEY is missing.
+        KeyFileError: there is no API key, or the keys cannot be read.
+        TokenKeysError: the keys that verify tokens cannot be read.
     """
     check_exposure(auth, host)
     require_hash_key(auth)
@@ -36,10 +37,10 @@ def check_access(auth: AuthConfig, host: str) -> None:
 
 
 def check_exposure(auth: AuthConfig, host: str) -> None:
-    """Refuses to listen where others can ask while nobody is asked who they are.
+    """Refuses to listen beyond loopback without authentication.
 
     Raises:
-        ConfigError: the host is not loopback, and `auth` was left as it is.
+        ConfigError: the host is not loopback, and `auth` is at its default.
     """
     if auth.kind is AuthKind.loopback and not is_loopback(host):
         raise ConfigError(
@@ -49,10 +50,12 @@ def check_exposure(auth: AuthConfig, host: str) -> None:
 
 
 def require_hash_key(auth: AuthConfig) -> None:
-    """Refuses to name users of others by a hash that anybody can compute.
+    """Requires a secret hash key when users' ids are hashed into logs of an endpoint that others may reach.
+
+    Without a secret, anybody who knows an id could compute its hash.
 
     Raises:
-        ConfigError: `auth` is not left as it is, and USER_HASH_KEY is not set, or too short.
+        ConfigError: `auth` is not at its default, and USER_HASH_KEY is not set or too short.
     """
     if auth.kind is not AuthKind.loopback and len(secret(HASH_KEY)) < SHORTEST_HASH_KEY:
         raise ConfigError(
@@ -62,7 +65,7 @@ def require_hash_key(auth: AuthConfig) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host to listen on is reached from this machine alone."""
+    """Whether a host to listen on can be reached from this machine alone."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -9,7 +9,7 @@ from rich.table import Table
 from serve.access.keys import KeyRecord
 
 
-def shown(record: KeyRecord) -> dict[str, Any]:
+def as_json(record: KeyRecord) -> dict[str, Any]:
     """A record as JSON values, without the digest of the key."""
     return {name: value for name, value in record.as_json().items() if name != "sha256"}
 

@@ -19,7 +19,7 @@ from serve.access.config import NAME, KeyConfig, check_rate
 from serve.access.scopes import Scope
 
 PREFIX = "ttr"
-"""How every key begins, by which scanners find keys in repositories and logs."""
+"""Prefix of every key, by which scanners find keys in repositories and logs."""
 
 LONGEST = 200
 """Characters of the longest text that may be a key."""
@@ -27,11 +27,11 @@ LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """An authenticated caller.
 
     Attributes:
-        name: for logs and metrics.
-        scopes: what it may do.
+        name: name of the caller in logs and metrics.
+        scopes: the scopes that it has been granted.
         rate: how many recommendations it may ask for in a time, such as `100/second`; None means the default.
         concurrency: how many of its calls a replica answers at the same time; None means the default.
     """
@@ -44,7 +44,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What is kept of a key: enough to recognise it, and not to make it.
+    """The stored record of a key: enough to recognise the key, but not to reconstruct it.
 
     Attributes:
         id: the part of the key that leads to this record.

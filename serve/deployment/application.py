@@ -26,7 +26,7 @@ from serve.rollout.guard import CanaryGuard
 
 
 class Watcher(Protocol):
-    """What does something again and again until `stopped`, which waits for some seconds, says to stop."""
+    """A background job. `watch` runs until `stopped(seconds)`, which waits that long, returns that it should stop."""
 
     def watch(self, stopped: Callable[[float], bool]) -> None: ...
 
@@ -68,11 +68,11 @@ an actor without CPUs is work too."""
 
 
 class WatchingReplica:
-    """Does something again and again, in a thread of its own.
+    """A replica that answers no requests and runs a background job in a thread.
 
     Args:
-        arguments: what `Arguments` holds.
-        watcher: makes what watches of the config.
+        arguments: the fields of `Arguments`.
+        watcher: builds the job from the config.
     """
 
     def __init__(self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher]) -> None:
@@ -82,7 +82,7 @@ class WatchingReplica:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the watch, and waits for the check that may be under way."""
+        """Ends the job, and waits until the step that is running has finished."""
         self._stop.set()
         self._thread.join()
 
@@ -90,12 +90,12 @@ class WatchingReplica:
         self._stop.set()
 
     def check_health(self) -> None:
-        """Called by Serve again and again; raises RuntimeError where the thread has ended."""
+        """Called by Ray Serve periodically; raises RuntimeError if the thread has ended."""
         if not self._thread.is_alive():
-            raise RuntimeError("the thread does not watch any more")
+            raise RuntimeError("the thread of the background job has ended")
 
     def __call__(self) -> str:
-        """Says that it watches."""
+        """Answers a call of the deployment, which nothing but a test makes."""
         return "watching"
 
 
@@ -105,7 +105,7 @@ def guard(arguments: Arguments) -> serve.Application:
 
 
 def compaction(arguments: Arguments) -> serve.Application:
-    """Builds what compacts the logs of events and decisions: one replica, which answers no requests."""
+    """Builds the compaction of the logs of events and decisions: one replica, which answers no requests."""
     return _watching("Compaction", arguments, _log_compactor)
 
 

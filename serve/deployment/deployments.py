@@ -67,7 +67,7 @@ def build_application(settings: ReplicaSettings) -> serve.Application:
     ingress = _deployment(RecommenderIngress, "Recommender", config.ingress)
     if config.topology is Topology.fused:
         return ingress.bind(settings)
-    stages = (
+    stages = (  # these names are in metrics, dashboards and Serve configs: UserEmbedder is the user encoder
         ("UserEmbedder", config.embedder, build_user_encoder),
         ("Retriever", config.retriever, build_retriever),
         ("Reranker", config.reranker, build_reranker),

@@ -1,6 +1,6 @@
 """What is popular now: positive events by item, in all and by the values of their context, with a half-life of hours.
 
-Compaction adds each part of the log once, and replicas read the result again and again. It is a small table in the
+Compaction adds each part of the log once, and replicas read the result periodically. It is a small table in the
 folder of the event log, `_popular.parquet`, which has the name of the last part in its metadata.
 """
 
@@ -29,7 +29,7 @@ MAX_ITEMS, MAX_CONTEXTS = 1000, 200
 """Most items of a context value, and most values, that are kept; the heaviest ones."""
 
 LEAST_WEIGHT = 20.0
-"""A context value with less says too little, and so do all events with less."""
+"""Least total weight of the popular items of a context value, or of all events, that are used for answers."""
 
 HOUR_US = 3600 * MICROS
 
@@ -64,9 +64,9 @@ class PopularNow:
         return cls(found)
 
     def at(self, context: Mapping[str, str]) -> str | None:
-        """The context whose popular items fit a request: the first of its values that says enough, or all events.
+        """The context whose popular items fit a request: its first value with enough weight, or else all events.
 
-        None where not even those do.
+        None if not even all events have enough.
         """
         keys = [*(f"{name}={value}" for name, value in context.items()), EVERYWHERE]
         return next((key for key in keys if key in self.items), None)

@@ -27,7 +27,7 @@ class Happening(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int]:
-        """By this, events are ordered as in training: by the second, and within it as they were accepted."""
+        """Sort key of events, as in training: seconds, and within a second the time of acceptance."""
         return self.time_us // MICROS, self.received_us
 
 

@@ -2,7 +2,7 @@
 
 A transaction with `synchronous=FULL` writes a group of events: their ids, the log and the states of their users. So a
 crash leaves all of it or nothing, and one fsync serves the whole group. Statements take and give whole groups as JSON:
-Python's module lets go of the interpreter lock with each row, and a replica that computes takes it every time.
+Python's sqlite3 module releases the interpreter lock for each row, and a replica that is computing takes it every time.
 
 https://sqlite.org/wal.html and https://sqlite.org/pragma.html#pragma_synchronous say what is durable when.
 """
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 INSERT OR IGNORE INTO facts VALUES ('version', '1'), ('received', '0'), ('log', lower(hex(randomblob(4))));
 """
 VERSION = "1"
-"""Of the tables. A file of another version is refused."""
+"""Version of the tables; a file of another version is refused."""
 
 STATES = """
 SELECT '{' || coalesce(group_concat('"' || user || '":' || state), '') || '}' FROM users

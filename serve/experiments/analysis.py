@@ -1,8 +1,8 @@
 """Experiment analysis: exposures joined with outcomes, and each variant's effect beside control.
 
 The unit of analysis is the user, who is always in the same variant; a request without a user is a unit of its own. For
-each variant the analysis gives the mean outcome per unit and its lift over control. Three things keep these numbers
-honest:
+each variant the analysis gives the mean outcome per unit and its lift over control. Three things guard against
+wrong conclusions:
 
 - The sample-ratio check, a chi-square test: do the variants have the numbers of users that their shares promise? Where
   they do not, something is wrong with the assignment or the recording, and no other number can be trusted.
@@ -28,7 +28,7 @@ LEVEL = 0.95
 """Confidence level of both intervals."""
 
 MIN_SAMPLE_RATIO_P = 0.001
-"""With a smaller p-value, the numbers of users do not agree with the shares."""
+"""Significance level of the sample-ratio check: with a smaller p-value, numbers of users and shares disagree."""
 
 MIN_USERS = 100
 """Users of a variant, and of control, below which neither interval is given: both rest on the normal approximation."""

@@ -20,7 +20,7 @@ class LapStart(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class CycleConfig:
-    """When a lap is worth while, what stops it, and how a release is tried.
+    """The configuration of a lap: least number of events, bounds of drift, and the canary trial of the release.
 
     Attributes:
         start: the weights that training starts with, see LapStart.
@@ -32,7 +32,7 @@ class CycleConfig:
         max_popularity_shift: the largest total variation distance between the popularity of items in the log of the
             live release and in the new positives, beyond what chance makes: 0 is the same, 1 has no item in common.
         max_report_loss: the largest loss of nDCG on the test part, as a share of what the live release has on its own.
-            Where events are garbage, nothing that is trained on them can foretell them.
+            A model trained on corrupt events predicts later events badly.
         canary_percent: the share of the users, in percent, that tries the release first; 0 leaves the trial out.
         canary_s: seconds that the trial lasts.
         look_s: seconds between two looks at the trial.

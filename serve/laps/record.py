@@ -16,11 +16,11 @@ FILE = "lap.json"
 
 @dataclass(slots=True)
 class LapRecord:
-    """What has been done of a lap.
+    """The steps of a lap that are done.
 
     Attributes:
         folder: of the lap.
-        config: a digest of the values that decide it.
+        config: a digest of the config values that decide the lap.
         began: ISO timestamp.
         steps: by step, its outcome as JSON values, in the order in which they were done.
         outcome: `promoted`, `nothing new` or `stopped`; None while it goes on.
@@ -46,7 +46,7 @@ class LapRecord:
         return cls(storage / "laps" / run_name(began), config, began)
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """The outcome of a step: recorded before, or of the work that is now done and recorded.
+        """The recorded outcome of a step; if there is none, does the work and records its outcome.
 
         Args:
             work: returns JSON values.

@@ -142,7 +142,10 @@ class _Lap:
         return replace(root, train=replace(root.train, start_from=start))
 
     def _gate(self, config: Any, dataset: PreparedDataset) -> dict[str, Any]:
-        """Whether what is trained on the events foretells later ones; a final fit has no later ones."""
+        """Trains on the events and checks the model against later ones; skipped for a final fit.
+
+        A final fit has no later events, so the run with `train.fit_on=train` is checked instead.
+        """
         if config.train.fit_on is FittedSplits.all and has_validation(config, dataset):
             config = with_fit_on(config, FittedSplits.train)
         measured = train(config, dataset, self._storage, self._progress)

@@ -30,7 +30,7 @@ def try_release(
     progress: ProgressReporter = print,
     wait: Callable[[float], object] = time.sleep,
 ) -> dict[str, Any]:
-    """Gives a release a share of the users for a while; an interrupted trial goes on.
+    """Gives a release a share of the users for a while; an interrupted trial resumes.
 
     Returns:
         What became of it, as JSON values: whether it took place, and how many of its answers were judged.

@@ -29,7 +29,7 @@ class ColdItems:
 
     Attributes:
         is_cold_I: bool, by item row.
-        length: of their vectors; those of other items have length 1.
+        length: the length of the vectors of cold items; those of other items have length 1.
     """
 
     is_cold_I: np.ndarray
@@ -37,7 +37,7 @@ class ColdItems:
 
     @classmethod
     def of(cls, counts_I: np.ndarray, length: float) -> "ColdItems | None":
-        """Those of a release; None if their vectors are as long as others."""
+        """The cold items of a release; None if they have unit-length vectors like all other items."""
         return None if length == 1 else cls(counts_I == 0, length)
 
 

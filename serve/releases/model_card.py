@@ -95,7 +95,7 @@ def _refreshed(manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def _placement(manifest: dict[str, Any]) -> Iterator[str]:
-    """What users get of whom features alone are known; manifests of earlier versions do not say."""
+    """How users known only by features are served; manifests of earlier versions do not say."""
     if (placement := manifest.get("placement")) is not None:
         how = "are placed by these" if placement["by_features"] else "get popular items"
         yield f"- Users without training data and history of whom features are known {how}: {placement['reason']}."

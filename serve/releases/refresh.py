@@ -111,7 +111,7 @@ def refresh(
         "back": len(release.removed_items.difference(removed_items)),
     }
     if not any(counts.values()):
-        progress(f"refresh: {release.id} has all of it already")
+        progress(f"refresh: nothing would change in {release.id}")
         return release.id
     progress(
         f"refresh: {counts['added']:,} items added, {counts['changed']:,} changed, {counts['withdrawn']:,} removed,"

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from serve.viewer.config import PageConfig
 
 INSTALL = 'pip install "twotower-ray[page]"'
-"""What brings the library of the page."""
+"""Command that installs the page's dependency."""
 
 START_S = 60.0
-"""Seconds within which the page says its address."""
+"""Seconds within which the page must have printed its address."""
 
 
 def is_installed() -> bool:
@@ -52,7 +52,7 @@ def page_beside(config: PageConfig, endpoint: str, storage_root: str, metrics: S
 
 
 def _first_line(process: "subprocess.Popen[str]") -> str:
-    """What the page says first: its address, or why it cannot start; what it says later is read and let go."""
+    """The first line of the page's output: its address, or why it cannot start. Later lines are read and discarded."""
     assert process.stdout is not None
     lines: queue.Queue[str] = queue.Queue()
 

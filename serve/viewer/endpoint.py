@@ -1,4 +1,4 @@
-"""What the page asks of the endpoint. Failures become text that the page shows; they never end it."""
+"""Requests of the page to the endpoint. Failures become text that the page shows; they never end it."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True)
 class Asked(Generic[T]):
-    """What came of a question: exactly one of the two is given.
+    """An answer or an error message; exactly one of the two is given.
 
     Attributes:
         answer: The answer.
@@ -47,7 +47,7 @@ class Asked(Generic[T]):
 
 
 async def asked(question: Awaitable[T]) -> Asked[T]:
-    """Waits for an answer of the endpoint."""
+    """Waits for an answer of the endpoint; failures become an error message."""
     try:
         return Asked(await question)
     except EndpointError as e:

@@ -31,7 +31,7 @@ class Question:
     timeout_ms: int | None = None
 
     def body(self) -> dict[str, Any]:
-        """Returns the request, without what is as the endpoint has it by itself."""
+        """Returns the request, without fields at the endpoint's default."""
         fields: dict[str, Any] = {"user_id": self.user_id or None, "k": self.k}
         if self.conditions:
             fields["filter"] = self.conditions[0] if len(self.conditions) == 1 else {"all": self.conditions}
@@ -40,7 +40,7 @@ class Question:
         return body if self.exclude_seen else body | {"exclude_seen": False}
 
     def parameters(self) -> dict[str, str]:
-        """Returns what an address carries, without what is at its default."""
+        """Returns the query parameters of the page's address, without those at their default."""
         written = {"user": self.user_id, "k": str(self.k), "history": " ".join(map(_escaped, self.history))}
         written["filter"] = json.dumps(self.conditions, ensure_ascii=False) if self.conditions else ""
         written["context"] = json.dumps(self.context, ensure_ascii=False) if self.context else ""

@@ -15,7 +15,7 @@ from serve.viewer.endpoint import Asked, Endpoint
 from serve.viewer.live.recorder import MetricsRecorder
 from serve.viewer.reading.audience import Audience, audience
 from serve.viewer.reading.comparison import Compared, compared
-from serve.viewer.reading.released import ReleasedCatalogue, ShownItem
+from serve.viewer.reading.released import DisplayItem, ReleasedCatalogue
 from serve.viewer.reading.releases import Recent, catalogues
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class Viewer:
         release_id, _, order = side.rpartition(":")
         return self.opened(release_id).lists(user_ids, Order[order], k)
 
-    async def shown(self, release_id: str, item_ids: Sequence[str]) -> list[ShownItem]:
+    async def display(self, release_id: str, item_ids: Sequence[str]) -> list[DisplayItem]:
         """Returns items as a release has them; raises ReleaseError if there is no such release."""
-        return await asyncio.to_thread(lambda: self.catalogues(release_id).shown(item_ids))
+        return await asyncio.to_thread(lambda: self.catalogues(release_id).display(item_ids))
 
     async def compare(self, sides: Sequence[str], k: int) -> Compared:
         """Compares two sides over a sample of the users of the first side's release; raises what `lists` raises."""

@@ -99,10 +99,10 @@ def test_cfg_job_shows_the_resolved_config(tmp_path: Path) -> None:
 
 def test_multirun_and_summary(tmp_path: Path) -> None:
     """`-m` runs the task per value; Hydra names the job that could not run, and one line says why."""
-    done = run("serve.promote", "-m", "seed=1,2", cwd=tmp_path)
+    done = run("serve.promote", "-m", "storage.root=one,two", cwd=tmp_path)
     assert done.returncode == 2
     job, reason = done.stderr.splitlines()
-    assert "['seed=1']" in job
+    assert "['storage.root=one']" in job
     assert reason.startswith("error: ")
     assert "no release to promote" in reason
 

@@ -17,6 +17,8 @@ from data.artifacts.errors import ConfigError
         ("serve.run", "experiment=gowalla", "towers.train"),
         ("serve.releases", "release=a", "serve.promote"),
         ("data.prepare", "tracking=online", "towers.train"),
+        ("serve.prune", "seed=5", "towers.train"),
+        ("data.prepare", "seed=5", "towers.train"),
     ],
 )
 def test_an_override_without_effect_is_refused(verb: str, override: str, used_by: str) -> None:
@@ -30,7 +32,9 @@ def test_an_override_without_effect_is_refused(verb: str, override: str, used_by
     [
         ("serve.prune", "keep=5"),
         ("serve.prune", "storage.root=s3://bucket/x"),
-        ("serve.promote", "seed=1"),
+        ("towers.train", "seed=1"),
+        ("serve.publish", "seed=1"),
+        ("serve.prune", "plugins=[mine]"),
         ("serve.promote", "serve.ready_within_s=5"),
         ("serve.promote", "serve=staged"),
         ("serve.split", "+traffic.shares.shop-0123456789=0.2"),

@@ -57,9 +57,9 @@ def warm_start(
         elif before is not None and name not in rows and before.shape == weight.shape:
             weight.copy_(before)
         elif not name.startswith(OF_FEATURES):
-            shape = "no such weights" if before is None else f"shape {_shown(before)}"
+            shape = "no such weights" if before is None else f"shape {_formatted(before)}"
             raise CheckpointError(
-                f"train.start_from: in {source.folder}, {name} has {shape}, and these towers need {_shown(weight)};"
+                f"train.start_from: in {source.folder}, {name} has {shape}, and these towers need {_formatted(weight)};"
                 " give model the values that it was trained with, or set train.start_from=null"
             )
 
@@ -132,5 +132,5 @@ def _context_rows(context: Context, before: Context) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _shown(tensor: Tensor) -> str:
+def _formatted(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape))

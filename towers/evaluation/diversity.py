@@ -18,7 +18,7 @@ SAMPLE = 5_000
 """Largest number of users on which diversity is measured: more would cost much time and hardly change the mean."""
 
 SIMILAR_BY = 500_000
-"""Largest number of users by whose histories items are similar; of more users, so many are drawn."""
+"""Largest number of users whose histories decide the similarity of items; if there are more, a sample is drawn."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from data.sources.event_types import is_negative
 from towers.evaluation.config import SeenItems
 
 SAMPLE_SEED = 20
-"""Of samples of users, so that two models are compared on the same ones."""
+"""Seed of random samples of users; it is fixed, so that two models are compared on the same users."""
 
 
 @dataclass(frozen=True)

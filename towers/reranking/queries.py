@@ -87,9 +87,7 @@ class RerankQueries:
         )
 
     def copies(self) -> Tensor | None:
-        """float32 [B, K]: as how many candidates each counts that was not taken: 1 more for an explicit negative of
-        weight 1. None where all count once.
-        """
+        """float32 [B, K]: weight of each negative candidate: 1 plus its explicit-negative weight. None if all are 1."""
         return None if self.unwanted_BK is None else torch.where(self.hit_BK, 1.0, 1 + self.unwanted_BK)
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskErr
 from ray.train import WorkerGroupError
 
 from data.artifacts.errors import one_line
+from data.cluster.ray_compatibility.train import worker_failures
 
 MAX_CHARACTERS = 300
 """Number of characters that are kept of Ray's message about a lost process, which may be pages long."""
@@ -12,8 +13,9 @@ MAX_CHARACTERS = 300
 def loss_reason(error: object) -> str | None:
     """How a process of the trial was lost, its own or a training worker's; None if `error` is no loss of a process."""
     if isinstance(error, WorkerGroupError):
-        failures = (getattr(failure, "health_check_failure", failure) for failure in error.worker_failures.values())
-        return next((reason for failure in failures if (reason := loss_reason(failure)) is not None), None)
+        return next(
+            (reason for failure in worker_failures(error) if (reason := loss_reason(failure)) is not None), None
+        )
     return describe_loss(error) if isinstance(error, RayError) and not isinstance(error, RayTaskError) else None
 
 

@@ -2,9 +2,22 @@
 
 import asyncio
 import time
+from typing import NamedTuple
 
-EpochReport = tuple[int, int, dict[str, float]]
-"""Number of the trial, epoch, values by name."""
+
+class EpochReport(NamedTuple):
+    """What a trial reports at the end of an epoch.
+
+    Attributes:
+        number: number of the trial.
+        epoch: the epoch that has ended.
+        values: metrics by name.
+    """
+
+    number: int
+    epoch: int
+    values: dict[str, float]
+
 
 DECISION_TIMEOUT_S = 10.0
 """Seconds after which a trial that waits for a decision continues without one."""
@@ -21,7 +34,7 @@ class TrialReports:
 
     async def report_epoch(self, number: int, epoch: int, values: dict[str, float]) -> bool:
         """Records a finished epoch of a trial. Returns whether the trial should continue."""
-        self._reports.append((number, epoch, values))
+        self._reports.append(EpochReport(number, epoch, values))
         if not self._prunes:
             return True
         try:

@@ -60,7 +60,7 @@ def all_reduce_min(count: int) -> int:
 
 
 def anywhere(found: Tensor) -> Tensor:
-    """Of each flag, a bool tensor of any shape, whether it is set on any worker."""
+    """bool, shape of `found`: whether each flag is set on at least one worker."""
     if world_size() == 1:
         return found
     flags = found.to(torch.int32)

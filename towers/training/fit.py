@@ -48,8 +48,8 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
         return open_checkpoint(folder)
     _check(config, dataset)
     if config.train.fit_on is FittedSplits.all:
-        settled = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
-        return final_fit(config, settled, dataset, storage, progress)
+        measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
+        return final_fit(config, measured, dataset, storage, progress)
     start = f", from the weights of {config.train.start_from}" if config.train.start_from else ""
     progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s){start}")
     return fit_and_measure(config, dataset, storage, folder, progress)

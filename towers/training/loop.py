@@ -76,10 +76,12 @@ class Objective:
             loss = loss + self.config.explicit * self._explicit(margin_b, items_b, unwanted, weight_b)
         return loss
 
-    def _explicit(self, margin_b: Tensor, items_b: Tensor, unwanted: "Unwanted", weight_b: Tensor | None) -> Tensor:
+    def _explicit(
+        self, margin_b: Tensor, items_b: Tensor, unwanted: "ExplicitNegativeRows", weight_b: Tensor | None
+    ) -> Tensor:
         """Weighted mean over all positives of -log sigmoid(positive - negative), for negatives of the same user.
 
-        It is the pairwise loss of Rendle et al. (2009) with a negative that the user has named. A positive whose user
+        It is the pairwise loss of Rendle et al. (2009) with an explicit negative. A positive whose user
         has none, or whose own item was drawn, adds zero.
 
         Args:
@@ -131,7 +133,7 @@ class Objective:
 
 
 def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """User vectors [b, D], and the item row of each one's positive [b]; every target of a window is a positive."""
+    """User vectors [b, D] and the item row of the positive of each [b]; every target of a window is a positive."""
     arrays = (batch.user_rows_B, batch.history_BL, batch.item_rows)
     users, history_BL, items = (torch.from_numpy(a).to(device) for a in arrays)
     context = None if batch.context is None else torch.from_numpy(batch.context).to(device)
@@ -143,8 +145,8 @@ def user_vectors_and_positives(model: TwoTower, batch: TrainBatch, device: torch
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
-    """For each positive an item that its user does not want.
+class ExplicitNegativeRows:
+    """For each positive of a batch, one explicit negative of its user.
 
     Attributes:
         item_rows_b: int32; 0 where the user has none.
@@ -155,10 +157,10 @@ class Unwanted:
     weights_b: Tensor
 
 
-def unwanted_items(batch: TrainBatch, device: torch.device) -> Unwanted | None:
+def unwanted_items(batch: TrainBatch, device: torch.device) -> ExplicitNegativeRows | None:
     """The explicit negatives of a batch; None where no user of the log has any."""
     rows_b, weights_b = (of_positives(a, batch, device) for a in (batch.negative_rows, batch.negative_weights))
-    return None if rows_b is None or weights_b is None else Unwanted(rows_b, weights_b)
+    return None if rows_b is None or weights_b is None else ExplicitNegativeRows(rows_b, weights_b)
 
 
 def of_positives(values: np.ndarray | None, batch: TrainBatch, device: torch.device) -> Tensor | None:

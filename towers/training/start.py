@@ -1,4 +1,4 @@
-"""The checkpoint that a training starts from (`train.start_from`): it must not have learned what is measured.
+"""The checkpoint that a training starts from (`train.start_from`), not fitted on what this one is measured on.
 
 A checkpoint of a final fit has learned from all interactions of its time. From it, training starts with the weights of
 the measured fit before it, which has left out what was newest then.
@@ -23,7 +23,7 @@ def open_start(config: Recipe, dataset: PreparedDataset) -> Checkpoint | None:
     """Opens the checkpoint that a training starts from; None where it starts with fresh weights.
 
     Raises:
-        ConfigError: it is gone, or has learned interactions that this training is measured on.
+        ConfigError: it does not exist, or was fitted on interactions that this training is measured on.
         CheckpointError: it is damaged.
     """
     if config.train.start_from is None:

@@ -81,7 +81,7 @@ def shared_inputs(
 
 
 def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context | None = None) -> Feedback:
-    """What the interactions that are fitted on say besides their items.
+    """Weights, explicit negatives and contexts of the interactions that are fitted on.
 
     Args:
         context: the context features that the towers take; None means none.

@@ -17,7 +17,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from data.artifacts.folders import Folder
 from data.cluster.ray_compatibility.train import experiment_folder, without_traceback_of_mistakes
 from data.sequences.batches import Shard, ShardBatches
-from data.sequences.buffers import Rows
+from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.streaming import StreamedBatches
@@ -122,7 +122,7 @@ def _batches(job: Job, shared: SharedInputs) -> Batches:
 
 
 def _batches_of(
-    model: ModelConfig, batch_size: int, shard: Shard | Rows, sequences: Sequences, feedback: Feedback
+    model: ModelConfig, batch_size: int, shard: Shard | Examples, sequences: Sequences, feedback: Feedback
 ) -> ShardBatches | WindowBatches:
     """The batches of a shard in memory; the arguments are those of `ShardBatches`."""
     if model.history_encoder.trains_on_all_positions:
@@ -193,7 +193,7 @@ def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_prune
 
 
 def _save_part(run: WorkerState, experiment: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
-    """Writes this worker's part of the state to the storage, to the folder that Ray Train names in the experiment's."""
+    """Writes this worker's part of the state into the experiment's folder `name`, which becomes a checkpoint."""
     folder = Folder(experiment.filesystem, experiment.path) / name
     save_shard(folder, run.progress, run.model, run.optimizers, run.best)
     return ray.train.Checkpoint(folder.path, folder.filesystem)

@@ -25,12 +25,14 @@ class PrivatePart:
         name: dotted path within the module.
         used_for: what stops working when it changes.
         upstream: the issue or pull request in Ray's repository that would make it unnecessary, or about its cause.
+        is_of_instances: whether only instances of the class have it, because `__init__` sets it.
     """
 
     module: str
     name: str
     used_for: str
     upstream: str
+    is_of_instances: bool = False
 
 
 PRIVATE_PARTS = (
@@ -82,6 +84,19 @@ PRIVATE_PARTS = (
         "StorageContext._check_validation_file",
         "workers that each save their rows of sharded tables",
         "none known",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.util",
+        "logger",
+        "mistakes of users that a worker finds without their traceback",
+        "none known",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.exceptions",
+        "WorkerHealthCheckFailedError.health_check_failure",
+        "trials whose lost worker process is told from an error of the trial",
+        "none known",
+        is_of_instances=True,
     ),
     PrivatePart(
         "ray.serve._private.haproxy_templates",
@@ -142,6 +157,19 @@ PRIVATE_PARTS = (
         "ServeController.graceful_shutdown",
         "an endpoint that ends without an error on the screen",
         "none known",
+    ),
+    PrivatePart(
+        "ray.serve._private.client",
+        "ServeControllerClient.shutdown_cached_handles",
+        "an endpoint that ends without an error on the screen",
+        "none known",
+    ),
+    PrivatePart(
+        "ray.serve._private.client",
+        "ServeControllerClient._controller",
+        "an endpoint that ends without an error on the screen",
+        "none known",
+        is_of_instances=True,
     ),
     PrivatePart("ray.serve._private.constants", "SERVE_CONTROLLER_NAME", "stopping Ray Serve", "none known"),
     PrivatePart("ray.serve._private.constants", "SERVE_NAMESPACE", "stopping Ray Serve", "none known"),

@@ -5,7 +5,6 @@ A user's mistake that a worker finds arrives as what it is, at the first attempt
 Ray Train takes seconds to import, so the functions import it when they are called.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 
 if TYPE_CHECKING:
-    from ray.train import Result
+    from ray.train import Result, WorkerGroupError
     from ray.train.torch import TorchTrainer
     from ray.util.placement_group import PlacementGroup
 
@@ -59,6 +58,12 @@ def users_mistake(error: BaseException) -> UserError | None:
     return next((failures[rank] for rank in sorted(failures) if isinstance(failures[rank], UserError)), None)
 
 
+def worker_failures(error: "WorkerGroupError") -> Iterator[BaseException]:
+    """What the workers of a training failed with; for a health check that failed, the reason of its failure."""
+    for failure in error.worker_failures.values():
+        yield getattr(failure, "health_check_failure", failure)
+
+
 @contextmanager
 def without_traceback_of_mistakes() -> Iterator[None]:
     """Keeps Ray Train from printing the traceback of a UserError that the block raises; the driver reports it.
@@ -68,7 +73,9 @@ def without_traceback_of_mistakes() -> Iterator[None]:
     try:
         yield
     except UserError:
-        logging.getLogger("ray.train.v2._internal.util").disabled = True
+        from ray.train.v2._internal import util
+
+        util.logger.disabled = True
         raise
 
 

@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 OPEN_HOURS, FORGOTTEN = ".hours", "_forgotten.json"
 
 LATE = timedelta(hours=1)
-"""For so long after a user was forgotten, decisions of before may still be written by replicas."""
+"""How long after a user was forgotten replicas may still write decisions from before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +128,5 @@ class DecisionLog(HourlyFiles):
 
 
 def decision_user(key: str) -> str:
-    """How the decision log names the user of a `user_key`: a keyed hash of it, so that forgotten users are found."""
+    """The name of a user in the decision log: a keyed hash of `user_key`, so that forgotten users can be found."""
     return hashed(key)

@@ -4,7 +4,7 @@
                     /_until.json                       until when the log is complete
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
-no data, by the convention of Hive, Spark and pyarrow.
+not data, by the convention of Hive, Spark and pyarrow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from data.artifacts.records.hourly_files import ENDING
 from data.sources.schema import DataError
 
 VERSION = "1"
-"""Of SCHEMA; a file of another version is refused."""
+"""Version of SCHEMA; a file of another version is refused."""
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -51,7 +51,7 @@ class EventLog:
     """The event log under a storage root.
 
     Attributes:
-        folder: Of the log. It need not exist.
+        folder: The folder of the log. It need not exist.
     """
 
     folder: Folder
@@ -75,11 +75,11 @@ class EventLog:
 
     @property
     def until_us(self) -> int:
-        """All events that were accepted until then are in the files, in microseconds since 1970; 0 at the beginning."""
+        """The time up to which all accepted events are in the files, in microseconds since 1970; 0 at the beginning."""
         return int(self.folder.read_json(UNTIL)["received_us"]) if self.folder.exists(UNTIL) else 0
 
     def set_until(self, until_us: int) -> None:
-        """Says that all events that were accepted until then are in the files."""
+        """Records the time up to which all accepted events are in the files."""
         if until_us > self.until_us:
             self.folder.write_json(UNTIL, {"received_us": until_us})
 

@@ -17,7 +17,7 @@ from data.sources.schema import DataError
 from data.sources.source import raw_block
 
 CLICKED_LATER = timedelta(days=1)
-"""For so long after the day of an answer, events count as caused by it."""
+"""Events up to this long after the day of an answer are counted as caused by the answer."""
 
 
 def event_blocks(root: str, day: str, until_us: int, context: Sequence[str]) -> Iterator[pa.Table]:
@@ -79,7 +79,10 @@ def _block(
 
 
 def _acts(root: str, day: str, until_us: int, passive: Collection[str]) -> pa.Table:
-    """The distinct request_id, item_id and user_id of acts on answers of a day; request ids of one user each."""
+    """Which items of a day's answers their users acted on: distinct request_id, item_id and user_id.
+
+    Request ids that came with several users are left out.
+    """
     log, first = EventLog.of(Folder.of(root)), date.fromisoformat(day)
     days = [str(first + timedelta(days=number)) for number in range(CLICKED_LATER.days + 1)]
     columns = ["request_id", "item_id", "user_id", "type", "received"]

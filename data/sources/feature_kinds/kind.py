@@ -33,7 +33,7 @@ NUMBER, STRING, STRINGS, VECTOR = pa.float64(), pa.string(), pa.list_(pa.string(
 
 
 class NumberScale(Enum):
-    """How the towers take a number."""
+    """How the towers scale a number."""
 
     standard = "standard"  # in standard deviations from the mean
     log = "log"  # the same of sign(x) log(1 + |x|)
@@ -61,9 +61,9 @@ class FeatureKind(metaclass=_KindsByName):
         name: the name that yaml and JSON use; set by `register_feature_kind`.
         arrow_type: the column's type in the users and items tables: NUMBER, STRING, STRINGS or VECTOR. Towers encode a
             NUMBER as `number_scale` says, project a VECTOR, and take the others as a bag of values of a vocabulary.
-        number_scale: how the towers take a NUMBER.
-        version: of the encoding. A kind that encodes otherwise than before raises it, and keeps its former self under
-            the name `<name>_v<version>`, which checkpoints of before are opened with.
+        number_scale: how the towers scale a NUMBER.
+        version: version of the encoding. A kind whose encoding changes raises it, and the former kind is kept under the
+            name `<name>_v<version>`, with which earlier checkpoints are opened.
         filter_operators: the operators that filters may use, the most natural one first: EQUALITY for STRING,
             CONTAINMENT for STRINGS, COMPARISON for NUMBER, or none, as for VECTOR.
         is_rendered: whether responses show the feature.

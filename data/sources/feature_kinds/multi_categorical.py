@@ -18,5 +18,5 @@ class MultiCategorical(FeatureKind):
         return value_sets(column, separator)
 
     def value_lists(self, column: pa.Array) -> pa.ListArray:
-        """The column itself."""
+        """The column as it is: its values are lists already."""
         return column

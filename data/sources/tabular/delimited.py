@@ -10,7 +10,7 @@ from data.artifacts.folders import Folder
 from data.sources.files import compression_of
 from data.sources.schema import DataError
 from data.sources.tabular.encodings import undecodable
-from data.sources.tabular.strict import Opinion, opinion
+from data.sources.tabular.strict import StrictRead, strict_read
 from data.sources.tabular.text_stream import Delimited, TextStream
 
 BLOCK_BYTES = 8 << 20
@@ -105,7 +105,7 @@ def delimited_blocks(
     lines = num_rows + num_misfits + (layout.skip_lines if layout.names else 1)
     is_one_line_each = stream.num_lines == lines and stream.num_quotes % 2 == 0 and not stream.has_doubtful_quote
     if num_misfits or not is_one_line_each:
-        found = opinion(file, layout, columns, texts)
+        found = strict_read(file, layout, columns, texts)
         if fault := _fault(found, num_rows, layout, stream.has_backslash_quote):
             raise DataError(f"{file}: {fault}")
 
@@ -114,7 +114,7 @@ def _source(stream: TextStream) -> pa.PythonFile:
     return pa.PythonFile(stream, mode="r")
 
 
-def _fault(found: Opinion, num_rows: int, layout: Delimited, has_backslash_quote: bool) -> str | None:
+def _fault(found: StrictRead, num_rows: int, layout: Delimited, has_backslash_quote: bool) -> str | None:
     """What is wrong with a file's rows, in words; None if nothing is.
 
     Args:
@@ -153,7 +153,7 @@ def _unreadable(
             return DataError(f"{file}: {cause}")
     elif isinstance(error, pa.ArrowInvalid):
         try:
-            found = opinion(file, layout, columns, texts)
+            found = strict_read(file, layout, columns, texts)
         except (DataError, UnicodeError) as e:
             return e if isinstance(e, DataError) else _unreadable(file, layout, columns, texts, e)
         if fault := _fault(found, found.num_rows, layout, False):

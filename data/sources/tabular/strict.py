@@ -1,7 +1,7 @@
-"""A second opinion about a text file with columns, by the standard library's strict reader: where its rows begin.
+"""A strict re-read of a delimited text file with the csv module, used when pyarrow's result is doubtful.
 
-It is asked where pyarrow's fast reader leaves a doubt: a row may span several lines, or a quote stands in an odd place.
-pyarrow takes a quote that is never closed for one value up to the end of the file.
+It is doubtful where a row may span several lines, or a quote is in an odd place: pyarrow takes a quote that is never
+closed for one value up to the end of the file.
 """
 
 import csv
@@ -23,8 +23,8 @@ MAX_SHOWN = 80
 
 
 @dataclass(slots=True)
-class Opinion:
-    """What a file's rows are.
+class StrictRead:
+    """What a strict re-read has found in a file.
 
     Attributes:
         num_columns: number of columns.
@@ -47,7 +47,7 @@ class Opinion:
     num_multi_line: int = 0
 
 
-def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> Opinion:
+def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> StrictRead:
     """Reads a whole file strictly.
 
     Args:
@@ -57,7 +57,7 @@ def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Colle
     Raises:
         DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
     """
-    found = Opinion()
+    found = StrictRead()
     all_rows = rows(file, layout)
     names = layout.names
     if names is None:
@@ -73,7 +73,7 @@ def opinion(file: Folder, layout: Delimited, read: Collection[str], texts: Colle
         begin, end, values = row
         if len(values) != len(names):
             found.num_misfits += 1
-            found.misfit = found.misfit or (begin, len(values), _shown(values, layout))
+            found.misfit = found.misfit or (begin, len(values), _formatted(values, layout))
         else:
             found.num_rows += 1
             if end > begin:
@@ -143,7 +143,7 @@ def _large_values() -> Iterator[None]:
 
 
 def _judge_lines(
-    found: Opinion,
+    found: StrictRead,
     row: tuple[int, int, list[str]],
     names: Sequence[str],
     layout: Delimited,
@@ -166,8 +166,8 @@ def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[i
     """Whether each line of a row, split at all delimiters, could be a row.
 
     Prose has white space beside its commas. In one of the columns in `single`, such as the id, all lines must have
-    values of the characters that the row's own value is of: digits, letters, or others. Of two columns, two lines may
-    be so by accident.
+    values of the same kinds of characters (digits, letters, others) as the row's own value. Two lines of two
+    columns may look like rows by accident, so they do not count.
     """
     first, *others = lines
     if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):
@@ -181,7 +181,7 @@ def _characters(value: str) -> frozenset[str]:
     return frozenset("0" if c.isdigit() else "a" if c.isalpha() else c for c in value)
 
 
-def _shown(values: Sequence[str], layout: Delimited) -> str:
+def _formatted(values: Sequence[str], layout: Delimited) -> str:
     text = layout.delimiter.join(values)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 from data.artifacts.records import arrow_compute as pc
 
 MAX_EXACT = {pa.float16(): 2**11 - 1, pa.float32(): 2**24 - 1, pa.float64(): 2**53 - 1}
-"""By type: the largest whole number n for which no other whole number up to n is stored as the same float."""
+"""By float type, the largest n such that each whole number up to n is the only one that is stored as its float."""
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -53,13 +53,13 @@ CHECKS = (
     Check("weight", lambda weights: pc.invert(pc.fill_null(pc.is_finite(weights), False)), "is not a finite number"),
     Check("split", lambda splits: pc.invert(pc.is_in(splits, pa.array([*SPLITS, None]))), f"is none of {SPLITS}"),
 )
-"""What every interaction is checked for."""
+"""Checks of every interaction."""
 
 
 def checks_of_kept(types: EventTypes) -> tuple[Check, ...]:
-    """What the interactions of sufficient weight are checked for besides.
+    """Additional checks for interactions that pass `data.min_weight`.
 
-    Their weights count in training, unless they are ratings, and their event types must be known.
+    Weights must not be negative unless they are ratings, and event types must be known.
     """
     if types.positive_from is not None:
         return ()

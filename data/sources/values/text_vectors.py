@@ -1,4 +1,4 @@
-"""Vectors of texts: by a local model of sentences, or without one by the words that occur together.
+"""Vectors of texts: from a local model of sentence-transformers, or by latent semantic analysis of their words.
 
 Shape legend: N texts, W words, E length of a vector.
 """
@@ -9,13 +9,32 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import sparse
 from scipy.sparse import linalg
 
 from data.artifacts.errors import ConfigError, UserError
+from data.artifacts.folders import Folder
+from data.sources.values.text_vectors_config import EmbedTextConfig
 
 RARE = 2
-"""A word that occurs in fewer texts than this says nothing about which texts are alike."""
+"""Words that occur in fewer texts than this are left out: they say nothing about which texts are similar."""
+
+
+def vectors_of(items: pa.Table, config: EmbedTextConfig) -> np.ndarray:
+    """float32 [N, E]: the vectors of the items' texts, in their order; for errors see `texts_of` and `by_model`."""
+    texts = texts_of(items, list(config.columns))
+    if config.model is None:
+        return by_words(texts, config.length)
+    return by_model(texts, config.model, config.batch_size)
+
+
+def write_vectors(config: EmbedTextConfig, item_ids: pa.ChunkedArray, vectors_NE: np.ndarray) -> None:
+    """Writes the Parquet file `config.to` with the columns `item_id` and `config.name`."""
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_NE.ravel()), vectors_NE.shape[1])
+    target = Folder.of(config.to)
+    with target.filesystem.open_output_stream(target.path) as file:
+        pq.write_table(pa.table({"item_id": item_ids, config.name: vectors}), file)
 
 
 def texts_of(items: pa.Table, columns: list[str]) -> pa.Array:
@@ -64,7 +83,7 @@ def by_words(texts: pa.Array, length: int) -> np.ndarray:
 
 
 def by_model(texts: pa.Array, folder: str, batch_size: int) -> np.ndarray:
-    """float32 [N, E]: the vectors of a model of sentences, of length 1. Nothing is fetched from elsewhere.
+    """float32 [N, E]: the vectors of a local sentence-transformers model, of length 1. Nothing is downloaded.
 
     Raises:
         ConfigError: the folder does not exist.

@@ -13,7 +13,7 @@ CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[
 UTC = r"(?:[+-]00:?00\s*)?(?i:z|utc|gmt)"
 OFFSET = r"(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?"
 ISO_TIME = rf"^\s*{DATE}(?:[Tt ]{CLOCK})?\s*(?:(?:{UTC}|{OFFSET})(?:\[[\w/+-]+\])?)?\s*$"
-"""A zone in brackets, as Java writes it, stands behind an offset, which alone counts; without one it is not read."""
+"""Pattern of ISO-8601 times. A zone in brackets, as Java writes it, is accepted after an offset, which alone counts."""
 
 NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN])$"
 
@@ -21,7 +21,7 @@ MAX_ABS_S = 2.0**62
 """Largest time in seconds that is read from a float: larger ones may not fit into an int64."""
 
 MAX_DAYS = 10**9
-"""Larger numbers of days count as this one, which lies past the year 9999 too."""
+"""Larger numbers of days are cut to this one, which lies past the year 9999 too, so that seconds fit into an int64."""
 
 DAY_S = 86_400
 
@@ -29,11 +29,11 @@ NO_CLOCK = (
     "a log needs an order: if it has no clock, name a column with a running number and set data.clock=order and"
     " data.split.kind=leave_last_out"
 )
-"""What to do about a log without times."""
+"""Cure in messages about a log without times."""
 
 
 class TimeUnit(Enum):
-    """What a number in the column of times counts, since 1970."""
+    """Unit of numbers in the column of times, which count since 1970."""
 
     s = "s"
     ms = "ms"

@@ -17,7 +17,7 @@ HEADER_TYPE, HEADER = 1, 2
 """Fields of the table Message: what kind of message it is, and the message."""
 
 DICTIONARY_BATCH, RECORD_BATCH = 2, 3
-"""Kinds of messages."""
+"""Codes of two kinds of messages in Arrow's IPC format."""
 
 DATA, COMPRESSION = 1, 3
 """A dictionary batch's field with its record batch, and a record batch's with how its buffers are compressed."""
@@ -48,7 +48,7 @@ def _in_microseconds(table: pa.Table) -> pa.Table:
 
 
 def _refuse_lists(schema: pa.Schema) -> None:
-    """Events have no lists, and one of nulls takes no bytes, however long it says that it is."""
+    """Refuses lists, which events do not have: a list of nulls takes no bytes, whatever length it declares."""
     for field in schema:
         inner = [field.type.field(n).type for n in range(field.type.num_fields)]
         if pa.types.is_map(field.type):
@@ -59,7 +59,7 @@ def _refuse_lists(schema: pa.Schema) -> None:
 
 
 def _refuse_compressed(value: bytes) -> None:
-    """A compressed buffer says itself how much memory it needs, so it is refused before anything is read."""
+    """Refuses compressed buffers: the message declares their size, so it could claim any amount of memory."""
     for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(value)):
         metadata = message.metadata.to_pybytes()
         root = struct.unpack_from("<I", metadata, 0)[0]

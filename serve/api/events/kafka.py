@@ -29,7 +29,14 @@ MAX_REASONS = 20
 
 @dataclass(slots=True)
 class IngestCounts:
-    """What has come of messages so far; `lag` is the number of messages that wait in the partitions of this process."""
+    """Counts of messages by outcome.
+
+    Attributes:
+        accepted: events that were stored.
+        duplicates: events that had been stored before.
+        dead: messages that went to the dead-letter topic, because they or some of their events were refused.
+        lag: messages that still wait in the partitions of this process.
+    """
 
     accepted: int = 0
     duplicates: int = 0
@@ -101,7 +108,7 @@ class KafkaIngest:
                     return False
                 pause_s = min(2 * pause_s, RETRY_S[1])
         for place, reason in refused.items():
-            self._bury(messages[place], reason)
+            self._send_to_dead_letters(messages[place], reason)
         if refused and self._producer.flush(FLUSH_S):
             raise ConnectionError(f"ingest.dead: {self._dead} does not take messages; nothing is committed")
         self.counts.dead += len(refused)
@@ -152,7 +159,7 @@ class KafkaIngest:
         self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
         return refused
 
-    def _bury(self, message: Any, reason: str) -> None:
+    def _send_to_dead_letters(self, message: Any, reason: str) -> None:
         headers = {"reason": reason, "topic": message.topic(), "partition": str(message.partition()),
                    "offset": str(message.offset())}  # fmt: skip
         self._producer.produce(self._dead, value=message.value(), key=message.key(), headers=list(headers.items()))

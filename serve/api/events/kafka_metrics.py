@@ -11,7 +11,7 @@ def reporter(port: int) -> Callable[[IngestCounts], None]:
     """Returns a function that exports counts at a port of loopback; with 0 it does nothing."""
     if not port:
         return lambda _: None
-    taken = Counter("twotower_ingest_events", "Messages that were taken from Kafka.", ["outcome"])
+    taken = Counter("twotower_ingest_events", "Events from Kafka, and dead letters.", ["outcome"])
     lag = Gauge("twotower_ingest_lag", "Messages that wait in the partitions of this process.")
     start_http_server(port, addr="127.0.0.1")
     before = {"accepted": 0, "duplicates": 0, "dead": 0}

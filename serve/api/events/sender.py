@@ -77,8 +77,8 @@ class _Waiting:
     def next(self) -> list[WireEvent]:
         return [self.events[place] for place in range(min(self.batch, len(self.events)))]
 
-    def settle(self, batch: Sequence[WireEvent], error: EndpointError | None) -> float:
-        """Notes what became of a batch that was sent; returns for how many seconds to wait before the next attempt."""
+    def record_outcome(self, batch: Sequence[WireEvent], error: EndpointError | None) -> float:
+        """Records the outcome of a batch that was sent; returns the seconds to wait before the next attempt."""
         if error is None or isinstance(error, EventsRefusedError):
             for _ in batch:
                 self.events.popleft()
@@ -174,7 +174,7 @@ class EventSender:
                 continue
             error = self._attempt(batch)
             with self._wake:
-                wait_s = self._waiting.settle(batch, error)
+                wait_s = self._waiting.record_outcome(batch, error)
             if wait_s:
                 time.sleep(_until(self._ends, wait_s))
 
@@ -238,7 +238,7 @@ class AsyncEventSender:
                 return
             if not batch:
                 continue
-            if wait_s := self._waiting.settle(batch, await self._attempt(batch)):
+            if wait_s := self._waiting.record_outcome(batch, await self._attempt(batch)):
                 await asyncio.sleep(_until(self._ends, wait_s))
 
     async def _attempt(self, batch: list[WireEvent]) -> EndpointError | None:

@@ -1,4 +1,4 @@
-"""What is popular now in an ingress replica: read again every while, and turned into rows of each release."""
+"""What is popular now, in an ingress replica: refreshed periodically, and turned into rows of each release."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ EVERY_S = 30.0
 
 
 class PopularItems:
-    """The popular items of requests of which nothing better is known.
+    """The popular items that answer requests for which no model can rank items.
 
     Args:
         storage: The storage root.

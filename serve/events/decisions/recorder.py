@@ -27,7 +27,7 @@ OF_SHARE = 2**32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One answer, and what it was an answer to.
+    """One answer, with its request.
 
     Attributes:
         time_us: When it was given, in microseconds since 1970.
@@ -38,7 +38,7 @@ class Decision:
         experiment, variant: The running experiment, and whose answer this is; None where none runs.
         answer: The answer in rows, with its candidates.
         took_ms: Milliseconds that the answer took.
-        ids: Of the release that answered.
+        ids: Maps item rows to ids in the release that answered.
     """
 
     time_us: int

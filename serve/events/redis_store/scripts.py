@@ -1,4 +1,4 @@
-"""What Redis does in one step. A script sees the keys of one shard alone, so that it runs on one node of a cluster.
+"""Lua scripts that Redis runs atomically. Each uses keys of one shard only, so that it runs on one node of a cluster.
 
 Lua's numbers are doubles, which hold microseconds since 1970 exactly until the year 2255.
 """

@@ -29,7 +29,7 @@ class Answers:
     Attributes:
         ndcg_Q: float64 [Q], nDCG@k of each query.
         coverage: the share of the catalogue that is recommended to anyone.
-        popular_share: the share of the recommendations that are among the most popular tenth of the items.
+        popular_share: the share of the recommendations that are among the most popular decile of the items.
     """
 
     ndcg_Q: np.ndarray

@@ -18,8 +18,8 @@ class GateConfig:
         max_loss: the largest loss of nDCG, as a share of the live release's nDCG. Beside that, a paired test by user
             must not find a significant loss, neither over all users nor over the least active quarter of them.
         max_coverage_loss: the largest loss of catalogue coverage, as a share of the live release's coverage.
-        max_popular_rise: the largest rise, in absolute terms, of the share that the most popular tenth of the items has
-            in what is recommended.
+        max_popular_rise: the largest rise, in absolute terms, of the share of recommendations that are in the most
+            popular decile of the items.
         min_over_popularity: the smallest ratio of the re-ranked towers' nDCG to that of a popularity baseline, both
             from the checkpoint's own report.
         max_golden_ms: the longest median time in ms of the golden queries through all stages in this process.

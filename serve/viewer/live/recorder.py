@@ -1,7 +1,7 @@
-"""Reads the metrics of the endpoint again and again, and keeps those of the last hour in memory.
+"""Reads the metrics of the endpoint periodically, and keeps those of the last hour in memory.
 
-One task does so for all browsers, and only once somebody has opened the view: the endpoint's own process answers no
-request for it, since Ray's agent on each node exports the metrics.
+One task does so for all browsers, from the first time that somebody opens the view. The replicas of the endpoint are
+not asked: Ray's agent on each node exports the metrics.
 """
 
 import asyncio

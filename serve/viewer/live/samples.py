@@ -10,7 +10,7 @@ PREFIXES = (
     "ray_twotower_", "ray_serve_deployment_replica_healthy", "ray_serve_autoscaling_target_replicas",
     "ray_serve_replica_processing_queries", "haproxy_frontend_http_responses_total",
 )  # fmt: skip
-"""What the names of the metrics begin with that are kept."""
+"""Prefixes of the names of metrics that are kept."""
 
 FROM = "from"
 """The label with the address that a sample was read from."""
@@ -42,7 +42,7 @@ class Reading:
     Attributes:
         at: Unix seconds.
         values: By metric and labels; the label `from` is the address that it was read from.
-        addresses: Those that were read; others did not answer.
+        addresses: Addresses that were read; others did not answer.
     """
 
     at: float

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from serve.api.schemas import Item, RecommendResponse
-from serve.viewer.parts.elements import badge, bar, button, movement, note, part, shown, text
+from serve.viewer.parts.elements import badge, bar, button, formatted, movement, note, part, text
 
 Act = Callable[[Item], Any]
 
@@ -84,7 +84,7 @@ def item_words(id_: str, title: str, features: Mapping[str, Any]) -> None:
         text("a", title or id_, "title").props["href"] = item_address(id_)
         if title:
             text("span", id_, "id")
-    said = [f"{name}: {shown(value)}" for name, value in features.items() if value not in (None, [], "")]
+    said = [f"{name}: {formatted(value)}" for name, value in features.items() if value not in (None, [], "")]
     if said:
         text("div", " · ".join(said), "features")
 

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from serve.api.limits import MAX_K
 from serve.filters.grammar import LIST_OPERATORS
-from serve.viewer.parts.elements import button, choice, part, refilled, shown, text
+from serve.viewer.parts.elements import button, choice, formatted, part, refilled, text
 from serve.viewer.question import Question
 from serve.viewer.reading.released import FilterableFeature, ReleasedCatalogue
 
@@ -78,7 +78,7 @@ class Controls:
         if self._question.conditions:
             with part("div", "line"):
                 for number, condition in enumerate(self._question.conditions):
-                    said = f"{condition.get('field')} {condition.get('op')} {shown(condition.get('value'))}"
+                    said = f"{condition.get('field')} {condition.get('op')} {formatted(condition.get('value'))}"
                     self._removable(said, partial(self._without, "conditions", number))
         if self._features:
             with part("details"):

@@ -72,11 +72,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], caption: str = "")
             for row in body:
                 with part("tr"):
                     for cell in row:
-                        text("td", shown(cell), "number" if isinstance(cell, int | float) else "")
+                        text("td", formatted(cell), "number" if isinstance(cell, int | float) else "")
 
 
-def shown(value: Any) -> str:
-    """Returns a value as people read it."""
+def formatted(value: Any) -> str:
+    """Returns a value as text for people."""
     if value is None or value == []:
         return ""
     if isinstance(value, bool):

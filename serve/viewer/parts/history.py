@@ -1,4 +1,4 @@
-"""The past of a user: what the release has learnt of them, and the events since."""
+"""The history of a user: the items that the release was trained on, and the events since."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from typing import Any
 from serve.api.events.schemas import KnownEvent
 from serve.viewer.parts.answer_list import item_words
 from serve.viewer.parts.elements import badge, note, part, text
-from serve.viewer.reading.released import ShownItem
+from serve.viewer.reading.released import DisplayItem
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a user.
+    """The history of a user, and their features.
 
     Attributes:
         user_id: The user.
-        features: What the log says of them; None if the release does not know them.
-        learnt: Items that the release has learnt, oldest first.
+        features: Their features by name; None if the release does not know the user.
+        learnt: Items of the history that the release was trained on, oldest first.
         events: Events since, oldest first.
-        items: Every item that these name, by id.
-        times: When the items that the release has learnt were taken; empty where that is not known.
+        items: All items of the history and of the events, by id.
+        times: Times of the interactions in `learnt`; empty if they are not known.
         remark: What could not be read; empty if all could.
     """
 
@@ -29,7 +29,7 @@ class Past:
     features: Mapping[str, Any] | None
     learnt: Sequence[str]
     events: Sequence[KnownEvent]
-    items: Mapping[str, ShownItem]
+    items: Mapping[str, DisplayItem]
     times: Sequence[datetime] = ()
     remark: str = ""
 
@@ -64,5 +64,5 @@ def past_of_user(past: Past) -> None:
 
 
 def _item(past: Past, id_: str) -> None:
-    item = past.items.get(id_, ShownItem(id_, "", {}))
+    item = past.items.get(id_, DisplayItem(id_, "", {}))
     item_words(item.id, item.title, item.features)

@@ -7,10 +7,10 @@ from typing import Any
 from nicegui import ui
 
 COLORS = ["#3b7fc4", "#d07a34", "#3f9a63", "#a05fb8", "#a08f2f", "#45929b", "#c4575b", "#7a808c"]
-"""Colours that can be told apart on light and on dark ground."""
+"""Colours that can be told apart on a light and on a dark background."""
 
 GREY = "#8a8f99"
-"""Of axes and texts, legible on light and on dark ground."""
+"""Colour of axes and texts, legible on a light and on a dark background."""
 
 
 MARKS: dict[str, dict[str, Any]] = {

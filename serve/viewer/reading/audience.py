@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,22 @@ import pyarrow.compute as pc
 from serve.viewer.reading.released import ReleasedCatalogue
 
 MAX_USERS, MAX_FEATURES = 12, 8
+
+
+class FeatureShare(NamedTuple):
+    """How common a value of a user feature is among the users of a sample, as text for people.
+
+    Attributes:
+        feature: name of the feature.
+        value: the value.
+        share: its share among the users whose list has the item, in percent.
+        usual_share: its share among all users of the sample, in percent.
+    """
+
+    feature: str
+    value: str
+    share: str
+    usual_share: str
 
 
 @dataclass(frozen=True)
@@ -22,8 +39,7 @@ class Audience:
         num_shown: Those whose list has the item.
         by_place: Users by the place of the item, from 1.
         users: Some of those who get it, with the place, the first places first.
-        features: Values of user features, with their share among those who get it and among all; those that differ
-            most come first.
+        features: Values of user features; those whose two shares differ most come first.
     """
 
     k: int
@@ -31,7 +47,7 @@ class Audience:
     num_shown: int
     by_place: list[float]
     users: list[tuple[str, int]]
-    features: list[tuple[str, str, str, str]]
+    features: list[FeatureShare]
 
 
 def audience(
@@ -46,7 +62,7 @@ def audience(
     return Audience(k, len(places), len(at), by_place, users, _features(catalogue, user_ids, places > 0))
 
 
-def _features(catalogue: ReleasedCatalogue, user_ids: pa.Array, gets_it: np.ndarray) -> list[tuple[str, str, str, str]]:
+def _features(catalogue: ReleasedCatalogue, user_ids: pa.Array, gets_it: np.ndarray) -> list[FeatureShare]:
     rows = catalogue.users.ids.rows(user_ids)
     found = []
     for feature in catalogue.users.features:
@@ -57,5 +73,6 @@ def _features(catalogue: ReleasedCatalogue, user_ids: pa.Array, gets_it: np.ndar
         of_all = {c["values"]: c["counts"] for c in pc.value_counts(values.drop_null().combine_chunks()).to_pylist()}
         for counted in among.to_pylist():
             share, usual = counted["counts"] / max(gets_it.sum(), 1), of_all[counted["values"]] / len(rows)
-            found.append((abs(share - usual), feature.name, str(counted["values"]), f"{share:.0%}", f"{usual:.0%}"))
-    return [row[1:] for row in sorted(found, reverse=True)[:MAX_FEATURES]]
+            row = FeatureShare(feature.name, str(counted["values"]), f"{share:.0%}", f"{usual:.0%}")
+            found.append((abs(share - usual), row))
+    return [row for _, row in sorted(found, reverse=True)[:MAX_FEATURES]]

@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 
 class Order(Enum):
-    """By what a list is made."""
+    """Which models rank a list."""
 
     full = "towers and re-ranker"
     towers = "towers alone"

@@ -30,7 +30,7 @@ COUNTS = ("train_count", "validation_count", "test_count")
 
 
 @dataclass(frozen=True)
-class ShownItem:
+class DisplayItem:
     """An item as people see it: id, title, and the features that answers show."""
 
     id: str
@@ -110,7 +110,7 @@ class ReleasedCatalogue:
         with self._reading:
             return TextSearch(self.users.ids.values, None, self.user_counts)
 
-    def find_items(self, query: str, limit: int) -> tuple[list[ShownItem], bool]:
+    def find_items(self, query: str, limit: int) -> tuple[list[DisplayItem], bool]:
         """Returns the best items for a query, and whether there are more."""
         found = self.item_search.find(query, limit)
         return self.items_of(found.rows), found.has_more
@@ -173,18 +173,18 @@ class ReleasedCatalogue:
         ids: list[str] = self.items.ids.ids(rows).to_pylist()
         return ids
 
-    def shown(self, ids: Sequence[str]) -> list[ShownItem]:
+    def display(self, ids: Sequence[str]) -> list[DisplayItem]:
         """Returns items by id, in the same order; those that the release does not know without title and features."""
         rows = self.items.ids.rows(pa.array(ids, pa.string()))
         known = iter(self.items_of(rows[rows > 0]))
-        return [next(known) if row else ShownItem(id_, "", {}) for id_, row in zip(ids, rows, strict=True)]
+        return [next(known) if row else DisplayItem(id_, "", {}) for id_, row in zip(ids, rows, strict=True)]
 
-    def items_of(self, rows: np.ndarray) -> list[ShownItem]:
+    def items_of(self, rows: np.ndarray) -> list[DisplayItem]:
         """Returns the items of some rows, none of which is 0."""
         names = [f.name for f in self.items.features if f.kind.is_rendered]
         taken = self.items.table.select(["title", *names]).take(pa.array(np.asarray(rows, dtype=np.int64) - 1))
         return [
-            ShownItem(id_, values["title"] or "", {name: values[name] for name in names})
+            DisplayItem(id_, values["title"] or "", {name: values[name] for name in names})
             for id_, values in zip(self.ids_of(rows), taken.to_pylist(), strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""The releases as the page reads them: by the registry, each opened at most once, the latest used ones kept."""
+"""A cache of the releases that the page reads: each is opened at most once, the most recently used are kept."""
 
 import threading
 from collections import OrderedDict
@@ -15,11 +15,11 @@ NUM_KEPT = 4
 
 
 class Recent(Generic[T]):
-    """Values by name, each made once; the least recently used one is dropped. Threads may share it.
+    """A cache of values by name that drops the least recently used one. Threads may share it.
 
     Args:
         make: Makes the value of a name.
-        num_kept: How many are kept.
+        num_kept: Largest number of values that are kept.
     """
 
     def __init__(self, make: Callable[[str], T], num_kept: int) -> None:

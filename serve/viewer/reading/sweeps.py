@@ -24,8 +24,8 @@ class SweepBoard:
         columns, rows: The table, as text.
         monitor: The value of the learning curves.
         curves: Epochs and values by trial.
-        cost: The cost on the axis of `costs`.
-        costs: What a point says, its cost, and its value.
+        cost: Name of the cost in `costs`.
+        costs: Points of the plot of costs: label, cost and value.
         by_parameter: The best value for each value of each parameter that varies.
         commands: The commands that reproduce and publish the best trial.
     """

@@ -12,7 +12,7 @@ from serve.experiments.assignment import CONTROL, Experiment
 from serve.experiments.exposure_files import ExposureRun
 
 Z = 1.96
-"""Of 95 % intervals."""
+"""Standard normal quantile for two-sided 95 % intervals."""
 
 Interval = tuple[float | None, float | None, float | None]
 """An estimate, and the lower and upper bound of its 95 % interval; None where there is too little to say."""

@@ -151,7 +151,7 @@ class AnswersView:
         def read() -> Past:
             learnt = catalogue.history(user_id)
             ids = list(dict.fromkeys([*learnt, *(event.item_id for event in events)]))
-            items = {item.id: item for item in catalogue.shown(ids)}
+            items = {item.id: item for item in catalogue.display(ids)}
             features, times = catalogue.user_features(user_id), catalogue.history_times(user_id)
             return Past(user_id, features, learnt, events, items, times, remark)
 
@@ -164,7 +164,7 @@ class AnswersView:
         catalogue = self._catalogue.answer
         if catalogue is None or not ids:
             return {}
-        return {item.id: item.title for item in await asyncio.to_thread(catalogue.shown, ids)}
+        return {item.id: item.title for item in await asyncio.to_thread(catalogue.display, ids)}
 
     def _show_code(self) -> None:
         self._code_box.clear()

@@ -12,7 +12,7 @@ from serve.viewer.parts.elements import button, choice, note, panel, part, refil
 from serve.viewer.parts.plots import bars, points
 from serve.viewer.parts.shell import put
 from serve.viewer.reading.audience import Audience
-from serve.viewer.reading.released import ReleasedCatalogue, ShownItem
+from serve.viewer.reading.released import DisplayItem, ReleasedCatalogue
 from serve.viewer.viewer import Viewer
 
 NUM_FOUND = 20
@@ -105,7 +105,7 @@ class ItemsView:
             with refilled(self._item_box):
                 note("The release has no item.")
             return
-        [item] = await asyncio.to_thread(self._catalogue.shown, [self._item])
+        [item] = await asyncio.to_thread(self._catalogue.display, [self._item])
         similar = await asked(self._viewer.endpoint.similar(self._item, k=10))
         self._similar = [] if similar.answer is None else [found.id for found in similar.answer.items]
         with refilled(self._item_box):
@@ -127,7 +127,7 @@ class ItemsView:
                 size = self._viewer.config.sampled_users
                 button(f"to whom of {size:,} users is it shown?", self._audience)
 
-    def _say(self, item: ShownItem) -> None:
+    def _say(self, item: DisplayItem) -> None:
         with part("div", "what"):
             item_words(item.id, item.title, item.features)
         if not item.title and not item.features:

@@ -15,7 +15,7 @@ from serve.viewer.parts.shell import put
 from serve.viewer.parts.user_search import UserSearch
 from serve.viewer.question import number_of_items
 from serve.viewer.reading.comparison import Compared, Place, places
-from serve.viewer.reading.released import ShownItem
+from serve.viewer.reading.released import DisplayItem
 from serve.viewer.viewer import Viewer
 
 ORDERS = {"full": "re-ranked", "towers": "towers alone", "popular": "popular items"}
@@ -104,7 +104,7 @@ class SideBySide:
         try:
             lists = [(await self._viewer.lists(side, pa.array([self._user_id]), self._k))[0] for side in self._sides]
             shown = [
-                await self._viewer.shown(side.rpartition(":")[0], ids)
+                await self._viewer.display(side.rpartition(":")[0], ids)
                 for side, ids in zip(self._sides, lists, strict=True)
             ]
         except (OSError, ValueError) as e:  # ReleaseError and NotSealed are ValueErrors
@@ -116,7 +116,7 @@ class SideBySide:
             for side, items, one, other in zip(self._sides, shown, lists, lists[::-1], strict=True):
                 self._list(side, items, places(one, other))
 
-    def _list(self, side: str, shown: list[ShownItem], items: list[Place]) -> None:
+    def _list(self, side: str, shown: list[DisplayItem], items: list[Place]) -> None:
         release_id, _, order = side.rpartition(":")
         num_both = sum(place.other_rank is not None for place in items)
         with panel(f"{release_id}: {ORDERS[order]}"):

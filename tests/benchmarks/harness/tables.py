@@ -24,7 +24,7 @@ def write(
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(_shown(row[column]) for column in columns))
+        table.add_row(*(_formatted(row[column]) for column in columns))
     console.print(table)
     console.print({key: round(value, 4) for key, value in ratios.items()})
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -41,12 +41,12 @@ def _markdown(
 ) -> str:
     lines = [f"# {title}", "", ", ".join(f"{key} {value}" for key, value in facts.items()), ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_shown(row[column]) for column in columns) + " |" for row in rows]
-    lines += ["", *(f"- {key}: {_shown(value)}" for key, value in ratios.items())]
+    lines += ["| " + " | ".join(_formatted(row[column]) for column in columns) + " |" for row in rows]
+    lines += ["", *(f"- {key}: {_formatted(value)}" for key, value in ratios.items())]
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):

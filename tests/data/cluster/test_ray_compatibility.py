@@ -36,8 +36,13 @@ def test_the_installed_version_is_the_one_that_it_was_written_for() -> None:
 
 @pytest.mark.parametrize("part", PRIVATE_PARTS, ids=lambda part: f"{part.module}.{part.name}")
 def test_it_is_there(part: PrivatePart) -> None:
+    *path, last = part.name.split(".")
     try:
-        functools.reduce(getattr, part.name.split("."), importlib.import_module(part.module))
+        owner = functools.reduce(getattr, path, importlib.import_module(part.module))
+        if not part.is_of_instances:
+            getattr(owner, last)
+        elif f"self.{last}" not in inspect.getsource(owner.__init__):
+            raise AttributeError("__init__ does not set it")
     except (ImportError, AttributeError) as e:
         pytest.fail(f"{part.module}.{part.name} is gone ({e}): without it no {part.used_for}; see {part.upstream}")
 
@@ -69,14 +74,18 @@ def test_each_patched_module_is_among_the_private_parts() -> None:
     assert set(PATCHES) <= {part.module for part in PRIVATE_PARTS}
 
 
-def test_no_other_module_imports_private_parts() -> None:
+def test_no_other_module_uses_private_parts() -> None:
     own = ROOT / "data" / "cluster" / "ray_compatibility"
     files = [
         path
         for package in ("data", "towers", "serve", "conf", "hydra_plugins")
         for path in (ROOT / package).rglob("*.py")
     ]
-    assert not [str(path) for path in files if own not in path.parents and PRIVATE.search(path.read_text())]
+    of_instances = [part.name.rpartition(".")[2] for part in PRIVATE_PARTS if part.is_of_instances]
+    attributes = re.compile(rf"""[."'](?:{"|".join(of_instances)})\b""")
+    for path in files:
+        text = path.read_text()
+        assert own in path.parents or not (PRIVATE.search(text) or attributes.search(text)), path
 
 
 @pytest.mark.parametrize(

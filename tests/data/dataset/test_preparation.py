@@ -151,7 +151,7 @@ def test_whether_a_log_has_a_clock_is_recorded(ray_session: None, tmp_path: Path
     log = written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=[18_170, 18_171, 18_172])
     days = prepared(tmp_path, [*log, "data.source.time_unit=days", "data.clock=seconds"])
     assert days.clock is not None and (days.clock.has_clock, days.clock.assumed) == (True, False)
-    assert days.clock.shown(days.clock.first) == "2019-10-01T00:00:00Z"
+    assert days.clock.formatted(days.clock.first) == "2019-10-01T00:00:00Z"
     order = prepared(tmp_path, [*log, "data.clock=order"])
     assert order.clock is not None and not order.clock.has_clock
     with pytest.raises(DataError, match=r"data\.split\.validation_from: 2019-10-01 needs a log with a clock"):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from data.sequences.batches import ShardBatches, TrainBatch
-from data.sequences.buffers import Rows
+from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import TIME, TYPE, HistoryOrder, Sequences
 from data.sequences.streaming import StreamedBatches, StreamedParts
@@ -56,11 +56,11 @@ def parts(has_two: bool = False, **options: object) -> StreamedParts:
     return StreamedParts(dataset=InParts(has_two), sizes=sizes, splits=splits, num_items=NUM_ITEMS, **options)  # type: ignore[arg-type]
 
 
-def single(rows: Rows, sequences: Sequences, feedback: Feedback, size: int = 64) -> ShardBatches:
+def single(rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 64) -> ShardBatches:
     return ShardBatches(rows, sequences, size, L, HistoryOrder.before, feedback)
 
 
-def windows(rows: Rows, sequences: Sequences, feedback: Feedback, size: int = 16) -> WindowBatches:
+def windows(rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 16) -> WindowBatches:
     return WindowBatches(rows, sequences, size, L, int, feedback)
 
 
@@ -164,8 +164,8 @@ def test_workers_have_equal_shares_that_do_not_overlap(num_workers: int) -> None
 def test_windows_are_those_of_the_whole_log(buffer_rows: int) -> None:
     whole = Sequences.of(LOG, len(LENGTHS_U) + 1)
     log = LOG.append_column("position", pa.array(np.arange(NUM_ROWS) - np.searchsorted(USERS_N, USERS_N)))
-    rows = tuple(log[name].to_numpy() for name in ("user_row", "item_row", "position"))
-    wanted = WindowBatches(rows, whole, 16, L).epoch(0)  # type: ignore[arg-type]
+    rows = Examples(*(log[name].to_numpy() for name in ("user_row", "item_row", "position")))
+    wanted = WindowBatches(rows, whole, 16, L).epoch(0)
     found = StreamedBatches(parts(), 0, 1, windows, 16, 0, buffer_rows).epoch(0)
     assert sorted(map(str, targets(list(found)))) == sorted(map(str, targets(list(wanted))))
 

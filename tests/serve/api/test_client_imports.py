@@ -1,6 +1,7 @@
 """The client needs neither Ray nor torch, and is installed by itself."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,11 @@ def test_the_client_packs_what_it_imports() -> None:
         str(parent).replace("/", ".") for name in packed for parent in Path(name.replace(".", "/")).parents[:-1]
     }
     assert set(done.stdout.split()) == packed | packages
+
+
+def test_the_clients_readme_names_what_it_packs() -> None:
+    _, _, holds = (REPOSITORY / "client" / "README.md").read_text().partition("The distribution holds")
+    assert set(re.findall(r"`(serve\.[a-z_.]+)`", holds)) == set(packed_modules())
 
 
 def packed_modules() -> list[str]:

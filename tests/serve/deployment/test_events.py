@@ -18,7 +18,7 @@ from data.sources.event_log.users import user_key
 from serve.api import recommender_pb2 as pb
 from serve.api.recommender_pb2_grpc import RecommenderStub
 from serve.client import AsyncEventSender, AsyncRecommendClient, EventSender, EventsRefusedError, RecommendClient
-from serve.demo import act
+from serve.demonstration.requests import send_example_events
 from serve.releases.release import Release
 from tests.serve.waiting import wait_until
 
@@ -243,8 +243,8 @@ def test_each_answer_is_in_the_decision_log_with_its_candidates(
     assert (similar["kind"], similar["num_shown"]) == ("similar", 4)
 
 
-def test_the_demo_shows_what_three_events_change(address: str, other_user: str, tiny: Config) -> None:
-    shown = act(address, other_user, 5, tiny.events)
+def test_the_demo_shows_what_three_events_change(client: RecommendClient, other_user: str, tiny: Config) -> None:
+    shown = send_example_events(client, other_user, 5, tiny.events)
     before, after = ([item["id"] for item in shown[name]["items"]] for name in ("before", "after"))
     taken = [event["item_id"] for event in shown["events"]]
     assert (taken[0], len(set(taken)), set(taken) & set(after)) == (before[-1], 3, set())

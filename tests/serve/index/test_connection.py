@@ -169,12 +169,11 @@ async def test_a_collection_that_somebody_released_is_loaded_again(config: Index
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "http://localhost", "http://no-such-host.invalid:19530"])
-def test_a_wrong_address_is_known_at_once(uri: str) -> None:
-    """pymilvus alone would retry for minutes."""
-    started = time.monotonic()
+def test_a_wrong_address_is_known_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pymilvus, which would retry for minutes, is not asked."""
+    monkeypatch.setattr("serve.index.connection.MilvusClient", lambda **_: pytest.fail("pymilvus was asked"))
     with pytest.raises(IndexUnavailable, match=r"index\.uri: no Milvus at"), connected(IndexConfig(uri=uri)):
         pass
-    assert time.monotonic() - started < 30
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_run_again_it_finds_the_release_and_nothing_new_is_none(
     assert said[-1] == f"refresh: release {first} is already published"
     as_it_is = rows(live, described(live, "i00005"), described(live, "i00006", title=None))
     assert refresh(tiny.index, registry, live, as_it_is, (), said.append) == live.id
-    assert said[-1] == f"refresh: {live.id} has all of it already"
+    assert said[-1] == f"refresh: nothing would change in {live.id}"
 
 
 def test_of_two_at_a_time_the_second_does_not_undo_the_first(

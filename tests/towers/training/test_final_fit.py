@@ -38,7 +38,7 @@ def test_it_learns_from_every_interaction(final: Checkpoint, dataset: PreparedDa
     assert final.manifest["newest_interaction"] == newest
 
 
-def test_its_epochs_are_those_of_the_settled_run(final: Checkpoint, checkpoint: Checkpoint) -> None:
+def test_its_epochs_are_those_of_the_measured_run(final: Checkpoint, checkpoint: Checkpoint) -> None:
     assert final.manifest["settled"] == str(checkpoint.folder)
     assert final.manifest["training"]["epoch"] == checkpoint.manifest["training"]["best_epoch"]
 

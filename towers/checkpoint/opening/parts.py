@@ -227,5 +227,8 @@ class Parts:
         load_weights(module, self._folder, name, num_added, mapped=self._serves, **options)
 
     def _building(self) -> AbstractContextManager[None]:
-        """Where modules are built: a checkpoint's get initial values as ever, which draws random numbers."""
+        """The context in which modules are built: for serving, without the initial values that loaded weights replace.
+
+        Opening a checkpoint draws them still, which advances the random number generator.
+        """
         return without_initial_values() if self._serves else nullcontext()

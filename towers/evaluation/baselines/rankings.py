@@ -72,7 +72,7 @@ def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: floa
 def rank_by_own_items(
     held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
 ) -> Ranking:
-    """Ranks items by how often the user has had them, then by popularity: the floor of repeated consumption."""
+    """Ranks items by how often the user has had them, then by popularity: the baseline for repeated consumption."""
     ties, history = ties or TieOrder.of(len(counts_I), None), held_out.history
     tie_T = torch.from_numpy((counts_I / (counts_I.max() + 1.0)).astype(np.float32)[ties.rows_I])
     column_I = torch.from_numpy(ties.rank_I)

@@ -1,8 +1,8 @@
 """Reports as tables: for a terminal, and as plain columns and rows for experiment tracking."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -13,8 +13,19 @@ from towers.evaluation.report import RERANKED, TOWERS, Report
 Cells = tuple[list[str], list[list[Any]]]
 """Names of columns, and rows of values (None = not measured)."""
 
-Row = tuple[str, dict[str, float], dict[str, list[float]]]
-"""A ranking's name, values and intervals."""
+
+class Row(NamedTuple):
+    """A row of the metrics table.
+
+    Attributes:
+        name: name of the ranking, or of the published result.
+        values: metrics by name, such as `ndcg@20`.
+        intervals: lower and upper bound of a metric's 95 % interval, by name; empty for published results.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    intervals: Mapping[str, list[float]]
 
 
 def metrics_table(report: Report, title: str, published: Sequence[PublishedResult] = ()) -> Table:
@@ -73,9 +84,9 @@ def slice_cells(report: Report) -> Cells:
 
 def _sections(report: Report, published: Sequence[PublishedResult]) -> list[list[Row]]:
     """Rows of the metrics table in three sections: baselines, published results, towers."""
-    measured = {name: (name, values, report.intervals[name]) for name, values in report.rankings.items()}
+    measured = {name: Row(name, values, report.intervals[name]) for name, values in report.rankings.items()}
     towers = [measured.pop(name) for name in (TOWERS, RERANKED)]
-    return [list(measured.values()), [(result.name, result.metrics, {}) for result in published], towers]
+    return [list(measured.values()), [Row(result.name, result.metrics, {}) for result in published], towers]
 
 
 def _reranking_notes(report: Report) -> list[str]:

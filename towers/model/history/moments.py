@@ -42,9 +42,9 @@ class Moments(NamedTuple):
 
 
 def without_gaps(history_BL: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
-    """The same histories with all padding on the left, where items among them have become padding.
+    """Moves padding to the left of histories in which unknown items have become padding.
 
-    In training there are none: what is learned from is known.
+    In training no history has such gaps, because all of its items are known.
     """
     order_BL = (history_BL > 0).to(torch.uint8).argsort(dim=1, stable=True)
     ordered = (None if of is None else of.gather(1, order_BL) for of in moments)

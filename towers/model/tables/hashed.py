@@ -13,7 +13,7 @@ from towers.model.tables import TABLES
 from towers.model.tables.table import Table, TableSettings, tables_of
 
 SALTS = (0x243F6A8885A308D3, 0x13198A2E03707344)
-"""Of the two hash functions: the first digits of pi."""
+"""Constants of the two hash functions: the first hexadecimal digits of the fraction of pi."""
 
 
 @TABLES.register("hashed")

@@ -37,7 +37,7 @@ def final_overrides(best: Record, final: Sequence[str]) -> list[str]:
 
 
 def write_recipe(folder: Path, values: Mapping[str, Any], decides: Callable[[str], bool], head: Sequence[str]) -> Path:
-    """Writes an experiment's yaml with all values that decide what a training comes to, but for its log.
+    """Writes an experiment's yaml with all values that decide a training's result, except those of its log.
 
     Args:
         folder: the folder of the sweep; `--config-dir` names its folder `final`.

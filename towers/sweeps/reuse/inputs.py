@@ -29,11 +29,12 @@ UNKNOWN = "it was run by an earlier version, which did not write down with what"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialInputs:
-    """What a trial is, or was, run with.
+    """What a trial runs with: config, log and code.
 
     Attributes:
         config: the resolved values that decide its result, as JSON values by dotted key.
-        log: digest of the names, sizes and times of the log's files; None where there are none, or none seen from here.
+        log: digest of the names, sizes and times of the log's files; None if it has no files, or none that this machine
+            can read.
         code: digest of the code.
     """
 
@@ -46,17 +47,17 @@ class TrialInputs:
         return asdict(self)
 
     def differences(self, earlier: Mapping[str, Any] | None, *, same_code: bool) -> str:
-        """How an earlier trial was run with something else; empty where it was not.
+        """Describes how the inputs of an earlier trial differ; an empty string if they are the same.
 
         Args:
-            earlier: what the earlier trial was run with, as `as_json` gives it; None where that is not known.
-            same_code: whether the code must be the same.
+            earlier: the inputs of the earlier trial, as `as_json` returns them; None if they were not recorded.
+            same_code: whether different code counts as a difference.
         """
         if earlier is None:
             return UNKNOWN
         was, now = earlier["config"], self.config
         keys = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
-        found = [f"{key} was {_shown(was, key)} and is {_shown(now, key)}" for key in keys[:MAX_DIFFERENCES]]
+        found = [f"{key} was {_formatted(was, key)} and is {_formatted(now, key)}" for key in keys[:MAX_DIFFERENCES]]
         if len(keys) > MAX_DIFFERENCES:
             found.append(f"{len(keys) - MAX_DIFFERENCES} more values are others")
         if earlier["log"] != self.log:
@@ -67,21 +68,21 @@ class TrialInputs:
 
 
 class InputsReader:
-    """Finds what the trials of a sweep are run with."""
+    """Finds the inputs of the trials of a sweep."""
 
     def __init__(self, sweep: SweepContext, code: str, decides: Callable[[str], bool], same_code: bool) -> None:
         """Reads nothing yet.
 
         Args:
             code: digest of the code.
-            decides: whether the config value of a dotted key can change what a trial comes to.
+            decides: whether the config value of a dotted key can change a trial's result.
             same_code: whether trials of other code are to be told apart.
         """
         self._sweep, self._code, self._decides, self._same_code = sweep, code, decides, same_code
         self._logs: dict[str, str | None] = {}
 
     def of(self, config: DictConfig) -> TrialInputs:
-        """What a trial with this config is run with."""
+        """The inputs of a trial with this config."""
         values = {key: value for key, value in _flat(self._sweep.task_config(config)).items() if self._decides(key)}
         return TrialInputs(config=values, log=self._log(config) if self._decides("data") else None, code=self._code)
 
@@ -149,5 +150,5 @@ def _flat(config: DictConfig) -> dict[str, Any]:
     return found
 
 
-def _shown(config: Mapping[str, Any], key: str) -> str:
+def _formatted(config: Mapping[str, Any], key: str) -> str:
     return str(config[key]) if key in config else "not set"

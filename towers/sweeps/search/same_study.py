@@ -60,7 +60,7 @@ def space_change(study: optuna.Study, space: SearchSpace) -> str | None:
         return None
     was, now = asked[-1], space.distributions
     keys = [key for key in dict.fromkeys([*was, *now]) if was.get(key) != now.get(key)]
-    return "; ".join(f"{key}: {_shown(now.get(key))} was {_shown(was.get(key))}" for key in keys) or None
+    return "; ".join(f"{key}: {_formatted(now.get(key))} was {_formatted(was.get(key))}" for key in keys) or None
 
 
 def search_change(study: optuna.Study, search: Mapping[str, Any]) -> str | None:
@@ -87,7 +87,7 @@ def _one_for_each_group_option(trials: list[FrozenTrial], sweep: SweepContext) -
     return list(found.values())
 
 
-def _shown(distribution: BaseDistribution | None) -> str:
+def _formatted(distribution: BaseDistribution | None) -> str:
     """A distribution as it is written in an override."""
     if distribution is None:
         return "not searched"

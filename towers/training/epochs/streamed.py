@@ -58,7 +58,7 @@ def num_examples(dataset: PreparedDataset, model: ModelConfig, fit_on: FittedSpl
 
 @dataclass(frozen=True)
 class _Negatives:
-    """Of interactions that are no positives, those that are explicit negatives of the towers."""
+    """Selects the explicit negatives of the towers from the interactions that are not positives."""
 
     dataset: PreparedDataset
 

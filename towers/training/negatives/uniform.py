@@ -19,7 +19,7 @@ class UniformSampler(NegativeSampler):
     """
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """int64 [count]."""
+        """int64 [count]: item rows, drawn with replacement."""
         return self._rows[torch.randint(len(self._rows), (count,), generator=generator)]
 
     def expected_counts(self, count: int) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 Nothing is left to measure such towers on, so the same procedure is measured one period earlier:
 
-                 towers fitted on      epochs             re-ranker
-    settled      train                 early stopping     fitted on validation
-    backtest     train, validation     those of settled   carried over from settled; measured on test
-    final        train ... test        those of settled   fitted on test over the backtest's towers, then carried over
-                                                          (that of settled, where test has too few hits to fit to)
+                 towers fitted on      epochs              re-ranker
+    measured     train                 early stopping      fitted on validation
+    backtest     train, validation     those of measured   carried over from measured; measured on test
+    final        train ... test        those of measured   fitted on test over the backtest's towers, then carried over
+                                                           (that of measured, where test has too few hits to fit to)
+
+`measured` is the checkpoint of the same config with `train.fit_on=train`; manifests name it `settled`.
 
 The report of a final checkpoint is that of its backtest, which is sealed as a checkpoint of its own.
 """
@@ -32,69 +34,69 @@ from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
-"""What follows the name of a final checkpoint in the name of its backtest."""
+"""Suffix of the name of a final checkpoint that gives the name of its backtest."""
 
 
 def final_fit(
-    config: Recipe, settled: Checkpoint, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter
+    config: Recipe, measured: Checkpoint, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter
 ) -> Checkpoint:
     """Fits the backtest and then the final towers, and seals a checkpoint of each.
 
     Args:
-        settled: the checkpoint of the same config with `train.fit_on=train`.
+        measured: the checkpoint of the same config with `train.fit_on=train`.
     """
     folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
-    epochs = int(settled.manifest["training"]["best_epoch"])
-    progress(f"train: {folder.name}, {epochs} epochs as in {settled.name}, first the backtest without the test part")
-    context = settled.reranker.context if config.model.context else None  # the towers and all re-rankers share one
+    epochs = int(measured.manifest["training"]["best_epoch"])
+    progress(f"train: {folder.name}, {epochs} epochs as in {measured.name}, first the backtest without the test part")
+    context = measured.reranker.context if config.model.context else None  # the towers and all re-rankers share one
     earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs, context)
-    earlier.model.places_by_features = settled.model.places_by_features
-    earlier.set_cold_length(settled.model.cold_length)
+    earlier.model.places_by_features = measured.model.places_by_features
+    earlier.set_cold_length(measured.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
     if is_sealed(backtest_folder):
         backtest = open_checkpoint(backtest_folder)
     else:
-        backtest = _backtest(config, settled, dataset, earlier, backtest_folder)
+        backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
     found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
-    final.set_cold_length(settled.model.cold_length)
-    if found or not settled.reranker.is_fitted:
+    final.set_cold_length(measured.model.cold_length)
+    if found or not measured.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
     else:
-        progress(f"re-ranker: that of {settled.name} is carried over")
-        reranker = _carried(config, settled.reranker, settled.items.vocabularies, FittedSplits.train, dataset, final)
+        progress(f"re-ranker: that of {measured.name} is carried over")
+        reranker = _carried(config, measured.reranker, measured.items.vocabularies, FittedSplits.train, dataset, final)
     more = report_of(backtest.manifest).as_json() | {
         "backtest": str(backtest.folder),
-        "settled": str(settled.folder),
+        "settled": str(measured.folder),
         "training": final.totals,
-        **decided_of(settled),
+        **decided_of(measured),
     }
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more)
 
 
-def decided_of(settled: Checkpoint) -> dict[str, Any]:
-    """What the settled training decided on the validation part, which the final fit keeps."""
-    return {name: settled.manifest[name] for name in ("cold_items", "placement") if name in settled.manifest}
+def decided_of(measured: Checkpoint) -> dict[str, Any]:
+    """What the measured training decided on the validation part, which the final fit keeps."""
+    return {name: measured.manifest[name] for name in ("cold_items", "placement") if name in measured.manifest}
 
 
 def _backtest(
-    config: Recipe, settled: Checkpoint, dataset: PreparedDataset, towers: FittedTowers, folder: Folder
+    config: Recipe, measured: Checkpoint, dataset: PreparedDataset, towers: FittedTowers, folder: Folder
 ) -> Checkpoint:
     """Seals the backtest with its report, which stands for that of the final towers."""
-    reranker = _carried(config, settled.reranker, settled.items.vocabularies, FittedSplits.train, dataset, towers)
+    reranker = _carried(config, measured.reranker, measured.items.vocabularies, FittedSplits.train, dataset, towers)
     report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder))
     note = (
         f"A backtest of the final fit: towers fitted on {TRAIN} and {VALIDATION}, with the epochs and the re-ranker of"
-        f" {settled.name}. The final towers have seen the {TEST} part."
+        f" {measured.name}. The final towers have seen the {TEST} part."
     )
     more = report.as_json() | {
         "notes": [note, *report.notes],
-        "settled": str(settled.folder),
+        "settled": str(measured.folder),
         "training": towers.totals,
-        **decided_of(settled),
+        **decided_of(measured),
     }
     name = training_name(config, dataset) + BACKTEST
     return seal(folder, config, dataset, towers, reranker, name, towers.fit_on.splits, more)

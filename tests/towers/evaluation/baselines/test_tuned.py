@@ -6,7 +6,7 @@ import torch
 
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
-from tests.towers.evaluation.test_baselines import sequences
+from tests.towers.evaluation.baselines.test_baselines import sequences
 from towers.evaluation.baselines import tuning
 from towers.evaluation.baselines.ease import ease
 from towers.evaluation.baselines.ials import AlsSettings, distinct, fit_items, solve

@@ -1,4 +1,4 @@
-"""Example requests that fit any dataset, and answers as tables; `serve.demo` shows them."""
+"""Example requests that fit any dataset, and answers as tables."""
 
 from typing import Any
 
