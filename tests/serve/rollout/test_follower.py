@@ -139,7 +139,7 @@ def test_the_guard_ends_a_canary_whose_answers_lack_something(
         guard.check_health()
     finally:
         guard.stop()
-    with pytest.raises(RuntimeError, match="does not watch any more"):
+    with pytest.raises(RuntimeError, match="the background job has ended"):
         guard.check_health()
     live = registry.live()
     assert live is not None
