@@ -18,8 +18,8 @@ from towers.evaluation.presentation.published import published_beside
 from towers.evaluation.presentation.tables import metrics_table
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
+from towers.training.config import Recipe
 from towers.training.fit import train, with_fit_on
-from towers.training.job import Recipe
 from towers.training.stages.measured_fit import has_validation
 
 

@@ -25,8 +25,8 @@ from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 from towers.checkpoint.checkpoint import open_checkpoint
 from towers.model.config import FittedSplits
+from towers.training.config import Recipe
 from towers.training.fit import train, with_fit_on
-from towers.training.job import Recipe
 from towers.training.stages.measured_fit import has_validation
 
 LOCK = ".lap"

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.dataset.config import DataConfig
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.metrics import ACCURACY, METRICS
 from towers.model.config import FittedSplits, ModelConfig
+from towers.reranking.config import RerankConfig
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
-
-if TYPE_CHECKING:
-    from towers.training.job import Recipe
+from towers.training.tracking import TrackingConfig
 
 PLACEMENT = ("cpus_per_worker", "gpus_per_worker", "labels", "threads", "max_failures")
 """Settings that decide where training runs and how fast. A run's name does not depend on them.
@@ -146,7 +146,28 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         )
 
 
-def check_recipe(config: "Recipe") -> None:
+class Recipe(Protocol):
+    """The parts of the root configuration that decide a training; the root configuration satisfies it."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> DataConfig: ...
+    @property
+    def model(self) -> ModelConfig: ...
+    @property
+    def loss(self) -> LossConfig: ...
+    @property
+    def train(self) -> TrainConfig: ...
+    @property
+    def rerank(self) -> RerankConfig: ...
+    @property
+    def evaluate(self) -> EvaluateConfig: ...
+    @property
+    def tracking(self) -> TrackingConfig: ...
+
+
+def check_recipe(config: Recipe) -> None:
     """Checks all parts of a training's configuration against each other.
 
     Raises:
@@ -166,7 +187,7 @@ def check_monitor(train: TrainConfig, evaluate: EvaluateConfig) -> None:
         )
 
 
-def unmeasured(path: str, config: "Recipe") -> str | None:
+def unmeasured(path: str, config: Recipe) -> str | None:
     """Why a training returns no number at this dotted path of its summary; None where it may.
 
     Args:
@@ -186,7 +207,7 @@ def unmeasured(path: str, config: "Recipe") -> str | None:
     return None
 
 
-def unreported(value: str, config: "Recipe") -> str | None:
+def unreported(value: str, config: Recipe) -> str | None:
     """Why an epoch of a training reports no value of this name to a sweep; None where it does."""
     names = ["loss", "examples_per_s"]
     if config.train.fit_on is FittedSplits.train:

@@ -19,8 +19,7 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.goals import check_goals
 from towers.evaluation.queries import check_queries
 from towers.model.config import FittedSplits, ModelConfig
-from towers.training.config import check_recipe
-from towers.training.job import Recipe
+from towers.training.config import Recipe, check_recipe
 from towers.training.runs import checkpoint_folder
 from towers.training.stages.final_fit import final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation

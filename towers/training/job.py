@@ -1,13 +1,12 @@
 """The description of a training: the configuration that decides it, and the inputs of each worker."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import ray
 from torch import Tensor
 
-from data.dataset.config import DataConfig
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.streaming import StreamedParts
@@ -16,33 +15,11 @@ from towers.evaluation.queries import HeldOut
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
 from towers.model.two_tower import TowerInputs
-from towers.reranking.config import RerankConfig
 from towers.sweeps.trial import Trial
 from towers.training.config import TrainConfig
 from towers.training.losses.config import LossConfig
 from towers.training.suggested import SuggestedPositives
 from towers.training.tracking import TrackingConfig
-
-
-class Recipe(Protocol):
-    """The parts of the root configuration that decide a training; the root configuration satisfies it."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def data(self) -> DataConfig: ...
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def loss(self) -> LossConfig: ...
-    @property
-    def train(self) -> TrainConfig: ...
-    @property
-    def rerank(self) -> RerankConfig: ...
-    @property
-    def evaluate(self) -> EvaluateConfig: ...
-    @property
-    def tracking(self) -> TrackingConfig: ...
 
 
 @dataclass(frozen=True, kw_only=True)

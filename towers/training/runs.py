@@ -13,8 +13,7 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
-from towers.training.config import PLACEMENT
-from towers.training.job import Recipe
+from towers.training.config import PLACEMENT, Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
 ADDED_TO_TRAIN = {"validation_users": None, "start_from": None, "in_memory_rows": 200_000_000}

@@ -16,7 +16,7 @@ from towers.model.build import build_model
 from towers.model.config import FittedSplits
 from towers.model.context import Context
 from towers.model.two_tower import TowerInputs
-from towers.training.job import Recipe
+from towers.training.config import Recipe
 
 
 def open_start(config: Recipe, dataset: PreparedDataset) -> Checkpoint | None:

@@ -25,8 +25,9 @@ from towers.model.context import Context
 from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
+from towers.training.config import Recipe
 from towers.training.epochs.streamed import is_streamed, num_examples, streamed_parts
-from towers.training.job import Job, Recipe, SharedInputs
+from towers.training.job import Job, SharedInputs
 from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives
 from towers.training.worker import train_worker

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.errors import one_line
-from serve.api.events.payloads import Unreadable, as_objects
+from serve.api.events.json_payloads import Unreadable, as_objects
 from serve.api.limits import MAX_EVENTS
 
 HEADER_TYPE, HEADER = 1, 2

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from data.artifacts.errors import ConfigError, one_line
-from serve.api.events.payloads import Unreadable, as_objects
+from serve.api.events.json_payloads import Unreadable, as_objects
 from serve.api.limits import MAX_EVENTS
 
 FILE, FRAMED = b"Obj\x01", b"\x00"

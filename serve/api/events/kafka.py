@@ -10,7 +10,8 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError, one_line
 from data.cluster.console import ProgressReporter
-from serve.api.events.payloads import Unreadable, payload_reader
+from serve.api.events.json_payloads import Unreadable
+from serve.api.events.payloads import payload_reader
 from serve.api.events.reading import REFUSED, read_events
 from serve.api.limits import MAX_EVENTS
 from serve.events.config import EventsConfig

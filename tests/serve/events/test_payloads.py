@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.artifacts.errors import ConfigError
-from serve.api.events.payloads import Unreadable, payload_reader
+from serve.api.events.json_payloads import Unreadable
+from serve.api.events.payloads import payload_reader
 from serve.events.ingest_config import IngestConfig, PayloadFormat
 from tests.serve.events.written_payloads import arrow, avro, event
 

@@ -28,7 +28,7 @@ from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
 from towers.reranking.carry import Vocabularies, carry_over
 from towers.reranking.reranker import Reranker
-from towers.training.job import Recipe
+from towers.training.config import Recipe
 from towers.training.runs import checkpoint_folder, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of

@@ -19,8 +19,9 @@ from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import context_lift
 from towers.reranking.reranker import Reranker
 from towers.sweeps.trial import Pruned, current_trial
+from towers.training.config import Recipe
 from towers.training.epochs.shards import load_best_of_shards
-from towers.training.job import Job, Recipe
+from towers.training.job import Job
 from towers.training.trainer import shared_inputs, trainer
 
 

@@ -26,7 +26,7 @@ from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder, tie_seed
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
-from towers.training.job import Recipe
+from towers.training.config import Recipe
 from towers.training.runs import training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
@@ -159,10 +159,11 @@ def _rerank_queries(
     interactions = interactions.take(found.by_towers_Q[interactions.query_N].nonzero()[0])
     hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
     context_NC = reranker.context.encode(interactions.context_N)
-    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_NC, unwanted_QK, goals_QKA)
-    tensors = (None if of is None else torch.from_numpy(of) for of in arrays)
+    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_NC)
+    hit, owner, items, context = map(torch.from_numpy, arrays)
+    unwanted, goals = (None if of is None else torch.from_numpy(of) for of in (unwanted_QK, goals_QKA))
     lists, most = lists_of(queries, found, held_out, reranker.context), reranker.config.max_queries
-    return RerankQueries.of_interactions(lists, *tensors, most=most, seed=seed)  # type: ignore[arg-type]
+    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted, goals, most, seed)
 
 
 def seal(
