@@ -38,8 +38,8 @@ from tests.benchmarks.operations.serving_cluster import ALONE, ServingCluster, s
 CLIENTS, K = 2, 10
 ITEMS, USERS = 20_000, 10_000
 HEAD_DRILL = "the head restarted"
-NOWHERE = "http://127.0.0.1:1"
-"""An address of Milvus at which nothing listens."""
+NOWHERE, CAUSE = "/nowhere/twotower", "no release is live"
+"""A storage without a release, and what replicas say of it."""
 
 AWAY_S = 5.0
 """How long there is no head."""
@@ -92,12 +92,12 @@ def new_code(endpoint: Endpoint) -> None:
 
 
 def code_that_does_not_start(endpoint: Endpoint) -> None:
-    """Replicas that cannot start, as they do not reach Milvus: those from before answer, and the status says why."""
+    """Replicas that cannot start, as they find no release: those from before answer, and the status says why."""
     before = endpoint.cluster.replica_ids()
     whole = deepcopy(endpoint.app)
-    endpoint.app["args"]["values"]["index"]["uri"] = NOWHERE
+    endpoint.app["args"]["values"]["storage"]["root"] = NOWHERE
     endpoint.cluster.apply(endpoint.declared)
-    endpoint.cluster.wait(lambda: NOWHERE in endpoint.cluster.complaints(), "a status that says why")
+    endpoint.cluster.wait(lambda: CAUSE in endpoint.cluster.complaints(), "a status that says why")
     assert endpoint.cluster.applications()["recommender"]["status"] != "RUNNING"
     assert before & endpoint.cluster.replica_ids(), "those from before go on"
     endpoint.app.clear()
