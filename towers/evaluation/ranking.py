@@ -66,6 +66,11 @@ class QueryVectors:
     user_QD: Tensor
     known_Q: Tensor
 
+    def take(self, kept: np.ndarray) -> "QueryVectors":
+        """The queries at the indices `kept`, int64."""
+        at = torch.from_numpy(kept).to(self.known_Q.device)
+        return QueryVectors(self.user_QD[at], self.known_Q[at])
+
 
 @torch.inference_mode()
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:

@@ -1,5 +1,7 @@
 """Items without training data take the places of known ones only where the validation part says that it is right."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,9 +10,10 @@ import torch
 from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.item_tower import open_item_tower
+from towers.evaluation.decisions import cold_items
 from towers.evaluation.decisions.cold_items import LENGTHS, MIN_USERS, ColdItemLength, decide_length
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import QueryVectors
+from towers.evaluation.ranking import QueryVectors, Ranking, retrieve
 
 USERS, DIM, KNOWN, COLD = 40, 4, 1, 5
 COSINE = 0.88
@@ -54,6 +57,20 @@ def test_cold_items_that_are_taken_stay_as_they_are() -> None:
 def test_without_evidence_they_stay_as_they_are(num_users: int, counts: tuple[int, ...], why: str) -> None:
     found = decided(KNOWN, num_users, counts)
     assert found.length == 1 and why in found.reason
+
+
+def test_a_sample_of_many_users_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each length ranks the whole catalogue for all users that decide."""
+    ranked: list[int] = []
+
+    def noted(queries: QueryVectors, *arguments: Any) -> Ranking:
+        ranked.append(len(queries.known_Q))
+        return retrieve(queries, *arguments)
+
+    monkeypatch.setattr(cold_items, "retrieve", noted)
+    monkeypatch.setattr(cold_items, "MAX_USERS", 24)
+    assert decided(KNOWN).length == max(length for length in LENGTHS if length < COSINE)
+    assert ranked == [24] * len(LENGTHS)
 
 
 def test_checkpoints_keep_the_length_and_serve_by_it(checkpoint: Checkpoint) -> None:
