@@ -158,19 +158,24 @@ class PreparedDataset:
             users_U: bool, by row, the users whose interactions are wanted; None means all users.
         """
         for name in self.part_names(*splits, kinds=kinds):
-            part = self.part(name, *splits, columns=columns, kinds=kinds)
-            yield part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
+            yield self.part(name, *splits, columns=columns, kinds=kinds, users_U=users_U)
 
     def part_names(self, *splits: str, kinds: Sequence[str] = ("interactions",)) -> list[str]:
         """The names of the parts that have interactions of these kinds in these splits, in the order of their users."""
         return sorted({path.rpartition("/")[2] for kind in kinds for path in self.paths(*splits, kind=kind)})
 
     def part(
-        self, name: str, *splits: str, columns: Collection[str], kinds: Sequence[str] = ("interactions",)
+        self,
+        name: str,
+        *splits: str,
+        columns: Collection[str],
+        kinds: Sequence[str] = ("interactions",),
+        users_U: np.ndarray | None = None,
     ) -> pa.Table:
-        """One of the `parts`, with all of its users; empty where it has no interactions in these splits."""
+        """One of the `parts`; empty where it has no interactions in these splits."""
         files = [path for kind in kinds for split in splits for path in self.paths(split, kind=kind)]
-        return self._read_files([path for path in files if path.endswith(f"/{name}")], columns)
+        part = self._read_files([path for path in files if path.endswith(f"/{name}")], columns)
+        return part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
 
     def part_rows(self, name: str, *splits: str) -> int:
         """The number of positives of a part in these splits, by the files' footers."""

@@ -104,18 +104,24 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_make_refuses_another_interpreter_than_that_of_its_environment(
-    interpreters: Callable[..., Path], tmp_path: Path
-) -> None:
-    path = interpreters(python3_12="3.12.3")
-    (tmp_path / "venv" / "bin").mkdir(parents=True)
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment, as it were, of Python 3.11.9."""
     inside = tmp_path / "venv" / "bin" / "python"
+    inside.parent.mkdir(parents=True)
     inside.write_text(FAKE.format(version="3.11.9", no_venv=0))
     inside.chmod(0o755)
-    done = make("demo", f"PYTHON={path}/python3.12", f"VENV={tmp_path}/venv")
+    return tmp_path / "venv"
+
+
+def test_make_refuses_another_interpreter_than_that_of_its_environment(
+    interpreters: Callable[..., Path], environment: Path
+) -> None:
+    path = interpreters(python3_12="3.12.3")
+    done = make("demo", f"PYTHON={path}/python3.12", f"VENV={environment}")
     assert done.returncode == 2
     assert (
-        f"error: {tmp_path}/venv has Python 3.11.9, and PYTHON={path}/python3.12 is 3.12.3: make clean,"
+        f"error: {environment} has Python 3.11.9, and PYTHON={path}/python3.12 is 3.12.3: make clean,"
         " or pass VENV= with another folder" in done.stderr
     )
 
@@ -128,14 +134,10 @@ def test_make_refuses_another_interpreter_than_that_of_its_environment(
     ],
 )
 def test_make_refuses_what_is_not_supported_also_beside_an_environment(
-    named: str, message: str, interpreters: Callable[..., Path], tmp_path: Path
+    named: str, message: str, interpreters: Callable[..., Path], environment: Path
 ) -> None:
     path = interpreters(old="3.9.1")
-    (tmp_path / "venv" / "bin").mkdir(parents=True)
-    inside = tmp_path / "venv" / "bin" / "python"
-    inside.write_text(FAKE.format(version="3.11.9", no_venv=0))
-    inside.chmod(0o755)
-    done = make("demo", f"PYTHON={named.format(path=path)}", f"VENV={tmp_path}/venv")
+    done = make("demo", f"PYTHON={named.format(path=path)}", f"VENV={environment}")
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert said == [message.format(path=path)]

@@ -71,9 +71,8 @@ class HeldOut:
         if most is not None:
             users_Q = np.concatenate([_NO_USERS, *(of.users for of in _parts(dataset, split, seen_items))])
             if len(users_Q) > most:
-                drawn, num = users_Q[_drawn(len(users_Q), most)], len(users_Q)
-                users_U = np.zeros(len(dataset.users.ids), dtype=bool)
-                users_U[drawn] = True
+                num, users_U = len(users_Q), np.zeros(len(dataset.users.ids), dtype=bool)
+                users_U[users_Q[drawn(num, most)]] = True
         parts = list(_parts(dataset, split, seen_items, users_U))
         users_Q = np.concatenate([_NO_USERS, *(of.users for of in parts)])
         keys = np.concatenate([np.zeros(0, np.int64), *(of.keys for of in parts)])
@@ -105,7 +104,7 @@ class HeldOut:
         num = len(self.user_rows_Q)
         if most is None or num <= most:
             return self
-        return replace(self.take(_drawn(num, most)), sampled_from=num)
+        return replace(self.take(drawn(num, most)), sampled_from=num)
 
     @property
     def num_relevant_Q(self) -> np.ndarray:
@@ -216,10 +215,10 @@ def _parts(
     num_items, kinds = len(dataset.items.ids), ("interactions", "others") if dataset.event_types else ("interactions",)
     columns = ["user_row", "item_row", *(["type"] if dataset.event_types else [])]
     for name in dataset.part_names(split):
-        held_out = _of_users(_held_out(dataset, split, name), users_U)
+        held_out = _held_out(dataset, split, name, users_U)
         keys = np.unique(_keys(held_out, num_items))
         if seen_items is SeenItems.mask:
-            earlier = _of_users(dataset.part(name, *earlier_splits(split), columns=columns, kinds=kinds), users_U)
+            earlier = dataset.part(name, *earlier_splits(split), columns=columns, kinds=kinds, users_U=users_U)
             seen = _keys(dataset.of_types(earlier, lambda of: of.is_seen), num_items)
             keys = keys[~is_among(keys, np.sort(seen))]
         users = np.unique(keys // num_items).astype(np.int32)
@@ -227,17 +226,13 @@ def _parts(
         yield _Part(users, held_out["context"].take(pa.array(first)).combine_chunks(), keys)
 
 
-def _of_users(part: pa.Table, users_U: np.ndarray | None) -> pa.Table:
-    return part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
-
-
-def _held_out(dataset: PreparedDataset, split: str, name: str) -> pa.Table:
+def _held_out(dataset: PreparedDataset, split: str, name: str, users_U: np.ndarray | None = None) -> pa.Table:
     """The interactions of a part of a held-out split that are relevant by their types."""
-    held_out = dataset.part(name, split, columns=["user_row", "item_row", "context", "type"])
+    held_out = dataset.part(name, split, columns=["user_row", "item_row", "context", "type"], users_U=users_U)
     return dataset.of_types(held_out, lambda of: of.relevant)
 
 
-def _drawn(num: int, most: int) -> np.ndarray:
+def drawn(num: int, most: int) -> np.ndarray:
     """int64 [most]: the queries of a sample, ascending; the same ones for the same numbers."""
     return np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False))
 

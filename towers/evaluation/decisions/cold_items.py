@@ -16,7 +16,7 @@ from torch import Tensor
 
 from towers.evaluation.decisions.placement import accuracy
 from towers.evaluation.intervals import SEED, intervals
-from towers.evaluation.queries import HeldOut
+from towers.evaluation.queries import HeldOut, drawn
 from towers.evaluation.ranking import QueryVectors, retrieve
 from towers.model.item_tower import shortened
 from towers.model.tie_order import TieOrder
@@ -82,8 +82,8 @@ def decide_length(
         item_ID: float32, all item vectors, at full length.
     """
     if len(queries.known_Q) > MAX_USERS:
-        drawn = np.sort(np.random.default_rng(SEED).choice(len(queries.known_Q), MAX_USERS, replace=False))
-        queries, held_out = queries.take(drawn), held_out.take(drawn)
+        kept = drawn(len(queries.known_Q), MAX_USERS)
+        queries, held_out = queries.take(kept), held_out.take(kept)
     is_cold_I = torch.from_numpy(counts_I == 0).to(item_ID.device)
     is_cold_I[0] = False
     num_items = int(is_cold_I.sum())
