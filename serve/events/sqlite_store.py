@@ -21,7 +21,7 @@ from serve.events.config import EventsConfig
 from serve.events.event import Event
 from serve.events.group import Group
 from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
-from serve.events.state import UserState
+from serve.events.state import EMPTY, UserState
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS ids (id TEXT PRIMARY KEY, digest TEXT NOT NULL, received INTEGER NOT NULL) WITHOUT ROWID;
@@ -100,7 +100,7 @@ class SqliteStore:
                 return [UserState.decode(found and found[0])]
             (states,) = connection.execute(STATES, {"users": orjson.dumps(keys).decode()}).fetchone()
         found = orjson.loads(states)
-        return [UserState.of_json(found[key]) if key in found else UserState() for key in keys]
+        return [UserState.of_json(found[key]) if key in found else EMPTY for key in keys]
 
     def forget(self, user_id: str, now_us: int) -> int:
         """See StateStore. An event that is being compacted at this moment is removed by the compaction after it."""

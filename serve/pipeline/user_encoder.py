@@ -19,6 +19,10 @@ from towers.model.features import FeatureEncoder
 from towers.model.history.moments import Moments
 from towers.model.history.padding import pad
 
+PRECOMPUTED_BYTES = 64 * 2**20
+"""Most that a replica spends on embedding the features of all items beforehand, which saves a quarter of the time of a
+user vector; items of a larger catalogue are embedded when a history has them."""
+
 
 class KnownUser(NamedTuple):
     """What is known of a user, in rows of the release.
@@ -52,6 +56,8 @@ class UserEncoder:
     def __init__(self, release_id: str, parts: Checkpoint, clock: Callable[[], float] = time.time) -> None:
         self.release_id = release_id
         self._model, self._users = parts.model, parts.users.ids
+        if self._model.item_features.precomputed_bytes <= PRECOMPUTED_BYTES:
+            self._model.item_features.precompute()
         self._history, self._seen = parts.history, parts.seen
         self._history_length = parts.model.config.num_history
         items = parts.items  # of the catalogue, no rows are kept

@@ -42,7 +42,7 @@ class FeatureEmbedding(nn.Module):
         table: Callable[[int, int, float], Table] = dense_table,
     ) -> None:
         super().__init__()
-        self._names = list(encoded.bags)
+        self._names, self._embedding_dim = list(encoded.bags), embedding_dim
         self.tables = nn.ModuleDict()
         for name, bag in encoded.bags.items():
             self.tables[name] = table(encoder.num_rows(name), embedding_dim, 0.1 * embedding_dim**-0.5)
@@ -64,6 +64,11 @@ class FeatureEmbedding(nn.Module):
     def has_features(self) -> bool:
         """Whether any feature is declared."""
         return bool(self._names or self.projections) or self.linear is not None
+
+    @property
+    def precomputed_bytes(self) -> int:
+        """What `precompute` takes: N rows of D float32."""
+        return 4 * self._embedding_dim * len(self.numbers_NF) if self.has_features else 0
 
     @torch.no_grad()
     def precompute(self) -> None:

@@ -10,7 +10,7 @@ from data.sequences.histories import TIME, TYPE
 from serve.api.adapter import RequestAdapter
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
-from serve.events.state import UserState
+from serve.events.state import EMPTY, UserState
 from serve.pipeline.messages import Query
 
 MAX_SHOWN = 200
@@ -31,6 +31,8 @@ def with_state(
     Args:
         context: The request's own context.
     """
+    if state is EMPTY:
+        return query
     now_us = time.time_ns() // 1000
     positives = state.positives(config, adapter.events_until_us)
     rows = adapter.items.rows_by_id(positives.item_id)  # 0 where the release does not know the item
