@@ -63,9 +63,14 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path, within_s: f
 
 
 def replicas(deployment: str = "") -> list[psutil.Process]:
-    """The replicas of a deployment of the endpoint, or of all, on this machine."""
-    name = f"ray::ServeReplica:recommender:{deployment}"
-    return [p for p in psutil.process_iter(["cmdline"]) if " ".join(p.info["cmdline"] or []).startswith(name)]
+    """The replicas of a deployment of the endpoint, or of all, on this machine.
+
+    A replica that has answered already may have the title of its constructor still: `ray::SERVE_REPLICA::...:` and then
+    the same name.
+    """
+    name = f"ServeReplica:recommender:{deployment}"
+    titles = ((p, "".join((p.info["cmdline"] or [])[:1])) for p in psutil.process_iter(["cmdline"]))
+    return [process for process, title in titles if title.startswith("ray::") and name in title]
 
 
 @contextmanager

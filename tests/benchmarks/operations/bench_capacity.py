@@ -1,24 +1,27 @@
 """What one replica takes, and how well the capacity formula foretells it for a catalogue that it has not seen:
 `python -m tests.benchmarks.operations.bench_capacity [seen=20000-10000,20000-30000,50000-10000] [unseen=100000-50000]
-[seconds=6]`.
+[seconds=4] [rounds=5]`.
 
-Each catalogue (items-users) is served by one replica. Under a closed loop the CPU time of replica and of HAProxy is
-divided by the requests; memory is the replica's own (unique set size); then arrivals come at a tenth and at larger
-shares of what it can do. The values of `capacity.measured` follow from those that are seen, by least squares and
-medians, and searches from two sizes of index by themselves. They are held against the unseen catalogue: CPU time,
-memory, and the rate at which the 99th percentile reaches TARGET_MS. Writes var/bench/capacity.{md,json}, whose
-`measured` is for conf/capacity.
+Each catalogue (items-users) is served by one replica of an endpoint of its own. All are up at the same time and take
+turns, since a machine's speed changes from minute to minute; medians of the turns count. Under a closed loop the CPU
+time of replica and of HAProxy is divided by the requests; memory is the replica's own (unique set size); then arrivals
+come at a tenth and at larger shares of what it can do.
+
+The values of `capacity.measured` follow from those that are seen, by least squares and medians, and searches from two
+sizes of index by themselves. They are held against the unseen catalogue: CPU time, memory, and the rate at which the
+99th percentile reaches TARGET_MS. Writes var/bench/capacity.{md,json}, whose `measured` is for conf/capacity.
 """
 
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -39,7 +42,7 @@ from serve.operations.sizing.plan import MIB, most_busy, replica_mib, request_ms
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.bench_index import FEATURES, made_up
-from tests.benchmarks.bench_serve import OVERRIDES
+from tests.benchmarks.bench_serve import OVERRIDES, beside_others
 from tests.benchmarks.harness.servers import free_port, replicas, server
 from tests.benchmarks.harness.tables import FOLDER, write
 from tests.benchmarks.harness.wrk import load as load_with
@@ -50,19 +53,69 @@ K, CLIENTS, PACED_CLIENTS, CANDIDATES = 20, 4, 32, 200
 EXACT_UP_TO = 50_000
 SEARCHED = (20_000, 80_000)
 """Numbers of items whose searches are timed by themselves."""
-LIGHT, SHARES = 0.1, (0.3, 0.5, 0.7)
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
 """Shares of a replica's capacity that arrive: hardly any for the unloaded percentile, then more."""
 TARGET_MS = 40.0
+ROOT = "var/bench-capacity/{}-{}"
 RECIPE = OVERRIDES[1:]  # without the storage
 
 
-def main(seen: str = "20000-10000,20000-30000,50000-10000", unseen: str = "100000-50000", seconds: str = "6") -> None:
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint of one replica that serves so many items and users.
+
+    Attributes:
+        replica: its process.
+    """
+
+    items: int
+    users: int
+    port: int
+    replica: psutil.Process
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def proxies(self) -> list[psutil.Process]:
+        """The HAProxy processes that listen at its port; a change of HAProxy's configuration replaces them."""
+        return [p for p in psutil.process_iter(["name"]) if p.info["name"] == "haproxy" and _listens(p, self.port)]
+
+
+class Turn(NamedTuple):
+    """What one turn of an endpoint has shown.
+
+    Attributes:
+        requests_per_s: under a closed loop.
+        paced_per_s, p99_ms: by share of SHARES, requests that were answered in a second, and their percentile.
+    """
+
+    request_cpu_ms: float
+    proxy_cpu_ms: float
+    requests_per_s: float
+    paced_per_s: list[float]
+    p99_ms: list[float]
+
+
+def main(
+    seen: str = "20000-10000,20000-30000,50000-10000",
+    unseen: str = "100000-50000",
+    seconds: str = "4",
+    rounds: str = "5",
+) -> None:
     refuse_without_wrk()
-    console, rows = Console(), list[dict[str, Any]]()
-    for size in (*seen.split(","), unseen):
-        items, users = (int(number) for number in size.split("-"))
-        rows.append(take(items, users, int(seconds)))
-        console.print(rows[-1])
+    console = Console()
+    with ExitStack() as stack:
+        sizes = [(int(items), int(users)) for items, users in (s.split("-") for s in (*seen.split(","), unseen))]
+        for items, users in sizes:
+            released(ROOT.format(items, users), items, users)
+        endpoints = [stack.enter_context(started(*size, number)) for number, size in enumerate(sizes)]
+        turns: list[list[Turn]] = [[] for _ in endpoints]
+        for number in range(int(rounds)):
+            console.print(f"turn {number + 1} of {rounds}")
+            for endpoint, of in zip(endpoints, turns, strict=True):
+                of.append(take(endpoint, int(seconds)))
+        rows = [taken(endpoint, of) for endpoint, of in zip(endpoints, turns, strict=True)]
     measured = fitted(rows[:-1], searches())
     expected = foretold(measured, rows[-1])
     errors = {f"{name}_error": value / rows[-1][name] - 1 for name, value in expected.items()}
@@ -75,36 +128,56 @@ def main(seen: str = "20000-10000,20000-30000,50000-10000", unseen: str = "10000
     path.write_text(json.dumps({**json.loads(path.read_text()), "measured": asdict(measured)}, indent=2) + "\n")
 
 
-def take(items: int, users: int, seconds: int) -> dict[str, Any]:
-    """Measures a replica that serves so many items and users."""
-    root = f"var/bench-capacity/{items}-{users}"
-    released(root, items, users)
-    port = free_port()
+@contextmanager
+def started(items: int, users: int, number: int) -> Iterator[Endpoint]:
+    """Starts the endpoint of a catalogue and warms it; it has ports of its own by its number."""
+    root, port, others = ROOT.format(items, users), free_port(), set(replicas("Recommender"))
     own = (
         f"storage.root={root}", f"serve.port={port}", "serve.timeout_ms=2000", "serve.ingress.max_replicas=1",
         "serve.ingress.num_cpus=0.1", "guard.enabled=false",
     )  # fmt: skip
-    with server("serve.run", own, port, FOLDER / "capacity.log") as address:
+    with server("serve.run", own, port, FOLDER / f"capacity-{number}.log", beside_others(number)) as address:
         load_with(address, users, K, CLIENTS, 4)
-        before = cpu_s()
-        full = load_with(address, users, K, CLIENTS, seconds)
-        spent = [now - then for now, then in zip(cpu_s(), before, strict=True)]
-        memory = replicas("Recommender")[0].memory_full_info().uss / MIB
-        per_s = full.requests / spent[0]
-        paced = [load_with(address, users, K, PACED_CLIENTS, seconds, rate=share * per_s) for share in (LIGHT, *SHARES)]
-    request_cpu_ms = 1000 * spent[0] / full.requests
+        (replica,) = set(replicas("Recommender")) - others
+        yield Endpoint(items, users, port, replica)
+
+
+def take(endpoint: Endpoint, seconds: int) -> Turn:
+    """One turn: a closed loop, then arrivals by SHARES."""
+    processes = [endpoint.replica, *endpoint.proxies()]
+    before = [cpu_s(process) for process in processes]
+    full = load_with(endpoint.address, endpoint.users, K, CLIENTS, seconds)
+    replica_s, *of_proxies = (cpu_s(process) - then for process, then in zip(processes, before, strict=True))
+    per_s = full.requests / replica_s
+    paced = [
+        load_with(endpoint.address, endpoint.users, K, PACED_CLIENTS, seconds, rate=share * per_s) for share in SHARES
+    ]
+    return Turn(
+        1000 * replica_s / full.requests,
+        1000 * sum(of_proxies) / full.requests,
+        full.per_s,
+        [each.per_s for each in paced],
+        [each.p99_ms for each in paced],
+    )
+
+
+def taken(endpoint: Endpoint, turns: Sequence[Turn]) -> dict[str, Any]:
+    """The medians of an endpoint's turns, and its memory."""
+    request_cpu_ms, proxy_cpu_ms, per_s, paced_per_s, p99_ms = (
+        np.median(np.array(of_turns), axis=0) for of_turns in zip(*turns, strict=True)
+    )
     return {
         "what": "measured",
-        "items": items,
-        "users": users,
-        "request_cpu_ms": request_cpu_ms,
-        "proxy_cpu_ms": 1000 * spent[1] / full.requests,
-        "replica_mib": memory,
-        "requests_per_s": full.per_s,
-        "unloaded_p99_ms": paced[0].p99_ms,
-        "rate_at_target": rate_at(TARGET_MS, [(each.per_s, each.p99_ms) for each in paced], full.per_s),
-        "busy": [each.per_s * request_cpu_ms / 1000 for each in paced],
-        "p99_ms": [each.p99_ms for each in paced],
+        "items": endpoint.items,
+        "users": endpoint.users,
+        "request_cpu_ms": float(request_cpu_ms),
+        "proxy_cpu_ms": float(proxy_cpu_ms),
+        "replica_mib": endpoint.replica.memory_full_info().uss / MIB,
+        "requests_per_s": float(per_s),
+        "unloaded_p99_ms": float(p99_ms[0]),
+        "rate_at_target": rate_at(TARGET_MS, list(zip(paced_per_s.tolist(), p99_ms.tolist(), strict=True))),
+        "busy": (paced_per_s * request_cpu_ms / 1000).tolist(),
+        "p99_ms": p99_ms.tolist(),
     }
 
 
@@ -121,19 +194,22 @@ def released(root: str, items: int, users: int) -> None:
     ray.shutdown()
 
 
-def cpu_s() -> tuple[float, float]:
-    """CPU seconds so far of the replicas, and of HAProxy."""
-    proxies = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "haproxy"]
-    replica_s, proxy_s = (sum(sum(p.cpu_times()[:2]) for p in of) for of in (replicas("Recommender"), proxies))
-    return replica_s, proxy_s
+def cpu_s(process: psutil.Process) -> float:
+    """CPU seconds of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
-def rate_at(target_ms: float, paced: list[tuple[float, float]], most: float) -> float:
-    """The rate at which the percentile reaches a target, between the rates that were measured; `most` if none does."""
+def _listens(process: psutil.Process, port: int) -> bool:
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("tcp"))
+
+
+def rate_at(target_ms: float, paced: list[tuple[float, float]]) -> float:
+    """The rate at which the percentile first reaches a target, between the rates that were measured or at an end."""
     for (slow, low), (fast, high) in zip(paced, paced[1:], strict=False):
         if low <= target_ms <= high:
             return slow + (fast - slow) * (target_ms - low) / (high - low)
-    return most if paced[-1][1] < target_ms else paced[0][0]
+    return paced[-1][0] if paced[-1][1] < target_ms else paced[0][0]
 
 
 def fitted(taken: Sequence[dict[str, Any]], measured: Measured) -> Measured:
