@@ -52,6 +52,10 @@ class FileLock:
         """Does nothing: the operating system keeps the lock as long as the process lives."""
 
 
+ALONE: Lock = FileLock()
+"""The lock of a process that alone changes something; it cannot be lost."""
+
+
 class LeaseLost(UserError, RuntimeError):
     """Another process has taken over the lock, because this one had not renewed it for `LEASE_S` seconds."""
 

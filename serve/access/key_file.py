@@ -13,6 +13,7 @@ from typing import Any
 from data.artifacts.errors import ConfigError, UserError
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
+from data.artifacts.records.updates import update_file
 from serve.access.config import AuthConfig, KeyConfig
 from serve.access.keys import KeyRecord, mint
 
@@ -54,18 +55,26 @@ class KeyFile:
             return []
         return parse(self.folder.read_bytes(self.name).decode(), str(self))
 
-    def update(self, change: Callable[[list[KeyRecord]], list[KeyRecord]]) -> list[KeyRecord]:
+    def update(self, change: Callable[[list[KeyRecord]], list[KeyRecord]]) -> None:
         """Replaces the records by what `change` makes of them, in one atomic step; one change at a time.
 
+        `change` is called again where another process has replaced the file meanwhile: no change is ever lost.
+
         On a local disk, nobody but the owner may read the file.
+
+        Raises:
+            KeyFileError: the file is no file of keys.
+            LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
         """
-        with self.folder.create().locked(f".{self.name}"):
-            records = change(self.read())
-            content = json_text({"keys": [record.as_json() for record in records]}, indent=2)
-            self.folder.write_bytes(self.name, (content + "\n").encode())
+
+        def changed(content: bytes | None) -> bytes:
+            records = change([] if content is None else parse(content.decode(), str(self)))
+            return (json_text({"keys": [record.as_json() for record in records]}, indent=2) + "\n").encode()
+
+        with self.folder.create().locked(f".{self.name}") as lock:
+            update_file(self.folder, self.name, changed, lock)
             if self.folder.is_local:
                 Path(self.folder.path, self.name).chmod(0o600)
-        return records
 
     def add(self, name: str, config: KeyConfig) -> str:
         """Makes a key, adds its record, and returns the key, which is nowhere else.

@@ -5,14 +5,19 @@ around it: it guards against mistakes, and leaves a record.
 """
 
 import hashlib
+import json
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data.artifacts.errors import ConfigError, UserError
-from data.artifacts.folders import Folder
+from data.artifacts.folders import Folder, json_bytes
 from data.artifacts.json_text import json_text
+from data.artifacts.leases import Lock
 from data.artifacts.operators import operator
+from data.artifacts.records.updates import update_file
+from data.artifacts.structured import known_fields
 from serve.releases.audit.history import record
 
 APPROVALS = ".approvals"
@@ -50,6 +55,11 @@ class ApprovalRequest:
     at: str
     approved_by: str | None = None
 
+    @classmethod
+    def of_json(cls, content: bytes) -> "ApprovalRequest":
+        """Reads a request from the content of its file."""
+        return cls(**known_fields(cls, json.loads(content), {}))
+
     @property
     def is_valid(self) -> bool:
         """Whether it still counts."""
@@ -72,8 +82,7 @@ class Approvals:
 
     def required(self) -> list[str]:
         """The actions that need a second approval."""
-        found: list[str] = self.folder.read_json(POLICY)["require"] if self.folder.exists(POLICY) else []
-        return found
+        return _required(self.folder.read_bytes(POLICY) if self.folder.exists(POLICY) else None)
 
     def require(self, actions: list[str]) -> None:
         """Sets which actions need a second approval. To ask for fewer than before itself needs one.
@@ -85,9 +94,17 @@ class Approvals:
         for action in actions:
             if action not in ACTIONS:
                 raise ConfigError(f"require: {action!r} must be one of {', '.join(ACTIONS)}")
-        if set(self.required()) - set(actions):
-            self._use("policy", {"require": sorted(actions)})
-        self.folder.write_json(POLICY, {"require": sorted(actions)})
+        content, is_approved = json_bytes({"require": sorted(actions)}), False
+
+        def changed(before: bytes | None) -> bytes:
+            nonlocal is_approved
+            if set(_required(before)) - set(actions) and not is_approved:
+                self._use("policy", {"require": sorted(actions)}, lock)
+                is_approved = True
+            return content
+
+        with self._locked() as lock:
+            update_file(self.folder, POLICY, changed, lock)
         record(self.releases, action="policy", require=sorted(actions))
 
     def check(self, action: str, **what: Any) -> None:
@@ -97,34 +114,40 @@ class Approvals:
             NeedsApproval: nobody else has approved exactly this; a request for it then waits.
         """
         if action in self.required():
-            self._use(action, what)
+            with self._locked() as lock:
+                self._use(action, what, lock)
 
-    def _use(self, action: str, what: dict[str, Any]) -> None:
+    def _locked(self) -> AbstractContextManager[Lock]:
+        return self.folder.locked("approvals")
+
+    def _use(self, action: str, what: dict[str, Any], lock: Lock) -> None:
+        """Uses up the approval of a request, once among all processes; raises NeedsApproval where there is none."""
         id_ = hashlib.sha256(json_text([action, what], sort_keys=True).encode()).hexdigest()[:10]
-        with self.folder.locked("approvals"):
-            request = self._read(id_)
-            if request is not None and request.approved_by is not None:
-                self.folder.delete_file(f"{id_}.json")
-                record(self.releases, action="approved", request=str(request), approved_by=request.approved_by)
-                return
-            if request is None:
-                request = ApprovalRequest(id_, action, what, operator(), datetime.now(UTC).isoformat())
-                self.folder.write_json(f"{id_}.json", asdict(request))
+
+        def asked_for(content: bytes | None) -> bytes:
+            found = _valid(content)
+            if content is not None and found is not None and found.approved_by is None:
+                return content
+            return json_bytes(asdict(ApprovalRequest(id_, action, what, operator(), datetime.now(UTC).isoformat())))
+
+        # The approved request is replaced, not deleted: of two processes that read it, one alone can do so.
+        before, after = update_file(self.folder, f"{id_}.json", asked_for, lock)
+        used, request = _valid(before), ApprovalRequest.of_json(after)
+        if used is not None and used.approved_by is not None:
+            lock.require()
+            self.folder.delete_file(f"{id_}.json")
+            record(self.releases, action="approved", request=str(used), approved_by=used.approved_by)
+            return
         raise NeedsApproval(
             f"{request}: waits for a second operator, who runs python -m serve.approve request={id_} within"
             f" {VALID_FOR.total_seconds() / 3600:g} hours (asked for by {request.by}); then run this command again"
         )
 
-    def _read(self, id_: str) -> ApprovalRequest | None:
-        if not self.folder.exists(f"{id_}.json"):
-            return None
-        request = ApprovalRequest(**self.folder.read_json(f"{id_}.json"))
-        return request if request.is_valid else None
-
     def waiting(self) -> list[ApprovalRequest]:
         """The requests that count, oldest first."""
         ids = (name.removesuffix(".json") for name in self.folder.names() if name.endswith(".json") and name != POLICY)
-        found = (self._read(id_) for id_ in ids)
+        files = (self.folder.read_versioned(f"{id_}.json") for id_ in ids)
+        found = (_valid(file[0]) for file in files if file is not None)
         return sorted((request for request in found if request is not None), key=lambda request: request.at)
 
     def approve(self, id_: str) -> ApprovalRequest:
@@ -133,14 +156,32 @@ class Approvals:
         Raises:
             ConfigError: there is no such request, or this operator has asked for it.
         """
-        with self.folder.locked("approvals"):
-            request = next((one for one in self.waiting() if one.id == id_), None)
+
+        def approved(content: bytes | None) -> bytes:
+            request = _valid(content)
             if request is None:
-                known = ", ".join(one.id for one in self.waiting()) or "none"
-                raise ConfigError(f"request: {id_!r} does not wait for an approval (there are: {known})")
+                raise self._unknown(id_)
             if request.by == operator():
                 raise ConfigError(f"request: {id_} was asked for by {request.by}; another operator must approve it")
-            approved = replace(request, approved_by=operator())
-            self.folder.write_json(f"{id_}.json", asdict(approved))
-            record(self.releases, action="approve", request=str(request))
-        return approved
+            return json_bytes(asdict(replace(request, approved_by=operator())))
+
+        if id_ not in {one.id for one in self.waiting()}:
+            raise self._unknown(id_)
+        with self._locked() as lock:
+            request = ApprovalRequest.of_json(update_file(self.folder, f"{id_}.json", approved, lock)[1])
+        record(self.releases, action="approve", request=str(request))
+        return request
+
+    def _unknown(self, id_: str) -> ConfigError:
+        known = ", ".join(one.id for one in self.waiting()) or "none"
+        return ConfigError(f"request: {id_!r} does not wait for an approval (there are: {known})")
+
+
+def _required(policy: bytes | None) -> list[str]:
+    return [] if policy is None else list(json.loads(policy)["require"])
+
+
+def _valid(content: bytes | None) -> ApprovalRequest | None:
+    """The request that a file has, if it still counts."""
+    request = None if content is None else ApprovalRequest.of_json(content)
+    return request if request is not None and request.is_valid else None

@@ -1,18 +1,14 @@
 """The registry on an object store (moto's S3): writers that meet lose nothing."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from data.artifacts import folders
-from data.artifacts.conditional_writes import ConditionalWrites, conditional_writes
 from data.artifacts.folders import Folder
-from data.artifacts.leases import FileLock, Lock
 from data.artifacts.seals import sealing
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.denylist import deny, read_denylist
+from tests.data.artifacts.two_writers import interrupting
 
 REQUESTS = 4
 """More than an update of the pointer sends to the object store: the pointer is read, then replaced."""
@@ -29,57 +25,20 @@ def registry(bucket: Folder) -> ReleaseRegistry:
     return registry
 
 
-class Interrupted(ConditionalWrites):
-    """Conditional writes of one writer, before whose n-th request another one does its whole work."""
-
-    def __init__(self, uri: str, before: int, interrupt: object) -> None:
-        super().__init__(uri)
-        self.requests, self._before, self._interrupt = 0, before, interrupt
-
-    def _count(self) -> None:
-        self.requests += 1
-        if self.requests == self._before:
-            self._interrupt()
-
-    def read(self, path: str) -> object:
-        self._count()
-        return super().read(path)
-
-    def _put(self, *args: object) -> object:
-        self._count()
-        return super()._put(*args)
-
-
-@pytest.fixture
-def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both writers believe that they hold the lock, as after one was stopped for longer than its lease."""
-
-    @contextmanager
-    def believed(self: ReleaseRegistry, what: str = "registry") -> Iterator[Lock]:
-        yield FileLock()
-
-    monkeypatch.setattr(ReleaseRegistry, "locked", believed)
-
-
 @pytest.mark.parametrize("step", range(1, REQUESTS + 1))
 def test_no_update_is_lost_where_two_writers_meet(
-    registry: ReleaseRegistry, step: int, without_locks: None, monkeypatch: pytest.MonkeyPatch
+    registry: ReleaseRegistry, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = conditional_writes(registry.folder.uri)
-
     def recall_another() -> None:
-        monkeypatch.setattr(folders, "conditional_writes", lambda _: ours)
         deny(registry, ["theirs"], "recalled", 1)
         registry.promote("b")
 
-    interrupted = Interrupted(registry.folder.uri, step, recall_another)
-    monkeypatch.setattr(folders, "conditional_writes", lambda _: interrupted)
+    interrupted = interrupting(monkeypatch, registry.folder, step, recall_another)
     deny(registry, ["ours"], "recalled", 1)
-    met = interrupted.requests >= step
     live = registry.live()
-    assert set(read_denylist(registry, live)) == ({"ours", "theirs"} if met else {"ours"})
-    assert live.release == ("b" if met else "a")
-    assert met == (step <= 2)  # the steps are all that there are: a third request comes of a conflict only
+    assert set(read_denylist(registry, live)) == ({"ours", "theirs"} if interrupted.met else {"ours"})
+    assert live.release == ("b" if interrupted.met else "a")
+    assert interrupted.met == (step <= 2)  # the steps are all that there are: a third request comes of a conflict only
 
 
 def test_recalls_of_many_operators_at_once_all_hold(registry: ReleaseRegistry) -> None:

@@ -1,5 +1,6 @@
 """Where a storage asks for it, promotions and recalls wait for a second operator, and an approval is used once."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from serve.releases.registry import ReleaseRegistry
 from serve.rollout import promotion
 from serve.rollout.denylist import deny, restore
 from serve.rollout.promotion import promote, split
+from tests.data.artifacts.two_writers import interrupting
 
 
 class People:
@@ -144,3 +146,70 @@ def test_the_command(
     people.act("bob")
     assert approve.task(load([root, f"request={request_of(waiting)}"]))["waiting"] == []
     assert "ada may now run it again (promote percent=100, release=b)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+def test_an_approval_is_used_once_where_two_processes_meet(
+    bucket: Folder, people: People, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each asks for the same thing; an approval that both have read lets one of them go on."""
+    approvals, gone_on = Approvals(bucket), []
+
+    def go_on(who: str) -> None:
+        with suppress(NeedsApproval):
+            approvals.check("promote", release="b")
+            gone_on.append(who)
+
+    approvals.require(["promote"])
+    with pytest.raises(NeedsApproval) as waiting:
+        approvals.check("promote", release="b")
+    people.act("bob")
+    approvals.approve(request_of(waiting))
+    interrupting(monkeypatch, bucket, step, lambda: go_on("another"))
+    go_on("one")
+    assert len(gone_on) == 1
+
+
+def test_a_second_policy_does_not_undo_the_first_unasked(
+    bucket: Folder, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approvals = Approvals(bucket)
+    interrupting(monkeypatch, bucket, 2, lambda: approvals.require(["promote", "withdraw"]))
+    with pytest.raises(NeedsApproval, match="policy require=\\['promote'\\]: waits"):
+        approvals.require(["promote"])
+    assert approvals.required() == ["promote", "withdraw"]
+
+
+def test_an_approval_does_not_bring_a_used_request_back(
+    bucket: Folder, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two approve at the same time, and the command runs in between: the second approval is not of what has run."""
+    approvals = Approvals(bucket)
+    approvals.require(["promote"])
+    with pytest.raises(NeedsApproval) as waiting:
+        approvals.check("promote", release="b")
+    people.act("bob")
+
+    def approve_and_run() -> None:
+        approvals.approve(request_of(waiting))
+        approvals.check("promote", release="b")
+
+    interrupting(monkeypatch, bucket, 3, approve_and_run)
+    with pytest.raises(ConfigError, match="does not wait for an approval"):
+        approvals.approve(request_of(waiting))
+    with pytest.raises(NeedsApproval):
+        approvals.check("promote", release="b")
+
+
+def test_a_request_and_a_policy_of_a_later_version_are_read(registry: ReleaseRegistry, people: People) -> None:
+    approvals = Approvals(registry.folder)
+    approvals.require(["promote"])
+    with pytest.raises(NeedsApproval) as waiting:
+        promote(IndexConfig(), registry, "b", 1)
+    name = f"{request_of(waiting)}.json"
+    approvals.folder.write_json(name, approvals.folder.read_json(name) | {"ticket": "OPS-1"})
+    approvals.folder.write_json("policy.json", {"require": ["promote"], "since": "2026"})
+    people.act("bob")
+    approvals.approve(request_of(waiting))
+    people.act("ada")
+    assert promote(IndexConfig(), registry, "b", 1).live.release == "b"
