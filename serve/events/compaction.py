@@ -12,6 +12,7 @@ from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
+from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.files import EventLog, Removal
 from data.sources.event_log.users import user_key
@@ -34,18 +35,21 @@ def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
     Raises:
         StoreUnavailable: The store does not answer.
         OSError: The storage does not take the files.
+        LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log, num_events = EventLog.of(storage), 0
-    with log.folder.locked(LOCK):
+    with log.folder.locked(LOCK) as lock:
         while (part := store.part(MAX_PART)) is not None:
             if part.events:
+                lock.require()
                 log.write(part.name, part.events)
                 if config.popular_half_life_h:
-                    add_popular(config, storage, part.name, part.events)
+                    add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:
-                log.remove(Removal(part.forgotten, user_key))
+                log.remove(Removal(part.forgotten, user_key), lock)
                 forget_decisions(storage, part.forgotten)
-            log.set_until(part.until_us)
+            log.set_until(part.until_us, lock)
+            lock.require()
             store.done(part)
             num_events += len(part.events)
         store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
@@ -83,6 +87,6 @@ class LogCompactor:
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:
             call()
-        except (OSError, ValueError) as e:  # what is not compacted stays where it is
+        except (OSError, ValueError, LeaseLost) as e:  # what is not compacted stays where it is
             again = "" if is_last else f"; trying again in {self._config.compact_s:g} s"
             self._progress(f"{kind}: not compacted: {one_line(e)}{again}")

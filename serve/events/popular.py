@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.leases import ALONE, Lock
 from data.sources.event_log.files import SCHEMA as EVENTS
 from data.sources.event_log.files import EventLog
 from data.sources.event_types import EventTypes, is_positive
@@ -72,12 +73,15 @@ class PopularNow:
         return next((key for key in keys if key in self.items), None)
 
 
-def add_popular(config: EventsConfig, storage: Folder, part: str, events: Sequence[Mapping[str, Any]]) -> None:
+def add_popular(
+    config: EventsConfig, storage: Folder, part: str, events: Sequence[Mapping[str, Any]], lock: Lock = ALONE
+) -> None:
     """Adds the events of a part of the log, unless it was added before; the weights of before decay to now.
 
     Args:
         part: its name, which no other part has.
         events: JSON values as `Event.as_json` gives them.
+        lock: the lock of compaction, which this process holds.
     """
     folder, half_life_us = EventLog.of(storage).folder, config.popular_half_life_h * HOUR_US
     before, now_us = SCHEMA.empty_table(), max((int(event["received"]) for event in events), default=0)
@@ -94,6 +98,7 @@ def add_popular(config: EventsConfig, storage: Folder, part: str, events: Sequen
     whole = pa.concat_tables([before.replace_schema_metadata(None), added])
     whole = whole.group_by(["context", "item_id"]).aggregate([("weight", "sum")]).rename_columns(SCHEMA.names)
     metadata = {"part": part, "time_us": str(now_us)}
+    lock.require()
     folder.write_table(FILE, _heaviest(whole).cast(SCHEMA).replace_schema_metadata(metadata))
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.folders import Folder
+from data.artifacts.leases import ALONE, Lock
+from data.artifacts.structured import known_fields
 from serve.experiments.assignment import run_name
 
 FILE = "lap.json"
@@ -25,6 +27,7 @@ class LapRecord:
         steps: by step, its outcome as JSON values, in the order in which they were done.
         outcome: `promoted`, `nothing new` or `stopped`; None while it goes on.
         reason: why it was stopped.
+        lock: the lock on all laps, which this process holds.
     """
 
     folder: Folder
@@ -33,25 +36,30 @@ class LapRecord:
     steps: dict[str, Any] = field(default_factory=dict)
     outcome: str | None = None
     reason: str | None = None
+    lock: Lock = ALONE
 
     @classmethod
-    def open(cls, storage: Folder, config: str) -> "LapRecord":
+    def open(cls, storage: Folder, config: str, lock: Lock = ALONE) -> "LapRecord":
         """The lap that was interrupted last, if its values were the same, or a new one."""
         laps = (storage / "laps").subfolders()
         if laps and laps[-1].exists(FILE):
-            last = cls(laps[-1], **laps[-1].read_json(FILE))
+            last = cls(laps[-1], **known_fields(cls, laps[-1].read_json(FILE), {}), lock=lock)
             if last.outcome is None and last.config == config:
                 return last
         began = datetime.now(UTC).isoformat()
-        return cls(storage / "laps" / run_name(began), config, began)
+        return cls(storage / "laps" / run_name(began), config, began, lock=lock)
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
         """The recorded outcome of a step; if there is none, does the work and records its outcome.
 
         Args:
             work: returns JSON values.
+
+        Raises:
+            LeaseLost: on an object store, this process was stopped, and another one goes on with the lap.
         """
         if name not in self.steps:
+            self.lock.require()
             self.steps[name] = work()
             self.write()
         return self.steps[name]
@@ -63,7 +71,8 @@ class LapRecord:
         return {"lap": self.folder.name} | self.as_json()
 
     def write(self) -> None:
-        """Writes the record."""
+        """Writes the record; raises LeaseLost as `step` does."""
+        self.lock.require()
         self.folder.write_json(FILE, self.as_json())
 
     def as_json(self) -> dict[str, Any]:

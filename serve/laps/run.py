@@ -56,9 +56,10 @@ def run_lap(config: LapConfig, storage: Folder, within_s: float, progress: Progr
     Raises:
         LapStopped: drift, the gate or the trial has stopped the lap. The record says so; the live release stays.
         DataError: the log cannot be used.
+        LeaseLost: on an object store, this process was stopped, and another one goes on with the lap.
     """
-    with (storage / "laps").locked(LOCK):
-        record = LapRecord.open(storage, _digest(config))
+    with (storage / "laps").locked(LOCK) as lock:
+        record = LapRecord.open(storage, _digest(config), lock)
         if record.steps:
             progress(f"cycle: going on with the lap of {record.began}, after {', '.join(record.steps)}")
         try:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
+from data.artifacts.leases import ALONE, Lock
 
 ENDING = ".parquet"
 COMPACTED = b"compacted"
@@ -132,16 +133,19 @@ class HourlyFiles:
         files = (f"{self.part(hour)}/{file}" for file in (self.folder / self.part(hour)).names())
         return [file for file in files if file.endswith(ENDING) and file not in compacted]
 
-    def compact(self, now: datetime) -> list[str]:
+    def compact(self, now: datetime, lock: Lock = ALONE) -> list[str]:
         """Makes one file of each hour that is over; returns those hours.
 
         A reader that comes in between, or after an interruption, finds each row once: the compacted file names the
         files that it was made of. A damaged file stays where it is.
+
+        Args:
+            lock: the lock of who else changes the files.
         """
         last = hour_name(now - GRACE - timedelta(hours=1))
-        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour)]
+        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock)]
 
-    def _compact_hour(self, hour: str) -> bool:
+    def _compact_hour(self, hour: str, lock: Lock) -> bool:
         """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
         before = self._compacted_from(hour)
         if not before and self.folder.exists(self.compacted(hour)):
@@ -152,7 +156,9 @@ class HourlyFiles:
             earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
             rows = chain(earlier, self._rows_of(readable))
             schema = self.schema.with_metadata(made_of)
+            lock.require()
             self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
+        lock.require()
         for file in before.union(readable):
             self.folder.delete_file(file)
         if not (self.folder / self.part(hour)).files():

@@ -7,6 +7,7 @@
 An engine that reads the folder finds each decision of the hours that are over once; `DecisionLog` reads the others too.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,9 +15,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from data.artifacts.folders import Folder
+from data.artifacts.folders import Folder, json_bytes
+from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
+from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import DATE, MICROS, Removal, days_of
 from data.sources.event_log.users import hashed
 
@@ -86,31 +89,36 @@ class DecisionLog(HourlyFiles):
             if day < hour_name(moment)[:10]:
                 (self.folder / f"{DATE}{day}").delete()
 
-    def forget(self, users: Mapping[str, int], now: datetime) -> int:
+    def forget(self, users: Mapping[str, int], now: datetime, lock: Lock = ALONE) -> int:
         """Removes the decisions about users from before they were forgotten; returns how many.
 
         Those that replicas write later are removed by the next calls.
 
         Args:
             users: by `decision_user`, when they were forgotten, in microseconds since 1970.
+            lock: the lock of compaction, which this process holds.
         """
+        if not users and not self.folder.exists(FORGOTTEN):
+            return 0
         since_us = int((now - LATE).timestamp() * MICROS)
-        before = self.folder.read_json(FORGOTTEN) if self.folder.exists(FORGOTTEN) else {}
-        recent = {user: at for user, at in {**before, **users}.items() if at >= since_us}
-        if recent != before:
-            self.folder.write_json(FORGOTTEN, recent)
-        if users:
-            return self._remove({**recent, **users}, self.hours())
-        return self._remove(recent, self.open_hours()) if recent else 0
 
-    def _remove(self, users: Mapping[str, int], hours: Iterable[str]) -> int:
+        def still_recent(content: bytes | None) -> bytes:
+            before = {} if content is None else json.loads(content)
+            return json_bytes({user: at for user, at in {**before, **users}.items() if at >= since_us})
+
+        recent = json.loads(update_file(self.folder, FORGOTTEN, still_recent, lock)[1])
+        if users:
+            return self._remove({**recent, **users}, self.hours(), lock)
+        return self._remove(recent, self.open_hours(), lock) if recent else 0
+
+    def _remove(self, users: Mapping[str, int], hours: Iterable[str], lock: Lock) -> int:
         is_removed, removed = Removal(users, str), 0
         for hour in hours:
             compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
-            removed += sum(self._remove_from(file, is_removed) for file in (*compacted, *self.files(hour)))
+            removed += sum(self._remove_from(file, is_removed, lock) for file in (*compacted, *self.files(hour)))
         return removed
 
-    def _remove_from(self, file: str, is_removed: Removal) -> int:
+    def _remove_from(self, file: str, is_removed: Removal, lock: Lock) -> int:
         """Replaces a file by one without what is removed; a damaged one stays as it is."""
 
         def removed_N(table: pa.Table) -> np.ndarray:
@@ -122,6 +130,7 @@ class DecisionLog(HourlyFiles):
             return 0
         if not (num := int(removed_N(columns).sum())):
             return 0
+        lock.require()
         kept = (table.filter(pa.array(~removed_N(table))) for table in self.folder.read_groups(file))
         self.folder.write_tables(file, self.folder.read_schema(file), kept)
         return num

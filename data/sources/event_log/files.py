@@ -7,6 +7,7 @@ Each event is in one file, once. A file never changes, unless a user is forgotte
 not data, by the convention of Hive, Spark and pyarrow.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.artifacts.folders import Folder
+from data.artifacts.folders import Folder, json_bytes
+from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING
+from data.artifacts.records.updates import update_file
 from data.sources.schema import DataError
 
 VERSION = "1"
@@ -78,10 +81,19 @@ class EventLog:
         """The time up to which all accepted events are in the files, in microseconds since 1970; 0 at the beginning."""
         return int(self.folder.read_json(UNTIL)["received_us"]) if self.folder.exists(UNTIL) else 0
 
-    def set_until(self, until_us: int) -> None:
-        """Records the time up to which all accepted events are in the files."""
-        if until_us > self.until_us:
-            self.folder.write_json(UNTIL, {"received_us": until_us})
+    def set_until(self, until_us: int, lock: Lock = ALONE) -> None:
+        """Records the time up to which all accepted events are in the files; it never goes back.
+
+        Args:
+            lock: The lock of compaction, which this process holds.
+        """
+
+        def later(content: bytes | None) -> bytes:
+            if content is not None and until_us <= int(json.loads(content)["received_us"]):
+                return content
+            return json_bytes({"received_us": until_us})
+
+        update_file(self.folder, UNTIL, later, lock)
 
     def write(self, part: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Writes a part, one file for each day; the same part may be written again, with the same outcome.
@@ -113,8 +125,12 @@ class EventLog:
             raise DataError(f"{place}: cannot be read as Parquet ({e}); restore the file, or remove it") from e
         return table.select(list(columns)) if columns is not None else table.cast(SCHEMA)
 
-    def remove(self, is_removed: "Removal") -> int:
-        """Removes events from all files; returns how many."""
+    def remove(self, is_removed: "Removal", lock: Lock = ALONE) -> int:
+        """Removes events from all files; returns how many.
+
+        Args:
+            lock: The lock of compaction, which this process holds.
+        """
         removed = 0
         for file in self.files():
             table = self.read(file)
@@ -122,6 +138,7 @@ class EventLog:
             if kept_N.all():
                 continue
             removed += int((~kept_N).sum())
+            lock.require()
             if kept_N.any():
                 self.folder.write_table(file, table.filter(pa.array(kept_N)))
             else:

@@ -15,11 +15,13 @@ def keep_decisions(config: DecisionsConfig, storage: Folder) -> None:
 
     Raises:
         OSError: The storage does not answer.
+        LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log, now = DecisionLog.of(storage), datetime.now(UTC)
-    with log.folder.locked(LOCK):
-        log.forget({}, now)
-        log.compact(now)
+    with log.folder.locked(LOCK) as lock:
+        log.forget({}, now, lock)
+        log.compact(now, lock)
+        lock.require()
         log.drop_before(now - timedelta(days=config.keep_days))
 
 
@@ -31,7 +33,8 @@ def forget_decisions(storage: Folder, forgotten: Mapping[str, int]) -> None:
 
     Raises:
         OSError: The storage does not answer.
+        LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log = DecisionLog.of(storage)
-    with log.folder.locked(LOCK):
-        log.forget({decision_user(key): at for key, at in forgotten.items()}, datetime.now(UTC))
+    with log.folder.locked(LOCK) as lock:
+        log.forget({decision_user(key): at for key, at in forgotten.items()}, datetime.now(UTC), lock)
