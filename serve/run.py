@@ -8,11 +8,12 @@ Examples:
     python -m serve.run serve=staged serve.port=9000
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
-from data.cluster.session import connect
+from data.cluster.session import connect, joins_cluster
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
 
@@ -26,6 +27,8 @@ def task(config: "Config") -> dict[str, Any]:
     from serve.deployment.endpoint import curl, running_endpoint
 
     check_access(config.auth, config.serve.host)
+    if not joins_cluster(config.cluster):
+        config = replace(config, index=config.index.with_token_in_environment())
     times = StepTimes()
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
     times.end("Ray")

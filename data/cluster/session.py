@@ -61,8 +61,7 @@ def connect(
         return
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # its warnings are about progress bars
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if address:
+    if address := _cluster_address(config):
         try:
             ray.init(
                 address=address,
@@ -79,6 +78,15 @@ def connect(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
+
+
+def joins_cluster(config: ClusterConfig) -> bool:
+    """Whether `connect` joins a cluster that runs, rather than to start Ray on this machine."""
+    return bool(_cluster_address(config))
+
+
+def _cluster_address(config: ClusterConfig) -> str | None:
+    return config.address or os.environ.get("RAY_ADDRESS")
 
 
 def metrics_addresses() -> list[str]:

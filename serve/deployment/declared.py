@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import VARIABLE, in_use
 from serve.access.config import AuthConfig
@@ -16,6 +17,7 @@ from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
 from serve.events.config import EventsConfig
+from serve.index.config import TOKEN, IndexConfig
 
 APPLICATION = "recommender"
 GUARD = "guard"
@@ -49,9 +51,10 @@ def deploy_config(
         events: replaces `config.events`.
 
     Raises:
-        ConfigError: others can reach that address, and `auth` was left as it is.
+        ConfigError: others can reach that address, and `auth` was left as it is; or `index.uri` has a password.
     """
     check_exposure(config.auth, host or config.serve.host)
+    _refuse_password(config.index)
     events = events or config.events
     http = {"host": host or config.serve.host, "port": config.serve.port}
     applications: list[dict[str, Any]] = [
@@ -138,6 +141,14 @@ def values_of(section: Any) -> dict[str, Any]:
     """Returns the values of a config dataclass as they stand in yaml: enums by their names."""
     container: Any = OmegaConf.to_container(OmegaConf.structured(section), enum_to_str=True)
     return dict(container)
+
+
+def _refuse_password(config: IndexConfig) -> None:
+    if config.address.token:
+        raise ConfigError(
+            f"index.uri: the address {config.address} has a user and a password, which the Serve config and Ray's"
+            f" dashboard would show; leave them out, and set {TOKEN}=user:password in the environment of all nodes"
+        )
 
 
 def absolute_auth(auth: AuthConfig) -> AuthConfig:

@@ -39,20 +39,24 @@ class MilvusAddress:
         Raises:
             ConfigError: it is no such address; the message shows no password.
         """
-        if "://" not in uri:
-            if not uri.endswith(".db"):
-                raise ConfigError(f"index.uri: {uri!r} must be http(s)://host:port or a path that ends in .db")
-            return cls(database=Path(uri).expanduser().absolute())
+        scheme, has_scheme, rest = uri.partition("://")
+        if not has_scheme:
+            return cls(database=_database(uri))
+        if any(character in rest.rpartition("@")[0] for character in "/?#"):
+            raise ConfigError(
+                "index.uri: has a '/', '?' or '#' before an '@' (and is not shown, since it may hold a password);"
+                " percent-encode them in user and password (%2F, %3F, %23), and an '@' behind the port (%40)"
+            )
         try:
             parts = urlsplit(uri)
             scheme, host, port, password = parts.scheme.lower(), parts.hostname, parts.port, parts.password
-        except ValueError as e:
-            raise ConfigError(f"index.uri: {_hidden(uri)!r}: {e}; it must be http(s)://host:port") from e
+        except ValueError:
+            scheme, host = "", None
         if scheme not in PORTS or not host:
-            raise ConfigError(f"index.uri: {_hidden(uri)!r} must be http(s)://host:port or a path that ends in .db")
+            raise _refused(uri) from None  # what urllib says repeats parts of the address
         if parts.query or parts.fragment or "/" in parts.path.strip("/"):
             raise ConfigError(
-                f"index.uri: {_hidden(uri)!r}: behind the port there may be the name of a database and nothing else,"
+                f"index.uri: {_shown(uri)}: behind the port there may be the name of a database and nothing else,"
                 " such as http://host:19530/shop"
             )
         token = "" if parts.username is None else f"{unquote(parts.username)}:{unquote(password or '')}"
@@ -69,7 +73,21 @@ class MilvusAddress:
         return f"{self.database}" if self.database else self.uri + (f"/{self.db_name}" if self.db_name else "")
 
 
-def _hidden(uri: str) -> str:
-    """The address without what stands before an @."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def _database(path: str) -> Path:
+    """The .db of Milvus Lite at a path."""
+    if "@" in path and ":" in path.partition("/")[0]:
+        raise ConfigError(
+            "index.uri: has a user and a password, but no scheme (and is not shown); begin it with http:// or https://"
+        )
+    if not path.endswith(".db"):
+        raise _refused(path)
+    return Path(path).expanduser().absolute()
+
+
+def _refused(uri: str) -> ConfigError:
+    return ConfigError(f"index.uri: {_shown(uri)} must be http(s)://host:port or a path that ends in .db")
+
+
+def _shown(uri: str) -> str:
+    """The address for messages; one that may hold a password is not shown, not even in parts."""
+    return "the value, which is not shown since it has an '@'," if "@" in uri else repr(uri)

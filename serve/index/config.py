@@ -1,13 +1,19 @@
 """The configuration of the item index: where item vectors are stored and how they are searched."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from urllib.parse import quote
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import secret
 from serve.index.address import MilvusAddress
 from serve.index.backends import INDEX_BACKENDS
+
+TOKEN = "MILVUS_TOKEN"
+"""Name of the secret with user and password of Milvus, or its API key."""
 
 
 class Algorithm(Enum):
@@ -73,3 +79,15 @@ class IndexConfig:
     def address(self) -> MilvusAddress:
         """Where Milvus is; messages show this, and never `uri`, which may hold a password."""
         return MilvusAddress.of(self.uri)
+
+    def with_token_in_environment(self) -> "IndexConfig":
+        """Returns the same without user and password in the address, which MILVUS_TOKEN of this process then holds.
+
+        Processes that this one starts inherit it. A token that the environment has already wins, as it does always.
+        """
+        address = self.address
+        if not address.token:
+            return self
+        if not secret(TOKEN).strip():
+            os.environ[TOKEN] = address.token
+        return replace(self, uri=f"{address.uri}/{quote(address.db_name, safe='')}".rstrip("/"))

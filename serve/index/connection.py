@@ -24,7 +24,7 @@ from pymilvus.exceptions import MilvusException
 from data.artifacts.json_text import json_text
 from data.artifacts.secrets import secret
 from serve.index.address import MilvusAddress
-from serve.index.config import IndexConfig
+from serve.index.config import TOKEN, IndexConfig
 from serve.index.faiss_library import milvus_lite
 from serve.index.protocol import IndexUnavailable
 
@@ -104,7 +104,7 @@ def unavailable(config: IndexConfig, error: Exception) -> IndexUnavailable:
 
 
 def _where_token_is(config: IndexConfig) -> str:
-    if secret("MILVUS_TOKEN"):
+    if secret(TOKEN):
         return "that of MILVUS_TOKEN is used"
     return "that of index.uri is used" if config.address.token else "MILVUS_TOKEN is not set"
 
@@ -115,7 +115,7 @@ def _client_options(config: IndexConfig) -> dict[str, Any]:
     Raises:
         IndexUnavailable: MILVUS_TOKEN holds Milvus's default password, or what cannot be a token.
     """
-    token = secret("MILVUS_TOKEN").strip() or config.address.token
+    token = secret(TOKEN).strip() or config.address.token
     if not (token.isascii() and token.isprintable()):
         raise IndexUnavailable(
             "MILVUS_TOKEN: holds characters other than printable ASCII, such as a line end; set it again"

@@ -1,6 +1,7 @@
 """Whether the endpoint and the training that a config asks for fit on its nodes; what cannot be is refused."""
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import masked
 from serve.deployment.declared import SCALES, scales
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig
@@ -79,8 +80,13 @@ def trainers(config: TrainConfig, nodes: NodesConfig) -> tuple[str, NodeType]:
 
 
 def refuse_local(config: EndpointConfig, storage_claim: str | None) -> None:
-    """Raises ConfigError where pods would look for files of one machine."""
+    """Raises ConfigError where pods would look for files of one machine, or where manifests would show credentials."""
     root = config.storage.root
+    if ":" in root.partition("://")[2].rpartition("@")[0]:
+        raise ConfigError(
+            f"storage.root: {masked(root)} holds credentials, which manifests would show; leave them out, and give them"
+            " to pods by the names of the cloud's own tools, such as AWS_ACCESS_KEY_ID, in the Secret manifests.secret"
+        )
     if "://" not in root and storage_claim is None:
         raise ConfigError(
             f"storage.root: {root} is a folder of one machine; name an object store (storage.root=s3://bucket/twotower),"

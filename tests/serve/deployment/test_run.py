@@ -20,6 +20,7 @@ from data.cluster.ray_compatibility.serve import patched_template
 from serve.api.limits import MAX_BODY_BYTES
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
+from serve.index.connection import milvus_address
 from serve.index.protocol import IndexUnavailable
 from serve.releases.release import Release, ReleaseError
 from tests.benchmarks.harness.servers import server
@@ -44,6 +45,14 @@ def of_ray(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     return "ray" in command.lower() or "haproxy" in command
+
+
+def token_of_replica(process: psutil.Process) -> str | None:
+    try:
+        is_replica = "ServeReplica" in " ".join(process.cmdline())
+        return process.environ().get("MILVUS_TOKEN") if is_replica else None
+    except psutil.Error:
+        return None
 
 
 def starting(config: Config) -> None:
@@ -83,6 +92,21 @@ def test_it_ends_without_an_error_on_the_screen(release: Release, root: Path, fr
             time.sleep(0.1)
     said = log.read_text()
     assert not [line for line in said.splitlines() if re.search("Error|failed|Traceback|retries", line)], said
+
+
+def test_a_password_in_the_address_of_milvus_reaches_replicas_and_not_the_serve_config(
+    tiny: Config, release: Release, root: Path, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MILVUS_TOKEN", raising=False)
+    small = ("serve.ingress.num_cpus=0.1", "cluster.num_cpus=2", "cluster.dashboard=false")
+    arguments = [*small, f"storage.root={root}", f"serve.port={free_port}", f"hydra.run.dir={tmp_path}"]
+    with milvus_address(tiny.index) as address:
+        uri = address.replace("://", "://root:Secret9@")
+        with server("serve.run", [*arguments, f"index.uri={uri}"], free_port, tmp_path / "log") as endpoint:
+            asked = {"user_id": "u00001", "k": 3}
+            answer = httpx.post(f"{endpoint}/v1/recommend", json=asked, timeout=30).json()
+            assert (len(answer["items"]), answer["degraded"]) == (3, False)
+            assert "root:Secret9" in {token_of_replica(process) for process in psutil.process_iter()}
 
 
 def test_everything_listens_on_loopback(fused: tuple[str, str]) -> None:

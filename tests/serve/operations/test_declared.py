@@ -86,3 +86,9 @@ def test_a_change_of_limits_changes_no_argument(deploy: Deploy) -> None:
     one, other = (deploy_config(each)["applications"][0] for each in (before, after))
     assert one["args"] == other["args"]
     assert one["deployments"] != other["deployments"]
+
+
+def test_a_password_is_not_declared(deploy: Deploy) -> None:
+    with pytest.raises(ConfigError, match=r"^index\.uri: .* set MILVUS_TOKEN=user:password") as refused:
+        deploy_config(deploy("index.uri=http://root:Secret9@milvus:19530"))
+    assert "Secret9" not in str(refused.value)
