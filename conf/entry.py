@@ -31,6 +31,7 @@ from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text
 from data.artifacts.operators import begin_command
 from data.artifacts.plugins import use
+from data.artifacts.secrets import without_passwords
 from data.artifacts.structured import typed
 
 TRACEBACK = "HYDRA_FULL_ERROR"
@@ -114,7 +115,7 @@ def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
     except (UserError, HydraException) as e:
         if wants_traceback:
             raise
-        print(f"error: {complaint(one_line(e), e)}", file=sys.stderr)
+        print(f"error: {without_passwords(complaint(one_line(e), e), sys.argv[1:])}", file=sys.stderr)
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -123,7 +124,8 @@ def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
             raise
         log = _traceback_file(verb)
         log.write_text("".join(traceback.format_exception(e)))
-        print(f"error: unexpected {type(e).__name__}: {one_line(e)}; its traceback is in {log}", file=sys.stderr)
+        said = without_passwords(one_line(e), sys.argv[1:])
+        print(f"error: unexpected {type(e).__name__}: {said}; its traceback is in {log}", file=sys.stderr)
         sys.exit(FAULT)
 
 

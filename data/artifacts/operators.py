@@ -2,10 +2,11 @@
 
 import getpass
 import os
-import re
 import socket
 from collections.abc import Sequence
 from contextvars import ContextVar
+
+from data.artifacts.secrets import masked
 
 OPERATOR = "OPERATOR"
 """Environment variable with the operator's name, where the account does not say it: on shared machines, in jobs."""
@@ -17,9 +18,16 @@ _command: ContextVar[str] = ContextVar("command", default="")
 
 
 def begin_command(module: str, overrides: Sequence[str]) -> None:
-    """Records which command this process runs; a password in an address is left out."""
-    words = " ".join([module, *overrides])
-    _command.set(re.sub(r"://[^/@\s]*@", "://***@", words)[:LONGEST])
+    """Records which command this process runs; what stands before an `@` in a value is left out.
+
+    It may be a password of an address, whatever characters it has.
+    """
+    _command.set(" ".join([module, *map(_without_password, overrides)])[:LONGEST])
+
+
+def _without_password(override: str) -> str:
+    key, equals, value = override.partition("=")  # a key may have an @ of its own, as of Hydra's packages
+    return f"{key}{equals}{masked(value)}"
 
 
 def running_command() -> str:

@@ -1,6 +1,11 @@
-"""Secrets, which no config holds: from the environment, or from a file that is mounted where a process runs."""
+"""Secrets, which no config holds: from the environment, or from a file that is mounted where a process runs.
+
+An address may hold one all the same, which is masked where it is recorded.
+"""
 
 import os
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +13,26 @@ from data.artifacts.errors import ConfigError
 
 FILE_SUFFIX = "_FILE"
 """Added to the name of a secret: the environment variable with the path of the file that holds it."""
+
+
+BEFORE_THE_LAST_AT = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+
+
+def masked(value: str) -> str:
+    """Returns a value without what stands before its last `@`, except for a scheme: that may be a password."""
+    return BEFORE_THE_LAST_AT.sub(lambda found: f"{found[1] or ''}***@", value)
+
+
+def without_passwords(text: str, overrides: Iterable[str]) -> str:
+    """Returns a message without the passwords of addresses that overrides on a command line hold.
+
+    Hydra, and whoever reads an address, repeats a value that it cannot read.
+    """
+    for override in overrides:
+        value = override.partition("=")[2].strip("'\"")
+        if ":" in value.rpartition("@")[0]:
+            text = text.replace(value, masked(value))
+    return text
 
 
 def secret(name: str) -> str:

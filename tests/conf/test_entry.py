@@ -114,3 +114,11 @@ def test_the_module_of_a_command_is_known_by_its_name_before_the_config_is_compo
 )
 def test_a_bare_word_is_a_release_where_a_command_takes_one(verb: str, typed: list[str], meant: list[str]) -> None:
     assert with_release(verb, typed) == meant
+
+
+@pytest.mark.parametrize("uri", ["http://root:Sec!ret9@milvus:19530", "root:Secret9@milvus:19530"])
+def test_a_password_that_cannot_be_read_is_not_repeated(tmp_path: Path, uri: str) -> None:
+    done = launch(tmp_path, f"index.uri={uri}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: index.uri: ")
+    assert "ret9" not in done.stderr

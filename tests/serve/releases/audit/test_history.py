@@ -29,10 +29,24 @@ def test_the_operator_is_named_by_the_environment_or_the_account(monkeypatch: py
     assert operator() == "ada"
 
 
-def test_a_password_in_an_address_is_not_recorded() -> None:
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        ("index.uri=http://user:secret@host:19530/db", "index.uri=http://***@host:19530/db"),
+        ("index.uri=user:secret@host:19530", "index.uri=***@host:19530"),
+        ("index.uri=http://user:sec/ret@host", "index.uri=http://***@host"),
+        ("index.uri=http://user:sec@ret@host", "index.uri=http://***@host"),
+        ("index.uri='http://user:sec ret=1@host'", "index.uri=***@host'"),
+        ("x=[http://a:secret@b,http://c:secret@d]", "x=***@d]"),
+        ("data/source@data.source.base=synthetic", "data/source@data.source.base=synthetic"),
+        ("+storage.root=s3://key:secret@bucket", "+storage.root=s3://***@bucket"),
+        ("reason=slow", "reason=slow"),
+    ],
+)
+def test_a_password_in_an_address_is_not_recorded(given: str, recorded: str) -> None:
     token = _command.set("")
-    begin_command("serve.promote", ["release=a", "index.uri=http://user:secret@host:19530/db"])
-    assert running_command() == "serve.promote release=a index.uri=http://***@host:19530/db"
+    begin_command("serve.promote", ["release=a", given])
+    assert running_command() == f"serve.promote release=a {recorded}"
     _command.reset(token)
 
 
