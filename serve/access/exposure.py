@@ -1,9 +1,8 @@
 """Refuses to start an endpoint that others can reach unless authentication is configured and its keys can be read."""
 
-import ipaddress
-
 from data.artifacts.errors import ConfigError
 from data.artifacts.secrets import secret
+from data.cluster.loopback import is_loopback
 from serve.access.config import AuthConfig, AuthKind
 from serve.access.key_file import require_keys
 
@@ -62,11 +61,3 @@ def require_hash_key(auth: AuthConfig) -> None:
             f"{HASH_KEY}: must have at least {SHORTEST_HASH_KEY} characters in the environment of the endpoint, because"
             " logs and exposures name users by its hash; make one by `openssl rand -hex 32`, and keep it"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host to listen on can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
-from serve.access.exposure import is_loopback
+from data.cluster.loopback import is_loopback
 from serve.api.limits import MAX_K
 
 

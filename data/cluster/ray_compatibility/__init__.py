@@ -129,7 +129,22 @@ PRIVATE_PARTS = (
         "ray-project/ray#64623",
     ),
     PrivatePart(
-        "ray.serve._private.default_impl", "add_grpc_address", "gRPC on the node's own address", "ray-project/ray#59852"
+        "ray.serve._private.default_impl",
+        "add_grpc_address",
+        "gRPC on loopback where the endpoint is, and otherwise on the node's own address",
+        "ray-project/ray#59852",
+    ),
+    PrivatePart(
+        "ray.serve._private.controller",
+        "ServeController.get_http_config",
+        "gRPC on loopback where the endpoint is",
+        "ray-project/ray#59852",
+    ),
+    PrivatePart(
+        "ray.serve._private.constants", "SERVE_CONTROLLER_NAME", "gRPC on loopback where the endpoint is", "none known"
+    ),
+    PrivatePart(
+        "ray.serve._private.constants", "SERVE_NAMESPACE", "gRPC on loopback where the endpoint is", "none known"
     ),
     PrivatePart(
         "ray.serve.context", "_get_internal_replica_context", "names of replicas in files and heartbeats", "none known"

@@ -6,9 +6,7 @@
   logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
   it leaves them the cores under a flood. It waits for a body before it passes the request on, so that bodies which come
   slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
-- gRPC servers listen on the node's own address alone (loopback for a Ray that `data.cluster.session` starts); Ray binds
-  them to all interfaces. These include the servers for calls between deployments, which take pickled requests. The
-  servers for gRPC from outside also listen on loopback, by which HAProxy calls the replicas of its own node.
+- gRPC servers listen near by (serve_addresses.py).
 - The log files of Serve's processes survive a library that configures logging (serve_logs.py).
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
   plain text.
@@ -27,6 +25,7 @@ from typing import Any
 
 from data.artifacts.json_text import json_text
 from data.cluster.machine import choose_proxy
+from data.cluster.ray_compatibility.serve_addresses import listen_nearby, listen_on_own_address
 from data.cluster.ray_compatibility.serve_logs import keep_logging
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
@@ -41,8 +40,6 @@ them; loopback unless it is set."""
 
 SETUP_HOOK = ("__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR", "data.cluster.ray_compatibility.serve.prepare_worker")
 """Environment variable by which every worker of a node, of any job, calls `prepare_worker` as it starts."""
-
-ALL_INTERFACES = "[::]"
 
 NICENESS = 5
 """Niceness (lower scheduling priority) of HAProxy. At 10, refusals took 300 ms on a single core."""
@@ -175,38 +172,12 @@ def _refuse_in_json(http_util: Any) -> None:
     http_util.send_http_response_on_exception = refused
 
 
-def _listen_on_own_address(replica: Any) -> None:
-    """Binds the servers for calls between deployments to the node's own address."""
-    add_port = replica.add_port_to_grpc_server
-    replica.add_port_to_grpc_server = lambda server, address: add_port(
-        server, address.replace(ALL_INTERFACES, _node_address())
-    )
-
-
-def _listen_nearby(default_impl: Any) -> None:
-    """Binds the servers for gRPC from outside to the node's own address and to loopback, where HAProxy calls them."""
-    add_address = default_impl.add_grpc_address
-
-    def add_near(server: Any, address: str) -> None:
-        for host in sorted({"127.0.0.1", _node_address()}):
-            add_address(server, address.replace(ALL_INTERFACES, host))
-
-    default_impl.add_grpc_address = add_near
-
-
-def _node_address() -> str:
-    import ray.util
-
-    address: str = ray.util.get_node_ip_address()
-    return address
-
-
 PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.haproxy": _yield_to_replicas,
     "ray.serve._private.haproxy_templates": _refuse_in_haproxy,
     "ray.serve._private.http_util": _refuse_in_json,
-    "ray.serve._private.replica": _listen_on_own_address,
-    "ray.serve._private.default_impl": _listen_nearby,
+    "ray.serve._private.replica": listen_on_own_address,
+    "ray.serve._private.default_impl": listen_nearby,
     "ray.serve._private.logging_utils": keep_logging,
 }
 """Functions that patch a module once it has been imported, by the module's dotted path."""
