@@ -1,11 +1,13 @@
 """Converts gRPC messages (serve/api/recommender.proto) to and from the requests and answers of serve/api/schemas.py."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 import grpc
 import orjson
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
@@ -117,7 +119,23 @@ def refuse_with(context: Context, details: str, is_unavailable: bool = False) ->
 def _to_request(message: Message, model: type[M]) -> M:
     if message.ByteSize() > MAX_BODY_BYTES:
         raise FieldError((), f"message: larger than {MAX_BODY_BYTES} bytes; send fewer ids")
-    return model.model_validate(MessageToDict(message, preserving_proto_field_name=True))
+    return model.model_validate(json_values(message))
+
+
+def json_values(message: Message) -> dict[str, Any]:
+    """The JSON values of a message, by the names of its fields in the .proto file.
+
+    Raises:
+        FieldError: A Struct in it holds NaN or an infinity, which JSON does not have.
+    """
+    try:
+        values: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    except JsonError as e:
+        place = tuple(re.findall(r"Failed to serialize (\w+) field", str(e)))
+        raise FieldError(
+            place, f"{'.'.join(place) or 'message'}: holds NaN or an infinity, which JSON does not have; send a number"
+        ) from e
+    return values
 
 
 def _to_message(content: dict[str, Any], reply: type[R]) -> R:

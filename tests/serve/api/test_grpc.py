@@ -92,10 +92,15 @@ def test_batches_and_similar_items_are_those_of_http(
         ("Recommend", pb.RecommendRequest(k=0), "k: Input should be greater than or equal to 1"),
         ("Recommend", ParseDict({"filter": {"field": "?"}}, pb.RecommendRequest()), "filter: "),
         ("RecommendBatch", pb.BatchRequest(requests=[pb.RecommendRequest()] * (MAX_BATCH + 1)), "requests: "),
+        (
+            "Recommend",
+            pb.RecommendRequest(filter={"field": "year", "op": "==", "value": float("nan")}),
+            "filter: holds",
+        ),
         ("Similar", pb.SimilarRequest(), "give either item_ids or features"),
         ("Recommend", pb.RecommendRequest(user_id="u" * MAX_BODY_BYTES), f"larger than {MAX_BODY_BYTES} bytes"),
     ],
-    ids=["k", "filter", "batch", "neither", "size"],
+    ids=["k", "filter", "batch", "nan", "neither", "size"],
 )
 def test_bad_messages_name_the_field_and_the_cure(stub: RecommenderStub, method: str, message: Any, said: str) -> None:
     with pytest.raises(grpc.RpcError) as raised:
