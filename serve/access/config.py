@@ -3,13 +3,19 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import urlsplit
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import masked
+from data.cluster.loopback import is_loopback
 from serve.access.scopes import Scope
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """The names that a key may have: they stand in logs and metrics."""
+
+
+HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(?::\d*)?")
 
 
 COUNTERS = ("memory", "redis", "rediss")
@@ -91,9 +97,9 @@ class JwtConfig:
         check_bounds(self, "auth.jwt")
         if self.algorithm not in ALGORITHMS:
             raise ConfigError(f"auth.jwt.algorithm: {self.algorithm!r} must be one of {', '.join(ALGORITHMS)}")
-        scheme, separator, rest = (self.jwks or "").partition("://")
-        if separator and scheme == "http" and not rest.startswith(("127.0.0.1", "localhost", "[::1]")):
-            raise ConfigError(f"auth.jwt.jwks: {self.jwks} must be https: whoever answers in its place makes tokens")
+        jwks = self.jwks or ""
+        if jwks.lower().startswith("http://") and not is_loopback(_host(jwks)):
+            raise ConfigError(f"auth.jwt.jwks: {masked(jwks)} must be https: whoever answers in its place makes tokens")
 
     @property
     def is_shared(self) -> bool:
@@ -163,6 +169,15 @@ class KeyConfig:
         check_rate("key.rate", self.rate)
         if not self.scopes:
             raise ConfigError(f"key.scopes: [] must hold one of {', '.join(scope.value for scope in Scope)}")
+
+
+def _host(url: str) -> str:
+    """The host of a URL; empty where it has none, or has more than a port beside it."""
+    try:
+        found = HOST_AND_PORT.fullmatch(urlsplit(url).netloc)
+    except ValueError:  # what begins as an IPv6 address is none
+        return ""
+    return "" if found is None else found[1]
 
 
 def check_rate(key: str, rate: str | None) -> None:

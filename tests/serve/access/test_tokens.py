@@ -195,6 +195,22 @@ async def test_a_new_key_is_found_at_the_url_once_a_token_is_signed_by_it(
     assert checks.find(signed()) is None
 
 
+@pytest.mark.parametrize(
+    "jwks",
+    ["http://localhost.evil.example/jwks", "http://127.0.0.1.evil.example/jwks", "http://localhost@evil.example/jwks",
+     "http://[::1].evil.example/jwks", "http://[::1]@evil.example/jwks", "HTTP://evil.example/jwks", "http://[x/jwks",
+     "http:///jwks", "http://127.0.0.1:x@evil.example"],
+)  # fmt: skip
+def test_a_host_that_begins_like_loopback_is_not(jwks: str) -> None:
+    with pytest.raises(ConfigError, match=r"auth\.jwt\.jwks: \S+ must be https"):
+        JwtConfig(jwks=jwks)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "localhost:1", "[::1]:8000", "127.1.2.3"])
+def test_a_key_set_may_come_from_this_machine_in_the_open(host: str) -> None:
+    JwtConfig(jwks=f"http://{host}/jwks")
+
+
 def test_what_cannot_be_used_is_named(key_set: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"auth\.jwt\.issuer: null must be given with auth=jwt"):
         load(["auth=jwt"])
