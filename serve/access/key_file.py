@@ -58,7 +58,8 @@ class KeyFile:
     def update(self, change: Callable[[list[KeyRecord]], list[KeyRecord]]) -> None:
         """Replaces the records by what `change` makes of them, in one atomic step; one change at a time.
 
-        `change` is called again where another process has replaced the file meanwhile: no change is ever lost.
+        `change` is called again where another process has replaced the file meanwhile: no change is ever lost. Fields
+        that a later version has added to records stay.
 
         On a local disk, nobody but the owner may read the file.
 
@@ -69,7 +70,9 @@ class KeyFile:
 
         def changed(content: bytes | None) -> bytes:
             records = change([] if content is None else parse(content.decode(), str(self)))
-            return (json_text({"keys": [record.as_json() for record in records]}, indent=2) + "\n").encode()
+            found = {} if content is None else {value["id"]: value for value in json.loads(content)["keys"]}
+            values = [{**found.get(record.id, {}), **record.as_json()} for record in records]
+            return (json_text({"keys": values}, indent=2) + "\n").encode()
 
         with self.folder.create().locked(f".{self.name}") as lock:
             update_file(self.folder, self.name, changed, lock)

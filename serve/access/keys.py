@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.structured import known_fields
 from serve.access.config import NAME, KeyConfig, check_rate
 from serve.access.scopes import Scope
 
@@ -67,9 +68,12 @@ class KeyRecord:
 
     @classmethod
     def of_json(cls, value: Any) -> "KeyRecord":
-        """Reads a record; raises ValueError, in words for who wrote it, if it is none."""
+        """Reads a record; raises ValueError, in words for who wrote it, if it is none.
+
+        Fields that a later version has added are ignored.
+        """
         try:
-            record = cls(**value)
+            record = cls(**known_fields(cls, value, {}))
             record.caller()
             record.expires()
             if len(bytes.fromhex(record.sha256)) != hashlib.sha256().digest_size:

@@ -8,9 +8,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.structured import known_fields
 
 CONTROL = "control"
 """The variant of the users whom the live release answers."""
@@ -53,6 +55,15 @@ class Experiment:
     name: str
     shares: dict[str, float]
     since: str
+
+    @classmethod
+    def of_json(cls, value: dict[str, Any]) -> "Experiment":
+        """Reads an experiment as a pointer or a run's folder has it; keys that a later version has added are ignored.
+
+        Raises:
+            TypeError: a key is missing.
+        """
+        return cls(**known_fields(cls, value, {}))
 
     @property
     def key(self) -> str:

@@ -1,6 +1,6 @@
 """Which run of an experiment an analysis is of: the running one, the newest, or the one that the operator names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
@@ -39,7 +39,7 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
         DataError: there are no exposures.
         ConfigError: no run, or more than one, began at `since`; or the shares are missing, or are not the run's own.
     """
-    known = {found.since: found for found in (run.experiment() for run in ExposureRun.all(storage, traffic.name))}
+    known, left_out = _recorded(storage, traffic.name)
     if running is not None and running.name == traffic.name:
         known[running.since] = running
     chosen = _chosen(known, running, traffic, since)
@@ -49,9 +49,22 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
     if not len(exposures.table):
         folder = experiment_folder(storage, traffic.name)
         begun = f", run begun at {chosen.since}" if chosen.since else ""
-        left_out = "".join(f"; {sentence}" for sentence in exposures.damaged)
-        raise DataError(f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}{left_out}")
+        said = "".join(f"; {sentence}" for sentence in (*left_out, *exposures.damaged))
+        raise DataError(f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}{said}")
+    exposures = replace(exposures, damaged=(*left_out, *exposures.damaged))
     return ChosenRun(chosen, exposures, sorted(known.keys() - {chosen.since}))
+
+
+def _recorded(storage: Folder, name: str) -> tuple[dict[str, Experiment], list[str]]:
+    """The recorded runs of an experiment by their beginning, and a sentence for each that cannot be read."""
+    known, left_out = {}, []
+    for run in ExposureRun.all(storage, name):
+        try:
+            found = run.experiment()
+            known[found.since] = found
+        except DataError as e:
+            left_out.append(f"left out: {e}")
+    return known, left_out
 
 
 def _chosen(

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, HourlyRows
+from data.sources.schema import DataError
 from serve.experiments.assignment import Experiment
 
 SCHEMA = pa.schema(
@@ -60,8 +61,16 @@ class ExposureRun:
         return [cls(folder) for folder in folders if folder.exists(EXPERIMENT)]
 
     def experiment(self) -> Experiment:
-        """What the folder says of the experiment: its name, shares and beginning."""
-        return Experiment(**self.folder.read_json(EXPERIMENT))
+        """What the folder says of the experiment: its name, shares and beginning.
+
+        Raises:
+            DataError: its file does not describe an experiment.
+            OSError: the storage does not answer.
+        """
+        try:
+            return Experiment.of_json(self.folder.read_json(EXPERIMENT))
+        except (TypeError, ValueError, AttributeError) as e:
+            raise DataError(f"{self.folder}/{EXPERIMENT}: not a run of an experiment ({e}); restore the file") from e
 
     @property
     def rows(self) -> HourlyFiles:

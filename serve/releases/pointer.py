@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.errors import UserError
-from data.artifacts.structured import from_json_keys, to_json_keys
+from data.artifacts.structured import known_fields, to_json_keys
 from serve.experiments.assignment import Experiment
 
 JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
@@ -51,14 +51,14 @@ class LivePointer:
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "LivePointer":
-        """Reads the content of live.json.
+        """Reads the content of live.json; keys that a later version has added are ignored.
 
         Raises:
-            TypeError: a key is missing or unknown.
+            TypeError: a key is missing.
         """
-        fields = from_json_keys(value, JSON_KEYS)
+        fields = known_fields(cls, value, JSON_KEYS)
         if fields.get("experiment") is not None:
-            fields["experiment"] = Experiment(**fields["experiment"])
+            fields["experiment"] = Experiment.of_json(fields["experiment"])
         return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from data.artifacts.leases import Lock
 from data.artifacts.plugins import require
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
-from serve.releases.audit.history import record
+from serve.releases.audit.history import HISTORY, record
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, promoted, rolled_back
 from serve.releases.release import Release, ReleaseError
@@ -111,8 +111,12 @@ class ReleaseRegistry:
     def _pointer(self, content: bytes) -> LivePointer:
         try:
             return LivePointer.of_json(json.loads(content))
-        except (TypeError, ValueError) as e:
-            raise ReleaseError(f"{self.folder}/{POINTER}: not a live pointer ({e}); remove it and promote again") from e
+        except (TypeError, ValueError, AttributeError) as e:
+            raise ReleaseError(
+                f"{self.folder}/{POINTER}: not a live pointer ({e}); put the newest file of {HISTORY}/ that has"
+                " `promoted_at` in its place (python -m serve.history says what each did). Do not remove it: it names"
+                " the denylist, and items that were recalled would be back"
+            ) from e
 
     def resolve(self, release_id: str | None) -> str:
         """Returns the given release id or, for None, the id of the live release.

@@ -98,6 +98,17 @@ def test_a_file_that_is_none_is_named(file: KeyFile, content: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_fields_of_a_later_version_are_ignored_and_stay(file: KeyFile) -> None:
+    key = file.add("shop", BOTH)
+    content = file.folder.read_json(file.name)
+    content["keys"][0]["networks"] = ["10.0.0.0/8"]
+    file.folder.write_json(file.name, content)
+    assert KeyRing(file.read()).find(key) is not None
+    file.add("app", KeyConfig())
+    shop, app = file.folder.read_json(file.name)["keys"]
+    assert (shop["networks"], "networks" in app) == (["10.0.0.0/8"], False)
+
+
 def test_names_are_of_one_key_each(file: KeyFile) -> None:
     file.add("shop", BOTH)
     (record,) = file.read()

@@ -1,5 +1,6 @@
 """Exposures on disk: a folder for each run, damaged files left out, hours compacted without loss or repetition."""
 
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,26 @@ def test_what_an_earlier_version_wrote_counts_for_the_run_within_whose_time_it_i
         choose_run(storage, CANARY, None, None)
     over = choose_run(storage, replace(CANARY, shares={"b": 0.2}), None, None)
     assert ids(over.exposures.table) == ["new", "old"]
+
+
+def test_a_run_of_a_later_version_is_read(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    run.write(AT_20, "a", shown("1"))
+    run.folder.write_json("experiment.json", run.folder.read_json("experiment.json") | {"salt": "x"})
+    assert choose_run(storage, CANARY, None, None).experiment == AT_20
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b'{"name": "canary"}', b"\xff"])
+def test_a_run_that_cannot_be_read_blocks_no_other(storage: Folder, content: bytes) -> None:
+    for experiment in (AT_5, AT_20):
+        ExposureRun.of(storage, experiment).write(experiment, "a", shown("1"))
+    ExposureRun.of(storage, AT_20).folder.write_bytes("experiment.json", content)
+    chosen = choose_run(storage, CANARY, None, None)
+    assert (chosen.experiment, chosen.others) == (AT_5, [])
+    (said,) = chosen.exposures.damaged
+    assert re.match(r"left out: .*T10-00-00\.000Z/experiment\.json: not a run of an experiment", said)
+    running = choose_run(storage, CANARY, AT_20, None)
+    assert (running.experiment, ids(running.exposures.table)) == (AT_20, ["1"])
 
 
 def test_no_exposures_is_one_clear_error(storage: Folder) -> None:

@@ -1,7 +1,6 @@
 """Two-phase rollout: all replicas load a release first, then all answer by it; if one refuses, nothing changes."""
 
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -244,7 +243,8 @@ def test_a_release_that_does_not_fit_is_refused() -> None:
         check_memory({"memory_mib": 1e8})
 
 
-def test_a_damaged_pointer_is_named(registry: ReleaseRegistry) -> None:
-    (Path(registry.folder.path) / POINTER).write_text(json.dumps({"release": "first", "share": 1}))
+@pytest.mark.parametrize("content", ['{"release": "first", "share": 1}', "[]", "{", "null"])
+def test_a_damaged_pointer_is_named(registry: ReleaseRegistry, content: str) -> None:
+    (Path(registry.folder.path) / POINTER).write_text(content)
     with pytest.raises(ReleaseError, match=r"live\.json: not a live pointer"):
         registry.live()

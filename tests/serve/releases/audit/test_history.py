@@ -10,9 +10,12 @@ from conf.schema import load
 from data.artifacts.folders import Folder
 from data.artifacts.operators import _command, begin_command, operator, running_command
 from serve import keys
+from serve.experiments.assignment import Experiment
 from serve.releases.audit.history import HISTORY, history_table, read_history, record
-from serve.releases.pointer import LivePointer, promoted
-from serve.releases.registry import ReleaseRegistry
+from serve.releases.pointer import LivePointer, promoted, with_experiment
+from serve.releases.registry import POINTER, ReleaseRegistry
+from serve.releases.release import ReleaseError
+from serve.rollout.denylist import deny
 
 
 @pytest.fixture
@@ -92,3 +95,27 @@ def test_keys_are_made_and_revoked_under_the_operators_name(
     ]
     written = [path.read_text() for path in tmp_path.rglob("*.json")]
     assert not [text for text in written if key.split("_", 2)[2] in text]
+
+
+def test_a_pointer_of_a_later_version_is_read(registry: ReleaseRegistry) -> None:
+    experiment = Experiment("home", {"second": 0.1}, "2026-01-31T09:00:00+00:00")
+    registry.promote("first")
+    live = registry.update_pointer(lambda before: with_experiment(promoted(before, "first"), experiment))
+    value = registry.folder.read_json(POINTER)
+    later = {**value, "region": "eu", "experiment": {**value["experiment"], "salt": "x"}}
+    registry.folder.write_json(POINTER, later)
+    assert registry.live() == live
+
+
+def test_the_cure_of_a_damaged_pointer_keeps_recalled_items_out(registry: ReleaseRegistry) -> None:
+    registry.promote("first")
+    deny(registry, ["i1"], "recalled", 1)
+    live = registry.live()
+    registry.folder.write_bytes(POINTER, b"{")
+    with pytest.raises(ReleaseError, match=r"put the newest file of \.history/ that has `promoted_at` in its place"):
+        registry.promote("second")
+    history = registry.folder / HISTORY
+    newest = [name for name in history.names() if "promoted_at" in history.read_json(name)][-1]
+    registry.folder.write_bytes(POINTER, history.read_bytes(newest))
+    assert registry.live() == live
+    assert registry.read_denylist(live.denylist) == {"i1"}
