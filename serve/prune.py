@@ -14,6 +14,7 @@ from data.artifacts.folders import Folder
 from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
+from serve.rollout.replica_watch import expire
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -26,7 +27,7 @@ def task(config: "Config") -> dict[str, Any]:
     started = time.perf_counter()
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     pruned = prune(config.index, registry, config.keep)
-    ReplicaRegistry.of(registry.folder).expire()
+    expire(ReplicaRegistry.of(registry.folder))
     kept = registry.ids()
     record(registry.folder, action="prune", releases=pruned.releases)
     print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s. Next: python -m serve.releases")

@@ -20,6 +20,7 @@ from serve.experiments.exposure_files import SCHEMA, ExposureRun, read_earlier_l
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
+from serve.rollout.replica_watch import ReplicaWatch
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
 MAX_EXPOSURES = 200_000
@@ -55,6 +56,7 @@ class CanaryGuard:
     _files_read: set[str] = field(default_factory=set)
     _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
     _compacted_in: str = ""
+    _replicas: ReplicaWatch | None = None
 
     def check(self) -> str | None:
         """Analyses the running experiment once; returns the reason if it was rolled back, otherwise None."""
@@ -79,7 +81,9 @@ class CanaryGuard:
 
     def _deaths(self, registry: ReleaseRegistry, experiment: Experiment) -> list[str]:
         """Names the replicas that have died while they took part in the experiment, where they are too many."""
-        dead = [each for each in ReplicaRegistry.of(registry.folder).dead() if each.experiment == experiment.key]
+        if self._replicas is None:
+            self._replicas = ReplicaWatch(ReplicaRegistry.of(registry.folder), renews_clock=True)
+        dead = [each for each in self._replicas.look().dead if each.experiment == experiment.key]
         if len(dead) <= self.config.max_deaths:
             return []
         named = ", ".join(str(heartbeat) for heartbeat in dead[:MAX_NAMED])
@@ -101,6 +105,8 @@ class CanaryGuard:
                 # Broad on purpose: whatever keeps the guard from judging (no connection, a file that is damaged), it
                 # must not stop watching.
                 self.progress(f"guard: {one_line(e)}; checking again in {self.config.every_s:g} s")
+                if self._replicas is not None:
+                    self._replicas.forget()  # who could not write meanwhile must not count as dead
 
     def _read_new(self, experiment: Experiment) -> None:
         """Reads exposures of the running experiment that were written since the last check.

@@ -1,8 +1,8 @@
 """The replica registry: each replica's heartbeat, a file that names its loaded releases and the one that answers.
 
 The commands that change the live pointer read the heartbeats to learn when every replica answers as the pointer says. A
-replica counts as dead when its process is gone, or when its last heartbeat is older than HEARTBEAT_TIMEOUT_S by the
-clock of the storage.
+heartbeat is stale when it is older than HEARTBEAT_TIMEOUT_S by the clock of the storage. That alone does not say that
+the replica is dead, see serve/rollout/replica_watch.py.
 """
 
 import os
@@ -28,10 +28,13 @@ HEARTBEAT_INTERVAL_S = 2.0
 """Seconds between two heartbeats of a replica; there is one more whenever something changes."""
 
 HEARTBEAT_TIMEOUT_S = 15.0
-"""Seconds. A replica whose last heartbeat is older counts as dead."""
+"""Seconds after which a heartbeat is stale."""
 
 READERS = 16
 """Heartbeats that are read at the same time."""
+
+CLOCK_CONTENT = b" " * 4096
+"""What is written to read the storage's clock: on a full storage it fails, as the heartbeats there do."""
 
 JSON_KEYS = {"denylist": "withdrawn"}
 """Keys of a heartbeat's file that differ from the attribute's name."""
@@ -50,6 +53,8 @@ class Heartbeat:
         experiment: `Experiment.key` of the experiment that it takes part in.
         denylist: file name of the denylist whose items it leaves out.
         lease_s: seconds after which it reads the live pointer again before it answers.
+        answers_stale: whether it gives answers to clients also while it cannot read the pointer. One of an earlier
+            version does not say, and counts as one that does.
     """
 
     replica: str
@@ -62,6 +67,7 @@ class Heartbeat:
     experiment: str | None = None
     denylist: str | None = None
     lease_s: float = 0.0
+    answers_stale: bool = True
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
@@ -83,6 +89,11 @@ class Heartbeat:
         """Whether its process can be looked up here, and does not run."""
         return is_this_host(self.host, self.namespace) and not is_process_alive(self.pid)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a process of its id can be looked up here, and runs."""
+        return is_this_host(self.host, self.namespace) and is_process_alive(self.pid)
+
     def __str__(self) -> str:
         return f"{self.replica} on {self.host}"
 
@@ -90,6 +101,21 @@ class Heartbeat:
 def attempt_key(release_id: str, attempt: str | None) -> str:
     """Returns the key of a failed load: the rollout (`LivePointer.attempt`) and the release that it asked for."""
     return f"{attempt}:{release_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHeartbeat:
+    """A heartbeat as it was found on the storage.
+
+    Attributes:
+        heartbeat: its content.
+        written: when it was written, by the storage's clock, in Unix seconds.
+        is_stale: whether that is longer ago than HEARTBEAT_TIMEOUT_S.
+    """
+
+    heartbeat: Heartbeat
+    written: float
+    is_stale: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +137,36 @@ class ReplicaRegistry:
     def clock(self) -> Callable[[], float]:
         """Returns a function that tells the time by the storage's clock, which dates heartbeats, in Unix seconds."""
         self.folder.create()
-        self.folder.write_bytes(CLOCK, b"")
+        self.folder.write_bytes(CLOCK, CLOCK_CONTENT)
         at, started = self._mtime(CLOCK), time.monotonic()
         return lambda: at + time.monotonic() - started
 
     def alive(self, clock: Callable[[], float]) -> list[Heartbeat]:
-        """The heartbeats of the replicas that serve, or will serve once they have started."""
-        return [heartbeat for heartbeat, is_dead in self._all(clock()) if not is_dead]
+        """The replicas that serve, or will serve once they have started, as far as one look can tell.
 
-    def dead(self) -> list[Heartbeat]:
-        """The last heartbeats of the replicas that have died, and did not stop by themselves, since `expire`."""
-        return [heartbeat for heartbeat, is_dead in self._all(self.clock()()) if is_dead]
+        A stale heartbeat of a process that runs on this host is among them.
+        """
+        return [
+            found.heartbeat
+            for found in self.read_all(clock())
+            if not found.heartbeat.is_gone and (not found.is_stale or found.heartbeat.is_running)
+        ]
 
     def remove(self, replica: str) -> None:
         """Removes the heartbeat of a replica that stops by itself."""
         self.folder.delete_file(f"{replica}.json")
 
-    def expire(self) -> None:
-        """Removes the heartbeats of dead replicas."""
-        for heartbeat in self.dead():
-            self.remove(heartbeat.replica)
+    def read_all(self, now: float) -> list["FoundHeartbeat"]:
+        """The last heartbeat of each replica that has not stopped by itself.
 
-    def _all(self, now: float) -> list[tuple[Heartbeat, bool]]:
-        """All heartbeats, and whether each is that of a dead replica."""
+        Args:
+            now: the time by the storage's clock, in Unix seconds.
+        """
         names = [name for name in self.folder.files() if name.endswith(".json")]
         with ThreadPoolExecutor(READERS) as pool:  # on an object store each takes two round trips
             found = list(pool.map(self._read, names))
         return [
-            (heartbeat, heartbeat.is_gone or now - written > HEARTBEAT_TIMEOUT_S)
+            FoundHeartbeat(heartbeat, written, now - written > HEARTBEAT_TIMEOUT_S)
             for heartbeat, written in filter(None, found)
         ]
 

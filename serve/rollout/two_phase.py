@@ -3,8 +3,9 @@
 Phase one: the pointer names the new releases as staged, and every replica of every stage loads them while the old
 release answers. Phase two: the pointer moves, and every replica follows it. These functions return when all replicas
 have confirmed the new pointer. They wait for a replica that does not confirm until its lease is over, after which it
-reads the pointer again before it answers. A request that begins after they have returned is therefore answered as the
-new pointer says.
+tries to read the pointer again before it answers. A request that begins after they have returned is therefore answered
+as the new pointer says, with one exception: a replica that cannot read the pointer then, because it is cut off from the
+storage, goes on by its last reading and marks its answers as stale, unless `serve.stale_pointer` is `refuse`.
 """
 
 import time
@@ -25,8 +26,9 @@ from serve.releases.pointer import (
 )
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout.heartbeats import Heartbeat
-from serve.rollout.waiting import alive, poll_not_ready, wait_for_followers, wait_until_ready
+from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
+from serve.rollout.replica_watch import ReplicaWatch
+from serve.rollout.waiting import poll_not_ready, wait_for_followers, wait_until_ready
 
 ROLLBACK_WAIT_S = 2.0
 """Seconds that a rollback waits for replicas that do not hold the previous release; then the pointer moves anyway."""
@@ -118,18 +120,20 @@ def roll_back(
         PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
     """
     target, started = rolled_back(registry.live(), of=of).release, time.perf_counter()
-    if any(target not in heartbeat.holds for heartbeat in alive(registry)):
+    watch = _watch(registry)
+    if any(target not in heartbeat.holds for heartbeat in watch.look().alive):
         _stage(registry, [target])
-        for not_ready in poll_not_ready(registry, [target]):
+        for not_ready in poll_not_ready(watch, [target]):
             if not not_ready or time.perf_counter() - started > within_s:
                 break
     ready_s = time.perf_counter() - started
-    return _followed(registry, registry.rollback(reason, of), alive(registry), ready_s, within_s)
+    return _followed(watch, registry.rollback(reason, of), watch.look().alive, ready_s, within_s)
 
 
 def wait_until_followed(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> RolloutResult:
     """Waits until every replica answers as the pointer says, after a change that needs no release to be loaded."""
-    return _followed(registry, live, alive(registry), 0.0, within_s)
+    watch = _watch(registry)
+    return _followed(watch, live, watch.look().alive, 0.0, within_s)
 
 
 def _in_two_phases(
@@ -140,28 +144,29 @@ def _in_two_phases(
     progress: ProgressReporter,
 ) -> RolloutResult:
     """Stages the releases, waits until all replicas hold them, and replaces the pointer by `change` of it."""
-    started, attempt = time.perf_counter(), _stage(registry, releases)
+    started, attempt, watch = time.perf_counter(), _stage(registry, releases), _watch(registry)
 
     def check_pointer() -> None:
         _require_attempt(_require_some(registry.live()), releases, attempt)
 
     try:
-        ready = wait_until_ready(registry, releases, attempt, within_s, check_pointer, progress)
+        ready = wait_until_ready(watch, releases, attempt, within_s, check_pointer, progress)
         ready_s = time.perf_counter() - started
         live = registry.update_pointer(lambda now: change(_require_attempt(_require_some(now), releases, attempt)))
     except BaseException:  # also for Ctrl-C: the replicas must not go on loading releases that are no longer wanted
         registry.update_pointer(lambda now: unstaged(_require_some(now), attempt))
         raise
-    return _followed(registry, live, ready, ready_s, within_s)
+    return _followed(watch, live, ready, ready_s, within_s)
 
 
 def _followed(
-    registry: ReleaseRegistry, live: LivePointer, ready: list[Heartbeat], ready_s: float, within_s: float
+    watch: ReplicaWatch, live: LivePointer, ready: list[Heartbeat], ready_s: float, within_s: float
 ) -> RolloutResult:
     """Waits until the replicas follow the pointer; returns the result of the whole rollout."""
     started = time.monotonic()
-    behind = wait_for_followers(registry, live, within_s)
-    new = live.others or [live.release]
+    behind = wait_for_followers(watch, live, within_s)
+    new, dead = live.others or [live.release], {heartbeat.replica for heartbeat in watch.look().dead}
+    ready = [heartbeat for heartbeat in ready if heartbeat.replica not in dead]
     return RolloutResult(
         live=live,
         replicas=len(ready),
@@ -170,6 +175,10 @@ def _followed(
         followed_s=time.monotonic() - started,
         behind=[str(heartbeat) for heartbeat in behind],
     )
+
+
+def _watch(registry: ReleaseRegistry) -> ReplicaWatch:
+    return ReplicaWatch(ReplicaRegistry.of(registry.folder))
 
 
 def _stage(registry: ReleaseRegistry, releases: list[str]) -> str:

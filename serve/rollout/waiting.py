@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from data.cluster.console import ProgressReporter
 from serve.releases.pointer import LivePointer
-from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry, attempt_key
+from serve.rollout.heartbeats import Heartbeat, attempt_key
+from serve.rollout.replica_watch import ReplicaWatch
 
 POLL_INTERVAL_S = 0.05
 """Seconds between two readings of the heartbeats."""
@@ -16,23 +16,15 @@ LEASE_MARGIN_S = 0.5
 """Seconds to wait beyond a lease, because clocks run at different speeds."""
 
 
-def alive(registry: ReleaseRegistry) -> list[Heartbeat]:
-    """The heartbeats of all replicas that are alive."""
-    replicas = ReplicaRegistry.of(registry.folder)
-    return replicas.alive(replicas.clock())
-
-
-def poll_not_ready(registry: ReleaseRegistry, releases: Sequence[str]) -> Iterator[list[Heartbeat]]:
+def poll_not_ready(watch: ReplicaWatch, releases: Sequence[str]) -> Iterator[list[Heartbeat]]:
     """Yields, every POLL_INTERVAL_S, the heartbeats of the replicas that do not hold all of these releases yet."""
-    replicas = ReplicaRegistry.of(registry.folder)
-    clock = replicas.clock()
     while True:
-        yield [heartbeat for heartbeat in replicas.alive(clock) if not set(releases) <= set(heartbeat.holds)]
+        yield [heartbeat for heartbeat in watch.look().alive if not set(releases) <= set(heartbeat.holds)]
         time.sleep(POLL_INTERVAL_S)
 
 
 def wait_until_ready(
-    registry: ReleaseRegistry,
+    watch: ReplicaWatch,
     releases: list[str],
     attempt: str,
     within_s: float,
@@ -50,7 +42,7 @@ def wait_until_ready(
         ReleaseError: a replica cannot load a release, or has not loaded it within `within_s`.
     """
     started, reported, names = time.monotonic(), 0, ", ".join(releases)
-    for not_ready in poll_not_ready(registry, releases):
+    for not_ready in poll_not_ready(watch, releases):
         _raise_if_refused(not_ready, releases, attempt)
         if not not_ready:
             break
@@ -63,7 +55,7 @@ def wait_until_ready(
         if len(not_ready) != reported:
             reported = len(not_ready)
             progress(f"promote: waiting for {reported} replica{'s' if reported != 1 else ''} to load {names}")
-    return alive(registry)
+    return watch.look().alive
 
 
 def _raise_if_refused(heartbeats: list[Heartbeat], releases: list[str], attempt: str) -> None:
@@ -73,16 +65,15 @@ def _raise_if_refused(heartbeats: list[Heartbeat], releases: list[str], attempt:
                 raise ReleaseError(f"release {release_id}: {heartbeat} refuses it: {reason}")
 
 
-def wait_for_followers(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> list[Heartbeat]:
+def wait_for_followers(watch: ReplicaWatch, live: LivePointer, within_s: float) -> list[Heartbeat]:
     """Waits until every replica confirms that it answers as the pointer says; returns those that have not.
 
     A replica that holds the releases and does not confirm is waited for until its lease is over, because after that it
-    reads the pointer again before it answers. A replica that lacks a release is waited for up to `within_s` seconds.
+    tries to read the pointer again before it answers; what it does where that fails is `Heartbeat.answers_stale`. A
+    replica that lacks a release is waited for up to `within_s` seconds.
     """
     started, needed = time.monotonic(), {live.release, *live.others}
-    replicas = ReplicaRegistry.of(registry.folder)
-    clock = replicas.clock()
-    while behind := [heartbeat for heartbeat in replicas.alive(clock) if not heartbeat.follows(live)]:
+    while behind := [heartbeat for heartbeat in watch.look().alive if not heartbeat.follows(live)]:
         passed_s = time.monotonic() - started
         leases_s = max(heartbeat.lease_s for heartbeat in behind) + LEASE_MARGIN_S
         if passed_s > leases_s and (passed_s > within_s or all(needed <= set(h.holds) for h in behind)):

@@ -20,6 +20,7 @@ from serve.rollout.follower import ReleaseFollower
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
 from serve.rollout.memory import check_memory
+from serve.rollout.replica_watch import ReplicaWatch, expire
 from serve.rollout.two_phase import RolloutResult, roll_back, roll_out
 
 NAMES = ("first", "second", "third")
@@ -78,7 +79,7 @@ async def test_a_replica_that_stops_by_itself_is_not_among_the_dead(registry: Re
         await stops.stop()
         await asyncio.sleep(0.1)  # it polls on, and writes no heartbeat
         assert [each.replica for each in all_replicas.alive(all_replicas.clock())] == ["stays"]
-        assert all_replicas.dead() == []
+        assert ReplicaWatch(all_replicas).look().dead == []
 
 
 async def test_nobody_moves_before_all_are_ready(registry: ReleaseRegistry) -> None:
@@ -186,7 +187,7 @@ async def test_the_dead_are_not_waited_for(registry: ReleaseRegistry) -> None:
     os.utime(path, times=(time.time(), time.time() - HEARTBEAT_TIMEOUT_S - 1))
     async with replicas(replica(registry, "a")):
         assert (await rolling_out(registry, "second")).replicas == 1
-    heartbeats.expire()
+    expire(heartbeats)
     assert [name for name in heartbeats.folder.files() if name.endswith(".json")] == ["a.json"]
 
 
@@ -200,7 +201,7 @@ def test_a_process_of_another_pid_namespace_is_not_dead_because_its_id_is_free_h
     heartbeats.folder.write_json("before.json", {"replica": "before", "host": socket.gethostname(), "pid": dead})
     alive = sorted(heartbeat.replica for heartbeat in heartbeats.alive(heartbeats.clock()))
     assert alive == ["before", *(f"container-{number:02}" for number in range(40))]
-    assert [heartbeat.replica for heartbeat in heartbeats.dead()] == ["here"]
+    assert [heartbeat.replica for heartbeat in ReplicaWatch(heartbeats).look().dead] == ["here"]
 
 
 async def test_two_who_promote_the_same_share_it(registry: ReleaseRegistry) -> None:

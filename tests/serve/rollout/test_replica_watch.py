@@ -1,0 +1,117 @@
+"""Heartbeats that are stale all at once are no deaths: the clock has jumped, or nobody could write for a while."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from data.artifacts.folders import Folder
+from serve.releases.pointer import LivePointer
+from serve.rollout import replica_watch
+from serve.rollout.guard import CanaryGuard
+from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
+from serve.rollout.replica_watch import ReplicaWatch, expire
+from serve.rollout.waiting import wait_for_followers
+from tests.serve.rollout.test_guard import CONFIG, experiment, storage
+
+__all__ = ["storage"]
+
+
+@pytest.fixture
+def heartbeats(tmp_path: Path) -> ReplicaRegistry:
+    return ReplicaRegistry.of(Folder.of(str(tmp_path / "releases")))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A short time in place of that in which replicas write their next heartbeats."""
+    monkeypatch.setattr(replica_watch, "CONFIRMED_AFTER_S", 0.2)
+    return 0.2
+
+
+def written(heartbeats: ReplicaRegistry, heartbeat: Heartbeat, age_s: float = 0.0) -> None:
+    heartbeats.write(heartbeat)
+    path = Path(heartbeats.folder.path) / f"{heartbeat.replica}.json"
+    os.utime(path, times=(time.time(), time.time() - age_s))
+
+
+def names(heartbeats: list[Heartbeat]) -> list[str]:
+    return sorted(heartbeat.replica for heartbeat in heartbeats)
+
+
+STALE_S = HEARTBEAT_TIMEOUT_S + 5
+
+
+def test_a_jump_of_the_clock_ends_no_trial(storage: Folder, heartbeats: ReplicaRegistry, soon: float) -> None:
+    running, guard = experiment(storage), CanaryGuard(CONFIG, storage)
+    replicas = [Heartbeat(replica=f"here-{n}", experiment=running.key) for n in range(3)]
+    replicas += [Heartbeat(replica=f"elsewhere-{n}", host="elsewhere", experiment=running.key) for n in range(3)]
+    for replica in replicas:
+        written(heartbeats, replica, STALE_S)
+    assert guard.check() is None
+    for replica in replicas:
+        heartbeats.write(replica)
+    time.sleep(soon)
+    assert guard.check() is None
+    for replica in replicas:
+        written(heartbeats, replica, STALE_S)
+    assert guard.check() is None, "the stale heartbeats are others than before"
+    time.sleep(soon)
+    reason = guard.check()
+    assert reason is not None
+    assert reason.startswith("guard: 6 replicas have died"), "they have written nothing for too long"
+
+
+def test_an_outage_between_two_looks_proves_nothing(heartbeats: ReplicaRegistry, soon: float) -> None:
+    written(heartbeats, Heartbeat(replica="elsewhere", host="elsewhere"), STALE_S)
+    watch = ReplicaWatch(heartbeats, renews_clock=True)
+    assert names(watch.look().alive) == ["elsewhere"]
+    time.sleep(soon)
+    folder = Path(heartbeats.folder.path)
+    folder.rename(folder.with_name("away"))
+    folder.write_text("no folder")
+    with pytest.raises(OSError, match="replicas"):
+        watch.look()
+    folder.unlink()
+    folder.with_name("away").rename(folder)
+    assert names(watch.look().alive) == ["elsewhere"]
+    time.sleep(soon)
+    assert names(watch.look().lost) == ["elsewhere"]
+
+
+def test_followers_are_waited_for_while_all_heartbeats_are_stale(heartbeats: ReplicaRegistry) -> None:
+    """Without it, a recall would return while the replica still answers with the item."""
+    live = LivePointer("r", None, "now", denylist="new.json")
+    written(heartbeats, Heartbeat(replica="here", current="r", holds={"r": 1.0}, lease_s=60), STALE_S)
+    follows = Heartbeat(replica="here", current="r", holds={"r": 1.0}, lease_s=60, denylist="new.json")
+    has_followed = threading.Event()
+
+    def follow() -> None:
+        has_followed.set()
+        heartbeats.write(follows)
+
+    following = threading.Timer(0.5, follow)
+    following.start()
+    assert wait_for_followers(ReplicaWatch(heartbeats), live, 10) == []
+    assert has_followed.is_set()
+    following.join()
+
+
+def test_prune_removes_no_heartbeat_that_is_about_to_be_renewed(heartbeats: ReplicaRegistry, soon: float) -> None:
+    lives = Heartbeat(replica="lives", host="elsewhere")
+    written(heartbeats, lives, STALE_S)
+    written(heartbeats, Heartbeat(replica="died", host="elsewhere"), STALE_S)
+    writing = threading.Timer(soon / 4, heartbeats.write, [lives])
+    writing.start()
+    expire(heartbeats)
+    writing.join()
+    assert names(heartbeats.alive(heartbeats.clock())) == ["lives"]
+    assert not heartbeats.folder.exists("died.json")
+
+
+def test_a_running_process_of_this_host_is_alive_at_one_look(heartbeats: ReplicaRegistry) -> None:
+    written(heartbeats, Heartbeat(replica="here"), STALE_S)
+    written(heartbeats, Heartbeat(replica="elsewhere", host="elsewhere"), STALE_S)
+    assert names(heartbeats.alive(heartbeats.clock())) == ["here"]
