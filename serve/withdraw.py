@@ -1,7 +1,9 @@
 """Takes recalled items out of every answer at once: `python -m serve.withdraw items=[i00007] reason='recalled'`.
 
 The items are on a denylist that holds for all releases, future ones included, until `restore=true` takes them off it.
-Replicas leave the items out when they next read the live pointer, and the command returns when all of them do.
+Replicas leave the items out when they next read the live pointer, and the command returns when all of them do. A
+replica that is cut off from the storage may go on answering with them and mark its answers as stale
+(`serve.stale_pointer`): the command waits for it, then names it and ends with a status other than 0.
 
 Examples:
     python -m serve.withdraw items=[i00007] reason='recalled'
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
 from serve.rollout.denylist import deny, read_denylist, restore, unknown_items
 
 if TYPE_CHECKING:
@@ -38,10 +41,22 @@ def task(config: "Config") -> dict[str, Any]:
         raise ConfigError("reason: null; the denylist records why items are on it; give reason='...'")
     else:
         rollout = deny(registry, config.items, config.reason, config.serve.ready_within_s)
+    if rollout.may_answer:
+        raise ReleaseError(_not_confirmed(config, rollout.may_answer))
     behind = f"; not yet confirmed by {', '.join(rollout.behind)}" if rollout.behind else ""
     outcome = "may be recommended again" if config.restore else "are in no answer any more"
     print(f"withdraw: {len(config.items)} items {outcome}, {time.perf_counter() - started:.2f} s{behind}")
     return {"withdrawn": read_denylist(registry, rollout.live)}
+
+
+def _not_confirmed(config: "Config", may_answer: list[str]) -> str:
+    """What to do where replicas have not confirmed that they leave the items out."""
+    within = f"{config.serve.ready_within_s:g} s (serve.ready_within_s)"
+    return (
+        f"items: {', '.join(config.items)}: are on the denylist, but {', '.join(may_answer)} may still answer with"
+        f" them, marked stale, not having confirmed it within {within}. Stop what is cut off from the storage, run"
+        " python -m serve.prune once it has stopped or died, and give this command again"
+    )
 
 
 def _check_ids(config: "Config", registry: ReleaseRegistry) -> None:

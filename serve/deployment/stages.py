@@ -20,7 +20,7 @@ from data.artifacts.folders import Folder
 from serve.access.config import AuthConfig
 from serve.deployment.declared import absolute, absolute_auth
 from serve.deployment.endpoint_config import EndpointConfig
-from serve.deployment.settings import ServeConfig
+from serve.deployment.settings import ServeConfig, StalePointer
 from serve.events.config import OFF, EventsConfig
 from serve.index.backends import INDEX_BACKENDS
 from serve.index.backends.published_items import PublishedItems
@@ -80,15 +80,16 @@ class ReplicaSettings:
         self, build: Callable[["ReplicaSettings", Release], Awaitable[Any]], replica: str, **hooks: Any
     ) -> ReleaseFollower[Any]:
         """Returns a follower that keeps `build(settings, release)` for each release that the live pointer names."""
+        faces_clients = "set_denylist" in hooks  # a stage answers the ingress alone, which leaves recalled items out
         following = FollowerConfig(
             replica=replica,
             poll_s=self.serve.poll_s,
             lease_s=self.serve.lease_s,
             linger_s=self.serve.max_timeout_ms / 1000,
+            answers_stale=faces_clients and self.serve.stale_pointer is StalePointer.answer,
         )
-        return ReleaseFollower(
-            ReleaseRegistry.of(Folder.of(self.storage_root)), partial(build, self), following, **hooks
-        )
+        registry = ReleaseRegistry.of(Folder.of(self.storage_root))
+        return ReleaseFollower(registry, partial(build, self), following, **hooks)
 
 
 def prepare_process(config: ServeConfig) -> None:

@@ -1,9 +1,12 @@
 """The denylist: recalled items that no release may answer with. The mechanism behind `python -m serve.withdraw`.
 
 It holds for all releases, future ones included, until the items are restored. Replicas leave the items out as soon as
-they next read the live pointer; the functions here return when all replicas do.
+they next read the live pointer; the functions here return when all replicas do. A replica that is cut off from the
+storage goes on answering with the items, and marks its answers as stale, unless `serve.stale_pointer` is `refuse`:
+`deny` waits for it, and then names it.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,6 +20,7 @@ from serve.releases.pointer import LivePointer, utc_timestamp
 from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.two_phase import RolloutResult, wait_until_followed
+from serve.rollout.waiting import wait_for_denylist
 
 ITEMS, ITEM_ID = "items.parquet", "item_id"
 """The file of a release with its items, and the column with their ids."""
@@ -31,6 +35,9 @@ def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s:
     Args:
         within_s: seconds to wait for the replicas.
 
+    Returns:
+        The rollout. Where `may_answer` names replicas, these may still answer with the items.
+
     Raises:
         ReleaseError: no release is live.
         ConfigError: the list would become too long.
@@ -39,7 +46,10 @@ def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s:
     items = sorted(items)
     Approvals(registry.folder).check("withdraw", items=items, reason=reason)
     entry = {"reason": reason, "since": utc_timestamp()}
-    return _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
+    ends = time.monotonic() + within_s
+    rollout = _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
+    may_answer = wait_for_denylist(registry, rollout.live, ends - time.monotonic())
+    return replace(rollout, may_answer=[str(heartbeat) for heartbeat in may_answer])
 
 
 def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) -> RolloutResult:

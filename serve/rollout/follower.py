@@ -234,6 +234,7 @@ class ReleaseFollower(Generic[T]):
             experiment=None if self._experiment is None else self._experiment.key,
             denylist=self._denylist[0],
             lease_s=self._config.lease_s,
+            answers_stale=self._config.answers_stale,
         )
 
     async def _send_heartbeat(self) -> None:

@@ -45,6 +45,7 @@ class RolloutResult:
         ready_s: seconds until all replicas had loaded it.
         followed_s: seconds from then on until all replicas answered with it.
         behind: names of the replicas that have not confirmed that they answer with it.
+        may_answer: after a recall, names of the replicas of which it is not known that they leave the items out.
     """
 
     live: LivePointer
@@ -53,6 +54,7 @@ class RolloutResult:
     ready_s: float = 0.0
     followed_s: float = 0.0
     behind: list[str] = field(default_factory=list)
+    may_answer: list[str] = field(default_factory=list)
 
 
 def roll_out(

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from data.cluster.console import ProgressReporter
 from serve.releases.pointer import LivePointer
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout.heartbeats import Heartbeat, attempt_key
+from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry, attempt_key
 from serve.rollout.replica_watch import ReplicaWatch
 
 POLL_INTERVAL_S = 0.05
@@ -80,3 +81,27 @@ def wait_for_followers(watch: ReplicaWatch, live: LivePointer, within_s: float) 
             break
         time.sleep(POLL_INTERVAL_S)
     return behind
+
+
+def wait_for_denylist(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> list[Heartbeat]:
+    """Waits until every replica that may answer clients leaves out what is on the pointer's denylist, or a later one.
+
+    Of a replica that writes no heartbeats any more it is not known whether it has died or is cut off from the storage.
+
+    Returns:
+        The last heartbeats of the replicas that have not confirmed it within `within_s` seconds. They may answer by an
+        earlier denylist, because they answer clients although they cannot read the pointer.
+    """
+    watch, ends, sufficient = ReplicaWatch(ReplicaRegistry.of(registry.folder)), time.monotonic() + within_s, set()
+    while True:
+        latest = registry.live()
+        sufficient |= {live.denylist, None if latest is None else latest.denylist}
+        found = watch.look()
+        may_answer = [
+            heartbeat
+            for heartbeat in (*found.alive, *found.lost)
+            if heartbeat.answers_stale and heartbeat.denylist not in sufficient
+        ]
+        if not may_answer or time.monotonic() > ends:
+            return may_answer
+        time.sleep(POLL_INTERVAL_S)

@@ -81,7 +81,7 @@ class Operators:
         recall = Recall(item, called, float("inf"))
         self.recalls.append(recall)  # before it returns, an answer may or may not hold the item
         result = deny(self.registry, [item], "chaos", WITHIN_S)
-        if not result.behind:
+        if not result.behind and not result.may_answer:
             recall.returned = time.monotonic()
         self._stop.wait(2)
         recall.restored = time.monotonic()

@@ -1,6 +1,7 @@
 """Heartbeats that are stale all at once are no deaths: the clock has jumped, or nobody could write for a while."""
 
 import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -115,3 +116,17 @@ def test_a_running_process_of_this_host_is_alive_at_one_look(heartbeats: Replica
     written(heartbeats, Heartbeat(replica="here"), STALE_S)
     written(heartbeats, Heartbeat(replica="elsewhere", host="elsewhere"), STALE_S)
     assert names(heartbeats.alive(heartbeats.clock())) == ["here"]
+
+
+def test_a_process_of_another_pid_namespace_is_not_dead_as_its_id_is_free_here(
+    heartbeats: ReplicaRegistry,
+) -> None:
+    """Containers often share a host name, and each counts its processes from 1."""
+    dead = os.spawnlp(os.P_WAIT, "true", "true") or 2**22 - 3
+    for number in range(40):
+        heartbeats.write(Heartbeat(replica=f"container-{number:02}", pid=dead, namespace="of another container"))
+    heartbeats.write(Heartbeat(replica="here", pid=dead))
+    heartbeats.folder.write_json("before.json", {"replica": "before", "host": socket.gethostname(), "pid": dead})
+    alive = sorted(heartbeat.replica for heartbeat in heartbeats.alive(heartbeats.clock()))
+    assert alive == ["before", *(f"container-{number:02}" for number in range(40))]
+    assert [heartbeat.replica for heartbeat in ReplicaWatch(heartbeats).look().dead] == ["here"]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -189,19 +188,6 @@ async def test_the_dead_are_not_waited_for(registry: ReleaseRegistry) -> None:
         assert (await rolling_out(registry, "second")).replicas == 1
     expire(heartbeats)
     assert [name for name in heartbeats.folder.files() if name.endswith(".json")] == ["a.json"]
-
-
-def test_a_process_of_another_pid_namespace_is_not_dead_because_its_id_is_free_here(registry: ReleaseRegistry) -> None:
-    """Containers often share a host name, and each counts its processes from 1."""
-    heartbeats = ReplicaRegistry.of(registry.folder)
-    dead = os.spawnlp(os.P_WAIT, "true", "true") or 2**22 - 3
-    for number in range(40):
-        heartbeats.write(Heartbeat(replica=f"container-{number:02}", pid=dead, namespace="of another container"))
-    heartbeats.write(Heartbeat(replica="here", pid=dead))
-    heartbeats.folder.write_json("before.json", {"replica": "before", "host": socket.gethostname(), "pid": dead})
-    alive = sorted(heartbeat.replica for heartbeat in heartbeats.alive(heartbeats.clock()))
-    assert alive == ["before", *(f"container-{number:02}" for number in range(40))]
-    assert [heartbeat.replica for heartbeat in ReplicaWatch(heartbeats).look().dead] == ["here"]
 
 
 async def test_two_who_promote_the_same_share_it(registry: ReleaseRegistry) -> None:

@@ -1,5 +1,8 @@
-"""A mistyped id is said before a recall reports success."""
+"""A recall reports success neither for a mistyped id, nor while a replica may still answer with the items."""
 
+import asyncio
+import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +14,13 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve import withdraw
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.denylist import ITEM_ID, ITEMS, unknown_items
+from serve.releases.release import ReleaseError
+from serve.rollout.denylist import ITEM_ID, ITEMS, deny, unknown_items
+from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, REPLICAS, Heartbeat, ReplicaRegistry
+from tests.serve.rollout.test_two_phase import registry as three_releases
+from tests.serve.rollout.test_two_phase import replica, replicas
+
+__all__ = ["three_releases"]
 
 
 @pytest.fixture
@@ -42,3 +51,63 @@ def test_a_recall_of_one_changes_nothing_unless_it_is_meant(registry: ReleaseReg
     meant = withdraw.task(load([root, "items=[i1,i0OO2]", "reason=recalled", "force=true"]))
     assert set(meant["withdrawn"]) == {"i1", "i0OO2"}
     assert withdraw.task(load([root, "items=[i0OO2]", "restore=true"]))["withdrawn"].keys() == {"i1"}
+
+
+class View:
+    """The storage as one replica sees it, which can be taken away from it alone."""
+
+    def __init__(self, storage: Path, at: Path) -> None:
+        self._storage, self._at = storage, at
+        at.symlink_to(storage)
+        self.registry = ReleaseRegistry.of(Folder.of(str(at)))
+
+    def cut_off(self) -> None:
+        self._at.unlink()
+        self._at.touch()
+
+    def connect(self) -> None:
+        self._at.unlink()
+        self._at.symlink_to(self._storage)
+
+
+@pytest.fixture
+def view(three_releases: ReleaseRegistry, tmp_path: Path) -> View:
+    return View(tmp_path, tmp_path.with_name(f"{tmp_path.name}-view"))
+
+
+async def test_a_recall_waits_for_a_replica_that_is_cut_off_and_names_it(
+    three_releases: ReleaseRegistry, view: View, tmp_path: Path
+) -> None:
+    async with replicas(replica(view.registry, "cut-off", lease_s=0.2)) as (cut_off,):
+        view.cut_off()
+        (named,) = (await asyncio.to_thread(deny, three_releases, ["i1"], "recalled", 1)).may_answer
+        assert named.startswith("cut-off on ")
+        assert (await cut_off.live(), cut_off.is_stale) == ("first", True), "it answers, without the denylist"
+        last = tmp_path / "releases" / REPLICAS / "cut-off.json"
+        os.utime(last, times=(time.time(), time.time() - HEARTBEAT_TIMEOUT_S - 5))
+        assert (await asyncio.to_thread(deny, three_releases, ["i1"], "recalled", 1)).may_answer == [named]
+        recall = asyncio.ensure_future(asyncio.to_thread(deny, three_releases, ["i1"], "recalled", 60))
+        await asyncio.sleep(0.5)
+        assert not recall.done()
+        view.connect()
+        assert (await recall).may_answer == []
+
+
+async def test_a_replica_that_refuses_while_it_is_cut_off_is_not_waited_for(
+    three_releases: ReleaseRegistry, view: View
+) -> None:
+    async with replicas(replica(view.registry, "cut-off", lease_s=0.2, answers_stale=False)):
+        view.cut_off()
+        assert (await asyncio.to_thread(deny, three_releases, ["i1"], "recalled", 60)).may_answer == []
+
+
+def test_the_command_says_who_may_still_answer_and_fails(registry: ReleaseRegistry, tmp_path: Path) -> None:
+    """The heartbeat is of an earlier version, which does not say what its replica does while it is cut off."""
+    heartbeat = Heartbeat(replica="cut-off", host="elsewhere", current="b", holds={"b": 1.0}).as_json()
+    del heartbeat["answers_stale"]
+    ReplicaRegistry.of(registry.folder).folder.write_json("cut-off.json", heartbeat)
+    recall = [f"storage.root={tmp_path}", "serve.ready_within_s=0.2", "items=[i1]", "reason=recalled"]
+    with pytest.raises(ReleaseError, match=r"items: i1: .* but cut-off on elsewhere may still answer with them"):
+        withdraw.task(load(recall))
+    ReplicaRegistry.of(registry.folder).remove("cut-off")
+    assert set(withdraw.task(load(recall))["withdrawn"]) == {"i1"}
