@@ -5,11 +5,8 @@ A filter is evaluated in place: it takes one mask per level of nesting, however 
 Shape legend: N items (rows 1..N), V distinct values of a field, M (item, value) pairs.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,43 +16,10 @@ from data.sequences.membership import is_among
 from data.sources.schema import Feature
 from data.sources.values.string_index import NOT_FOUND, StringIndex
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
-
-MAX_CACHED_BYTES = 64 * 2**20
-"""Size of the masks that one FilterColumns keeps, those of the filters used last; one is kept whatever its size."""
+from serve.filters.mask_cache import MaskCache, MatchingItems
 
 BLOCK = 65_536
 """Numbers that are looked up in a list at a time, so that what this takes beside the mask stays small."""
-
-
-@dataclass(frozen=True)
-class MatchingItems:
-    """The items that pass a filter, in the forms that searches need. They are cached, so never write to them.
-
-    Attributes:
-        mask_N: bool [N]; entry i is the item of row i + 1.
-    """
-
-    mask_N: np.ndarray
-
-    @cached_property
-    def bits(self) -> np.ndarray:
-        """The mask as uint8 [ceil(N / 8)], lowest bit first, which is FAISS's form of it."""
-        return np.packbits(self.mask_N, bitorder="little")
-
-    @cached_property
-    def count(self) -> int:
-        """Number of items that pass."""
-        return int(np.count_nonzero(self.mask_N))
-
-    @cached_property
-    def entries(self) -> np.ndarray:
-        """int64; the entries where the mask is true, ascending. Use it for few: 8 bytes each stay in the cache."""
-        return self.mask_N.nonzero()[0]
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of the mask and of its bits, whether they have been computed or not."""
-        return len(self.mask_N) + len(self.mask_N) // 8
 
 
 class NumericColumn:
@@ -160,34 +124,19 @@ class FilterColumns:
             for f in features
             if f.kind.is_filterable
         }
-        self._cache: OrderedDict[Filter, MatchingItems] = OrderedDict()
-        self._num_bytes = 0
-        self._lock = threading.Lock()
+        self._cache = MaskCache()
 
     def holds(self, filter: Filter) -> bool:
         """Whether the items that pass the filter are in the cache, so that `matching` takes no time."""
-        return filter in self._cache
+        return self._cache.holds(filter)
 
     def matching(self, filter: Filter) -> MatchingItems:
-        """Returns the items that pass the filter."""
-        with self._lock:
-            if filter in self._cache:
-                self._cache.move_to_end(filter)
-                return self._cache[filter]
-        mask_N = self._mask(filter)  # without the lock: it takes a while, and others need other masks meanwhile
-        mask_N.setflags(write=False)
-        return self._kept(filter, MatchingItems(mask_N))
+        """Returns the items that pass the filter; blocks while they are computed."""
+        return self._cache.get(filter, self._mask)
 
-    def _kept(self, filter: Filter, matching: MatchingItems) -> MatchingItems:
-        """Puts a mask into the cache, unless another thread has done so meanwhile; returns the one in the cache."""
-        with self._lock:
-            if filter in self._cache:
-                return self._cache[filter]
-            self._cache[filter] = matching
-            self._num_bytes += matching.num_bytes
-            while self._num_bytes > MAX_CACHED_BYTES and len(self._cache) > 1:
-                self._num_bytes -= self._cache.popitem(last=False)[1].num_bytes
-            return matching
+    async def prepare(self, filter: Filter) -> None:
+        """Returns when the items that pass the filter are in the cache; they are computed in a thread."""
+        await self._cache.prepare(filter, self._mask)
 
     def mask(self, filter: Filter) -> np.ndarray:
         """Returns which items pass, bool [N]; entry i is the item of row i + 1. It is cached: never write to it."""
@@ -201,11 +150,21 @@ class FilterColumns:
                 mask_N = self._mask(part)
                 return np.logical_not(mask_N, out=mask_N)
             case AllOf(parts) | AnyOf(parts):
+                parts = parts if isinstance(filter, AllOf) else _merged(parts)
                 combine = np.logical_and if isinstance(filter, AllOf) else np.logical_or
                 mask_N = self._mask(parts[0])
                 for part in parts[1:]:
                     combine(mask_N, self._mask(part), out=mask_N)
                 return mask_N
+
+
+def _merged(parts: tuple[Filter, ...]) -> tuple[Filter, ...]:
+    """The same alternatives, with one `in` for each field: the lists of all of them together."""
+    lists = [part for part in parts if isinstance(part, Condition) and part.op == "in"]
+    first = {part.field: part for part in reversed(lists)}
+    values = {field: tuple(value for part in lists if part.field == field for value in _many(part)) for field in first}
+    others = [part for part in parts if not (isinstance(part, Condition) and part.op == "in")]
+    return (*(replace(first[field], value=values[field]) for field in first), *others)
 
 
 def _is_in(values_N: np.ndarray, wanted: np.ndarray) -> np.ndarray:

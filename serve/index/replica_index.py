@@ -11,7 +11,8 @@ import numpy as np
 
 from data.sequences.membership import distinct, is_among
 from serve.filters.grammar import Filter
-from serve.filters.masks import FilterColumns, MatchingItems
+from serve.filters.mask_cache import MAX_LISTED, MatchingItems
+from serve.filters.masks import FilterColumns
 from serve.index.collection import read_vectors
 from serve.index.config import IndexConfig
 from serve.index.faiss_files import CALIBRATED_HITS, FaissIndexes, open_shared
@@ -24,7 +25,7 @@ MAX_PROBE_FACTOR = 4
 """A search of the inverted file looks into at most this many times the calibrated number of lists. It looks into more
 than that number if few items pass its filter, or if it asks for more than twice CALIBRATED_HITS."""
 
-MAX_COMPARED = 20_000
+MAX_COMPARED = MAX_LISTED
 """If at most this many items pass a filter, all of them are compared, which is faster than a search of the index."""
 
 ROUNDING_FACTOR = 1.25
@@ -129,14 +130,9 @@ class ReplicaIndex:
     ) -> Hits:
         """See ItemIndex."""
         check_query(query_D, self.dim)
-        if filter is not None and not self._columns.holds(filter):
-            await asyncio.to_thread(self._prepare, filter)
+        if filter is not None:
+            await self._columns.prepare(filter)
         return await self._batched(SearchRequest.of(query_D, k, filter, exclude))
-
-    def _prepare(self, filter: Filter) -> None:
-        """Computes which items pass a filter, in the form that a search of them takes."""
-        matching = self._columns.matching(filter)
-        _ = matching.entries if matching.count <= MAX_COMPARED else matching.bits
 
     async def search_exact(
         self, query_D: np.ndarray, k: int, *, filter: Filter | None = None, exclude: np.ndarray | None = None

@@ -6,13 +6,14 @@ import numpy as np
 
 from data.sequences.membership import distinct, is_among
 from serve.filters.grammar import Filter
-from serve.filters.masks import FilterColumns, MatchingItems
+from serve.filters.mask_cache import MAX_LISTED, MatchingItems
+from serve.filters.masks import FilterColumns
 from serve.pipeline.messages import Candidates
 from serve.pipeline.source import Source
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.ranking import most_popular
 
-FEW = 20_000
+FEW = MAX_LISTED
 """If at most this many items pass a filter, they are sorted by popularity; otherwise the popular ones are looked at."""
 
 BLOCK = 1024
@@ -24,6 +25,14 @@ class Fallback(Protocol):
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
         """The first k items that pass the filter and are not among the rows of `exclude`."""
+        ...
+
+    def holds(self, filter: Filter) -> bool:
+        """Whether it is known which items pass the filter, so that `top` does not compute it."""
+        ...
+
+    async def prepare(self, filter: Filter) -> None:
+        """Returns when it is known which items pass the filter."""
         ...
 
 
@@ -42,7 +51,7 @@ class PopularFallback:
         """Returns the k most popular items that pass the filter and are not among the rows of `exclude`.
 
         It looks at no more items than it takes, but the mask of a filter that is not cached takes all items' features:
-        call it with a filter in a thread.
+        call `prepare` before.
         """
         matching = self.matching(filter)
         excluded = distinct(exclude)
@@ -53,6 +62,14 @@ class PopularFallback:
         else:
             rows_K = self._first(k, None if matching is None else matching.mask_N, excluded)
         return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)
+
+    def holds(self, filter: Filter) -> bool:
+        """See `Fallback.holds`."""
+        return self._columns.holds(filter)
+
+    async def prepare(self, filter: Filter) -> None:
+        """See `Fallback.prepare`."""
+        await self._columns.prepare(filter)
 
     def matching(self, filter: Filter | None) -> MatchingItems | None:
         """The items that pass a filter; None where there is no filter."""
@@ -80,6 +97,14 @@ class RecentFirst:
 
     def __init__(self, rows: np.ndarray, weights: np.ndarray, rest: PopularFallback) -> None:
         self._rows, self._weights, self._rest = rows, weights, rest
+
+    def holds(self, filter: Filter) -> bool:
+        """See `Fallback.holds`."""
+        return self._rest.holds(filter)
+
+    async def prepare(self, filter: Filter) -> None:
+        """See `Fallback.prepare`."""
+        await self._rest.prepare(filter)
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
         """See `PopularFallback.top`."""
