@@ -65,8 +65,16 @@ class RequestBudget:
         arrived = asyncio.get_running_loop().time() if limits.arrived is None else limits.arrived
         return cls(limits, arrived + stages_s)
 
-    async def run_stage(self, stage: str, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def run_stage(
+        self, stage: str, call: Callable[[], Awaitable[T]], is_excused: Callable[[], bool] = lambda: False
+    ) -> T | None:
         """Calls a stage within the time left.
+
+        Args:
+            stage: its name.
+            call: calls it.
+            is_excused: asked where it is late: whether what the request asks for may be the cause. The circuit breaker
+                then does not count it.
 
         Returns:
             The stage's answer. None, with a reason added to `reasons`, if the stage fails, is still running at the
@@ -87,7 +95,7 @@ class RequestBudget:
             return answer
         except TimeoutError:
             self.reasons.append(f"{stage}_late")
-            if time.perf_counter() - started >= min(self.limits.min_stage_s, most_s):
+            if time.perf_counter() - started >= min(self.limits.min_stage_s, most_s) and not is_excused():
                 record_outcome = breaker.record_failure
         except UnusableValue as e:
             log_failure(f"{stage} refused values of a request", e)

@@ -62,6 +62,7 @@ async def recommend(
     - Nothing is known of the user: popular items, not degraded.
     - The user encoder or retrieval fails or is late: popular items, degraded.
     - Retrieval finds fewer items than asked for although there are more: filled up with popular items, degraded.
+    - Which items pass the filter is not known by the deadline: no popular items, degraded.
     - The re-ranker fails or is late: the order of retrieval, degraded.
 
     Args:
@@ -76,7 +77,9 @@ async def recommend(
     exclude = excluded_rows(query, user.history, user.seen)
     candidates = ranked = explanation = None
     if user.vector_D is not None:
-        candidates = await budget.run_stage("retrieve", lambda: stages.retrieve(query, user))
+        candidates = await budget.run_stage(
+            "retrieve", lambda: stages.retrieve(query, user), lambda: _lacks_mask(fallback, query.filter)
+        )
     if candidates is not None and len(candidates.rows_K):
         ranked = await budget.run_stage("rerank", lambda: stages.rerank(query, user, candidates))
     found = ranked or candidates
@@ -99,7 +102,9 @@ async def similar(query: SimilarQuery, stages: Stages, fallback: Fallback, limit
     if query.features is not None:
         vector_D = await budget.run_stage("describe", lambda: stages.describe(query))
     if query.features is None or vector_D is not None:
-        candidates = await budget.run_stage("retrieve", lambda: stages.similar(query, vector_D))
+        candidates = await budget.run_stage(
+            "retrieve", lambda: stages.similar(query, vector_D), lambda: _lacks_mask(fallback, query.filter)
+        )
     exclude = np.array([*query.rows, *query.exclude], dtype=np.int64)
     rows, scores, source = await _fill_up(candidates, query.k, fallback, query.filter, exclude, budget)
     return budget.response(query.release_id, rows, scores, source, candidates)
@@ -119,8 +124,28 @@ async def _fill_up(
     source = Source.towers if rows else Source.popular
     if len(rows) < k:
         top = partial(fallback.top, k - len(rows), filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
-        more = top() if filter is None else await asyncio.to_thread(top)
+        more = top() if filter is None else await _within(budget, fallback, filter, top)
+        if more is None:
+            budget.reasons.append("popular_late")
+            return rows, scores, source
         if found is not None and len(more.rows_K):
             budget.reasons.append("retrieve_short")
         rows, scores = rows + more.rows_K.tolist(), scores + more.scores_K.tolist()
     return rows, scores, source
+
+
+async def _within(
+    budget: RequestBudget, fallback: Fallback, filter: Filter, top: Callable[[], Candidates]
+) -> Candidates | None:
+    """Popular items under a filter; None where it is not known by the deadline which items pass."""
+    try:
+        async with asyncio.timeout_at(budget.deadline):
+            await fallback.prepare(filter)
+            return await asyncio.to_thread(top)
+    except TimeoutError:
+        return None if _lacks_mask(fallback, filter) else top()
+
+
+def _lacks_mask(fallback: Fallback, filter: Filter | None) -> bool:
+    """Whether it takes a pass over all items to tell which ones pass the filter."""
+    return filter is not None and not fallback.holds(filter)

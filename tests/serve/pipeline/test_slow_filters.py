@@ -1,0 +1,120 @@
+"""A filter whose mask takes longer than the request may: answered in time, and at nobody else's expense."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data.sources.schema import FeatureKind
+from serve.filters.grammar import Condition, Filter
+from serve.filters.masks import FilterColumns
+from serve.index.config import IndexConfig
+from serve.index.replica_index import ReplicaIndex
+from serve.pipeline.breaker import CircuitBreaker, State
+from serve.pipeline.budget import BudgetLimits
+from serve.pipeline.fallback import PopularFallback
+from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector
+from serve.pipeline.request import STAGES, recommend
+from serve.pipeline.retriever import Retriever
+from towers.checkpoint.checkpoint import Checkpoint
+
+DIM = 4
+SLOW = Condition("studio", FeatureKind.categorical, "!=", "nobody")
+UNHARMED_S = 60
+
+
+class SlowColumns(FilterColumns):
+    """The mask of a filter is there as soon as the gate is open."""
+
+    gate: threading.Event
+    computed: list[Filter]
+
+    def _mask(self, filter: Filter) -> np.ndarray:
+        self.computed.append(filter)
+        self.gate.wait(UNHARMED_S)
+        return np.ones(self.num_items, dtype=bool)
+
+
+class Stages:
+    """Retrieval is the real one."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    async def embed(self, query: Query) -> UserVector:
+        return UserVector("r", np.ones(DIM, np.float32), np.zeros(0, np.int64))
+
+    async def retrieve(self, query: Query, user: UserVector) -> Candidates:
+        return await self._retriever(query, user)
+
+    async def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Ranked:
+        return Ranked("r", candidates.rows_K, candidates.scores_K)
+
+
+class Endpoint:
+    """One release whose masks are slow, and the breakers that its requests share."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.columns = SlowColumns(checkpoint.items.table, checkpoint.items.features)
+        self.columns.gate, self.columns.computed = threading.Event(), []
+        self.fallback = PopularFallback("r", checkpoint, self.columns)
+        self.breakers = {stage: CircuitBreaker(5, 60) for stage in STAGES}
+
+    async def start(self) -> "Endpoint":
+        vectors_ND = np.random.default_rng(0).normal(size=(self.columns.num_items, DIM)).astype(np.float32)
+        index = await ReplicaIndex.hydrate(IndexConfig(), "c", "r", self.columns, DIM, vectors_ND=vectors_ND)
+        self.stages = Stages(Retriever("r", index))
+        return self
+
+    async def answer(self, filter: Filter | None, timeout_s: float = 0.1) -> Response:
+        query = Query(release_id="r", user_id="u", k=3, num_candidates=10, filter=filter)
+        asked = recommend(query, self.stages, self.fallback, BudgetLimits(timeout_s, 0.01, self.breakers))
+        return await asyncio.wait_for(asked, UNHARMED_S / 2)
+
+
+@pytest.fixture
+async def endpoint(checkpoint: Checkpoint) -> AsyncIterator[Endpoint]:
+    started = await Endpoint(checkpoint).start()
+    yield started
+    started.columns.gate.set()
+
+
+async def test_what_is_not_known_by_the_deadline_is_left_out(endpoint: Endpoint) -> None:
+    for _ in range(10):
+        found = await endpoint.answer(SLOW)
+        assert (found.rows, found.reasons) == ([], ["retrieve_late", "popular_late"])
+    assert endpoint.columns.computed == [SLOW], "it is computed once"
+    assert endpoint.breakers["retrieve"].state is State.closed
+    neighbour = await endpoint.answer(None, timeout_s=UNHARMED_S)
+    assert (len(neighbour.rows), neighbour.reasons) == (3, [])
+    endpoint.columns.gate.set()
+    later = await endpoint.answer(SLOW, timeout_s=UNHARMED_S)
+    assert (len(later.rows), later.reasons) == (3, [])
+    assert endpoint.columns.computed == [SLOW]
+
+
+async def test_a_retrieval_that_hangs_counts_and_popular_items_answer(endpoint: Endpoint) -> None:
+    """The items that pass are known, so it is not the filter's fault."""
+
+    async def hang(query: Query, user: UserVector) -> Candidates:
+        await asyncio.sleep(UNHARMED_S)
+        raise AssertionError
+
+    endpoint.columns.gate.set()
+    await endpoint.columns.prepare(SLOW)
+    endpoint.stages.retrieve = hang  # type: ignore[method-assign]
+    found = [await endpoint.answer(SLOW) for _ in range(6)]
+    assert [len(one.rows) for one in found] == 6 * [3]
+    assert [one.reasons for one in found] == 5 * [["retrieve_late"]] + [["retrieve_skipped"]]
+
+
+async def test_a_user_without_a_vector_waits_no_longer_either(endpoint: Endpoint) -> None:
+    async def nobody(query: Query) -> UserVector:
+        return UserVector("r", None, np.zeros(0, np.int64))
+
+    endpoint.stages.embed = nobody  # type: ignore[method-assign]
+    found = await endpoint.answer(replace(SLOW, op="=="))
+    assert (found.rows, found.reasons) == ([], ["popular_late"])
