@@ -42,14 +42,15 @@ class VariantResult:
     """A variant compared with control.
 
     For control itself lift and intervals are None. Intervals are None also if either has fewer than MIN_USERS users, if
-    no outcome differs from another, or if the variant has no share.
+    no outcome differs from another, if the outcomes are too large for their deviation to be a finite number, or if the
+    variant has no share.
 
     Attributes:
         variant: `CONTROL` or a release id.
         num_users: users, and requests without a user, that were exposed to it.
         mean: mean outcome per user.
         lift: mean minus control's mean.
-        relative_lift: the lift divided by control's mean; None where that is 0.
+        relative_lift: the lift divided by control's mean; None where that is no finite number, as where the mean is 0.
         interval: 95 % confidence interval of the lift, valid for an analysis at one time fixed beforehand.
         anytime_interval: 95 % confidence sequence of the lift, valid whenever and however often one looks.
     """
@@ -157,12 +158,14 @@ def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> Varian
     from scipy import stats  # its import takes half a second
 
     mean, control_mean = _mean(value_U), _mean(control_U)
-    lift, relative_lift = mean - control_mean, (mean - control_mean) / control_mean if control_mean else None
+    lift = mean - control_mean
+    relative_lift = lift / control_mean if control_mean and math.isfinite(lift / control_mean) else None
     without_intervals = VariantResult(variant, len(value_U), mean, lift, relative_lift)
     if min(len(value_U), len(control_U)) < MIN_USERS:
         return without_intervals
-    error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
-    if error == 0:
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is looked at below
+        error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
+    if error == 0 or not math.isfinite(error):
         return without_intervals
     fixed_radius = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     anytime_radius = error * boundary(len(value_U) + len(control_U))

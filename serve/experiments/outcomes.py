@@ -11,13 +11,16 @@ from data.sources.values.missing import present
 
 CURE = "correct it, or remove its row"
 
+MAX_VALUE = 1e100
+"""Largest magnitude of an outcome: sums of up to 1e50 of them, and the squares of these sums, are finite as float64."""
+
 
 def read_outcomes(path: str) -> pa.Table:
     """Reads what users did: the columns `request_id` (string) and `value` (float64) of a Parquet file.
 
     Raises:
-        DataError: the file is missing or not Parquet, a column is missing or of another type, or a value is missing or
-            not a finite number.
+        DataError: the file is missing or not Parquet, a column is missing or of another type, or a value is missing,
+            not a finite number, or of a magnitude above MAX_VALUE.
     """
     try:
         outcomes = pq.read_table(path)
@@ -32,6 +35,9 @@ def read_outcomes(path: str) -> pa.Table:
     value = checked(numbers, present(outcomes["value"]), f"{place} 'value'", CURE)
     _refuse(pc.is_null(request_id), outcomes["request_id"], f"{place} 'request_id'", "an id")
     _refuse(pc.invert(pc.fill_null(pc.is_finite(value), False)), outcomes["value"], f"{place} 'value'", "finite")
+    is_too_large = pc.greater(pc.abs(value), MAX_VALUE)
+    wanted = f"between {-MAX_VALUE:g} and {MAX_VALUE:g}, so that their sums and squares are finite"
+    _refuse(is_too_large, outcomes["value"], f"{place} 'value'", wanted)
     return pa.table({"request_id": request_id, "value": value})
 
 

@@ -12,7 +12,7 @@ from serve.experiments.analysis import MIN_USERS, VariantResult, analyse, bounda
 from serve.experiments.analysis_table import analysis_table
 from serve.experiments.assignment import CONTROL
 from serve.experiments.matching import OutcomeCounts
-from serve.experiments.outcomes import read_outcomes
+from serve.experiments.outcomes import MAX_VALUE, read_outcomes
 
 SHARES = {CONTROL: 0.5, "b": 0.5}
 
@@ -58,6 +58,26 @@ def test_nothing_may_stop_without_enough_users_and_outcomes_that_differ(
     trial = found.results[1]
     assert (trial.lift, trial.interval, trial.anytime_interval, trial.may_stop) == (1.0, None, None, False)
     assert "an interval needs 100 users" in str(analysis_table(found).caption)
+
+
+@pytest.mark.parametrize("largest", [1e100, 1e200, 1e-200])
+def test_outcomes_of_any_size_give_finite_numbers(largest: float) -> None:
+    """The deviation of the second is beyond float64, that of the third is 0 in it."""
+    rows = [(f"{variant}{n}", variant, f"{variant}{n}") for variant in SHARES for n in range(2 * MIN_USERS)]
+    values = {f"{v}{n}": largest * n for v in SHARES for n in range(2 * MIN_USERS)} | {"b1": 3 * largest}
+    found = analyse("one", shown(rows), outcomes(values), SHARES)
+    trial = found.results[1]
+    intervals = [*(trial.interval or []), *(trial.anytime_interval or [])]
+    assert np.isfinite([trial.mean, trial.lift, trial.relative_lift, *intervals]).all()
+    assert len(intervals) == (4 if largest == MAX_VALUE else 0)
+    assert not trial.may_stop
+
+
+def test_a_lift_over_next_to_nothing_has_no_ratio() -> None:
+    found = analyse(
+        "one", shown([("ann", CONTROL, "1"), ("bob", "b", "2")]), outcomes({"1": 1e-300, "2": 1e50}), SHARES
+    )
+    assert (found.results[1].lift, found.results[1].relative_lift) == (1e50, None)
 
 
 def test_a_variant_without_a_share_is_shown_and_named() -> None:
