@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.harness.history import Asked
 from tests.chaos.operators import Recall
-from tests.chaos.verdict import History, judge, slope_mib_per_min
+from tests.chaos.verdict import History, Verdict, amiss, judge, slope_mib_per_min
 
 BEST = tuple("abcdefgh")
 GOOD = Asked("u", 10.0, 10.1, "r", tuple("abc"))
@@ -51,6 +51,13 @@ def test_a_request_is_lost_with_the_process_that_had_it_and_failed_otherwise() -
     assert found(gone) == {"failed"}
     assert found(gone, kills=[(10.05, "ingress")]) == {"lost"}
     assert found(gone, kills=[(9.0, "ingress")]) == {"failed"}
+    by_the_proxy = replace(gone, problem="500: b'Internal Server Error'")
+    assert found(by_the_proxy, kills=[(10.05, "ingress")]) == {"lost"}
+    assert found(replace(by_the_proxy, ended=20.0), kills=[(10.05, "ingress")]) == {"failed"}, (
+        "it ended for another reason"
+    )
+    by_the_ingress = replace(gone, problem='503: b\'{"detail": "overload"}\'')
+    assert found(by_the_ingress, kills=[(10.05, "ingress")]) == {"failed"}, "another ingress had it, and lives"
     refused = replace(gone, problem="ConnectionRefusedError: refused")
     assert found(refused, kills=[(9.0, "proxy")], proxy_back=[10.5]) == {"lost"}
     assert found(refused, kills=[(9.0, "proxy")], proxy_back=[9.5]) == {"failed"}
@@ -58,3 +65,22 @@ def test_a_request_is_lost_with_the_process_that_had_it_and_failed_otherwise() -
 
 def test_the_slope_of_growing_memory() -> None:
     assert slope_mib_per_min([0, 60, 120], [100, 101, 102]) == pytest.approx(1.0)
+    assert slope_mib_per_min([], []) is None
+    assert slope_mib_per_min([0], [100]) is None
+
+
+@pytest.mark.parametrize("name", ["failed", "mixed", "late", "recalled"])
+def test_one_answer_that_may_not_be_is_amiss(name: str) -> None:
+    assert amiss(Verdict(**{name: 1}), 0.0, None, is_soak=False) == [f"{name}: 1"]
+
+
+def test_what_may_be_is_not_amiss() -> None:
+    """A request that was lost with the process that had it, and answers that say what they lack."""
+    assert amiss(Verdict(requests=9, lost=1, degraded=3), 30.0, 0.9, is_soak=True) == []
+    assert amiss(Verdict(), 0.0, None, is_soak=False) == []
+
+
+def test_a_slow_recovery_and_memory_that_grows_or_was_not_measured_are_amiss() -> None:
+    assert amiss(Verdict(), 30.1, None, is_soak=False) == ["recovered_s_max: 30.1 is above 30"]
+    assert amiss(Verdict(), 0.0, 1.0, is_soak=True) == ["slope_mib_per_min: 1 is not below 1"]
+    assert amiss(Verdict(), 0.0, None, is_soak=True) == ["slope_mib_per_min: was not measured"]

@@ -11,8 +11,20 @@ from tests.chaos.operators import Recall
 LATE_S = 0.010
 """Seconds past its deadline after which an answer is late."""
 
+MAX_SLOPE_MIB_PER_MIN = 1.0
+"""Memory that grows by this much or more is a leak."""
+
+MAX_RECOVERY_S = 30.0
+"""Seconds after the end of a fault within which all must be healthy."""
+
+NOTICED_WITHIN_S = 2.0
+"""Seconds after a kill within which the clients of its requests know: the kernel closes the connections at once."""
+
+INGRESS_BODY = "b'{"
+"""How the body of an answer that the ingress gave itself begins: JSON. It was not killed with the request."""
+
 LOST = ("RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "500", "502", "503", "504")
-"""How a client sees that the ingress which had its request was killed."""
+"""How a client sees that the ingress or the proxy which had its request was killed; a proxy says it by a status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +103,8 @@ def judge(history: History) -> Verdict:
 def _was_in_flight(one: Asked, history: History) -> bool:
     """Whether a process that had the request was killed, or no proxy ran."""
     proxies = [at for at, kind in history.kills if kind == "proxy"]
-    if any(one.began <= at <= one.ended for at, _ in history.kills) and one.problem.startswith(LOST):
+    is_like_it = one.problem.startswith(LOST) and INGRESS_BODY not in one.problem
+    if is_like_it and any(one.began <= at <= one.ended <= at + NOTICED_WITHIN_S for at, _ in history.kills):
         return True
     outages = zip(proxies, history.proxy_back, strict=False)
     return any(began <= one.ended and one.began <= back for began, back in outages)
@@ -112,6 +125,25 @@ def _is_of_its_release(one: Asked, history: History) -> bool:
     return {expected[place] for place in skipped} <= recalled
 
 
-def slope_mib_per_min(times_s: Sequence[float], mib: Sequence[float]) -> float:
-    """How much memory grows, by least squares."""
-    return float(60 * np.polyfit(times_s, mib, 1)[0]) if len(times_s) > 1 else 0.0
+def slope_mib_per_min(times_s: Sequence[float], mib: Sequence[float]) -> float | None:
+    """How much memory grows, by least squares; None with fewer than two samples."""
+    return float(60 * np.polyfit(times_s, mib, 1)[0]) if len(times_s) > 1 else None
+
+
+def amiss(verdict: Verdict, recovered_s_max: float, slope: float | None, is_soak: bool) -> list[str]:
+    """What may not be, in words; nothing if the endpoint keeps its promises.
+
+    Args:
+        recovered_s_max: most seconds from the end of a fault until all was healthy.
+        slope: growth of memory in MiB a minute; None where it was not measured.
+        is_soak: whether it was to be measured.
+    """
+    found = [
+        f"{name}: {count}" for name in ("failed", "mixed", "late", "recalled") if (count := getattr(verdict, name))
+    ]
+    if recovered_s_max > MAX_RECOVERY_S:
+        found.append(f"recovered_s_max: {recovered_s_max:.1f} is above {MAX_RECOVERY_S:g}")
+    if is_soak and (slope is None or slope >= MAX_SLOPE_MIB_PER_MIN):
+        measured = "was not measured" if slope is None else f"{slope:.3g} is not below {MAX_SLOPE_MIB_PER_MIN:g}"
+        found.append(f"slope_mib_per_min: {measured}")
+    return found

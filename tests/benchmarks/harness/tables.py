@@ -15,7 +15,7 @@ def write(
     title: str,
     facts: Mapping[str, object],
     rows: Sequence[Mapping[str, object]],
-    ratios: Mapping[str, float],
+    ratios: Mapping[str, float | None],
     console: Console,
 ) -> None:
     """Prints `rows` and `ratios`, and writes them as <name>.md and <name>.json; the ratios are flat keys there."""
@@ -26,7 +26,7 @@ def write(
     for row in rows:
         table.add_row(*(_formatted(row[column]) for column in columns))
     console.print(table)
-    console.print({key: round(value, 4) for key, value in ratios.items()})
+    console.print({key: None if value is None else round(value, 4) for key, value in ratios.items()})
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps({**facts, **ratios, "rows": list(rows)}, indent=2) + "\n")
     (FOLDER / f"{name}.md").write_text(_markdown(title, facts, columns, rows, ratios))
@@ -37,7 +37,7 @@ def _markdown(
     facts: Mapping[str, object],
     columns: Sequence[str],
     rows: Sequence[Mapping[str, object]],
-    ratios: Mapping[str, float],
+    ratios: Mapping[str, float | None],
 ) -> str:
     lines = [f"# {title}", "", ", ".join(f"{key} {value}" for key, value in facts.items()), ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
