@@ -1,13 +1,14 @@
 """Reading batches of events: each is checked by itself, so that a bad one does not keep out the others."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from serve.api.events.schemas import EventRequest, EventsRequest
 from serve.events.config import EventsConfig
@@ -21,6 +22,16 @@ REFUSED = {
     Outcome.conflict: ("event_id", "an event of this id with other content was accepted before; give it another id"),
     Outcome.forgotten: ("user_id", "the user was forgotten after the event happened: it is not kept"),
 }
+
+
+LONG_INTEGER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(?<![\d.eE+])\d{400,}', re.DOTALL)
+"""A string of JSON, which is to be left as it is, or an integer beyond all floats.
+
+Of a string without an end everything is taken, so that the time to search grows with the size of the text alone.
+"""
+
+TOO_MANY_DIGITS = "number out of range"
+"""What pydantic's parser says of an integer of more than 4300 digits. It then reads nothing of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +51,15 @@ class EventBatch:
 
 def read_events(body: bytes, config: EventsConfig) -> EventBatch:
     """Reads the body of a request. If the body as a whole is wrong, the batch has problems and no events."""
+    problems: list[Problem] = []
     try:
         asked = list(enumerate(EventsRequest.model_validate_json(body).events))
-        problems: list[Problem] = []
     except ValidationError as e:
-        errors = e.errors(include_url=False, include_context=False, include_input=False)
-        problems = [{**error, "loc": ("body", *error["loc"])} for error in errors]
-        places = {error["loc"][2] if len(error["loc"]) > 2 else None for error in problems}
-        if None in places:
-            return EventBatch(problems=problems)
-        raw = orjson.loads(body)["events"]
-        good = [place for place in range(len(raw)) if place not in places]
-        asked = [(place, EventRequest.model_validate_json(orjson.dumps(raw[place]))) for place in good]
+        problems = _problems(e)
+        if any(len(problem["loc"]) < 3 for problem in problems):
+            shorter = _with_short_integers(body) if TOO_MANY_DIGITS in problems[0]["msg"] else body
+            return EventBatch(problems=problems) if shorter == body else read_events(shorter, config)
+        asked, problems = _each(from_json(body)["events"])
     batch = EventBatch(problems=problems)
     now_us = time.time_ns() // 1000
     for place, request in asked:
@@ -62,6 +70,28 @@ def read_events(body: bytes, config: EventsConfig) -> EventBatch:
         else:
             batch.problems.append(_problem(place, *found))
     return batch
+
+
+def _problems(error: ValidationError, *place: str | int) -> list[Problem]:
+    """The errors of pydantic, at a place of the body."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{**found, "loc": ("body", *place, *found["loc"])} for found in errors]
+
+
+def _each(events: Sequence[Any]) -> tuple[list[tuple[int, EventRequest]], list[Problem]]:
+    """Checks each event by itself: returns the valid ones with their places, and what is wrong with the others."""
+    asked, problems = [], []
+    for place, event in enumerate(events):
+        try:
+            asked.append((place, EventRequest.model_validate_json(to_json(event))))
+        except ValidationError as e:
+            problems += _problems(e, "events", place)
+    return asked, problems
+
+
+def _with_short_integers(body: bytes) -> bytes:
+    """The JSON with 400 digits for each longer integer, which no field takes either."""
+    return LONG_INTEGER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"9" * 400, body)
 
 
 def answer(batch: EventBatch, outcomes: Sequence[Outcome]) -> tuple[int, dict[str, Any]]:
