@@ -29,10 +29,11 @@ class EventsConfig:
         cluster: Whether `uri` is a node of a Redis cluster.
         check_durability: Whether to refuse a Redis that answers before its disk has what it was given.
         types: The types of events by name. An event of another type is refused.
-        history: Most events that are kept of a user, the latest ones.
+        history: Most events that are kept of a user, the latest ones. Events that are not positive give way first.
         seen_days: Days for which an item counts as seen after an event that says so.
         max_seen: Most items that count as seen of one user, the latest ones.
-        max_state_bytes: Largest state of one user, encoded. The oldest events and seen items give way.
+        max_state_bytes: Largest state of one user, encoded. Events give way as with `history`, and the oldest seen
+            items.
         half_life_days: Days after which a past event counts half in the user's counters.
         popular_half_life_h: Hours after which an event counts half for what is popular now, by which users of whom
             nothing is known are answered; 0 takes the popular items of the release's log.

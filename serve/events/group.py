@@ -63,7 +63,7 @@ class Group:
             by_user.setdefault(key, []).append((event, received_us))
             outcomes.append(Outcome.accepted)
         after = {
-            key: states.get(key, EMPTY).with_events(added, config).encode_within(config.max_state_bytes)
+            key: states.get(key, EMPTY).with_events(added, config).encode_within(config)
             for key, added in by_user.items()
         }
         return cls(outcomes, logged, after, ids, received_us)

@@ -94,7 +94,8 @@ class UserState:
             if config.types[event.type].is_seen:
                 seen[event.item_id] = max(event.time_us, seen.get(event.item_id, 0))
             counts[event.type] = _counted(counts.get(event.type), event.time_us, config)
-        kept = sorted((*self.events, *added), key=lambda e: e.order)[-config.history :]
+        ordered = sorted((*self.events, *added), key=lambda e: e.order)
+        kept = [ordered[n] for n in _kept(ordered, config.history, config)]
         oldest_us = now_us - int(config.seen_days * DAY_US)
         latest = sorted((at, item_id) for item_id, at in seen.items() if at >= oldest_us)
         latest = latest[max(len(latest) - config.max_seen, 0) :]
@@ -112,9 +113,7 @@ class UserState:
             after_us: Events that were accepted at this time or before are left out: they are in the release's history.
         """
         events = self.events
-        positive = {
-            n for n, name in enumerate(events.types) if name in config.types and is_positive(config.types[name])
-        }
+        positive = {n for n, name in enumerate(events.types) if _is_positive(name, config)}
         found = zip(events.received_us, events.type_, strict=True)
         chosen = [n for n, (at, type_) in enumerate(found) if at > after_us and type_ in positive]
         return events if len(chosen) == len(events) else events.chosen(chosen)
@@ -127,16 +126,37 @@ class UserState:
         found = zip(reversed(self.events.context), reversed(self.events.time_us), strict=True)
         return next((context for context, time_us in found if context and time_us >= oldest_us), {})
 
-    def encode_within(self, max_bytes: int) -> bytes:
-        """The state as JSON, without as many of its oldest events and seen items as its size demands."""
+    def encode_within(self, config: EventsConfig) -> bytes:
+        """The state as JSON, without as many of its events and oldest seen items as its size demands."""
         state, encoded = self, self.encode()
-        while len(encoded) > max_bytes and (state.events or state.seen):
-            share = 0.9 * max_bytes / len(encoded)
+        while len(encoded) > config.max_state_bytes and (state.events or state.seen):
+            share = 0.9 * config.max_state_bytes / len(encoded)
             num_events, num_seen = int(len(state.events) * share), int(len(state.seen) * share)
             seen = dict(list(state.seen.items())[len(state.seen) - num_seen :])
-            state = replace(state, events=state.events[len(state.events) - num_events :], seen=seen)
+            events = state.events.chosen(_kept(state.events, num_events, config))
+            state = replace(state, events=events, seen=seen)
             encoded = state.encode()
         return encoded
+
+
+def _is_positive(name: str, config: EventsConfig) -> bool:
+    """Whether a type is positive; one that is not declared any more is not."""
+    return name in config.types and is_positive(config.types[name])
+
+
+def _kept(events: Sequence[Happening], most: int, config: EventsConfig) -> list[int]:
+    """The positions of the events that stay, at most so many of them, in their order.
+
+    Positives are the history, as training has it, and no number of other events may displace them. So other events
+    give way first, the oldest of them before the others, and then the oldest positives. The latest event with a context
+    counts as a positive here: requests take the context from it.
+    """
+    if len(events) <= most:
+        return list(range(len(events)))
+    with_context = next((n for n in range(len(events) - 1, -1, -1) if events[n].context), None)
+    stays_longer = [n == with_context or _is_positive(events[n].type, config) for n in range(len(events))]
+    in_order_of_loss = sorted(range(len(events)), key=lambda n: (stays_longer[n], n))
+    return sorted(in_order_of_loss[len(events) - most :])
 
 
 def _counted(counter: Counter | None, time_us: int, config: EventsConfig) -> Counter:

@@ -106,6 +106,14 @@ def test_events_are_in_the_log_and_in_the_states_of_their_users(store: StateStor
     }
 
 
+def test_impressions_do_not_displace_what_the_user_wanted(store: StateStore) -> None:
+    store.append([event("bought", item_id="bought", time_us=now_us() - 60_000_000)])
+    store.append([event(f"shown-{n}", item_id=f"i{n}", type="impression") for n in range(20)])
+    (state,) = store.read(["u"])
+    assert items(state) == ["bought", "i16", "i17", "i18", "i19"], "the bound of all events is 5"
+    assert [*state.positives(config()).item_id] == ["bought"]
+
+
 def test_an_event_counts_once_by_its_id(store: StateStore) -> None:
     one = event("1")
     assert store.append([one, one, event("1", item_id="other", time_us=one.time_us)]) == [ACCEPTED, DUPLICATE, CONFLICT]

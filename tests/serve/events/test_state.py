@@ -18,7 +18,7 @@ def after(*events: Event, **values: object) -> UserState:
     state = UserState()
     for number, one in enumerate(events):
         state = state.with_events([(one, NOW + number)], config(**values))
-    return UserState.decode(state.encode_within(config(**values).max_state_bytes))
+    return UserState.decode(state.encode_within(config(**values)))
 
 
 def test_events_are_in_the_order_of_training() -> None:
@@ -56,6 +56,35 @@ def test_the_latest_events_are_kept() -> None:
     assert [*state.positives(config()).item_id] == ["5", "6", "7", "8"]
     assert state.counts["click"].total == 9
     assert sorted(state.seen_at(NOW, config())) == sorted(str(n) for n in range(9))
+
+
+def test_no_number_of_other_events_displaces_positives() -> None:
+    bought = [event(f"b{n}", item_id=f"b{n}", time_us=NOW + n * MICROS) for n in range(3)]
+    other = [
+        event(f"o{n}", item_id=f"o{n}", type=type, time_us=NOW + (10 + n) * MICROS)
+        for n, type in enumerate(["impression", "dismiss"] * 10)
+    ]
+    state = after(*bought, *other, history=5)
+    assert [e.item_id for e in state.events] == ["b0", "b1", "b2", "o18", "o19"]
+    state = after(*bought, *other, event("b3", item_id="b3", time_us=NOW + 99 * MICROS), history=3)
+    assert [e.item_id for e in state.events] == ["b1", "b2", "b3"]
+
+
+def test_positives_stay_within_the_bytes_too() -> None:
+    bought = event("b", item_id="b", time_us=NOW)
+    shown = [event(str(n), item_id="x" * 200, type="impression", time_us=NOW + n * MICROS) for n in range(1, 60)]
+    state = after(bought, *shown, max_state_bytes=4096)
+    assert [*state.positives(config()).item_id] == ["b"]
+    assert 1 < len(state.events) < 60
+
+
+def test_the_latest_context_stays_with_positives() -> None:
+    bought = [event(f"b{n}", item_id=f"b{n}", time_us=NOW + n * MICROS) for n in range(5)]
+    shown = event("s", type="impression", time_us=NOW + 9 * MICROS, context={"channel": "app"})
+    later = event("t", type="impression", time_us=NOW + 10 * MICROS)
+    state = after(*bought, shown, later, history=4)
+    assert state.context(NOW + 10 * MICROS, config()) == {"channel": "app"}
+    assert [*state.positives(config()).item_id] == ["b2", "b3", "b4"]
 
 
 def test_types_decide_about_history_and_seen() -> None:
