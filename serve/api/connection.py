@@ -1,11 +1,17 @@
 """How the clients connect to an endpoint, show who they are, and read its answers."""
 
+import math
 import os
+import re
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
+from serve.api.events.schemas import EventsRefused
 from serve.api.problems import EndpointError, EventsRefusedError
 
 KEY = "TWOTOWER_KEY"
@@ -29,10 +35,30 @@ def content(response: httpx.Response) -> bytes:
         return response.content
     message = f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}"
     if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and b'"accepted"' in response.content:
-        found = response.json()
-        raise EventsRefusedError(message, found["accepted"], found["duplicates"], found["detail"])
-    retry_after = response.headers.get("Retry-After")
-    raise EndpointError(message, response.status_code, float(retry_after) if retry_after else None)
+        try:
+            found = EventsRefused.model_validate_json(response.content)
+        except ValidationError as e:
+            raise EndpointError(message, response.status_code) from e
+        problems = [problem.model_dump() for problem in found.detail]
+        raise EventsRefusedError(message, found.accepted, found.duplicates, problems)
+    raise EndpointError(message, response.status_code, retry_after_s(response.headers.get("Retry-After", "")))
+
+
+def retry_after_s(value: str) -> float | None:
+    """Returns the seconds that a Retry-After asks to wait; None if it says nothing that can be read.
+
+    It may be seconds or a date (RFC 9110, section 10.2.3).
+    """
+    value = value.strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        seconds = float(value)
+        return seconds if math.isfinite(seconds) else None
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):  # by what is wrong with the date
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max((at - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 def unreachable(address: httpx.URL, error: httpx.TransportError) -> EndpointError:

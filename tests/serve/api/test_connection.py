@@ -1,0 +1,35 @@
+"""How the clients read refusals, whoever has written them."""
+
+import time
+from email.utils import formatdate
+
+import httpx
+import pytest
+
+from serve.api.connection import content, retry_after_s
+from serve.api.problems import EndpointError, EventsRefusedError
+
+ASKED = httpx.Request("POST", "http://endpoint/v1/events")
+
+
+def test_both_forms_of_retry_after() -> None:
+    assert [retry_after_s(value) for value in ("0", "4", " 2.5 ")] == [0.0, 4.0, 2.5]
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after_s(formatdate(time.time() + 3600, usegmt=True)) == pytest.approx(3600, abs=60)
+    unreadable = ("", "soon", "-1", "nan", "inf", "9" * 400, "Wed, 21 Oct 99999999 07:28:00 GMT", "1, 2")
+    assert {retry_after_s(value) for value in unreadable} == {None}
+
+
+def test_a_refusal_that_is_not_the_endpoints_is_an_error_with_its_status() -> None:
+    for text in ('{"accepted": "some"}', '{"accepted": 1}', '<html>"accepted"</html>'):
+        with pytest.raises(EndpointError, match="422") as caught:
+            content(httpx.Response(422, text=text, request=ASKED))
+        assert (type(caught.value), caught.value.status) == (EndpointError, 422)
+
+
+def test_refused_events_are_told() -> None:
+    problem = {"type": "value_error", "loc": ["body", "events", 3, "type"], "msg": "unknown"}
+    refused = httpx.Response(422, json={"accepted": 2, "duplicates": 1, "detail": [problem]}, request=ASKED)
+    with pytest.raises(EventsRefusedError) as caught:
+        content(refused)
+    assert (caught.value.accepted, caught.value.duplicates, [*caught.value.problems]) == (2, 1, [problem])
