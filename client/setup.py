@@ -14,6 +14,7 @@ MODULES = [
     "serve.api.connection",
     "serve.api.events.schemas",
     "serve.api.events.sender",
+    "serve.api.events.unsent",
     "serve.api.limits",
     "serve.api.problems",
     "serve.api.schemas",

@@ -17,7 +17,8 @@ from pydantic_core import to_json
 
 from serve.api.connection import connection, content, unreachable
 from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserResponse
-from serve.api.events.sender import AsyncEventSender, EventSender, EventsNotSent, SenderFull
+from serve.api.events.sender import AsyncEventSender, EventSender
+from serve.api.events.unsent import EventsNotSent, SenderFull
 from serve.api.problems import EndpointError, EventsRefusedError
 from serve.api.schemas import (
     BatchRequest,
