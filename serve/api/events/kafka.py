@@ -10,6 +10,7 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError, one_line
 from data.cluster.console import ProgressReporter
+from serve.api.events.dead_letters import DeadLetters
 from serve.api.events.json_payloads import Unreadable
 from serve.api.events.payloads import payload_reader
 from serve.api.events.reading import REFUSED, read_events
@@ -20,9 +21,6 @@ from serve.events.protocol import Outcome, StateStore, StoreUnavailable
 
 RETRY_S = (0.1, 5.0)
 """Seconds before a batch is tried again, doubled with each time, and at most."""
-
-FLUSH_S = 30.0
-"""Seconds that dead letters may take to be written."""
 
 MAX_REASONS = 20
 """Most reasons that are told of one message."""
@@ -65,11 +63,11 @@ class KafkaIngest:
         except ImportError as e:
             raise ConfigError("serve.ingest needs confluent-kafka: pip install 'twotower-ray[kafka]'") from e
         self._config, self._events, self._store, self._progress = config, events, store, progress
-        self._dead = config.dead or f"{config.topic}.dead"
         self._read = payload_reader(config)
         self.counts = IngestCounts()
         brokers = {"bootstrap.servers": config.bootstrap, **(config.properties or {})}
-        self._producer = Producer({**brokers, "enable.idempotence": True})
+        producer = Producer({**brokers, "enable.idempotence": True})
+        self._dead = DeadLetters(producer, config.dead or f"{config.topic}.dead")
         self._consumer = Consumer(
             {**brokers, "group.id": config.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
         )
@@ -84,11 +82,7 @@ class KafkaIngest:
         """
         try:
             while not stopped(0):
-                messages = self._consumer.consume(self._config.batch, self._config.wait_s)
-                for message in messages:
-                    if message.error() is not None:
-                        self._progress(f"ingest: {message.error()}")
-                messages = [message for message in messages if message.error() is None]
+                messages = self._readable(self._consumer.consume(self._config.batch, self._config.wait_s))
                 if messages and not self._take(messages, stopped):
                     return
                 self.counts.lag = self._lag()
@@ -96,8 +90,19 @@ class KafkaIngest:
         finally:
             self._consumer.close()
 
-    def _take(self, messages: Sequence[Any], stopped: Callable[[float], bool]) -> bool:
-        """Makes a batch durable and commits it; returns False where it was stopped before that was possible."""
+    def _readable(self, messages: Sequence[Any]) -> list[Any]:
+        """The messages that are none of librdkafka's errors; those are reported."""
+        for message in messages:
+            if message.error() is not None:
+                self._progress(f"ingest: {message.error()}")
+        return [message for message in messages if message.error() is None]
+
+    def _take(self, messages: list[Any], stopped: Callable[[float], bool]) -> bool:
+        """Makes a batch durable and commits it; returns False where it was stopped before that was possible.
+
+        Raises:
+            ConnectionError: The topic of dead letters does not take messages; nothing is committed.
+        """
         pause_s = RETRY_S[0]
         while True:
             try:
@@ -107,14 +112,38 @@ class KafkaIngest:
                 self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
                 if stopped(pause_s):
                     return False
+                messages = messages + self._show_presence()
                 pause_s = min(2 * pause_s, RETRY_S[1])
         for place, reason in refused.items():
-            self._send_to_dead_letters(messages[place], reason)
-        if refused and self._producer.flush(FLUSH_S):
-            raise ConnectionError(f"ingest.dead: {self._dead} does not take messages; nothing is committed")
+            self._dead.send(messages[place], reason)
+        if refused:
+            self._dead.flush()
         self.counts.dead += len(refused)
-        self._consumer.commit(asynchronous=False)
+        self._commit()
+        if pause_s > RETRY_S[0]:
+            self._consumer.resume(self._consumer.assignment())
         return True
+
+    def _show_presence(self) -> list[Any]:
+        """Polls while the batch waits for the store: without polls, the group would take this process for dead.
+
+        Partitions are paused, so that nothing more is read. Messages come nevertheless from partitions that the group
+        assigns meanwhile; they are returned and belong to the batch, since committing it commits them too.
+        """
+        self._consumer.pause(self._consumer.assignment())
+        message = self._consumer.poll(0)
+        return [] if message is None else self._readable([message])
+
+    def _commit(self) -> None:
+        """Commits what was taken. Where that fails, the messages come again, and their events are duplicates by id."""
+        from confluent_kafka import KafkaException
+
+        try:
+            errors = [at.error for at in self._consumer.commit(asynchronous=False) if at.error is not None]
+        except KafkaException as e:
+            errors = [e.args[0]]
+        for error in errors:
+            self._progress(f"ingest: offsets are not committed, so their messages may come again: {error}")
 
     def _append(self, values: Sequence[bytes]) -> dict[int, str]:
         """Makes events durable; returns why messages are refused, by their place in the batch.
@@ -159,11 +188,6 @@ class KafkaIngest:
         self.counts.accepted += sum(outcome is Outcome.accepted for outcome in outcomes)
         self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
         return refused
-
-    def _send_to_dead_letters(self, message: Any, reason: str) -> None:
-        headers = {"reason": reason, "topic": message.topic(), "partition": str(message.partition()),
-                   "offset": str(message.offset())}  # fmt: skip
-        self._producer.produce(self._dead, value=message.value(), key=message.key(), headers=list(headers.items()))
 
     def _lag(self) -> int:
         """Messages that wait in the partitions of this process, as far as the brokers have said."""
