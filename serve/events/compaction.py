@@ -29,17 +29,27 @@ MAX_PART = 100_000
 LOCK = ".compaction"
 
 
-def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
-    """Moves all accepted events into the event log; returns how many. Another compaction at the same time waits.
+def compact(
+    config: EventsConfig, store: StateStore, storage: Folder, stopped: Callable[[], bool] = lambda: False
+) -> int:
+    """Moves the events that are accepted by now into the event log; returns how many.
+
+    Events that are accepted meanwhile are left for the next compaction. Another one at the same time waits.
+
+    Args:
+        stopped: Asked before each part but the first one; where it returns True, the remaining parts stay in the store.
 
     Raises:
         StoreUnavailable: The store does not answer.
         OSError: The storage does not take the files.
         LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
-    log, num_events = EventLog.of(storage), 0
+    log, num_events, num_parts = EventLog.of(storage), 0, 0
     with log.folder.locked(LOCK) as lock:
-        while (part := store.part(MAX_PART)) is not None:
+        end = store.end()
+        while (part := store.part(MAX_PART, end)) is not None:
+            if num_parts and stopped():
+                break
             if part.events:
                 lock.require()
                 log.write(part.name, part.events)
@@ -51,7 +61,7 @@ def compact(config: EventsConfig, store: StateStore, storage: Folder) -> int:
             log.set_until(part.until_us, lock)
             lock.require()
             store.done(part)
-            num_events += len(part.events)
+            num_events, num_parts = num_events + len(part.events), num_parts + 1
         store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
     return num_events
 
@@ -69,17 +79,25 @@ class LogCompactor:
         self._config, self._storage, self._progress = config, storage, progress
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
-        """Compacts until stopped, and once more then.
+        """Compacts until stopped, and once more then, unless that has ended a compaction between two parts.
 
         Args:
             stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
         """
         store: StateStore | None = STATE_STORES[self._config.store](self._config) if self._config.is_on else None
         is_last = False
+
+        def cut() -> bool:
+            nonlocal is_last
+            if is_last:  # the last compaction ends by itself
+                return False
+            is_last = stopped(0)
+            return is_last
+
         while not is_last:
             is_last = stopped(self._config.compact_s)
             if store is not None:
-                self._try("events", partial(compact, self._config, store, self._storage), is_last)
+                self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
         if store is not None:
             store.close()

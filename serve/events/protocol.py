@@ -22,6 +22,10 @@ class StoreUnavailable(OSError):
     """The store cannot be reached, does not answer in time, or cannot write."""
 
 
+LogEnd = tuple[int, ...]
+"""Where the log of accepted events ends at a moment. What its numbers mean is the store's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedEvents:
     """Accepted events that are to be compacted into the event log.
@@ -29,7 +33,8 @@ class LoggedEvents:
     Attributes:
         name: Of this part of the log. The same part always has the same name and the same events, until it is `done`.
         events: JSON values as `Event.as_json` gives them, in the order in which they were accepted.
-        until_us: All events that were accepted until then are in this part or in an earlier one.
+        until_us: All events that were accepted until then are in this part or in an earlier one, and so are all users
+            who were forgotten until then.
         forgotten: Users whose events are to be removed from the log: when they were forgotten, by `user_key`.
     """
 
@@ -66,10 +71,17 @@ class StateStore(Protocol):
         """
         ...
 
-    def part(self, max_events: int) -> LoggedEvents | None:
+    def end(self) -> LogEnd:
+        """The end of the log as it is now. What is accepted, or forgotten, from now on comes after it."""
+        ...
+
+    def part(self, max_events: int, end: LogEnd | None = None) -> LoggedEvents | None:
         """The next part of the log that is not compacted yet; None if there is nothing to do.
 
         A part that was begun before and is not `done` comes again, as it was.
+
+        Args:
+            end: What comes after this end is left for later; None takes the end as it is now.
         """
         ...
 

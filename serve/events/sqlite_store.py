@@ -20,7 +20,7 @@ from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
 from serve.events.event import Event
 from serve.events.group import Group
-from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
+from serve.events.protocol import LogEnd, LoggedEvents, Outcome, StoreUnavailable
 from serve.events.state import EMPTY, UserState
 
 SCHEMA = """
@@ -46,6 +46,9 @@ SELECT (SELECT value FROM facts WHERE name = 'received'),
        (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
        ({STATES})
 """
+READ_END = "SELECT (SELECT coalesce(max(seq), 0) FROM log), (SELECT value FROM facts WHERE name = 'received')"
+NEXT_PART = "SELECT min(seq), max(seq) FROM (SELECT seq FROM log WHERE seq <= ? ORDER BY seq LIMIT ?)"
+FORGOTTEN_UNTIL = "SELECT user FROM forgotten WHERE at <= ? LIMIT 1"
 WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
 WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
 WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
@@ -112,22 +115,29 @@ class SqliteStore:
             begun = int(_fact(connection, "begun") or 0)
             connection.execute("DELETE FROM log WHERE user = ? AND seq > ?", (key, begun))
             connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?, NULL)", (key, forgotten_us))
+            connection.execute(WRITE_FACT, ("received", str(forgotten_us)))
         return forgotten_us
 
-    def part(self, max_events: int) -> LoggedEvents | None:
+    def end(self) -> LogEnd:
+        """See StateStore. The number of the last event, and the time until which users were forgotten."""
+        with self._connected("read") as connection:
+            last, received = connection.execute(READ_END).fetchone()
+        return int(last), max(time.time_ns() // 1000, int(received))
+
+    def part(self, max_events: int, end: LogEnd | None = None) -> LoggedEvents | None:
         """See StateStore. The last number of a part is noted before it is given out, so that it stays the same."""
+        last, forgotten_us = end or self.end()
         with self._transaction() as connection:
-            first = connection.execute("SELECT min(seq) FROM log").fetchone()[0]
             begun, name = int(_fact(connection, "begun") or 0), _fact(connection, "part")
             if name is None:
-                until = "SELECT max(seq) FROM (SELECT seq FROM log ORDER BY seq LIMIT ?)"
-                begun = connection.execute(until, (max_events,)).fetchone()[0] or begun
-                if first is None and not connection.execute("SELECT count(*) FROM forgotten").fetchone()[0]:
+                first, until = connection.execute(NEXT_PART, (last, max_events)).fetchone()
+                if first is None and connection.execute(FORGOTTEN_UNTIL, (forgotten_us,)).fetchone() is None:
                     return None
+                begun = until or begun
                 name = f"{_fact(connection, 'log')}-{first or begun:012}-{begun:012}-{time.time_ns() // 1000}"
                 connection.execute(WRITE_FACT, ("begun", str(begun)))
                 connection.execute(WRITE_FACT, ("part", name))
-                connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL", (name,))
+                connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL AND at <= ?", (name, forgotten_us))
             found = connection.execute("SELECT event FROM log WHERE seq <= ? ORDER BY seq", (begun,)).fetchall()
             forgotten = connection.execute("SELECT user, at FROM forgotten WHERE part = ?", (name,)).fetchall()
         events = [orjson.loads(event) for (event,) in found]

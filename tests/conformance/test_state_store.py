@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
 from serve.events.protocol import LoggedEvents, Outcome, StateStore
 from serve.events.sqlite_store import SqliteStore
@@ -185,6 +186,45 @@ def test_a_part_of_the_log_stays_the_same_until_it_is_done(opening: Opening) -> 
     assert rest is not None
     assert rest.name != part.name
     assert [values["event_id"] for values in rest.events] == ["3", "4", "later"]
+
+
+def test_what_comes_after_the_end_is_left_for_later(store: StateStore) -> None:
+    users = [f"u{number}" for number in range(40)]
+    store.append([event(f"before-{user}", user) for user in users])
+    end, found = store.end(), list[str]()
+    store.forget("gone", now_us() + 1000)
+    while (part := store.part(7, end)) is not None:
+        store.append([event(f"{part.name}-{user}", user) for user in users])
+        assert not part.forgotten
+        found += [values["event_id"] for values in part.events]
+        store.done(part)
+    assert sorted(found) == sorted(f"before-{user}" for user in users)
+    assert store.num_waiting() > len(users)
+    assert [list(part.forgotten) for part in compacted(store, 1000) if part.forgotten] == [[user_key("gone")]]
+
+
+def test_what_is_older_is_compacted_first(store: StateStore) -> None:
+    users = [f"u{number}" for number in range(40)]
+    store.append([event(f"before-{user}", user) for user in users])
+    found, until_us = list[str](), 0
+    for number in range(len(users)):
+        store.append([event(f"{number}-{user}", user) for user in users])
+        part = store.part(1)
+        assert part is not None
+        assert part.until_us > until_us
+        until_us = part.until_us
+        found += [values["event_id"] for values in part.events]
+        store.done(part)
+    assert sorted(found) == sorted(f"before-{user}" for user in users)
+
+
+def test_a_forgotten_user_is_in_no_part_however_many_there_are(store: StateStore) -> None:
+    store.append([event("1"), event("2"), event("3"), event("4", user_id="v")])
+    forgotten_us = store.forget("u", now_us())
+    parts = compacted(store, 1)
+    assert [values["event_id"] for part in parts for values in part.events] == ["4"]
+    assert [dict(part.forgotten) for part in parts if part.forgotten] == [{user_key("u"): forgotten_us}]
+    assert store.part(1) is None
 
 
 def test_a_forgotten_user_stays_forgotten(store: StateStore) -> None:

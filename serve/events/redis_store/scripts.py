@@ -35,11 +35,12 @@ return at
 """
 
 CLOSE = """
--- From now on, events are accepted later than `now`; returns when the oldest one that is not compacted was accepted.
+-- From now on, events are accepted later than `now`, or than the clock if that is ahead. Returns when the oldest event
+-- that is not compacted was accepted, the clock, and when users were forgotten who are to be removed.
 -- KEYS: stream, clock, forgotten users. ARGV: now.
 if tonumber(redis.call('GET', KEYS[2]) or '0') < tonumber(ARGV[1]) then redis.call('SET', KEYS[2], ARGV[1]) end
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-return {first[1] and first[1][1] or '', redis.call('HLEN', KEYS[3])}
+return {first[1] and first[1][1] or '', redis.call('GET', KEYS[2]), redis.call('HVALS', KEYS[3])}
 """
 
 DONE = """

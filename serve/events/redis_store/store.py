@@ -15,7 +15,7 @@ from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
 from serve.events.event import Event
 from serve.events.group import Group
-from serve.events.protocol import LoggedEvents, Outcome, StoreUnavailable
+from serve.events.protocol import LogEnd, LoggedEvents, Outcome, StoreUnavailable
 from serve.events.redis_store import scripts
 from serve.events.redis_store.connection import check_durability, connect, translated
 from serve.events.redis_store.keys import SHARDS, Shard, id_key, shard_of
@@ -77,10 +77,15 @@ class RedisStore:
             keys = (shard.user(key), shard.clock, shard.forgotten)
             return int(self._client("write").eval(scripts.FORGET, len(keys), *keys, key, now_us, BEFORE, AFTER))
 
-    def part(self, max_events: int) -> LoggedEvents | None:
+    def end(self) -> LogEnd:
         """See StateStore."""
         with translated(self._config.uri):
-            return RedisParts(self._client("write")).next(max_events)
+            return RedisParts(self._client("write")).end()
+
+    def part(self, max_events: int, end: LogEnd | None = None) -> LoggedEvents | None:
+        """See StateStore."""
+        with translated(self._config.uri):
+            return RedisParts(self._client("write")).next(max_events, end)
 
     def done(self, part: LoggedEvents) -> None:
         """See StateStore."""

@@ -1,6 +1,7 @@
 """The event log in Parquet: by date, each event once, without forgotten users, readable by any engine."""
 
 import json
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,10 +12,11 @@ import pytest
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import SCHEMA, EventLog
 from data.sources.schema import DataError
-from serve.events.compaction import compact
+from serve.events import compaction
+from serve.events.compaction import LogCompactor, compact
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
-from serve.events.protocol import StoreUnavailable
+from serve.events.protocol import LoggedEvents, StoreUnavailable
 from serve.events.sqlite_store import SqliteStore
 from tests.conformance.events import config, event, now_us
 
@@ -81,6 +83,40 @@ def test_a_forgotten_user_is_removed_and_all_others_stay(
     compact(values, store, storage)
     assert all_ids(log) == ["2", "5"]
     assert not [file for file in log.files() if file.startswith("date=2026-01-31")]
+
+
+class Busy(SqliteStore):
+    """A store to which others write while it is compacted."""
+
+    def done(self, part: LoggedEvents) -> None:
+        super().done(part)
+        self.append([event(f"while {part.name}")])
+
+
+def test_a_compaction_ends_while_events_come_and_users_are_forgotten(values: EventsConfig, tmp_path: Path) -> None:
+    store = Busy(values)
+    store.append([event("1"), event("2")])
+    assert compact(values, store, Folder.of(str(tmp_path))) == 2
+    assert store.num_waiting() == 1
+
+
+def test_stopping_ends_a_compaction_between_parts(
+    values: EventsConfig, store: SqliteStore, log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MAX_PART", 1)
+    store.append([event("1"), event("2"), event("3")])
+    stop = threading.Event()
+
+    def stopped(seconds: float) -> bool:  # when the first part is done, the endpoint stops
+        if seconds == 0:
+            stop.set()
+        return stop.is_set()
+
+    LogCompactor(values, Folder.of(str(tmp_path))).watch(stopped)
+    assert all_ids(log) == ["1"]
+    stop.set()
+    LogCompactor(values, Folder.of(str(tmp_path))).watch(stop.wait)
+    assert all_ids(log) == ["1", "2", "3"], "the last compaction ends by itself"
 
 
 def test_events_stay_in_the_store_while_the_storage_takes_no_files(
