@@ -7,6 +7,7 @@ task sorts, splits and writes each part.
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
+from data.sources.source import RawLog
 from data.sources.survey import Survey, survey
 from data.sources.values.item_vectors import with_vectors
 
@@ -60,6 +62,7 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
 
 def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
+    read_us = time.time_ns() // 1000
     log, types = config.source.read(), config.event_types
     log = log if config.item_vectors is None else with_vectors(log, config.item_vectors)
     found = survey(log, config.min_weight, types)
@@ -75,7 +78,7 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         f" of {len(found.user_ids):,} users"
     )
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
-    manifest |= {} if log.events_until_us is None else {"events_until_us": log.events_until_us}
+    manifest |= _moments(read_us, log)
     with sealing(folder, manifest) as staging:
         write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
@@ -89,6 +92,20 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     progress(f"dataset {config.name}: prepared in {folder}")
+
+
+def _moments(read_us: int, log: RawLog) -> dict[str, int]:
+    """The manifest's entries that say until when things are in the dataset, in microseconds since 1970.
+
+    `log_read_us`: whoever was forgotten at an endpoint later may be in the dataset. An event log may still have users
+    who were forgotten after its last compaction.
+
+    Args:
+        read_us: when the log was opened.
+    """
+    if (until_us := log.events_until_us) is None:
+        return {"log_read_us": read_us}
+    return {"log_read_us": min(read_us, until_us), "events_until_us": until_us}
 
 
 def _request_digest(config: DataConfig) -> str:

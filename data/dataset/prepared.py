@@ -93,6 +93,14 @@ class PreparedDataset:
         """Without the tables that were read: a worker that is given a dataset reads what it needs."""
         return {"folder": self.folder, "manifest": self.manifest}
 
+    @property
+    def log_read(self) -> dict[str, int]:
+        """When the log was read, as `log_read_us`; empty where an earlier version prepared the dataset.
+
+        In microseconds since 1970. Who was forgotten at an endpoint later may be in the dataset.
+        """
+        return {name: self.manifest[name] for name in ("log_read_us",) if name in self.manifest}
+
     def events_until(self, *splits: str) -> dict[str, int]:
         """Until when events of an endpoint are in the histories of these splits, as `events_until_us`.
 

@@ -51,6 +51,8 @@ class RawLog:
         locate: says where the row at a position stands, such as "log/part-2.csv, row 7 (line 8)"; called on the driver.
         missing_text: by table and column, such as "items.brand": the number of values that were read as missing because
             of their text, such as "nan".
+        events_until_us: of the events of an endpoint: those that were accepted until then are in the log, and users who
+            were forgotten until then are not; in microseconds since 1970. None for other logs.
     """
 
     interactions: "ray.data.Dataset"

@@ -1,7 +1,6 @@
 """The request adapter: converts requests with external ids to queries in rows, and answers in rows back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from serve.experiments.assignment import Assignment
 from serve.filters.grammar import Filter, FilterError, parse
 from serve.pipeline.fallback import PopularFallback
 from serve.pipeline.messages import Query, Response, SimilarQuery
-from serve.releases.release import Release
+from serve.releases.release import Release, log_read_us
 
 Unknown = dict[str, list[str]]
 """Ids and names of a request that the release does not know, by the field of the answer that reports them."""
@@ -46,7 +45,8 @@ class RequestAdapter:
         features: The item features that filters and descriptions may name.
         items: The release's vocabulary of item ids.
         fallback: The release's popular items.
-        created_us: When the release was made, in microseconds since 1970.
+        log_read_us: When the log was read that the release's histories are of, in microseconds since 1970. Users who
+            were forgotten later may be in them.
         type_rows: The row of each event type that the user tower knows, by its name.
         history_columns: What the user tower takes of a history beside its items.
         events_until_us: Events that were accepted until then are in the release's histories already.
@@ -59,7 +59,7 @@ class RequestAdapter:
         self.features = items.features
         self.items = items.ids
         self.fallback = PopularFallback(release.id, release.parts, release.columns)
-        self.created_us = int(datetime.fromisoformat(release.manifest["created_at"]).timestamp() * 1_000_000)
+        self.log_read_us = log_read_us(release.manifest)
         self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
         self.type_rows = release.parts.event_type_rows
         self.history_columns = release.parts.history_columns

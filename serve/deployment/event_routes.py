@@ -101,7 +101,7 @@ class EventRoutes:
         events = self._running_events()
         user_id = user_id.strip()
         runtime, state = await asyncio.gather(self._answers.live(), events.read_now(user_id))
-        is_forgotten = state.outlived(runtime.adapter.created_us)
+        is_forgotten = state.outlived(runtime.adapter.log_read_us)
         history = [] if is_forgotten else await runtime.release_history(user_id)
         return user_json(user_id, state, runtime.adapter, events.config, history)
 

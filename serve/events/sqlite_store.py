@@ -46,7 +46,7 @@ SELECT (SELECT value FROM facts WHERE name = 'received'),
        (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
        ({STATES})
 """
-READ_END = "SELECT (SELECT coalesce(max(seq), 0) FROM log), (SELECT value FROM facts WHERE name = 'received')"
+LAST = "SELECT coalesce(max(seq), 0) FROM log"
 NEXT_PART = "SELECT min(seq), max(seq) FROM (SELECT seq FROM log WHERE seq <= ? ORDER BY seq LIMIT ?)"
 FORGOTTEN_UNTIL = "SELECT user FROM forgotten WHERE at <= ? LIMIT 1"
 WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
@@ -109,7 +109,7 @@ class SqliteStore:
         """See StateStore. An event that is being compacted at this moment is removed by the compaction after it."""
         key = user_key(user_id)
         with self._transaction() as connection:
-            forgotten_us = max(now_us, int(_fact(connection, "received") or 0))
+            forgotten_us = max(now_us, int(_fact(connection, "received") or 0) + 1)
             state = UserState(forgotten_us=forgotten_us)
             connection.execute("INSERT OR REPLACE INTO users VALUES (?, ?)", (key, state.encode().decode()))
             begun = int(_fact(connection, "begun") or 0)
@@ -119,29 +119,33 @@ class SqliteStore:
         return forgotten_us
 
     def end(self) -> LogEnd:
-        """See StateStore. The number of the last event, and the time until which users were forgotten."""
-        with self._connected("read") as connection:
-            last, received = connection.execute(READ_END).fetchone()
-        return int(last), max(time.time_ns() // 1000, int(received))
+        """See StateStore. The number of the last event, and a time: from now on, events and users have later ones."""
+        with self._transaction() as connection:
+            closed_us = max(time.time_ns() // 1000, int(_fact(connection, "received") or 0))
+            connection.execute(WRITE_FACT, ("received", str(closed_us)))
+            return int(connection.execute(LAST).fetchone()[0]), closed_us
 
     def part(self, max_events: int, end: LogEnd | None = None) -> LoggedEvents | None:
         """See StateStore. The last number of a part is noted before it is given out, so that it stays the same."""
-        last, forgotten_us = end or self.end()
+        last, closed_us = end or self.end()
         with self._transaction() as connection:
             begun, name = int(_fact(connection, "begun") or 0), _fact(connection, "part")
             if name is None:
                 first, until = connection.execute(NEXT_PART, (last, max_events)).fetchone()
-                if first is None and connection.execute(FORGOTTEN_UNTIL, (forgotten_us,)).fetchone() is None:
+                if first is None and connection.execute(FORGOTTEN_UNTIL, (closed_us,)).fetchone() is None:
                     return None
                 begun = until or begun
                 name = f"{_fact(connection, 'log')}-{first or begun:012}-{begun:012}-{time.time_ns() // 1000}"
                 connection.execute(WRITE_FACT, ("begun", str(begun)))
                 connection.execute(WRITE_FACT, ("part", name))
-                connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL AND at <= ?", (name, forgotten_us))
+                connection.execute(WRITE_FACT, ("until", str(closed_us if begun >= last else 0)))
+                connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL AND at <= ?", (name, closed_us))
             found = connection.execute("SELECT event FROM log WHERE seq <= ? ORDER BY seq", (begun,)).fetchall()
             forgotten = connection.execute("SELECT user, at FROM forgotten WHERE part = ?", (name,)).fetchall()
+            complete_us = int(_fact(connection, "until") or 0)
         events = [orjson.loads(event) for (event,) in found]
-        return LoggedEvents(name, events, max((event["received"] for event in events), default=0), dict(forgotten))
+        until_us = max([complete_us, *(event["received"] for event in events)])
+        return LoggedEvents(name, events, until_us, dict(forgotten))
 
     def done(self, part: LoggedEvents) -> None:
         """See StateStore."""
@@ -149,7 +153,7 @@ class SqliteStore:
             if _fact(connection, "part") == part.name:
                 connection.execute("DELETE FROM log WHERE seq <= ?", (int(_fact(connection, "begun") or 0),))
                 connection.execute("DELETE FROM forgotten WHERE part = ?", (part.name,))
-                connection.execute("DELETE FROM facts WHERE name = 'part'")
+                connection.execute("DELETE FROM facts WHERE name IN ('part', 'until')")
 
     def prune(self, before_us: int) -> None:
         """See StateStore."""

@@ -81,9 +81,9 @@ class UserState:
         """Whether the user was forgotten after the event happened."""
         return self.forgotten_us is not None and event.time_us <= self.forgotten_us
 
-    def outlived(self, made_us: int) -> bool:
-        """Whether the user was forgotten after something was made of the log, such as a release's history."""
-        return self.forgotten_us is not None and made_us < self.forgotten_us
+    def outlived(self, read_us: int) -> bool:
+        """Whether the user was forgotten after the log was read for something, such as a release's history."""
+        return self.forgotten_us is not None and read_us < self.forgotten_us
 
     def with_events(self, events: Sequence[tuple[Event, int]], config: EventsConfig) -> "UserState":
         """The state after some events, each with the time at which it was accepted; within the bounds of the config."""

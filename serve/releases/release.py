@@ -1,6 +1,8 @@
 """One release, opened: everything that is needed to answer a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,23 @@ if TYPE_CHECKING:
 
 class ReleaseError(UserError, ValueError):
     """A release is missing, damaged or not sound, or cannot be brought into service."""
+
+
+def log_read_us(manifest: Mapping[str, Any]) -> int:
+    """When the log was read that a release's histories are of, in microseconds since 1970.
+
+    Users who were forgotten later may be in them. Where an earlier version prepared the dataset, the moment is not
+    recorded: then it is the earliest that the release's manifest knows, so that no history of a forgotten user counts.
+    """
+    dataset: Mapping[str, Any] = manifest["dataset"]
+    if "log_read_us" in dataset:
+        return int(dataset["log_read_us"])
+    known = [int(datetime.fromisoformat(manifest["created_at"]).timestamp() * 1_000_000)]
+    if (until_us := dataset.get("events_until_us")) is not None:
+        known.append(int(until_us))
+    if (newest_s := manifest.get("newest_interaction")) is not None:
+        known.append(int(newest_s) * 1_000_000)
+    return min(known)
 
 
 @dataclass(frozen=True)

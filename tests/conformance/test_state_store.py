@@ -227,6 +227,17 @@ def test_a_forgotten_user_is_in_no_part_however_many_there_are(store: StateStore
     assert store.part(1) is None
 
 
+def test_where_nothing_waits_the_log_is_complete_until_the_end(store: StateStore) -> None:
+    """Users who were forgotten until then are removed, so a log that is read up to there has nothing of them."""
+    store.append([event("1")])
+    forgotten_us = store.forget("u", now_us())
+    until_us = max(part.until_us for part in compacted(store))
+    assert until_us >= forgotten_us
+    store.append([event("2", user_id="v")])
+    (part,) = compacted(store)
+    assert [values["received"] > until_us for values in part.events] == [True]
+
+
 def test_a_forgotten_user_stays_forgotten(store: StateStore) -> None:
     store.append([event("1"), event("2", user_id="v")])
     forgotten_us = store.forget("u", now_us())

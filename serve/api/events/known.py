@@ -26,7 +26,7 @@ def with_state(
       that the request names too count once.
     - Items that count as seen are left out of the answer, if the query leaves out seen items.
     - Context that the request lacks is that of the user's last event.
-    - Of a user who was forgotten after the release was made, the release's own history does not count.
+    - Of a user who was forgotten after the release's log was read, the release's own history does not count.
 
     Args:
         context: The request's own context.
@@ -48,7 +48,7 @@ def with_state(
     known = state.context(now_us, config)
     return replace(
         query,
-        user_id=None if state.outlived(adapter.created_us) else query.user_id,
+        user_id=None if state.outlived(adapter.log_read_us) else query.user_id,
         recent=recent,
         recent_times=times,
         recent_types=types,

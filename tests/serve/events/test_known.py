@@ -1,5 +1,6 @@
 """What events add to a query, and that the endpoint encodes a user as training does."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from serve.events.sqlite_store import SqliteStore
 from serve.events.state import UserState
 from serve.pipeline.messages import Query
 from serve.pipeline.user_encoder import UserEncoder
-from serve.releases.release import Release
+from serve.releases.release import Release, log_read_us
 from tests.conformance.events import config, event, now_us
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
@@ -98,7 +99,21 @@ def test_context_that_the_request_lacks_is_that_of_the_last_event(
 def test_of_a_forgotten_user_the_release_knows_nothing_either(
     adapter: RequestAdapter, values: EventsConfig, known_user: str
 ) -> None:
+    """Whoever was forgotten after the log was read, also where the release is made later, is in its histories."""
     _, query = asked(adapter, user_id=known_user)
-    before, after = (UserState(forgotten_us=adapter.created_us + by) for by in (-1, 1))
+    dataset_us = int(adapter.manifest["dataset"]["log_read_us"])
+    assert dataset_us == adapter.log_read_us
+    assert dataset_us < datetime.fromisoformat(adapter.manifest["created_at"]).timestamp() * MICROS - 1
+    before, after = (UserState(forgotten_us=adapter.log_read_us + by) for by in (-1, 1))
     assert with_state(query, before, {}, adapter, values).user_id == known_user
     assert with_state(query, after, {}, adapter, values).user_id is None
+
+
+def test_of_a_release_that_does_not_say_when_its_log_was_read_the_earliest_moment_counts() -> None:
+    created = {"created_at": "2026-01-31T09:00:00+00:00", "dataset": {}}
+    created_us = int(datetime.fromisoformat("2026-01-31T09:00:00+00:00").timestamp()) * MICROS
+    assert log_read_us(created) == created_us
+    assert log_read_us(created | {"newest_interaction": 1_700_000_000}) == 1_700_000_000 * MICROS
+    until = {"dataset": {"events_until_us": 1_690_000_000 * MICROS}}
+    assert log_read_us(created | {"newest_interaction": 1_700_000_000} | until) == 1_690_000_000 * MICROS
+    assert log_read_us(created | {"newest_interaction": 5} | {"dataset": {"log_read_us": 7}}) == 7

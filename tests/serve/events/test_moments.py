@@ -72,7 +72,7 @@ def adapter_of(parts: Any) -> Any:
         type_rows=parts.model.event_type_rows,
         history_columns=parts.model.config.history_columns,
         events_until_us=0,
-        created_us=0,
+        log_read_us=0,
         known_rows=lambda of: tuple(row for id_ in of if (row := ids.row(id_))),
         context_rows=lambda of: (),
     )

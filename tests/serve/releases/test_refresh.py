@@ -63,6 +63,7 @@ def test_what_stays_is_the_same_and_what_is_new_is_placed_by_its_features(
 ) -> None:
     after = refreshed(tiny, registry, live, NEW, described(live, "i00003", genres=["Horror"], studio=None))
     old, new = live.parts, after.parts
+    assert after.manifest["dataset"] == live.manifest["dataset"], "its histories are of the same log"
     size, changed = len(old.items.ids), old.items.ids.row("i00003")
     assert (len(new.items.ids), new.items.ids.row("new1")) == (size + 1, size)
     same = np.setdiff1d(np.arange(size), [changed])

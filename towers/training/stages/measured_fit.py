@@ -193,6 +193,7 @@ def seal(
             "name": config.data.name,
             "fingerprint": dataset.fingerprint,
             "folder": str(dataset.folder),
+            **dataset.log_read,
             **dataset.events_until(*seen),
         },
         "lineage": lineage(run_reference(config.tracking, training)),
