@@ -102,16 +102,16 @@ class PreparedDataset:
         return {name: self.manifest[name] for name in ("log_read_us",) if name in self.manifest}
 
     def events_until(self, *splits: str) -> dict[str, int]:
-        """Until when events of an endpoint are in the histories of these splits, as `events_until_us`.
+        """Which events of an endpoint are in the histories of these splits; empty for other logs.
 
-        In microseconds since 1970; empty for other logs. Of a part of the splits, the events that happened from the
-        boundary on are not in it.
+        They are those that were accepted until `events_until_us` and, of a part of the splits, happened before
+        `events_before_us`, the boundary. Both are in microseconds since 1970.
         """
         if (until_us := self.manifest.get("events_until_us")) is None:
             return {}
         bounds = self.manifest.get("boundaries") or {}
         ends_s = [bounds[f"{split}_from"] for split in SPLITS if split not in splits and bounds]
-        return {"events_until_us": min([until_us, *(end * 1_000_000 for end in ends_s)])}
+        return {"events_until_us": until_us} | ({"events_before_us": min(ends_s) * 1_000_000} if ends_s else {})
 
     @cached_property
     def users(self) -> Catalogue:

@@ -10,6 +10,7 @@ from serve.api.explanations import explanations
 from serve.api.feature_values import checked_features
 from serve.api.rendering import ItemRenderer
 from serve.api.schemas import LiveResponse, RecommendRequest, SimilarRequest
+from serve.events.state import ReleasedEvents
 from serve.experiments.assignment import Assignment
 from serve.filters.grammar import Filter, FilterError, parse
 from serve.pipeline.fallback import PopularFallback
@@ -49,7 +50,7 @@ class RequestAdapter:
             were forgotten later may be in them.
         type_rows: The row of each event type that the user tower knows, by its name.
         history_columns: What the user tower takes of a history beside its items.
-        events_until_us: Events that were accepted until then are in the release's histories already.
+        released_events: The events that are in the release's histories already.
     """
 
     def __init__(self, release: Release, num_candidates: int) -> None:
@@ -60,7 +61,7 @@ class RequestAdapter:
         self.items = items.ids
         self.fallback = PopularFallback(release.id, release.parts, release.columns)
         self.log_read_us = log_read_us(release.manifest)
-        self.events_until_us = int(release.manifest["dataset"].get("events_until_us", 0))
+        self.released_events = ReleasedEvents.of_dataset(release.manifest["dataset"])
         self.type_rows = release.parts.event_type_rows
         self.history_columns = release.parts.history_columns
         self._context, self._goals = release.parts.context, release.parts.goal_weights

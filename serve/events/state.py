@@ -32,6 +32,32 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedEvents:
+    """Which events are in a release's histories: those of a log that was read at a moment, up to a boundary.
+
+    Attributes:
+        until_us: They were accepted until then.
+        before_us: They happened before this moment, at which the split begins that is not in the histories; None where
+            the histories have all splits. The log's times are whole seconds, and so is the boundary.
+    """
+
+    until_us: int = 0
+    before_us: int | None = None
+
+    @classmethod
+    def of_dataset(cls, said: Mapping[str, Any]) -> "ReleasedEvents":
+        """The events in the histories of a dataset, by what a release's manifest says of it."""
+        return cls(int(said.get("events_until_us", 0)), said.get("events_before_us"))
+
+    def has(self, received_us: int, time_us: int) -> bool:
+        """Whether an event that was accepted and happened at these moments is in the histories."""
+        return received_us <= self.until_us and (self.before_us is None or time_us < self.before_us)
+
+
+NONE_RELEASED = ReleasedEvents()
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
     """What is known of a user from events.
 
@@ -106,16 +132,16 @@ class UserState:
         oldest_us = now_us - int(config.seen_days * DAY_US)
         return [item_id for item_id, at in self.seen.items() if at >= oldest_us]
 
-    def positives(self, config: EventsConfig, after_us: int = 0) -> RecentEvents:
+    def positives(self, config: EventsConfig, but: ReleasedEvents = NONE_RELEASED) -> RecentEvents:
         """The user's positive events, oldest first, as training has them.
 
         Args:
-            after_us: Events that were accepted at this time or before are left out: they are in the release's history.
+            but: Events that are left out, because they are in the release's history.
         """
         events = self.events
         positive = {n for n, name in enumerate(events.types) if _is_positive(name, config)}
-        found = zip(events.received_us, events.type_, strict=True)
-        chosen = [n for n, (at, type_) in enumerate(found) if at > after_us and type_ in positive]
+        found = zip(events.received_us, events.time_us, events.type_, strict=True)
+        chosen = [n for n, (at, time_us, type_) in enumerate(found) if type_ in positive and not but.has(at, time_us)]
         return events if len(chosen) == len(events) else events.chosen(chosen)
 
     def context(self, now_us: int, config: EventsConfig) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ def with_state(
     if state is EMPTY:
         return query
     now_us = time.time_ns() // 1000
-    positives = state.positives(config, adapter.events_until_us)
+    positives = state.positives(config, adapter.released_events)
     rows = adapter.items.rows_by_id(positives.item_id)  # 0 where the release does not know the item
     recent = tuple(filter(None, rows))
     times: tuple[int, ...] = ()

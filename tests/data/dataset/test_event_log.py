@@ -116,7 +116,10 @@ def test_a_dataset_of_a_log_from_before_and_its_events(ray_session: None, storag
     assert dataset.manifest["events_until_us"] == dataset.manifest["log_read_us"] == LATER
     assert dataset.events_until("train", "validation", "test") == {"events_until_us": LATER}
     test_from_s = dataset.manifest["boundaries"]["test_from"]
-    assert dataset.events_until("train", "validation") == {"events_until_us": test_from_s * 1_000_000}
+    assert dataset.events_until("train", "validation") == {
+        "events_until_us": LATER,
+        "events_before_us": test_from_s * 1_000_000,
+    }
     positives = pairs(dataset, dataset.interactions("train", "validation", "test"))
     assert [row for row in positives if row[2] != "like"] == [
         ("u", "c", "click"),

@@ -16,6 +16,7 @@ from serve.api.events.known import with_state
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
 from serve.events.sqlite_store import SqliteStore
+from serve.events.state import NONE_RELEASED
 from serve.pipeline.messages import Query
 from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from tests.conformance.events import config, event, now_us
@@ -71,7 +72,7 @@ def adapter_of(parts: Any) -> Any:
         items=ids,
         type_rows=parts.model.event_type_rows,
         history_columns=parts.model.config.history_columns,
-        events_until_us=0,
+        released_events=NONE_RELEASED,
         log_read_us=0,
         known_rows=lambda of: tuple(row for id_ in of if (row := ids.row(id_))),
         context_rows=lambda of: (),

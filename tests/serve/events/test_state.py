@@ -8,7 +8,7 @@ from data.sources.event_types import EventType, Sign
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS, Event
 from serve.events.recent import Happening
-from serve.events.state import DAY_US, UserState
+from serve.events.state import DAY_US, ReleasedEvents, UserState
 from tests.conformance.events import config, event
 
 NOW = 1_700_000_000 * MICROS
@@ -130,7 +130,27 @@ def test_the_last_context_counts_for_a_while() -> None:
 
 def test_events_that_a_release_has_learnt_are_not_repeated() -> None:
     state = after(event("1", item_id="a", time_us=NOW), event("2", item_id="b", time_us=NOW))
-    assert [*state.positives(config(), after_us=NOW).item_id] == ["b"]
+    assert [*state.positives(config(), ReleasedEvents(NOW)).item_id] == ["b"]
+
+
+def test_around_the_boundary_of_a_split_an_event_counts_once_however_late_it_came() -> None:
+    """The release's history has what happened before the boundary and was accepted until the log was read."""
+    boundary, read = NOW, NOW + 3600 * MICROS
+    happened = {
+        "late": (boundary - 1, boundary + 60 * MICROS),
+        "early": (boundary + 30 * MICROS, boundary - 30 * MICROS),
+        "in it": (boundary - 60 * MICROS, boundary - 59 * MICROS),
+        "after it": (boundary, boundary + 1),
+        "not read": (boundary - 60 * MICROS, read + 1),
+    }
+    events = [(event(name, item_id=name, time_us=time_us), at) for name, (time_us, at) in happened.items()]
+    state = UserState().with_events(events, config())
+    said = {"events_until_us": read, "events_before_us": boundary}
+    assert set(state.positives(config(), ReleasedEvents.of_dataset(said)).item_id) == {"early", "after it", "not read"}
+    earlier_version = {"events_until_us": boundary}
+    assert set(state.positives(config(), ReleasedEvents.of_dataset(earlier_version)).item_id) == {
+        "late", "after it", "not read",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
