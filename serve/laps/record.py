@@ -64,6 +64,15 @@ class LapRecord:
             self.write()
         return self.steps[name]
 
+    def note(self, name: str, outcome: Any) -> None:
+        """Records the outcome of a step, in place of an earlier one.
+
+        Args:
+            outcome: JSON values.
+        """
+        self.steps[name] = outcome
+        self.write()
+
     def end(self, outcome: str, reason: str | None = None) -> dict[str, Any]:
         """Records how the lap ends; returns the record as JSON values."""
         self.outcome, self.reason = outcome, reason

@@ -16,7 +16,7 @@ from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
 from serve.laps.record import LapRecord
-from serve.laps.trial import try_release
+from serve.laps.trial import refuse_ended, try_release
 from serve.releases.gate.checks import check_over_live_report
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.gate import Gatekeeper
@@ -167,14 +167,19 @@ class _Lap:
 
     def _try(self, release_id: str) -> dict[str, Any]:
         config = self._config
-        tried = try_release(
-            config.cycle, config.guard, config.index, self._storage, release_id, self._within_s, self._progress
-        )
+        where = config.cycle, config.guard, config.index, self._storage
+        tried = try_release(*where, release_id, self._within_s, self._progress, record=self._record)
         if not tried["tried"]:
             self._progress(f"cycle: no trial, because {tried['why']}")
         return tried
 
     def _promote(self, release_id: str) -> dict[str, Any]:
+        live = self._registry.live()
+        if live is not None and live.release == release_id:
+            self._progress(f"cycle: {release_id} is live already")
+            return {"release": release_id, "previous": live.previous, "replicas": 0}
+        if live is not None:
+            refuse_ended(self._record, self._registry, live)
         rollout = promote(self._config.index, self._registry, release_id, self._within_s, self._progress)
         self._progress(f"cycle: {release_id} is live; {describe(rollout)}")
         return {"release": release_id, "previous": rollout.live.previous, "replicas": rollout.replicas}

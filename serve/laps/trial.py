@@ -14,10 +14,16 @@ from serve.experiments.canary_analysis import GuardConfig
 from serve.experiments.exposure_files import ExposureRun
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
+from serve.laps.record import LapRecord
+from serve.releases.audit.history import has_run
+from serve.releases.pointer import LivePointer, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.guard import CanaryGuard
 from serve.rollout.heartbeats import ReplicaRegistry
-from serve.rollout.promotion import promote
+from serve.rollout.promotion import canary, promote
+
+CANARY = "canary"
+"""The step at which a lap notes the experiment of its trial."""
 
 
 def try_release(
@@ -29,8 +35,13 @@ def try_release(
     within_s: float,
     progress: ProgressReporter = print,
     wait: Callable[[float], object] = time.sleep,
+    record: LapRecord | None = None,
 ) -> dict[str, Any]:
     """Gives a release a share of the users for a while; an interrupted trial resumes.
+
+    Args:
+        record: the record of the lap, which notes the trial before it begins. With it, a trial that was ended while the
+            lap was interrupted does not begin again.
 
     Returns:
         What became of it, as JSON values: whether it took place, and how many of its answers were judged.
@@ -43,6 +54,10 @@ def try_release(
     live = registry.live()
     if live is None or not config.canary_percent:
         return {"tried": False, "why": "no release was live" if live is None else "cycle.canary_percent is 0"}
+    if live.release == release_id:
+        return {"tried": False, "why": f"{release_id} is live already"}
+    if record is not None:
+        refuse_ended(record, registry, live)
     replicas = ReplicaRegistry.of(registry.folder)
     if not replicas.alive(replicas.clock()):
         return {"tried": False, "why": "no endpoint is running"}
@@ -52,18 +67,46 @@ def try_release(
             " the lap again"
         )
     if live.experiment is None:
-        live = promote(index, registry, release_id, within_s, progress, percent=config.canary_percent).live
+        began = canary(release_id, config.canary_percent, utc_timestamp())
+        _note(record, began)
+        percent, since = config.canary_percent, began.since
+        live = promote(index, registry, release_id, within_s, progress, percent, since=since).live
     assert live.experiment is not None, "the pointer names the canary"
+    _note(record, live.experiment)
     progress(f"cycle: {release_id} answers a part of the users for {config.canary_s:g} s")
     _wait_until_judged(config, CanaryGuard(guard, storage, progress), registry, live.experiment, wait)
-    answers = ExposureRun.of(storage, live.experiment).read().table["variant"]
-    num_judged = int(pc.sum(pc.equal(answers, release_id)).as_py() or 0)
+    return _judged(guard, ExposureRun.of(storage, live.experiment), release_id, progress)
+
+
+def _judged(guard: GuardConfig, run: ExposureRun, release_id: str, progress: ProgressReporter) -> dict[str, Any]:
+    num_judged = int(pc.sum(pc.equal(run.read().table["variant"], release_id)).as_py() or 0)
     if num_judged < guard.min_requests:
         progress(
             f"cycle: {release_id} gave {num_judged} answers, and guard.min_requests is {guard.min_requests}: too few to"
             " judge it by"
         )
     return {"tried": True, "answers": num_judged, "judged": num_judged >= guard.min_requests}
+
+
+def _note(record: LapRecord | None, experiment: Experiment) -> None:
+    if record is not None:
+        record.note(CANARY, {"name": experiment.name, "since": experiment.since})
+
+
+def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer) -> None:
+    """Raises LapStopped where the trial that a lap has begun does not run any more.
+
+    A trial that the lap has noted, and whose rollout was interrupted before it had traffic, is none that was ended.
+    """
+    noted = record.steps.get(CANARY)
+    if noted is None or (live.experiment is not None and live.experiment.since == noted["since"]):
+        return
+    if has_run(registry.folder, **noted):
+        raise LapStopped(f"the trial was ended: {_said(live)}")
+
+
+def _said(live: LivePointer | None) -> str:
+    return (live.reason if live is not None else None) or "somebody has changed the live pointer"
 
 
 def _wait_until_judged(
@@ -73,14 +116,15 @@ def _wait_until_judged(
     experiment: Experiment,
     wait: Callable[[float], object],
 ) -> None:
-    """Waits until the trial has lasted long enough; raises LapStopped where it ends before."""
+    """Waits until the trial has lasted long enough, or its release is live; raises LapStopped where it ends before."""
     ends = datetime.fromisoformat(experiment.since).timestamp() + config.canary_s
     while True:
         reason = guard.check()
         live = registry.live()
+        if live is not None and live.release in experiment.shares:  # an operator has promoted it
+            return
         if reason is not None or live is None or live.experiment is None or live.experiment.key != experiment.key:
-            said = reason or (live.reason if live is not None else None) or "somebody has changed the live pointer"
-            raise LapStopped(f"the trial was ended: {said}")
+            raise LapStopped(f"the trial was ended: {reason or _said(live)}")
         if (left_s := ends - time.time()) <= 0:
             return
         wait(min(config.look_s, left_s))

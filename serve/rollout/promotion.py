@@ -19,6 +19,7 @@ def promote(
     progress: ProgressReporter = print,
     percent: float = 100,
     expected_live: str | None = None,
+    since: str | None = None,
 ) -> RolloutResult:
     """Verifies a release, has all replicas load it, and gives it all of the traffic or, as a canary, a part of it.
 
@@ -27,6 +28,7 @@ def promote(
         within_s: seconds that the replicas may take to load it.
         percent: share of the users in percent; below 100 the release is a canary.
         expected_live: if given, the release is promoted only where this one is live, without an experiment.
+        since: ISO timestamp at which the canary begins; None means now.
 
     Raises:
         ConfigError: percent is not above 0 and at most 100.
@@ -46,8 +48,12 @@ def promote(
     Approvals(registry.folder).check("promote", release=release_id, percent=percent)
     if percent == 100:
         return roll_out(registry, release_id, within_s, progress, expected_live)
-    canary = Experiment(f"canary-{release_id}", {release_id: percent / 100}, utc_timestamp())
-    return roll_out_shares(registry, canary, within_s, progress)
+    return roll_out_shares(registry, canary(release_id, percent, since or utc_timestamp()), within_s, progress)
+
+
+def canary(release_id: str, percent: float, since: str) -> Experiment:
+    """The experiment in which a release answers a part of the users, from a moment (an ISO timestamp) on."""
+    return Experiment(f"canary-{release_id}", {release_id: percent / 100}, since)
 
 
 def split(

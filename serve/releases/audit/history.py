@@ -38,8 +38,14 @@ def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:
     return list(_entries(releases / HISTORY, last))
 
 
-def _entries(folder: Folder, last: int) -> Iterator[dict[str, Any]]:
-    for name in sorted(folder.names(), reverse=True)[:last]:
+def has_run(releases: Folder, name: str, since: str) -> bool:
+    """Whether an experiment of this name that began at this ISO timestamp, in UTC, has ever had traffic."""
+    experiments = (entry.get("experiment") or {} for entry in _entries(releases / HISTORY, since=since))
+    return any((of.get("name"), of.get("since")) == (name, since) for of in experiments)
+
+
+def _entries(folder: Folder, last: int | None = None, since: str = "") -> Iterator[dict[str, Any]]:
+    for name in sorted((name for name in folder.names() if name >= since), reverse=True)[:last]:
         if name.endswith(".json"):
             entry: dict[str, Any] = folder.read_json(name)
             yield {"at": name.removesuffix(".json"), "by": "", "command": ""} | entry

@@ -1,8 +1,10 @@
 """The trial of a release: left out where nobody answers, ended by the guard, or good for promotion."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from serve.experiments.assignment import CONTROL, Experiment
 from serve.experiments.canary_analysis import GuardConfig
 from serve.experiments.exposure_files import ExposureRun
 from serve.laps.config import CycleConfig, LapStopped
-from serve.laps.trial import try_release
+from serve.laps.record import LapRecord
+from serve.laps.trial import refuse_ended, try_release
 from serve.releases.pointer import with_experiment
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
@@ -74,6 +77,79 @@ def test_the_guard_ends_a_bad_trial(storage: Folder) -> None:
     live = ReleaseRegistry.of(storage).live()
     assert live is not None
     assert (live.release, live.experiment) == ("old", None)
+
+
+@pytest.fixture
+def record(storage: Folder) -> LapRecord:
+    return LapRecord.open(storage, "values")
+
+
+def interrupted(storage: Folder, record: LapRecord) -> None:
+    """The trial runs when the lap dies."""
+
+    def dies(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_release(CycleConfig(), GuardConfig(), INDEX, storage, "new", 1.0, print, dies, record)
+
+
+def resumed(storage: Folder, config: CycleConfig = CONFIG) -> dict[str, Any]:
+    record = LapRecord.open(storage, "values")
+    return try_release(config, GuardConfig(), INDEX, storage, "new", 1.0, print, time.sleep, record)
+
+
+def test_a_trial_that_was_ended_while_the_lap_was_interrupted_stays_ended(storage: Folder, record: LapRecord) -> None:
+    experiment = trial(storage, shown("new", 7))
+    interrupted(storage, record)
+    assert resumed(storage)["answers"] == 7, "where it still runs, it goes on"
+    registry = ReleaseRegistry.of(storage)
+    registry.rollback("guard: too many failures", experiment)
+    for ended in (resumed, lambda of: refuse_ended(LapRecord.open(of, "values"), registry, registry.live())):
+        with pytest.raises(LapStopped, match="the trial was ended: guard: too many failures"):
+            ended(storage)
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.experiment) == ("old", None)
+
+
+def test_a_release_that_an_operator_has_promoted_meanwhile_is_not_tried(storage: Folder, record: LapRecord) -> None:
+    trial(storage)
+    interrupted(storage, record)
+    ReleaseRegistry.of(storage).promote("new")
+    assert resumed(storage) == {"tried": False, "why": "new is live already"}
+
+
+def test_a_release_that_an_operator_promotes_during_its_trial_has_passed(storage: Folder) -> None:
+    trial(storage)
+
+    def promotes(_: float) -> None:
+        ReleaseRegistry.of(storage).promote("new")
+
+    tried = try_release(CycleConfig(), GuardConfig(), INDEX, storage, "new", 1.0, print, promotes)
+    assert tried == {"tried": True, "answers": 0, "judged": False}
+
+
+def test_a_trial_that_was_noted_and_never_had_traffic_begins(
+    storage: Folder, record: LapRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(storage)
+    registry, found = ReleaseRegistry.of(storage), list[str]()
+    registry.rollback("an earlier trial of the same release")
+
+    def rolled_out(*_: Any, since: str) -> Any:
+        found.append(since)
+        if len(found) == 1:
+            raise KeyboardInterrupt
+        experiment = Experiment("canary-new", {"new": 0.05}, since)
+        live = registry.update_pointer(lambda live: with_experiment(live, experiment))  # type: ignore[arg-type]
+        return SimpleNamespace(live=live)
+
+    monkeypatch.setattr("serve.laps.trial.promote", rolled_out)  # it would look for the collections of both releases
+    with pytest.raises(KeyboardInterrupt):
+        resumed(storage)
+    assert resumed(storage)["tried"]
+    assert LapRecord.open(storage, "values").steps["canary"] == {"name": "canary-new", "since": found[1]}
 
 
 def test_an_experiment_of_somebody_else_is_left_alone(storage: Folder) -> None:
