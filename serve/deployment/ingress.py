@@ -112,7 +112,7 @@ class RecommenderIngress(EventRoutes):
         storage = Folder.of(settings.storage_root)
         self._records = AnswerRecords(storage, replica_name(), settings.events.decisions, self._metrics)
         self._events = UserEvents.of(settings.events) if settings.events.is_on else None
-        self._popular = PopularItems(storage)
+        self._popular = PopularItems(settings.events, storage)
         self._answers = RequestAnswerer(
             settings.serve, self._releases, self._metrics, self._records, self._popular, self._events
         )

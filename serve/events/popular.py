@@ -4,6 +4,7 @@ Compaction adds each part of the log once, and replicas read the result periodic
 folder of the event log, `_popular.parquet`, which has the name of the last part in its metadata.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,17 +47,24 @@ class PopularNow:
     items: Mapping[str, tuple[Sequence[str], np.ndarray]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, storage: Folder) -> "PopularNow":
-        """Reads what compaction has written under a storage root; empty where it has written nothing.
+    def read(cls, config: EventsConfig, storage: Folder, now_us: int | None = None) -> "PopularNow":
+        """Reads what compaction has written under a storage root, decayed to now.
+
+        It is empty where compaction has written nothing, where events are off, and where they do not decay
+        (`popular_half_life_h` is 0), whatever was written before.
+
+        Args:
+            now_us: as of when, in microseconds since 1970; None means now.
 
         Raises:
             OSError, ValueError: it cannot be read.
         """
         folder = EventLog.of(storage).folder
-        if not folder.exists(FILE):
+        if not config.is_on or not config.popular_half_life_h or not folder.exists(FILE):
             return cls()
-        table = folder.read_table(FILE).sort_by([("context", "ascending"), ("weight", "descending")])
-        found = {}
+        now_us = time.time_ns() // 1000 if now_us is None else now_us
+        table = _decayed(folder.read_table(FILE), now_us, config.popular_half_life_h * HOUR_US)
+        table, found = table.sort_by([("context", "ascending"), ("weight", "descending")]), {}
         for context in pc.unique(table["context"]).to_pylist():
             of_context = table.filter(pc.equal(table["context"], context))
             weights = of_context["weight"].to_numpy()
@@ -83,23 +91,31 @@ def add_popular(
         events: JSON values as `Event.as_json` gives them.
         lock: the lock of compaction, which this process holds.
     """
-    folder, half_life_us = EventLog.of(storage).folder, config.popular_half_life_h * HOUR_US
+    folder = EventLog.of(storage).folder
     before, now_us = SCHEMA.empty_table(), max((int(event["received"]) for event in events), default=0)
     if folder.exists(FILE):
         before = folder.read_table(FILE)
-        metadata = before.schema.metadata or {}
-        if metadata.get(b"part", b"").decode() == part:
+        if (before.schema.metadata or {}).get(b"part", b"").decode() == part:
             return
-        before_us = int(metadata.get(b"time_us", b"0"))
-        now_us = max(now_us, before_us)
-        decayed = pc.multiply(before["weight"], 0.5 ** ((now_us - before_us) / half_life_us))
-        before = before.set_column(2, SCHEMA.field("weight"), decayed)
+        now_us = max(now_us, _time_us(before))
+        before = _decayed(before, now_us, config.popular_half_life_h * HOUR_US)
     added = _weighed(config, pa.Table.from_pylist([dict(event) for event in events], schema=EVENTS), now_us)
     whole = pa.concat_tables([before.replace_schema_metadata(None), added])
     whole = whole.group_by(["context", "item_id"]).aggregate([("weight", "sum")]).rename_columns(SCHEMA.names)
     metadata = {"part": part, "time_us": str(now_us)}
     lock.require()
     folder.write_table(FILE, _heaviest(whole).cast(SCHEMA).replace_schema_metadata(metadata))
+
+
+def _time_us(table: pa.Table) -> int:
+    """The moment as of which the weights of a table that compaction has written hold."""
+    return int((table.schema.metadata or {}).get(b"time_us", b"0"))
+
+
+def _decayed(table: pa.Table, now_us: int, half_life_us: float) -> pa.Table:
+    """The table with its weights as of now."""
+    past = max(now_us - _time_us(table), 0) / half_life_us
+    return table.set_column(2, SCHEMA.field("weight"), pc.multiply(table["weight"], 0.5**past))
 
 
 def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
 from serve.api.adapter import RequestAdapter
+from serve.events.config import EventsConfig
 from serve.events.popular import PopularNow
 from serve.pipeline.fallback import Fallback, RecentFirst
 
@@ -23,11 +24,12 @@ class PopularItems:
     """The popular items that answer requests for which no model can rank items.
 
     Args:
+        config: Whether events say what is popular, and how fast that decays.
         storage: The storage root.
     """
 
-    def __init__(self, storage: Folder) -> None:
-        self._storage = storage
+    def __init__(self, config: EventsConfig, storage: Folder) -> None:
+        self._config, self._storage = config, storage
         self._now = PopularNow()
         self._read_at = -EVERY_S
         self._fallbacks: dict[tuple[str, str], Fallback] = {}
@@ -38,7 +40,7 @@ class PopularItems:
             return
         self._read_at = time.monotonic()
         try:
-            self._now = await asyncio.to_thread(PopularNow.read, self._storage)
+            self._now = await asyncio.to_thread(PopularNow.read, self._config, self._storage)
             self._fallbacks = {}
         except (OSError, ValueError) as e:
             log_failure("what is popular now cannot be read", e)
