@@ -18,6 +18,7 @@ from data.sources.event_log.files import EventLog, Removal
 from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
+from serve.events.exposures import forget_exposures, keep_exposures
 from serve.events.popular import add_popular
 from serve.events.protocol import StateStore
 from serve.events.state import DAY_US
@@ -58,6 +59,7 @@ def compact(
             if part.forgotten:
                 log.remove(Removal(part.forgotten, user_key), lock)
                 forget_decisions(storage, part.forgotten)
+                forget_exposures(storage, part.forgotten)
             log.set_until(part.until_us, lock)
             lock.require()
             store.done(part)
@@ -98,6 +100,7 @@ class LogCompactor:
             is_last = stopped(self._config.compact_s)
             if store is not None:
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
+                self._try("exposures", partial(keep_exposures, self._storage), is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
         if store is not None:
             store.close()

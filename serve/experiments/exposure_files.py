@@ -6,7 +6,8 @@
 
 A run begins when an experiment begins or its shares change. Exposures of another run do not count for it: their users
 were divided by other shares. Files that lie directly in `<experiment>` are of earlier versions, which did not tell runs
-apart; their rows count for the run within whose time they are.
+apart; their rows count for the run within whose time they are. Files are compacted, and forgotten users removed from
+them, under the lock of `data.sources.event_log.exposures`.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -16,23 +17,10 @@ import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, HourlyRows
+from data.sources.event_log.exposures import SCHEMA as SCHEMA
+from data.sources.event_log.exposures import exposure_files, exposures_folder
 from data.sources.schema import DataError
 from serve.experiments.assignment import Experiment
-
-SCHEMA = pa.schema(
-    [
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("request_id", pa.string()),
-        ("user", pa.string()),  # keyed hash (serve.observability.logs); null for a request without a user
-        ("experiment", pa.string()),
-        ("variant", pa.string()),
-        ("release_id", pa.string()),
-        ("degraded", pa.bool_()),
-        ("failed", pa.bool_()),  # the request raised an error and has no answer
-        ("took_ms", pa.float32()),
-        ("item_ids", pa.list_(pa.string())),
-    ]
-)
 
 NO_ROWS = HourlyRows(SCHEMA.empty_table())
 
@@ -97,14 +85,9 @@ class ExposureRun:
         return sum((self.rows.read_hour(hour) for hour in self.rows.hours()), NO_ROWS)
 
 
-def exposure_files(folder: Folder) -> HourlyFiles:
-    """The files of exposures in a folder."""
-    return HourlyFiles(folder, SCHEMA, "exposures")
-
-
 def experiment_folder(storage: Folder, name: str) -> Folder:
     """The folder of all runs of an experiment, whether it exists or not."""
-    return storage / "exposures" / name
+    return exposures_folder(storage) / name
 
 
 def read_earlier_layout(storage: Folder, name: str, since: str | None) -> HourlyRows:

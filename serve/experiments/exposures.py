@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
-from data.sources.event_log.users import hashed
+from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.users import user_key
 from serve.experiments.assignment import Assignment, Experiment
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
 from serve.observability.record_buffer import RecordBuffer
@@ -62,7 +63,7 @@ class ExposureLog:
         exposure = {
             "time": int(time.time() * 1e6),
             "request_id": request_id,
-            "user": None if user_id is None else hashed(user_id),
+            "user": None if user_id is None else logged_user(user_key(user_id)),
             "experiment": assignment.experiment.name,
             "variant": assignment.variant,
             "release_id": release_id,

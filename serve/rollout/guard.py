@@ -14,6 +14,7 @@ from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import HourlyRows, hour_name
 from data.cluster.console import ProgressReporter
+from data.sources.event_log.exposures import locked
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import SCHEMA, ExposureRun, read_earlier_layout
@@ -132,7 +133,8 @@ class CanaryGuard:
             return
         self._compacted_in = hour_name(now)
         try:
-            ExposureRun.of(self.storage, experiment).rows.compact(now)
+            with locked(self.storage):
+                ExposureRun.of(self.storage, experiment).rows.compact(now)
         except (OSError, ValueError) as e:  # the storage, or a compacted file that is damaged
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 

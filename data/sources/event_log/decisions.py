@@ -7,28 +7,25 @@
 An engine that reads the folder finds each decision of the hours that are over once; `DecisionLog` reads the others too.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 
-from data.artifacts.folders import Folder, json_bytes
+from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE, Lock
-from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
-from data.artifacts.records.updates import update_file
-from data.sources.event_log.files import DATE, MICROS, Removal, days_of
-from data.sources.event_log.users import hashed
+from data.sources.event_log.files import DATE, days_of
+from data.sources.event_log.forgetting import FORGOTTEN as FORGOTTEN
+from data.sources.event_log.forgetting import note_forgotten, remove_users
 
 SCHEMA = pa.schema(
     [
         ("time", pa.timestamp("us", tz="UTC")),
         ("request_id", pa.string()),  # of the answer; each answer of a batch has its own
         ("kind", pa.string()),  # recommend or similar
-        ("user", pa.string()),  # `decision_user`; null for a request without a user
+        ("user", pa.string()),  # `logged_user`; null for a request without a user
         ("context", pa.map_(pa.string(), pa.string())),  # as the request named it
         ("release_id", pa.string()),
         ("experiment", pa.string()),  # null where none runs
@@ -42,10 +39,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-OPEN_HOURS, FORGOTTEN = ".hours", "_forgotten.json"
-
-LATE = timedelta(hours=1)
-"""How long after a user was forgotten replicas may still write decisions from before."""
+OPEN_HOURS = ".hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,47 +89,10 @@ class DecisionLog(HourlyFiles):
         Those that replicas write later are removed by the next calls.
 
         Args:
-            users: by `decision_user`, when they were forgotten, in microseconds since 1970.
+            users: by `logged_user`, when they were forgotten, in microseconds since 1970.
             lock: the lock of compaction, which this process holds.
         """
-        if not users and not self.folder.exists(FORGOTTEN):
-            return 0
-        since_us = int((now - LATE).timestamp() * MICROS)
-
-        def still_recent(content: bytes | None) -> bytes:
-            before = {} if content is None else json.loads(content)
-            return json_bytes({user: at for user, at in {**before, **users}.items() if at >= since_us})
-
-        recent = json.loads(update_file(self.folder, FORGOTTEN, still_recent, lock)[1])
+        recent = note_forgotten(self.folder, users, now, lock)
         if users:
-            return self._remove({**recent, **users}, self.hours(), lock)
-        return self._remove(recent, self.open_hours(), lock) if recent else 0
-
-    def _remove(self, users: Mapping[str, int], hours: Iterable[str], lock: Lock) -> int:
-        is_removed, removed = Removal(users, str), 0
-        for hour in hours:
-            compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
-            removed += sum(self._remove_from(file, is_removed, lock) for file in (*compacted, *self.files(hour)))
-        return removed
-
-    def _remove_from(self, file: str, is_removed: Removal, lock: Lock) -> int:
-        """Replaces a file by one without what is removed; a damaged one stays as it is."""
-
-        def removed_N(table: pa.Table) -> np.ndarray:
-            return is_removed(pc.fill_null(table["user"], ""), table["time"].cast(pa.int64()).to_numpy())
-
-        try:
-            columns = self.folder.read_table(file, ["user", "time"])
-        except (OSError, ValueError):  # whoever reads its rows names it
-            return 0
-        if not (num := int(removed_N(columns).sum())):
-            return 0
-        lock.require()
-        kept = (table.filter(pa.array(~removed_N(table))) for table in self.folder.read_groups(file))
-        self.folder.write_tables(file, self.folder.read_schema(file), kept)
-        return num
-
-
-def decision_user(key: str) -> str:
-    """The name of a user in the decision log: a keyed hash of `user_key`, so that forgotten users can be found."""
-    return hashed(key)
+            return remove_users(self, {**recent, **users}, self.hours(), lock)
+        return remove_users(self, recent, self.open_hours(), lock) if recent else 0

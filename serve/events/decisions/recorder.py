@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
-from data.sources.event_log.decisions import SCHEMA, DecisionLog, decision_user
+from data.sources.event_log.decisions import SCHEMA, DecisionLog
+from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.users import user_key
 from serve.events.decisions.config import DecisionsConfig
 from serve.observability.record_buffer import RecordBuffer
@@ -121,7 +122,7 @@ def _of_release(ids: IdsOfRows, decisions: Sequence[Decision]) -> pa.Table:
     lengths = [len(rows) for rows, _ in candidates]
     rows, scores = (np.concatenate(each) for each in zip(*candidates, strict=True))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    users = [None if d.user_id is None else decision_user(user_key(d.user_id)) for d in decisions]
+    users = [None if d.user_id is None else logged_user(user_key(d.user_id)) for d in decisions]
     columns = {
         "time": [d.time_us for d in decisions],
         "request_id": [d.request_id for d in decisions],

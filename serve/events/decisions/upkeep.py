@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from data.artifacts.folders import Folder
-from data.sources.event_log.decisions import DecisionLog, decision_user
+from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.forgetting import logged_user
 from serve.events.decisions.config import DecisionsConfig
 
 LOCK = ".compaction"
@@ -37,4 +38,4 @@ def forget_decisions(storage: Folder, forgotten: Mapping[str, int]) -> None:
     """
     log = DecisionLog.of(storage)
     with log.folder.locked(LOCK) as lock:
-        log.forget({decision_user(key): at for key, at in forgotten.items()}, datetime.now(UTC), lock)
+        log.forget({logged_user(key): at for key, at in forgotten.items()}, datetime.now(UTC), lock)

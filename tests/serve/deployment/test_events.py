@@ -13,7 +13,8 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from data.sources.event_log.decisions import DecisionLog, decision_user
+from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.users import user_key
 from serve.api import recommender_pb2 as pb
 from serve.api.recommender_pb2_grpc import RecommenderStub
@@ -219,9 +220,8 @@ def test_each_answer_is_in_the_decision_log_with_its_candidates(
     id_ = uuid.uuid4().hex
     one = {"user_id": known_user, "k": 5, "context": {"daypart": "evening"}}
     answer = httpx.post(f"{address}/v1/recommend", json=one, headers={"X-Request-Id": id_}).json()
-    batch = httpx.post(
-        f"{address}/v1/recommend/batch", json={"requests": [one, {"k": 3}]}, headers={"X-Request-Id": f"{id_}-b"}
-    )
+    both = {"requests": [one, {"k": 3}]}
+    batch = httpx.post(f"{address}/v1/recommend/batch", json=both, headers={"X-Request-Id": f"{id_}-b"})
     httpx.get(f"{address}/v1/items/{answer['items'][0]['id']}/similar?k=4", headers={"X-Request-Id": f"{id_}-s"})
     log = DecisionLog.of(Folder.of(tiny.storage.root))
 
@@ -233,7 +233,7 @@ def test_each_answer_is_in_the_decision_log_with_its_candidates(
     assert [row["request_id"] for row in written()] == [id_, f"{id_}-b.0", f"{id_}-b.1", f"{id_}-s"]
     first, of_batch, popular, similar = written()
     assert (first["kind"], first["source"], first["num_shown"]) == ("recommend", "towers", 5)
-    assert first["user"] == decision_user(user_key(known_user))
+    assert first["user"] == logged_user(user_key(known_user))
     assert dict(first["context"]) == {"daypart": "evening"}
     assert first["item_ids"][:5] == [item["id"] for item in answer["items"]]
     assert first["scores"][:5] == pytest.approx([item["score"] for item in answer["items"]], rel=1e-6)

@@ -18,6 +18,10 @@ from serve.events.config import EventsConfig
 from serve.events.event import MICROS
 from serve.events.protocol import LoggedEvents, StoreUnavailable
 from serve.events.sqlite_store import SqliteStore
+from serve.experiments.analysis import analyse
+from serve.experiments.assignment import Assignment, Experiment
+from serve.experiments.exposure_files import ExposureRun
+from serve.experiments.exposures import ExposureLog
 from tests.conformance.events import config, event, now_us
 
 DAY = 1_769_817_600 * MICROS  # 2026-01-31
@@ -83,6 +87,25 @@ def test_a_forgotten_user_is_removed_and_all_others_stay(
     compact(values, store, storage)
     assert all_ids(log) == ["2", "5"]
     assert not [file for file in log.files() if file.startswith("date=2026-01-31")]
+
+
+async def test_what_was_shown_to_a_forgotten_user_is_removed(
+    values: EventsConfig, store: SqliteStore, tmp_path: Path
+) -> None:
+    """The analysis of the experiment has the other users then."""
+    storage, experiment = Folder.of(str(tmp_path)), Experiment("canary", {"b": 0.5}, "2026-01-31T09:05:00.250+00:00")
+    exposures = ExposureLog(storage, "replica")
+    for user_id in ("u", "v", None):
+        exposures.add_failure(Assignment(experiment, "b"), "b", user_id, f"to {user_id}", 1.0)
+    await exposures.flush(at_once=True)
+    store.forget("u", now_us())
+    compact(values, store, storage)
+    (run,) = ExposureRun.all(storage, "canary")
+    assert sorted(run.read().table["request_id"].to_pylist()) == ["to None", "to v"]
+    outcomes = pa.table({"request_id": ["to u", "to v"], "value": [1.0, 1.0]})
+    analysed = analyse("canary", run.read().table, outcomes, experiment.variants)
+    assert (analysed.outcomes.matched, analysed.outcomes.unmatched) == (1, 1)
+    assert [result.num_users for result in analysed.results] == [0, 2]
 
 
 class Busy(SqliteStore):

@@ -10,7 +10,8 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from data.sources.event_log.users import hashed
+from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.users import user_key
 from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig, Topology
@@ -102,7 +103,7 @@ def test_exposures_are_recorded(
     while not (shown := recorded(tiny, name)) or len(shown) < len(USERS):
         assert time.monotonic() < ends, shown
         time.sleep(0.5)
-    assert {row["user"] for row in shown} == {hashed(user) for user in USERS}
+    assert {row["user"] for row in shown} == {logged_user(user_key(user)) for user in USERS}
     by_request = {row["request_id"]: row for row in shown}
     for answer in answers:
         row = by_request[answer.request_id]

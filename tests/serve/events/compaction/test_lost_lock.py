@@ -8,7 +8,8 @@ import pytest
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.sources.event_log.decisions import FORGOTTEN, DecisionLog, decision_user
+from data.sources.event_log.decisions import FORGOTTEN, DecisionLog
+from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.files import EventLog
 from serve.events.compaction import LogCompactor, compact
 from serve.events.config import EventsConfig
@@ -94,8 +95,8 @@ def test_a_forgotten_user_stays_forgotten_where_two_processes_meet(
     log = DecisionLog.of(bucket)
     forget_decisions(bucket, {"u": now_us()})
     interrupting(monkeypatch, bucket, 1, lambda: forget_decisions(bucket, {"v": now_us()}))
-    log.forget({decision_user("w"): now_us()}, datetime.now(UTC))
-    assert log.folder.read_json(FORGOTTEN).keys() == {decision_user(key) for key in "uvw"}
+    log.forget({logged_user("w"): now_us()}, datetime.now(UTC))
+    assert log.folder.read_json(FORGOTTEN).keys() == {logged_user(key) for key in "uvw"}
 
 
 def test_a_stopped_upkeep_deletes_nothing(bucket: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,73 @@
+"""Exposures in all runs of all experiments: their schema, and the removal of forgotten users.
+
+`serve.experiments.exposure_files` says how the files of an experiment lie.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+import pyarrow as pa
+
+from data.artifacts.folders import Folder
+from data.artifacts.leases import Lock
+from data.artifacts.records.hourly_files import ENDING, HourlyFiles
+from data.sources.event_log.forgetting import note_forgotten, remove_from, remove_users
+
+SCHEMA = pa.schema(
+    [
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("request_id", pa.string()),
+        ("user", pa.string()),  # `logged_user`; null for a request without a user
+        ("experiment", pa.string()),
+        ("variant", pa.string()),
+        ("release_id", pa.string()),
+        ("degraded", pa.bool_()),
+        ("failed", pa.bool_()),  # the request raised an error and has no answer
+        ("took_ms", pa.float32()),
+        ("item_ids", pa.list_(pa.string())),
+    ]
+)
+
+LOCK = ".compaction"
+
+
+def exposures_folder(storage: Folder) -> Folder:
+    """The folder of all experiments, whether it exists or not."""
+    return storage / "exposures"
+
+
+def exposure_files(folder: Folder) -> HourlyFiles:
+    """The files of exposures in a folder."""
+    return HourlyFiles(folder, SCHEMA, "exposures")
+
+
+def locked(storage: Folder) -> AbstractContextManager[Lock]:
+    """Returns the lock under which files of exposures are compacted, or forgotten users are removed from them."""
+    return exposures_folder(storage).locked(LOCK)
+
+
+def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> int:
+    """Removes the exposures of users from before they were forgotten; returns how many.
+
+    Those that replicas write later are removed by the next calls.
+
+    Args:
+        users: by `logged_user`, when they were forgotten, in microseconds since 1970.
+        lock: what `locked` gives, which this process holds.
+
+    Raises:
+        OSError: the storage does not answer.
+        LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
+    """
+    folder = exposures_folder(storage)
+    recent, removed = note_forgotten(folder, users, now, lock), 0
+    if not recent and not users:
+        return 0
+    for experiment in folder.subfolders():
+        if users:  # what lies directly in the folder is of earlier versions
+            names = [name for name in experiment.names() if name.endswith(ENDING)]
+            removed += remove_from(experiment, names, users, lock)
+        for run in map(exposure_files, experiment.subfolders()):
+            removed += remove_users(run, {**recent, **users}, run.hours() if users else run.open_hours(), lock)
+    return removed
