@@ -67,7 +67,7 @@ class StateStore(Protocol):
         """Removes the state of a user and the events that are not compacted yet, and keeps earlier events out.
 
         Returns:
-            When the user was forgotten: now, and not before any event that was accepted.
+            When the user was forgotten: now, and later than any event that was accepted, and than any `end`.
         """
         ...
 

@@ -61,6 +61,12 @@ def test_a_forgotten_user_is_in_no_part_however_many_there_are(store: StateStore
     assert store.part(1) is None
 
 
+def test_a_user_is_forgotten_later_than_what_was_before_also_by_a_clock_that_is_behind(store: StateStore) -> None:
+    store.append([event("1")])
+    until_us = max(part.until_us for part in compacted(store))
+    assert store.forget("u", now_us() - 1_000_000_000) > until_us
+
+
 def test_where_nothing_waits_the_log_is_complete_until_the_end(store: StateStore) -> None:
     """Users who were forgotten until then are removed, so a log that is read up to there has nothing of them."""
     store.append([event("1")])

@@ -27,7 +27,7 @@ FORGET = """
 -- ARGV: user, now, and what comes before and after the time in the state.
 local at = ARGV[2]
 local clock = redis.call('GET', KEYS[2]) or '0'
-if tonumber(clock) > tonumber(at) then at = clock end
+if tonumber(clock) >= tonumber(at) then at = string.format('%.0f', tonumber(clock) + 1) end
 redis.call('SET', KEYS[2], at)
 redis.call('SET', KEYS[1], ARGV[3] .. at .. ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[1], at)
