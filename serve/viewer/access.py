@@ -8,7 +8,7 @@ of web sockets included.
 import hmac
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -20,6 +20,11 @@ PARAMETER = "token"
 """The parameter of an address that carries the token once; a cookie carries it from then on."""
 
 SAYS = "This page needs its token: open the address with ?token=... that python -m serve.page has printed."
+
+
+def with_token(address: str, token: str | None) -> str:
+    """Returns the address of a page that carries the token, if there is one."""
+    return f"{address}/?{urlencode({PARAMETER: token})}" if token else address
 
 
 class AccessGuard:
@@ -63,7 +68,7 @@ class AccessGuard:
             found = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
         except CookieError:
             return False
-        return found is not None and self._is_token(found.value)
+        return found is not None and self._is_token(unquote(found.value))
 
     def _brings_token(self, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get(PARAMETER, [""])[0]
@@ -76,7 +81,7 @@ class AccessGuard:
         rest = {k: v for k, v in parse_qs(scope["query_string"].decode("latin-1")).items() if k != PARAMETER}
         path = "/" + scope["path"].lstrip("/")
         answer = RedirectResponse(path + (f"?{urlencode(rest, doseq=True)}" if rest else ""), status_code=303)
-        answer.set_cookie(self._cookie, self._token or "", httponly=True, samesite="strict")
+        answer.set_cookie(self._cookie, quote(self._token or "", safe=""), httponly=True, samesite="strict")
         return answer
 
 

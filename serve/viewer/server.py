@@ -10,7 +10,7 @@ from nicegui import ui
 
 from data.artifacts.errors import UserError
 from data.artifacts.secrets import secret
-from serve.viewer.access import LOOPBACK, PARAMETER, AccessGuard
+from serve.viewer.access import LOOPBACK, AccessGuard, with_token
 from serve.viewer.config import PageConfig
 from serve.viewer.viewer import Viewer
 from serve.viewer.views import register
@@ -63,8 +63,7 @@ def page_server(viewer: Viewer) -> PageServer:
     server = uvicorn.Server(
         uvicorn.Config(guarded, host=config.host, port=config.port, log_level="warning", lifespan="on")
     )
-    address = config.address + (f"/?{PARAMETER}={token}" if token else "")
-    return PageServer(address, server)
+    return PageServer(with_token(config.address, token), server)
 
 
 def _token(config: PageConfig) -> str | None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from serve.viewer.access import LOOPBACK, AccessGuard
+from serve.viewer.access import LOOPBACK, AccessGuard, with_token
 from serve.viewer.config import PageConfig
 
 TOKEN = "s3cret"
@@ -53,6 +53,14 @@ async def test_the_token_comes_once_in_the_address_and_then_in_a_cookie() -> Non
         assert brought.headers["location"] == "/items?item=a+b"  # the token is not in the history of the browser
         assert "httponly" in brought.headers["set-cookie"].lower()
         assert (await http.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize("token", [TOKEN, "ab+cd/ef==", "a&b", "a#b", "a%41b", 'a "b"; c', "ключ"])
+async def test_the_printed_address_brings_any_token(token: str) -> None:
+    async with client("example.com", token, ()) as http:
+        brought = await http.get(with_token("", token), follow_redirects=True)
+        assert (brought.status_code, brought.text) == (200, "page")
+        assert "token" not in str(brought.url)
 
 
 async def test_a_redirect_stays_on_the_page() -> None:
