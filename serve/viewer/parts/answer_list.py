@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from serve.api.schemas import Item, RecommendResponse
-from serve.viewer.parts.elements import badge, bar, button, formatted, movement, note, part, text
+from serve.viewer.parts.elements import badge, bar, button, formatted, labelled, movement, note, part, text
 
 Act = Callable[[Item], Any]
 
@@ -40,7 +40,7 @@ def stage_times(timings_ms: Mapping[str, float]) -> None:
     if not total:
         return
     words = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in timings_ms.items())
-    with part("div", "stages").props(f'role="img" aria-label="time per stage: {words}"'):
+    with labelled("div", f"time per stage: {words}", "stages").props('role="img"'):
         for number, ms in enumerate(timings_ms.values()):
             part("span", f"stage-{number % 6}").style(f"width: {100 * ms / total:.2f}%")
     with part("div", "legend"):
@@ -64,7 +64,7 @@ def items_list(items: Sequence[Item], titles: Mapping[str, str], actions: Mappin
         return
     scores = [item.score for item in items]
     low, high = min(scores), max(scores)
-    with part("ol", "items").props(f'aria-label="{label}"'):
+    with labelled("ol", label, "items"):
         for rank, item in enumerate(items, start=1):
             with part("li"):
                 text("span", rank, "rank")
@@ -101,7 +101,7 @@ def _movement(rank: int, item: Item) -> None:
         text("span", "filled up" if item.explanation is not None else "", "moved")
         return
     moved = movement(f"{retrieved} → {rank}", retrieved - rank)
-    moved.props(f'title="rank in retrieval {retrieved}, final rank {rank}"')
+    moved.props["title"] = f"rank in retrieval {retrieved}, final rank {rank}"
 
 
 def _reason(item: Item, titles: Mapping[str, str]) -> None:

@@ -17,6 +17,17 @@ def part(tag: str, classes: str = "") -> ui.element:
     return ui.element(tag).classes(classes)
 
 
+def labelled(tag: str, label: str, classes: str = "") -> ui.element:
+    """Adds an empty element with a label for screen readers, to be filled in a `with`.
+
+    A label with texts of others is never part of the text that `props` takes: that is parsed, and quotes in a label
+    would add attributes to it, such as what the browser does on a click.
+    """
+    element = part(tag, classes)
+    element.props["aria-label"] = label
+    return element
+
+
 def refilled(box: ui.element) -> ui.element:
     """Empties an element, to be filled anew in a `with`."""
     box.clear()
@@ -59,7 +70,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], caption: str = "")
     """Adds a small table; numbers stand on the right."""
     body = [list(row) for row in rows]
     with (
-        part("div", "scroll").props(f'tabindex="0" role="region" aria-label="{_attribute(caption or "table")}"'),
+        labelled("div", caption or "table", "scroll").props('tabindex="0" role="region"'),
         part("table", "plain"),
     ):
         if caption:
@@ -99,7 +110,3 @@ def button(label: str, act: Callable[..., Any] | None = None, says: str = "") ->
 def choice(label: str, options: Any, value: Any, on_change: Callable[..., Any], classes: str = "") -> ui.select:
     """Adds a select that is as high as the other controls."""
     return ui.select(options, value=value, label=label, on_change=on_change).props("outlined dense").classes(classes)
-
-
-def _attribute(content: str) -> str:
-    return content.replace('"', "'").replace("\\", "")

@@ -51,7 +51,8 @@ def shell(path: str) -> Iterator[Begins]:
         text("span", "two-tower", "brand")
         with part("nav", "views").props('aria-label="views"'):
             for address, title in VIEWS.items():
-                link = text("a", title).props(f'href="{address}"')
+                link = text("a", title)
+                link.props["href"] = address
                 if address == path:
                     link.classes("here").props('aria-current="page"')
         button("light / dark").on("click", js_handler=TOGGLE)

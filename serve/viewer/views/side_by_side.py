@@ -9,7 +9,7 @@ from nicegui import ui
 
 from serve.api.limits import MAX_K
 from serve.viewer.parts.answer_list import item_words
-from serve.viewer.parts.elements import choice, movement, note, panel, part, refilled, table, text
+from serve.viewer.parts.elements import choice, labelled, movement, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
 from serve.viewer.parts.shell import put
 from serve.viewer.parts.user_search import UserSearch
@@ -121,7 +121,7 @@ class SideBySide:
         num_both = sum(place.other_rank is not None for place in items)
         with panel(f"{release_id}: {ORDERS[order]}"):
             note(f"{num_both} of {len(items)} are on the other side too.")
-            with part("ol", "items short").props(f'aria-label="{release_id}, {ORDERS[order]}, best first"'):
+            with labelled("ol", f"{release_id}, {ORDERS[order]}, best first", "items short"):
                 for place, item in zip(items, shown, strict=True):
                     with part("li"):
                         text("span", place.rank, "rank")

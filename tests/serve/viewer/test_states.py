@@ -33,6 +33,7 @@ HOSTILE = (
     "javascript:window.hacked=1",
     "\u202egnirts esrever",
     "long" * 500,
+    '" :title="window.hacked = 1, 0" a="',
 )
 """Titles that do harm where they are taken for markup, or that are hard to show."""
 
@@ -51,7 +52,7 @@ def answer() -> dict[str, object]:
     return {
         "request_id": "r", "release_id": HOSTILE[0], "source": "towers", "degraded": True, "reasons": list(HOSTILE[:2]),
         "unknown_items": list(HOSTILE[:3]), "unknown_context": [], "items": items,
-        "timings_ms": {'" onload="window.hacked = 1': 1.0, HOSTILE[0]: 2.0},
+        "timings_ms": dict.fromkeys(HOSTILE, 2.0),
         "explained": {"filter": None, "num_excluded": 0, "num_candidates": 9},
     }  # fmt: skip
 
@@ -107,8 +108,16 @@ def bare(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 
 def test_hostile_texts_are_text(chromium: "Browser", bare: str, tmp_path: Path) -> None:
-    with opened(chromium, bare, "/?user=u&k=7") as page:
+    with opened(chromium, bare, f"/?user=u&k={len(HOSTILE)}") as page:
         page.get_by_label("answer, best first").wait_for()
+        label = ", ".join(f"{title} 2.0 ms" for title in HOSTILE)
+        assert page.locator(".stages").get_attribute("aria-label") == f"time per stage: {label}"
+        assert page.locator(".stages").evaluate("e => e.getAttributeNames().sort()") == [
+            "aria-label",
+            "class",
+            "id",
+            "role",
+        ]
         page.wait_for_timeout(500)
         assert page.evaluate("window.hacked") is None
         shown = page.locator(".items .title").all_inner_texts()
