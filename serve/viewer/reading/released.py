@@ -5,7 +5,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.schema import Feature
+from serve.viewer.reading.read_once import ReadOnce
 from serve.viewer.reading.text_search import Found, TextSearch
 from serve.viewer.reading.times import HistoryTimes
 
@@ -61,6 +61,8 @@ class FilterableFeature:
 class ReleasedCatalogue:
     """Users and items of one release. What is slow is read when it is first asked for: call its methods in a thread.
 
+    One lock guards all that is read: the values need each other, and threads may ask for different ones at once.
+
     Attributes:
         folder: The folder of the release.
         manifest: The content of its manifest.
@@ -68,47 +70,43 @@ class ReleasedCatalogue:
 
     folder: Folder
     manifest: dict[str, Any]
-    _reading: threading.RLock = field(default_factory=threading.RLock)
+    reading: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
-    @cached_property
+    @ReadOnce
     def items(self) -> Catalogue:
         """All items."""
-        with self._reading:
-            return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"])
+        return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"])
 
-    @cached_property
+    @ReadOnce
     def users(self) -> Catalogue:
         """All users."""
-        with self._reading:
-            return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"])
+        return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"])
 
-    @cached_property
+    @ReadOnce
     def histories(self) -> Sequences:
         """The items of every user in the log that the release has learnt."""
         tensors = safetensors.numpy.load(self.folder.read_bytes("sequences.safetensors"))
         return Sequences(tensors["offsets_U1"], tensors["items_N"])
 
-    @cached_property
+    @ReadOnce
     def item_counts(self) -> np.ndarray:
         """int64 [items]: interactions of each item in the log; of row n at index n - 1."""
         return _counts(self.items.table)
 
-    @cached_property
+    @ReadOnce
     def user_counts(self) -> np.ndarray:
         """int64 [users]: interactions of each user in the log; of row n at index n - 1."""
         return _counts(self.users.table)
 
-    @cached_property
+    @ReadOnce
     def item_search(self) -> TextSearch:
         """Finds items by id and title."""
-        with self._reading:
-            return TextSearch(self.items.ids.values, self.items.table["title"].combine_chunks(), self.item_counts)
+        return TextSearch(self.items.ids.values, self.items.table["title"].combine_chunks(), self.item_counts)
 
-    @cached_property
+    @ReadOnce
     def user_search(self) -> TextSearch:
         """Finds users by id."""
-        with self._reading:
-            return TextSearch(self.users.ids.values, None, self.user_counts)
+        return TextSearch(self.users.ids.values, None, self.user_counts)
 
     def find_items(self, query: str, limit: int) -> tuple[list[DisplayItem], bool]:
         """Returns the best items for a query, and whether there are more."""
@@ -159,7 +157,7 @@ class ReleasedCatalogue:
         row = int(self.users.ids.rows(pa.array([user_id]))[0])
         return self.ids_of(self.histories.of_user(row)[-MAX_HISTORY:])
 
-    @cached_property
+    @ReadOnce
     def _times(self) -> HistoryTimes:
         return HistoryTimes(self.manifest["dataset"]["folder"], self.manifest["dataset"]["fingerprint"])
 
@@ -188,7 +186,7 @@ class ReleasedCatalogue:
             for id_, values in zip(self.ids_of(rows), taken.to_pylist(), strict=True)
         ]
 
-    @cached_property
+    @ReadOnce
     def filterable(self) -> list[FilterableFeature]:
         """The features that filters may name, with their values."""
         return [_filterable(f, self.items.table[f.name]) for f in self.items.features if f.kind.is_filterable]
