@@ -95,18 +95,14 @@ class Viewer:
         """Returns items as a release has them; raises ReleaseError if there is no such release."""
         return await asyncio.to_thread(lambda: self.catalogues(release_id).display(item_ids))
 
-    async def compare(self, sides: Sequence[str], k: int) -> Compared:
+    async def compare(self, sides: tuple[str, str], k: int) -> Compared:
         """Compares two sides over a sample of the users of the first side's release; raises what `lists` raises."""
 
         def compare() -> Compared:
-            catalogue = self.catalogues(sides[0].rpartition(":")[0])
-            users = catalogue.sample_users(self.config.sampled_users)
+            of_one, of_other = (self.catalogues(side.rpartition(":")[0]) for side in sides)
+            users = of_one.sample_users(self.config.sampled_users)
             one, other = (self._lists(side, users, k) for side in sides)
-            shown = pa.array(sorted({item_id for ids in (*one, *other) for item_id in ids}), pa.string())
-            rows = catalogue.items.ids.rows(shown)
-            known = zip(shown.to_pylist(), rows.tolist(), strict=True)
-            counts = {item_id: int(catalogue.item_counts[row - 1]) for item_id, row in known if row}
-            return compared(users.to_pylist(), one, other, counts, catalogue.items.table.num_rows)
+            return compared(users.to_pylist(), one, other, of_one.known_items(one), of_other.known_items(other))
 
         return await asyncio.to_thread(compare)
 

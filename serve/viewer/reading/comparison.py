@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,13 +28,25 @@ def places(one: Sequence[str], other: Sequence[str]) -> list[Place]:
     return [Place(item_id, rank, ranks.get(item_id)) for rank, item_id in enumerate(one, start=1)]
 
 
+class KnownItems(NamedTuple):
+    """What the release of one side knows of its items; another release may know others.
+
+    Attributes:
+        counts: Interactions of each item in its log; 0 for those that are missing.
+        num_items: Items of its catalogue.
+    """
+
+    counts: Mapping[str, int]
+    num_items: int
+
+
 @dataclass(frozen=True)
 class Side:
     """What one side recommends to a sample of users.
 
     Attributes:
-        coverage: Distinct items, as a share of the catalogue.
-        popularity: The mean number of interactions of the items in the log, over all places.
+        coverage: Distinct items, as a share of the catalogue of its release.
+        popularity: The mean number of interactions of the items in the log of its release, over all places.
         distinct: Distinct items.
     """
 
@@ -71,14 +84,13 @@ def compared(
     user_ids: Sequence[str],
     one: Sequence[Sequence[str]],
     other: Sequence[Sequence[str]],
-    counts: Mapping[str, int],
-    num_items: int,
+    known_to_one: KnownItems,
+    known_to_other: KnownItems,
 ) -> Compared:
     """Compares the lists of two sides; `one[n]` and `other[n]` are of user n.
 
     Args:
-        counts: Interactions of each item in the log; 0 for those that are missing.
-        num_items: Items of the catalogue.
+        known_to_one, known_to_other: What the release of each side knows of its items.
     """
     overlaps = np.array([_overlap(a, b) for a, b in zip(one, other, strict=True)])
     mean = float(overlaps.mean()) if len(overlaps) else 0.0
@@ -88,8 +100,8 @@ def compared(
         len(user_ids),
         mean,
         (max(mean - half, 0.0), min(mean + half, 1.0)),
-        _side(one, counts, num_items),
-        _side(other, counts, num_items),
+        _side(one, known_to_one),
+        _side(other, known_to_other),
         [(user_ids[n], float(overlaps[n])) for n in order.tolist()],
         np.bincount(np.minimum((overlaps * 10 + 1e-9).astype(int), 9), minlength=10).tolist(),
     )
@@ -100,8 +112,8 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
     return len(set(one) & set(other)) / longest if longest else 1.0
 
 
-def _side(lists: Sequence[Sequence[str]], counts: Mapping[str, int], num_items: int) -> Side:
+def _side(lists: Sequence[Sequence[str]], known: KnownItems) -> Side:
     shown = [item_id for ids in lists for item_id in ids]
     distinct = len(set(shown))
-    popularity = sum(counts.get(item_id, 0) for item_id in shown) / len(shown) if shown else 0.0
-    return Side(distinct / num_items if num_items else 0.0, popularity, distinct)
+    popularity = sum(known.counts.get(item_id, 0) for item_id in shown) / len(shown) if shown else 0.0
+    return Side(distinct / known.num_items if known.num_items else 0.0, popularity, distinct)

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.schema import Feature
+from serve.viewer.reading.comparison import KnownItems
 from serve.viewer.reading.read_once import ReadOnce
 from serve.viewer.reading.text_search import Found, TextSearch
 from serve.viewer.reading.times import HistoryTimes
@@ -165,6 +166,13 @@ class ReleasedCatalogue:
         """Returns when the items of `history` were taken; empty where that is not known."""
         row = int(self.users.ids.rows(pa.array([user_id]))[0])
         return self._times.of_user(row, self.histories.of_user(row))[-MAX_HISTORY:]
+
+    def known_items(self, lists: Iterable[Iterable[str]]) -> KnownItems:
+        """Returns what the release knows of the items of some lists."""
+        ids = sorted({item_id for listed in lists for item_id in listed})
+        rows = self.items.ids.rows(pa.array(ids, pa.string()))
+        counts = {id_: int(self.item_counts[row - 1]) for id_, row in zip(ids, rows.tolist(), strict=True) if row}
+        return KnownItems(counts, self.items.table.num_rows)
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Returns the ids of item rows."""

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from serve.viewer.reading.comparison import Place, compared, places
+from serve.viewer.reading.comparison import KnownItems, Place, compared, places
 from serve.viewer.reading.projection import Projection
 from serve.viewer.reading.variants import difference, percentile_interval, share_interval
+
+NOTHING = KnownItems({}, 0)
 
 
 def test_places() -> None:
@@ -13,7 +15,8 @@ def test_places() -> None:
 
 
 def test_compared_by_hand() -> None:
-    found = compared(["u", "v"], [["a", "b"], ["a", "c"]], [["b", "a"], ["d", "e"]], {"a": 10, "b": 4}, num_items=10)
+    known = KnownItems({"a": 10, "b": 4}, num_items=10)
+    found = compared(["u", "v"], [["a", "b"], ["a", "c"]], [["b", "a"], ["d", "e"]], known, known)
     assert found.overlap == 0.5  # 1 and 0
     assert found.interval == (0.0, 1.0)
     assert (found.one.distinct, found.one.coverage, found.one.popularity) == (3, 0.3, 6.0)
@@ -22,15 +25,22 @@ def test_compared_by_hand() -> None:
     assert found.histogram == [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
+def test_each_side_is_measured_by_its_own_catalogue() -> None:
+    one, other = KnownItems({"a": 8}, 4), KnownItems({"a": 2, "new": 6}, 20)
+    found = compared(["u"], [["a"]], [["a", "new"]], one, other)
+    assert (found.one.coverage, found.one.popularity) == (0.25, 8.0)
+    assert (found.other.coverage, found.other.popularity) == (0.1, 4.0)
+
+
 def test_an_overlap_of_three_tenths_is_in_the_class_from_there_on() -> None:
     ten = [str(n) for n in range(10)]
-    assert compared(["u"], [ten], [[*ten[:3], *"abcdefg"]], {}, 20).histogram[3] == 1
+    assert compared(["u"], [ten], [[*ten[:3], *"abcdefg"]], NOTHING, NOTHING).histogram[3] == 1
 
 
 def test_lists_of_other_lengths_and_empty_ones() -> None:
-    assert compared(["u"], [["a", "b"]], [["a"]], {}, 5).overlap == 0.5
-    assert compared(["u"], [[]], [[]], {}, 5).overlap == 1.0
-    assert compared([], [], [], {}, 0).num_users == 0
+    assert compared(["u"], [["a", "b"]], [["a"]], NOTHING, NOTHING).overlap == 0.5
+    assert compared(["u"], [[]], [[]], NOTHING, NOTHING).overlap == 1.0
+    assert compared([], [], [], NOTHING, NOTHING).num_users == 0
 
 
 def test_the_interval_of_a_share() -> None:
