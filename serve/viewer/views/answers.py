@@ -91,6 +91,7 @@ class AnswersView:
         answer, past = await asyncio.gather(
             asked(self._viewer.endpoint.recommend(**body, explain=True)), self._past(question.user_id)
         )
+        titles = {} if answer.answer is None else await self._titles(answer.answer)
         if number != self._number:  # another question was asked meanwhile
             return
         with refilled(self._past_box):
@@ -101,13 +102,14 @@ class AnswersView:
         if answer.answer is None:
             self._tell(answer.problem)
         else:
-            titles = await self._titles(answer.answer)
             self._show(answer.answer, titles)
 
     def _show(self, answer: RecommendResponse, titles: dict[str, str]) -> None:
         actions: dict[str, Any] = {"+ history": lambda item: self._add_to_history(item.id)}
-        if self._viewer.config.send_events and self._question.user_id:
-            actions = {self._viewer.config.event_type: lambda item: self._send(item, answer.request_id)} | actions
+        user_id = self._question.user_id  # that of this answer, also while another one is on its way
+        if self._viewer.config.send_events and user_id:
+            send = {self._viewer.config.event_type: lambda item: self._send(item, user_id, answer.request_id)}
+            actions = send | actions
         with refilled(self._answer_box):
             answer_head(answer, len(self._question.conditions))
             stage_times(answer.timings_ms)
@@ -121,10 +123,10 @@ class AnswersView:
         if self._controls is not None:
             await self._controls.add_to_history(item_id)
 
-    async def _send(self, item: Item, request_id: str) -> None:
+    async def _send(self, item: Item, user_id: str, request_id: str) -> None:
         """Sends an event, and asks again: the answer knows it."""
         event = {
-            "event_id": f"page-{uuid.uuid4().hex}", "user_id": self._question.user_id, "item_id": item.id,
+            "event_id": f"page-{uuid.uuid4().hex}", "user_id": user_id, "item_id": item.id,
             "type": self._viewer.config.event_type, "request_id": request_id,
         }  # fmt: skip
         sent = await asked(self._viewer.endpoint.send_events([event]))

@@ -35,7 +35,8 @@ class ItemsView:
     """
 
     def __init__(self, viewer: Viewer, given: Mapping[str, str]) -> None:
-        self._viewer, self._number, self._similar = viewer, 0, list[str]()
+        self._viewer, self._similar = viewer, list[str]()
+        self._number, self._number_drawn = 0, 0  # of the latest search, and of the latest map
         self._item, self._user, self._feature = (
             given.get("item", ""),
             given.get("user", ""),
@@ -158,20 +159,24 @@ class ItemsView:
         await self._draw()
 
     async def _draw(self) -> None:
-        address = {"item": self._item, "user": self._user, "feature": self._feature}
+        self._number_drawn += 1
+        number, user, feature = self._number_drawn, self._user, self._feature
+        address = {"item": self._item, "user": user, "feature": feature}
         ui.navigate.history.replace(f"/items?{urlencode({k: v for k, v in address.items() if v})}")
         with refilled(self._map_box):
             note("Drawing ...")
         chosen = [self._item, *self._similar]
-        found = await self._viewer.item_map(self._catalogue.folder.name, self._feature, chosen, self._user)
+        found = await self._viewer.item_map(self._catalogue.folder.name, feature, chosen, user)
+        if number != self._number_drawn:  # another map was asked for meanwhile
+            return
         with refilled(self._map_box):
-            if self._user and "user" not in found.groups:
+            if user and "user" not in found.groups:
                 note("The release knows nothing of this user.")
             groups = {
                 name: [{"name": p.says, "value": [round(p.x, 4), round(p.y, 4)]} for p in of]
                 for name, of in found.groups.items()
             }
-            title = f"{found.num_items:,} items by {self._feature or 'nothing'}, in two dimensions (PCA)"
+            title = f"{found.num_items:,} items by {feature or 'nothing'}, in two dimensions (PCA)"
             shares = f"{found.explained[0]:.0%} of the variance; upwards {found.explained[1]:.0%}"
             points(title, groups, x=shares, tall=True)
             note("Turn the wheel to zoom, drag to move. “chosen” is the item with those similar to it.")

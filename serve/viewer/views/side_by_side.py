@@ -36,9 +36,10 @@ class SideBySide:
     """
 
     def __init__(self, viewer: Viewer, given: Mapping[str, str]) -> None:
-        self._viewer, self._number, self._client = viewer, 0, ui.context.client
+        self._viewer, self._client = viewer, ui.context.client
+        self._number, self._number_compared = 0, 0  # of the latest question, and of the latest one over a sample
         self._user_id, self._k = given.get("user", ""), number_of_items(given, viewer.config.k)
-        self._sides = [given.get("left", ""), given.get("right", "")]
+        self._sides = (given.get("left", ""), given.get("right", ""))
         with part("div", "columns side"):
             with part("div", "stack"):
                 with panel("User"):
@@ -64,9 +65,10 @@ class SideBySide:
         here = live.folder.name
         others = [id_ for id_ in reversed(ids) if id_ != here]
         defaults = [f"{here}:full", f"{others[0]}:full" if others else f"{here}:towers"]
-        self._sides = [
+        left, right = (
             side if side in options else default for side, default in zip(self._sides, defaults, strict=True)
-        ]
+        )
+        self._sides = left, right
         with self._choices_box:
             for number, name in enumerate(("left", "right")):
                 choice(name, options, self._sides[number], lambda e, n=number: self._choose(n, e.value), "wide")
@@ -82,13 +84,19 @@ class SideBySide:
         await (self._show() if self._user_id else search.pick("random"))
 
     async def _choose(self, number: int, side: str) -> None:
-        self._sides[number] = side
-        self._compared_box.clear()
+        self._sides = (side, self._sides[1]) if number == 0 else (self._sides[0], side)
+        self._forget_comparison()
         await self._show()
 
     async def _set_k(self, k: float | None) -> None:
         self._k = int(min(max(k or 1, 1), MAX_K))
+        self._forget_comparison()
         await self._show()
+
+    def _forget_comparison(self) -> None:
+        """Takes away the comparison over a sample, which belongs to other choices; one under way is not shown."""
+        self._number_compared += 1
+        self._compared_box.clear()
 
     async def _choose_user(self, user_id: str) -> None:
         self._user_id = user_id
@@ -97,23 +105,23 @@ class SideBySide:
     async def _show(self) -> None:
         """Shows the lists of both sides for the user."""
         self._number += 1
-        number = self._number
-        address = {"user": self._user_id, "k": str(self._k), "left": self._sides[0], "right": self._sides[1]}
+        number, sides, user_id, k = self._number, self._sides, self._user_id, self._k
+        address = {"user": user_id, "k": str(k), "left": sides[0], "right": sides[1]}
         with self._client:  # the button that asked may be gone already
             ui.navigate.history.replace(f"/side-by-side?{urlencode(address)}")
         try:
-            lists = [(await self._viewer.lists(side, pa.array([self._user_id]), self._k))[0] for side in self._sides]
+            lists = [(await self._viewer.lists(side, pa.array([user_id]), k))[0] for side in sides]
             shown = [
-                await self._viewer.display(side.rpartition(":")[0], ids)
-                for side, ids in zip(self._sides, lists, strict=True)
+                await self._viewer.display(side.rpartition(":")[0], ids) for side, ids in zip(sides, lists, strict=True)
             ]
         except (OSError, ValueError) as e:  # ReleaseError and NotSealed are ValueErrors
-            self._tell(str(e))
+            if number == self._number:
+                self._tell(str(e))
             return
         if number != self._number:
             return
         with refilled(self._lists_box):
-            for side, items, one, other in zip(self._sides, shown, lists, lists[::-1], strict=True):
+            for side, items, one, other in zip(sides, shown, lists, lists[::-1], strict=True):
                 self._list(side, items, places(one, other))
 
     def _list(self, side: str, shown: list[DisplayItem], items: list[Place]) -> None:
@@ -131,20 +139,25 @@ class SideBySide:
 
     async def _compare(self) -> None:
         """Compares both sides over a sample of users."""
+        self._number_compared += 1
+        number, sides, k = self._number_compared, self._sides, self._k
         with refilled(self._compared_box):
             note("Comparing ...")
         try:
-            found = await self._viewer.compare(self._sides, self._k)
+            found: Compared | str = await self._viewer.compare(sides, k)
         except (OSError, ValueError) as e:
-            with refilled(self._compared_box):
-                note(str(e), "problem")
+            found = str(e)
+        if number != self._number_compared:  # other choices were made meanwhile
             return
         with refilled(self._compared_box):
-            self._tell_comparison(found)
+            if isinstance(found, str):
+                note(found, "problem")
+            else:
+                self._tell_comparison(found, sides, k)
 
-    def _tell_comparison(self, found: Compared) -> None:
+    def _tell_comparison(self, found: Compared, sides: tuple[str, str], k: int) -> None:
         low, high = found.interval
-        text("h3", f"Overlap of the first {self._k}: {found.overlap:.1%} ({low:.1%} to {high:.1%})")
+        text("h3", f"Overlap of the first {k}: {found.overlap:.1%} ({low:.1%} to {high:.1%})")
         note(f"Mean over {found.num_users:,} users with a history, with its 95 % interval.")
         rows = [
             ("distinct items", found.one.distinct, found.other.distinct),
@@ -157,11 +170,9 @@ class SideBySide:
         text("h3", "Where they differ most")
         with part("div", "line"):
             for user_id, overlap in found.most_different:
-                left, right = (quote(side, safe="") for side in self._sides)
+                left, right = (quote(side, safe="") for side in sides)
                 link = text("a", f"{user_id} ({overlap:.0%})")
-                link.props["href"] = (
-                    f"/side-by-side?user={quote(user_id, safe='')}&k={self._k}&left={left}&right={right}"
-                )
+                link.props["href"] = f"/side-by-side?user={quote(user_id, safe='')}&k={k}&left={left}&right={right}"
 
     def _tell(self, problem: str) -> None:
         with refilled(self._lists_box):

@@ -56,14 +56,18 @@ class SweepsView:
         await self._show()
 
     async def _show(self) -> None:
+        chosen = self._chosen
         try:
-            board = await asyncio.to_thread(read_sweep, Path(self._viewer.sweeps) / self._chosen)
+            board: SweepBoard | str = await asyncio.to_thread(read_sweep, Path(self._viewer.sweeps) / chosen)
         except (UserError, OSError) as e:
-            with refilled(self._board_box):
-                note(str(e), "problem")
+            board = str(e)
+        if chosen != self._chosen:  # another one was chosen meanwhile
             return
         with refilled(self._board_box):
-            show_board(board)
+            if isinstance(board, str):
+                note(board, "problem")
+            else:
+                show_board(board)
 
 
 def show_board(board: SweepBoard) -> None:
