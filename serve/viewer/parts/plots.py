@@ -66,23 +66,30 @@ def set_lines(plot: ui.echart, series: Mapping[str, Sequence[tuple[float, float 
     plot.update()
 
 
+Points = Mapping[str, Sequence[Mapping[str, Any]]]
+"""ECharts' items, with `value` [x, y] and `name`, by the name of their group."""
+
+
 def points(
-    title: str, groups: Mapping[str, Sequence[Mapping[str, Any]]], x: str = "", y: str = "", tall: bool = False
+    title: str, groups: Points, marked: Points | None = None, x: str = "", y: str = "", tall: bool = False
 ) -> ui.echart:
     """Adds points in a plane that can be zoomed into and moved.
 
     Args:
-        groups: by the name of the group, in its own colour: ECharts' items, with `value` [x, y] and `name`.
+        groups: points, each group in its own colour.
+        marked: points that stand out, by names of MARKS; no group has such a name.
         x, y: the names of the axes.
     """
-    option = _option(title, list(groups)) | {
+    marked = marked or {}
+    option = _option(title, [*groups, *marked]) | {
         "tooltip": {"trigger": "item", "renderMode": "richText", "confine": True, "formatter": "{b}"},
         "xAxis": _axis("") | {"scale": True, "name": x, "nameLocation": "middle", "nameGap": 24},
         "yAxis": _axis(y) | {"scale": True},
         "dataZoom": [{"type": "inside", "xAxisIndex": 0}, {"type": "inside", "yAxisIndex": 0}],
         "series": [
-            {"type": "scatter", "name": name, "data": list(items), "symbolSize": 6} | MARKS.get(name, {})
-            for name, items in groups.items()
+            {"type": "scatter", "name": name, "data": list(items), "symbolSize": 6} | marks.get(name, {})
+            for of, marks in ((groups, {}), (marked, MARKS))
+            for name, items in of.items()
         ],
     }
     option["grid"] |= {"top": 52 if y else 36, "bottom": option["grid"]["bottom"] + (20 if x else 0)}

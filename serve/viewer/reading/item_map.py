@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,9 @@ NUM_GROUPS = 6
 """Values of a feature that have a colour of their own."""
 
 REST = "other"
+
+MARKED = ("chosen", "history", "user")
+"""Groups of points that stand out, the last ones on top."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,14 @@ class ItemMap:
     """A map.
 
     Attributes:
-        groups: Points by group: values of a feature, `chosen`, `history`, `user`; the last ones are drawn on top.
+        groups: Points by value of a feature, and those without one of the commonest.
+        marked: Points that stand out, by `chosen`, `history` and `user`; they are drawn on top.
         explained: The share of the variance along each axis.
         num_items: Items of the sample.
     """
 
     groups: dict[str, list[MapPoint]]
+    marked: dict[str, list[MapPoint]]
     explained: tuple[float, float]
     num_items: int
 
@@ -64,15 +71,16 @@ def item_map(
     groups = {
         name: _points(catalogue, plane, vectors_ID, rows[at]) for name, at in _groups(catalogue, feature, rows).items()
     }
+    marked = {}
     further = {"chosen": list(chosen), "history": catalogue.history(user_id) if user_id else []}
     for name, ids in further.items():
         known = np.unique(catalogue.items.ids.rows(pa.array(ids, pa.string())))
         if len(known := known[known > 0]):
-            groups[name] = _points(catalogue, plane, vectors_ID, known)
+            marked[name] = _points(catalogue, plane, vectors_ID, known)
     if user_id and (vector_D := opened.user_vector(user_id)) is not None:
         x, y = plane(vector_D[None])[0].tolist()
-        groups["user"] = [MapPoint(user_id, x, y)]
-    return ItemMap(groups, plane.explained, len(rows))
+        marked["user"] = [MapPoint(user_id, x, y)]
+    return ItemMap(groups, marked, plane.explained, len(rows))
 
 
 def _points(
@@ -86,26 +94,49 @@ def _points(
 
 
 def _groups(catalogue: ReleasedCatalogue, feature: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The indices of rows by the value of a feature: the first one of a list, the range of a number."""
+    """The indices of rows by the value of a feature: the first one of a list, the range of a number.
+
+    Each row is in one group. No value has the name of the rest or of a group that stands out.
+    """
     known = {f.name: f for f in catalogue.items.features if f.kind.is_filterable}
     if feature not in known:
         return {"items": np.arange(len(rows))}
     column = catalogue.items.table[feature].take(pa.array(rows - 1)).to_pylist()
-    if known[feature].kind.is_number:
-        values = np.array([np.nan if v is None else v for v in column], dtype=np.float64)
-        is_given = np.isfinite(values)
-        edges = np.unique(np.quantile(values[is_given], [0, 0.25, 0.5, 0.75, 1])) if is_given.any() else np.zeros(1)
-        quarter = np.digitize(values, edges[1:-1])
-        named = {
-            f"{low:g} to {high:g}": np.flatnonzero(is_given & (quarter == n))
-            for n, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
-        } or {f"{edges[0]:g}": np.flatnonzero(is_given)}
-        return {name: at for name, at in named.items() if len(at)} | _rest(~is_given)
+    named, is_rest = _by_range(column) if known[feature].kind.is_number else _by_value(column)
+    groups: dict[str, np.ndarray] = {}
+    for name, at in named.items():
+        while name in (REST, *MARKED, *groups):
+            name = f"{feature}: {name}"
+        groups[name] = at
+    return {name: at for name, at in groups.items() if len(at)} | (
+        {REST: np.flatnonzero(is_rest)} if is_rest.any() else {}
+    )
+
+
+def _by_range(column: Sequence[float | None]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The indices of numbers by quarter of all of them, and where there is no number."""
+    values = np.array([np.nan if v is None else v for v in column], dtype=np.float64)
+    is_given = np.isfinite(values)
+    edges = np.unique(np.quantile(values[is_given], [0, 0.25, 0.5, 0.75, 1])) if is_given.any() else np.zeros(1)
+    words = _distinct(edges.tolist())
+    if len(edges) == 1:
+        return {words[0]: np.flatnonzero(is_given)}, ~is_given
+    quarter = np.digitize(values, edges[1:-1])
+    ranges = [f"{low} to {high}" for low, high in pairwise(words)]
+    return {name: np.flatnonzero(is_given & (quarter == n)) for n, name in enumerate(ranges)}, ~is_given
+
+
+def _distinct(numbers: Sequence[float]) -> list[str]:
+    """Different numbers as text, with six digits where these tell them apart, else with all of them."""
+    words = [f"{number:g}" for number in numbers]
+    if len(set(words)) == len(words):
+        return words
+    return [str(int(n)) if n.is_integer() and abs(n) < 1e15 else repr(n) for n in numbers]
+
+
+def _by_value(column: Sequence[Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The indices of texts by the commonest of them, and where there is another one or none."""
     first = np.array([(v[0] if v else "") if isinstance(v, list) else (v or "") for v in column], dtype=object)
     values, counts = np.unique(first[first != ""], return_counts=True)
     common = values[np.argsort(-counts, kind="stable")[:NUM_GROUPS]]
-    return {str(value): np.flatnonzero(first == value) for value in common} | _rest(~np.isin(first, common))
-
-
-def _rest(is_rest: np.ndarray) -> dict[str, np.ndarray]:
-    return {REST: np.flatnonzero(is_rest)} if is_rest.any() else {}
+    return {str(value): np.flatnonzero(first == value) for value in common}, ~np.isin(first, common)

@@ -170,13 +170,16 @@ class ItemsView:
         if number != self._number_drawn:  # another map was asked for meanwhile
             return
         with refilled(self._map_box):
-            if user and "user" not in found.groups:
+            if user and "user" not in found.marked:
                 note("The release knows nothing of this user.")
-            groups = {
-                name: [{"name": p.says, "value": [round(p.x, 4), round(p.y, 4)]} for p in of]
-                for name, of in found.groups.items()
-            }
+            groups, marked = (
+                {
+                    name: [{"name": p.says, "value": [round(p.x, 4), round(p.y, 4)]} for p in of]
+                    for name, of in by.items()
+                }
+                for by in (found.groups, found.marked)
+            )
             title = f"{found.num_items:,} items by {feature or 'nothing'}, in two dimensions (PCA)"
             shares = f"{found.explained[0]:.0%} of the variance; upwards {found.explained[1]:.0%}"
-            points(title, groups, x=shares, tall=True)
+            points(title, groups, marked, x=shares, tall=True)
             note("Turn the wheel to zoom, drag to move. “chosen” is the item with those similar to it.")

@@ -33,7 +33,7 @@ class Late(TwoReleases):
 
     async def item_map(self, release_id: str, feature: str, chosen: Sequence[str], user_id: str) -> Any:
         await self.wait(user_id)
-        return SimpleNamespace(groups={"items": []}, explained=(0.5, 0.5), num_items=len(user_id))
+        return SimpleNamespace(groups={"items": []}, marked={}, explained=(0.5, 0.5), num_items=len(user_id))
 
     async def wait(self, asked: Any) -> None:
         self.asked.append(asked)
