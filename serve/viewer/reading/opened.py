@@ -6,7 +6,7 @@ is denied. They know nothing of events and context. This module needs torch; a v
 Shape legend: Q users, K ranks, I items (row 0 is padding), D dimension.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
@@ -38,13 +38,14 @@ class OpenedRelease:
 
     Attributes:
         release: The release.
+        registry: Where the live pointer and its denylist are, which every list follows as it is then.
         num_candidates: Items to retrieve and to re-rank per user.
-        denied: Ids of items that are never recommended.
     """
 
     release: Release
+    registry: ReleaseRegistry
     num_candidates: int
-    denied: frozenset[str] = field(default_factory=frozenset)
+    _denylist: tuple[str | None, frozenset[str]] = (None, frozenset())
 
     @classmethod
     def open(cls, registry: ReleaseRegistry, release_id: str, num_candidates: int) -> "OpenedRelease":
@@ -53,9 +54,17 @@ class OpenedRelease:
         Raises:
             ReleaseError, NotSealed: there is no such release, or it is damaged.
         """
-        release, live = registry.open(release_id), registry.live()
-        denylist = registry.read_denylist(None if live is None else live.denylist)
-        return cls(release, num_candidates, denylist | release.removed_items)
+        return cls(registry.open(release_id), registry, num_candidates)
+
+    def denied(self) -> frozenset[str]:
+        """Returns the ids of items that are recommended to nobody now; a denylist is read once, as it never changes."""
+        live = self.registry.live()
+        name = None if live is None else live.denylist
+        known, denylist = self._denylist
+        if name != known:
+            denylist = self.registry.read_denylist(name)
+            self._denylist = name, denylist
+        return denylist | self.release.removed_items
 
     @cached_property
     def item_vectors_ID(self) -> np.ndarray:
@@ -83,7 +92,7 @@ class OpenedRelease:
     @torch.inference_mode()
     def _ranking(self, user_ids: pa.Array, order: Order, k: int) -> Ranking:
         parts, queries = self.release.parts, self._queries(user_ids)
-        denied_rows = parts.items.ids.rows(pa.array(sorted(self.denied), pa.string()))
+        denied_rows = parts.items.ids.rows(pa.array(sorted(self.denied()), pa.string()))
         num_wanted = k if order is Order.popular else max(k, self.num_candidates)
         if order is Order.popular:
             found = rank_by_popularity(queries, parts.counts_I, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties)
