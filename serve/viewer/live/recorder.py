@@ -8,12 +8,13 @@ import asyncio
 import json
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from serve.viewer.config import PageConfig
-from serve.viewer.live.samples import FROM, Key, Reading, parsed
+from serve.viewer.live.samples import FROM, Key, Reading, parsed, with_keys_of
 
 KEPT_S = 3600.0
 
@@ -31,7 +32,7 @@ class MetricsRecorder:
     def __init__(self, config: PageConfig) -> None:
         self._config = config
         self._task: asyncio.Task[None] | None = None
-        self.readings: deque[Reading] = deque(maxlen=int(KEPT_S / config.every_s) + 1)
+        self.readings: deque[Reading] = deque()
         self.problem = "nothing has been read yet"
 
     def start(self) -> None:
@@ -57,7 +58,17 @@ class MetricsRecorder:
                 await self._read(http)
                 await asyncio.sleep(max(self._config.every_s - (time.monotonic() - started), 0.1))
 
+    def _keep(self, reading: Reading) -> None:
+        before = self.readings[-1].values if self.readings else ()
+        self.readings.append(replace(reading, values=with_keys_of(reading.values, before)))
+
+    def _forget(self) -> None:
+        """Drops the readings that are older than KEPT_S, also while no new ones come."""
+        while self.readings and self.readings[0].at < time.time() - KEPT_S:
+            self.readings.popleft()
+
     async def _read(self, http: httpx.AsyncClient) -> None:
+        self._forget()
         try:
             addresses = await asyncio.to_thread(self.addresses)
         except (OSError, ValueError, TypeError, KeyError) as e:
@@ -76,7 +87,7 @@ class MetricsRecorder:
         self.problem = "; ".join(failed)
         read = frozenset(address for address, samples in pairs if isinstance(samples, dict))
         if read:
-            self.readings.append(Reading(time.time(), values, read))
+            self._keep(Reading(time.time(), values, read))
 
     @staticmethod
     async def _scrape(http: httpx.AsyncClient, address: str) -> dict[Key, float]:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PREFIXES = (
-    "ray_twotower_", "ray_serve_deployment_replica_healthy", "ray_serve_autoscaling_target_replicas",
-    "ray_serve_replica_processing_queries", "haproxy_frontend_http_responses_total",
-)  # fmt: skip
-"""Prefixes of the names of metrics that are kept."""
+ANSWERS, REQUEST_MS, STAGE_MS = "ray_twotower_requests_total", "ray_twotower_request_ms", "ray_twotower_stage_ms"
+RECALL = "ray_twotower_index_recall"
+HEALTHY, WANTED = "ray_serve_deployment_replica_healthy", "ray_serve_autoscaling_target_replicas"
+
+KEPT = frozenset({
+    ANSWERS, f"{REQUEST_MS}_bucket", f"{STAGE_MS}_sum", f"{STAGE_MS}_count", f"{RECALL}_sum", f"{RECALL}_count",
+    HEALTHY, WANTED,
+})  # fmt: skip
+"""The samples that are kept: those that are plotted. Others are many more, such as the buckets of stage times."""
 
 FROM = "from"
 """The label with the address that a sample was read from."""
@@ -25,14 +29,24 @@ def parsed(content: str) -> dict[Key, float]:
     Raises:
         ValueError: it is not in Prometheus' format.
     """
-    lines = (line for line in content.splitlines() if line.startswith(PREFIXES))
+    prefixes = tuple(KEPT)
+    lines = (line for line in content.splitlines() if line.startswith(prefixes))
     families = text_string_to_metric_families("\n".join(lines) + "\n")
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
         for family in families
         for sample in family.samples
-        if not math.isnan(sample.value)
+        if sample.name in KEPT and not math.isnan(sample.value)
     }
+
+
+def with_keys_of(values: Mapping[Key, float], before: Iterable[Key]) -> dict[Key, float]:
+    """Returns the values with the very keys of an earlier reading where they are equal, so that both share the memory.
+
+    Keys take most of it: labels are the same in every reading of an hour.
+    """
+    known = {key: key for key in before}
+    return {known.get(key, key): value for key, value in values.items()}
 
 
 @dataclass(frozen=True)

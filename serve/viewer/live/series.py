@@ -2,7 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from serve.viewer.live.samples import Reading, increases, labels_of, quantile, window
+from serve.viewer.live.samples import (
+    ANSWERS,
+    HEALTHY,
+    RECALL,
+    REQUEST_MS,
+    STAGE_MS,
+    WANTED,
+    Reading,
+    increases,
+    labels_of,
+    quantile,
+    window,
+)  # fmt: skip
 
 WINDOW_S = 60.0
 """The time over which rates and quantiles are taken."""
@@ -10,9 +22,8 @@ WINDOW_S = 60.0
 Series = dict[str, list[tuple[float, float | None]]]
 """Points of unix seconds and value by the name of the line; None where nothing is known."""
 
-ANSWERS, REQUEST_MS, STAGE_MS = "ray_twotower_requests_total", "ray_twotower_request_ms", "ray_twotower_stage_ms"
-RECALL = "ray_twotower_index_recall"
-HEALTHY, WANTED = "ray_serve_deployment_replica_healthy", "ray_serve_autoscaling_target_replicas"
+GAP_S = 150.0
+"""Readings that are farther apart have a gap between them, of which nothing is known; page.every_s is 60 at most."""
 
 
 def requests_per_second(readings: Sequence[Reading]) -> Series:
@@ -69,7 +80,10 @@ def recall(readings: Sequence[Reading]) -> Series:
 def replicas(readings: Sequence[Reading]) -> Series:
     """Healthy replicas of each deployment, and how many autoscaling wants."""
     found: Series = {}
-    for reading in readings:
+    for index, reading in enumerate(readings):
+        if _is_after_gap(readings, index):
+            for points in found.values():
+                points.append((reading.at, None))
         for says, metric in (("healthy", HEALTHY), ("wanted", WANTED)):
             for deployment, count in reading.total(metric, "deployment").items():
                 found.setdefault(f"{says} {deployment}", []).append((reading.at, count))
@@ -89,8 +103,17 @@ def thinned(readings: Sequence[Reading]) -> list[Reading]:
 def _series(readings: Sequence[Reading], of: Callable[[Reading, Reading], Mapping[str, float | None]]) -> Series:
     """Returns the values of each moment over the time before it."""
     values: list[tuple[float, Mapping[str, float | None]]] = []
+    start = 0  # of the readings since the latest gap
     for index in range(1, len(readings)):
-        before = window(readings, index, WINDOW_S)
+        if _is_after_gap(readings, index):
+            start = index
+            values.append((readings[index].at, {}))
+            continue
+        before = window(readings[start : index + 1], index - start, WINDOW_S)
         if before is not None:
             values.append((readings[index].at, of(before, readings[index])))
     return {label: [(at, found.get(label)) for at, found in values] for label in labels_of(v for _, v in values)}
+
+
+def _is_after_gap(readings: Sequence[Reading], index: int) -> bool:
+    return index > 0 and readings[index].at - readings[index - 1].at > GAP_S

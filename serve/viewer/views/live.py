@@ -16,7 +16,7 @@ from serve.viewer.live.series import (
     stage_times,
     thinned,
 )
-from serve.viewer.parts.elements import note, panel, part
+from serve.viewer.parts.elements import note, panel, part, refilled
 from serve.viewer.parts.plots import lines, set_lines
 from serve.viewer.parts.shell import put
 from serve.viewer.viewer import Viewer
@@ -41,7 +41,8 @@ class LiveView:
     """One open view, which shows new values as the recorder reads them."""
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer, self._shown_at = viewer, 0.0
+        self._viewer = viewer
+        self._shown: tuple[float, float, str] | None = None  # first and last time, and the problem
         self._plots: dict[str, tuple[ui.echart, ui.label]] = {}
         self._remark = part("div").props('aria-live="polite"')
         with part("div", "plots"):
@@ -59,15 +60,13 @@ class LiveView:
         ui.timer(1.0, self._show)
 
     async def _show(self) -> None:
-        readings, problem = thinned(list(self._viewer.metrics.readings)), self._viewer.metrics.problem
-        at = readings[-1].at if readings else 0.0
-        if at == self._shown_at and readings and not problem:
+        kept, problem = list(self._viewer.metrics.readings), self._viewer.metrics.problem
+        shown = (kept[0].at, kept[-1].at, problem) if kept else (0.0, 0.0, problem)
+        if shown == self._shown:
             return
-        self._shown_at = at
-        self._remark.clear()
-        if problem:
-            with self._remark:
-                note(problem, "problem" if "nothing has been read" not in problem else "note")
+        if self._shown is None or problem != self._shown[2]:  # a problem is read out once, not each second
+            self._tell(problem)
+        self._shown, readings = shown, thinned(kept)
         found = await asyncio.to_thread(lambda: {title: values(readings) for title, (_, values, _) in PLOTS.items()})
         for title, series in found.items():
             plot, latest = self._plots[title]
@@ -75,6 +74,11 @@ class LiveView:
             if series:
                 set_lines(plot, series)
             plot.set_visibility(bool(series))
+
+    def _tell(self, problem: str) -> None:
+        with refilled(self._remark):
+            if problem:
+                note(problem, "problem" if "nothing has been read" not in problem else "note")
 
     def _nothing(self, num_readings: int) -> str:
         if num_readings < 2:
