@@ -20,7 +20,7 @@ from serve.deployment.settings import ScaleConfig
 from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.servers import free_port
-from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
+from tests.serve.viewer.browsing import check, finds_an_emptied_plot, opened, photograph, wait_until
 from tests.serve.viewer.conftest import Pages
 from towers.sweeps.records import Record, Records, State
 
@@ -75,12 +75,6 @@ def address(pages: Pages, endpoint: str, tiny: Config, sweep: None) -> Iterator[
         "page.send_events=true", "page.every_s=1", "page.sampled_users=50",
     ) as running:  # fmt: skip
         yield running
-
-
-def check(page: "Page") -> None:
-    """Nothing is clipped, empty, or out of reach of a keyboard or a screen reader."""
-    assert not faults_of_layout(page)
-    assert not serious_faults_of_access(page)
 
 
 def items(page: "Page", label: str = "answer, best first") -> list[str]:
@@ -230,6 +224,7 @@ def test_sweeps(chromium: "Browser", address: str, tmp_path: Path) -> None:
         assert "model.embedding_dim=32" in page.locator("pre.code").first.inner_text()
         check(page)
         photograph(page, "sweeps", tmp_path)
+        assert finds_an_emptied_plot(page)
 
 
 @pytest.mark.slow
