@@ -5,7 +5,7 @@ import threading
 from serve.events.protocol import Outcome, StateStore
 from serve.events.sqlite_store import SqliteStore
 from serve.events.state import UserState
-from tests.conformance.events import Opening, compacted, event, now_us
+from tests.conformance.events import Opening, compacted, config, event, now_us
 
 ACCEPTED, DUPLICATE, CONFLICT, FORGOTTEN = Outcome
 
