@@ -16,15 +16,14 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import ray
 from rich.console import Console
@@ -42,59 +41,17 @@ from serve.operations.sizing.plan import MIB, most_busy, replica_mib, request_ms
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.bench_index import FEATURES, made_up
-from tests.benchmarks.bench_serve import OVERRIDES, beside_others
-from tests.benchmarks.harness.servers import free_port, replicas, server
+from tests.benchmarks.bench_serve import OVERRIDES
 from tests.benchmarks.harness.tables import FOLDER, write
-from tests.benchmarks.harness.wrk import load as load_with
 from tests.benchmarks.harness.wrk import refuse_without_wrk
+from tests.benchmarks.operations.turns import ROOT, TARGET_MS, Turn, started, take, taken
 from towers.training.fit import train
 
-K, CLIENTS, PACED_CLIENTS, CANDIDATES = 20, 4, 32, 200
+CANDIDATES = 200
 EXACT_UP_TO = 50_000
 SEARCHED = (20_000, 80_000)
 """Numbers of items whose searches are timed by themselves."""
-SHARES = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
-"""Shares of a replica's capacity that arrive: hardly any for the unloaded percentile, then more."""
-TARGET_MS = 40.0
-ROOT = "var/bench-capacity/{}-{}"
 RECIPE = OVERRIDES[1:]  # without the storage
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """An endpoint of one replica that serves so many items and users.
-
-    Attributes:
-        replica: its process.
-    """
-
-    items: int
-    users: int
-    port: int
-    replica: psutil.Process
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def proxies(self) -> list[psutil.Process]:
-        """The HAProxy processes that listen at its port; a change of HAProxy's configuration replaces them."""
-        return [p for p in psutil.process_iter(["name"]) if p.info["name"] == "haproxy" and _listens(p, self.port)]
-
-
-class Turn(NamedTuple):
-    """What one turn of an endpoint has shown.
-
-    Attributes:
-        requests_per_s: under a closed loop.
-        paced_per_s, p99_ms: by share of SHARES, requests that were answered in a second, and their percentile.
-    """
-
-    request_cpu_ms: float
-    proxy_cpu_ms: float
-    requests_per_s: float
-    paced_per_s: list[float]
-    p99_ms: list[float]
 
 
 def main(
@@ -128,59 +85,6 @@ def main(
     path.write_text(json.dumps({**json.loads(path.read_text()), "measured": asdict(measured)}, indent=2) + "\n")
 
 
-@contextmanager
-def started(items: int, users: int, number: int) -> Iterator[Endpoint]:
-    """Starts the endpoint of a catalogue and warms it; it has ports of its own by its number."""
-    root, port, others = ROOT.format(items, users), free_port(), set(replicas("Recommender"))
-    own = (
-        f"storage.root={root}", f"serve.port={port}", "serve.timeout_ms=2000", "serve.ingress.max_replicas=1",
-        "serve.ingress.num_cpus=0.1", "guard.enabled=false",
-    )  # fmt: skip
-    with server("serve.run", own, port, FOLDER / f"capacity-{number}.log", beside_others(number)) as address:
-        load_with(address, users, K, CLIENTS, 4)
-        (replica,) = set(replicas("Recommender")) - others
-        yield Endpoint(items, users, port, replica)
-
-
-def take(endpoint: Endpoint, seconds: int) -> Turn:
-    """One turn: a closed loop, then arrivals by SHARES."""
-    processes = [endpoint.replica, *endpoint.proxies()]
-    before = [cpu_s(process) for process in processes]
-    full = load_with(endpoint.address, endpoint.users, K, CLIENTS, seconds)
-    replica_s, *of_proxies = (cpu_s(process) - then for process, then in zip(processes, before, strict=True))
-    per_s = full.requests / replica_s
-    paced = [
-        load_with(endpoint.address, endpoint.users, K, PACED_CLIENTS, seconds, rate=share * per_s) for share in SHARES
-    ]
-    return Turn(
-        1000 * replica_s / full.requests,
-        1000 * sum(of_proxies) / full.requests,
-        full.per_s,
-        [each.per_s for each in paced],
-        [each.p99_ms for each in paced],
-    )
-
-
-def taken(endpoint: Endpoint, turns: Sequence[Turn]) -> dict[str, Any]:
-    """The medians of an endpoint's turns, and its memory."""
-    request_cpu_ms, proxy_cpu_ms, per_s, paced_per_s, p99_ms = (
-        np.median(np.array(of_turns), axis=0) for of_turns in zip(*turns, strict=True)
-    )
-    return {
-        "what": "measured",
-        "items": endpoint.items,
-        "users": endpoint.users,
-        "request_cpu_ms": float(request_cpu_ms),
-        "proxy_cpu_ms": float(proxy_cpu_ms),
-        "replica_mib": endpoint.replica.memory_full_info().uss / MIB,
-        "requests_per_s": float(per_s),
-        "unloaded_p99_ms": float(p99_ms[0]),
-        "rate_at_target": rate_at(TARGET_MS, list(zip(paced_per_s.tolist(), p99_ms.tolist(), strict=True))),
-        "busy": (paced_per_s * request_cpu_ms / 1000).tolist(),
-        "p99_ms": p99_ms.tolist(),
-    }
-
-
 def released(root: str, items: int, users: int) -> None:
     """Publishes and promotes a release of this size, unless that was done before."""
     if (Path(root) / "releases" / "live.json").exists():
@@ -192,24 +96,6 @@ def released(root: str, items: int, users: int) -> None:
     release_id = publish(config.index, train(config, prepare(config.data, storage), storage), storage)
     ReleaseRegistry.of(storage).promote(release_id)
     ray.shutdown()
-
-
-def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds of a process so far."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _listens(process: psutil.Process, port: int) -> bool:
-    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("tcp"))
-
-
-def rate_at(target_ms: float, paced: list[tuple[float, float]]) -> float:
-    """The rate at which the percentile first reaches a target, between the rates that were measured or at an end."""
-    for (slow, low), (fast, high) in zip(paced, paced[1:], strict=False):
-        if low <= target_ms <= high:
-            return slow + (fast - slow) * (target_ms - low) / (high - low)
-    return paced[-1][0] if paced[-1][1] < target_ms else paced[0][0]
 
 
 def fitted(taken: Sequence[dict[str, Any]], measured: Measured) -> Measured:

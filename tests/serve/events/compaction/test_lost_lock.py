@@ -26,8 +26,8 @@ class StoppedStore(SqliteStore):
 
     monkeypatch: pytest.MonkeyPatch
 
-    def part(self, max_events: int) -> LoggedEvents | None:
-        found = super().part(max_events)
+    def part(self, max_events: int, end: int) -> LoggedEvents | None:
+        found = super().part(max_events, end)
         self.monkeypatch.setattr(leases, "LEASE_S", 0.0)
         return found
 
