@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from data.artifacts.folders import Folder
+from data.artifacts.leases import ALONE
 from data.sources.event_log.exposures import SCHEMA, exposure_files, forget
 from data.sources.event_log.forgetting import FORGOTTEN
 
@@ -49,14 +50,14 @@ def test_exposures_of_before_a_user_was_forgotten_go(storage: Folder, is_compact
     run = exposure_files(storage / "exposures" / "canary" / "run1")
     if is_compacted:
         assert run.compact(NOW) == ["2026-01-31T10"]
-    assert forget(storage, {"u": us(12, 10)}, NOW) == 5
+    assert forget(storage, {"u": us(12, 10)}, NOW, ALONE) == 5
     assert ids(storage) == [2, 3, 6, 8, 10]
     late = shown(("11", "u", us(12, 9)), ("12", "u", us(12, 11)))
     run.folder.write_table("2026-01-31T12/late.parquet", late)
-    assert forget(storage, {}, NOW) == 1, "a replica wrote it after that"
+    assert forget(storage, {}, NOW, ALONE) == 1, "a replica wrote it after that"
     assert run.compact(NOW) == ([] if is_compacted else ["2026-01-31T10"])
     assert ids(storage) == [2, 3, 6, 8, 10, 12]
-    assert forget(storage, {}, NOW + timedelta(hours=2)) == 0
+    assert forget(storage, {}, NOW + timedelta(hours=2), ALONE) == 0
     assert (storage / "exposures").read_json(FORGOTTEN) == {}
 
 
@@ -65,6 +66,6 @@ def test_files_that_a_dead_compaction_has_left_are_cleared_too(storage: Folder) 
     left = run.folder.read_table("2026-01-31T10/b.parquet")
     run.compact(NOW)
     run.folder.write_table("2026-01-31T10/b.parquet", left)  # it is in the compacted file, and was not deleted yet
-    forget(storage, {"u": us(12, 10)}, NOW)
+    forget(storage, {"u": us(12, 10)}, NOW, ALONE)
     assert run.folder.read_table("2026-01-31T10/b.parquet")["request_id"].to_pylist() == ["3"]
     assert ids(storage) == [2, 3, 6, 8, 10], "each once"
