@@ -20,6 +20,7 @@ import ray
 from rich.console import Console
 
 from conf.schema import load
+from conf.verbs import override_key, uses
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
@@ -52,7 +53,9 @@ def main(items: str = "20000", rounds: str = "5") -> None:
     one = [f"serve.ingress.{name}_replicas=1" for name in ("min", "max")]
     took: dict[str, list[float]] = {"refresh": [], "withdraw": [], "train, publish, promote": []}
     with (
-        server("serve.run", [*own, *one, f"serve.port={port}"], port, FOLDER / "refresh.log") as address,
+        server(
+            "serve.run", [*used_by("serve.run", own), *one, f"serve.port={port}"], port, FOLDER / "refresh.log"
+        ) as address,
         RecommendClient(address, timeout_s=30) as client,
     ):
         for number in range(int(rounds)):
@@ -97,9 +100,16 @@ def shown(client: RecommendClient, item_id: str) -> bool:
     return bool(client.recommend(user_id="u00101", k=1, filter=only).items)
 
 
+def used_by(module: str, own: Sequence[str]) -> list[str]:
+    """Those of the overrides that a command uses; it refuses the others."""
+    return [override for override in own if uses(module, override_key(override))]
+
+
 def verb(module: str, own: Sequence[str], *arguments: str) -> None:
     """What an operator types."""
-    subprocess.run([sys.executable, "-m", module, *own, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", module, *used_by(module, own), *arguments], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 @contextmanager

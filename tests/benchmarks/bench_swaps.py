@@ -54,7 +54,7 @@ ONE = (
     for d in ("ingress", "embedder", "retriever", "reranker")
     for name in ("min_replicas=1", "max_replicas=1", "num_cpus=0.1")
 )
-SERVING = ("serve.timeout_ms=2000", "serve.poll_s=0.1", "serve.lease_s=2", *ONE)
+SERVING = (*OVERRIDES[:2], "serve.timeout_ms=2000", "serve.poll_s=0.1", "serve.lease_s=2", *ONE)
 
 
 def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -> None:
@@ -67,7 +67,7 @@ def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -
         registry = ReleaseRegistry.of(Folder.of(ROOT))
         first = registry.promote(releases[0]).release
         port = free_port()
-        own = (*OVERRIDES, *SERVING, f"serve={topology}", f"serve.port={port}")
+        own = (*SERVING, f"serve={topology}", f"serve.port={port}")
         with (
             server("serve.run", own, port, FOLDER / f"swaps-{topology}.log") as address,
             recorded(address, users, per_s, K, FOLDER) as asked,

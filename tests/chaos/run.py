@@ -93,7 +93,6 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
 def serving(world: World, port: int) -> tuple[str, ...]:
     """The overrides of the endpoint: staged, two replicas of what takes longest, Milvus by the world's proxy."""
     return (
-        *OVERRIDES,
         *SERVING,
         "serve=staged",
         *(f"serve.{stage}.{bound}_replicas=2" for stage in ("ingress", "reranker") for bound in ("min", "max")),
