@@ -6,6 +6,7 @@
   logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
   it leaves them the cores under a flood. It waits for a body before it passes the request on, so that bodies which come
   slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
+- A HAProxy that has just started, and knows no replicas yet, answers 503 with Retry-After in place of 404.
 - gRPC servers listen near by (serve_addresses.py).
 - The log files of Serve's processes survive a library that configures logging (serve_logs.py).
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
@@ -80,7 +81,16 @@ this node too, which Ray calls by loopback, and on others, each of these nodes h
 replicas admits all of it: it may be the only one.)
 """
 
+UNKNOWN_PATH = "\nbackend default_backend\n"
+NOT_READY = """{%- if not backends %}
+    http-request return status 503 content-type application/json hdr Retry-After 1 string \
+'{"detail":"the proxy has just started and knows no replicas yet; try again"}'
+{%- endif %}
+"""
+"""What a proxy answers that knows no replicas. Ray's template says 404 then, as to a path that no application has."""
+
 REPLACED = {
+    UNKNOWN_PATH: UNKNOWN_PATH + NOT_READY,
     "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",
     "    bind :{{ config.metrics_port }}\n": "    bind SCRAPED:{{ config.metrics_port }}\n",
     "  bind *:{{ config.stats_port }}\n": "  bind 127.0.0.1:{{ config.stats_port }}\n",

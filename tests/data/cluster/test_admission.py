@@ -47,16 +47,18 @@ async def replicas(hosts: tuple[str, ...]) -> AsyncIterator[list[ServerConfig]]:
 
 
 @contextmanager
-def proxy(folder: Path, servers: list[ServerConfig]) -> Iterator[str]:
-    """A HAProxy with the configuration that Ray Serve writes from the patched template."""
+def proxy(folder: Path, servers: list[ServerConfig] | None) -> Iterator[str]:
+    """A HAProxy with the configuration that Ray Serve writes from the patched template; None: no application runs."""
     folder.mkdir()
     config = HAProxyConfig(
         socket_path=str(folder / "socket"), server_state_base=str(folder), server_state_file=str(folder / "state"),
         stats_port=free_port(), metrics_port=free_port(), health_check_inter="10s",
         http_options=HTTPOptions(host="127.0.0.1", port=free_port()), is_head=True,
     )  # fmt: skip
-    backend = BackendConfig(name="http-app", path_prefix="/", servers=servers, app_name="app")
-    api = HAProxyApi(config, {"http-app": backend}, config_file_path=str(folder / "haproxy.cfg"))
+    backends = {}
+    if servers is not None:
+        backends["http-app"] = BackendConfig(name="http-app", path_prefix="/", servers=servers, app_name="app")
+    api = HAProxyApi(config, backends, config_file_path=str(folder / "haproxy.cfg"))
     api._generate_config_file_internal()
     process = subprocess.Popen([haproxy.get_haproxy_binary(), "-db", "-f", folder / "haproxy.cfg"])
     try:
@@ -105,3 +107,15 @@ async def test_all_proxies_together_admit_what_the_replicas_take(
         with ExitStack() as stack:
             addresses = [stack.enter_context(proxy(tmp_path / str(at), servers)) for at in range(num_proxies)]
             assert await admitted(addresses, each=20) == room
+
+
+async def test_a_proxy_that_knows_no_replicas_yet_asks_to_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haproxy, "HAPROXY_CONFIG_TEMPLATE", patched_template(HAPROXY_CONFIG_TEMPLATE, IN_FLIGHT))
+    with proxy(tmp_path / "0", None) as address:
+        async with httpx.AsyncClient(timeout=30) as client:
+            await listening(client, address)
+            answer = await client.post(f"{address}/v1/recommend")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "try again" in answer.json()["detail"]
