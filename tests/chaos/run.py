@@ -128,7 +128,7 @@ def broken(
 
     Returns:
         How often each fault was there; the seconds from the end of each until all was healthy; and when the endpoint
-        took connections again, for each kill of the proxy.
+        answered again, for each kill of the proxy.
     """
     drawn: Counter[str] = Counter()
     recovered_s, proxy_back = [], []
@@ -148,13 +148,15 @@ def broken(
 
 
 def _until_connected(address: str) -> None:
+    """Waits until a new proxy takes connections and knows replicas."""
     ends = time.monotonic() + RECOVERS_S
     while time.monotonic() < ends:
         try:
-            httpx.get(f"{address}/healthz", timeout=2)
-            return
+            if httpx.get(f"{address}/healthz", timeout=2).status_code == httpx.codes.OK:
+                return
         except httpx.TransportError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
 
 
 def _until_healthy(address: str, user: str) -> float:
