@@ -20,14 +20,13 @@ import ray
 from rich.console import Console
 
 from conf.schema import load
-from conf.verbs import override_key, uses
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from data.dataset.preparation import prepare
 from serve.client import RecommendClient
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
-from tests.benchmarks.harness.servers import free_port, server
+from tests.benchmarks.harness.servers import free_port, server, used_by
 from tests.benchmarks.harness.tables import FOLDER, write
 from towers.training.fit import train
 
@@ -98,11 +97,6 @@ def shown(client: RecommendClient, item_id: str) -> bool:
     """Is it in an answer?"""
     only = {"field": "studio", "op": "==", "value": item_id}
     return bool(client.recommend(user_id="u00101", k=1, filter=only).items)
-
-
-def used_by(module: str, own: Sequence[str]) -> list[str]:
-    """Those of the overrides that a command uses; it refuses the others."""
-    return [override for override in own if uses(module, override_key(override))]
 
 
 def verb(module: str, own: Sequence[str], *arguments: str) -> None:

@@ -28,7 +28,7 @@ from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import roll_back, roll_out
 from tests.benchmarks.harness.history import Asked, Change, Expected, first_p99_ratio, judge
 from tests.benchmarks.harness.recorder import recorded
-from tests.benchmarks.harness.servers import free_port, server
+from tests.benchmarks.harness.servers import free_port, server, used_by
 from tests.benchmarks.harness.tables import FOLDER, write
 from towers.training.fit import train
 
@@ -54,7 +54,7 @@ ONE = (
     for d in ("ingress", "embedder", "retriever", "reranker")
     for name in ("min_replicas=1", "max_replicas=1", "num_cpus=0.1")
 )
-SERVING = (*OVERRIDES[:2], "serve.timeout_ms=2000", "serve.poll_s=0.1", "serve.lease_s=2", *ONE)
+SERVING = (*used_by("serve.run", OVERRIDES), "serve.timeout_ms=2000", "serve.poll_s=0.1", "serve.lease_s=2", *ONE)
 
 
 def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -> None:

@@ -17,7 +17,6 @@ from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
 from data.sources.event_log.files import DATE, days_of
-from data.sources.event_log.forgetting import FORGOTTEN as FORGOTTEN
 from data.sources.event_log.forgetting import note_forgotten, remove_users
 
 SCHEMA = pa.schema(

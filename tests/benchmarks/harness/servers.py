@@ -13,7 +13,14 @@ from pathlib import Path
 import httpx
 import psutil
 
+from conf.verbs import override_key, uses
+
 START_S = 180
+
+
+def used_by(module: str, own: Sequence[str]) -> list[str]:
+    """Those of the overrides that a command uses; it refuses the others."""
+    return [override for override in own if uses(module, override_key(override))]
 
 
 @contextmanager

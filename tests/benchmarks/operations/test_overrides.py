@@ -8,6 +8,7 @@ import pytest
 
 from conf.verbs import refuse_unused
 from tests.benchmarks import bench_refresh, bench_swaps
+from tests.benchmarks.harness.servers import used_by
 from tests.benchmarks.releases import bench_promotion
 from tests.chaos.faults import World
 from tests.chaos.milvus_proxy import MilvusProxy
@@ -22,8 +23,8 @@ WORLD = World(Path("storage"), MilvusProxy("127.0.0.1", 1), Random(0))
         ("serve.run", bench_swaps.SERVING),
         ("serve.run", serving(WORLD, 1)),
         ("serve.run", bench_promotion.overrides("root")),
-        ("serve.run", bench_refresh.used_by("serve.run", bench_refresh.overrides(1))),
-        ("serve.withdraw", bench_refresh.used_by("serve.withdraw", bench_refresh.overrides(1))),
+        ("serve.run", used_by("serve.run", bench_refresh.overrides(1))),
+        ("serve.withdraw", used_by("serve.withdraw", bench_refresh.overrides(1))),
     ],
 )
 def test_each_override_is_used(verb: str, overrides: Sequence[str]) -> None:

@@ -8,7 +8,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from data.artifacts.folders import Folder
-from data.sources.event_log.decisions import FORGOTTEN, SCHEMA, DecisionLog
+from data.sources.event_log.decisions import SCHEMA, DecisionLog
+from data.sources.event_log.forgetting import FORGOTTEN
 
 NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
 

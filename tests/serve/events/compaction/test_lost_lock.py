@@ -8,9 +8,9 @@ import pytest
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.sources.event_log.decisions import FORGOTTEN, DecisionLog
+from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.files import EventLog
-from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.forgetting import FORGOTTEN, logged_user
 from serve.events.compaction import LogCompactor, compact
 from serve.events.config import EventsConfig
 from serve.events.decisions.config import DecisionsConfig
