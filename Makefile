@@ -9,10 +9,13 @@ WAIT ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# What starts Ray Serve or a cluster is in one process: a machine has one each.
-SERVING := tests/serve tests/towers/sweeps/test_autoscaling.py
-READING := tests/conformance tests/data tests/conf tests/benchmarks tests/test_docs.py tests/test_extending.py
-REST := $(SERVING:%=--ignore=%) $(READING:%=--ignore=%) tests
+# What starts Ray Serve or a cluster is in one process: a machine has one each. What of tests/serve needs none of them,
+# but for its slow tests, is with the rest.
+WITH_SERVE := tests/serve tests/towers/sweeps/test_autoscaling.py
+WITHOUT := $(addprefix tests/serve/,access events experiments filters index releases)
+SERVING := $(WITHOUT:%=--ignore=%) $(WITH_SERVE)
+READING := tests/conformance tests/data tests/test_extending.py $(WITHOUT)
+REST := $(patsubst %,--ignore=%,$(WITH_SERVE) $(READING)) tests
 # What differs between versions of Python is in parsing, typing and pickling; the demo goes through the whole stack.
 BRIEF := tests/conf tests/data/artifacts tests/data/cluster tests/data/sources tests/serve/filters tests/towers/model
 SMALL_LOG := tracking=off data.source.num_users=300 data.source.num_items=200 data.source.num_clusters=10 \

@@ -15,6 +15,7 @@ from data.artifacts.folders import Folder
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import POINTER, ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
+from serve.rollout import replica_watch
 from serve.rollout.follower import ReleaseFollower
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_TIMEOUT_S, Heartbeat, ReplicaRegistry
@@ -177,7 +178,8 @@ async def test_a_replica_that_slept_answers_nothing_by_an_old_pointer(registry: 
         assert await asleep.live() == "first"
 
 
-async def test_the_dead_are_not_waited_for(registry: ReleaseRegistry) -> None:
+async def test_the_dead_are_not_waited_for(registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_watch, "CONFIRMED_AFTER_S", 1.0)
     heartbeats = ReplicaRegistry.of(registry.folder)
     dead = os.spawnlp(os.P_WAIT, "true", "true") or 2**22 - 3
     heartbeats.write(Heartbeat(replica="dead", pid=dead, current="first", lease_s=60))
