@@ -5,7 +5,7 @@ reader finds each row once.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -86,8 +86,12 @@ class HourlyFiles:
 
     def write(self, file: str, rows: pa.Table) -> None:
         """Writes rows as a file of the present hour, by a name that is unique among those of all processes."""
+        self.write_parts(file, [rows])
+
+    def write_parts(self, file: str, parts: Iterable[pa.Table]) -> None:
+        """Writes rows like `write`, one part after the other; one at a time is in memory."""
         name = f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}"
-        self.folder.write_table(name, rows, use_dictionary=_repeating(self.schema))
+        self.folder.write_tables(name, self.schema, parts, use_dictionary=_repeating(self.schema))
 
     def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> HourlyRows:
         """Reads the rows of an hour. A damaged file is left out and named.

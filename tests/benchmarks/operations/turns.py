@@ -1,5 +1,6 @@
 """Endpoints of one replica each that are measured in turns: CPU time of a request, memory, and percentiles by load."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,8 +70,18 @@ def started(items: int, users: int, number: int) -> Iterator[Endpoint]:
     )  # fmt: skip
     with server("serve.run", own, port, FOLDER / f"capacity-{number}.log", beside_others(number)) as address:
         load_with(address, users, K, CLIENTS, 4)
-        (replica,) = set(replicas("Recommender")) - others
-        yield Endpoint(items, users, port, replica)
+        yield Endpoint(items, users, port, _replica_beside(others))
+
+
+def _replica_beside(others: set[psutil.Process]) -> psutil.Process:
+    """The replica that is not among the others, as soon as it has its title."""
+    ends = time.monotonic() + 30
+    while len(found := set(replicas("Recommender")) - others) != 1:
+        if time.monotonic() > ends:
+            titles = [title for p in psutil.process_iter(["cmdline"]) for title in (p.info["cmdline"] or [])[:1]]
+            raise RuntimeError(f"no replica of its own: {[title for title in titles if title.startswith('ray::')]}")
+        time.sleep(0.2)
+    return found.pop()
 
 
 def take(endpoint: Endpoint, seconds: int) -> Turn:

@@ -1,5 +1,6 @@
 """The recorder of decisions: candidates in their order, releases apart, a share by request id, and what is dropped."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import DecisionLog
+from serve.events.decisions import recorder as recorder_module
 from serve.events.decisions.config import DecisionsConfig
-from serve.events.decisions.recorder import DecisionRecorder
+from serve.events.decisions.recorder import PART, DecisionRecorder
 from serve.pipeline.messages import Ranked, Response
 from serve.pipeline.source import Source
 
@@ -53,6 +55,23 @@ async def test_what_was_shown_comes_first_and_each_release_has_its_own_ids(stora
     assert (b["item_ids"], b["num_shown"], b["user"], b["context"]) == (["i1", "i9", "i8"], 3, None, [])
     assert (c["item_ids"], c["kind"], c["experiment"], c["variant"]) == (["other4"], "similar", "e", "s")
     assert (d["item_ids"], d["num_shown"]) == ([], 0)
+
+
+async def test_many_are_written_in_parts_as_one_file_and_a_stop_waits_for_no_pause(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "PAUSES", 1e6)
+    recorder = DecisionRecorder(DecisionsConfig(every_s=1e-9), storage, "replica")
+    for number in range(3 * PART):
+        recorder.add(answer([number], [number, 1]), ids, f"{number:04}", 1.0)
+    writing = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0.5)
+    assert not writing.done(), "it pauses"
+    recorder.add(answer([7], [7, 1]), ids, "last", 1.0)
+    await asyncio.wait_for(asyncio.gather(recorder.flush(at_once=True), writing), 20)
+    assert [row["item_ids"] for row in read(storage)] == [[f"i{n}", "i1"] for n in (*range(3 * PART), 7)]
+    log = DecisionLog.of(storage)
+    assert len(log.read_hour(log.hours()[0]).files) == 2
 
 
 async def test_a_share_is_decided_by_the_request_id(storage: Folder) -> None:

@@ -37,6 +37,12 @@ EMPTIED = """() => {
 }"""
 """Takes the values out of the first plot, whose axes stay, and returns what it says that it shows."""
 
+GROUPS = """() => {
+  const plot = document.querySelector(".plot.tall");
+  return Object.fromEntries(getElement(plot.id.slice(1)).chart.getOption().series.map(s => [s.name, s.data.length]));
+}"""
+"""The number of points of each group of the map of items."""
+
 
 def wait_until(holds: Callable[[], Any], seconds: float = 60) -> None:
     """Waits until something holds."""

@@ -3,10 +3,12 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from serve.viewer.config import PageConfig
 from tests.benchmarks.harness.servers import free_port
 from tests.serve.viewer.browsing import faults_of_layout, opened, photograph, serious_faults_of_access, wait_until
 from tests.serve.viewer.conftest import Pages, answers
+from tests.serve.viewer.hostile import HOSTILE, SHORT, hostile_release
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,18 +27,6 @@ if TYPE_CHECKING:
     from serve.releases.release import Release
 
 pytestmark = pytest.mark.slow
-
-HOSTILE = (
-    '<img src=x onerror="window.hacked = 1">',
-    "</script><script>window.hacked = 1</script>",
-    "{{constructor.constructor('window.hacked = 1')()}}",
-    "<svg/onload=window.hacked=1>",
-    "javascript:window.hacked=1",
-    "\u202egnirts esrever",
-    "long" * 500,
-    '" :title="window.hacked = 1, 0" a="',
-)
-"""Titles that do harm where they are taken for markup, or that are hard to show."""
 
 
 def answer() -> dict[str, object]:
@@ -129,6 +120,31 @@ def test_hostile_texts_are_text(chromium: "Browser", bare: str, tmp_path: Path) 
         photograph(page, "hostile", tmp_path)
 
 
+def test_hostile_texts_of_a_release_are_text_in_all_views(
+    chromium: "Browser", pages: Pages, ray_session: None, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as apart:  # the browser's event loop is in the way of another one in this thread
+        config = apart.submit(hostile_release, tmp_path).result()
+    user = quote(f"{SHORT[0]}0", safe="")
+    views = {
+        f"/?user={user}": "li:not(.event) .what", f"/side-by-side?user={user}": "ol.items.short li",
+        f"/items?user={user}&feature=studio": ".plot.tall canvas", "/releases": ".plot canvas",
+    }  # fmt: skip
+    nowhere = f"page.endpoint=http://127.0.0.1:{free_port()}"
+    with pages(nowhere, f"storage.root={config.storage.root}", "page.sampled_users=50") as address:
+        for path, filled in views.items():
+            with opened(chromium, address, path) as page:
+                page.locator(filled).first.wait_for()
+                if path.startswith("/side-by-side"):
+                    page.get_by_role("button", name="compare for").click()
+                    page.get_by_text("Overlap of the first 10").wait_for()
+                page.wait_for_timeout(500)
+                assert page.evaluate("window.hacked") is None, path
+                assert not page.locator(".view img, .view svg[onload], .view script").count(), path
+                assert not faults_of_layout(page), path
+                photograph(page, f"hostile-{path.partition('?')[0].strip('/') or 'answers'}", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -144,6 +160,23 @@ def test_without_a_release_each_view_says_what_to_do(
         page.get_by_text(says).first.wait_for()
         assert not serious_faults_of_access(page)
         assert not faults_of_layout(page)
+
+
+def test_the_chosen_scheme_stays(chromium: "Browser", bare: str) -> None:
+    """It is the browser's at first."""
+    is_dark = "document.body.classList.contains('body--dark')"
+    with opened(chromium, bare, "/sweeps") as page:
+        page.get_by_text("There is no sweep yet").wait_for()
+        assert page.evaluate(is_dark) is False
+        for chosen in (True, False):
+            with page.expect_navigation():
+                page.get_by_role("button", name="light / dark").click()
+            page.get_by_text("There is no sweep yet").wait_for()
+            assert page.evaluate(is_dark) is chosen
+            page.get_by_role("link", name="Releases").click()
+            page.get_by_role("heading", name="Releases").wait_for()
+            assert page.evaluate(is_dark) is chosen
+            page.go_back()
 
 
 def test_without_an_endpoint(

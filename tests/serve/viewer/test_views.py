@@ -3,26 +3,27 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import Folder
-from data.artifacts.json_text import json_text
 from data.cluster.session import metrics_addresses
 from serve.client import RecommendClient
 from serve.deployment.settings import ScaleConfig
 from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.servers import free_port
-from tests.serve.viewer.browsing import check, finds_an_emptied_plot, opened, photograph, wait_until
+from tests.serve.viewer.browsing import GROUPS, check, finds_an_emptied_plot, opened, photograph, wait_until
 from tests.serve.viewer.conftest import Pages
-from towers.sweeps.records import Record, Records, State
+from tests.serve.viewer.small_sweep import write_sweep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -46,25 +47,7 @@ def endpoint(tiny: Config, release: "Release", own_events: EventsConfig) -> Iter
 
 @pytest.fixture(scope="module")
 def sweep(root: Path) -> None:
-    """A sweep of four trials, as the launcher leaves it, where the page looks for sweeps."""
-    folder = root / "sweeps" / "towers.train" / "3f9a"
-    folder.mkdir(parents=True)
-    (folder / "sweep.json").write_text(json_text({"module": "towers.train", "options": []}))
-    (folder / "multirun.yaml").write_text("train: {monitor: recall@20}")
-    records = Records(folder)
-    for number, (dim, lr) in enumerate((dim, lr) for dim in (16, 32) for lr in (0.01, 0.1)):
-        value = 0.1 + 0.01 * dim / 16 - 0.2 * lr
-        result = {
-            "training": {"best_value": value, "seconds": 4.0 + dim},
-            "cost": {"size_mib": dim, "user_vector_ms": 1.0},
-        }
-        epochs = [(epoch, {"recall@20": value * epoch / 3}) for epoch in (1, 2, 3)]
-        overrides = [f"model.embedding_dim={dim}", f"train.learning_rate={lr}"]
-        records.add(_record(number=number, overrides=overrides, result=result, epochs=epochs))
-
-
-def _record(**fields: Any) -> Record:
-    return Record(state=State.finished, seconds=1.0, **fields)
+    write_sweep(root)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +103,24 @@ def test_a_filter_built_from_the_features(chromium: "Browser", address: str, kno
         wait_until(lambda: "filter=" not in page.evaluate("location.href"))  # page.url waits for events
 
 
+@pytest.mark.parametrize("name", ["curl", "Python"])
+def test_what_is_copied_asks_for_what_is_shown(
+    chromium: "Browser", address: str, known_user: str, name: str, tmp_path: Path
+) -> None:
+    with opened(chromium, address, f"/?user={known_user}&k=3") as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_label("answer, best first").wait_for()
+        page.get_by_text("this request as curl and Python").click()
+        page.get_by_role("button", name=f"copy {name}").click()
+        page.get_by_role("button", name="copied").wait_for()
+        copied, shown = page.evaluate("navigator.clipboard.readText()"), items(page)
+    command = ["bash", "-c", copied] if name == "curl" else [sys.executable, "-c", copied]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    lines = said.splitlines()
+    answered = [line.split()[0] for line in lines] if name == "Python" else [i["id"] for i in json.loads(said)["items"]]
+    assert answered == shown
+
+
 def test_a_degraded_answer_says_why(chromium: "Browser", address: str, known_user: str) -> None:
     with opened(chromium, address, f"/?user={known_user}&timeout_ms=1") as page:
         page.locator(".badge", has_text="degraded").wait_for()
@@ -153,6 +154,12 @@ def test_items(chromium: "Browser", address: str, known_user: str, tmp_path: Pat
         page.wait_for_timeout(500)
         check(page)
         photograph(page, "items", tmp_path)
+        for feature in ("", "genres"):
+            page.get_by_label("colour").click()
+            page.get_by_role("option", name=feature or "none", exact=True).click()
+            page.locator(f".plot.tall[aria-label*='items by {feature or 'nothing'}']").wait_for()
+            groups = page.evaluate(GROUPS)
+            assert sum(groups.values()) >= 200 and (len(groups) > 3) is bool(feature), groups
 
 
 def test_releases(chromium: "Browser", address: str, release: "Release", tmp_path: Path) -> None:
