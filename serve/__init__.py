@@ -16,9 +16,6 @@ SETTINGS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # Ray's 30 suits remote load balancers
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # HAProxy needs more than 5 on a busy machine
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # log degraded answers without a delay
-    # Seconds between reports of load; with Ray's 10, autoscaling learns of a burst when it is over.
-    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
-    "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
 }
 """Environment variables of every process of Ray Serve; the nodes of a cluster have them before Ray starts."""
 

@@ -35,6 +35,11 @@ as much as a stage, and at level INFO Ray Serve composes one even if it does not
 SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 """The function that Ray Serve calls to register the gRPC service, as a dotted path."""
 
+METRICS_INTERVAL_S = 1.0
+"""Seconds between two reports of a replica's load; with Ray Serve's 10, autoscaling learns of a burst when it is over.
+Ray 2.60 calls this value deprecated, but does not read the environment variables yet that are to replace it.
+"""
+
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
 
@@ -120,6 +125,7 @@ def autoscaling(scale: ScaleConfig) -> dict[str, Any]:
         "min_replicas": scale.min_replicas,
         "max_replicas": scale.max_replicas,
         "target_ongoing_requests": scale.target_ongoing_requests,
+        "metrics_interval_s": METRICS_INTERVAL_S,
         "look_back_period_s": scale.look_back_s,
         "upscale_delay_s": scale.upscale_delay_s,
         "downscale_delay_s": scale.downscale_delay_s,

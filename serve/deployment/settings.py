@@ -35,7 +35,7 @@ class ScaleConfig:
     Attributes:
         min_replicas, max_replicas: Bounds of autoscaling; equal values fix the number of replicas.
         target_ongoing_requests: Requests in progress per replica, averaged over look_back_s, that autoscaling aims at.
-        look_back_s: Seconds of that average; Ray Serve demands more than 10.
+        look_back_s: Seconds of that average. Replicas report their load every second.
         upscale_delay_s: Seconds for which more replicas must have been needed before they are started.
         downscale_delay_s: Seconds for which fewer replicas must have sufficed before some are stopped.
         max_ongoing_requests: Most requests in progress per replica; further ones wait.
@@ -50,8 +50,8 @@ class ScaleConfig:
     min_replicas: int = bounded(1, at_least=1)
     max_replicas: int = bounded(1, at_least=1)
     target_ongoing_requests: float = bounded(8, above=0)
-    look_back_s: float = bounded(12.0, above=0)
-    upscale_delay_s: float = bounded(3.0, at_least=0)
+    look_back_s: float = bounded(12.0, above=1)
+    upscale_delay_s: float = bounded(2.0, at_least=0)
     downscale_delay_s: float = bounded(120.0, at_least=0)
     max_ongoing_requests: int = bounded(32, at_least=1)
     max_queued_requests: int = bounded(32, at_least=0)

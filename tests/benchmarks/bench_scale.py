@@ -134,7 +134,7 @@ def endpoint(overrides: tuple[str, ...]) -> Iterator[str]:
     own = (f"storage.root={ROOT}", f"serve.port={port}", "serve.timeout_ms=2000", *overrides)
     with server("serve.run", own, port, FOLDER / "scale.log") as address:
         load(address, USERS, K, 4, 3)
-        check(address)
+        check(address, ())
         yield address
 
 

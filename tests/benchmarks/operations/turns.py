@@ -18,7 +18,10 @@ from tests.benchmarks.harness.wrk import load as load_with
 K, CLIENTS, PACED_CLIENTS = 20, 4, 32
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
 """Shares of a replica's capacity that arrive: hardly any for the unloaded percentile, then more."""
-TARGET_MS = 40.0
+TARGET_MS = 100.0
+"""The percentile that `serve.capacity` plans for by default. On two cores that four endpoints share, the one of hardly
+any requests is 30 ms already, and the rate at which it reaches 40 ms is chance.
+"""
 ROOT = "var/bench-capacity/{}-{}"
 """The storage root of an endpoint by its numbers of items and of users."""
 

@@ -70,6 +70,14 @@ def test_haproxy_admits_by_default_what_an_ingress_replica_takes_by_default() ->
     assert ScaleConfig().in_flight == DEFAULT_IN_FLIGHT
 
 
+def test_replicas_report_their_load_as_often_as_the_autoscaling_config_says() -> None:
+    """Ray 2.60 calls that value deprecated, but does not read the environment variables yet that are to replace it."""
+    from ray.serve._private.replica import ReplicaMetricsManager
+
+    read = inspect.getsource(ReplicaMetricsManager.start_metrics_pusher)
+    assert "autoscaling_config.metrics_interval_s" in read, "set its successor in serve/deployment/declared.py"
+
+
 def test_each_patched_module_is_among_the_private_parts() -> None:
     assert set(PATCHES) <= {part.module for part in PRIVATE_PARTS}
 
