@@ -37,6 +37,7 @@ class LivePointer:
             that stages other releases in their place.
         experiment: which other releases have a share of the traffic; None where the live release has all of it.
         denylist: file name of the list of items that no release may answer with (see serve/rollout/denylist.py).
+        later: keys of live.json that a later version has added, with their values: they stay as they are.
     """
 
     release: str
@@ -48,22 +49,25 @@ class LivePointer:
     attempt: str | None = None
     experiment: Experiment | None = None
     denylist: str | None = None
+    later: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "LivePointer":
-        """Reads the content of live.json; keys that a later version has added are ignored.
+        """Reads the content of live.json.
 
         Raises:
             TypeError: a key is missing.
         """
         fields = known_fields(cls, value, JSON_KEYS)
+        fields["later"] = {key: value[key] for key in value.keys() - to_json_keys(fields, JSON_KEYS).keys()}
         if fields.get("experiment") is not None:
             fields["experiment"] = Experiment.of_json(fields["experiment"])
         return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:
         """The content of live.json."""
-        return to_json_keys(asdict(self), JSON_KEYS)
+        own = asdict(self)
+        return own.pop("later") | to_json_keys(own, JSON_KEYS)
 
     @property
     def others(self) -> list[str]:
@@ -92,7 +96,7 @@ class LivePointer:
     def pointing_at(self, release: str, previous: str | None, **changes: Any) -> "LivePointer":
         """A new pointer at a release, with nothing staged and no experiment; the denylist stays in force."""
         since = self.promoted_at if release == self.release else utc_timestamp()
-        return LivePointer(release, previous, since, denylist=self.denylist, **changes)
+        return LivePointer(release, previous, since, denylist=self.denylist, later=self.later, **changes)
 
     def traffic_share(self, release: str) -> float:
         """The share of the users that a release answers, between 0 and 1."""

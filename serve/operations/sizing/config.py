@@ -7,7 +7,9 @@ from data.artifacts.bounds import bounded, check_bounds
 
 @dataclass(kw_only=True, slots=True)
 class Measured:
-    """What one replica takes: estimates from docs/measurements.md, to be measured on nodes of one's own.
+    """What one replica takes, as `make bench-capacity` has measured it on 2 cores (docs/measurements.md).
+
+    To be measured on nodes of one's own.
 
     Attributes:
         request_cpu_ms: CPU milliseconds of the replica for a request, without the comparison of vectors.
@@ -24,16 +26,16 @@ class Measured:
         examples_per_s: positives on which one GPU trains in a second: on an H100 (docs/measurements.md).
     """
 
-    request_cpu_ms: float = bounded(2.0, above=0)
-    proxy_cpu_ms: float = bounded(0.1, at_least=0)
-    item_cpu_ns: float = bounded(25.0, at_least=0)
-    inverted_cpu_ms: float = bounded(0.4, at_least=0)
-    inverted_root_us: float = bounded(1.1, at_least=0)
-    unloaded_p99_ms: float = bounded(12.0, above=0)
+    request_cpu_ms: float = bounded(2.4, above=0)
+    proxy_cpu_ms: float = bounded(0.08, at_least=0)
+    item_cpu_ns: float = bounded(7.5, at_least=0)
+    inverted_cpu_ms: float = bounded(0.0, at_least=0)
+    inverted_root_us: float = bounded(0.68, at_least=0)
+    unloaded_p99_ms: float = bounded(20.0, above=0)
     waiting: float = bounded(1.0, above=0)
-    replica_mib: float = bounded(500.0, above=0)
-    item_bytes: float = bounded(2000.0, at_least=0)
-    user_bytes: float = bounded(2000.0, at_least=0)
+    replica_mib: float = bounded(360.0, above=0)
+    item_bytes: float = bounded(1340.0, at_least=0)
+    user_bytes: float = bounded(630.0, at_least=0)
     vector_bytes: float = bounded(256.0, at_least=0)
     inverted_bytes: float = bounded(72.0, at_least=0)
     examples_per_s: float = bounded(770_000.0, above=0)

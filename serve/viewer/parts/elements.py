@@ -1,10 +1,13 @@
 """Small parts of views: texts, sections, badges and bars. Texts of the log are always text, never markup."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
+
+PERCENTAGE = re.compile(r"[+-]?[\d.,]+ ?%")
 
 
 def text(tag: str, content: object, classes: str = "") -> TextElement:
@@ -67,7 +70,7 @@ def note(content: object, kind: str = "note") -> TextElement:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]], caption: str = "") -> None:
-    """Adds a small table; numbers stand on the right."""
+    """Adds a small table; numbers and percentages stand on the right."""
     body = [list(row) for row in rows]
     with (
         labelled("div", caption or "table", "scroll").props('tabindex="0" role="region"'),
@@ -77,13 +80,16 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], caption: str = "")
             text("caption", caption)
         with part("thead"), part("tr"):
             for number, name in enumerate(head):
-                is_number = bool(body) and isinstance(body[0][number], int | float)
-                text("th", name, "number" if is_number else "").props('scope="col"')
+                text("th", name, _class_of(body[0][number]) if body else "").props('scope="col"')
         with part("tbody"):
             for row in body:
                 with part("tr"):
                     for cell in row:
-                        text("td", formatted(cell), "number" if isinstance(cell, int | float) else "")
+                        text("td", formatted(cell), _class_of(cell))
+
+
+def _class_of(cell: Any) -> str:
+    return "number" if isinstance(cell, int | float) or PERCENTAGE.fullmatch(str(cell)) else ""
 
 
 def formatted(value: Any) -> str:

@@ -19,7 +19,7 @@ from serve.index.protocol import IndexUnavailable
 from serve.releases.golden_queries import GOLDEN_FILE, read_golden
 from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
-from serve.releases.pointer import LivePointer
+from serve.releases.pointer import LivePointer, rolled_back
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -124,6 +124,18 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
 def test_the_pointer_is_a_small_json_file(registry: ReleaseRegistry) -> None:
     registry.promote("first")
     assert LivePointer.of_json(registry.folder.read_json("live.json")) == registry.live()
+
+
+def test_what_a_later_version_wrote_into_the_pointer_stays(registry: ReleaseRegistry) -> None:
+    registry.promote("first")
+    added = {"region": "eu", "limits": {"k": 5}}
+    registry.folder.write_json("live.json", registry.folder.read_json("live.json") | added)
+    registry.promote("second")
+    registry.update_pointer(rolled_back)
+    written = registry.folder.read_json("live.json")
+    assert {key: written[key] for key in added} == added
+    assert (written["release"], written["rolled_back"]) == ("first", "second")
+    assert "later" not in written
 
 
 def test_a_card_says_what_it_is_and_where_it_comes_from(tiny: Config, release: Release) -> None:

@@ -127,7 +127,7 @@ def test_hostile_texts_of_a_release_are_text_in_all_views(
         config = apart.submit(hostile_release, tmp_path).result()
     user = quote(f"{SHORT[0]}0", safe="")
     views = {
-        f"/?user={user}": "li:not(.event) .what", f"/side-by-side?user={user}": "ol.items.short li",
+        f"/?user={user}": "[aria-label='history, latest first'] li", f"/side-by-side?user={user}": "ol.items.short li",
         f"/items?user={user}&feature=studio": ".plot.tall canvas", "/releases": ".plot canvas",
     }  # fmt: skip
     nowhere = f"page.endpoint=http://127.0.0.1:{free_port()}"
@@ -174,7 +174,7 @@ def test_the_chosen_scheme_stays(chromium: "Browser", bare: str) -> None:
             page.get_by_text("There is no sweep yet").wait_for()
             assert page.evaluate(is_dark) is chosen
             page.get_by_role("link", name="Releases").click()
-            page.get_by_role("heading", name="Releases").wait_for()
+            page.get_by_role("heading", name="Releases", exact=True).wait_for()
             assert page.evaluate(is_dark) is chosen
             page.go_back()
 
