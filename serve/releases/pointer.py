@@ -12,6 +12,7 @@ from typing import Any
 from data.artifacts.errors import UserError
 from data.artifacts.structured import known_fields, to_json_keys
 from serve.experiments.assignment import Experiment
+from serve.releases.audit.history import NOT_SHOWN
 
 JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
 """Keys of live.json that differ from the attribute's name."""
@@ -49,17 +50,17 @@ class LivePointer:
     attempt: str | None = None
     experiment: Experiment | None = None
     denylist: str | None = None
-    later: dict[str, Any] = field(default_factory=dict)
+    later: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "LivePointer":
-        """Reads the content of live.json.
+        """Reads the content of live.json, or of an entry of the history that was put in its place.
 
         Raises:
             TypeError: a key is missing.
         """
         fields = known_fields(cls, value, JSON_KEYS)
-        fields["later"] = {key: value[key] for key in value.keys() - to_json_keys(fields, JSON_KEYS).keys()}
+        fields["later"] = {key: value[key] for key in value.keys() - to_json_keys(fields, JSON_KEYS).keys() - NOT_SHOWN}
         if fields.get("experiment") is not None:
             fields["experiment"] = Experiment.of_json(fields["experiment"])
         return cls(**fields)

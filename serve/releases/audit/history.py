@@ -17,7 +17,7 @@ HISTORY = ".history"
 """Folder of the history below that of the releases; its files are named by their time."""
 
 NOT_SHOWN = {"at", "by", "command"}
-"""Fields of an entry that have columns of their own in the table."""
+"""Fields that every entry has beside what was done; they have columns of their own in the table."""
 
 
 def record(folder: Folder, /, **what: Any) -> None:
