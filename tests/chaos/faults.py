@@ -153,11 +153,10 @@ def storage_full(world: World) -> Iterator[None]:
     """No byte more can be written."""
     filler = world.storage / "filler"
     try:
-        with filler.open("wb") as file:
+        with filler.open("wb", buffering=0) as file:  # a buffer would be written once more when the file is closed
             try:
                 while True:
                     file.write(bytes(1 << 16))
-                    file.flush()
             except OSError:
                 pass
         yield
