@@ -15,7 +15,7 @@ from data.artifacts.plugins import VARIABLE, in_use
 from serve.access.config import AuthConfig
 from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
-from serve.deployment.settings import ScaleConfig, ServeConfig, Topology
+from serve.deployment.settings import METRICS_INTERVAL_S, ScaleConfig, ServeConfig, Topology
 from serve.events.config import EventsConfig
 from serve.index.config import TOKEN, IndexConfig
 
@@ -34,11 +34,6 @@ as much as a stage, and at level INFO Ray Serve composes one even if it does not
 
 SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 """The function that Ray Serve calls to register the gRPC service, as a dotted path."""
-
-METRICS_INTERVAL_S = 1.0
-"""Seconds between two reports of a replica's load; with Ray Serve's 10, autoscaling learns of a burst when it is over.
-Ray 2.60 calls this value deprecated, but does not read the environment variables yet that are to replace it.
-"""
 
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""

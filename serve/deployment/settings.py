@@ -10,6 +10,11 @@ from serve.api.limits import MAX_K
 RETRY_AFTER_S = 1.0
 """What the Retry-After header of a 503 answer asks clients to wait, in seconds."""
 
+METRICS_INTERVAL_S = 1.0
+"""Seconds between two reports of a replica's load; with Ray Serve's 10, autoscaling learns of a burst when it is over.
+Ray 2.60 calls this value deprecated, but does not read the environment variables yet that are to replace it.
+"""
+
 
 class Topology(Enum):
     """Where the stages run."""
@@ -35,7 +40,7 @@ class ScaleConfig:
     Attributes:
         min_replicas, max_replicas: Bounds of autoscaling; equal values fix the number of replicas.
         target_ongoing_requests: Requests in progress per replica, averaged over look_back_s, that autoscaling aims at.
-        look_back_s: Seconds of that average. Replicas report their load every second.
+        look_back_s: Seconds of that average, more than METRICS_INTERVAL_S.
         upscale_delay_s: Seconds for which more replicas must have been needed before they are started.
         downscale_delay_s: Seconds for which fewer replicas must have sufficed before some are stopped.
         max_ongoing_requests: Most requests in progress per replica; further ones wait.
@@ -50,7 +55,7 @@ class ScaleConfig:
     min_replicas: int = bounded(1, at_least=1)
     max_replicas: int = bounded(1, at_least=1)
     target_ongoing_requests: float = bounded(8, above=0)
-    look_back_s: float = bounded(12.0, above=1)
+    look_back_s: float = bounded(12.0, above=METRICS_INTERVAL_S)
     upscale_delay_s: float = bounded(2.0, at_least=0)
     downscale_delay_s: float = bounded(120.0, at_least=0)
     max_ongoing_requests: int = bounded(32, at_least=1)

@@ -12,7 +12,7 @@ from typing import Any
 from data.artifacts.errors import UserError
 from data.artifacts.structured import known_fields, to_json_keys
 from serve.experiments.assignment import Experiment
-from serve.releases.audit.history import NOT_SHOWN
+from serve.releases.audit.history import OF_EVERY_ENTRY
 
 JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
 """Keys of live.json that differ from the attribute's name."""
@@ -60,7 +60,9 @@ class LivePointer:
             TypeError: a key is missing.
         """
         fields = known_fields(cls, value, JSON_KEYS)
-        fields["later"] = {key: value[key] for key in value.keys() - to_json_keys(fields, JSON_KEYS).keys() - NOT_SHOWN}
+        fields["later"] = {
+            key: value[key] for key in value.keys() - to_json_keys(fields, JSON_KEYS).keys() - OF_EVERY_ENTRY
+        }
         if fields.get("experiment") is not None:
             fields["experiment"] = Experiment.of_json(fields["experiment"])
         return cls(**fields)

@@ -17,7 +17,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import MICROS, Removal
-from data.sources.event_log.users import hashed, hashed_all
+from data.sources.event_log.users import hashed
 
 FORGOTTEN = "_forgotten.json"
 
@@ -28,11 +28,6 @@ LATE = timedelta(hours=1)
 def logged_user(key: str) -> str:
     """The name of a user in logs of answers: a keyed hash of `user_key`, so that forgotten users can be found."""
     return hashed(key)
-
-
-def logged_users(keys: Iterable[str]) -> list[str]:
-    """Returns `logged_user` of each key."""
-    return hashed_all(keys)
 
 
 def note_forgotten(log: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """How logs and stores name users: by digests from which the id cannot be read."""
 
 import hashlib
-from collections.abc import Iterable
 
 from data.artifacts.secrets import secret
 
@@ -17,10 +16,5 @@ def hashed(text: str) -> str:
     The key comes from USER_HASH_KEY in the environment, or from the file that USER_HASH_KEY_FILE names. Without a key,
     anyone who knows a user id can compute its hash and find it in the logs.
     """
-    return hashed_all([text])[0]
-
-
-def hashed_all(texts: Iterable[str]) -> list[str]:
-    """Returns `hashed` of each text."""
     key = secret("USER_HASH_KEY").encode()[:64]
-    return [hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest() for text in texts]
+    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import SCHEMA, DecisionLog
-from data.sources.event_log.forgetting import logged_users
+from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.users import user_key
 from serve.events.decisions.config import DecisionsConfig
 from serve.observability.record_buffer import RecordBuffer
@@ -114,7 +114,7 @@ class DecisionRecorder:
         """Writes what waits, see `RecordBuffer.flush`; returns how many answers were dropped since the call before.
 
         Args:
-            at_once: Whether to write whenever that was done last, and without pauses.
+            at_once: Whether to write whenever that was done last, and without pauses from then on.
         """
         if at_once:
             self._is_hurried.set()
@@ -145,8 +145,7 @@ def _of_release(ids: IdsOfRows, decisions: Sequence[Decision]) -> pa.Table:
     lengths = [len(rows) for rows, _ in candidates]
     rows, scores = (np.concatenate(each) for each in zip(*candidates, strict=True))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    logged = iter(logged_users([user_key(d.user_id) for d in decisions if d.user_id is not None]))
-    users = [None if d.user_id is None else next(logged) for d in decisions]
+    users = [None if d.user_id is None else logged_user(user_key(d.user_id)) for d in decisions]
     columns = {
         "time": [d.time_us for d in decisions],
         "request_id": [d.request_id for d in decisions],

@@ -16,7 +16,7 @@ from data.artifacts.operators import operator, running_command
 HISTORY = ".history"
 """Folder of the history below that of the releases; its files are named by their time."""
 
-NOT_SHOWN = {"at", "by", "command"}
+OF_EVERY_ENTRY = {"at", "by", "command"}
 """Fields that every entry has beside what was done; they have columns of their own in the table."""
 
 
@@ -65,7 +65,7 @@ def history_table(entries: list[dict[str, Any]]) -> Table:
 def describe(entry: dict[str, Any]) -> str:
     """What an entry says was done."""
     if "promoted_at" not in entry:  # not a pointer
-        return ", ".join(f"{name}: {_text(value)}" for name, value in entry.items() if name not in NOT_SHOWN)
+        return ", ".join(f"{name}: {_text(value)}" for name, value in entry.items() if name not in OF_EVERY_ENTRY)
     parts = [f"live: {entry['release']}"]
     if experiment := entry.get("experiment"):
         parts += [f"{share:.1%} {id_}" for id_, share in experiment["shares"].items()]

@@ -68,13 +68,16 @@ def test_sequences_of_some_users(divided: PreparedDataset) -> None:
 def test_sequences_take_little_memory_beside_themselves(divided: PreparedDataset) -> None:
     """Made of all interactions at once, they took five times as much."""
     divided.users  # noqa: B018
-    tracemalloc.start()
-    arrow_before = pa.default_memory_pool().bytes_allocated()
-    found = divided.sequences(*SPLITS)
-    arrow, (_, peak) = pa.default_memory_pool().bytes_allocated() - arrow_before, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    taken: list[int] = []
+    for _ in range(3):  # the memory pool is that of the process: other threads give and take meanwhile
+        tracemalloc.start()
+        arrow_before = pa.default_memory_pool().bytes_allocated()
+        found = divided.sequences(*SPLITS)
+        taken.append(pa.default_memory_pool().bytes_allocated() - arrow_before)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     held = found.items_N.nbytes + found.offsets_U1.nbytes
-    assert arrow < held / 2
+    assert min(taken) < held / 10
     assert peak < 1.5 * held
 
 
