@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 WITH_SERVE := tests/serve tests/towers/sweeps/test_autoscaling.py
 WITHOUT := $(addprefix tests/serve/,access events experiments filters index releases)
 SERVING := $(WITHOUT:%=--ignore=%) $(WITH_SERVE)
-READING := tests/conformance tests/data tests/test_extending.py $(WITHOUT)
+READING := tests/conformance tests/data tests/conf tests/test_extending.py $(WITHOUT)
 REST := $(patsubst %,--ignore=%,$(WITH_SERVE) $(READING)) tests
 # What differs between versions of Python is in parsing, typing and pickling; the demo goes through the whole stack.
 BRIEF := tests/conf tests/data/artifacts tests/data/cluster tests/data/sources tests/serve/filters tests/towers/model
