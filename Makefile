@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 WITH_SERVE := tests/serve tests/towers/sweeps/test_autoscaling.py
 WITHOUT := $(addprefix tests/serve/,access events experiments filters index releases)
 SERVING := $(WITHOUT:%=--ignore=%) $(WITH_SERVE)
-READING := tests/conformance tests/data tests/conf tests/test_extending.py $(WITHOUT)
+READING := tests/conformance tests/data tests/test_extending.py $(WITHOUT)
 REST := $(patsubst %,--ignore=%,$(WITH_SERVE) $(READING)) tests
 # What differs between versions of Python is in parsing, typing and pickling; the demo goes through the whole stack.
 BRIEF := tests/conf tests/data/artifacts tests/data/cluster tests/data/sources tests/serve/filters tests/towers/model
@@ -75,10 +75,11 @@ test-all: test test-slow ## all tests; CI runs the slow ones as far as half an h
 pins: $(READY) ## the pinned packages resolve from wheels for each platform and Python, by metadata alone
 	$(BIN)/python tools/check_pins.py
 
-check: $(READY) ## format, lint, types, the order of imports (import-linter), and the Dockerfile (hadolint)
+check: $(READY) ## format, lint, types (notebooks too), the order of imports (import-linter), and the Dockerfile (hadolint)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_notebooks.py
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
 
