@@ -12,9 +12,9 @@ READY := $(VENV)/.ready
 # What starts Ray Serve or a cluster is in one process: a machine has one each. What of tests/serve needs none of them,
 # but for its slow tests, is with the rest.
 WITH_SERVE := tests/serve tests/towers/sweeps/test_autoscaling.py
-WITHOUT := $(addprefix tests/serve/,access events experiments filters index releases)
+WITHOUT := $(addprefix tests/serve/,access batch events experiments filters index laps releases rollout)
 SERVING := $(WITHOUT:%=--ignore=%) $(WITH_SERVE)
-READING := tests/conformance tests/data tests/test_extending.py $(WITHOUT)
+READING := tests/conformance tests/data $(WITHOUT)
 REST := $(patsubst %,--ignore=%,$(WITH_SERVE) $(READING)) tests
 # What differs between versions of Python is in parsing, typing and pickling; the demo goes through the whole stack.
 BRIEF := tests/conf tests/data/artifacts tests/data/cluster tests/data/sources tests/serve/filters tests/towers/model
