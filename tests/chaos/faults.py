@@ -17,6 +17,9 @@ import psutil
 
 from tests.benchmarks.harness.servers import asleep, replicas
 from tests.chaos.milvus_proxy import MilvusProxy
+from tests.chaos.verdict import Kill
+
+DIES_WITHIN_S = 5.0
 
 STAGES = ("UserEmbedder", "Retriever", "Reranker")
 
@@ -29,13 +32,13 @@ class World:
         storage: the storage root.
         milvus: the proxy by which the endpoint reaches Milvus.
         random: draws which replica is hit.
-        kills: monotonic time and name of each process on the way of a request that was killed.
+        kills: the processes on the way of a request that were killed.
     """
 
     storage: Path
     milvus: MilvusProxy
     random: Random
-    kills: list[tuple[float, str]] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
 
     @property
     def is_mounted(self) -> bool:
@@ -193,6 +196,8 @@ def _release_readers(fifo: Path) -> None:
 def _kill(world: World, processes: list[psutil.Process], counted_as: str | None) -> None:
     if not processes:
         return
-    world.random.choice(processes).send_signal(signal.SIGKILL)
+    killed, began = world.random.choice(processes), time.monotonic()
+    killed.send_signal(signal.SIGKILL)
+    psutil.wait_procs([killed], DIES_WITHIN_S)
     if counted_as is not None:
-        world.kills.append((time.monotonic(), counted_as))
+        world.kills.append(Kill(began, time.monotonic(), counted_as))

@@ -22,10 +22,12 @@ from random import Random
 from urllib.parse import urlsplit
 
 import httpx
+from ray import serve
 from rich.console import Console
 
 from conf.schema import load
 from data.artifacts.folders import Folder
+from data.cluster.session import ClusterConfig, connect
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.bench_swaps import OVERRIDES, ROOT, SERVING, released, told_apart
@@ -39,7 +41,12 @@ from tests.chaos.verdict import History, amiss, judge, slope_mib_per_min
 
 K, SLACK, DEADLINE_MS = 10, 30, 1000
 LASTS_S, RECOVERS_S, HEALTHY = (2.0, 8.0), 60.0, 20
-"""How long a fault lasts, how long its traces may, and after how many whole answers in a row all is healthy again."""
+"""How long a fault lasts, how long its traces may, and how many whole answers in a row are a healthy endpoint's."""
+
+CONNECTS_FOR_S = 1.0
+"""A proxy is back that takes each connection for so many seconds: at first it shares them with its successor."""
+
+REPLICAS = {"Recommender": 2, "UserEmbedder": 1, "Retriever": 1, "Reranker": 2}
 
 STORAGE_MIB = 256
 SETTLE_S = 10.0
@@ -58,6 +65,7 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
         registry, port = ReleaseRegistry.of(Folder.of(str(storage))), free_port()
         registry.promote(releases[0])
         address = stack.enter_context(server("serve.run", serving(world, port), port, FOLDER / "chaos.log"))
+        connect(ClusterConfig(address="auto"))
         asked = stack.enter_context(recorded(address, users, per_s, K, FOLDER))
         time.sleep(SETTLE_S)
         items = sorted({item for of in expected.values() for answer in of.values() for item in answer[:3]})
@@ -138,8 +146,7 @@ def broken(
         drawn[name] += 1
         with FAULTS[name](world):
             if name == "kill_proxy":
-                _until_connected(address)
-                proxy_back.append(time.monotonic())
+                proxy_back.append(_connected_since(address))
             time.sleep(world.random.uniform(*LASTS_S))
         took_s = _until_healthy(address, user)
         recovered_s.append(took_s)
@@ -147,20 +154,25 @@ def broken(
     return drawn, recovered_s, proxy_back
 
 
-def _until_connected(address: str) -> None:
-    """Waits until a new proxy takes connections and knows replicas."""
+def _connected_since(address: str) -> float:
+    """Waits for a proxy that takes connections and knows replicas; returns since when it has taken each."""
     ends = time.monotonic() + RECOVERS_S
-    while time.monotonic() < ends:
+    since = float("inf")
+    while (now := time.monotonic()) < min(ends, since + CONNECTS_FOR_S):
         try:
-            if httpx.get(f"{address}/healthz", timeout=2).status_code == httpx.codes.OK:
-                return
+            takes = httpx.get(f"{address}/healthz", timeout=2).status_code == httpx.codes.OK
         except httpx.TransportError:
-            pass
+            takes = False
+        since = min(since, now) if takes else float("inf")
         time.sleep(0.05)
+    return min(since, now)
 
 
 def _until_healthy(address: str, user: str) -> float:
-    """Seconds until a number of answers in a row lack nothing; `RECOVERS_S` if that does not happen."""
+    """Seconds until all replicas run, and a number of answers in a row lack nothing; at most `RECOVERS_S`.
+
+    After a killed replica that is until the one that takes its place runs.
+    """
     began, in_a_row = time.monotonic(), 0
     healthy_at = began
     while in_a_row < HEALTHY and time.monotonic() - began < RECOVERS_S:
@@ -169,11 +181,20 @@ def _until_healthy(address: str, user: str) -> float:
             is_whole = answer.status_code == httpx.codes.OK and not answer.json()["degraded"]
         except httpx.TransportError:
             is_whole = False
+        is_whole = is_whole and _all_run()
         if in_a_row == 0 and is_whole:
             healthy_at = time.monotonic()
         in_a_row = in_a_row + 1 if is_whole else 0
         time.sleep(0.02)
     return healthy_at - began if in_a_row == HEALTHY else RECOVERS_S
+
+
+def _all_run() -> bool:
+    """Whether each deployment has its replicas, by their processes and by what Ray Serve knows of them."""
+    if any(len(replicas(name)) < count for name, count in REPLICAS.items()):
+        return False  # Ray Serve may not know yet
+    deployments = serve.status().applications["recommender"].deployments
+    return all(deployments[name].replica_states == {"RUNNING": count} for name, count in REPLICAS.items())
 
 
 def sampled(seconds: float) -> tuple[list[float], list[float]]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.harness.history import Asked
 from tests.chaos.operators import Recall
-from tests.chaos.verdict import History, Verdict, amiss, judge, slope_mib_per_min
+from tests.chaos.verdict import History, Kill, Verdict, amiss, judge, slope_mib_per_min
 
 BEST = tuple("abcdefgh")
 GOOD = Asked("u", 10.0, 10.1, "r", tuple("abc"))
@@ -49,18 +49,19 @@ def test_an_answer_past_its_deadline_is_late() -> None:
 def test_a_request_is_lost_with_the_process_that_had_it_and_failed_otherwise() -> None:
     gone = Asked("u", 10.0, 10.1, problem="RemoteDisconnected: closed")
     assert found(gone) == {"failed"}
-    assert found(gone, kills=[(10.05, "ingress")]) == {"lost"}
-    assert found(gone, kills=[(9.0, "ingress")]) == {"failed"}
-    by_the_proxy = replace(gone, problem="500: b'Internal Server Error'")
-    assert found(by_the_proxy, kills=[(10.05, "ingress")]) == {"lost"}
-    assert found(replace(by_the_proxy, ended=20.0), kills=[(10.05, "ingress")]) == {"failed"}, (
+    assert found(gone, kills=[Kill(10.05, 10.06, "ingress")]) == {"lost"}
+    assert found(gone, kills=[Kill(9.99, 10.01, "ingress")]) == {"lost"}, "a process that dies takes requests still"
+    assert found(gone, kills=[Kill(9.0, 9.1, "ingress")]) == {"failed"}
+    by_the_proxy = replace(gone, problem="502: b'...'")
+    assert found(by_the_proxy, kills=[Kill(10.05, 10.06, "ingress")]) == {"lost"}
+    assert found(replace(by_the_proxy, ended=20.0), kills=[Kill(10.05, 10.06, "ingress")]) == {"failed"}, (
         "it ended for another reason"
     )
     by_the_ingress = replace(gone, problem='503: b\'{"detail": "overload"}\'')
-    assert found(by_the_ingress, kills=[(10.05, "ingress")]) == {"failed"}, "another ingress had it, and lives"
+    assert found(by_the_ingress, kills=[Kill(10.05, 10.06, "ingress")]) == {"failed"}, "another one had it, and lives"
     refused = replace(gone, problem="ConnectionRefusedError: refused")
-    assert found(refused, kills=[(9.0, "proxy")], proxy_back=[10.5]) == {"lost"}
-    assert found(refused, kills=[(9.0, "proxy")], proxy_back=[9.5]) == {"failed"}
+    assert found(refused, kills=[Kill(9.0, 9.1, "proxy")], proxy_back=[10.5]) == {"lost"}
+    assert found(refused, kills=[Kill(9.0, 9.1, "proxy")], proxy_back=[9.5]) == {"failed"}
 
 
 def test_the_slope_of_growing_memory() -> None:

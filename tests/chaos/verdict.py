@@ -20,11 +20,21 @@ MAX_RECOVERY_S = 30.0
 NOTICED_WITHIN_S = 2.0
 """Seconds after a kill within which the clients of its requests know: the kernel closes the connections at once."""
 
-INGRESS_BODY = "b'{"
-"""How the body of an answer that the ingress gave itself begins: JSON. It was not killed with the request."""
+LOST = ("RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "502")
+"""How a client sees that the ingress or the proxy which had its request was killed; HAProxy says it by a status, which
+no ingress gives."""
 
-LOST = ("RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "500", "502", "503", "504")
-"""How a client sees that the ingress or the proxy which had its request was killed; a proxy says it by a status."""
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A process on the way of a request that was killed: "ingress" or "proxy", in monotonic seconds.
+
+    Until it has gone, which takes as long as its memory is given back, its sockets take requests.
+    """
+
+    began: float
+    gone: float
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class History:
 
     Attributes:
         asked: all requests.
-        kills: time and kind ("ingress" or "proxy") of each process on the way of a request that was killed.
+        kills: what was killed on the way of a request.
         recalls: what was recalled.
         proxy_back: for each kill of the proxy, in order, when connections were taken again.
         deadline_s: the requests' deadline, in seconds.
@@ -42,7 +52,7 @@ class History:
     """
 
     asked: Sequence[Asked]
-    kills: Sequence[tuple[float, str]]
+    kills: Sequence[Kill]
     recalls: Sequence[Recall]
     proxy_back: Sequence[float]
     deadline_s: float
@@ -102,10 +112,11 @@ def judge(history: History) -> Verdict:
 
 def _was_in_flight(one: Asked, history: History) -> bool:
     """Whether a process that had the request was killed, or no proxy ran."""
-    proxies = [at for at, kind in history.kills if kind == "proxy"]
-    is_like_it = one.problem.startswith(LOST) and INGRESS_BODY not in one.problem
-    if is_like_it and any(one.began <= at <= one.ended <= at + NOTICED_WITHIN_S for at, _ in history.kills):
+    if one.problem.startswith(LOST) and any(
+        one.began <= kill.gone and kill.began <= one.ended <= kill.gone + NOTICED_WITHIN_S for kill in history.kills
+    ):
         return True
+    proxies = [kill.began for kill in history.kills if kill.kind == "proxy"]
     outages = zip(proxies, history.proxy_back, strict=False)
     return any(began <= one.ended and one.began <= back for began, back in outages)
 

@@ -1,12 +1,7 @@
 """Patches modules of Ray Serve as its processes import them.
 
-- HAProxy refuses requests beyond those that the ingress replicas may have in progress and in their queues, within
-  microseconds, by 503 with Retry-After. A refusal by a replica takes a good part of the time of an answer, and under a
-  flood replicas would spend all of their core on refusals. HAProxy's own metrics count the refusals. They are not
-  logged, because logging added 25 % to their cost. HAProxy's niceness is a little above that of the replicas, so that
-  it leaves them the cores under a flood. It waits for a body before it passes the request on, so that bodies which come
-  slowly take no place of a replica. Its statistics and metrics listen on loopback; Ray binds them to all interfaces.
-- A HAProxy that has just started, and knows no replicas yet, answers 503 with Retry-After in place of 404.
+- HAProxy refuses what the replicas cannot take, and answers in JSON (haproxy_template.py). Its niceness is a little
+  above that of the replicas, so that it leaves them the cores under a flood.
 - gRPC servers listen near by (serve_addresses.py).
 - The log files of Serve's processes survive a library that configures logging (serve_logs.py).
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
@@ -26,6 +21,7 @@ from typing import Any
 
 from data.artifacts.json_text import json_text
 from data.cluster.machine import choose_proxy
+from data.cluster.ray_compatibility.haproxy_template import TOO_MANY, patched_template
 from data.cluster.ray_compatibility.serve_addresses import listen_nearby, listen_on_own_address
 from data.cluster.ray_compatibility.serve_logs import keep_logging
 
@@ -35,66 +31,11 @@ IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
 DEFAULT_IN_FLIGHT = 64
 """What holds where the variable is not set: the default of `serve.ingress`."""
 
-METRICS_HOST = "TWOTOWER_HAPROXY_METRICS_HOST"
-"""Environment variable with the address on which HAProxy's metrics listen, so that a Prometheus elsewhere may scrape
-them; loopback unless it is set."""
-
 SETUP_HOOK = ("__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR", "data.cluster.ray_compatibility.serve.prepare_worker")
 """Environment variable by which every worker of a node, of any job, calls `prepare_worker` as it starts."""
 
 NICENESS = 5
 """Niceness (lower scheduling priority) of HAProxy. At 10, refusals took 300 ms on a single core."""
-
-ROUTING = "    # Static routing based on path prefixes in decreasing length then alphabetical order\n"
-
-WAIT_FOR_BODY_S = 5
-
-BUFFER_BYTES = 96 * 1024
-"""HAProxy waits for bodies as far as its buffer goes: for all but those of many events (serve/api/limits.py)."""
-
-WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json string \
-'{{"detail":"request body: not complete after {WAIT_FOR_BODY_S} s; send it faster"}}'
-    http-request wait-for-body time {WAIT_FOR_BODY_S}s if METH_POST
-"""
-
-TOO_MANY = '{"detail":"more requests than the replicas can take; try again"}'
-"""The body of the answer to a request for which there is no room."""
-
-REFUSAL = (
-    """{%- for backend in backends %}
-    http-request set-var(txn.room) nbsrv(NAME),mul(IN_FLIGHT)SHARED if is_NAME
-    http-request set-log-level silent if is_NAME { be_conn(NAME),sub(txn.room) ge 0 }
-    http-request return status 503 content-type application/json hdr Retry-After 1 string \
-'TOO_MANY' if is_NAME { be_conn(NAME),sub(txn.room) ge 0 }
-{%- endfor %}
-""".replace("NAME", "{{ backend.name or 'unknown' }}")
-    .replace("TOO_MANY", TOO_MANY)
-    .replace(
-        "SHARED",
-        "{%- set hosts = backend.servers | map(attribute='host') | unique | list %}"
-        "{%- set nodes = hosts | length if '127.0.0.1' in hosts or '::1' in hosts else 1 %}"
-        ",add({{ nodes - 1 }}),div({{ nodes }})",
-    )
-)
-"""Rules that refuse what exceeds the replicas' room. Each node's proxy admits its share of it: where replicas run on
-this node too, which Ray calls by loopback, and on others, each of these nodes has a proxy. (A proxy on a head without
-replicas admits all of it: it may be the only one.)
-"""
-
-UNKNOWN_PATH = "\nbackend default_backend\n"
-NOT_READY = """{%- if not backends %}
-    http-request return status 503 content-type application/json hdr Retry-After 1 string \
-'{"detail":"the proxy has just started and knows no replicas yet; try again"}'
-{%- endif %}
-"""
-"""What a proxy answers that knows no replicas. Ray's template says 404 then, as to a path that no application has."""
-
-REPLACED = {
-    UNKNOWN_PATH: UNKNOWN_PATH + NOT_READY,
-    "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",
-    "    bind :{{ config.metrics_port }}\n": "    bind SCRAPED:{{ config.metrics_port }}\n",
-    "  bind *:{{ config.stats_port }}\n": "  bind 127.0.0.1:{{ config.stats_port }}\n",
-}
 
 
 def runtime_env(in_flight: int) -> dict[str, object]:
@@ -191,28 +132,6 @@ PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.logging_utils": keep_logging,
 }
 """Functions that patch a module once it has been imported, by the module's dotted path."""
-
-
-def patched_template(template: str, in_flight: int) -> str:
-    """Ray's HAProxy template with refusals added, and with statistics and metrics on loopback.
-
-    Args:
-        template: HAPROXY_CONFIG_TEMPLATE of Ray Serve.
-        in_flight: requests that one ingress replica has at most, ongoing and queued.
-
-    Raises:
-        ValueError: it is not the template that the patch was written for.
-    """
-    refusal = REFUSAL.replace("IN_FLIGHT", str(in_flight))
-    scraped = os.environ.get(METRICS_HOST, "127.0.0.1")
-    for old, new in {ROUTING: WAIT_FOR_BODY + refusal + ROUTING, **REPLACED}.items():
-        if template.count(old) != 1:
-            raise ValueError(
-                f"Ray Serve's HAProxy template has no longer one line {old.strip()!r};"
-                " see data/cluster/ray_compatibility"
-            )
-        template = template.replace(old, new.replace("SCRAPED", scraped))
-    return template
 
 
 def replica_name() -> str:

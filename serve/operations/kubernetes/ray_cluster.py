@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from data.cluster.ray_compatibility.serve import IN_FLIGHT, METRICS_HOST
+from data.cluster.ray_compatibility.haproxy_template import METRICS_HOST
+from data.cluster.ray_compatibility.serve import IN_FLIGHT
 from serve.operations.cluster_yaml import ENVIRONMENT
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.nodes import INSTALLED_RAY, NodeType

@@ -1,6 +1,7 @@
-"""Two nodes' HAProxy processes admit what the replicas of both can take, and not each the whole of it."""
+"""HAProxy by the changed template: what it admits, and what it answers where replicas are dead."""
 
 import asyncio
+import re
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig,
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 from ray.serve.config import HTTPOptions
 
-from data.cluster.ray_compatibility.serve import patched_template
+from data.cluster.ray_compatibility.haproxy_template import CONNECT_MS, patched_template
 from tests.benchmarks.harness.servers import free_port
 
 IN_FLIGHT = 3
@@ -23,16 +24,24 @@ OTHER_NODE = "127.0.0.2"
 """A second address of loopback stands for another node."""
 
 
+@pytest.fixture
+def patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haproxy, "HAPROXY_CONFIG_TEMPLATE", patched_template(HAPROXY_CONFIG_TEMPLATE, IN_FLIGHT))
+
+
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A replica: it answers probes at once, and requests after a while."""
+    """A replica: it answers probes at once, and requests after a while, or dies of them."""
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"/v1/fatal" in head:
+                break
             if b"/v1/" in head:
                 await asyncio.sleep(ANSWERS_AFTER_S)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+        pass
+    writer.close()
 
 
 @asynccontextmanager
@@ -100,22 +109,48 @@ async def admitted(addresses: list[str], each: int) -> int:
     ids=["two nodes", "one node", "the head alone"],
 )
 async def test_all_proxies_together_admit_what_the_replicas_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...], num_proxies: int, room: int
+    tmp_path: Path, patched: None, hosts: tuple[str, ...], num_proxies: int, room: int
 ) -> None:
-    monkeypatch.setattr(haproxy, "HAPROXY_CONFIG_TEMPLATE", patched_template(HAPROXY_CONFIG_TEMPLATE, IN_FLIGHT))
     async with replicas(hosts) as servers:
         with ExitStack() as stack:
             addresses = [stack.enter_context(proxy(tmp_path / str(at), servers)) for at in range(num_proxies)]
             assert await admitted(addresses, each=20) == room
 
 
-async def test_a_proxy_that_knows_no_replicas_yet_asks_to_try_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(haproxy, "HAPROXY_CONFIG_TEMPLATE", patched_template(HAPROXY_CONFIG_TEMPLATE, IN_FLIGHT))
-    with proxy(tmp_path / "0", None) as address:
+DEAD = ServerConfig(name="dead", host="127.0.0.1", port=1)
+"""Nobody listens there."""
+
+
+async def asked(folder: Path, servers: list[ServerConfig] | None, *paths: str) -> list[tuple[int, str, str]]:
+    """Status, Retry-After and detail of the answers to requests that are sent one after the other."""
+    told = []
+    with proxy(folder, servers) as address:
         async with httpx.AsyncClient(timeout=30) as client:
             await listening(client, address)
-            answer = await client.post(f"{address}/v1/recommend")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert "try again" in answer.json()["detail"]
+            for path in paths:
+                answer = await client.post(f"{address}{path}")
+                detail = answer.json()["detail"] if answer.status_code != httpx.codes.OK else ""
+                told.append((answer.status_code, answer.headers.get("retry-after", ""), detail))
+    return told
+
+
+@pytest.mark.parametrize("servers", [None, [], [DEAD]], ids=["no application", "no replica", "dead replicas"])
+async def test_where_no_replica_runs_it_asks_to_try_again(
+    tmp_path: Path, patched: None, servers: list[ServerConfig] | None
+) -> None:
+    for status, retry_after, detail in await asked(tmp_path / "0", servers, *["/v1/recommend"] * 5):
+        assert (status, retry_after) == (503, "1")
+        assert detail.endswith("try again")
+
+
+async def test_another_replica_answers_for_a_dead_one(tmp_path: Path, patched: None) -> None:
+    async with replicas(("127.0.0.1",)) as servers:
+        assert await asked(tmp_path / "0", [DEAD, *servers], *["/ok"] * 6) == [(200, "", "")] * 6
+    waits = re.findall(r"timeout connect (\S+)", (tmp_path / "0" / "haproxy.cfg").read_text())
+    assert waits == [f"{CONNECT_MS}ms"], "it waits that long before it asks another one"
+
+
+async def test_a_request_that_dies_with_its_replica_is_not_sent_again(tmp_path: Path, patched: None) -> None:
+    async with replicas(("127.0.0.1", "127.0.0.1")) as servers:
+        (told,) = await asked(tmp_path / "0", servers, "/v1/fatal")
+    assert told == (502, "1", "the replica that had this request has died; try again")

@@ -12,13 +12,8 @@ from ray.train import FailureConfig, WorkerGroupError
 
 from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
-from data.cluster.ray_compatibility.serve import (
-    BUFFER_BYTES,
-    DEFAULT_IN_FLIGHT,
-    PATCHES,
-    WAIT_FOR_BODY_S,
-    patched_template,
-)
+from data.cluster.ray_compatibility.haproxy_template import BUFFER_BYTES, WAIT_FOR_BODY_S, patched_template
+from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, PATCHES
 from data.cluster.ray_compatibility.train import failure_policy, users_mistake
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S
 from serve.deployment.settings import ScaleConfig

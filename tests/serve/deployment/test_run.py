@@ -16,7 +16,7 @@ from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from conf.schema import Config
 from data.cluster.machine import choose_proxy
-from data.cluster.ray_compatibility.serve import patched_template
+from data.cluster.ray_compatibility.haproxy_template import patched_template
 from serve.api.limits import MAX_BODY_BYTES
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
