@@ -15,6 +15,7 @@ SETTINGS = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # they log each request and parse the log in Python
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # Ray's 30 suits remote load balancers
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # HAProxy needs more than 5 on a busy machine
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # a HAProxy that died is replaced after three; Ray's 10 make 30 s
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # log degraded answers without a delay
 }
 """Environment variables of every process of Ray Serve; the nodes of a cluster have them before Ray starts."""

@@ -18,8 +18,9 @@ T = TypeVar("T")
 log_failure = FailureLog("pipeline")
 tracer = trace.get_tracer("twotower.serve")
 
-OVERHEAD_S = 0.005
-"""Seconds of a request's timeout that are kept for parsing it and for sending its answer; at most a tenth of it."""
+OVERHEAD_S, OVERHEAD_SHARE = 0.005, 0.02
+"""What is kept of a request's timeout for parsing it and for sending its answer: so many seconds, or this share of it
+where that is more; at most a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,9 @@ class RequestBudget:
     @classmethod
     def start(cls, limits: BudgetLimits) -> "RequestBudget":
         """Returns a budget whose time runs from the request's arrival."""
-        stages_s = limits.timeout_s - min(OVERHEAD_S, limits.timeout_s / 10)
+        overhead_s = min(max(OVERHEAD_S, OVERHEAD_SHARE * limits.timeout_s), limits.timeout_s / 10)
         arrived = asyncio.get_running_loop().time() if limits.arrived is None else limits.arrived
-        return cls(limits, arrived + stages_s)
+        return cls(limits, arrived + limits.timeout_s - overhead_s)
 
     async def run_stage(
         self, stage: str, call: Callable[[], Awaitable[T]], is_excused: Callable[[], bool] = lambda: False

@@ -145,10 +145,13 @@ def broken(
         name = world.random.choice(names)
         drawn[name] += 1
         with FAULTS[name](world):
+            ended = time.monotonic()
             if name == "kill_proxy":
                 proxy_back.append(_connected_since(address))
-            time.sleep(world.random.uniform(*LASTS_S))
-        took_s = _until_healthy(address, user)
+            elif not name.startswith("kill_"):
+                time.sleep(world.random.uniform(*LASTS_S))
+                ended = time.monotonic()
+        took_s = _until_healthy(address, user, ended)
         recovered_s.append(took_s)
         console.print(f"{name}: healthy after {took_s:.1f} s")
     return drawn, recovered_s, proxy_back
@@ -168,14 +171,13 @@ def _connected_since(address: str) -> float:
     return min(since, now)
 
 
-def _until_healthy(address: str, user: str) -> float:
-    """Seconds until all replicas run, and a number of answers in a row lack nothing; at most `RECOVERS_S`.
+def _until_healthy(address: str, user: str, ended: float) -> float:
+    """Seconds from the end of a fault until all replicas run, and a number of answers in a row lack nothing.
 
-    After a killed replica that is until the one that takes its place runs.
+    A kill has ended when it has happened. At most `RECOVERS_S` are waited for.
     """
-    began, in_a_row = time.monotonic(), 0
-    healthy_at = began
-    while in_a_row < HEALTHY and time.monotonic() - began < RECOVERS_S:
+    in_a_row, healthy_at = 0, ended
+    while in_a_row < HEALTHY and time.monotonic() - ended < RECOVERS_S:
         try:
             answer = httpx.post(f"{address}/v1/recommend", json={"user_id": user, "k": K}, timeout=5)
             is_whole = answer.status_code == httpx.codes.OK and not answer.json()["degraded"]
@@ -186,7 +188,7 @@ def _until_healthy(address: str, user: str) -> float:
             healthy_at = time.monotonic()
         in_a_row = in_a_row + 1 if is_whole else 0
         time.sleep(0.02)
-    return healthy_at - began if in_a_row == HEALTHY else RECOVERS_S
+    return healthy_at - ended if in_a_row == HEALTHY else RECOVERS_S
 
 
 def _all_run() -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from data.cluster.ray_compatibility.haproxy_template import NOT_READY
 from tests.benchmarks.harness.history import Asked
 from tests.chaos.operators import Recall
 from tests.chaos.verdict import History, Kill, Verdict, amiss, judge, slope_mib_per_min
@@ -62,6 +63,9 @@ def test_a_request_is_lost_with_the_process_that_had_it_and_failed_otherwise() -
     refused = replace(gone, problem="ConnectionRefusedError: refused")
     assert found(refused, kills=[Kill(9.0, 9.1, "proxy")], proxy_back=[10.5]) == {"lost"}
     assert found(refused, kills=[Kill(9.0, 9.1, "proxy")], proxy_back=[9.5]) == {"failed"}
+    by_a_new_proxy = replace(gone, problem=f"503: {NOT_READY.encode()!r}")
+    assert found(by_a_new_proxy, kills=[Kill(9.0, 9.1, "proxy")], proxy_back=[9.5]) == {"lost"}
+    assert found(by_a_new_proxy, kills=[Kill(8.0, 8.1, "proxy")], proxy_back=[8.9]) == {"failed"}
 
 
 def test_the_slope_of_growing_memory() -> None:

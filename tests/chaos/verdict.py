@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from data.cluster.ray_compatibility.haproxy_template import NOT_READY
 from tests.benchmarks.harness.history import Asked
 from tests.chaos.operators import Recall
 
@@ -19,6 +20,9 @@ MAX_RECOVERY_S = 30.0
 
 NOTICED_WITHIN_S = 2.0
 """Seconds after a kill within which the clients of its requests know: the kernel closes the connections at once."""
+
+LISTENS_STILL_S = 1.0
+"""Seconds for which a new proxy that knows no replicas yet listens beside its successor, which does."""
 
 LOST = ("RemoteDisconnected", "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "502")
 """How a client sees that the ingress or the proxy which had its request was killed; HAProxy says it by a status, which
@@ -117,8 +121,9 @@ def _was_in_flight(one: Asked, history: History) -> bool:
     ):
         return True
     proxies = [kill.began for kill in history.kills if kill.kind == "proxy"]
+    shared_s = LISTENS_STILL_S if NOT_READY in one.problem else 0.0
     outages = zip(proxies, history.proxy_back, strict=False)
-    return any(began <= one.ended and one.began <= back for began, back in outages)
+    return any(began <= one.ended and one.began <= back + shared_s for began, back in outages)
 
 
 def _is_of_its_release(one: Asked, history: History) -> bool:

@@ -65,6 +65,12 @@ ROUTING = "    # Static routing based on path prefixes in decreasing length then
 
 UNKNOWN_PATH = "\nbackend default_backend\n"
 
+NO_APPLICATION = f"""{{%- if not backends %}}
+    {UNAVAILABLE} '{NOT_READY}' hdr Connection close
+{{%- endif %}}
+"""
+"""It closes the connection, which would lead to this process still when its successor knows replicas."""
+
 ERRORS_IN_TEXT = """    {%- if config.error_file_path %}
     errorfile 502 {{ config.error_file_path }}
     errorfile 503 {{ config.error_file_path }}
@@ -79,7 +85,7 @@ ERRORS_IN_JSON = "".join(
 
 REPLACED = {
     ROUTING: WAIT_FOR_BODY + REFUSALS + ROUTING,
-    UNKNOWN_PATH: f"{UNKNOWN_PATH}{{%- if not backends %}}\n    {UNAVAILABLE} '{NOT_READY}'\n{{%- endif %}}\n",
+    UNKNOWN_PATH: UNKNOWN_PATH + NO_APPLICATION,
     ERRORS_IN_TEXT: ERRORS_IN_JSON,
     "timeout connect {{ config.timeout_connect_s }}s": f"timeout connect {CONNECT_MS}ms",
     "    tune.bufsize {{ config.bufsize }}\n": f"    tune.bufsize {BUFFER_BYTES}\n",

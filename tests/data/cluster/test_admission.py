@@ -143,6 +143,14 @@ async def test_where_no_replica_runs_it_asks_to_try_again(
         assert detail.endswith("try again")
 
 
+async def test_a_proxy_that_knows_no_application_ends_the_connection(tmp_path: Path, patched: None) -> None:
+    """The next request goes to its successor, which knows replicas, and not to this process by the same connection."""
+    with proxy(tmp_path / "0", None) as address:
+        async with httpx.AsyncClient(timeout=30) as client:
+            await listening(client, address)
+            assert (await client.post(f"{address}/v1/recommend")).headers["connection"] == "close"
+
+
 async def test_another_replica_answers_for_a_dead_one(tmp_path: Path, patched: None) -> None:
     async with replicas(("127.0.0.1",)) as servers:
         assert await asked(tmp_path / "0", [DEAD, *servers], *["/ok"] * 6) == [(200, "", "")] * 6
