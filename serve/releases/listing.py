@@ -29,19 +29,19 @@ def release_state(release_id: str, live: LivePointer | None) -> str:
 
 
 def list_releases(registry: ReleaseRegistry) -> list[dict[str, Any]]:
-    """All releases, newest first, as JSON values."""
+    """All releases, newest first, as JSON values. One that was evaluated on no query has no metrics."""
     live = registry.live()
     rows = []
     for release_id in reversed(registry.ids()):
         manifest = registry.manifest(release_id)
-        at_k = {f"{metric}@{manifest['k']}": manifest["metrics"][f"{metric}@{manifest['k']}"] for metric in METRICS}
+        names = (f"{metric}@{manifest['k']}" for metric in METRICS)
         rows.append(
             {
                 "release": release_id,
                 "created_at": manifest["created_at"],
                 "dataset": manifest["dataset"]["name"],
                 "num_items": manifest["num_items"],
-                "metrics": at_k,
+                "metrics": {name: manifest["metrics"][name] for name in names if name in manifest["metrics"]},
                 "state": release_state(release_id, live),
                 "traffic": live.traffic_share(release_id) if live is not None else 0.0,
             }

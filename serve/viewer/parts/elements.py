@@ -7,7 +7,8 @@ from typing import Any
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
-PERCENTAGE = re.compile(r"[+-]?[\d.,]+ ?%")
+NUMBER = re.compile(r"[+-]?[\d.,]*\d( ?%)?")
+"""A number or a percentage as it is written for people."""
 
 
 def text(tag: str, content: object, classes: str = "") -> TextElement:
@@ -89,7 +90,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], caption: str = "")
 
 
 def _class_of(cell: Any) -> str:
-    return "number" if isinstance(cell, int | float) or PERCENTAGE.fullmatch(str(cell)) else ""
+    return "number" if isinstance(cell, int | float) or NUMBER.fullmatch(str(cell)) else ""
 
 
 def formatted(value: Any) -> str:

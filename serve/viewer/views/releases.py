@@ -88,7 +88,7 @@ class ReleasesView:
         return list_releases(registry), registry.live()
 
     def _table(self, rows: list[dict[str, Any]]) -> None:
-        metrics = list(rows[0]["metrics"])
+        metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))  # their k may differ
         head = ["release", "age", "dataset", "items", *metrics, "state", "traffic"]
         with part("div", "scroll").props('tabindex="0" role="region" aria-label="releases"'), part("table", "plain"):
             with part("thead"), part("tr"):

@@ -1,0 +1,48 @@
+"""The table of releases, whatever each was evaluated on."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from serve.releases.listing import list_releases, releases_table
+
+MANIFEST: dict[str, Any] = {
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "dataset": {"name": "log"},
+    "num_items": 9,
+    "k": 20,
+}
+
+
+class Registry:
+    """Three releases of which none is live: evaluated at 20, at 10, and on no query."""
+
+    def __init__(self) -> None:
+        at_10 = {"k": 10, "metrics": {"recall@10": 0.1, "ndcg@10": 0.05, "mrr@10": 0.04}}
+        self._manifests = {
+            "a": MANIFEST | {"metrics": {"recall@20": 0.2, "ndcg@20": 0.1}},
+            "b": MANIFEST | at_10,
+            "c": MANIFEST | {"metrics": {}},
+        }
+
+    def live(self) -> None:
+        """No release is live."""
+
+    def ids(self) -> list[str]:
+        return list(self._manifests)
+
+    def manifest(self, release_id: str) -> dict[str, Any]:
+        return self._manifests[release_id]
+
+
+def test_each_release_is_listed_by_what_it_was_evaluated_on() -> None:
+    rows = list_releases(Registry())  # type: ignore[arg-type]
+    assert [(row["release"], row["metrics"]) for row in rows] == [
+        ("c", {}),
+        ("b", {"recall@10": 0.1, "ndcg@10": 0.05}),
+        ("a", {"recall@20": 0.2, "ndcg@20": 0.1}),
+    ]
+    with (console := Console(width=200)).capture() as said:
+        console.print(releases_table(rows, datetime(2026, 1, 2, tzinfo=UTC)))
+    assert "recall@10 0.1000, ndcg@10 0.0500" in said.get()
