@@ -40,6 +40,15 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
     if shipped := _shipped_code():
         for application in declared["applications"]:
             application["runtime_env"] = {**application.get("runtime_env", {}), **shipped}
+    applications = declared["applications"]
+    if not endpoint_runs():  # what requests wait for has the cores for itself
+        _apply(declared | {"applications": [one for one in applications if one["name"] == APPLICATION]})
+    _apply(declared)
+    progress(f"serve: {', '.join(application['name'] for application in applications)} run")
+
+
+def _apply(declared: dict[str, Any]) -> None:
+    """Has Serve run what a Serve config declares, and waits until it does and the proxies know it."""
     names = [application["name"] for application in declared["applications"]]
     client = serve_client()
     client.deploy_apps(ServeDeploySchema.model_validate(declared))
@@ -49,7 +58,6 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
             raise ReleaseError(f"the endpoint is not up after {UPDATE_S:g} s: {_told(names)}")
         time.sleep(LOOK_S)
     client.wait_for_proxies_serving(wait_for_applications_running=True)
-    progress(f"serve: {', '.join(names)} run")
 
 
 def events_here(events: EventsConfig, progress: ProgressReporter) -> EventsConfig:

@@ -121,7 +121,8 @@ def turns(addresses: dict[str, str], users: int, rounds: int, seconds: int) -> d
 
 def beside_others(number: int) -> dict[str, str]:
     """Ports by which several HAProxies, and the replicas behind them, run on one machine."""
-    ports = {"HAPROXY_METRICS": free_port(), "HAPROXY_STATS": free_port()}
+    own = ("HAPROXY_METRICS", "HAPROXY_STATS", "FALLBACK_PROXY_HTTP", "FALLBACK_PROXY_GRPC")
+    ports = {name: free_port() for name in own}
     for protocol, first in {"HTTP": 30_000, "GRPC": 40_000}.items():
         begin = first + 2_000 * number
         ports |= {f"DIRECT_INGRESS_MIN_{protocol}": begin, f"DIRECT_INGRESS_MAX_{protocol}": begin + 1_000}
