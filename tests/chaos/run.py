@@ -28,6 +28,7 @@ from rich.console import Console
 from conf.schema import load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
+from serve.deployment.declared import SCALES
 from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.bench_swaps import OVERRIDES, ROOT, SERVING, released, told_apart
@@ -103,7 +104,7 @@ def serving(world: World, port: int) -> tuple[str, ...]:
     return (
         *SERVING,
         "serve=staged",
-        *(f"serve.{stage}.{bound}_replicas=2" for stage in ("ingress", "reranker") for bound in ("min", "max")),
+        *(f"serve.{SCALES[name]}.{b}_replicas={count}" for name, count in REPLICAS.items() for b in ("min", "max")),
         "index=milvus",
         "guard.enabled=false",  # operators and faults are drawn; the guard would end canaries of its own
         f"storage.root={world.storage}",

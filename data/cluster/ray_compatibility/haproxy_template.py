@@ -38,7 +38,9 @@ WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json stri
     http-request wait-for-body time {WAIT_FOR_BODY_S}s if METH_POST
 """
 
-UNAVAILABLE = "http-request return status 503 content-type application/json hdr Retry-After 1 string"
+TRY_AGAIN = "content-type application/json hdr Retry-After 1 string"
+
+UNAVAILABLE = f"http-request return status 503 {TRY_AGAIN}"
 
 REFUSALS = (
     """{%- for backend in backends %}
@@ -79,7 +81,7 @@ ERRORS_IN_TEXT = """    {%- if config.error_file_path %}
 """
 
 ERRORS_IN_JSON = "".join(
-    f"    http-error status {status} content-type application/json hdr Retry-After 1 string '{body}'\n"
+    f"    http-error status {status} {TRY_AGAIN} '{body}'\n"
     for status, body in ((502, REPLICA_DIED), (503, NO_REPLICA), (504, NO_ANSWER))
 )
 
