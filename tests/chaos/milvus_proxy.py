@@ -11,6 +11,7 @@ class MilvusProxy:
     """Listens on a loopback port and passes everything on to Milvus; a thread of its own runs it.
 
     Attributes:
+        target: the host and port of Milvus, to which each new connection leads.
         port: the port that it listens on.
         delay_s: seconds that each piece of data waits.
         swallows: connections stay open, and nothing passes.
@@ -18,7 +19,7 @@ class MilvusProxy:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
+        self.target = host, port
         self.port, self.delay_s, self.swallows, self.refuses = 0, 0.0, False, False
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -29,6 +30,11 @@ class MilvusProxy:
     def refuse(self) -> None:
         """Closes all connections, and each new one until `refuses` is False again."""
         self.refuses = True
+        self._loop.call_soon_threadsafe(self._close_all)
+
+    def lead_to(self, host: str, port: int) -> None:
+        """Closes all connections; each new one leads to this Milvus."""
+        self.target = host, port
         self._loop.call_soon_threadsafe(self._close_all)
 
     def _close_all(self) -> None:
@@ -46,7 +52,7 @@ class MilvusProxy:
         if self.refuses:
             writer.close()
             return
-        to_reader, to_writer = await asyncio.open_connection(*self._target)
+        to_reader, to_writer = await asyncio.open_connection(*self.target)
         self._writers |= {writer, to_writer}
         await asyncio.gather(self._copy(reader, to_writer), self._copy(to_reader, writer))
         self._writers -= {writer, to_writer}

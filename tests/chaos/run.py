@@ -1,22 +1,25 @@
 """An endpoint under load while things break: `python -m tests.chaos.run [seconds=840] [soak_s=0] [seed=0] [per_s=50]`.
 
 The staged topology on a Milvus of its own serves three releases of the same users and items, no two of which answer
-alike. Faults (tests/chaos/faults.py), drawn by seed, come one after the other, while operators (operators.py beside it)
+alike. Faults (tests/chaos/faults), drawn by seed, come one after the other, while operators (operators.py beside it)
 promote, roll back, start canaries and recall items. All requests are recorded, and judged afterwards
 (tests/chaos/verdict.py). Then follow `soak_s` seconds of load with operators and without faults, in which the replicas'
 memory is measured. Writes var/bench/chaos.{md,json}; ends with 1 if anything is amiss: a request that failed and was
 not lost with a process, a mixed or a late answer, a recalled item, a recovery that takes long, or memory that grows.
 
-Left out: a killed raylet (on one machine it is the whole endpoint), a jump of the clock and memory pressure (they would
-hit all else on the machine), and an emptied Milvus.
+A jump of the clock needs Debian's package faketime, memory pressure and storage that is full or read-only need root;
+what cannot be produced is left out, and named in the result. A killed raylet takes all of one machine with it: it is a
+drill of `make bench-cluster` (tests/benchmarks/operations), where there are several nodes.
 """
 
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -35,10 +38,12 @@ from tests.benchmarks.bench_swaps import OVERRIDES, ROOT, SERVING, released, tol
 from tests.benchmarks.harness.recorder import recorded
 from tests.benchmarks.harness.servers import free_port, replicas, server
 from tests.benchmarks.harness.tables import FOLDER, write
-from tests.chaos.faults import FAULTS, NEEDS_MOUNT, World
+from tests.chaos.faults import FAULTS, possible
+from tests.chaos.machine import Clock, MemoryGroup
 from tests.chaos.milvus_proxy import MilvusProxy
 from tests.chaos.operators import Operators
 from tests.chaos.verdict import History, amiss, judge, slope_mib_per_min
+from tests.chaos.world import World
 
 K, SLACK, DEADLINE_MS = 10, 30, 1000
 LASTS_S, RECOVERS_S, HEALTHY = (2.0, 8.0), 60.0, 20
@@ -50,6 +55,7 @@ CONNECTS_FOR_S = 1.0
 REPLICAS = {"Recommender": 2, "UserEmbedder": 1, "Retriever": 1, "Reranker": 2}
 
 STORAGE_MIB = 256
+EMPTY = Path("var/chaos/empty.db")
 SETTLE_S = 10.0
 SAMPLED_EVERY_S = 2.0
 
@@ -61,19 +67,28 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
     config = load(list(OVERRIDES))
     with ExitStack() as stack:
         storage = stack.enter_context(mounted_copy(Path(ROOT), Path("var/chaos/storage")))
-        target = urlsplit(stack.enter_context(milvus_address(config.index)))
-        world = World(storage, MilvusProxy(str(target.hostname), int(target.port or 0)), random)
+        full = endpoint_of(stack.enter_context(milvus_address(config.index)))
+        empty = replace(config.index, uri=str(EMPTY))
+        world = World(
+            storage=storage,
+            milvus=MilvusProxy(*full),
+            empty_milvus=endpoint_of(stack.enter_context(milvus_address(empty))),
+            clock=Clock.of(FOLDER / "chaos-clock"),
+            memory=stack.enter_context(MemoryGroup.made(f"chaos-{os.getpid()}")),
+            random=random,
+        )
         registry, port = ReleaseRegistry.of(Folder.of(str(storage))), free_port()
         registry.promote(releases[0])
-        address = stack.enter_context(server("serve.run", serving(world, port), port, FOLDER / "chaos.log"))
+        prefix = (*(world.memory.prefix if world.memory else ()), *(world.clock.prefix if world.clock else ()))
+        log = FOLDER / "chaos.log"
+        address = stack.enter_context(server("serve.run", serving(world, port), port, log, prefix=prefix))
         connect(ClusterConfig(address="auto"))
         asked = stack.enter_context(recorded(address, users, per_s, K, FOLDER))
         time.sleep(SETTLE_S)
         items = sorted({item for of in expected.values() for answer in of.values() for item in answer[:3]})
         with Operators(registry, releases, items, random) as operators:
-            chosen = faults.split(",") if faults else sorted(FAULTS)
-            possible = [name for name in chosen if world.is_mounted or name not in NEEDS_MOUNT]
-            drawn, recovered_s, proxy_back = broken(world, address, users[0], possible, seconds, console)
+            chosen = [name for name in possible(world) if not faults or name in faults.split(",")]
+            drawn, recovered_s, proxy_back = broken(world, address, users[0], chosen, seconds, console)
             times_s, mib = sampled(soak_s)
     history = History(asked, world.kills, operators.recalls, proxy_back, DEADLINE_MS / 1000, expected, K)
     verdict = judge(history)
@@ -92,7 +107,7 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
     }
     rows = [{"": name, "times": times} for name, times in sorted((drawn + Counter(operators.done)).items())]
     facts = {"seed": seed, "seconds": seconds, "soak_s": soak_s, "requests_per_s": per_s, "deadline_ms": DEADLINE_MS}
-    facts |= {"left_out": ", ".join(sorted(set(FAULTS) - set(possible))), "operators_refused": len(operators.refused)}
+    facts |= {"left_out": ", ".join(sorted(set(FAULTS) - set(chosen))), "operators_refused": len(operators.refused)}
     write("chaos", "An endpoint among faults", facts, rows, ratios, console)
     wrong = amiss(verdict, max(recovered_s, default=0.0), slope, is_soak=soak_s > 0)
     console.print(f"amiss: {'; '.join(wrong)}" if wrong else "nothing is amiss")
@@ -112,6 +127,12 @@ def serving(world: World, port: int) -> tuple[str, ...]:
         f"serve.timeout_ms={DEADLINE_MS}",
         f"serve.port={port}",
     )
+
+
+def endpoint_of(address: str) -> tuple[str, int]:
+    """Host and port of a Milvus."""
+    parts = urlsplit(address)
+    return str(parts.hostname), int(parts.port or 0)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.retrieval import ScoreColumns, top_k
+from towers.evaluation.retrieval import BestColumns, ScoreColumns
 from towers.model.context import Context
 from towers.model.history.moments import Moments
 from towers.model.tie_order import TieOrder
@@ -91,6 +91,10 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
         moments = Moments.latest(held_out.history, held_out.user_rows_Q[at], model.config.num_history, device)
         vectors_BD = model.user_vectors(rows_B, history_BL, context_BC, moments)
         parts.append((vectors_BD, model.is_known(rows_B, history_BL)))
+    if not parts:
+        return QueryVectors(
+            torch.zeros(0, model.config.embedding_dim, device=device), torch.zeros(0, device=device) > 0
+        )
     return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -211,10 +215,10 @@ def rank(
 
     def ranked(at: slice) -> tuple[np.ndarray, ...]:
         blocks, by_towers_B = scores(at)
-        columns_BK, scores_BK = _best_columns(
-            blocks, columns, columns.seen_cells(held_out.seen, held_out.user_rows_Q[at]), k
-        )
-        rows_BK = torch.where(torch.isinf(scores_BK), -1, columns.row_T.to(columns_BK.device)[columns_BK])
+        seen_cells, best = columns.seen_cells(held_out.seen, held_out.user_rows_Q[at]), BestColumns(k)
+        for scores_BT in blocks:
+            best.add(columns.mask_block(scores_BT, best.start, seen_cells))
+        rows_BK, scores_BK = columns.rows_of(best)
         return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
 
     chunks = _chunks(len(held_out.user_rows_Q), batch_size)
@@ -224,22 +228,6 @@ def rank(
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(ranked, chunks))
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _best_columns(
-    blocks: Iterable[Tensor], columns: ScoreColumns, seen_cells: tuple[Tensor, Tensor], k: int
-) -> tuple[Tensor, Tensor]:
-    """The k best columns over all blocks of scores, as `top_k` returns them, without those of `seen_cells`."""
-    start, found = 0, []  # the best columns so far and their scores
-    for block_BT in blocks:
-        best_BK, scores_BK = top_k(columns.mask_block(block_BT, start, seen_cells), k)
-        found.append((best_BK + start, scores_BK))
-        if len(found) == 2:  # the earlier blocks' columns come first, so that they win ties
-            best_BC, scores_BC = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
-            position_BK, scores_BK = top_k(scores_BC, k)
-            found = [(best_BC.gather(1, position_BK), scores_BK)]
-        start += block_BT.shape[1]
-    return found[0]
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

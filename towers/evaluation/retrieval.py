@@ -54,6 +54,34 @@ def _top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return rows_BK.gather(1, by_score), scores_BK.gather(1, by_score)
 
 
+class BestColumns:
+    """The k best columns of scores that come in blocks of columns, as `top_k` returns them for all at once.
+
+    Attributes:
+        start: the first column of the next block.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.start, self._k = 0, k
+        self._best: tuple[Tensor, Tensor] | None = None
+
+    def add(self, scores_BT: Tensor) -> None:
+        """Takes the next block, in which what may not be found is masked."""
+        columns_BK, scores_BK = top_k(scores_BT, self._k)
+        found = columns_BK + self.start, scores_BK
+        if self._best is not None:  # the earlier blocks' columns come first, so that they win ties
+            columns_BC, scores_BC = (torch.cat(column, dim=1) for column in zip(self._best, found, strict=True))
+            position_BK, scores_BK = top_k(scores_BC, self._k)
+            found = columns_BC.gather(1, position_BK), scores_BK
+        self._best = found
+        self.start += scores_BT.shape[1]
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        """The best columns, int64 [B, K], and their scores; there must have been a block."""
+        assert self._best is not None
+        return self._best
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreColumns:
     """The columns of score matrices: the catalogue in the order in which ties fall, so that `top_k` breaks them by it.
@@ -80,6 +108,11 @@ class ScoreColumns:
         """The queries, and beside each the column of an item that its user has seen: int64, as many as all have."""
         owner, items = seen.of_users(user_rows_B)
         return torch.from_numpy(owner), self.column_I[torch.from_numpy(items.astype(np.int64))]
+
+    def rows_of(self, best: BestColumns) -> tuple[Tensor, Tensor]:
+        """The item rows of the best columns, int64 [B, K], -1 where all others are masked, and their scores."""
+        columns_BK, scores_BK = best.found()
+        return torch.where(torch.isinf(scores_BK), -1, self.row_T.to(columns_BK.device)[columns_BK]), scores_BK
 
     def mask_block(self, scores_BT: Tensor, start: int, seen_cells: tuple[Tensor, Tensor]) -> Tensor:
         """`mask` for scores of the columns from `start` on, in place."""

@@ -59,6 +59,14 @@ def all_reduce_min(count: int) -> int:
     return int(smallest)
 
 
+def sum_over_workers(values: Tensor) -> Tensor:
+    """The sums of all workers' values, element by element: the same on every worker, down to the last bit."""
+    total = values.clone()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total
+
+
 def anywhere(found: Tensor) -> Tensor:
     """bool, shape of `found`: whether each flag is set on at least one worker."""
     if world_size() == 1:

@@ -31,16 +31,18 @@ def server(
     log: Path,
     environment: Mapping[str, str] | None = None,
     within_s: float = START_S,
+    prefix: Sequence[str] = (),
 ) -> Iterator[str]:
     """`python -m module arguments`, from the moment that it answers /readyz; yields its address.
 
     Args:
+        prefix: The start of the command, of a program that starts another.
         within_s: What it may take until then.
 
     Raises:
         RuntimeError: it ended, or was not ready in time; the end of its log says why.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [*prefix, sys.executable, "-m", module, *arguments]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})

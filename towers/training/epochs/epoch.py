@@ -9,20 +9,17 @@ from itertools import count
 import numpy as np
 import ray.train
 import torch
-from ray.train.collective import broadcast_from_rank_zero
 from torch import Tensor
 
 from data.artifacts.errors import UserError
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedBatches
 from data.sequences.windows import WindowBatches
-from towers.evaluation.measure import measure
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import embed, retrieve
-from towers.model.item_tower import item_vector_blocks
-from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.model.two_tower import TwoTower
 from towers.training.config import Schedule
 from towers.training.epochs.finite import NotFinite, cure
+from towers.training.epochs.validation import validation_metrics
 from towers.training.job import Job
 from towers.training.loop import Objective, train_epoch
 from towers.training.optimizer import Optimizers, linear_decay
@@ -77,7 +74,7 @@ def run_epoch(run: WorkerState) -> dict[str, float]:
         run.progress.epoch = epoch
         run.progress.seconds += seconds
         run.progress.examples += examples
-        return {"loss": loss, "examples_per_s": examples / seconds} | _validate(run, rank)
+        return {"loss": loss, "examples_per_s": examples / seconds} | _validate(run)
     except NotFinite as e:
         raise NotFinite(f"epoch {epoch}, {e}: {cure(run.job.train, run.job.loss)}") from e
 
@@ -107,30 +104,19 @@ def _rates(run: WorkerState) -> Iterator[float]:
     return (1.0 if settings.schedule is Schedule.constant else linear_decay(share) for share in done)
 
 
-def _validate(run: WorkerState, rank: int) -> dict[str, float]:
+def _validate(run: WorkerState) -> dict[str, float]:
     """Measures the model on the validation part and keeps its weights if they are the best so far.
 
-    Rank 0 measures on the whole catalogue and broadcasts `train.monitor`, so that all ranks stop at the same epoch. If
-    tables are sharded, the others look up what it looks up, because a lookup takes all workers.
+    All ranks have the same values, so that they stop at the same epoch.
     """
-    progress, monitor, batch_size = run.progress, run.job.train.monitor, run.job.evaluate.batch_size
+    progress, monitor, config = run.progress, run.job.train.monitor, run.job.evaluate
     if run.validation is None or not len(run.validation.user_rows_Q):
         progress.best_epoch, run.best = progress.epoch, _weights(run.model)
         return {}
-    value, measured = 0.0, {}
-    if rank and run.job.model.divides_rows:
-        embed(run.model, run.validation, batch_size)
-        for _ in item_vector_blocks(run.model):
-            pass
-    if rank == 0:
-        counts_I, config = run.counts_I, run.job.evaluate
-        queries = embed(run.model, run.validation, batch_size)
-        found = retrieve(queries, run.validation, counts_I, all_item_vectors(run.model), batch_size)
-        measured = measure(found, run.validation, len(counts_I), list(config.ks))
-        value = measured[monitor]
-        if not math.isfinite(value):
-            raise NotFinite(f"validation: {monitor} is {value}, not a finite number")
-    value = broadcast_from_rank_zero(value)
+    measured = validation_metrics(run.model, run.validation, run.counts_I, list(config.ks), config.batch_size)
+    value = measured[monitor]
+    if not math.isfinite(value):
+        raise NotFinite(f"validation: {monitor} is {value}, not a finite number")
     if progress.best_value is None or value > progress.best_value:
         progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
     return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}

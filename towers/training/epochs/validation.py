@@ -1,0 +1,74 @@
+"""Validation by all workers: each ranks the whole catalogue for its share of the queries.
+
+No worker holds all item vectors: they come in blocks, and each query keeps its best items so far.
+
+Shape legend: Q queries, N items of a block, T the same, padded, D dimension, I items (row 0 = unknown), K ranks.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from towers.evaluation.config import RANKS
+from towers.evaluation.measure import accuracy
+from towers.evaluation.queries import HeldOut
+from towers.evaluation.ranking import SAME_SUMS, QueryVectors, Ranking, embed
+from towers.evaluation.retrieval import BestColumns, ScoreColumns
+from towers.model.item_tower import item_vector_blocks
+from towers.model.tie_order import TieOrder
+from towers.model.two_tower import TwoTower
+from towers.training.distributed import rank, sharded_tables, sum_over_workers, world_size
+
+
+@torch.inference_mode()
+def validation_metrics(
+    model: TwoTower, queries: HeldOut, counts_I: np.ndarray, ks: Sequence[int], batch_size: int
+) -> dict[str, float]:
+    """Means of recall, nDCG, MRR and hit rate at each of `ks` over all queries, the same on every worker.
+
+    Every worker must call it with the same queries, of which there must be one.
+
+    Args:
+        counts_I: interactions of each item that the model is fitted on.
+    """
+    mine = np.arange(rank(), len(queries.user_rows_Q), world_size())
+    own = queries if world_size() == 1 else queries.take(mine)
+    is_sharded = bool(sharded_tables(model))  # then a lookup takes all workers: each looks up what all of them need
+    vectors = embed(model, queries, batch_size).take(mine) if is_sharded else embed(model, own, batch_size)
+    found = retrieve_from_blocks(vectors, own, counts_I, item_vector_blocks(model), batch_size)
+    columns = accuracy(found, own, len(counts_I), list(ks))
+    sums = torch.tensor([*(column.sum() for column in columns.values()), len(mine)], dtype=torch.float64)
+    *totals, count = sum_over_workers(sums.to(vectors.known_Q.device)).tolist()
+    return {name: total / count for name, total in zip(columns, totals, strict=True)}
+
+
+def retrieve_from_blocks(
+    vectors: QueryVectors,
+    queries: HeldOut,
+    counts_I: np.ndarray,
+    item_blocks: Iterable[Tensor],
+    batch_size: int,
+    k: int = RANKS,
+) -> Ranking:
+    """What `towers.evaluation.ranking.retrieve` finds, ties by row, of item vectors in blocks, float32 [N, D] each."""
+    columns, k = ScoreColumns.of(TieOrder.of(len(counts_I), None)), min(k, len(counts_I))
+    batches = [
+        (slice(at, at + batch_size), columns.seen_cells(queries.seen, queries.user_rows_Q[at : at + batch_size]))
+        for at in range(0, len(queries.user_rows_Q), batch_size)
+    ]
+    best, start = [BestColumns(k) for _ in batches], 0
+    for block_ND in item_blocks:
+        block_TD = functional.pad(block_ND, (0, 0, 0, -len(block_ND) % SAME_SUMS))
+        popularity_N = torch.from_numpy(counts_I[start : start + len(block_ND)].astype(np.float32)).to(block_ND.device)
+        for (at, seen_cells), of_batch in zip(batches, best, strict=True):
+            scores_BN = (vectors.user_QD[at] @ block_TD.T)[:, : len(block_ND)]
+            scores_BN[~vectors.known_Q[at]] = popularity_N
+            of_batch.add(columns.mask_block(scores_BN, start, seen_cells))
+        start += len(block_ND)
+    found = [columns.rows_of(of_batch) for of_batch in best]
+    rows_QK = torch.cat([torch.zeros(0, k, dtype=torch.int64), *(rows.cpu() for rows, _ in found)])
+    scores_QK = torch.cat([torch.zeros(0, k), *(scores.cpu() for _, scores in found)])
+    return Ranking(rows_QK.numpy(), scores_QK.numpy(), vectors.known_Q.cpu().numpy())
