@@ -12,35 +12,27 @@ what cannot be produced is left out, and named in the result. A killed raylet ta
 drill of `make bench-cluster` (tests/benchmarks/operations), where there are several nodes.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from contextlib import ExitStack
 from random import Random
-from urllib.parse import urlsplit
 
 import httpx
+import psutil
 from ray import serve
 from rich.console import Console
 
-from conf.schema import load
 from data.artifacts.folders import Folder
 from data.cluster.session import ClusterConfig, connect
 from serve.deployment.declared import SCALES
-from serve.index.connection import milvus_address
 from serve.releases.registry import ReleaseRegistry
-from tests.benchmarks.bench_swaps import OVERRIDES, ROOT, SERVING, released, told_apart
+from tests.benchmarks.bench_swaps import SERVING, released, told_apart
 from tests.benchmarks.harness.recorder import recorded
 from tests.benchmarks.harness.servers import free_port, replicas, server
 from tests.benchmarks.harness.tables import FOLDER, write
 from tests.chaos.faults import FAULTS, possible
-from tests.chaos.machine import Clock, MemoryGroup
-from tests.chaos.milvus_proxy import MilvusProxy
+from tests.chaos.making import made
 from tests.chaos.operators import Operators
 from tests.chaos.verdict import History, amiss, judge, slope_mib_per_min
 from tests.chaos.world import World
@@ -54,8 +46,6 @@ CONNECTS_FOR_S = 1.0
 
 REPLICAS = {"Recommender": 2, "UserEmbedder": 1, "Retriever": 1, "Reranker": 2}
 
-STORAGE_MIB = 256
-EMPTY = Path("var/chaos/empty.db")
 SETTLE_S = 10.0
 SAMPLED_EVERY_S = 2.0
 
@@ -64,23 +54,11 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
     console, random = Console(), Random(seed)
     releases, expected = released(K + SLACK)
     users = told_apart(expected)
-    config = load(list(OVERRIDES))
     with ExitStack() as stack:
-        storage = stack.enter_context(mounted_copy(Path(ROOT), Path("var/chaos/storage")))
-        full = endpoint_of(stack.enter_context(milvus_address(config.index)))
-        empty = replace(config.index, uri=str(EMPTY))
-        world = World(
-            storage=storage,
-            milvus=MilvusProxy(*full),
-            empty_milvus=endpoint_of(stack.enter_context(milvus_address(empty))),
-            clock=Clock.of(FOLDER / "chaos-clock"),
-            memory=stack.enter_context(MemoryGroup.made(f"chaos-{os.getpid()}")),
-            random=random,
-        )
-        registry, port = ReleaseRegistry.of(Folder.of(str(storage))), free_port()
+        world = stack.enter_context(made(random, is_broken=seconds > 0))
+        registry, port = ReleaseRegistry.of(Folder.of(str(world.storage))), free_port()
         registry.promote(releases[0])
-        prefix = (*(world.memory.prefix if world.memory else ()), *(world.clock.prefix if world.clock else ()))
-        log = FOLDER / "chaos.log"
+        log, prefix = FOLDER / "chaos.log", world.prefix
         address = stack.enter_context(server("serve.run", serving(world, port), port, log, prefix=prefix))
         connect(ClusterConfig(address="auto"))
         asked = stack.enter_context(recorded(address, users, per_s, K, FOLDER))
@@ -89,7 +67,7 @@ def main(seconds: int = 840, soak_s: int = 0, seed: int = 0, per_s: int = 50, fa
         with Operators(registry, releases, items, random) as operators:
             chosen = [name for name in possible(world) if not faults or name in faults.split(",")]
             drawn, recovered_s, proxy_back = broken(world, address, users[0], chosen, seconds, console)
-            times_s, mib = sampled(soak_s)
+            times_s, mib = sampled(soak_s, process_of(port))
     history = History(asked, world.kills, operators.recalls, proxy_back, DEADLINE_MS / 1000, expected, K)
     verdict = judge(history)
     for example in [*verdict.examples, *operators.refused[:10]]:
@@ -127,28 +105,6 @@ def serving(world: World, port: int) -> tuple[str, ...]:
         f"serve.timeout_ms={DEADLINE_MS}",
         f"serve.port={port}",
     )
-
-
-def endpoint_of(address: str) -> tuple[str, int]:
-    """Host and port of a Milvus."""
-    parts = urlsplit(address)
-    return str(parts.hostname), int(parts.port or 0)
-
-
-@contextmanager
-def mounted_copy(source: Path, target: Path) -> Iterator[Path]:
-    """A copy of the releases on a filesystem of its own where this user may mount one, otherwise in a plain folder."""
-    target.mkdir(parents=True, exist_ok=True)
-    tmpfs = ["mount", "-t", "tmpfs", "-o", f"size={STORAGE_MIB}m", "tmpfs", str(target)]
-    is_mounted = subprocess.run(tmpfs, capture_output=True).returncode == 0
-    try:
-        subprocess.run(["cp", "-r", str(source / "releases"), str(target)], check=True)
-        yield target.absolute()
-    finally:
-        if is_mounted:
-            subprocess.run(["umount", "-l", str(target)], check=False)
-        else:
-            subprocess.run(["rm", "-r", str(target)], check=False)
 
 
 def broken(
@@ -221,13 +177,20 @@ def _all_run() -> bool:
     return all(deployments[name].replica_states == {"RUNNING": count} for name, count in REPLICAS.items())
 
 
-def sampled(seconds: float) -> tuple[list[float], list[float]]:
-    """The memory of all replicas together, in MiB, again and again."""
+def process_of(port: int) -> psutil.Process:
+    """The command that serves on a port."""
+    with_commands = ((p, p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+    return next(p for p, command in with_commands if "serve.run" in command and f"serve.port={port}" in command)
+
+
+def sampled(seconds: float, endpoint: psutil.Process) -> tuple[list[float], list[float]]:
+    """The memory of all replicas of the endpoint together, in MiB, again and again."""
     times_s, mib = [], []
     began = time.monotonic()
     while (now := time.monotonic() - began) < seconds:
         times_s.append(now)
-        mib.append(sum(replica.memory_info().rss for replica in replicas()) / 2**20)
+        own = [replica for replica in replicas() if endpoint in replica.parents()]
+        mib.append(sum(replica.memory_info().rss for replica in own) / 2**20)
         time.sleep(SAMPLED_EVERY_S)
     half = len(times_s) // 2  # a release that has just been loaded is not a leak: the slope is that of the second half
     return times_s[half:], mib[half:]

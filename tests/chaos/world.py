@@ -38,6 +38,11 @@ class World:
         """Whether the storage is a filesystem of its own, which can be full or read-only."""
         return self.storage.is_mount()
 
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Starts a command in this world: it has its clock and its memory."""
+        return (*(self.memory.prefix if self.memory else ()), *(self.clock.prefix if self.clock else ()))
+
 
 Fault = Callable[[World], AbstractContextManager[None]]
 

@@ -10,9 +10,9 @@ from conf.verbs import refuse_unused
 from tests.benchmarks import bench_refresh, bench_swaps
 from tests.benchmarks.harness.servers import used_by
 from tests.benchmarks.releases import bench_promotion
-from tests.chaos.world import World
 from tests.chaos.milvus_proxy import MilvusProxy
 from tests.chaos.run import serving
+from tests.chaos.world import World
 
 WORLD = World(Path("storage"), MilvusProxy("127.0.0.1", 1), ("127.0.0.1", 2), None, None, Random(0))
 
