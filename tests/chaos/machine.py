@@ -1,15 +1,9 @@
-"""What faults change of the machine for the endpoint's processes alone: their clock and their memory.
-
-Both are prefixes of the command that starts the endpoint; all its processes inherit them.
-"""
+"""What faults change of the machine: its clock, and the memory of the endpoint's processes alone."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-LIBRARIES = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-"""libfaketime (Debian's package faketime), which answers a process that asks for the time."""
 
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 """Where the first version of control groups limits memory."""
@@ -19,38 +13,17 @@ SQUEEZED_TO, SPARE = 0.02, 64 << 20
 
 
 class Clock:
-    """A clock that can jump. Monotonic clocks and the times of files stay as they are.
+    """The clock of the whole machine, which can jump; monotonic clocks do not. Only root may set it.
 
-    Args:
-        file: says by how many seconds the clock is ahead; processes read it once a second.
+    It must not jump by more than other work on the machine can bear.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file.absolute()
-        self.shift(0)
+    def __init__(self) -> None:
+        self._ahead = time.time() - time.monotonic()
 
-    @classmethod
-    def of(cls, file: Path) -> "Clock | None":
-        """A clock, where libfaketime is installed."""
-        return cls(file) if LIBRARIES else None
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """Starts a command whose clock this is."""
-        return (
-            "env",
-            f"LD_PRELOAD={LIBRARIES[0]}",
-            f"FAKETIME_TIMESTAMP_FILE={self._file}",
-            "FAKETIME_CACHE_DURATION=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-            "NO_FAKE_STAT=1",
-        )
-
-    def shift(self, seconds: int) -> None:
-        """Sets the clock ahead of the machine's, or behind with a negative number."""
-        aside = self._file.with_suffix(".new")
-        aside.write_text(f"{seconds:+d}\n")
-        aside.replace(self._file)
+    def shift(self, seconds: float) -> None:
+        """Sets the clock ahead of what it was, or behind with a negative number; 0 sets it right again."""
+        time.clock_settime(time.CLOCK_REALTIME, time.monotonic() + self._ahead + seconds)
 
 
 class MemoryGroup:

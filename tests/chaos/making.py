@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from conf.schema import load
 from serve.index.connection import milvus_address
 from tests.benchmarks.bench_swaps import OVERRIDES, ROOT
-from tests.benchmarks.harness.tables import FOLDER
 from tests.chaos.machine import Clock, MemoryGroup
 from tests.chaos.milvus_proxy import MilvusProxy
 from tests.chaos.world import World
@@ -22,11 +21,11 @@ EMPTY = Path("var/chaos/empty.db")
 
 
 @contextmanager
-def made(random: Random, is_broken: bool) -> Iterator[World]:
+def made(random: Random, sets_clock: bool) -> Iterator[World]:
     """A world with three releases on a storage of its own, and a Milvus that holds them.
 
     Args:
-        is_broken: whether faults are to come; clock and memory stay the machine's otherwise.
+        sets_clock: whether a fault may set the clock of the machine.
     """
     index = load(list(OVERRIDES)).index
     with (
@@ -39,8 +38,8 @@ def made(random: Random, is_broken: bool) -> Iterator[World]:
             storage=storage,
             milvus=MilvusProxy(*endpoint_of(full)),
             empty_milvus=endpoint_of(empty),
-            clock=Clock.of(FOLDER / "chaos-clock") if is_broken else None,
-            memory=memory if is_broken else None,
+            clock=Clock() if sets_clock else None,
+            memory=memory,
             random=random,
         )
 

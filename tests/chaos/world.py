@@ -19,7 +19,7 @@ class World:
         storage: the storage root.
         milvus: the proxy by which the endpoint reaches Milvus.
         empty_milvus: the host and port of another Milvus, which holds no collection.
-        clock: the clock of the endpoint's processes; None where it cannot be changed.
+        clock: the clock of the machine; None where it is not to be set.
         memory: the memory of the endpoint's processes; None where it cannot be limited.
         random: draws which replica is hit.
         kills: the processes on the way of a request that were killed.
@@ -37,11 +37,6 @@ class World:
     def is_mounted(self) -> bool:
         """Whether the storage is a filesystem of its own, which can be full or read-only."""
         return self.storage.is_mount()
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """Starts a command in this world: it has its clock and its memory."""
-        return (*(self.memory.prefix if self.memory else ()), *(self.clock.prefix if self.clock else ()))
 
 
 Fault = Callable[[World], AbstractContextManager[None]]

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from tests.chaos.world import World, fault
 
-HOUR_S = 3600
+JUMP_S = 120
 
 
 @fault
 def clock_jumps(world: World) -> Iterator[None]:
-    """The clock of all processes of the endpoint jumps by an hour, forwards or back, and then jumps back."""
+    """The clock of the machine jumps, forwards or back, and then jumps back."""
     assert world.clock is not None
-    world.clock.shift(world.random.choice((-HOUR_S, HOUR_S)))
+    world.clock.shift(world.random.choice((-JUMP_S, JUMP_S)))
     try:
         yield
     finally:
