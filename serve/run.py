@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from data.cluster.console import wait_for_stop
-from data.cluster.ray_compatibility.serve import runtime_env
+from data.cluster.ray_compatibility.serve import prepare_worker, runtime_env
 from data.cluster.session import connect, joins_cluster
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Serves until Ctrl-C, or changes the endpoint that runs."""
+    prepare_worker()
     from serve.deployment.deploying import deploy, endpoint_runs
     from serve.deployment.endpoint import curl, running_endpoint
 
@@ -30,7 +31,7 @@ def task(config: "Config") -> dict[str, Any]:
     if not joins_cluster(config.cluster):
         config = replace(config, index=config.index.with_token_in_environment())
     times = StepTimes()
-    connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
+    connect(config.cluster, runtime_env(config.serve.ingress.in_flight), uses_data=False)
     times.end("Ray")
     if endpoint_runs():
         print("serve: an endpoint runs here; changing it in place", flush=True)

@@ -40,7 +40,11 @@ class RayUnavailable(UserError, ConnectionError):
 
 
 def connect(
-    config: ClusterConfig, runtime_env: Mapping[str, object] | None = None, *, log_to_driver: bool = True
+    config: ClusterConfig,
+    runtime_env: Mapping[str, object] | None = None,
+    *,
+    log_to_driver: bool = True,
+    uses_data: bool = True,
 ) -> None:
     """Joins or starts Ray, unless this process is connected to Ray already.
 
@@ -50,12 +54,12 @@ def connect(
     Args:
         runtime_env: Ray's runtime environment for the workers.
         log_to_driver: whether what workers print is printed by this process too.
+        uses_data: whether this process uses Ray Data, which takes half a second to import.
 
     Raises:
         RayUnavailable: no cluster answers at the address.
     """
     import ray
-    import ray.data
 
     if ray.is_initialized():
         return
@@ -75,6 +79,14 @@ def connect(
             ) from e
     else:
         _start(config, dict(runtime_env or {}), log_to_driver)
+    if uses_data:
+        _quiet_data()
+
+
+def _quiet_data() -> None:
+    """Ray Data shows progress on terminals alone."""
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False

@@ -116,6 +116,7 @@ PRIVATE_PARTS = (
         "refusals in JSON by Ray Serve's own proxy",
         "none known",
     ),
+    PrivatePart("ray.serve._private.utils", "pd", "processes of Ray Serve that start without pandas", "none known"),
     PrivatePart(
         "ray.serve._private.logging_utils",
         "configure_component_logger",

@@ -4,6 +4,7 @@
   above that of the replicas, so that it leaves them the cores under a flood.
 - gRPC servers listen near by (serve_addresses.py).
 - The log files of Serve's processes survive a library that configures logging (serve_logs.py).
+- Processes start without importing pandas, which Ray Serve would only need to answer with data frames.
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
   plain text.
 
@@ -12,7 +13,8 @@ Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker`
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -54,7 +56,7 @@ def runtime_env(in_flight: int) -> dict[str, object]:
 
 
 def prepare_worker() -> None:
-    """Installs an import hook by which this process applies each of `PATCHES` when it imports that module.
+    """Installs an import hook by which this process applies `PATCHES` and `WITHOUT` when it imports those modules.
 
     It costs next to nothing in a process that imports none of these modules.
     """
@@ -62,26 +64,41 @@ def prepare_worker() -> None:
 
 
 class _Patching(MetaPathFinder):
-    """Finds modules as Python does, and patches those in `PATCHES` as they are loaded."""
+    """Finds modules as Python does, and changes those in `PATCHES` and `WITHOUT` as they are loaded."""
 
     def __init__(self) -> None:
-        self._pending = dict(PATCHES)
+        self._pending = PATCHES.keys() | WITHOUT.keys()
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        patch = self._pending.pop(name, None)
-        if patch is None:
+        if name not in self._pending:
             return None
+        self._pending.remove(name)
         spec = find_spec(name)  # calls this method once more, which then has no pending patch
         assert spec is not None, "Ray Serve has its modules where its own code imports them from"
         assert spec.loader is not None, "it is a file"
         load = spec.loader.exec_module
 
-        def load_patched(module: ModuleType) -> None:
-            load(module)
-            patch(module)
+        def load_changed(module: ModuleType) -> None:
+            with _missing(WITHOUT.get(name)):
+                load(module)
+            if name in PATCHES:
+                PATCHES[name](module)
 
-        spec.loader.exec_module = load_patched  # type: ignore[method-assign]
+        spec.loader.exec_module = load_changed  # type: ignore[method-assign]
         return spec
+
+
+@contextmanager
+def _missing(package: str | None) -> Iterator[None]:
+    """While the block lasts, an import of the package fails as if it were not installed, unless it is imported."""
+    if package is None or package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _refuse_in_haproxy(haproxy_templates: Any) -> None:
@@ -132,6 +149,9 @@ PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.logging_utils": keep_logging,
 }
 """Functions that patch a module once it has been imported, by the module's dotted path."""
+
+WITHOUT = {"ray.serve._private.utils": "pandas"}
+"""Optional packages that modules do without here, by the modules' dotted paths: pandas takes a process .3 s."""
 
 
 def replica_name() -> str:

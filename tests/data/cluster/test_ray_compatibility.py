@@ -4,6 +4,8 @@ import functools
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from ray.train import FailureConfig, WorkerGroupError
 from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
 from data.cluster.ray_compatibility.haproxy_template import BUFFER_BYTES, WAIT_FOR_BODY_S, patched_template
-from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, PATCHES
+from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, PATCHES, WITHOUT
 from data.cluster.ray_compatibility.train import failure_policy, users_mistake
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S
 from serve.deployment.settings import ScaleConfig
@@ -74,7 +76,20 @@ def test_replicas_report_their_load_as_often_as_the_autoscaling_config_says() ->
 
 
 def test_each_patched_module_is_among_the_private_parts() -> None:
-    assert set(PATCHES) <= {part.module for part in PRIVATE_PARTS}
+    assert PATCHES.keys() | WITHOUT.keys() <= {part.module for part in PRIVATE_PARTS}
+
+
+def test_ray_serve_starts_without_pandas_which_can_be_imported_later() -> None:
+    code = """
+import sys
+from data.cluster.ray_compatibility.serve import prepare_worker
+prepare_worker()
+import ray.serve, ray.serve._private.replica, ray.serve._private.controller, ray.serve._private.proxy
+assert "pandas" not in sys.modules
+import pandas
+assert pandas.DataFrame({"a": [1]}).shape == (1, 1)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_other_module_uses_private_parts() -> None:
