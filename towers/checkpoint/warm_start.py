@@ -14,6 +14,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.model.context import Context
 from towers.model.features import FeatureEncoder
+from towers.model.layers import IdEmbedding
 from towers.model.numbers.buckets import Buckets
 from towers.model.tables.hashed import hashed_tables
 from towers.model.two_tower import TwoTower
@@ -96,13 +97,14 @@ def _rows(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The names of tables, and for each row of the model's which row of the checkpoint's stands for the same."""
     sides = (("user", source.users, source.model.user_ids), ("item", source.items, source.model.item_ids))
-    for (side, catalogue, table), of, encoder in zip(sides, ids, encoders, strict=True):
+    for (side, catalogue, known), of, encoder in zip(sides, ids, encoders, strict=True):
         rows = catalogue.ids.rows_of(of)
-        yield f"{side}_ids.table.weight", np.where(table.known_N.numpy()[rows], rows, 0)
+        if isinstance(known, IdEmbedding):
+            yield f"{side}_ids.table.weight", np.where(known.known_N.numpy()[rows], rows, 0)
         for name, values in encoder.vocabularies.items():
-            known = catalogue.vocabularies.get(name)
-            if known is not None:
-                yield f"{side}_features.tables.{name}.weight", known.rows_of(values)
+            before_values = catalogue.vocabularies.get(name)
+            if before_values is not None:
+                yield f"{side}_features.tables.{name}.weight", before_values.rows_of(values)
         scales = FeatureEncoder.of_json(catalogue, source.manifest[f"{side}_scales"]).scales
         for name, scale in encoder.scales.items():
             if isinstance(scale, Buckets) and isinstance(before := scales.get(name), Buckets):

@@ -10,25 +10,35 @@ from torch.nn import functional
 from towers.model.tables.table import Table
 
 
-class IdEmbedding(nn.Module):
-    """Embeddings of ids. Row 0 stands for every id without training data, and is trained by id dropout.
+class KnownIds(nn.Module):
+    """Which ids have training data.
 
     Attributes:
-        table: the vectors, one for each id.
-        known_N: bool, ids with interactions to train on; the others look up row 0.
+        known_N: bool, ids with interactions to train on.
     """
 
     known_N: Tensor
 
-    def __init__(self, known_N: Tensor, table: Table, id_dropout: float) -> None:
+    def __init__(self, known_N: Tensor) -> None:
         super().__init__()
-        self.table = table
-        self.id_dropout = id_dropout
         self.register_buffer("known_N", known_N, persistent=False)
 
     def known_rows(self, rows: Tensor) -> Tensor:
         """Replaces the rows of ids without training data by 0. Any shape."""
         return torch.where(self.known_N[rows], rows, 0)
+
+
+class IdEmbedding(KnownIds):
+    """Embeddings of ids. Row 0 stands for every id without training data, and is trained by id dropout.
+
+    Attributes:
+        table: the vectors, one for each id; those without training data look up row 0.
+    """
+
+    def __init__(self, known_N: Tensor, table: Table, id_dropout: float) -> None:
+        super().__init__(known_N)
+        self.table = table
+        self.id_dropout = id_dropout
 
     def forward(self, rows_B: Tensor) -> Tensor:
         """int [B] -> float32 [B, D]."""

@@ -20,7 +20,8 @@ from towers.model.history.event_types import EventTypeShift
 from towers.model.history.moments import Moments, without_gaps
 from towers.model.history.time_modes import HistoryTime
 from towers.model.item_tower import ItemTower, TowerInputs, all_item_vectors
-from towers.model.layers import IdEmbedding, Refine
+from towers.model.layers import IdEmbedding, KnownIds, Refine
+from towers.model.tables.table import skip_drawing
 
 __all__ = ["TowerInputs", "TwoTower", "all_item_vectors"]
 
@@ -54,7 +55,7 @@ class TwoTower(ItemTower):
         nn.Module.__init__(self)  # the item tower comes last, so that a seed gives the weights that it always gave
         config.check_history()
         dim, encoder = config.embedding_dim, config.history_encoder
-        self.user_ids = IdEmbedding(users.known_N, config.table(len(users.known_N), dim, dim**-0.5), config.id_dropout)
+        self.user_ids = _user_ids(config, users.known_N)
         self.user_features = FeatureEmbedding(users.encoder, users.encoded, dim, config.table)
         self.user_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.history: HistoryEncoder | None = encoder(config) if encoder.reads_history else None
@@ -72,7 +73,8 @@ class TwoTower(ItemTower):
 
     def set_id_tables(self, user_UD: Tensor, item_ID: Tensor) -> None:
         """Initialises both id embedding tables with these vectors; row 0, of unknown ids, stays as it is."""
-        self.user_ids.table.set_rows(user_UD)
+        if isinstance(self.user_ids, IdEmbedding):
+            self.user_ids.table.set_rows(user_UD)
         self.item_ids.table.set_rows(item_ID)
 
     def compile_parts(self) -> None:
@@ -177,6 +179,15 @@ class TwoTower(ItemTower):
         """float32 [B, D] (or broadcastable to it): id and features, without the history."""
         features_BD = self.user_features(user_rows_B)
         return self.user_ids(user_rows_B) + features_BD if self.config.user_ids else features_BD
+
+
+def _user_ids(config: ModelConfig, known_U: Tensor) -> KnownIds:
+    """The users, with a vector for each, or without `model.user_ids`; other initial values do not depend on that."""
+    num_users, dim = len(known_U), config.embedding_dim
+    if config.user_ids:
+        return IdEmbedding(known_U, config.table(num_users, dim, dim**-0.5), config.id_dropout)
+    skip_drawing(min(num_users, config.hash_rows) if config.tables == "hashed" else num_users, dim)
+    return KnownIds(known_U)
 
 
 def _required(values_BL: Tensor | None, what: str) -> Tensor:

@@ -53,13 +53,15 @@ def save_progress(
 def load_progress(folder: Path, model: nn.Module, optimizers: Optimizers) -> tuple[Progress, dict[str, Tensor]] | None:
     """Restores model and optimizers in place; returns the progress and the best weights.
 
-    Returns None, and changes nothing, where the folder is incomplete, or holds numbers that are not finite: training
-    would go on with them, and end with nothing.
+    Returns None, and changes nothing, where the folder is incomplete, has the weights of an earlier version's model, or
+    holds numbers that are not finite: training would go on with them, and end with nothing.
     """
     if not (folder / STATE).exists():
         return None
     names = ("model.safetensors", "optimizer.safetensors", "best.safetensors")
     weights, state, best = (safetensors.torch.load_file(folder / name) for name in names)
+    if weights.keys() != model.state_dict().keys():
+        return None
     if not largest_magnitude([*weights.values(), *state.values(), *best.values()]).isfinite():
         return None
     model.load_state_dict(weights)

@@ -138,6 +138,13 @@ def test_without_user_ids_only_the_history_places_a_user() -> None:
     assert torch.equal(*(towers.user_vectors(torch.tensor([u]), pad([[3]], 4)) for u in (1, 2)))
 
 
+@pytest.mark.parametrize("tables", ["whole", "sharded", "hashed"])
+def test_without_user_ids_nothing_has_a_row_for_each_user(tables: str) -> None:
+    with_ids, without = (transformer(user_ids=i, tables=tables, hash_rows=7).state_dict() for i in (True, False))
+    assert with_ids.keys() - without.keys() == {"user_ids.table.weight"}
+    assert all(torch.equal(with_ids[name], weight) for name, weight in without.items()), "a seed gives the same weights"
+
+
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
     dropout, ones = Dropout(0.2), torch.ones(1001, 99, requires_grad=True)

@@ -12,9 +12,13 @@ from data.artifacts.folders import Folder
 from towers.checkpoint.added_items import with_added_items
 from towers.checkpoint.tensor_files import CheckpointError, load_tensors, mapped_tensors
 from towers.model.tables.hashed import hashed_tables
+from towers.model.tables.table import DRAWS
 
 DRAWN: tuple[Callable[..., Any], ...] = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 """What draws the initial values of the modules of this project."""
+
+UNUSED = "user_ids.table.weight"
+"""A table that earlier versions saved also with `model.user_ids=false`, where nothing is looked up in it."""
 
 
 def load_weights(
@@ -36,6 +40,8 @@ def load_weights(
         CheckpointError: names or shapes differ from the module's, or a value is not finite.
     """
     tensors = (mapped_tensors if mapped else load_tensors)(folder, name, only)
+    if UNUSED in tensors and UNUSED not in module.state_dict():
+        del tensors[UNUSED]
     refuse_not_finite(tensors, f"{folder}/{name}")
     try:
         grown = with_added_items(tensors, num_added, but=hashed_tables(module).keys())
@@ -57,8 +63,12 @@ def without_initial_values() -> Iterator[None]:
 
     Drawing those of a million rows takes a second, and the memory of the whole table.
     """
-    with _Undrawn():
-        yield
+    token = DRAWS.set(False)
+    try:
+        with _Undrawn():
+            yield
+    finally:
+        DRAWS.reset(token)
 
 
 class _Undrawn(TorchFunctionMode):

@@ -3,7 +3,6 @@
 Shape legend: N rows of the table, S rows that this worker stores, R distinct rows of a batch, D dimension.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn import functional
 
 from towers.model.tables import TABLES
 from towers.model.tables.exchange import look_up
-from towers.model.tables.table import INIT_BLOCK, Table, TableSettings
+from towers.model.tables.table import Table, TableSettings, draw_in_blocks
 
 
 @TABLES.register("sharded")
@@ -33,8 +32,8 @@ class ShardedTable(Table):
         self.is_sharded = self.num_workers > 1
         size, dim = len(self.stored_S), embedding_dim
         nn.Embedding.__init__(self, size, dim, sparse=True, _weight=torch.empty(size, dim))
-        _draw(num_rows, dim, 1.0, lambda first, block_BD: None)  # what nn.Embedding draws for a whole table
-        _draw(num_rows, dim, std, self._keep)
+        draw_in_blocks(num_rows, dim, 1.0, lambda first, block_BD: None)  # what nn.Embedding draws for a whole table
+        draw_in_blocks(num_rows, dim, std, self._keep)
 
     @property
     def stored_S(self) -> Tensor:
@@ -65,18 +64,3 @@ class ShardedTable(Table):
         if self.is_sharded and weight is not None and len(weight) == self.num_rows:
             state_dict = {**state_dict, f"{prefix}weight": weight[self.rank :: self.num_workers]}
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _draw(num_rows: int, dim: int, std: float, keep: Callable[[int, Tensor], None]) -> None:
-    """Draws normal values for all rows, in blocks; the same ones as for a whole table at once.
-
-    Torch draws in groups of 16 values, and the last group again where it is not full: a block has whole groups, and the
-    last block has 16 values at least.
-    """
-    first = 0
-    while first < num_rows:
-        size = min(INIT_BLOCK, num_rows - first)
-        if 0 < (num_rows - first - size) * dim < 16:
-            size = num_rows - first
-        keep(first, torch.empty(size, dim).normal_(std=std))
-        first += size

@@ -5,6 +5,8 @@ stores, R distinct rows of a batch, D dimension.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import ClassVar, Protocol
 
 import torch
@@ -13,6 +15,10 @@ from torch.nn import functional
 
 INIT_BLOCK = 1 << 16
 """Rows of initial values that are drawn at a time."""
+
+
+DRAWS: ContextVar[bool] = ContextVar("DRAWS", default=True)
+"""Whether tables that are built get initial values; see `towers.checkpoint.opening.weights.without_initial_values`."""
 
 
 class TableSettings(Protocol):
@@ -74,6 +80,30 @@ class Table(nn.Embedding, ABC):
         places_S = (rows_S > 0).nonzero().flatten()
         for part in places_S.split(INIT_BLOCK):
             self.weight[part] = start_ND[rows_S[part]].to(self.weight)
+
+
+def draw_in_blocks(num_rows: int, dim: int, std: float, keep: Callable[[int, Tensor], None]) -> None:
+    """Draws normal values for all rows, in blocks; the same ones as for a whole table at once.
+
+    Torch draws in groups of 16 values, and the last group again where it is not full: a block has whole groups, and the
+    last block has 16 values at least.
+
+    Args:
+        keep: takes the first row of a block, and its values [B, D].
+    """
+    first = 0
+    while DRAWS.get() and first < num_rows:
+        size = min(INIT_BLOCK, num_rows - first)
+        if 0 < (num_rows - first - size) * dim < 16:
+            size = num_rows - first
+        keep(first, torch.empty(size, dim).normal_(std=std))
+        first += size
+
+
+def skip_drawing(num_rows: int, dim: int) -> None:
+    """Advances the random number generator as if a table of this size had been built."""
+    for _ in range(2):  # nn.Embedding draws, and the table draws again
+        draw_in_blocks(num_rows, dim, 1.0, lambda first, block_BD: None)
 
 
 def tables_of(module: nn.Module) -> dict[str, Table]:
