@@ -12,7 +12,7 @@ from data.artifacts.folders import Folder
 from data.dataset.config import DataConfig
 from data.dataset.schema import INTERACTIONS, columns_of
 from data.dataset.split import Boundaries, SplitKind, assign
-from data.dataset.vocabulary import Vocabulary
+from data.dataset.vocabulary import SharedRows, Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
 from data.sources.schema import SPLITS, DataError
@@ -33,18 +33,24 @@ def write_interactions(
     encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow").count()
 
 
+@ray.remote
+def _shared(users: Vocabulary, items: Vocabulary) -> tuple[SharedRows, SharedRows]:
+    """What all processes that encode find rows by; in a task, so that the driver holds none of it."""
+    return SharedRows.of(users), SharedRows.of(items)
+
+
 def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabulary) -> Callable[[pa.Table], pa.Table]:
-    vocabularies = ray.put((users, items))
+    shared = _shared.remote(users, items)
     min_weight, users_per_part, types = config.min_weight, config.users_per_part, config.event_types
 
     def encode(batch: pa.Table) -> pa.Table:
-        users, items = ray.get(vocabularies)
+        user_rows_of, item_rows_of = ray.get(shared)
         if batch["fault"].null_count < len(batch):
             raise DataError(f"{place} was changed while it was read: prepare it anew")
         batch = above(batch, min_weight)
         batch = types.classified(batch) if types else batch
-        user_rows = users.rows(batch["user_id"])
-        rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": items.rows(batch["item_id"])}
+        user_rows, item_rows = user_rows_of.rows(batch["user_id"]), item_rows_of.rows(batch["item_id"])
+        rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": item_rows}
         kept = ("time", "weight", "position", "split", "context", *(["type"] if types else []))
         return pa.table(rows | {name: batch[name] for name in kept})
 
@@ -106,6 +112,14 @@ def count_interactions(staging: Folder, split: str, num_users: int, num_items: i
         path = f"{staging.path}/{POSITIVES}/split={split}"
         parts = pads.dataset(path, schema=INTERACTIONS, filesystem=staging.filesystem)
         for batch in parts.to_batches(columns=["user_row", "item_row"]):
-            by_user += np.bincount(batch["user_row"], minlength=num_users)
-            by_item += np.bincount(batch["item_row"], minlength=num_items)
+            for rows, counts in ((batch["user_row"], by_user), (batch["item_row"], by_item)):
+                add_counts(rows.to_numpy(), counts)
     return by_user, by_item
+
+
+def add_counts(rows: np.ndarray, counts: np.ndarray) -> None:
+    """Adds how often each row occurs to the counts of all rows, in place; it looks at no others than from the lowest to
+    the highest one."""
+    if len(rows):
+        first, last = int(rows.min()), int(rows.max())
+        counts[first : last + 1] += np.bincount(rows - first, minlength=last + 1 - first)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.sources.schema import Feature
+from data.sources.values.string_hashes import StringHashes
 from data.sources.values.string_index import StringIndex
 
 UNKNOWN_ROW = 0
@@ -85,6 +86,29 @@ class Vocabulary:
     @cached_property
     def _index(self) -> StringIndex:
         return StringIndex(self.values)
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Finds the rows of many ids at a time; Ray's object store holds it once for all processes of a node.
+
+    Attributes:
+        values: those of a vocabulary.
+        hashes: by which they are found.
+    """
+
+    values: pa.Array
+    hashes: StringHashes
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> "SharedRows":
+        """The rows of a vocabulary; that takes half a second for a million ids."""
+        return cls(vocabulary.values, StringHashes.of(vocabulary.values))
+
+    def rows(self, ids: pa.ChunkedArray) -> np.ndarray:
+        """int32 [len(ids)], as `Vocabulary.rows`, without a table of the whole vocabulary for each call."""
+        wanted = ids.combine_chunks().cast(self.values.type)
+        return (self.hashes.places(self.values, wanted) + 1).astype(np.int32)
 
 
 def value_lists(column: pa.Array, feature: Feature) -> pa.ListArray:
