@@ -1,12 +1,14 @@
 """What a log costs as it grows, from preparation to the release: `python -m tests.benchmarks.growth.bench_log_size
-[sizes=1000000,10000000] [OVERRIDES ...]`. A small form: `sizes=300000,1000000`; a large one: `sizes=10000000,100000000`.
+[sizes=1000000,10000000] [OVERRIDES ...]`. A small form: `sizes=300000,1000000`, a large one
+`sizes=10000000,100000000`.
 
 A synthetic log is made by Ray Data, with a user for every 20 interactions and an item for every 100. For each size, a
 process of its own prepares it, trains one epoch, evaluates the checkpoint and publishes it. Memory is watched from
 outside: the driver's is all that is resident in it, and that of all processes together counts what they share once.
 Seconds of computation (cpu) are those of all processes, and say more than the clock where others use the machine.
 Users are described by their histories, so that no table has a row for each user, and workers stream the log. Epochs are
-compared, the re-ranker is fitted and the result is measured by a sample of users. Writes var/bench/log_size.{md,json,png}.
+compared, the re-ranker is fitted and the result is measured by a sample of users. Writes
+var/bench/log_size.{md,json,png}.
 """
 
 import json
