@@ -42,6 +42,13 @@ def test_a_recalled_item_may_not_come_from_the_recalls_return_to_its_restoring()
     assert found(GOOD, recalls=[replace(RECALL, restored=10.05)]) == set()
 
 
+def test_a_recall_may_change_the_order_of_the_others_as_long_as_it_lasts() -> None:
+    other_order = replace(GOOD, items=tuple("cad"))
+    assert found(other_order, recalls=[RECALL]) == set()
+    assert found(other_order, recalls=[replace(RECALL, restored=4.0)]) == {"mixed"}
+    assert found(replace(GOOD, items=tuple("xyz")), recalls=[RECALL]) == {"mixed"}
+
+
 def test_an_answer_past_its_deadline_is_late() -> None:
     assert found(replace(GOOD, ended=11.02)) == {"late"}
     assert found(replace(GOOD, ended=11.005)) == set()

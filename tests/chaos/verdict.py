@@ -21,6 +21,9 @@ MAX_RECOVERY_S = 30.0
 NOTICED_WITHIN_S = 2.0
 """Seconds after a kill within which the clients of its requests know: the kernel closes the connections at once."""
 
+RESTORED_WITHIN_S = 5.0
+"""Seconds after the restoring of an item was asked for within which all replicas offer it again."""
+
 LISTENS_STILL_S = 1.0
 """Seconds for which a new proxy that knows no replicas yet listens beside its successor, which does."""
 
@@ -129,13 +132,21 @@ def _was_in_flight(one: Asked, history: History) -> bool:
 def _is_of_its_release(one: Asked, history: History) -> bool:
     """Whether a whole answer is that of its release, in the same order, without what may have been recalled.
 
-    What takes the place of a recalled item may come from beyond the expected ones.
+    What takes the place of a recalled item may come from beyond the expected ones. While an item is recalled the order
+    may be another one: a candidate's distance from the best of them is a signal of the re-ranker's, and the recalled
+    item may have been the best.
     """
     assert one.items is not None
     expected = history.expected[one.release][one.user]
     recalled = {recall.item for recall in history.recalls if recall.called <= one.ended}
     places = [expected.index(item) for item in one.items if item in expected]
-    if not places or places != sorted(places) or len(one.items) - len(places) > len(recalled):
+    if not places or len(one.items) - len(places) > len(recalled):
+        return False
+    if any(
+        recall.called <= one.ended and one.began <= recall.restored + RESTORED_WITHIN_S for recall in history.recalls
+    ):
+        return True
+    if places != sorted(places):
         return False
     skipped = set(range(places[-1])) - set(places)
     return {expected[place] for place in skipped} <= recalled
