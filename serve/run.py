@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Serves until Ctrl-C, or changes the endpoint that runs."""
-    prepare_worker()
-    from serve.deployment.deploying import deploy, endpoint_runs
-    from serve.deployment.endpoint import curl, running_endpoint
-
     check_access(config.auth, config.serve.host)
     if not joins_cluster(config.cluster):
         config = replace(config, index=config.index.with_token_in_environment())
     times = StepTimes()
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight), uses_data=False)
     times.end("Ray")
+    prepare_worker()
+    from serve.deployment.deploying import deploy, endpoint_runs
+    from serve.deployment.endpoint import curl, running_endpoint
+
     if endpoint_runs():
         print("serve: an endpoint runs here; changing it in place", flush=True)
         deploy(config)

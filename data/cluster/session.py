@@ -135,6 +135,8 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
 
     listen_on_loopback()
     os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's default, 15, any other process starves the replicas
+    if runtime_env:
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # they have another environment: none is used
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not preempted
     ray.init(
         address="local",  # never joins a Ray that others started on this machine

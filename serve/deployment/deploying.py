@@ -14,7 +14,7 @@ from serve.deployment.endpoint_config import EndpointConfig
 from serve.events.config import EventsConfig
 from serve.releases.release import ReleaseError
 
-LOOK_S = 0.5
+LOOK_S = 0.1
 """Seconds between two looks at the state of the applications."""
 
 UPDATE_S = 600.0
