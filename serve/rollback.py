@@ -1,6 +1,7 @@
 """Returns to the release that was live before: `python -m serve.rollback`. A canary or an experiment ends instead.
 
-A second rollback in a row changes nothing. `reason='...'` is kept with the live pointer.
+A second rollback in a row changes nothing. What others have made live since the command began is not rolled back: the
+command then changes nothing, and says what is live. `reason='...'` is kept with the live pointer.
 
 Examples:
     python -m serve.rollback
@@ -24,7 +25,7 @@ def task(config: "Config") -> dict[str, Any]:
     started = time.perf_counter()
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     before = registry.live()
-    rollout = roll_back(registry, ROLLBACK_WAIT_S, config.reason)
+    rollout = roll_back(registry, ROLLBACK_WAIT_S, config.reason, decided_on=before)
     live, seconds = rollout.live, time.perf_counter() - started
     if before is not None and before.experiment is not None:
         print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all users, {seconds:.2f} s")

@@ -16,13 +16,12 @@ from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
 from serve.laps.record import LapRecord
-from serve.laps.trial import refuse_ended, try_release
+from serve.laps.trial import promote_tried, try_release
 from serve.releases.gate.checks import check_over_live_report
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.promotion import describe, promote
 from towers.checkpoint.checkpoint import open_checkpoint
 from towers.model.config import FittedSplits
 from towers.training.config import Recipe
@@ -174,15 +173,9 @@ class _Lap:
         return tried
 
     def _promote(self, release_id: str) -> dict[str, Any]:
-        live = self._registry.live()
-        if live is not None and live.release == release_id:
-            self._progress(f"cycle: {release_id} is live already")
-            return {"release": release_id, "previous": live.previous, "replicas": 0}
-        if live is not None:
-            refuse_ended(self._record, self._registry, live)
-        rollout = promote(self._config.index, self._registry, release_id, self._within_s, self._progress)
-        self._progress(f"cycle: {release_id} is live; {describe(rollout)}")
-        return {"release": release_id, "previous": rollout.live.previous, "replicas": rollout.replicas}
+        return promote_tried(
+            self._record, self._config.index, self._registry, release_id, self._within_s, self._progress
+        )
 
 
 def _digest(config: LapConfig) -> str:

@@ -1,4 +1,4 @@
-"""The trial of a lap's release as a canary, which the guard may end."""
+"""The trial of a lap's release as a canary, which the guard may end, and the promotion after it."""
 
 import time
 from collections.abc import Callable
@@ -16,11 +16,12 @@ from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
 from serve.releases.audit.history import has_run
-from serve.releases.pointer import LivePointer, utc_timestamp
+from serve.releases.pointer import LivePointer, Traffic, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
 from serve.rollout.guard import CanaryGuard
 from serve.rollout.heartbeats import ReplicaRegistry
-from serve.rollout.promotion import canary, promote
+from serve.rollout.promotion import canary, describe, promote
 
 CANARY = "canary"
 """The step at which a lap notes the experiment of its trial."""
@@ -69,8 +70,8 @@ def try_release(
     if live.experiment is None:
         began = canary(release_id, config.canary_percent, utc_timestamp())
         _note(record, began)
-        percent, since = config.canary_percent, began.since
-        live = promote(index, registry, release_id, within_s, progress, percent, since=since).live
+        percent, since, alone = config.canary_percent, began.since, Traffic.of(live)
+        live = promote(index, registry, release_id, within_s, progress, percent, alone, since=since).live
     assert live.experiment is not None, "the pointer names the canary"
     _note(record, live.experiment)
     progress(f"cycle: {release_id} answers a part of the users for {config.canary_s:g} s")
@@ -88,18 +89,62 @@ def _judged(guard: GuardConfig, run: ExposureRun, release_id: str, progress: Pro
     return {"tried": True, "answers": num_judged, "judged": num_judged >= guard.min_requests}
 
 
+def promote_tried(
+    record: LapRecord,
+    index: IndexConfig,
+    registry: ReleaseRegistry,
+    release_id: str,
+    within_s: float,
+    progress: ProgressReporter = print,
+) -> dict[str, Any]:
+    """Gives a release all of the traffic, if its trial still runs when the pointer moves, or if there was none.
+
+    Args:
+        record: the record of the lap, which has noted the trial.
+
+    Returns:
+        What became of it, as JSON values. Where an operator has promoted the release, it is live already.
+
+    Raises:
+        LapStopped: the guard, or an operator, has ended the trial.
+        ReleaseError, PointerError, IndexUnavailable: as `promote`.
+    """
+    if (found := _live_already(registry, release_id, progress)) is not None:
+        return found
+    live = registry.live()
+    refuse_ended(record, registry, live)
+    try:
+        rollout = promote(index, registry, release_id, within_s, progress, expected_live=Traffic.of(live))
+    except ReleaseError:  # the traffic may have changed while the release was verified and loaded
+        if (found := _live_already(registry, release_id, progress)) is not None:
+            return found
+        refuse_ended(record, registry, registry.live())
+        raise
+    progress(f"cycle: {release_id} is live; {describe(rollout)}")
+    return {"release": release_id, "previous": rollout.live.previous, "replicas": rollout.replicas}
+
+
+def _live_already(registry: ReleaseRegistry, release_id: str, progress: ProgressReporter) -> dict[str, Any] | None:
+    """What to record where the release is live; None where it is not."""
+    live = registry.live()
+    if live is None or live.release != release_id:
+        return None
+    progress(f"cycle: {release_id} is live already")
+    return {"release": release_id, "previous": live.previous, "replicas": 0}
+
+
 def _note(record: LapRecord | None, experiment: Experiment) -> None:
     if record is not None:
         record.note(CANARY, {"name": experiment.name, "since": experiment.since})
 
 
-def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer) -> None:
+def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer | None) -> None:
     """Raises LapStopped where the trial that a lap has begun does not run any more.
 
     A trial that the lap has noted, and whose rollout was interrupted before it had traffic, is none that was ended.
     """
     noted = record.steps.get(CANARY)
-    if noted is None or (live.experiment is not None and live.experiment.since == noted["since"]):
+    if noted is None or live is None or (live.experiment is not None and live.experiment.since == noted["since"]):
         return
     if has_run(registry.folder, **noted):
         raise LapStopped(f"the trial was ended: {_said(live)}")

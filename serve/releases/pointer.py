@@ -23,6 +23,28 @@ class PointerError(UserError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Who answers the users. A change that was decided on it takes place only where it still is so.
+
+    Attributes:
+        release: id of the live release; None where none is live.
+        experiment: the running experiment; None where the live release has all of the traffic.
+    """
+
+    release: str | None
+    experiment: Experiment | None = None
+
+    @classmethod
+    def of(cls, live: "LivePointer | None") -> "Traffic":
+        """What a pointer says of it."""
+        return cls(None) if live is None else cls(live.release, live.experiment)
+
+    def __str__(self) -> str:
+        beside = "" if self.experiment is None else f", with {', '.join(self.experiment.shares)} on trial"
+        return (self.release or "none") + beside
+
+
+@dataclass(frozen=True, slots=True)
 class LivePointer:
     """The content of live.json.
 
@@ -96,6 +118,19 @@ class LivePointer:
         """Whether users get the same answers under both pointers."""
         return other is not None and self.decides_answers == other.decides_answers
 
+    @property
+    def decides_rollback(self) -> tuple[object, ...]:
+        """The parts of the pointer on which the outcome of a rollback depends."""
+        return self.release, self.previous, self.promoted_at, self.experiment
+
+    def require_consistent(self) -> None:
+        """Raises PointerError where the live release also has a share of the traffic in the experiment."""
+        if self.experiment is not None and self.release in self.others:
+            raise PointerError(
+                f"release {self.release}: is live and cannot have a share in experiment {self.experiment.name} beside"
+                " that; nothing has changed. Run python -m serve.releases, and leave it out of the shares"
+            )
+
     def pointing_at(self, release: str, previous: str | None, **changes: Any) -> "LivePointer":
         """A new pointer at a release, with nothing staged and no experiment; the denylist stays in force."""
         since = self.promoted_at if release == self.release else utc_timestamp()
@@ -119,21 +154,50 @@ def promoted(live: LivePointer | None, release: str) -> LivePointer:
     return live.pointing_at(release, live.release)
 
 
-def rolled_back(live: LivePointer | None, reason: str | None = None, of: Experiment | None = None) -> LivePointer:
+def experiment_ended(live: LivePointer, of: Experiment | None) -> LivePointer:
+    """The pointer after an experiment ends; the live release has all of the traffic. Where none runs, nothing changes.
+
+    Args:
+        of: the run that is to end; None where none ran when that was decided.
+
+    Raises:
+        PointerError: another run has begun meanwhile.
+    """
+    if live.experiment is None:
+        return live
+    if of is None or live.experiment.key != of.key:
+        raise PointerError(
+            f"experiment {live.experiment.name}: has begun meanwhile, at {live.experiment.since}, and runs on; run"
+            " python -m serve.split again if it is to end too"
+        )
+    return promoted(live, live.release)
+
+
+def rolled_back(
+    live: LivePointer | None,
+    reason: str | None = None,
+    of: Experiment | None = None,
+    decided_on: LivePointer | None = None,
+) -> LivePointer:
     """The pointer after a rollback: it ends an experiment or, where none runs, returns to the previous release.
 
     A rollback of a pointer that is itself the result of a rollback changes nothing more.
 
     Args:
         of: if given, the rollback is of this run of an experiment, and must not change what came after it.
+        decided_on: if given, the pointer on which the rollback was decided. Another change of the traffic that came
+            after it stays; where somebody else has done the same rollback, nothing changes.
 
     Raises:
-        PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
+        PointerError: no release is live, or none was live before; the experiment `of` does not run any more; or the
+            traffic is not as in `decided_on` any more.
     """
     if live is None:
         raise PointerError("no release is live: there is nothing to roll back")
     if of is not None and (live.experiment is None or live.experiment.key != of.key):
         raise PointerError(f"experiment {of.name}, begun at {of.since}: does not run any more")
+    if decided_on is not None and live.decides_rollback != decided_on.decides_rollback:
+        return _as_wanted(live, rolled_back(decided_on))
     if live.experiment is not None:
         return live.pointing_at(live.release, live.previous, rolled_back=", ".join(live.others), reason=reason)
     if live.rolled_back is not None:
@@ -141,6 +205,17 @@ def rolled_back(live: LivePointer | None, reason: str | None = None, of: Experim
     if live.previous is None:
         raise PointerError(f"release {live.release}: none was live before it; run python -m serve.promote release=ID")
     return live.pointing_at(live.previous, None, rolled_back=live.release, reason=reason)
+
+
+def _as_wanted(live: LivePointer, wanted: LivePointer) -> LivePointer:
+    """The pointer, where a rollback has made it what is wanted; raises PointerError where it is something else."""
+    if live.rolled_back == wanted.rolled_back and Traffic.of(live) == Traffic.of(wanted):
+        return live
+    raise PointerError(
+        f"what is live has changed since this rollback began (live: {Traffic.of(live)}); nothing was rolled back. To"
+        f" roll back what is live now, run python -m serve.rollback again; for {wanted.release} alone, python -m"
+        f" serve.promote release={wanted.release}"
+    )
 
 
 def with_experiment(live: LivePointer, experiment: Experiment) -> LivePointer:

@@ -13,7 +13,7 @@ from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
 from serve.releases.audit.history import HISTORY, record
 from serve.releases.in_progress import InProgressMarkers
-from serve.releases.pointer import LivePointer, promoted, rolled_back
+from serve.releases.pointer import LivePointer, Traffic, promoted, rolled_back
 from serve.releases.release import Release, ReleaseError
 
 IN_PROGRESS = ".under-way"
@@ -133,16 +133,19 @@ class ReleaseRegistry:
         """Points at a release without waiting for the replicas (serve.rollout.two_phase does wait for them)."""
         return self.update_pointer(lambda live: promoted(live, release_id))
 
-    def rollback(self, reason: str | None = None, of: Experiment | None = None) -> LivePointer:
+    def rollback(
+        self, reason: str | None = None, of: Experiment | None = None, decided_on: LivePointer | None = None
+    ) -> LivePointer:
         """Ends an experiment, or points at the previous release, without waiting for the replicas.
 
         Args:
             of: if given, only this run of an experiment is ended.
+            decided_on: if given, only what answers users by this pointer is rolled back.
 
         Raises:
-            PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
+            PointerError: as `rolled_back`.
         """
-        return self.update_pointer(lambda live: rolled_back(live, reason, of))
+        return self.update_pointer(lambda live: rolled_back(live, reason, of, decided_on))
 
     def update_pointer(self, change: Callable[[LivePointer | None], LivePointer]) -> LivePointer:
         """Replaces the pointer, in one atomic step, by what `change` makes of it; one change at a time.
@@ -151,7 +154,8 @@ class ReleaseRegistry:
         called again with the pointer that is there now: no change is ever lost.
 
         Raises:
-            ReleaseError: the new pointer names a release that does not exist.
+            ReleaseError: the new pointer gives traffic to a release that does not exist.
+            PointerError: the live release would also have a share of the traffic in an experiment.
             LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
         """
         with self.locked() as lock:
@@ -161,13 +165,25 @@ class ReleaseRegistry:
                 after = change(before)
                 if after == before:
                     return after
-                self.manifest(after.release)
+                self._require_possible(before, after)
                 lock.require()
                 if self.folder.replace_if(found and found[1], POINTER, json_bytes(after.as_json())):
                     break
             if not after.answers_like(before):
                 record(self.folder, **after.as_json())
             return after
+
+    def _require_possible(self, before: LivePointer | None, after: LivePointer) -> None:
+        """Refuses a pointer by which replicas could not answer. A recall is never refused for what it does not change.
+
+        Raises:
+            ReleaseError, PointerError: as `update_pointer`.
+        """
+        self.manifest(after.release)
+        if Traffic.of(before) != Traffic.of(after):
+            after.require_consistent()
+            for release_id in after.others:
+                self.manifest(release_id)
 
     def read_denylist(self, name: str | None) -> frozenset[str]:
         """The item ids of a denylist, given the name that the pointer has for it; empty for None."""

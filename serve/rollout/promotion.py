@@ -5,10 +5,10 @@ from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
 from serve.releases.audit.approvals import Approvals
-from serve.releases.pointer import utc_timestamp
+from serve.releases.pointer import Traffic, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.rollout.two_phase import RolloutResult, roll_out, roll_out_shares
+from serve.rollout.two_phase import RolloutResult, end_experiment, roll_out, roll_out_shares
 
 
 def promote(
@@ -18,7 +18,7 @@ def promote(
     within_s: float,
     progress: ProgressReporter = print,
     percent: float = 100,
-    expected_live: str | None = None,
+    expected_live: Traffic | str | None = None,
     since: str | None = None,
 ) -> RolloutResult:
     """Verifies a release, has all replicas load it, and gives it all of the traffic or, as a canary, a part of it.
@@ -27,7 +27,8 @@ def promote(
         release_id: None stands for the newest release.
         within_s: seconds that the replicas may take to load it.
         percent: share of the users in percent; below 100 the release is a canary.
-        expected_live: if given, the release is promoted only where this one is live, without an experiment.
+        expected_live: if given, the release gets traffic only where the traffic is like this when the pointer moves. A
+            release id stands for that release alone, without an experiment.
         since: ISO timestamp at which the canary begins; None means now.
 
     Raises:
@@ -48,7 +49,8 @@ def promote(
     Approvals(registry.folder).check("promote", release=release_id, percent=percent)
     if percent == 100:
         return roll_out(registry, release_id, within_s, progress, expected_live)
-    return roll_out_shares(registry, canary(release_id, percent, since or utc_timestamp()), within_s, progress)
+    experiment = canary(release_id, percent, since or utc_timestamp())
+    return roll_out_shares(registry, experiment, within_s, progress, expected_live)
 
 
 def canary(release_id: str, percent: float, since: str) -> Experiment:
@@ -63,7 +65,7 @@ def split(
     within_s: float,
     progress: ProgressReporter = print,
 ) -> RolloutResult:
-    """Begins an experiment or, where no shares are given, ends the running one.
+    """Begins an experiment or, where no shares are given, ends the running one, whichever release is live by then.
 
     Each release of the experiment is first verified and loaded by all replicas.
 
@@ -73,11 +75,12 @@ def split(
 
     Raises:
         ReleaseError, NotSealed, CheckpointError: a release does not exist or is not sound; nothing has changed.
-        PointerError: no release is live, or the live release is among the shares.
+        PointerError: no release is live, or the live release is among the shares; or another experiment than the one
+            that was to end has begun meanwhile.
         NeedsApproval: a second operator must approve it first.
     """
     if not traffic.shares:
-        return roll_out(registry, registry.resolve(None), within_s, progress)
+        return end_experiment(registry, within_s)
     for release_id in traffic.shares:
         _verify(config, registry, release_id, progress)
     Approvals(registry.folder).check("promote", experiment=traffic.name, shares=dict(traffic.shares))

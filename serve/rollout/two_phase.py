@@ -9,23 +9,23 @@ storage, goes on by its last reading and marks its answers as stale, unless `ser
 """
 
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
 from serve.releases.pointer import (
     LivePointer,
     PointerError,
+    Traffic,
+    experiment_ended,
     promoted,
     rolled_back,
-    staging,
-    unstaged,
     with_experiment,
 )
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import ReleaseError
+from serve.rollout.attempts import require_attempt, require_some, require_traffic, staged
 from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
 from serve.rollout.replica_watch import ReplicaWatch
 from serve.rollout.waiting import poll_not_ready, wait_for_followers, wait_until_ready
@@ -62,34 +62,51 @@ def roll_out(
     release_id: str,
     within_s: float,
     progress: ProgressReporter = print,
-    expected_live: str | None = None,
+    expected_live: Traffic | str | None = None,
 ) -> RolloutResult:
     """Gives a release all of the traffic. Nothing changes if a replica cannot load it in time.
 
     Args:
         within_s: seconds that the replicas may take to load it.
-        expected_live: if given, the rollout takes place only where this release is live, without an experiment.
+        expected_live: if given, the rollout takes place only where the traffic is like this. A release id stands for
+            that release alone, without an experiment.
 
     Raises:
         ReleaseError: the release does not exist; a replica refuses it, or has not loaded it within `within_s`; another
-            process has changed the pointer meanwhile; or another release is live than `expected_live`.
+            process has changed the pointer meanwhile; or the traffic is not `expected_live`.
     """
     registry.manifest(release_id)
+
+    def change(live: LivePointer | None) -> LivePointer:
+        return promoted(require_traffic(live, expected_live), release_id)
+
+    def change_at_once(live: LivePointer | None) -> LivePointer:
+        return change(live) if live is None or live.release == release_id else live
+
     live = registry.live()
     if live is None or live.release == release_id:
-        return wait_until_followed(registry, registry.promote(release_id), within_s)
-    _require_live(live, expected_live)
+        live = registry.update_pointer(change_at_once)
+        if live.release == release_id:
+            return wait_until_followed(registry, live, within_s)
 
-    def change(live: LivePointer) -> LivePointer:
-        return promoted(_require_live(live, expected_live), release_id)
+    def is_done(live: LivePointer) -> bool:
+        return Traffic.of(live) == Traffic(release_id)
 
-    return _in_two_phases(registry, [release_id], change, within_s, progress)
+    return _in_two_phases(registry, [release_id], change, is_done, within_s, progress)
 
 
 def roll_out_shares(
-    registry: ReleaseRegistry, experiment: Experiment, within_s: float, progress: ProgressReporter = print
+    registry: ReleaseRegistry,
+    experiment: Experiment,
+    within_s: float,
+    progress: ProgressReporter = print,
+    expected_live: Traffic | str | None = None,
 ) -> RolloutResult:
-    """Gives the releases of an experiment their shares of the traffic.
+    """Gives the releases of an experiment their shares of the traffic. An experiment that was running is over.
+
+    Args:
+        within_s: seconds that the replicas may take to load them.
+        expected_live: as for `roll_out`.
 
     Raises:
         ReleaseError: as for `roll_out`.
@@ -103,12 +120,37 @@ def roll_out_shares(
             f"release {', '.join(experiment.shares)}: a share of the traffic is for others than the live release"
             f" ({live.release if live else 'there is none'}); run python -m serve.promote release=ID"
         )
-    releases = list(experiment.shares)
-    return _in_two_phases(registry, releases, lambda live: with_experiment(live, experiment), within_s, progress)
+
+    def change(live: LivePointer) -> LivePointer:
+        require_traffic(live, expected_live)
+        return with_experiment(live, experiment)
+
+    def is_done(live: LivePointer) -> bool:
+        running = live.experiment
+        return running is not None and (running.name, running.shares) == (experiment.name, experiment.shares)
+
+    return _in_two_phases(registry, list(experiment.shares), change, is_done, within_s, progress)
+
+
+def end_experiment(registry: ReleaseRegistry, within_s: float) -> RolloutResult:
+    """Ends the running experiment, if there is one: the live release, whichever it is by then, answers all users.
+
+    Raises:
+        ReleaseError: no release is live.
+        PointerError: another experiment has begun meanwhile.
+    """
+    registry.resolve(None)  # raises where nothing is live
+    running = Traffic.of(registry.live()).experiment
+    ended = registry.update_pointer(lambda live: experiment_ended(require_some(live), running))
+    return wait_until_followed(registry, ended, within_s)
 
 
 def roll_back(
-    registry: ReleaseRegistry, within_s: float, reason: str | None = None, of: Experiment | None = None
+    registry: ReleaseRegistry,
+    within_s: float,
+    reason: str | None = None,
+    of: Experiment | None = None,
+    decided_on: LivePointer | None = None,
 ) -> RolloutResult:
     """Ends an experiment or, where none runs, makes the previous release live again.
 
@@ -117,19 +159,25 @@ def roll_back(
 
     Args:
         of: if given, only this run of an experiment is ended; where it does not run any more, nothing changes.
+        decided_on: the pointer on which the rollback was decided; None means the present one. Where the traffic has
+            changed since then, nothing changes, except that two who roll back the same succeed both.
 
     Raises:
-        PointerError: no release is live, or none was live before; or the experiment `of` does not run any more.
+        PointerError: no release is live, or none was live before; the experiment `of` does not run any more; or the
+            traffic has changed.
     """
-    target, started = rolled_back(registry.live(), of=of).release, time.perf_counter()
-    watch = _watch(registry)
+    decided_on = decided_on or registry.live()
+    target, started = rolled_back(decided_on, of=of).release, time.perf_counter()
+    watch, move = _watch(registry), partial(registry.rollback, reason, of, decided_on)
     if any(target not in heartbeat.holds for heartbeat in watch.look().alive):
-        _stage(registry, [target])
-        for not_ready in poll_not_ready(watch, [target]):
-            if not not_ready or time.perf_counter() - started > within_s:
-                break
-    ready_s = time.perf_counter() - started
-    return _followed(watch, registry.rollback(reason, of), watch.look().alive, ready_s, within_s)
+        with staged(registry, [target], lambda now: rolled_back(now, reason, of, decided_on)):
+            for not_ready in poll_not_ready(watch, [target]):
+                if not not_ready or time.perf_counter() - started > within_s:
+                    break
+            live = move()
+    else:
+        live = move()
+    return _followed(watch, live, watch.look().alive, time.perf_counter() - started, within_s)
 
 
 def wait_until_followed(registry: ReleaseRegistry, live: LivePointer, within_s: float) -> RolloutResult:
@@ -142,22 +190,28 @@ def _in_two_phases(
     registry: ReleaseRegistry,
     releases: list[str],
     change: Callable[[LivePointer], LivePointer],
+    is_done: Callable[[LivePointer], bool],
     within_s: float,
     progress: ProgressReporter,
 ) -> RolloutResult:
-    """Stages the releases, waits until all replicas hold them, and replaces the pointer by `change` of it."""
-    started, attempt, watch = time.perf_counter(), _stage(registry, releases), _watch(registry)
+    """Stages the releases, waits until all replicas hold them, and replaces the pointer by `change` of it.
 
-    def check_pointer() -> None:
-        _require_attempt(_require_some(registry.live()), releases, attempt)
+    Args:
+        change: it raises where the pointer must stay as it is, and is called before anything is staged too.
+        is_done: whether another process has completed the same rollout; the pointer then stays as it is.
+    """
+    started, watch = time.perf_counter(), _watch(registry)
+    with staged(registry, releases, change) as attempt:
 
-    try:
-        ready = wait_until_ready(watch, releases, attempt, within_s, check_pointer, progress)
+        def moved(now: LivePointer | None) -> LivePointer:
+            now = require_some(now)
+            if now.attempt != attempt and is_done(now):
+                return now
+            return change(require_attempt(now, releases, attempt))
+
+        ready = wait_until_ready(watch, releases, attempt, within_s, lambda: moved(registry.live()), progress)
         ready_s = time.perf_counter() - started
-        live = registry.update_pointer(lambda now: change(_require_attempt(_require_some(now), releases, attempt)))
-    except BaseException:  # also for Ctrl-C: the replicas must not go on loading releases that are no longer wanted
-        registry.update_pointer(lambda now: unstaged(_require_some(now), attempt))
-        raise
+        live = registry.update_pointer(moved)
     return _followed(watch, live, ready, ready_s, within_s)
 
 
@@ -181,38 +235,3 @@ def _followed(
 
 def _watch(registry: ReleaseRegistry) -> ReplicaWatch:
     return ReplicaWatch(ReplicaRegistry.of(registry.folder))
-
-
-def _stage(registry: ReleaseRegistry, releases: list[str]) -> str:
-    """Asks the replicas to load releases; returns the name of the attempt."""
-    live = registry.update_pointer(lambda now: staging(_require_some(now), releases, uuid.uuid4().hex))
-    assert live.attempt is not None, "staged releases belong to an attempt"
-    return live.attempt
-
-
-def _require_some(live: LivePointer | None) -> LivePointer:
-    """The pointer; raises ReleaseError where it was removed."""
-    if live is None:
-        raise ReleaseError("the live pointer was removed; run python -m serve.promote again")
-    return live
-
-
-def _require_live(live: LivePointer, expected: str | None) -> LivePointer:
-    """The pointer; raises ReleaseError where another release is live than expected, or an experiment runs."""
-    if expected is not None and (live.release != expected or live.experiment is not None):
-        beside = f", with {', '.join(live.others)} on trial" if live.experiment is not None else ""
-        raise ReleaseError(f"release {expected}: is not what is live alone (live: {live.release}{beside})")
-    return live
-
-
-def _require_attempt(live: LivePointer, releases: list[str], attempt: str) -> LivePointer:
-    """The pointer; raises ReleaseError where another attempt has staged other releases meanwhile.
-
-    Where the releases have traffic already, another process has completed the same rollout.
-    """
-    if live.attempt != attempt and not set(releases) <= {live.release, *live.others}:
-        raise ReleaseError(
-            f"release {', '.join(releases)}: somebody else has changed what is live meanwhile (live: {live.release},"
-            f" asked for: {', '.join(live.staged) or 'nothing'}); run the command again if it is still wanted"
-        )
-    return live

@@ -29,7 +29,7 @@ def wait_until_ready(
     releases: list[str],
     attempt: str,
     within_s: float,
-    check_pointer: Callable[[], None],
+    check_pointer: Callable[[], object],
     progress: ProgressReporter,
 ) -> list[Heartbeat]:
     """Waits until every replica that is alive holds the releases; returns the heartbeats.

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from serve.experiments.canary_analysis import GuardConfig
 from serve.experiments.exposure_files import ExposureRun
 from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
-from serve.laps.trial import refuse_ended, try_release
-from serve.releases.pointer import with_experiment
+from serve.laps.trial import promote_tried, refuse_ended, try_release
+from serve.releases.pointer import utc_timestamp, with_experiment
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
+from serve.releases.release import ReleaseError
+from serve.rollout.heartbeats import REPLICAS, Heartbeat, ReplicaRegistry
 from tests.serve.rollout.test_guard import shown
 
 CONFIG = CycleConfig(canary_s=0.2, look_s=0.05)
@@ -28,7 +30,7 @@ INDEX = load([]).index
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Folder:
-    for name in ("old", "new"):
+    for name in ("old", "new", "other"):
         folder = tmp_path / "releases" / name
         folder.mkdir(parents=True)
         (folder / MANIFEST).write_text(json.dumps({"kind": "release", "created_at": "2026-01-01"}))
@@ -157,3 +159,67 @@ def test_an_experiment_of_somebody_else_is_left_alone(storage: Folder) -> None:
     with pytest.raises(LapStopped, match="experiment canary-new runs; end it"):
         try_release(CONFIG, GuardConfig(), INDEX, storage, "newer", 1.0)
     assert ReleaseRegistry.of(storage).live().experiment == running  # type: ignore[union-attr]
+
+
+def verifying(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Has somebody else do something while a release is verified, which here has no collection to look at."""
+    monkeypatch.setattr("serve.rollout.promotion._verify", lambda *_: meanwhile())
+
+
+@pytest.mark.parametrize("ended", ["by the guard", "by a promotion", "by another experiment"])
+def test_a_trial_that_is_ended_while_its_release_is_verified_is_not_promoted(
+    storage: Folder, record: LapRecord, ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, registry = trial(storage, shown("new", 7)), ReleaseRegistry.of(storage)
+    interrupted(storage, record)
+    another = Experiment("another", {"new": 0.5}, utc_timestamp())
+    endings = {
+        "by the guard": lambda: registry.rollback("guard: too slow", experiment),
+        "by a promotion": lambda: registry.promote("other"),
+        "by another experiment": lambda: registry.update_pointer(lambda live: with_experiment(live, another)),
+    }
+    found: list[Any] = []
+    verifying(monkeypatch, lambda: found.append(endings[ended]()))
+    said = "guard: too slow" if ended == "by the guard" else "somebody has changed the live pointer"
+    with pytest.raises(LapStopped, match=f"the trial was ended: {said}"):
+        promote_tried(LapRecord.open(storage, "values"), INDEX, registry, "new", 1.0, lambda _: None)
+    assert [registry.live()] == found
+
+
+def test_a_release_that_has_passed_its_trial_is_promoted(
+    storage: Folder, record: LapRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(storage, shown("new", 7))
+    interrupted(storage, record)
+    verifying(monkeypatch, lambda: None)
+    registry = ReleaseRegistry.of(storage)
+    Path(registry.folder.path, REPLICAS, "r.json").unlink()  # nobody would follow
+    promoted = promote_tried(LapRecord.open(storage, "values"), INDEX, registry, "new", 1.0, lambda _: None)
+    assert promoted == {"release": "new", "previous": "old", "replicas": 0}
+
+
+def test_an_operator_may_promote_the_release_while_the_lap_verifies_it(
+    storage: Folder, record: LapRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(storage, shown("new", 7))
+    interrupted(storage, record)
+    registry = ReleaseRegistry.of(storage)
+    verifying(monkeypatch, lambda: registry.promote("new"))
+    promoted = promote_tried(LapRecord.open(storage, "values"), INDEX, registry, "new", 1.0, lambda _: None)
+    assert promoted == {"release": "new", "previous": "old", "replicas": 0}
+
+
+def test_a_trial_does_not_take_the_place_of_an_experiment_that_begins_meanwhile(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(storage)
+    registry, another = ReleaseRegistry.of(storage), Experiment("another", {"other": 0.5}, utc_timestamp())
+    registry.rollback()
+
+    def begins() -> None:
+        registry.update_pointer(lambda live: with_experiment(live, another))  # type: ignore[arg-type]
+
+    verifying(monkeypatch, begins)
+    with pytest.raises(ReleaseError, match=r"old: is not what is live alone \(live: old, with other on trial\)"):
+        tried(storage)
+    assert registry.live().experiment == another  # type: ignore[union-attr]
