@@ -5,9 +5,11 @@ memory: whatever opens one of them, such as a promotion, loads it again. A Milvu
 is dropped but those that the releases and in-progress markers of this registry name.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.leases import Lock
 from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop, unload
@@ -61,10 +63,10 @@ def prune(
             for marker in registry.in_progress.all()
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
-        dropped = [m.collection for m in markers if _finish(config, registry, m) and m.release not in old]
+        dropped = [m.collection for m in markers if _finish(config, registry, m, lock) and m.release not in old]
         idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
-    if idle:
-        unload(config, idle)
+        if idle:  # under the lock: a promotion that comes later has its collection loaded again
+            unload(config, _as_long_as_held(lock, idle))
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()
@@ -74,10 +76,18 @@ def prune(
     return Pruned(old, names)
 
 
-def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress) -> bool:
+def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
+    """The names; raises LeaseLost before the next one where this process does not hold the lock any more."""
+    for name in names:
+        lock.require()
+        yield name
+
+
+def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock) -> bool:
     """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
     folder = registry.path(marker.release)
     is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
+    lock.require()
     if not is_used:
         drop(config, marker.collection)
         if not is_sealed(folder):

@@ -1,0 +1,54 @@
+"""Pruning frees no collection that a promotion has asked for: it does its whole work under the registry's lock."""
+
+import threading
+from collections.abc import Iterable
+
+import pytest
+
+from conf.schema import load
+from data.artifacts import leases
+from data.artifacts.folders import Folder
+from data.artifacts.leases import LeaseLost
+from serve.releases.pointer import staging
+from serve.releases.prune import prune
+from serve.releases.registry import ReleaseRegistry
+from tests.serve.rollout.meeting.world import three_releases
+
+INDEX = load([]).index
+
+
+def test_what_a_promotion_has_had_loaded_stays_loaded(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = {"r1", "r2", "r3"}
+
+    def promotes() -> None:
+        registry.update_pointer(lambda live: staging(live, ["r3"], "a promotion"))  # type: ignore[arg-type]
+        loaded.add("r3")
+
+    promotion = threading.Thread(target=promotes)
+
+    def unloads(_: object, names: Iterable[str]) -> None:
+        promotion.start()
+        promotion.join(3)  # it waits for the lock; without one it would be done
+        loaded.difference_update(names)
+
+    monkeypatch.setattr("serve.releases.prune.unload", unloads)
+    prune(INDEX, registry, 9, lambda _: None)
+    promotion.join(60)
+    assert loaded == {"r1", "r2", "r3"}
+
+
+def test_a_prune_that_has_lost_its_lock_frees_nothing_more(bucket: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, freed = three_releases(bucket), list[str]()
+    registry.rollback()  # `r1` alone is in use
+
+    def unloads(_: object, names: Iterable[str]) -> None:
+        for name in names:
+            freed.append(name)
+            monkeypatch.setattr(leases, "LEASE_S", 0.0)
+
+    monkeypatch.setattr("serve.releases.prune.unload", unloads)
+    with pytest.raises(LeaseLost):
+        prune(INDEX, registry, 9, lambda _: None)
+    assert freed == ["r2"]
