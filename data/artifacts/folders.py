@@ -18,7 +18,7 @@ from data.artifacts.conditional_writes import Version, conditional_writes
 from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import FileLock, Lock, leased
-from data.artifacts.replacing import replacing
+from data.artifacts.replacing import replacing, uploading
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -118,9 +118,8 @@ class Folder:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a file so that readers see either the old content or the new one, and never a part of it."""
-        target = f"{self.path}/{name}"
         if not self.is_local:
-            with self.filesystem.open_output_stream(target, compression=None) as stream:
+            with self.filesystem.open_output_stream(f"{self.path}/{name}", compression=None) as stream:
                 stream.write(content)
             return
         with replacing(Path(self.path, name)) as partial:
@@ -172,16 +171,17 @@ class Folder:
         Args:
             options: of `pyarrow.parquet.ParquetWriter`.
         """
-        self.write_tables(name, table.schema, [table], **options)
-
-    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
-        """Writes tables one after the other as one Parquet file, like `write_table`; one at a time is in memory."""
         if self.is_local:
-            with replacing(Path(self.path, name)) as partial:
-                _write(partial, schema, tables, **options)
+            self.write_tables(name, table.schema, [table], **options)
             return
         self.filesystem.create_dir(f"{self.path}/{name}".rsplit("/", 1)[0], recursive=True)
-        _write(f"{self.path}/{name}", schema, tables, filesystem=self.filesystem, **options)
+        _write(f"{self.path}/{name}", table.schema, [table], filesystem=self.filesystem, **options)
+
+    def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
+        """Writes tables one by one as one Parquet file, or nothing if `tables` raises; one at a time is in memory."""
+        target = f"{self.path}/{name}"
+        with replacing(Path(target)) if self.is_local else uploading(self.filesystem, target) as partial:
+            _write(partial, schema, tables, **options)
 
     def read_versioned(self, name: str) -> tuple[bytes, Version] | None:
         """The content of a file and the version for `replace_if`; None where there is no such file."""

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from data.artifacts.conditional_writes import ConditionalWrites, Version
 from data.artifacts.errors import ConfigError, UserError
@@ -54,6 +54,12 @@ class FileLock:
 
 ALONE: Lock = FileLock()
 """The lock of a process that alone changes something; it cannot be lost."""
+
+
+def held_to_the_end(lock: Lock) -> Iterator[Any]:
+    """No rows, at the end of those of a file that only the holder may write: it requires the lock once all are read."""
+    lock.require()
+    yield from ()
 
 
 class LeaseLost(UserError, RuntimeError):

@@ -1,10 +1,13 @@
-"""Replacing a file on a disk as a whole, so that a crash at any moment leaves the old content or the new."""
+"""Replacing a file as a whole, so that a crash at any moment leaves the old content or the new."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pyarrow import fs
 
 
 @contextmanager
@@ -24,6 +27,18 @@ def replacing(target: Path) -> Iterator[Path]:
             _to_disk(folder)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def uploading(filesystem: fs.FileSystem, target: str) -> Iterator[Path]:
+    """A path to write to; the file there goes to an object store when the block ends, unless by an error.
+
+    (A file that is written to the store directly is there also after an error, cut where its rows ended.)
+    """
+    filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+    with tempfile.TemporaryDirectory() as folder:
+        yield (partial := Path(folder, "partial"))
+        fs.copy_files(str(partial), target, fs.LocalFileSystem(), filesystem)
 
 
 def _to_disk(path: Path) -> None:

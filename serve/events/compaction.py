@@ -52,8 +52,7 @@ def compact(
             if num_parts and stopped():
                 break
             if part.events:
-                lock.require()
-                log.write(part.name, part.events)
+                log.write(part.name, part.events, lock)
                 if config.popular_half_life_h:
                     add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
+from data.artifacts.leases import LeaseLost
 from data.artifacts.records.hourly_files import HourlyRows, hour_name
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.exposures import locked
@@ -133,9 +134,9 @@ class CanaryGuard:
             return
         self._compacted_in = hour_name(now)
         try:
-            with locked(self.storage):
-                ExposureRun.of(self.storage, experiment).rows.compact(now)
-        except (OSError, ValueError) as e:  # the storage, or a compacted file that is damaged
+            with locked(self.storage) as lock:
+                ExposureRun.of(self.storage, experiment).rows.compact(now, lock)
+        except (OSError, ValueError, LeaseLost) as e:  # the storage, a compacted file that is damaged, or a long stop
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
     def _add(self, read: HourlyRows) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
-from data.artifacts.leases import ALONE, Lock
+from data.artifacts.leases import ALONE, Lock, held_to_the_end
 
 ENDING = ".parquet"
 COMPACTED = b"compacted"
@@ -158,9 +158,8 @@ class HourlyFiles:
         if readable:
             made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
             earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
-            rows = chain(earlier, self._rows_of(readable))
+            rows = chain(earlier, self._rows_of(readable), held_to_the_end(lock))
             schema = self.schema.with_metadata(made_of)
-            lock.require()
             self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
         lock.require()
         for file in before.union(readable):

@@ -95,16 +95,18 @@ class EventLog:
 
         update_file(self.folder, UNTIL, later, lock)
 
-    def write(self, part: str, events: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, part: str, events: Sequence[Mapping[str, Any]], lock: Lock = ALONE) -> None:
         """Writes a part, one file for each day; the same part may be written again, with the same outcome.
 
         Args:
             part: Its name, which no other part has.
             events: JSON values by the names of SCHEMA, with times in microseconds since 1970.
+            lock: The lock of compaction, which this process holds.
         """
         table = pa.Table.from_pylist([dict(event) for event in events], schema=SCHEMA)
         days = pc.strftime(table["time"], format="%Y-%m-%d")
         for day in pc.unique(days).to_pylist():
+            lock.require()
             self.folder.write_table(f"{DATE}{day}/{part}{ENDING}", table.filter(pc.equal(days, day)))
 
     def read(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:

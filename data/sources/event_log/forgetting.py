@@ -7,12 +7,13 @@ who were forgotten lately are therefore noted in the folder of the log, as `_for
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder, json_bytes
-from data.artifacts.leases import Lock
+from data.artifacts.leases import Lock, held_to_the_end
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
 from data.artifacts.records.updates import update_file
@@ -90,7 +91,6 @@ def _remove_from(folder: Folder, file: str, is_removed: Removal, lock: Lock) -> 
         return 0
     if not (num := int(removed_N(columns).sum())):
         return 0
-    lock.require()
     kept = (table.filter(pa.array(~removed_N(table))) for table in folder.read_groups(file))
-    folder.write_tables(file, folder.read_schema(file), kept)
+    folder.write_tables(file, folder.read_schema(file), chain(kept, held_to_the_end(lock)))
     return num

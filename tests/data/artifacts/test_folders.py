@@ -1,8 +1,10 @@
 """Sealed folders: whole or not there."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from data.artifacts.folders import Folder
@@ -81,3 +83,21 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(ValueError, match="storage location 'nope://x'"):
         Folder.of("nope://x")
+
+
+@pytest.mark.parametrize("where", ["disk", "object store"])
+def test_rows_that_end_in_an_error_are_not_written(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) if where == "disk" else request.getfixturevalue("bucket")
+    table = pa.table({"n": [1, 2]})
+
+    def cut() -> Iterator[pa.Table]:
+        yield table
+        raise OSError("a file of an hour vanished")
+
+    for name in ("new.parquet", "a/old.parquet"):
+        if name.startswith("a/"):
+            folder.write_tables(name, table.schema, [table, table])
+        with pytest.raises(OSError, match="vanished"):
+            folder.write_tables(name, table.schema, cut())
+    assert folder.files() == ["a/old.parquet"]
+    assert folder.read_table("a/old.parquet").num_rows == 4

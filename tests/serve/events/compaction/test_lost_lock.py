@@ -1,14 +1,18 @@
 """A compaction on an object store that was stopped for longer than its lease writes nothing when it goes on."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from data.artifacts import leases
-from data.artifacts.folders import Folder
-from data.artifacts.leases import LeaseLost
+from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.leases import ALONE, LeaseLost
+from data.artifacts.records.hourly_files import HourlyFiles
 from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.exposures import SCHEMA, forget
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.forgetting import FORGOTTEN, logged_user
 from serve.events.compaction import LogCompactor, compact
@@ -17,8 +21,15 @@ from serve.events.decisions.config import DecisionsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.protocol import LoggedEvents
 from serve.events.sqlite_store import SqliteStore
+from serve.experiments.assignment import Experiment
+from serve.experiments.canary_analysis import GuardConfig
+from serve.experiments.exposure_files import ExposureRun
+from serve.releases.pointer import with_experiment
+from serve.releases.registry import ReleaseRegistry
+from serve.rollout.guard import CanaryGuard
 from tests.conformance.events import config, event, now_us
 from tests.data.artifacts.two_writers import interrupting
+from tests.serve.rollout.test_guard import shown
 
 
 class StoppedStore(SqliteStore):
@@ -106,3 +117,30 @@ def test_a_stopped_upkeep_deletes_nothing(bucket: Folder, monkeypatch: pytest.Mo
     with pytest.raises(LeaseLost):
         keep_decisions(DecisionsConfig(), bucket)
     assert log.days() == ["2020-01-01"]
+
+
+def test_a_stopped_guard_brings_no_forgotten_user_back(bucket: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped while it writes, by what it had read before another process removed the user's exposures."""
+    registry = ReleaseRegistry.of(bucket)
+    for name in ("old", "new"):
+        registry.path(name).write_json(MANIFEST, {"kind": "release", "created_at": name})
+    registry.promote("old")
+    running = Experiment("canary-new", {"new": 0.1}, "2026-01-01T09:00:00.000+00:00")
+    registry.update_pointer(lambda live: with_experiment(live, running))  # type: ignore[arg-type]
+    run, file = ExposureRun.of(bucket, running), "2026-01-01T09/a-1.parquet"
+    of_u = pa.array([logged_user("u")] * 7)
+    run.folder.write_table(file, shown("new", 7).set_column(2, "user", of_u).cast(SCHEMA))
+    read, said = HourlyFiles._rows_of, list[str]()
+
+    def stopped(files: HourlyFiles, names: Sequence[str]) -> Iterator[pa.Table]:
+        rows = list(read(files, names))
+        monkeypatch.setattr(leases, "LEASE_S", 0.0)
+        forget(bucket, {logged_user("u"): now_us()}, datetime.now(UTC), ALONE)  # by who has taken the lock over
+        yield from rows
+
+    monkeypatch.setattr(HourlyFiles, "_rows_of", stopped)
+    CanaryGuard(GuardConfig(), bucket, said.append).check()
+    assert len(said) == 1
+    assert "exposures are not compacted, tried again in the next hour: lock " in said[0]
+    assert run.read().table.num_rows == 0
+    assert run.rows.compacted_hours() == []
