@@ -7,7 +7,7 @@ before its body has arrived.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,31 +33,34 @@ class BodyLimit:
     one with a Content-Encoding, which says how the body is compressed: no compressed body is taken. A body that comes
     slowly while MAX_SLOW others do is answered with 503.
 
-    If the refused body has been read to its end, the connection stays open; otherwise the answer closes it.
+    A request that has no business with a body is answered at once, whatever it announces: what is there of a body is
+    thrown away, and the rest is not waited for.
+
+    If a refused body has been read to its end, the connection stays open; otherwise the answer closes it.
 
     Args:
         app: The application behind this limit.
-        max_bytes: Bytes of the largest body that is accepted.
+        max_bytes: The requests that have a body, by method and path as in `POST /v1/recommend`, and the bytes of the
+            largest one that is accepted.
         max_s: Seconds that a body may take to arrive.
-        max_bytes_at: Other limits than `max_bytes`, by the path of the request.
     """
 
-    def __init__(
-        self, app: ASGIApp, max_bytes: int, max_s: float, max_bytes_at: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Mapping[str, int], max_s: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_s = max_s
-        self._max_bytes_at = max_bytes_at or {}
         self._slow = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._max_bytes.get(f"{scope['method']} {scope['path']}")
+        if max_bytes is None:
+            await self._answer_without_body(scope, receive, send)
+            return
         headers = dict(scope["headers"])
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip()
-        max_bytes = self._max_bytes_at.get(scope["path"], self._max_bytes)
         body = _Body(receive, headers.get(b"content-length", b"0"), max_bytes)
         try:
             async with self._waiting() as is_crowded:
@@ -75,12 +78,26 @@ class BodyLimit:
         if encoding.lower() != "identity":
             await _refuse(send, 415, f"Content-Encoding: {encoding[:50]!r}: send the body uncompressed", body.ended)
             return
-        waiting: list[Message] = [{"type": "http.request", "body": body.content, "more_body": False}]
+        await self._app(scope, _replayed(body.content, receive), send)
 
-        async def replay() -> Message:
-            return waiting.pop() if waiting else await receive()
+    async def _answer_without_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request as if it had no body. If one has not arrived by then, the answer closes the connection."""
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if length == b"0" and b"transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, length, max(self._max_bytes.values()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):  # what is there already is read without a pause
+                await body.read()
 
-        await self._app(scope, replay, send)
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start" and not body.ended:
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, _replayed(b"", receive), send_last)
 
     @asynccontextmanager
     async def _waiting(self) -> AsyncIterator[Callable[[], bool]]:
@@ -132,6 +149,16 @@ class _Body:
             self._length = max(self._length, received)
             self.content = b"" if self.too_long else self.content + part
             self.ended = not message.get("more_body", False)  # also true of http.disconnect
+
+
+def _replayed(content: bytes, receive: Receive) -> Receive:
+    """A `receive` of an application that gets this body first."""
+    waiting: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
 
 
 async def _refuse(send: Send, status: int, detail: str, ended: bool) -> None:

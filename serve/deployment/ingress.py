@@ -23,7 +23,7 @@ from serve.api import recommender_pb2 as pb
 from serve.api.body_limit import BodyLimit
 from serve.api.events.schemas import EventsRequest
 from serve.api.grpc_service import Context, for_callers, reply_to
-from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S, MAX_EVENTS_BYTES, MAX_K
+from serve.api.limits import BODIES, MAX_BODY_S, MAX_K
 from serve.api.openapi import body_schema, openapi_document, read_body
 from serve.api.schemas import (
     BatchRequest,
@@ -72,7 +72,7 @@ api.openapi = partial(  # type: ignore[method-assign]
     openapi_document, api, RecommendRequest, BatchRequest, SimilarRequest, EventsRequest
 )
 api.add_middleware(AccessMiddleware)
-api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, max_s=MAX_BODY_S, max_bytes_at={"/v1/events": MAX_EVENTS_BYTES})
+api.add_middleware(BodyLimit, max_bytes=BODIES, max_s=MAX_BODY_S)
 api.add_middleware(MeasuredRequests)  # the last one added is the outermost
 api.include_router(router)
 add_refusals(api)

@@ -9,7 +9,8 @@
 - A request that a dead replica did not take goes to another one after a tenth of a second; by Ray's template, after a
   whole one. A request that a replica had when it died is answered by 502 in JSON, where Ray says 500 in plain text. It
   is not sent again: one that ends its replica would end the next one too.
-- HAProxy waits for a body before it passes the request on, so that bodies which come slowly take no place of a replica.
+- HAProxy waits for a body, whatever the method, before it passes the request on, so that bodies which come slowly take
+  no place of a replica. Requests without a body it passes on at once.
 - Statistics and metrics listen on loopback; Ray binds them to all interfaces.
 """
 
@@ -35,7 +36,7 @@ NO_ANSWER = '{"detail":"the replica did not answer; try again"}'
 
 WAIT_FOR_BODY = f"""    http-error status 408 content-type application/json string \
 '{{"detail":"request body: not complete after {WAIT_FOR_BODY_S} s; send it faster"}}'
-    http-request wait-for-body time {WAIT_FOR_BODY_S}s if METH_POST
+    http-request wait-for-body time {WAIT_FOR_BODY_S}s
 """
 
 TRY_AGAIN = "content-type application/json hdr Retry-After 1 string"

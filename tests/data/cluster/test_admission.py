@@ -1,4 +1,4 @@
-"""HAProxy by the changed template: what it admits, and what it answers where replicas are dead."""
+"""HAProxy by the changed template: what it admits, what it waits for, and what it answers where replicas are dead."""
 
 import asyncio
 import re
@@ -115,6 +115,55 @@ async def test_all_proxies_together_admit_what_the_replicas_take(
         with ExitStack() as stack:
             addresses = [stack.enter_context(proxy(tmp_path / str(at), servers)) for at in range(num_proxies)]
             assert await admitted(addresses, each=20) == room
+
+
+ANNOUNCED = [b"Content-Length: 10", b"Transfer-Encoding: chunked"]
+"""Headers by which a request says that a body follows: the same ten bytes, as they are and in chunks."""
+
+REST = [b"234567890", b"3\r\n890\r\n0\r\n\r\n"]
+BEGINNING = [b"1", b"7\r\n1234567\r\n"]
+
+
+@asynccontextmanager
+async def noting_replica() -> AsyncIterator[tuple[ServerConfig, list[bytes]]]:
+    """A replica, and the methods of the requests that have reached it, probes apart."""
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.read(65_536)
+        if b" /v1/" in head:
+            seen.append(head.split()[0])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield ServerConfig(name="noting", host="127.0.0.1", port=server.sockets[0].getsockname()[1]), seen
+    server.close()
+
+
+async def test_bodies_of_any_method_are_waited_for(tmp_path: Path, patched: None) -> None:
+    """They reach a replica when they are complete, and requests without a body do at once."""
+    methods = (b"POST", b"PUT", b"PATCH", b"DELETE", b"GET", b"OPTIONS", b"ODD")
+    async with noting_replica() as (server, seen):
+        with proxy(tmp_path / "0", [server]) as address:
+            async with httpx.AsyncClient(timeout=30) as client, asyncio.timeout(30):
+                await listening(client, address)
+                waiting = []
+                for method in methods:
+                    for header, beginning, rest in zip(ANNOUNCED, BEGINNING, REST, strict=True):
+                        reader, writer = await asyncio.open_connection(*address.removeprefix("http://").split(":"))
+                        writer.write(method + b" /v1/x HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n" + beginning)
+                        await writer.drain()
+                        waiting.append((reader, writer, rest))
+                for method in ("GET", "POST", "DELETE"):
+                    assert (await client.request(method, f"{address}/v1/x")).status_code == 200
+                assert seen == [b"GET", b"POST", b"DELETE"]
+                for reader, writer, rest in waiting:  # one after the other: replicas have room for few at a time
+                    writer.write(rest)
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                    writer.close()
+    assert Counter(seen[3:]) == dict.fromkeys(methods, len(ANNOUNCED))
 
 
 DEAD = ServerConfig(name="dead", host="127.0.0.1", port=1)

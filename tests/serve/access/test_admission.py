@@ -25,7 +25,7 @@ from serve.deployment.ingress import RecommenderIngress
 
 app = FastAPI()
 app.add_middleware(AccessMiddleware)
-app.add_middleware(BodyLimit, max_bytes=1000, max_s=5)
+app.add_middleware(BodyLimit, max_bytes={"POST /v1/recommend": 1000}, max_s=5)
 
 
 @app.post("/v1/recommend")

@@ -1,4 +1,4 @@
-"""Bodies beyond the limits get 413 or 408 however they are sent, and are not read for ever."""
+"""Bodies beyond the limits get 413 or 408 however they are sent, and none is waited for where it has no business."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,8 @@ from fastapi import FastAPI, Request
 
 from serve.api import body_limit
 from serve.api.body_limit import DISCARDED, BodyLimit
+from serve.api.limits import BODIES
+from serve.deployment.ingress import api
 
 MAX_BYTES = 10
 CHUNK = b"12345"
@@ -16,9 +18,10 @@ CHUNK = b"12345"
 
 def echoing(max_s: float) -> FastAPI:
     app = FastAPI()
-    app.add_middleware(BodyLimit, max_bytes=MAX_BYTES, max_s=max_s)
+    app.add_middleware(BodyLimit, max_bytes={"POST /": MAX_BYTES}, max_s=max_s)
 
     @app.post("/")
+    @app.get("/")
     async def echo(request: Request) -> str:
         return (await request.body()).decode()
 
@@ -97,6 +100,35 @@ async def test_few_slow_bodies_are_waited_for_at_the_same_time(monkeypatch: pyte
     assert sorted([(await task).status_code for task in slow]) == [200] * 3 + [503] * 7
     again = [asyncio.create_task(send(PATIENT, content=slowly())) for _ in range(3)]
     assert [(await task).status_code for task in again] == [200] * 3, "those before take no room any more"
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "1000"}], ids=["chunked", "length"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("PUT", "/", 405), ("DELETE", "/", 405), ("PATCH", "/", 405), ("GET", "/", 200), ("POST", "/nowhere", 404)],
+)
+async def test_a_body_without_business_is_not_waited_for(
+    method: str, path: str, status: int, headers: dict[str, str]
+) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        yield b"1"
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(PATIENT)
+    async with asyncio.timeout(20), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.request(method, path, content=never(), headers=headers)
+        assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+        assert status != 200 or answer.json() == "", "it is as if there were none"
+        complete = await client.request(method, path, content=b"1" * (MAX_BYTES + 1))
+        assert (complete.status_code, "connection" in complete.headers) == (status, False)
+
+
+def test_all_requests_with_a_body_have_a_limit() -> None:
+    document = api.openapi()
+    operations = (
+        (f"{method.upper()} {path}", one) for path, of in document["paths"].items() for method, one in of.items()
+    )
+    assert {name for name, operation in operations if "requestBody" in operation} == set(BODIES)
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e9"])

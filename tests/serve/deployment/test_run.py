@@ -158,8 +158,10 @@ async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> 
     HAProxy waits for the bodies. Ray Serve's own proxy does not: the replica refuses most of them within a moment.
     """
     slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
-    for _, writer in slow:
-        writer.write(f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{".encode())
+    for number, (_, writer) in enumerate(slow):
+        method = ("POST", "PUT", "DELETE", "PATCH", "GET", "POST")[number % 6] if has_haproxy() else "POST"
+        head = f"{method} /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{"
+        writer.write(head.encode())
         await writer.drain()
     async with httpx.AsyncClient(base_url=fused[0], timeout=60) as client:
         if not has_haproxy():
@@ -179,6 +181,19 @@ async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> 
     else:
         assert set(statuses) == {b"HTTP/1.1 408", b"HTTP/1.1 503"}, "few of them are waited for"
         assert statuses[b"HTTP/1.1 503"] > IN_FLIGHT
+
+
+async def test_a_body_that_comes_slowly_is_not_waited_for_where_none_is_taken(fused: tuple[str, str]) -> None:
+    """By a replica, that is: HAProxy waits for it, and a replica behind Ray Serve's own proxy answers at once."""
+    if has_haproxy():
+        return
+    slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
+    for _, writer in slow:
+        writer.write(b"PUT /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+        await writer.drain()
+    async with asyncio.timeout(60):
+        statuses = Counter([(await reader.readline())[:12] for reader, _ in slow])
+    assert set(statuses) <= {b"HTTP/1.1 405", b"HTTP/1.1 503"}, "503 is for what comes beyond the replica's places"
 
 
 async def test_the_largest_body_that_is_accepted_passes_in_pieces(fused: tuple[str, str]) -> None:
