@@ -12,11 +12,10 @@ from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
 
-from serve.access.control import Refused
 from serve.access.middleware import admitted
 from serve.api.adapter import FieldError
-from serve.api.limits import MAX_BODY_BYTES, MAX_ID
-from serve.events.service import EventsUnavailable
+from serve.api.limits import MAX_BODY_BYTES
+from serve.api.refusals import UNFORESEEN, detail_of, status_of
 from serve.observability.request_times import request_times
 
 M = TypeVar("M", bound=BaseModel)
@@ -25,15 +24,14 @@ R = TypeVar("R", bound=Message)
 Answers = Callable[[Any, Any, Any], Awaitable[R]]
 """A method that answers a message, given the context of the call."""
 
-
-class Stale(RuntimeError):
-    """The endpoint is not to answer, because its last reading of the live pointer is too old."""
-
-
-STATUS = {
+CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
 }
 """How gRPC says what HTTP says by a status."""
 
@@ -47,22 +45,27 @@ class Context(Protocol):
 
 
 def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
-    """Decorates the methods of a gRPC service: who asks is found out before anything of the message is looked at.
+    """Decorates the methods of a gRPC service. Who asks is found out before anything of the message is looked at; each
+    call is counted, and an error ends it with the status that HTTP has for it.
 
     Args:
-        reply: The type of the answer's message. It is empty, with one of STATUS, where the caller is refused.
+        reply: The type of the answer's message. It is empty where the call is refused.
     """
 
     def decorate(answers: Answers[R]) -> Answers[R]:
         @wraps(answers)
         async def answer(self: Any, message: Any, grpc_context: Context) -> R:
             given = [value for name, value in grpc_context.invocation_metadata() if name == "authorization"]
+            name = answers.__name__
             try:
-                async with admitted("gRPC", answers.__name__, given):
-                    return await answers(self, message, grpc_context)
-            except Refused as e:
-                grpc_context.set_code(STATUS[e.status])
-                grpc_context.set_details(str(e))
+                with request_times().measured(f"grpc {name}", status_of):
+                    async with admitted("gRPC", name, given):
+                        return await answers(self, message, grpc_context)
+            except Exception as e:
+                grpc_context.set_code(CODES[status_of(e)])
+                grpc_context.set_details(detail_of(e))
+                if status_of(e) == UNFORESEEN:
+                    raise  # Ray Serve logs it, and keeps the code and the details
                 return reply()
 
         return answer
@@ -71,7 +74,7 @@ def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
 
 
 async def reply_to(
-    message: Message, model: type[M], reply: type[R], context: Context, answer: Callable[[M], Awaitable[dict[str, Any]]]
+    message: Message, model: type[M], reply: type[R], answer: Callable[[M], Awaitable[dict[str, Any]]]
 ) -> R:
     """Answers a message.
 
@@ -79,47 +82,27 @@ async def reply_to(
         message: The request.
         model: The pydantic model of the request.
         reply: The type of the answer's message.
-        context: Takes the status code if the request is refused.
         answer: Returns the answer to a valid request as JSON values.
 
-    Returns:
-        The reply; empty, with the status INVALID_ARGUMENT and the wrong fields as details, if the request is refused,
-        and with UNAVAILABLE if the endpoint is not to answer.
+    Raises:
+        FieldError: The request is not valid; the error names the wrong fields.
     """
-    with request_times().measured(f"grpc {model.__name__}"):
-        try:
-            return _to_message(await answer(_to_request(message, model)), reply)
-        except (ValidationError, FieldError) as e:
-            refuse_with(context, _details(e))
-        except Stale as e:
-            refuse_with(context, str(e), is_unavailable=True)
-        return reply()
+    return _to_message(await answer(to_request(message, model)), reply)
 
 
-async def reply_to_id(
-    user_id: str, reply: type[R], context: Context, answer: Callable[[str], Awaitable[dict[str, Any]]]
-) -> R:
-    """Answers a message that names a user and nothing else, as `reply_to` does."""
-    if not 1 <= len(user_id.strip()) <= MAX_ID:
-        refuse_with(context, f"user_id: must have 1 to {MAX_ID} characters")
-        return reply()
-    try:
-        return _to_message(await answer(user_id), reply)
-    except (Stale, EventsUnavailable) as e:
-        refuse_with(context, str(e), is_unavailable=True)
-    return reply()
+def to_request(message: Message, model: type[M]) -> M:
+    """A message as a pydantic model.
 
-
-def refuse_with(context: Context, details: str, is_unavailable: bool = False) -> None:
-    """Refuses a message with INVALID_ARGUMENT, or with UNAVAILABLE where it may be sent again."""
-    context.set_code(grpc.StatusCode.UNAVAILABLE if is_unavailable else grpc.StatusCode.INVALID_ARGUMENT)
-    context.set_details(details)
-
-
-def _to_request(message: Message, model: type[M]) -> M:
+    Raises:
+        FieldError: It is not valid; the error names the wrong fields.
+    """
     if message.ByteSize() > MAX_BODY_BYTES:
         raise FieldError((), f"message: larger than {MAX_BODY_BYTES} bytes; send fewer ids")
-    return model.model_validate(json_values(message))
+    try:
+        return model.model_validate(json_values(message))
+    except ValidationError as e:
+        wrong = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in e.errors(include_url=False))
+        raise FieldError((), "; ".join(wrong)) from e
 
 
 def json_values(message: Message) -> dict[str, Any]:
@@ -140,9 +123,3 @@ def json_values(message: Message) -> dict[str, Any]:
 
 def _to_message(content: dict[str, Any], reply: type[R]) -> R:
     return Parse(orjson.dumps(content), reply())
-
-
-def _details(error: ValidationError | FieldError) -> str:
-    if isinstance(error, FieldError):
-        return str(error)
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))

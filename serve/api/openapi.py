@@ -36,10 +36,16 @@ def body_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def openapi_document(api: FastAPI, *bodies: type[BaseModel]) -> dict[str, Any]:
-    """Returns the OpenAPI document of the API, with the schemas of these bodies added."""
+    """Returns the OpenAPI document of the API, with the schemas of these bodies added.
+
+    It is made once: anybody may ask for it, without a key, and making it keeps all other requests waiting.
+    """
+    if api.openapi_schema is not None:
+        return api.openapi_schema
     document = get_openapi(title=api.title, version=api.version, routes=api.routes)
     _, schemas = models_json_schema(
         [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
     )
     document["components"]["schemas"] |= schemas["$defs"]
+    api.openapi_schema = document
     return document

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class RecommenderStub:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
-    Errors: INVALID_ARGUMENT with the field and the cure, NOT_FOUND, RESOURCE_EXHAUSTED (overload: try again in a second).
+    Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
+    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
     """
 
     def __init__(self, channel):
@@ -70,7 +71,8 @@ class RecommenderStub:
 
 class RecommenderServicer:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
-    Errors: INVALID_ARGUMENT with the field and the cure, NOT_FOUND, RESOURCE_EXHAUSTED (overload: try again in a second).
+    Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
+    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
     """
 
     def Recommend(self, request, context):
@@ -158,7 +160,8 @@ def add_RecommenderServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Recommender:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
-    Errors: INVALID_ARGUMENT with the field and the cure, NOT_FOUND, RESOURCE_EXHAUSTED (overload: try again in a second).
+    Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
+    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
     """
 
     @staticmethod

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from data.cluster.ray_compatibility.serve import serve_request_id
 from serve.api.adapter import FieldError, RequestAdapter, Unknown
-from serve.api.events.known import with_state
-from serve.api.grpc_service import Stale
+from serve.api.events.known import user_json, with_state
+from serve.api.refusals import Late, NotFound, Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
@@ -18,7 +18,7 @@ from serve.events.service import UserEvents
 from serve.experiments.assignment import Assignment
 from serve.observability.logs import log_degraded
 from serve.observability.metrics import Metrics
-from serve.pipeline.budget import BudgetLimits
+from serve.pipeline.budget import BudgetLimits, RequestBudget
 from serve.pipeline.messages import Query
 from serve.pipeline.messages import Response as Answer
 from serve.pipeline.request import recommend, similar
@@ -60,13 +60,16 @@ class RequestAnswerer:
         self._events = events
         self._stage_s = {} if events is None else {"state": events.config.state_ms / 1000}
 
-    async def live(self) -> ReleaseRuntime:
+    async def live(self, timeout_ms: int | None = None) -> ReleaseRuntime:
         """Returns the live release.
+
+        Args:
+            timeout_ms: The timeout that the request names.
 
         Raises:
             Stale: It is refused to answer by an old reading of the pointer.
         """
-        runtime = await self._releases.live(self._config.timeout_ms / 1000 * POINTER_SHARE)
+        runtime = await self._releases.live(self._timeout_s(timeout_ms) * POINTER_SHARE)
         self._refuse_stale()
         return runtime
 
@@ -94,14 +97,40 @@ class RequestAnswerer:
         )
         return {"responses": await asyncio.gather(*answers)}
 
-    async def similar(self, request: SimilarRequest, runtime: ReleaseRuntime | None = None) -> dict[str, Any]:
-        """Returns `serve.api.schemas.SimilarResponse` as JSON values.
+    async def similar(self, request: SimilarRequest) -> dict[str, Any]:
+        """Returns `serve.api.schemas.SimilarResponse` as JSON values; raises FieldError or Stale."""
+        arrived = _now()
+        return await self._similar(request, await self.live(request.timeout_ms), arrived)
 
-        Args:
-            runtime: The release that answers; None means the live one.
+    async def similar_to_one(self, item_id: str, k: int) -> dict[str, Any]:
+        """Returns the same for one item; raises NotFound if the live release does not have it, or Stale."""
+        arrived = _now()
+        runtime = await self.live()
+        if not runtime.adapter.items.row(item_id):
+            raise NotFound(f"item {item_id!r} is not in release {runtime.adapter.release_id}")
+        return await self._similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime, arrived)
+
+    async def user(self, user_id: str, events: UserEvents) -> dict[str, Any]:
+        """Returns `serve.api.events.schemas.UserResponse` as JSON values.
+
+        Raises:
+            EventsUnavailable, Late: What is known of the user is not known by the deadline.
+            Stale: It is refused to answer by an old reading of the pointer.
         """
         arrived = _now()
-        runtime = runtime or await self.live()
+        runtime, state = await asyncio.gather(self.live(), events.read_now(user_id, self._timeout_s(None)))
+        is_forgotten = state.outlived(runtime.adapter.log_read_us)
+        history = [] if is_forgotten else await self._release_history(runtime, user_id, arrived)
+        return user_json(user_id, state, runtime.adapter, events.config, history)
+
+    async def _release_history(self, runtime: ReleaseRuntime, user_id: str, arrived: float) -> list[str]:
+        budget = RequestBudget.start(self._limits(None, runtime, arrived))
+        history = await budget.run_stage("embed", lambda: runtime.release_history(user_id))
+        if history is None:
+            raise Late(f"the history of the user is not known now ({', '.join(budget.reasons)}), try again")
+        return history
+
+    async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime, arrived: float) -> dict[str, Any]:
         query, unknown = _to_query(runtime.adapter.similar, request)
         limits = self._limits(request.timeout_ms, runtime, arrived)
         answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)

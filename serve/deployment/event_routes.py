@@ -1,23 +1,31 @@
 """Events and users over HTTP and gRPC, as part of the ingress."""
 
-import asyncio
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 
 from serve.api import recommender_pb2 as pb
-from serve.api.events.known import moment, user_json
+from serve.api.adapter import FieldError
+from serve.api.events.known import moment
 from serve.api.events.reading import EventBatch, answer, read_events
-from serve.api.events.schemas import EventsRefused, EventsRequest, EventsResponse, ForgottenResponse, UserResponse
-from serve.api.grpc_service import Context, for_callers, refuse_with, reply_to_id
+from serve.api.events.schemas import (
+    EventsRefused,
+    EventsRequest,
+    EventsResponse,
+    ForgottenResponse,
+    UserRequest,
+    UserResponse,
+)
+from serve.api.grpc_service import Context, for_callers, json_values, reply_to
 from serve.api.limits import MAX_EVENTS_BYTES
 from serve.api.openapi import body_schema
+from serve.api.schemas import Id
 from serve.deployment.answering import RequestAnswerer
 from serve.events.service import EventsUnavailable, UserEvents
 
-UserId = Annotated[str, Path(min_length=1, max_length=256)]
+UserId = Annotated[Id, Path()]
 
 router = APIRouter()
 
@@ -56,58 +64,46 @@ class EventRoutes:
     @router.get("/v1/users/{user_id:path}", response_model=UserResponse)
     async def show_user(self, user_id: UserId) -> Response:
         """Shows what is known of a user: the latest events, counts, and the history that the live release has."""
-        return _json(await self._user(user_id))
+        return _json(await self._user(UserRequest(user_id=user_id)))
 
     @router.delete("/v1/users/{user_id:path}", response_model=ForgottenResponse)
     async def forget_user(self, user_id: UserId) -> Response:
         """Forgets a user: the state at once, the event log by its next compaction; earlier events are kept out."""
-        return _json(await self._forget(user_id))
+        return _json(await self._forget(UserRequest(user_id=user_id)))
 
     @for_callers(pb.EventsResponse)
     async def PostEvents(self, message: pb.EventsRequest, grpc_context: Context) -> pb.EventsResponse:
         """Takes events over gRPC. Where some are refused, INVALID_ARGUMENT names them; the others are kept."""
         if message.ByteSize() > MAX_EVENTS_BYTES:
-            refuse_with(grpc_context, f"message: larger than {MAX_EVENTS_BYTES} bytes; send fewer events")
-            return pb.EventsResponse()
-        body = orjson.dumps(MessageToDict(message, preserving_proto_field_name=True))
-        try:
-            status, content = await self._take(body)
-        except EventsUnavailable as e:
-            refuse_with(grpc_context, str(e), is_unavailable=True)
-            return pb.EventsResponse()
+            raise FieldError((), f"message: larger than {MAX_EVENTS_BYTES} bytes; send fewer events")
+        status, content = await self._take(orjson.dumps(json_values(message)))
         if status == 422:
             places = "; ".join(f"{'.'.join(map(str, p['loc'][1:]))}: {p['msg']}" for p in content["detail"])
             kept = f"accepted {content['accepted']}, duplicates {content['duplicates']}"
-            refuse_with(grpc_context, f"{kept}; refused {places}")
-            return pb.EventsResponse()
+            raise FieldError((), f"{kept}; refused {places}")
         return ParseDict(content, pb.EventsResponse())
 
     @for_callers(pb.UserResponse)
     async def GetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.UserResponse:
         """Answers `show_user` over gRPC."""
-        return await reply_to_id(message.user_id, pb.UserResponse, grpc_context, self._user)
+        return await reply_to(message, UserRequest, pb.UserResponse, self._user)
 
     @for_callers(pb.ForgottenResponse)
     async def ForgetUser(self, message: pb.UserRequest, grpc_context: Context) -> pb.ForgottenResponse:
         """Answers `forget_user` over gRPC."""
-        return await reply_to_id(message.user_id, pb.ForgottenResponse, grpc_context, self._forget)
+        return await reply_to(message, UserRequest, pb.ForgottenResponse, self._forget)
 
     async def _take(self, body: bytes) -> tuple[int, dict[str, Any]]:
         events = self._running_events()
         batch: EventBatch = read_events(body, events.config)
         return answer(batch, await events.accept(batch.events))
 
-    async def _user(self, user_id: str) -> dict[str, Any]:
-        events = self._running_events()
-        user_id = user_id.strip()
-        runtime, state = await asyncio.gather(self._answers.live(), events.read_now(user_id))
-        is_forgotten = state.outlived(runtime.adapter.log_read_us)
-        history = [] if is_forgotten else await runtime.release_history(user_id)
-        return user_json(user_id, state, runtime.adapter, events.config, history)
+    async def _user(self, request: UserRequest) -> dict[str, Any]:
+        return await self._answers.user(request.user_id, self._running_events())
 
-    async def _forget(self, user_id: str) -> dict[str, Any]:
-        forgotten_us = await self._running_events().forget(user_id.strip())
-        return {"user_id": user_id.strip(), "forgotten": moment(forgotten_us)}
+    async def _forget(self, request: UserRequest) -> dict[str, Any]:
+        forgotten_us = await self._running_events().forget(request.user_id)
+        return {"user_id": request.user_id, "forgotten": moment(forgotten_us)}
 
     def _running_events(self) -> UserEvents:
         if self._events is None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import HTTPException, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
@@ -28,6 +28,7 @@ from serve.api.openapi import body_schema, openapi_document, read_body
 from serve.api.schemas import (
     BatchRequest,
     BatchResponse,
+    Id,
     LiveResponse,
     Problem,
     RecommendRequest,
@@ -163,30 +164,25 @@ class RecommenderIngress(EventRoutes):
         "/v1/items/{item_id:path}/similar", response_model=SimilarResponse, responses={404: {"model": Problem}}
     )  # fmt: skip
     async def similar_to_one(
-        self, item_id: Annotated[str, Path(max_length=256)], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
+        self, item_id: Annotated[Id, Path()], k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> Response:
         """Finds the items nearest to an item."""
-        runtime = await self._answers.live()
-        if not runtime.adapter.items.row(item_id):
-            raise HTTPException(404, f"item {item_id!r} is not in release {runtime.adapter.release_id}")
-        return _json(
-            await self._answers.similar(SimilarRequest.model_validate({"item_ids": [item_id], "k": k}), runtime)
-        )
+        return _json(await self._answers.similar_to_one(item_id, k))
 
     @for_callers(pb.RecommendResponse)
     async def Recommend(self, message: pb.RecommendRequest, grpc_context: Context) -> pb.RecommendResponse:
         """Answers `recommend` over gRPC."""
-        return await reply_to(message, RecommendRequest, pb.RecommendResponse, grpc_context, self._answers.recommend)
+        return await reply_to(message, RecommendRequest, pb.RecommendResponse, self._answers.recommend)
 
     @for_callers(pb.BatchResponse)
     async def RecommendBatch(self, message: pb.BatchRequest, grpc_context: Context) -> pb.BatchResponse:
         """Answers `recommend_batch` over gRPC."""
-        return await reply_to(message, BatchRequest, pb.BatchResponse, grpc_context, self._recommend_batch)
+        return await reply_to(message, BatchRequest, pb.BatchResponse, self._recommend_batch)
 
     @for_callers(pb.SimilarResponse)
     async def Similar(self, message: pb.SimilarRequest, grpc_context: Context) -> pb.SimilarResponse:
         """Answers `similar` over gRPC."""
-        return await reply_to(message, SimilarRequest, pb.SimilarResponse, grpc_context, self._answers.similar)
+        return await reply_to(message, SimilarRequest, pb.SimilarResponse, self._answers.similar)
 
     @api.get("/v1/releases/live")
     async def live(self) -> LiveResponse:

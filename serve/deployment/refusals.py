@@ -1,33 +1,33 @@
-"""Answers of the ingress to requests that it refuses, by the error that says so."""
+"""Answers of the ingress over HTTP to requests that it refuses, by the error that says so."""
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.routing import Match
 
 from serve.api.adapter import FieldError
-from serve.api.grpc_service import Stale
+from serve.api.refusals import STATUS, detail_of, status_of
 from serve.deployment.settings import RETRY_AFTER_S
-from serve.events.service import EventsUnavailable
 
 
 def add_refusals(api: FastAPI) -> None:
     """Adds the answers to an application."""
-    api.add_exception_handler(FieldError, _refuse)
-    api.add_exception_handler(Stale, _refuse_for_now)
-    api.add_exception_handler(EventsUnavailable, _refuse_for_now)
+    for error in STATUS:
+        api.add_exception_handler(error, _refuse)
     api.add_exception_handler(405, _name_methods)
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:
-    """Answers 422 in the form in which FastAPI reports wrong fields."""
-    assert isinstance(error, FieldError)
-    problem = {"type": "value_error", "loc": ["body", *error.location], "msg": str(error)}
-    return JSONResponse({"detail": [problem]}, status_code=422)
+    """Answers with the status of the error.
 
-
-async def _refuse_for_now(_: Request, error: Exception) -> JSONResponse:
-    """Answers 503, as any overload: another replica may reach the storage, and no event is lost that is sent again."""
-    return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": f"{RETRY_AFTER_S:g}"})
+    422 has the form in which FastAPI reports wrong fields. 503 may be sent again, as after any overload: another
+    replica may reach the storage, and no event is lost that is sent again.
+    """
+    status = status_of(error)
+    headers = {"Retry-After": f"{RETRY_AFTER_S:g}"} if status == 503 else None
+    detail: object = detail_of(error)
+    if isinstance(error, FieldError):
+        detail = [{"type": "value_error", "loc": ["body", *error.location], "msg": detail}]
+    return JSONResponse({"detail": detail}, status, headers)
 
 
 async def _name_methods(request: Request, _: Exception) -> JSONResponse:

@@ -1,6 +1,7 @@
 """The user events of a replica: takes events, reads states and forgets users, without blocking the event loop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
@@ -20,6 +21,9 @@ MAX_READS = 1000
 """Most reads that wait; requests beyond are answered without the state."""
 
 
+MAX_FORGOTTEN = 100
+"""Most users that wait to be forgotten."""
+
 NOT_AVAILABLE = "the state of users is not available now, try again"
 
 R = TypeVar("R")
@@ -30,9 +34,10 @@ class EventsUnavailable(RuntimeError):
 
 
 class UserEvents:
-    """The state store in a replica, called by a thread for writing and a thread for reading.
+    """The state store in a replica, called by a thread for writing, one for reading and one for forgetting.
 
-    Requests that arrive while the store writes are written together by its next step, so one fsync serves many.
+    Requests that arrive while the store writes are written together by its next step, so one fsync serves many. A store
+    that hangs keeps these threads, and none of those that the rest of the replica shares.
     """
 
     def __init__(self, config: EventsConfig, store: StateStore) -> None:
@@ -42,6 +47,7 @@ class UserEvents:
             "events-append", store.append, MAX_GROUP, config.max_waiting
         )
         self._read: GroupingThread[str, UserState] = GroupingThread("events-read", store.read, MAX_GROUP, MAX_READS)
+        self._forget: GroupingThread[str, int] = GroupingThread("events-forget", self._forget_now, 1, MAX_FORGOTTEN)
 
     @classmethod
     def of(cls, config: EventsConfig) -> "UserEvents":
@@ -50,8 +56,8 @@ class UserEvents:
 
     @property
     def is_alive(self) -> bool:
-        """Whether both threads run."""
-        return self._append.is_alive and self._read.is_alive
+        """Whether all threads run."""
+        return self._append.is_alive and self._read.is_alive and self._forget.is_alive
 
     @property
     def num_waiting(self) -> int:
@@ -73,24 +79,31 @@ class UserEvents:
         """Returns the state of a user; raises what the store raises."""
         return (await self._read([user_id]))[0]
 
-    async def read_now(self, user_id: str) -> UserState:
-        """Returns the state of a user, and raises EventsUnavailable where the store does not say it in time."""
-        return await self._within(self.read(user_id), NOT_AVAILABLE)
+    async def read_now(self, user_id: str, within_s: float) -> UserState:
+        """Returns the state of a user, and raises EventsUnavailable where the store does not say it in time.
+
+        Args:
+            within_s: Seconds that the store has, at most those that it has to accept events.
+        """
+        return await self._within(self.read(user_id), NOT_AVAILABLE, within_s)
 
     async def forget(self, user_id: str) -> int:
         """Forgets a user; returns when, in microseconds since 1970. Raises EventsUnavailable where that fails."""
-        now_us = time.time_ns() // 1000
-        return await self._within(asyncio.to_thread(self._store.forget, user_id, now_us), NOT_AVAILABLE)
+        return (await self._within(self._forget([user_id]), NOT_AVAILABLE))[0]
+
+    def _forget_now(self, user_ids: Sequence[str]) -> list[int]:
+        return [self._store.forget(user_id, time.time_ns() // 1000) for user_id in user_ids]
 
     async def close(self) -> None:
         """Writes what waits, and closes the store."""
         await asyncio.to_thread(self._append.close)
         await asyncio.to_thread(self._read.close)
+        await asyncio.to_thread(self._forget.close)
         await asyncio.to_thread(self._store.close)
 
-    async def _within(self, call: Awaitable[R], otherwise: str) -> R:
+    async def _within(self, call: Awaitable[R], otherwise: str, within_s: float = math.inf) -> R:
         try:
-            async with asyncio.timeout(self.config.accept_ms / 1000):
+            async with asyncio.timeout(min(self.config.accept_ms / 1000, within_s)):
                 return await call
         except (Overloaded, StoreUnavailable, TimeoutError) as e:
             raise EventsUnavailable(f"{otherwise}: {one_line(e) or type(e).__name__}") from e

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -38,15 +38,20 @@ class RequestTimes:
             self._errors.inc(1, {"route": route, "code": str(code)})
 
     @contextmanager
-    def measured(self, route: str) -> Iterator[None]:
-        """Counts the block as a request; an exception counts as an error, unless the client has gone."""
+    def measured(self, route: str, status_of: Callable[[BaseException], int]) -> Iterator[None]:
+        """Counts the block as a request, unless the client goes meanwhile.
+
+        Args:
+            route: as for `record`.
+            status_of: says with which HTTP status an error ends the request.
+        """
         started = time.perf_counter()
         try:
             yield
         except asyncio.CancelledError:
             raise
-        except BaseException:
-            self.record(route, started, 500)
+        except BaseException as e:
+            self.record(route, started, status_of(e))
             raise
         self.record(route, started, 200)
 

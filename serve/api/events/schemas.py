@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from serve.api.limits import MAX_EVENTS
+from serve.api.schemas import Id
 
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -72,6 +73,14 @@ class EventsRefused(EventsResponse):
     """The answer where some events are refused. The others are told apart and kept."""
 
     detail: list[EventProblem]
+
+
+class UserRequest(BaseModel):
+    """A question about a user, who may be unknown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user_id: Id
 
 
 class KnownEvent(BaseModel):

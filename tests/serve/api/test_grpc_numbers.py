@@ -6,37 +6,29 @@ import grpc
 import orjson
 import pytest
 
+from serve.access.control import AccessControl, install
 from serve.api import recommender_pb2 as pb
 from serve.api.events.reading import answer, read_events
-from serve.api.grpc_service import json_values, reply_to
+from serve.api.grpc_service import Context, for_callers, json_values, reply_to
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
+from serve.events.protocol import Outcome
 from tests.conformance.events import config
+from tests.serve.ingress_alone import Call
 
 WRONG = [float("nan"), float("inf"), float("-inf")]
-
-
-class Call:
-    """What the service says of a call."""
-
-    code: grpc.StatusCode | None = None
-    details = ""
-
-    def invocation_metadata(self) -> list[tuple[str, Any]]:
-        return []
-
-    def set_code(self, code: grpc.StatusCode) -> None:
-        self.code = code
-
-    def set_details(self, details: str) -> None:
-        self.details = details
 
 
 async def refused(message: Any, model: Any) -> str:
     async def never(_: Any) -> dict[str, Any]:
         raise AssertionError("it was answered")
 
+    @for_callers(pb.RecommendResponse)
+    async def ask(_: None, message: Any, grpc_context: Context) -> pb.RecommendResponse:
+        return await reply_to(message, model, pb.RecommendResponse, never)
+
+    install(AccessControl(None))
     call = Call()
-    assert await reply_to(message, model, pb.RecommendResponse, call, never) == pb.RecommendResponse()
+    assert await ask(None, message, call) == pb.RecommendResponse()
     assert call.code is grpc.StatusCode.INVALID_ARGUMENT
     return call.details
 
@@ -65,5 +57,5 @@ def test_events_are_refused_by_themselves(number: float, field: str) -> None:
     bad = pb.Event(event_id="2", user_id="u", item_id="i", type="click", **{field: number})
     batch = read_events(orjson.dumps(json_values(pb.EventsRequest(events=[good, bad]))), config())
     assert [event.event_id for event in batch.events] == ["1"]
-    status, content = answer(batch, [True])
+    status, content = answer(batch, [Outcome.accepted])
     assert (status, content["detail"][0]["loc"][:3]) == (422, ("body", "events", 1))

@@ -88,10 +88,32 @@ async def test_a_store_that_fails_is_said(tmp_path: Path) -> None:
     with pytest.raises(EventsUnavailable, match="the disk is full"):
         await events.accept([event("1")])
     with pytest.raises(EventsUnavailable, match="the state of users is not available now, try again: the disk"):
-        await events.read_now("u")
+        await events.read_now("u", 10)
     with pytest.raises(EventsUnavailable, match="the disk is full"):
         await events.forget("u")
     assert events.is_alive
+    await events.close()
+
+
+class Hanging(SqliteStore):
+    """Forgets nobody before it may."""
+
+    may_forget = threading.Event()
+
+    def forget(self, user_id: str, now_us: int) -> int:
+        self.may_forget.wait(30)
+        return super().forget(user_id, now_us)
+
+
+async def test_a_store_that_hangs_takes_no_threads_of_others(tmp_path: Path) -> None:
+    values = config(path=str(tmp_path / "a.sqlite"), accept_ms=50)
+    store = Hanging(values)
+    events = UserEvents(values, store)
+    refused = await asyncio.gather(*(events.forget(f"u{n}") for n in range(200)), return_exceptions=True)
+    assert {type(error) for error in refused} == {EventsUnavailable}
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(int) == 0
+    store.may_forget.set()
     await events.close()
 
 
