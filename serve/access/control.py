@@ -216,6 +216,12 @@ def caller_name() -> str:
     return "" if caller is None else caller.name
 
 
+def may(scope: Scope) -> bool:
+    """Whether the caller whose request is being answered has a scope; everybody has, where nobody is asked."""
+    caller = CALLER.get()
+    return caller is None or not caller.scopes.isdisjoint({scope, Scope.admin})
+
+
 _installed: list[AccessControl] = []
 
 

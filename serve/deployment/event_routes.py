@@ -6,6 +6,8 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from google.protobuf.json_format import ParseDict
 
+from serve.access.control import may
+from serve.access.scopes import Scope
 from serve.api import recommender_pb2 as pb
 from serve.api.adapter import FieldError
 from serve.api.events.known import moment
@@ -96,7 +98,7 @@ class EventRoutes:
     async def _take(self, body: bytes) -> tuple[int, dict[str, Any]]:
         events = self._running_events()
         batch: EventBatch = read_events(body, events.config)
-        return answer(batch, await events.accept(batch.events))
+        return answer(batch, await events.accept(batch.events), may(Scope.read_users))
 
     async def _user(self, request: UserRequest) -> dict[str, Any]:
         return await self._answers.user(request.user_id, self._running_events())

@@ -20,6 +20,8 @@ class Group:
         logged: The accepted events, each with the key of its user and with when it was accepted.
         states: By user key, the states of the users of the accepted events, encoded.
         ids: Id, digest and time of acceptance of each accepted event.
+        kept_out: The same of events that happened before their user was forgotten. Only their ids are kept, so that
+            they count once like any other event: nobody learns by sending one again that its user was forgotten.
         received_us: When the last of them was accepted.
     """
 
@@ -27,6 +29,7 @@ class Group:
     logged: list[tuple[str, Event, int]]
     states: dict[str, bytes]
     ids: list[tuple[str, str, int]]
+    kept_out: list[tuple[str, str, int]]
     received_us: int
 
     @classmethod
@@ -46,7 +49,7 @@ class Group:
             last_us: When the last event before was accepted. Later ones get higher times, even if the clock goes back.
         """
         known, by_user = dict(digests), dict[str, list[tuple[Event, int]]]()
-        outcomes, logged, ids = [], [], []
+        outcomes, logged, ids, kept_out = [], [], [], []
         received_us = max(time.time_ns() // 1000, last_us)
         for event in events:
             digest, key = event.digest, user_key(event.user_id)
@@ -55,6 +58,8 @@ class Group:
                 continue
             if states.get(key, EMPTY).keeps_out(event):
                 outcomes.append(Outcome.forgotten)
+                known[event.event_id] = digest
+                kept_out.append((event.event_id, digest, received_us))
                 continue
             received_us += 1
             known[event.event_id] = digest
@@ -66,4 +71,4 @@ class Group:
             key: states.get(key, EMPTY).with_events(added, config).encode_within(config)
             for key, added in by_user.items()
         }
-        return cls(outcomes, logged, after, ids, received_us)
+        return cls(outcomes, logged, after, ids, kept_out, received_us)

@@ -13,9 +13,9 @@ class Outcome(Enum):
     """What became of an event that was given to a store."""
 
     accepted = "accepted"  # durable, and part of the user's state
-    duplicate = "duplicate"  # an event of this id and content was accepted before
-    conflict = "conflict"  # an event of this id with other content was accepted before: this one is not kept
-    forgotten = "forgotten"  # it happened before the user was forgotten: it is not kept
+    duplicate = "duplicate"  # an event of this id and content was accepted, or forgotten, before
+    conflict = "conflict"  # an event of this id with other content was given before: this one is not kept
+    forgotten = "forgotten"  # it happened before the user was forgotten: nothing of it is kept but its id
 
 
 class StoreUnavailable(OSError):

@@ -85,8 +85,9 @@ class SqliteStore:
             received, digests, states = connection.execute(READ_BEFORE, asked).fetchone()
             decoded = {key: UserState.of_json(state) for key, state in orjson.loads(states).items()}
             group = Group.of(events, orjson.loads(digests), decoded, int(received), self._config)
+            if ids := group.ids + group.kept_out:
+                connection.execute(WRITE_IDS, (orjson.dumps(ids).decode(),))
             if group.logged:
-                connection.execute(WRITE_IDS, (orjson.dumps(group.ids).decode(),))
                 logged = [[key, event.as_json(at)] for key, event, at in group.logged]
                 connection.execute(WRITE_LOG, (orjson.dumps(logged).decode(),))
                 states = {key: orjson.Fragment(state) for key, state in group.states.items()}

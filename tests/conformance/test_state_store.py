@@ -126,3 +126,15 @@ def test_a_forgotten_user_stays_forgotten(store: StateStore) -> None:
     assert sorted(values["event_id"] for part in parts for values in part.events) == ["2", "4"]
     assert [at for part in parts for at in part.forgotten.values()] == [forgotten_us], "for the files of the log"
     assert store.part(10) is None
+
+
+def test_what_is_kept_out_counts_once_like_any_other_event(store: StateStore) -> None:
+    """Otherwise who sends an event again would learn that its user was forgotten."""
+    before = store.forget("u", now_us()) - 1
+    late = event("1", time_us=before)
+    assert store.append([late, late, event("2", user_id="v")]) == [FORGOTTEN, DUPLICATE, ACCEPTED]
+    assert store.append([late, event("1", time_us=before, value=2.0)]) == [DUPLICATE, CONFLICT]
+    assert store.append([event("3", time_us=before)]) == [FORGOTTEN]
+    assert store.append([event("3", time_us=before)]) == [DUPLICATE]
+    assert not store.read(["u"])[0].events
+    assert logged(store) == ["2"]

@@ -94,8 +94,18 @@ def _with_short_integers(body: bytes) -> bytes:
     return LONG_INTEGER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"9" * 400, body)
 
 
-def answer(batch: EventBatch, outcomes: Sequence[Outcome]) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the answer to a batch, by what became of its events."""
+def answer(batch: EventBatch, outcomes: Sequence[Outcome], names_users: bool) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the answer to a batch, by what became of its events.
+
+    Args:
+        batch: The events that were read.
+        outcomes: What the store says of the valid ones.
+        names_users: Whether the caller may read what is known of users. To others, an event that a forgotten user
+            caused before counts as accepted, as the event of any other user would: they are not to learn who was
+            forgotten.
+    """
+    if not names_users:
+        outcomes = [Outcome.accepted if outcome is Outcome.forgotten else outcome for outcome in outcomes]
     refused = [
         _problem(place, *REFUSED[outcome])
         for place, outcome in zip(batch.places, outcomes, strict=True)

@@ -168,7 +168,17 @@ class RedisStore:
         for (key, group), written in zip(groups.items(), writing.execute() if groups else (), strict=True):
             if written:
                 outcomes |= dict(zip(by_user[key], group.outcomes, strict=True))
+        self._mark(client, [events[place] for place, outcome in outcomes.items() if outcome is Outcome.forgotten])
         return outcomes
+
+    def _mark(self, client: Any, events: Sequence[Event]) -> None:
+        """Marks events that are kept out as known. They are kept out for good, whatever becomes of their users."""
+        if events:
+            pipeline = client.pipeline(**self._plain)
+            for event in events:
+                mark = shard_of(user_key(event.user_id)).mark(event.event_id)
+                pipeline.set(mark, event.digest, ex=self._ids_kept_s)
+            pipeline.execute()
 
 
 def _write(pipeline: Any, key: str, before: str | None, group: Group, ids_kept_s: int) -> None:

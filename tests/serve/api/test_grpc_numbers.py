@@ -57,5 +57,5 @@ def test_events_are_refused_by_themselves(number: float, field: str) -> None:
     bad = pb.Event(event_id="2", user_id="u", item_id="i", type="click", **{field: number})
     batch = read_events(orjson.dumps(json_values(pb.EventsRequest(events=[good, bad]))), config())
     assert [event.event_id for event in batch.events] == ["1"]
-    status, content = answer(batch, [Outcome.accepted])
+    status, content = answer(batch, [Outcome.accepted], names_users=True)
     assert (status, content["detail"][0]["loc"][:3]) == (422, ("body", "events", 1))

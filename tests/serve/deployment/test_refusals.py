@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -213,3 +215,36 @@ async def test_a_user_is_named_by_the_same_ids_over_both(start: Start) -> None:
         assert (await endpoint.grpc("GetUser", pb.UserRequest(user_id=f" {USER}"))).reply.user_id == USER
         assert (await endpoint.http("GET", f"/v1/items/%20{ITEM}/similar")).status_code == 200
         assert (await endpoint.http("GET", "/v1/items/nothing/similar")).status_code == 404
+
+
+async def test_who_may_not_read_users_does_not_learn_who_was_forgotten(
+    start: Start, keys: tuple[AuthConfig, KeyFile]
+) -> None:
+    """Each sends an event from before, sends it again, and sends another one under its id."""
+    auth, file = keys
+    sender = file.add("log", KeyConfig(scopes=[Scope.events]))
+    reader = file.add("desk", KeyConfig(scopes=[Scope.events, Scope.read_users]))
+    root = file.add("root", KeyConfig(scopes=[Scope.admin]))
+    before = time.time() - 60
+    async with start(auth) as endpoint:
+        assert (await endpoint.http("DELETE", "/v1/users/gone", root)).status_code == 200
+
+        async def told(user_id: str, key: str) -> list[Any]:
+            event = {"event_id": uuid.uuid4().hex, "user_id": user_id, "item_id": ITEM, "type": "click", "time": before}
+            answers = []
+            for sent in ([event, event], [event], [{**event, "value": 1.0}]):
+                answer = await endpoint.http("POST", "/v1/events", key, json={"events": sent})
+                answers.append((answer.status_code, answer.json()))
+                again = [pb.Event(**{**one, "event_id": f"{one['event_id']}-grpc"}) for one in sent]
+                call = await endpoint.grpc("PostEvents", pb.EventsRequest(events=again), key)
+                answers.append((call.code, call.details, call.reply))
+            return answers
+
+        assert await told("gone", sender) == await told("there", sender)
+        refused = await told("gone", reader)
+        said = refused[0][1]["detail"][0]["msg"]
+        assert (refused[0][0], "the user was forgotten after the event happened" in said) == (422, True)
+        assert (refused[1][0], "was forgotten" in refused[1][1]) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+        known = (await endpoint.http("GET", "/v1/users/gone", reader)).json()
+        assert (known["events"], known["seen"], known["counts"]) == ([], [], {})
+        assert len((await endpoint.http("GET", "/v1/users/there", reader)).json()["events"]) == 2
