@@ -1,10 +1,14 @@
 """The input files of a dataset: their state when it was prepared, and whether they have changed since."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
+from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
+from data.sources.settings import source_of
 
 
 def input_states(paths: Iterable[str]) -> list[list[Any]]:
@@ -18,10 +22,28 @@ def input_states(paths: Iterable[str]) -> list[list[Any]]:
 
 
 def changed_inputs(dataset: PreparedDataset) -> list[str]:
-    """The files of the log that are no longer as they were when the dataset was prepared.
+    """The files of the log that are no longer as they were when the dataset was prepared: changed, gone, or new.
 
-    Files that came to a folder since are not found. Datasets of earlier versions do not say: none has changed.
+    The source lists its files anew, so that parts that came to a folder since are found. Where it cannot (its place is
+    gone, or it comes from a plugin that is not loaded), new files are not found. Datasets of earlier versions do not
+    say what their files were: none has changed.
     """
     before = dataset.manifest.get("inputs", [])
-    now = input_states(path for path, *_ in before)
-    return [was[0] for was, found in zip(before, now, strict=True) if was != found]
+    if not before:
+        return []
+    paths = [path for path, *_ in before]
+    now = input_states(paths)
+    changed = [was[0] for was, found in zip(before, now, strict=True) if was != found]
+    listed = _listed(dataset.manifest.get("config", {}))
+    known = set(paths)
+    return [*changed, *(path for path in listed if path not in known)]
+
+
+def _listed(config: Mapping[str, Any]) -> list[str]:
+    """The input files that the config of a dataset names by now; none where its source cannot list them."""
+    try:
+        files = source_of(config["source"]).files()
+    except (KeyError, OSError, UserError, OmegaConfBaseException):
+        return []
+    vectors = config.get("item_vectors")
+    return [*files, *([] if vectors is None else [vectors])]

@@ -11,35 +11,41 @@ from data.dataset.prepared import PreparedDataset
 
 DAY_S = 86_400
 
+NUM_NAMED = 3
+"""Number of changed files that a warning names."""
+
 
 def freshness(manifest: dict[str, Any], now: float | None = None) -> list[str]:
-    """Lines about the age of what a checkpoint or a release has learned; the first is its age, the others are warnings.
+    """Lines about what a checkpoint or a release has learned: how old that is, and warnings of what is newer.
 
     Args:
         manifest: of the checkpoint or the release.
         now: unix time in seconds; None means the present.
 
     Returns:
-        No line where the manifest does not say, or the log has no clock.
+        No line about its age where the manifest does not say, or the log has no clock.
     """
-    newest = manifest.get("newest_interaction")
     dataset = _dataset(manifest)
+    lines = _ages(manifest.get("newest_interaction"), dataset, time.time() if now is None else now)
+    if dataset is not None and (changed := changed_inputs(dataset)):
+        others = f" and {len(changed) - NUM_NAMED:,} more" if len(changed) > NUM_NAMED else ""
+        lines.append(
+            f"warning: the log has changed since it was prepared ({', '.join(changed[:NUM_NAMED])}{others}); train"
+            " again to learn from what is new"
+        )
+    return lines
+
+
+def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> list[str]:
+    """How old the newest interaction is, and whether the dataset has newer ones."""
     if newest is None or (dataset is not None and not dataset.has_clock):
         return []
-    now = time.time() if now is None else now
     lines = [f"the newest interaction that it has learned from is of {_day(newest)}, {_age(now - newest)} ago"]
-    if dataset is None:
-        return lines
-    if dataset.newest_time > newest:
+    if dataset is not None and dataset.newest_time > newest:
         later = _age(dataset.newest_time - newest)
         lines.append(
             f"warning: its dataset has interactions up to {_day(dataset.newest_time)}, {later} later; train.fit_on=all"
             " learns from them"
-        )
-    if changed := changed_inputs(dataset):
-        lines.append(
-            f"warning: the log has changed since it was prepared ({', '.join(changed[:3])}); train again to learn from"
-            " what is new"
         )
     return lines
 

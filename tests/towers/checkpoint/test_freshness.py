@@ -57,3 +57,28 @@ def test_a_log_that_has_changed_since_is_named(
     newest = newest_time(dataset, ("train", "validation", "test"))
     manifest = {"newest_interaction": newest, "dataset": {"folder": str(dataset.folder)}}
     assert "the log has changed since it was prepared" in freshness(manifest)[-1]
+
+
+@pytest.mark.slow
+def test_a_part_that_came_to_the_logs_folder_is_named(tmp_path: Path, ray_session: None) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    lines = "".join(f"u{number % 20},i{number % 30},{number}\n" for number in range(400))
+    (log / "a.csv").write_text(f"user_id,item_id,time\n{lines}")
+    settings = ["data=csv", "data.name=daily", f"data.source.interactions={log}", "data.clock=order"]
+    dataset = prepare(load([*settings, f"storage.root={tmp_path}"]).data, Folder.of(str(tmp_path)))
+    manifest = {"newest_interaction": 399, "dataset": {"folder": str(dataset.folder)}}
+    assert changed_inputs(dataset) == [] and freshness(manifest) == []
+    for name in "bcde":
+        (log / f"{name}.csv").write_text("user_id,item_id,time\nu1,i1,401\n")
+    assert changed_inputs(dataset) == [str(log / f"{name}.csv") for name in "bcde"]
+    (warning,) = freshness(manifest)  # though running numbers have no age
+    assert f"the log has changed since it was prepared ({log}/b.csv, " in warning and "d.csv and 1 more)" in warning
+    (log / "a.csv").unlink()
+    assert changed_inputs(dataset)[0] == str(log / "a.csv")
+    for path in log.iterdir():
+        path.unlink()
+    assert changed_inputs(dataset) == [str(log / "a.csv")], "an empty folder lists nothing"
+    source = dataset.manifest["config"]["source"] | {"adapter": "NotLoaded"}
+    unknown = dataset.manifest | {"config": dataset.manifest["config"] | {"source": source}}
+    assert changed_inputs(PreparedDataset(dataset.folder, unknown)) == [str(log / "a.csv")]
