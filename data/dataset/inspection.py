@@ -26,7 +26,8 @@ class Findings:
         clock: its times.
         coverage: of each table that it has.
         missing: by table and column, such as "items.brand": the number of values that were read as missing because of
-            their text; for a context feature, such as "context.channel", the number of all that are missing.
+            their text; for a context feature, such as "context.channel", and for an id of events, such as
+            "events.user_id", the number of all that are missing.
         notes: what is implausible, one sentence each.
     """
 
@@ -82,8 +83,13 @@ def inspect(log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig) -> 
         notes += [*look_alike_notes(side, ids_of_side), *id_notes(side, ids_of_side)]
     if log.items is not None:
         notes += limit_notes(log.items["item_id"].combine_chunks(), log.items, log.item_features)
-    missing = {f"context.{name}": count for name, count in found.missing_context.items() if count}
-    return Findings(clock, tuple(coverages), dict(log.missing_text) | missing, tuple(notes))
+    notes += [
+        f"{count:,} events are left out, whose {name.partition('.')[2]} is blank or spelled as in data.source.missing"
+        for name, count in found.missing_ids.items()
+    ]
+    missing = dict(log.missing_text) | found.missing_ids
+    missing |= {f"context.{name}": count for name, count in found.missing_context.items() if count}
+    return Findings(clock, tuple(coverages), missing, tuple(notes))
 
 
 def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:

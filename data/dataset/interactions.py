@@ -17,7 +17,7 @@ from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
-from data.sources.survey import above
+from data.sources.survey import above, with_ids
 
 POSITIVES, OTHERS = "interactions", "others"
 """Folders of a dataset: its positives, and its negatives with the events that only count as seen."""
@@ -47,7 +47,7 @@ def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabular
         user_rows_of, item_rows_of = ray.get(shared)
         if batch["fault"].null_count < len(batch):
             raise DataError(f"{place} was changed while it was read: prepare it anew")
-        batch = above(batch, min_weight)
+        batch = above(with_ids(batch), min_weight)
         batch = types.classified(batch) if types else batch
         user_rows, item_rows = user_rows_of.rows(batch["user_id"]), item_rows_of.rows(batch["item_id"])
         rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": item_rows}

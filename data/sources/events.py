@@ -15,12 +15,13 @@ from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType
 from data.sources.schema import DataError
 from data.sources.source import Part, RawLog, SourceConfig, read_in_parts, source
+from data.sources.values.missing import SPELLINGS
 
 SKIPPED = "skipped"
 """The event type of items that were passed over."""
 
-FIRST_US = 10**12
-"""Positions from here on are times in microseconds; below, they are rows of the log from before."""
+FIRST_US = 10**15
+"""Positions from here on are times in microseconds (of 2001 and later); below, they are rows of the log from before."""
 
 
 @source("events")
@@ -33,6 +34,8 @@ class EventLogSource(SourceConfig):
         base: the log from before the endpoint, with its tables of users and items; null if there is none.
         base_type: the event type that interactions of `base` have, unless its columns name a type.
         context: the names of the context's values to take where there is no base; otherwise they are those of the base.
+        missing: text that stands for a missing id or value in events, besides what does so in the base. Events without
+            a user or an item are left out and counted.
         types: what each event type means, as at the endpoint; `data.events` replaces them, where it has any.
         skipped: what items mean that were passed over: shown above one on which the user acted. Their type is called
             `skipped`. Null leaves them out.
@@ -43,6 +46,7 @@ class EventLogSource(SourceConfig):
     base: SourceConfig | None = None
     base_type: str | None = None
     context: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=lambda: [*SPELLINGS, "undefined"])
     types: dict[str, EventType] = field(default_factory=dict)
     skipped: EventType | None = None
     passive: list[str] = field(default_factory=lambda: ["impression"])
@@ -59,13 +63,13 @@ class EventLogSource(SourceConfig):
     def read(self) -> RawLog:
         base = None if self.base is None else self.base.read()
         context = tuple(self.context) if base is None else base.context
-        log = EventLog.of(Folder.of(self.root))
+        log, spellings = EventLog.of(Folder.of(self.root)), self.missing_spellings()
         until_us, days = log.until_us, log.days()
         if base is None and not days:
             raise DataError(f"{log.folder}: no events yet; post some to /v1/events, and wait for events.compact_s")
-        parts: list[Part] = [partial(event_blocks, self.root, day, until_us, context) for day in days]
+        parts: list[Part] = [partial(event_blocks, self.root, day, until_us, context, spellings) for day in days]
         if self.skipped is not None:
-            more = until_us, context, tuple(self.passive), SKIPPED
+            more = until_us, context, tuple(self.passive), SKIPPED, spellings
             parts += [partial(skipped_blocks, self.root, day, *more) for day in self._decisions().days()]
         interactions = read_in_parts(parts)
         if base is None:
@@ -84,6 +88,10 @@ class EventLogSource(SourceConfig):
             missing_text=base.missing_text,
             events_until_us=until_us,
         )
+
+    def missing_spellings(self) -> tuple[str, ...]:
+        of_base = () if self.base is None else self.base.missing_spellings()
+        return tuple(dict.fromkeys([*of_base, *self.missing]))
 
     def event_types(self) -> dict[str, EventType]:
         """What each event type means, by name."""

@@ -83,6 +83,10 @@ class SourceConfig:
         """The input files. A change of one of them leads to a new prepared dataset."""
         raise NotImplementedError
 
+    def missing_spellings(self) -> tuple[str, ...]:
+        """The text that stands for a missing value in the log, besides blank text."""
+        return ()
+
     def event_types(self) -> dict[str, EventType]:
         """What event types of the log mean, by name, where `data.events` names none."""
         return {}
@@ -133,8 +137,8 @@ def raw_block(
     position = pa.array(np.arange(first_position, first_position + rows, dtype=np.int64))
     splits = pa.nulls(rows, pa.string()) if split is None else split
     types = pa.nulls(rows, pa.string()) if type is None else type
-    faults = pa.nulls(rows, pa.string())
-    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows), types, faults]
+    nothing = pa.nulls(rows, pa.string())  # neither a fault nor a missing id
+    columns = [user_id, item_id, time, weights, position, splits, _side_by_side(context, rows), types, nothing, nothing]
     return pa.Table.from_arrays(columns, schema=RAW_INTERACTIONS)
 
 

@@ -4,7 +4,7 @@ Sources deliver values that they cannot read as null (see data/sources/source.py
 tasks and names them on the driver, all in one error. What a source could not read at all is named before them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,7 @@ class Survey:
         user_counts: int64, the number of interactions of each of `user_ids`.
         item_counts: int64, the number of interactions of each of `item_ids`.
         missing_context: the number of interactions without a value, by context feature.
+        missing_ids: the number of events that are no interactions for want of an id, such as "events.user_id".
     """
 
     user_ids: pa.Array
@@ -43,6 +44,7 @@ class Survey:
     user_counts: pa.Array
     item_counts: pa.Array
     missing_context: dict[str, int]
+    missing_ids: dict[str, int] = field(default_factory=dict)
 
 
 def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = EventTypes()) -> Survey:
@@ -78,6 +80,7 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     num_kept = pc.sum(users["count"]).as_py() or 0
     if not (num_positives := pc.sum(times["count"]).as_py()):
         _refuse_nothing_kept(num_kept, min_weight, types)
+    missing_ids = _counted(blocks, "missing").sort_by("missing")
     missing = np.sum([np.zeros(len(log.context)), *filter(len, blocks["missing_context"].to_pylist())], axis=0)
     return Survey(
         users["user_id"].combine_chunks(),
@@ -89,6 +92,7 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
         users["count"].combine_chunks(),
         items["count"].combine_chunks(),
         dict(zip(log.context, missing.astype(int).tolist(), strict=True)),
+        dict(zip(missing_ids["missing"].to_pylist(), missing_ids["count"].to_pylist(), strict=True)),
     )
 
 
@@ -104,7 +108,7 @@ def _merged(*blocks: pa.Table) -> pa.Table:
     nothing = _survey_block(RAW_INTERACTIONS.empty_table())
     found = pa.concat_tables([nothing, *(block for block in blocks if block.num_rows)])
     columns: dict[str, pa.Array] = {}
-    for name in COUNTED:
+    for name in (*COUNTED, "missing"):
         counted = _counted(found, name)
         columns |= {name: _one_list(counted[name]), f"{name}_count": _one_list(counted["count"])}
     missing = [counts for counts in found["missing_context"].to_pylist() if counts]
@@ -131,6 +135,8 @@ def _survey_block(block: pa.Table, min_weight: float | None = None, types: Event
     """One row with the block's distinct values and their counts as lists, its faults, and what was unreadable."""
     unreadable = block.filter(pc.is_valid(block["fault"])).select(["position", "fault"])
     block = block.filter(pc.is_null(block["fault"])) if len(unreadable) else block
+    lacking = block.filter(pc.is_valid(block["missing"])).group_by("missing").aggregate([([], "count_all")])
+    block = with_ids(block)
     heavy = above(block, min_weight)
     kept = types.classified(heavy) if types else heavy
     distinct = {"missing_context": _missing_context(kept["context"])}
@@ -138,6 +144,7 @@ def _survey_block(block: pa.Table, min_weight: float | None = None, types: Event
         counted = kept.filter(pa.array(types.having(is_positive)[kept["type"]])) if types and name == "time" else kept
         counts = counted.group_by(name).aggregate([([], "count_all")])
         distinct |= {name: counts[name].combine_chunks(), f"{name}_count": counts["count_all"].combine_chunks()}
+    distinct |= {"missing": lacking["missing"], "missing_count": lacking["count_all"]}
     lists = {name: _one_list(values) for name, values in distinct.items()}
     faults = [*faults_in(block, CHECKS), *faults_in(heavy, checks_of_kept(types), first=len(CHECKS))]
     found = {"faults": pa.array([faults], FAULTS), "unreadable": pa.array([unreadable.to_pylist()], _UNREADABLE)}
@@ -147,6 +154,11 @@ def _survey_block(block: pa.Table, min_weight: float | None = None, types: Event
 _UNREADABLE = pa.list_(pa.struct([("position", pa.int64()), ("fault", pa.string())]))
 MAX_UNREADABLE = 3
 """Number of files that cannot be read of which the message says why."""
+
+
+def with_ids(block: pa.Table) -> pa.Table:
+    """The rows of a block that are not events without an id."""
+    return block.filter(pc.is_null(block["missing"])) if block["missing"].null_count < len(block) else block
 
 
 def above(block: pa.Table, min_weight: float | None) -> pa.Table:

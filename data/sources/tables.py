@@ -135,6 +135,9 @@ class TableSource(SourceConfig):
             missing_text=missing.counts,
         )
 
+    def missing_spellings(self) -> tuple[str, ...]:
+        return tuple(self.missing)
+
     def files(self) -> list[str]:
         tables = {"interactions": self.interactions, "users": self.users, "items": self.items}
         return [

@@ -10,6 +10,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.casts import checked
 from data.sources.files import TableFormat, files_at, format_of, layout_of
 from data.sources.schema import DataError
+from data.sources.settings import log_settings
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import by_file, pieces_of
 from data.sources.tabular.text_stream import Delimited
@@ -19,7 +20,7 @@ from data.sources.values.missing import present
 SETTING, COLUMN = "recommend.users", "user_id"
 
 
-def read_users(uri: str, log: Mapping[str, Any]) -> pa.Array:
+def read_users(uri: str, source: Mapping[str, Any]) -> pa.Array:
     """Returns the distinct ids of a table of users, read as the log's ids, in the order of first occurrence.
 
     Rows without an id are left out, and so are files of 0 bytes. Each file may have a type of its own. The name of the
@@ -27,12 +28,13 @@ def read_users(uri: str, log: Mapping[str, Any]) -> pa.Array:
 
     Args:
         uri: The file, or a folder of files.
-        log: The settings of the source that the release's log was read by, such as its spellings of missing values.
+        source: The settings of the source that the release's log was read by, such as its spellings of missing values;
+            those of the log from before, where the events of an endpoint came after one.
 
     Raises:
         DataError: It cannot be read, has no column `user_id`, the column has ids of another type, or none.
     """
-    name = files_at(uri, SETTING)[0].name
+    log, name = log_settings(source), files_at(uri, SETTING)[0].name
     layout = None
     if format_of(name) is TableFormat.csv:
         layout = Delimited(**layout_of(log, name))

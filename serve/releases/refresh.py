@@ -16,6 +16,7 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.coverage import look_alike_notes, refuse_look_alikes
 from data.sources.files import files_at, format_of, layout_of
+from data.sources.settings import log_settings
 from data.sources.tables import Columns, TableSource
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
@@ -37,21 +38,21 @@ OWN_FILES = (ITEMS_FILE, VECTORS_FILE, GOLDEN_FILE, CARD_FILE)
 
 def missing_text(manifest: Mapping[str, Any]) -> list[str]:
     """The text that stood for a missing value in the log of a release; none in what earlier versions prepared."""
-    log: Mapping[str, Any] = manifest["config"]["data"]["source"]
-    return list(log.get("missing", ()))
+    return list(log_settings(manifest["config"]["data"]["source"]).get("missing", ()))
 
 
 def read_rows(uri: str, release: Release) -> pa.Table:
     """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
     The name of the file (of the first one, if `uri` is a folder) says the format: .csv and .tsv, also with the ending
-    of a compression, are text, and all others Parquet. If the log was read by another source than a table, the columns
-    are `item_id`, the features by their names and, optionally, `title`.
+    of a compression, are text, and all others Parquet. Where the events of an endpoint came after a log from before,
+    that log's layout is meant. If it was read by another source than a table, the columns are `item_id`, the features
+    by their names and, optionally, `title`.
 
     Raises:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
-    log = release.manifest["config"]["data"]["source"]
+    log = log_settings(release.manifest["config"]["data"]["source"])
     name = files_at(uri, "rows")[0].name
     layout = layout_of(log, name)
     if "multi_separator" in log:

@@ -15,29 +15,41 @@ from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.files import MICROS, TIME, EventLog
 from data.sources.schema import DataError
 from data.sources.source import raw_block
+from data.sources.values.ids import ids
+from data.sources.values.missing import present
 
 CLICKED_LATER = timedelta(days=1)
 """Events up to this long after the day of an answer are counted as caused by the answer."""
 
 
-def event_blocks(root: str, day: str, until_us: int, context: Sequence[str]) -> Iterator[pa.Table]:
+def event_blocks(
+    root: str, day: str, until_us: int, context: Sequence[str], spellings: Sequence[str] = ()
+) -> Iterator[pa.Table]:
     """The events that happened on a day, by the schema RAW_INTERACTIONS, file by file.
 
-    The position of each is when it was accepted, so that events of one second stand in that order.
+    The position of each is when it was accepted, so that events of one second stand in that order. An event without a
+    user or an item says so in its column `missing`.
 
     Args:
         until_us: Events that were accepted later are left out.
         context: The names of the context's values that are taken.
+        spellings: Text that stands for a missing id or value, besides blank text.
     """
     log = EventLog.of(Folder.of(root))
     for file in log.files_of(day):
         events = log.read(file)
         events = events.filter(pc.less_equal(events["received"], pa.scalar(until_us).cast(TIME)))
-        yield _block(events, events["time"], events["received"], events["type"], context)
+        yield _block(events, events["time"], events["received"], events["type"], context, spellings)
 
 
 def skipped_blocks(
-    root: str, day: str, until_us: int, context: Sequence[str], passive: Collection[str], name: str
+    root: str,
+    day: str,
+    until_us: int,
+    context: Sequence[str],
+    passive: Collection[str],
+    name: str,
+    spellings: Sequence[str] = (),
 ) -> Iterator[pa.Table]:
     """The items that answers of a day showed above one that their user acted on, and that the user did not act on.
 
@@ -49,6 +61,7 @@ def skipped_blocks(
         context: The names of the context's values that are taken.
         passive: Types of events that are no acts, such as impressions.
         name: The event type that the interactions get.
+        spellings: Text that stands for a missing id or value, besides blank text; acts without a user do not count.
     """
     acts = _acts(root, day, until_us, passive)
     if not len(acts):
@@ -59,23 +72,32 @@ def skipped_blocks(
             for answers in log.folder.read_groups(log.compacted(hour)):
                 skipped = _skipped(answers, acts)
                 types = pa.repeat(name, len(skipped))
-                yield _block(skipped, skipped["time"], skipped["time"], types, context)
+                block = _block(skipped, skipped["time"], skipped["time"], types, context, spellings)
+                yield block.filter(pc.is_null(block["missing"]))
         except (OSError, ValueError) as e:
             raise DataError(f"{log.folder}/{log.compacted(hour)}: cannot be read as decisions ({e}); remove it") from e
 
 
 def _block(
-    rows: pa.Table, times_N: pa.ChunkedArray, positions_N: pa.ChunkedArray, types_N: pa.Array, context: Sequence[str]
+    rows: pa.Table,
+    times_N: pa.ChunkedArray,
+    positions_N: pa.ChunkedArray,
+    types_N: pa.Array,
+    context: Sequence[str],
+    spellings: Sequence[str],
 ) -> pa.Table:
-    """The rows by the schema RAW_INTERACTIONS."""
+    """The rows by the schema RAW_INTERACTIONS; their ids and context are read as those of a log in tables."""
+    user_ids_N, item_ids_N = (ids(present(rows[name], spellings)) for name in ("user_id", "item_id"))
     seconds_N = pc.divide(times_N.cast(pa.int64()), MICROS)
-    values = [pc.map_lookup(rows["context"], pa.scalar(name), "first") for name in context]
+    values = [present(pc.map_lookup(rows["context"], pa.scalar(name), "first"), spellings) for name in context]
     block = raw_block(
-        user_id=rows["user_id"], item_id=rows["item_id"], time=seconds_N, context=values, type=types_N, first_position=0
+        user_id=user_ids_N, item_id=item_ids_N, time=seconds_N, context=values, type=types_N, first_position=0
     )
-    return block.set_column(
-        block.column_names.index("position"), block.schema.field("position"), positions_N.cast(pa.int64())
-    )
+    no_item_N = pc.if_else(pc.is_null(item_ids_N), "events.item_id", pa.scalar(None, pa.string()))
+    missing_N = pc.if_else(pc.is_null(user_ids_N), "events.user_id", no_item_N)
+    for name, column in (("position", positions_N.cast(pa.int64())), ("missing", missing_N)):
+        block = block.set_column(block.column_names.index(name), block.schema.field(name), column)
+    return block
 
 
 def _acts(root: str, day: str, until_us: int, passive: Collection[str]) -> pa.Table:

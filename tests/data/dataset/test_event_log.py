@@ -1,6 +1,7 @@
 """The source of events: events in the order of their acceptance, and what was shown and passed over."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from data.sources.event_log import decisions
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType, is_negative
-from data.sources.events import EventLogSource
+from data.sources.events import EventLogSource, _place
 from data.sources.schema import DataError
+from data.sources.survey import with_ids
+from data.sources.tables import TableFormat, TableSource
+from data.sources.tabular.pieces import pieces_of, place_of
+from data.sources.tabular.text_stream import Delimited
 from tests.data.dataset.test_events import pairs
 
 DAY, START_S = "2026-01-31", int(datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp())
@@ -95,6 +100,59 @@ def test_a_request_id_of_several_users_says_nothing(storage: Folder) -> None:
     EventLog.of(storage).write("part-3", [event("x", "e", 9, request_id="1")])
     found = rows(*skipped_blocks(storage.path, DAY, LATER, [], ["impression"], "skipped"))
     assert [row[:2] for row in found] == [("v", "a")]
+
+
+def test_ids_and_context_of_events_are_read_as_those_of_a_log(tmp_path: Path) -> None:
+    storage = Folder.of(str(tmp_path))
+    EventLog.of(storage).write(
+        "part-1",
+        [
+            event("u", "a", 1, context={"daypart": "null"}),
+            event("null", "a", 2),
+            event("undefined", "null", 3),
+            event("u", " ", 4),
+            event("NA", "b", 5),
+        ],
+    )
+    source = EventLogSource(root=storage.path, context=["daypart"])
+    block = pa.concat_tables(event_blocks(storage.path, DAY, LATER, ["daypart"], source.missing_spellings()))
+    assert rows(with_ids(block)) == [("u", "a", "click", [None]), ("NA", "b", "click", [None])]
+    assert block["missing"].to_pylist() == [None, "events.user_id", "events.user_id", "events.item_id", None]
+
+
+def test_spellings_of_events_are_added_to_those_of_the_log_from_before() -> None:
+    base = TableSource(format=TableFormat.csv, interactions="log", missing=["-"])
+    assert EventLogSource(root="s", base=base, base_type="click", missing=["?"]).missing_spellings() == ("-", "?")
+
+
+def test_acts_without_a_user_pass_nothing_over(storage: Folder) -> None:
+    EventLog.of(storage).write("part-3", [event("null", "b", 9, request_id="4")])
+    more = DAY, LATER, [], ["impression"], "skipped"
+    assert ("null", "a", "skipped", None) in rows(*skipped_blocks(storage.path, *more))
+    assert not [row for row in rows(*skipped_blocks(storage.path, *more, ("null",))) if row[0] in (None, "null")]
+
+
+@pytest.mark.slow
+def test_events_without_an_id_are_left_out_and_counted(ray_session: None, storage: Folder, tmp_path: Path) -> None:
+    log = EventLog.of(storage)
+    log.write("part-3", [event("null", "b", second) for second in (9, 10, 11)] + [event("v", "undefined", 12)])
+    said: list[str] = []
+    dataset = prepare(load(overrides(storage)).data, Folder.of(str(tmp_path / "var")), said.append)
+    assert dataset.manifest["missing"] == {"events.item_id": 1, "events.user_id": 3}
+    note = "3 events are left out, whose user_id is blank or spelled as in data.source.missing"
+    assert note in dataset.notes and any(note in line for line in said)
+    assert not {"null", "undefined"} & {*dataset.users.ids.values.to_pylist(), *dataset.items.ids.values.to_pylist()}
+    kept = prepare(load(overrides(storage, "data.source.missing=[]")).data, Folder.of(str(tmp_path / "var")))
+    assert "null" in kept.users.ids.values.to_pylist()
+
+
+def test_a_row_of_the_second_file_from_before_is_no_event(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("user_id,item_id,time\nu,i,1\n")
+    pieces = pieces_of(str(tmp_path), "log", ["user_id"], Delimited())
+    locate = partial(_place, partial(place_of, pieces))
+    assert locate(pieces[1].first_position) == f"{tmp_path}/b.csv, row 1 (line 2)"
+    assert locate(LATER) == "event accepted, or answer given, at 2026-01-31T10:00:00+00:00"
 
 
 def overrides(storage: Folder, *more: str) -> list[str]:

@@ -55,7 +55,7 @@ def table_source(folder: Path, kind: TableFormat, log: pa.Table = LOG, items: pa
 def test_parquet_and_csv_give_the_same_log(tmp_path: Path, rows: Rows, kind: TableFormat) -> None:
     log = table_source(tmp_path, kind).read()
     row = {"user_id": "1", "item_id": "b", "time": 20, "weight": 3.0, "position": 1, "split": None, "context": None}
-    assert rows(log)[1] == row | {"type": None, "fault": None}
+    assert rows(log)[1] == row | {"type": None, "fault": None, "missing": None}
     assert log.items is not None
     assert log.items.to_pylist() == [
         {"item_id": "a", "title": "A", "genres": ["x", "y"], "year": 1999.0, "studio": "7"},

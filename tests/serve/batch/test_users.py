@@ -55,6 +55,15 @@ def test_text_is_read_as_the_logs_is(tmp_path: Path, name: str, delimiter: str) 
     assert read_users(str(tmp_path / name), log).to_pylist() == ["u1", "u;\t2"]
 
 
+def test_after_events_of_an_endpoint_the_log_from_before_says_how_text_is_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user_id": ["u1", "NULL", "nan"]}), tmp_path / "users.parquet")
+    (tmp_path / "users.csv").write_text("user_id;age\nu1;7\nNULL;7\n'u;2';8\n")
+    base = {"missing": ["NULL", "nan"], "delimiter": ";", "quote": "'", "escape": None, "encoding": "utf-8"}
+    events = {"root": "s", "missing": ["undefined"], "base": base}
+    assert read_users(str(tmp_path / "users.parquet"), events).to_pylist() == ["u1"]
+    assert read_users(str(tmp_path / "users.csv"), events).to_pylist() == ["u1", "u;2"]
+
+
 def test_a_missing_file_or_column_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"customer": ["a"]}), tmp_path / "users.parquet")
     with pytest.raises(DataError, match="no column 'user_id'; there are 'customer': rename it for recommend.users"):

@@ -34,6 +34,28 @@ def test_rows_are_read(name: str, live: Release, tmp_path: Path) -> None:
     assert read_rows(str(tmp_path / name.split("/")[0]), live).to_pylist() == table.to_pylist()
 
 
+@pytest.mark.parametrize("name", ["new.parquet", "new.csv"])
+def test_after_events_of_an_endpoint_rows_are_laid_out_as_in_the_log_from_before(
+    name: str, live: Release, tmp_path: Path
+) -> None:
+    base = {
+        "adapter": "TableSource",
+        "columns": {"item_id": "sku", "title": "name"},
+        "missing": ["NULL", "nan"],
+        "multi_separator": ";",
+        "delimiter": "\t",
+    }
+    log = {"adapter": "EventLogSource", "root": "s", "missing": ["undefined"], "base": base}
+    of_events = replace(live, manifest=live.manifest | {"config": {"data": {"source": log}}})
+    row = {"sku": "i1", "name": "One", "genres": "a;b;nan", "studio": "NULL", "year": "7", "words": "w", "length": "l"}
+    if name == "new.parquet":
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / name)
+    else:
+        (tmp_path / name).write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
+    (found,) = read_rows(str(tmp_path / name), of_events).to_pylist()
+    assert (found["item_id"], found["title"], found["genres"], found["studio"]) == ("i1", "One", ["a", "b"], None)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
