@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from data.artifacts.folders import Folder
@@ -37,6 +38,12 @@ class Catalogue:
     def ids(self) -> Vocabulary:
         """The external ids; their rows are those of the table."""
         return Vocabulary(self.table[self.id_column].combine_chunks())
+
+    @property
+    def vector_lengths(self) -> dict[str, int]:
+        """The length of the vectors of each feature that has some; those of a feature without any have length 1."""
+        names = [feature.name for feature in self.features if feature.kind.is_vector]
+        return {name: int(pc.max(pc.list_value_length(self.table[name])).as_py() or 1) for name in names}
 
     def save(self, folder: Folder, name: str) -> None:
         """Writes `<name>.parquet` and, if there are vocabularies, `<name>.vocabularies.parquet`."""

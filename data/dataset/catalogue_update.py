@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.dataset.catalogue import Catalogue
+from data.sources.entities import check_lengths
 
 SEPARATOR = "\x1f"
 
@@ -34,9 +35,13 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
         items: the items of a dataset or of a release.
         rows: a table as `data.sources.entities.entity_table` makes it. If a title is null, a known item keeps its own,
             and a new one gets its id as title.
+
+    Raises:
+        DataError: a vector has another length than those of the catalogue.
     """
     before, at = items.table.combine_chunks(), items.ids.rows(rows["item_id"])
     rows = rows.select(["item_id", "title", *(feature.name for feature in items.features)]).combine_chunks()
+    check_lengths(rows, "item_id", items.features, "rows", items.vector_lengths)
     titles = before["title"].take(pa.array(at - 1, mask=at == 0))
     rows = rows.set_column(1, "title", pc.coalesce(rows["title"], titles, rows["item_id"]))
     known, new = np.flatnonzero(at), np.flatnonzero(at == 0)

@@ -15,10 +15,11 @@ MIN_COVERED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many ids of a log have a row in the table of users or of items.
+    """How many ids of a log have a row in the table of users or of items, or in the file of items' vectors.
 
     Attributes:
         side: "users" or "items".
+        table: "users", "items" or "item_vectors".
         num_in_log: number of distinct ids in the log.
         num_known: number of them that have a row.
         num_unused: number of rows whose id is not in the log.
@@ -28,6 +29,7 @@ class Coverage:
     """
 
     side: str
+    table: str
     num_in_log: int
     num_known: int
     num_unused: int
@@ -36,13 +38,14 @@ class Coverage:
     num_alike: int
 
     @classmethod
-    def of(cls, side: str, ids_in_log: pa.Array, table_ids: pa.Array) -> "Coverage":
-        """Compares the distinct ids of a log with those of a table."""
+    def of(cls, side: str, ids_in_log: pa.Array, table_ids: pa.Array, table: str | None = None) -> "Coverage":
+        """Compares the distinct ids of a log with those of a table; `table` is its name, if not that of the side."""
         unknown = ids_in_log.filter(pc.invert(pc.is_in(ids_in_log, table_ids)))
         unused = table_ids.filter(pc.invert(pc.is_in(table_ids, ids_in_log)))
         alike = pc.sum(pc.is_in(undecorated(unknown), undecorated(unused))).as_py() or 0
         of_log, of_table = (values[0].as_py() if len(values) else None for values in (unknown, unused))
-        return cls(side, len(ids_in_log), len(ids_in_log) - len(unknown), len(unused), of_log, of_table, alike)
+        num_known = len(ids_in_log) - len(unknown)
+        return cls(side, table or side, len(ids_in_log), num_known, len(unused), of_log, of_table, alike)
 
     @property
     def is_low(self) -> bool:
@@ -52,9 +55,8 @@ class Coverage:
     def check(self, place: str) -> None:
         """Raises DataError if no id of the log has a row."""
         if not self.num_known:
-            raise DataError(
-                f"{place}: {self}: write the ids alike in both; data.source.{self.side}=null does without the table"
-            )
+            setting = f"data.source.{self.side}" if self.table == self.side else f"data.{self.table}"
+            raise DataError(f"{place}: {self}: write the ids alike in both; {setting}=null does without the table")
 
     def as_manifest(self) -> dict[str, Any]:
         """The coverage as the manifest holds it."""
@@ -63,12 +65,12 @@ class Coverage:
     def __str__(self) -> str:
         if not (self.num_known == 0 or self.is_low):
             return (
-                f"{self.num_known:,} of {self.num_in_log:,} {self.side} of the log have a row in {self.side}"
+                f"{self.num_known:,} of {self.num_in_log:,} {self.side} of the log have a row in {self.table}"
                 f"{self._unused(examples=False)}"
             )
         num_unknown = self.num_in_log - self.num_known
         return (
-            f"{num_unknown:,} of {self.num_in_log:,} {self.side} of the log have no row in {self.side}, such as"
+            f"{num_unknown:,} of {self.num_in_log:,} {self.side} of the log have no row in {self.table}, such as"
             f" {self.unknown_example!r}{self._unused(examples=True)}{self._alike()}"
         )
 
@@ -76,7 +78,7 @@ class Coverage:
         if not self.num_unused:
             return ""
         example = f", such as {self.unused_example!r}" if examples else ""
-        return f"; {self.num_unused:,} rows of {self.side} are not in the log{example}"
+        return f"; {self.num_unused:,} rows of {self.table} are not in the log{example}"
 
     def _alike(self) -> str:
         return f" ({self.num_alike:,} would meet without leading zeros and '.0')" if self.num_alike else ""

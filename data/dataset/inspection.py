@@ -12,6 +12,7 @@ from data.dataset.split import SplitConfig
 from data.sources.schema import DataError
 from data.sources.source import RawLog
 from data.sources.survey import Survey
+from data.sources.values.item_vectors import ItemVectors
 from data.sources.values.limits import id_notes, limit_notes
 
 MIN_SHARE, MIN_COUNT, MIN_TIMES_NEXT = 0.05, 1000, 10
@@ -24,7 +25,7 @@ class Findings:
 
     Attributes:
         clock: its times.
-        coverage: of each table that it has.
+        coverage: of each table that it has, and of a file of items' vectors.
         missing: by table and column, such as "items.brand": the number of values that were read as missing because of
             their text; for a context feature, such as "context.channel", and for an id of events, such as
             "events.user_id", the number of all that are missing.
@@ -47,18 +48,23 @@ class Findings:
         """The findings as the manifest holds them."""
         return {
             "clock": self.clock.as_manifest(),
-            "coverage": {coverage.side: coverage.as_manifest() for coverage in self.coverage},
+            "coverage": {coverage.table: coverage.as_manifest() for coverage in self.coverage},
             "missing": self.missing,
             "notes": list(self.notes),
         }
 
 
-def inspect(log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig) -> Findings:
+def inspect(
+    log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig, vectors: ItemVectors | None = None
+) -> Findings:
     """What the survey and the tables of a log tell about it.
 
+    Args:
+        vectors: of items, from a file of their own.
+
     Raises:
-        DataError: a table knows none of the log's ids, the times are dates written in digits, or the split is by dates
-            and the log has no clock.
+        DataError: a table, or the file of vectors, knows none of the log's ids, the times are dates written in digits,
+            or the split is by dates and the log has no clock.
     """
     clock = clock_of(kind, found.times, found.num_interactions + found.num_others + found.num_left_out, log.place)
     if not clock.has_clock and split.validation_from:
@@ -67,29 +73,37 @@ def inspect(log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig) -> 
             " give data.split.validation_share and test_share instead"
         )
     notes, coverages = clock_notes(clock, found.times), []
-    sides = {"users": (log.users, found.user_ids, found.user_counts)}
-    sides |= {"items": (log.items, found.item_ids, found.item_counts)}
-    for side, (table, ids, counts) in sides.items():
-        if table is not None:
-            table_ids = table[f"{side.removesuffix('s')}_id"].combine_chunks()
-            coverage = Coverage.of(side, ids, table_ids)
-            coverage.check(log.place)
+    sides = {"users": (found.user_ids, found.user_counts), "items": (found.item_ids, found.item_counts)}
+    for side, (ids, counts) in sides.items():
+        ids_of_side = ids
+        for name, (table_ids, place) in _tables(side, log, vectors).items():
+            coverage = Coverage.of(side, ids, table_ids, name)
+            coverage.check(place)
             coverages.append(coverage)
-            notes += [str(coverage)] if coverage.is_low else []
-            ids_of_side = pc.unique(pa.chunked_array([ids, table_ids]))
-        else:
-            ids_of_side = ids
+            ids_of_side = pc.unique(pa.chunked_array([ids_of_side, table_ids]))
         notes += dominance_notes(side, ids, counts)
         notes += [*look_alike_notes(side, ids_of_side), *id_notes(side, ids_of_side)]
     if log.items is not None:
         notes += limit_notes(log.items["item_id"].combine_chunks(), log.items, log.item_features)
+    notes += [str(coverage) for coverage in coverages if coverage.is_low]
     notes += [
         f"{count:,} events are left out, whose {name.partition('.')[2]} is blank or spelled as in data.source.missing"
         for name, count in found.missing_ids.items()
     ]
-    missing = dict(log.missing_text) | found.missing_ids
+    missing = dict(log.missing_text) | ({} if vectors is None else vectors.missing_text) | found.missing_ids
     missing |= {f"context.{name}": count for name, count in found.missing_context.items() if count}
     return Findings(clock, tuple(coverages), missing, tuple(notes))
+
+
+def _tables(side: str, log: RawLog, vectors: ItemVectors | None) -> dict[str, tuple[pa.Array, str]]:
+    """The ids of each table of a side, "users" or "items", by the table's name, and the place that messages name."""
+    found = {}
+    table = log.users if side == "users" else log.items
+    if table is not None:
+        found[side] = table[f"{side.removesuffix('s')}_id"].combine_chunks(), log.place
+    if side == "items" and vectors is not None:
+        found["item_vectors"] = vectors.table["item_id"].combine_chunks(), vectors.place
+    return found
 
 
 def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:

@@ -30,7 +30,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
 from data.sources.source import RawLog
 from data.sources.survey import Survey, survey
-from data.sources.values.item_vectors import with_vectors
+from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
 
 
 def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
@@ -64,12 +64,13 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
     progress(f"dataset {config.name}: reading the log")
     read_us = time.time_ns() // 1000
     log, types = config.source.read(), config.event_types
-    log = log if config.item_vectors is None else with_vectors(log, config.item_vectors)
+    vectors = _vectors(config, log)
     found = survey(log, config.min_weight, types)
-    findings = inspect(log, found, config.clock, config.split)
+    findings = inspect(log, found, config.clock, config.split, vectors)
     for line in findings.lines():
         progress(f"dataset {config.name}: {line}")
     bounds = boundaries(config.split, found.times)
+    log = log if vectors is None else with_vectors(log, vectors, found.item_ids)
     users = _catalogue("user_id", log.users, found.user_ids, log.user_features)
     items = _catalogue("item_id", log.items, found.item_ids, log.item_features)
     others = f" and {found.num_others:,} that are negative or only count as seen," if types else ""
@@ -92,6 +93,14 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     progress(f"dataset {config.name}: prepared in {folder}")
+
+
+def _vectors(config: DataConfig, log: RawLog) -> ItemVectors | None:
+    """The vectors of `data.item_vectors`, read with the log's spellings of missing values; None where it is null."""
+    if config.item_vectors is None:
+        return None
+    taken = [feature.name for feature in log.item_features]
+    return read_vectors(config.item_vectors, taken, config.source.missing_spellings())
 
 
 def _moments(read_us: int, log: RawLog) -> dict[str, int]:

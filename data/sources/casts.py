@@ -25,6 +25,9 @@ from data.sources.values.times import TimeUnit, parsed, seconds
 HEAD_ROWS = 10_000
 """Number of rows of a log that `check_head` checks on the driver."""
 
+MAX_SHOWN = 200
+"""Most characters of a wrong value that a message shows."""
+
 Cast = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 
@@ -179,13 +182,18 @@ def check_head(
 
 
 def checked(
-    cast: Cast, column: pa.ChunkedArray, place: str, cure: str = "correct or empty it, or use another column"
+    cast: Cast,
+    column: pa.ChunkedArray,
+    place: str,
+    cure: str = "correct or empty it, or use another column",
+    owners: tuple[str, pa.ChunkedArray] | None = None,
 ) -> pa.ChunkedArray:
     """Casts a column on the driver and refuses values that cannot be read.
 
     Args:
         place: file and column; the message of an error begins with it, and counts rows from 1.
         cure: what to do about a value; the message of an error ends with it.
+        owners: the name of the column of ids and the id of each row, if the message is to name the id.
 
     Raises:
         DataError: the column's type, or one of its values, cannot be cast.
@@ -194,17 +202,28 @@ def checked(
         result = cast(column)
     except DataError as e:
         raise DataError(f"{place}: {e}") from e
-    lost = pc.and_(pc.is_null(result), pc.is_valid(column))
+    lost = pc.and_(pc.is_null(result), pc.invert(_is_empty(column)))
     if count := pc.sum(lost).as_py():
         row = pc.index(lost, True).as_py()
-        expected, how = "a number", ""
+        expected, how = "a list of finite numbers" if pa.types.is_list(result.type) else "a number", ""
         if cast is ids:
             expected, cure = f"an exact whole number, and ids must be strings or integers, not {column.type}", CURE
         elif pa.types.is_int64(result.type):
             expected, how = "a time", "; write times as unix seconds or as 2019-10-01 00:00:07"
         others = f" (nor are {count - 1} others)" if count > 1 else ""
-        raise DataError(f"{place}: {column[row].as_py()!r} in row {row + 1} is not {expected}{others}: {cure}{how}")
+        owner = f" ({owners[0]} {owners[1][row].as_py()!r})" if owners else ""
+        value = repr(column[row].as_py())
+        value = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
+        raise DataError(f"{place}: {value} in row {row + 1}{owner} is not {expected}{others}: {cure}{how}")
     return result
+
+
+def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A mask of the values that are null or, among lists, empty."""
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pc.or_kleene(pc.is_null(column), pc.equal(pc.list_value_length(column), 0))
+    return pc.is_null(column)
 
 
 def _casts(conventions: Conventions) -> dict[str, Cast]:

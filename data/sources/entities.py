@@ -1,6 +1,6 @@
 """The tables of users and items of a log: cast to their declared features and checked, in the driver's memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -32,14 +32,16 @@ def entity_table(
         missing: the text that stands for missing values, besides blank text; it counts them.
 
     Raises:
-        DataError: an id is missing or occurs twice, or the values of a feature are not of its kind or too long.
+        DataError: an id is missing or occurs twice, the values of a feature are not of its kind or too long, or its
+            vectors have several lengths.
     """
     missing = missing or MissingText()
     side = id_column.removesuffix("_id") + "s"
 
     def read(name: str, cast: Cast) -> pa.ChunkedArray:
         values = missing.present(raw[name], f"{side}.{name}")
-        return checked(cast, values, f"{place}, column {name!r}")
+        owners = id_column, columns[id_column]
+        return checked(cast, values, f"{place}, column {name!r}", owners=owners)
 
     known = present(raw[id_column], missing.spellings)  # missing ids are refused below, not counted
     columns = {id_column: checked(ids, known, f"{place}, column {id_column!r}")}
@@ -54,7 +56,9 @@ def entity_table(
         if id_column == "item_id":
             refuse_long_values(columns[id_column], values, feature, place)
         columns[feature.name] = values
-    return pa.table(columns)
+    table = pa.table(columns)
+    check_lengths(table, id_column, features, place)
+    return table
 
 
 def _check_ids(raw: pa.Table, ids: pa.ChunkedArray, id_column: str, place: str) -> None:
@@ -86,3 +90,42 @@ def check_distinct(ids: pa.ChunkedArray, id_column: str, place: str) -> None:
             f"{place}: {len(twice)} values of {id_column} stand in more than one row, such as {example['values']!r} "
             f"in {example['counts']}: keep one row each"
         )
+
+
+def check_lengths(
+    table: pa.Table,
+    id_column: str,
+    features: Sequence[Feature],
+    place: str,
+    expected: Mapping[str, int] | None = None,
+) -> None:
+    """Refuses vectors of a feature that have another length than most.
+
+    Args:
+        table: a canonical table, as `entity_table` makes it.
+        features: its features; those without vectors are not looked at.
+        place: the file or folder, for error messages.
+        expected: by feature, the length that is due; without one, it is that of most vectors.
+
+    Raises:
+        DataError: there is such a vector; the message names its id.
+    """
+    for feature in features:
+        if not feature.kind.is_vector:
+            continue
+        lengths = pc.list_value_length(table[feature.name])
+        counts = pc.value_counts(lengths.drop_null())
+        due = (expected or {}).get(feature.name)
+        if due is None:
+            if len(counts) <= 1:
+                continue
+            due = counts.field("values")[pc.index(counts.field("counts"), pc.max(counts.field("counts")))].as_py()
+        others = pc.fill_null(pc.not_equal(lengths, due), False)
+        if count := pc.sum(others).as_py():
+            row = pc.index(others, True).as_py()
+            known = "those before" if expected else "most"
+            raise DataError(
+                f"{place}, feature {feature.name!r}: the vector of {id_column} {table[id_column][row].as_py()!r} has"
+                f" {lengths[row].as_py():,} values, and {known} have {due:,}; {count:,} differ from them: give all"
+                " vectors of a feature one length"
+            )

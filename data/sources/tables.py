@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
 from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, interaction_columns
-from data.sources.entities import check_distinct, entity_table
+from data.sources.entities import check_distinct, check_lengths, entity_table
 from data.sources.files import TableFormat as TableFormat
 from data.sources.files import files_at
 from data.sources.schema import DataError, Feature
@@ -188,6 +188,7 @@ class TableSource(SourceConfig):
             )
         table = pa.concat_tables(tables, promote_options="permissive")
         check_distinct(table[id_column], id_column, uri)
+        check_lengths(table, id_column, features, uri)
         return table
 
     def _pieces(self, uri: str, setting: str, columns: Sequence[str], texts: Collection[str] = ()) -> list[Piece]:

@@ -73,7 +73,7 @@ class FeatureEncoder:
         numbers = {f.name: table[f.name].to_numpy() for f in catalogue.features if f.kind.is_number}
         kinds = {f.name: f.kind for f in catalogue.features}
         scales = {name: number_scale(kinds[name], values.astype(np.float64)) for name, values in numbers.items()}
-        return cls(catalogue.features, vocabularies, scales, _lengths(catalogue))
+        return cls(catalogue.features, vocabularies, scales, catalogue.vector_lengths)
 
     def encode(self, table: pa.Table) -> EncodedFeatures:
         """Encodes a table of N - 1 rows that has the declared columns; row 0 of the result has no values."""
@@ -112,7 +112,7 @@ class FeatureEncoder:
     def of_json(cls, catalogue: Catalogue, scales: dict[str, Any]) -> "FeatureEncoder":
         """The encoder of a catalogue with the scales that `scales_to_json` returned."""
         fitted = {name: scale_of_json(value) for name, value in scales.items()}
-        return cls(catalogue.features, catalogue.vocabularies, fitted, _lengths(catalogue))
+        return cls(catalogue.features, catalogue.vocabularies, fitted, catalogue.vector_lengths)
 
 
 def _numbers(table: pa.Table, name: str, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
@@ -125,15 +125,6 @@ def _bucket_bag(table: pa.Table, name: str, buckets: Buckets) -> Tensor:
     """int32 [N, 1]: the row of the bucket of each value."""
     rows = buckets.rows(table[name].to_numpy().astype(np.float64))
     return torch.from_numpy(np.concatenate([np.zeros(1, np.int32), rows])[:, None])
-
-
-def _lengths(catalogue: Catalogue) -> dict[str, int]:
-    """The length of the vectors of each feature that has some; those of a feature without any have length 1."""
-    found = {}
-    for feature in catalogue.features:
-        if feature.kind.is_vector:
-            found[feature.name] = int(pc.max(pc.list_value_length(catalogue.table[feature.name])).as_py() or 1)
-    return found
 
 
 def _unit_vectors(column: pa.ChunkedArray, name: str, length: int) -> Tensor:

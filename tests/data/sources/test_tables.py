@@ -136,7 +136,9 @@ def test_table_faults_in_shape(tmp_path: Path, kind: TableFormat) -> None:
     twice = fault_of(table_source(tmp_path, kind, items=pa.concat_tables([ITEMS, ITEMS])))
     assert "2 values of item_id stand in more than one row" in twice
     no_year = ITEMS.set_column(3, "year", pa.array(["1999", "old"]))
-    assert "column 'year': 'old' in row 2 is not a number" in fault_of(table_source(tmp_path, kind, items=no_year))
+    assert "column 'year': 'old' in row 2 (item_id 'b') is not a number" in fault_of(
+        table_source(tmp_path, kind, items=no_year)
+    )
     (tmp_path / "bad").write_bytes(b"user_id,item_id,time\n1,2,\xe9\n" if kind is TableFormat.csv else b"junk")
     expected = "bad: byte 0xe9 in line 2 is not utf-8" if kind is TableFormat.csv else "bad: not a Parquet file"
     assert expected in fault_of(TableSource(format=kind, interactions=str(tmp_path / "bad")))
@@ -224,3 +226,20 @@ def test_each_parquet_file_of_a_folder_has_its_types_checked(tmp_path: Path) -> 
 def test_table_source_refuses_features_without_a_table() -> None:
     with pytest.raises(ValueError, match=r"data\.source\.item_features: \['year'\] need a table"):
         TableSource(format=TableFormat.csv, interactions="x.csv", item_features=[YEAR])
+
+
+def test_vectors_have_one_length_in_all_files(tmp_path: Path) -> None:
+    for number, vectors in enumerate([[[1.0, 2.0], None], [[1.0], [2.0]]]):
+        ids = [f"{number}a", f"{number}b"]
+        (tmp_path / "items").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"item_id": ids, "shape": vectors}), tmp_path / "items" / f"{number}.parquet")
+    source = TableSource(
+        format=TableFormat.parquet,
+        interactions="log",
+        items=str(tmp_path / "items"),
+        item_features=[Feature(name="shape", kind=FeatureKind.vector)],
+    )
+    with pytest.raises(
+        DataError, match="items, feature 'shape': the vector of item_id '0a' has 2 values, and most have 1"
+    ):
+        source.item_rows()

@@ -47,14 +47,25 @@ def test_vectors_of_any_type_have_length_1(column: pa.Array) -> None:
 
 
 def test_a_vector_with_a_missing_value_is_named() -> None:
-    with pytest.raises(DataError, match=r"items\.parquet, column 'field': .* in row 2 is not a number"):
+    with pytest.raises(
+        DataError, match=r"items\.parquet, column 'field': .* in row 2 \(item_id 'i1'\) is not a list of finite"
+    ):
         catalogue("vector", pa.array([[1.0, 2.0], [None, 2.0]], pa.list_(pa.float32())))
 
 
 def test_a_vector_of_another_length_is_named() -> None:
-    of = catalogue("vector", pa.array([[1.0, 2.0], [1.0]], pa.list_(pa.float32())))
+    vectors = pa.array([[1.0, 2.0], [3.0, 4.0], None, [1.0]], pa.list_(pa.float32()))
+    message = "items.parquet, feature 'field': the vector of item_id 'i3' has 1 values, and most have 2; 1 differ"
+    with pytest.raises(DataError, match=message):
+        catalogue("vector", vectors)
+    of = catalogue("vector", vectors.slice(0, 3))
     with pytest.raises(DataError, match="feature 'field': a vector has 1 values, and others have 2"):
-        FeatureEncoder.fit(of).encode(of.table)
+        FeatureEncoder.fit(of).encode(pa.table({"field": vectors}))
+
+
+def test_an_empty_vector_is_a_missing_one() -> None:
+    of = catalogue("vector", pa.array([[1.0, 2.0], [], None], pa.list_(pa.float32())))
+    assert of.table["field"].to_pylist() == [[1.0, 2.0], None, None]
 
 
 def test_a_vector_is_projected_and_places_a_new_item() -> None:
@@ -86,7 +97,13 @@ def test_a_changed_vector_is_a_change() -> None:
             "field": pa.array([[3.0, 4.0], [1.0, 2.0]], pa.list_(pa.float32())),
         }
     )
-    assert updated(Catalogue("item_id", table, of.features), rows).changed.to_pylist() == ["i1"]
+    items = Catalogue("item_id", table, of.features)
+    assert updated(items, rows).changed.to_pylist() == ["i1"]
+    longer = pa.array([[3.0, 4.0, 5.0], [1.0, 2.0, 3.0]], pa.list_(pa.float32()))
+    with pytest.raises(
+        DataError, match="rows, feature 'field': the vector of item_id 'i0' has 3 values, and those before"
+    ):
+        updated(items, rows.set_column(2, "field", longer))
 
 
 def test_a_logarithm_is_standardised() -> None:

@@ -142,7 +142,7 @@ def test_items_of_several_files_and_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ("item_id,year\nb,1\nc,old\n", r"1\.csv, column 'year': 'old' in row 2 is not a number"),
+        ("item_id,year\nb,1\nc,old\n", r"1\.csv, column 'year': 'old' in row 2 \(item_id 'c'\) is not a number"),
         ("item_id,year\nb,1\n,2\n", r"1\.csv: item_id is missing in 1 of 2 rows, first in row 2"),
         ("item_id,year\nb,1\na,2\n", r"1 values of item_id stand in more than one row, such as 'a' in 2"),
         ('item_id,year\nb,"1\n2"\n', r"1\.csv: column 'year' holds a line break in 1 of 1 rows, .* line 2"),

@@ -1,4 +1,4 @@
-"""Vectors of texts: alike where the words are, by a model where one is given, and joined to a log by item."""
+"""Vectors of texts: alike where the words are, by a model where one is given."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from data.artifacts.errors import ConfigError, UserError
-from data.sources.schema import DataError
-from data.sources.source import RawLog
-from data.sources.values.item_vectors import with_vectors
 from data.sources.values.text_vectors import by_model, by_words, texts_of
 
 TEXTS = pa.array(
@@ -73,30 +69,3 @@ def test_a_model_of_sentences_is_taken_from_its_folder(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UserError, match="needs the package sentence-transformers"):
         by_model(pa.array(["a"]), str(tmp_path), 1)
-
-
-def log(items: pa.Table | None) -> RawLog:
-    return RawLog(None, None, items)  # type: ignore[arg-type]
-
-
-def written(path: Path, **columns: Any) -> str:
-    pq.write_table(pa.table(columns), path)
-    return str(path)
-
-
-def test_vectors_join_a_log_by_item(tmp_path: Path) -> None:
-    table = {"item_id": ["b", "a"], "text": pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32(), 2))}
-    file = written(tmp_path / "v.parquet", **table)
-    items = pa.table({"item_id": ["a", "b", "c"], "title": ["A", "B", "C"]})
-    found = with_vectors(log(items), file)
-    assert found.items is not None
-    assert found.items["text"].to_pylist() == [[3.0, 4.0], [1.0, 2.0], None]
-    assert [(feature.name, feature.kind.name) for feature in found.item_features] == [("text", "vector")]
-    alone = with_vectors(log(None), file).items
-    assert alone is not None and alone["item_id"].to_pylist() == ["b", "a"]
-    with pytest.raises(ConfigError, match=r"data\.item_vectors: .*no Parquet file to read"):
-        with_vectors(log(items), str(tmp_path / "none.parquet"))
-    with pytest.raises(DataError, match="needs item_id and a column of vectors"):
-        with_vectors(log(items), written(tmp_path / "w.parquet", item_id=["a"]))
-    with pytest.raises(DataError, match="the log has the feature text itself"):
-        with_vectors(found, file)
