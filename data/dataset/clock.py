@@ -31,7 +31,7 @@ MUCH = 0.05
 class ClockKind(Enum):
     """What the times of a log are."""
 
-    auto = "auto"  # running numbers if the largest is below the number of interactions, seconds otherwise
+    auto = "auto"  # running numbers if none is larger than the number of interactions, seconds otherwise
     seconds = "seconds"  # moments in time
     order = "order"  # running numbers, which order the interactions and say nothing else
 
@@ -79,7 +79,7 @@ def clock_of(kind: ClockKind, times: pa.Table, num_raw: int, place: str) -> Cloc
     Args:
         kind: as configured.
         times: columns `time` (sorted, distinct) and `count`, the number of interactions at that time.
-        num_raw: number of interactions in the log. A log whose times are indices has only smaller ones.
+        num_raw: number of interactions in the log. Running numbers that count from 0 or 1 are no larger.
         place: where the log is, for the message.
 
     Raises:
@@ -87,7 +87,7 @@ def clock_of(kind: ClockKind, times: pa.Table, num_raw: int, place: str) -> Cloc
             whose other times are seconds.
     """
     first, last = times["time"][0].as_py(), times["time"][-1].as_py()
-    has_clock = last >= num_raw if kind is ClockKind.auto else kind is ClockKind.seconds
+    has_clock = last > num_raw if kind is ClockKind.auto else kind is ClockKind.seconds
     if kind is not ClockKind.order:
         _refuse_dates_in_digits(times["time"].to_numpy(), times["count"].to_numpy(), place)
     return Clock(has_clock, kind is ClockKind.auto, first, last)

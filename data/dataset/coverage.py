@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from data.sources.schema import DataError
 from data.sources.values.ids import undecorated
 
-MIN_COVERED = 0.5
+MIN_COVERED = 0.8
 """A note says so if fewer of a log's ids than this share have a row in their table."""
 
 

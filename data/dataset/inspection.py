@@ -1,22 +1,27 @@
 """What preparation finds out about a log before it writes anything: clock, coverage, and what is implausible."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
 from data.dataset.coverage import Coverage, look_alike_notes
 from data.dataset.split import SplitConfig
-from data.sources.schema import DataError
+from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog
 from data.sources.survey import Survey
 from data.sources.values.item_vectors import ItemVectors
-from data.sources.values.limits import id_notes, limit_notes
+from data.sources.values.limits import id_notes, limit_notes, refuse_infinite
 
-MIN_SHARE, MIN_COUNT, MIN_TIMES_NEXT = 0.05, 1000, 10
-"""A user or item with this share of the interactions, this number, and as many times as many as the next is named."""
+MIN_SHARE, MIN_COUNT, MIN_TIMES = 0.05, 30, 10
+"""A user or item with this share of the interactions, this number, and as many times as many as usual is named."""
+
+MAX_SUCH = 3
+"""Number of users or items that may be named: what is usual is the number of the fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,8 @@ def inspect(
         vectors: of items, from a file of their own.
 
     Raises:
-        DataError: a table, or the file of vectors, knows none of the log's ids, the times are dates written in digits,
-            or the split is by dates and the log has no clock.
+        DataError: a table, or the file of vectors, knows none of the log's ids, a number in a table is infinite, the
+            times are dates written in digits, or the split is by dates and the log has no clock.
     """
     clock = clock_of(kind, found.times, found.num_interactions + found.num_others + found.num_left_out, log.place)
     if not clock.has_clock and split.validation_from:
@@ -73,6 +78,10 @@ def inspect(
             " give data.split.validation_share and test_share instead"
         )
     notes, coverages = clock_notes(clock, found.times), []
+    notes += log.notes
+    for side, table, features in (("users", log.users, log.user_features), ("items", log.items, log.item_features)):
+        if table is not None:
+            _refuse_infinite(side, table, features, log.place)
     sides = {"users": (found.user_ids, found.user_counts), "items": (found.item_ids, found.item_counts)}
     for side, (ids, counts) in sides.items():
         ids_of_side = ids
@@ -106,29 +115,36 @@ def _tables(side: str, log: RawLog, vectors: ItemVectors | None) -> dict[str, tu
     return found
 
 
+def _refuse_infinite(side: str, table: pa.Table, features: Sequence[Feature], place: str) -> None:
+    """Raises DataError if a number in a table is infinite."""
+    owner = side.removesuffix("s")
+    for feature in features:
+        if feature.kind.is_number:
+            values = table[feature.name].cast(feature.kind.arrow_type)
+            refuse_infinite(owner, table[f"{owner}_id"], values, values, feature, f"{place}, {side}")
+
+
 def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:
     """A sentence for each user or item with an implausible share of the log.
 
-    Such an id has MIN_SHARE of all interactions and MIN_COUNT of them, and MIN_TIMES_NEXT times as many as the first id
-    that has less than MIN_SHARE.
+    Such an id has MIN_SHARE of all interactions, MIN_COUNT of them, and MIN_TIMES as many as the fourth id: several
+    ids may stand for a missing one, such as "unknown" and "-1".
 
     Args:
         side: "users" or "items".
         ids: distinct ids.
         counts: int64, the number of interactions of each.
     """
-    total = pc.sum(counts).as_py()
-    is_large = pc.greater_equal(counts, max(MIN_SHARE * total, MIN_COUNT))
-    others = counts.filter(pc.invert(is_large))
-    if not len(others) or not pc.any(is_large).as_py():
+    if len(ids) <= 2 * MAX_SUCH:
         return []
-    following = pc.max(others).as_py()
+    counts_N, total = counts.to_numpy(), pc.sum(counts).as_py()
+    usual = int(np.partition(counts_N, -MAX_SUCH - 1)[-MAX_SUCH - 1])
+    is_large = pa.array(counts_N >= max(MIN_SHARE * total, MIN_COUNT, MIN_TIMES * usual))
     return [
         f"{side.removesuffix('s')} {id_!r} has {count:,} of {total:,} interactions ({count / total:.1%}),"
-        f" {count // following:,} times as many as the next: if it stands for a missing id, add it to"
+        f" {count // usual:,} times as many as the fourth: if it stands for a missing id, add it to"
         " data.source.missing and leave these rows out"
         for id_, count in zip(ids.filter(is_large).to_pylist(), counts.filter(is_large).to_pylist(), strict=True)
-        if count >= MIN_TIMES_NEXT * following
     ]
 
 

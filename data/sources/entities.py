@@ -9,7 +9,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import Cast, checked, labels
 from data.sources.schema import DataError, Feature
 from data.sources.values.ids import ids
-from data.sources.values.limits import refuse_long_values
+from data.sources.values.limits import refuse_infinite, refuse_long_values
 from data.sources.values.missing import MissingText, present
 
 
@@ -32,8 +32,8 @@ def entity_table(
         missing: the text that stands for missing values, besides blank text; it counts them.
 
     Raises:
-        DataError: an id is missing or occurs twice, the values of a feature are not of its kind or too long, or its
-            vectors have several lengths.
+        DataError: an id is missing or occurs twice, the values of a feature are not of its kind, infinite or too long,
+            or its vectors have several lengths.
     """
     missing = missing or MissingText()
     side = id_column.removesuffix("_id") + "s"
@@ -50,7 +50,9 @@ def entity_table(
         has_title = "title" in raw.column_names
         columns["title"] = read("title", labels) if has_title else pa.nulls(len(raw), pa.string())
     for feature in features:
-        values = feature.kind.clean(read(feature.name, partial(feature.kind.cast, separator=separator)))
+        values = read(feature.name, partial(feature.kind.cast, separator=separator))
+        refuse_infinite(id_column.removesuffix("_id"), columns[id_column], values, raw[feature.name], feature, place)
+        values = feature.kind.clean(values)
         if feature.kind.is_list:
             values = missing.members(values, f"{side}.{feature.name}")
         if id_column == "item_id":

@@ -86,6 +86,7 @@ class EventLogSource(SourceConfig):
             context,
             locate=partial(_place, base.locate),
             missing_text=base.missing_text,
+            notes=base.notes,
             events_until_us=until_us,
         )
 

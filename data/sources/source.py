@@ -51,6 +51,7 @@ class RawLog:
         locate: says where the row at a position stands, such as "log/part-2.csv, row 7 (line 8)"; called on the driver.
         missing_text: by table and column, such as "items.brand": the number of values that were read as missing because
             of their text, such as "nan".
+        notes: what else is to be known of the tables, one sentence each.
         events_until_us: of the events of an endpoint: those that were accepted until then are in the log, and users who
             were forgotten until then are not; in microseconds since 1970. None for other logs.
     """
@@ -64,6 +65,7 @@ class RawLog:
     context: tuple[str, ...] = ()
     locate: Callable[[int], str] = "position {}".format
     missing_text: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     events_until_us: int | None = None
 
 

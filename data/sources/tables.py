@@ -13,9 +13,11 @@ from data.sources.files import TableFormat as TableFormat
 from data.sources.files import files_at
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
+from data.sources.tabular.delimited import Tell
 from data.sources.tabular.encodings import check_encoding
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import Piece, by_file, heads_of, pieces_of, place_of
+from data.sources.tabular.several_lines import SeveralLines
 from data.sources.tabular.text_stream import Delimited
 from data.sources.values.missing import SPELLINGS, MissingText
 from data.sources.values.times import NO_CLOCK, TimeUnit
@@ -79,7 +81,7 @@ class TableSource(SourceConfig):
             doubled within such a value, it stands for itself. Null if a quote is a character like any other.
         escape: the character before a quote or a delimiter that belongs to a value of a CSV file, such as a backslash;
             null if there is none.
-        missing: text that stands for a missing value, besides blank text.
+        missing: text that stands for a missing value, besides blank text; numbers that it writes, such as -1, do too.
         time_unit: what a number in the column of times counts since 1970: s, ms, us, ns or days.
     """
 
@@ -120,9 +122,9 @@ class TableSource(SourceConfig):
         pieces = self._pieces(self.interactions, "interactions", columns)
         for piece in heads_of(pieces):
             check_head(map(untyped_nulls, piece.blocks(columns)), names, str(piece.file), context, conventions)
-        missing = MissingText(conventions.missing)
-        users = self._entities(self.users, "user", self.user_features, missing) if self.users else None
-        items = self._entities(self.items, "item", self.item_features, missing) if self.items else None
+        missing, of_users, of_items = MissingText(conventions.missing), SeveralLines(), SeveralLines()
+        users = self._entities(self.users, "user", self.user_features, missing, of_users) if self.users else None
+        items = self._entities(self.items, "item", self.item_features, missing, of_items) if self.items else None
         return RawLog(
             read_in_parts([partial(_raw_blocks, piece, columns, names, context, conventions) for piece in pieces]),
             users,
@@ -133,6 +135,7 @@ class TableSource(SourceConfig):
             context,
             locate=partial(place_of, pieces),
             missing_text=missing.counts,
+            notes=(*of_users.notes("users"), *of_items.notes("items")),
         )
 
     def missing_spellings(self) -> tuple[str, ...]:
@@ -161,11 +164,14 @@ class TableSource(SourceConfig):
         pieces = self._pieces(uri, "items", ())
         return bool(pieces) and name in pieces[0].names
 
-    def _entities(self, uri: str, side: str, features: Sequence[Feature], missing: MissingText) -> pa.Table:
+    def _entities(
+        self, uri: str, side: str, features: Sequence[Feature], missing: MissingText, tell: Tell | None = None
+    ) -> pa.Table:
         """The canonical table of a side, "user" or "item"; the values of each file are cast in their own types.
 
         Args:
             missing: counts the values that are spelled as text.
+            tell: is told of rows of several lines.
         """
         id_column = f"{side}_id"
         names = {id_column: getattr(self.columns, id_column)}
@@ -177,7 +183,7 @@ class TableSource(SourceConfig):
         tables = []
         for pieces in by_file(self._pieces(uri, f"{side}s", columns, texts)):
             file = str(pieces[0].file)
-            blocks = [block for piece in pieces for block in piece.blocks(columns)]
+            blocks = [block for piece in pieces for block in piece.blocks(columns, tell)]
             if blocks:
                 whole = untyped_nulls(pa.concat_tables(blocks))
                 raw = pa.table({name: whole[column] for name, column in names.items()})

@@ -1,7 +1,8 @@
 """Text files with columns, such as CSV, as blocks of Arrow columns."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 from pyarrow import csv
@@ -18,6 +19,9 @@ BLOCK_BYTES = 8 << 20
 
 HEADER_BYTES = 1 << 16
 """Number of bytes of a text file that are read for the names of its columns."""
+
+Tell: TypeAlias = Callable[[Folder, StrictRead], None]
+"""Is told what a strict re-read has found in a sound file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,13 @@ def _is_empty(error: Exception, stream: TextStream, layout: Delimited) -> bool:
 
 
 def delimited_blocks(
-    file: Folder, layout: Delimited, columns: Sequence[str], texts: Collection[str] = ()
+    file: Folder, layout: Delimited, columns: Sequence[str], texts: Collection[str] = (), tell: Tell | None = None
 ) -> Iterator[pa.Table]:
     """Yields these columns of a text file as strings, with null for empty values.
 
     Args:
         texts: the columns whose values may have several lines.
+        tell: is called where the file was read twice because it has rows of several lines.
 
     Raises:
         DataError: the file cannot be read in this layout, or a row has a wrong number of values, holds a line break
@@ -108,6 +113,8 @@ def delimited_blocks(
         found = strict_read(file, layout, columns, texts)
         if fault := _fault(found, num_rows, layout, stream.has_backslash_quote):
             raise DataError(f"{file}: {fault}")
+        if tell is not None and found.num_multi_line:
+            tell(file, found)
 
 
 def _source(stream: TextStream) -> pa.PythonFile:
@@ -121,10 +128,9 @@ def _fault(found: StrictRead, num_rows: int, layout: Delimited, has_backslash_qu
         num_rows: the number of rows that pyarrow read.
     """
     closed = "close or remove the quote there"
-    if found.swallowed and (found.num_columns > 2 or 2 * len(found.swallowed) > found.num_multi_line):
+    if hiding := found.hiding:
         return (
-            f"{len(found.swallowed)} rows have quotes around other rows, first the one that begins in line "
-            f"{found.swallowed[0]}: {closed}"
+            f"{len(hiding)} rows have quotes around other rows, first the one that begins in line {hiding[0]}: {closed}"
         )
     if found.broken is not None:
         line, column = found.broken

@@ -12,6 +12,9 @@ AROUND = 20
 
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
+PROBE = f'Id,Name\n1,"{80 * "a"}"\n'
+"""What every encoding of text gives back."""
+
 
 def check_encoding(encoding: str, setting: str) -> None:
     """Refuses what is not the name of an encoding of text.
@@ -23,8 +26,12 @@ def check_encoding(encoding: str, setting: str) -> None:
         ConfigError: Python knows no such encoding, or it is none of text (such as "hex").
     """
     try:
-        "a".encode(encoding)
-        codecs.getincrementaldecoder(encoding)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        text = "".join(decoder.decode(bytes([byte])) for byte in PROBE.encode(encoding)) + decoder.decode(
+            b"", final=True
+        )
+        if text != PROBE:
+            raise ValueError("it cannot be read piece by piece")
     except (LookupError, ValueError, TypeError) as e:  # UnicodeError is a ValueError
         raise ConfigError(
             f"{setting}: {encoding!r} is no encoding of text ({e}); use one such as utf-8, latin-1, cp1252 or utf-16"
@@ -32,7 +39,7 @@ def check_encoding(encoding: str, setting: str) -> None:
 
 
 def undecodable(file: Folder, layout: Delimited) -> str | None:
-    """The first byte of a file that its encoding does not have, with its line and the cure; None if there is none."""
+    """What in a file its encoding does not have, with its line and the cure; None if there is nothing."""
     decoder = codecs.getincrementaldecoder(layout.encoding)()
     num_lines, is_start = 1, True
     with opened(file) as stream:
@@ -44,8 +51,20 @@ def undecodable(file: Folder, layout: Delimited) -> str | None:
             except UnicodeDecodeError as e:
                 num_lines += e.object[: e.start].decode(layout.encoding, "ignore").count("\n")
                 return _described(e, num_lines, layout, is_utf_16)
+            except UnicodeError as e:  # it names no byte, as of a missing byte order mark
+                return _refused(e, num_lines, layout)
             if not block:
                 return None
+
+
+def _refused(error: UnicodeError, line: int, layout: Delimited) -> str:
+    cure = "correct it"
+    if layout.has_settings:
+        cure = "set data.source.encoding to the file's encoding, such as utf-8"
+        if "BOM" in str(error):
+            name = codecs.lookup(layout.encoding).name
+            cure += f", or to {name}-le or {name}-be if only the byte order mark is missing"
+    return f"it is not {layout.encoding}, by what begins in line {line} ({error}): {cure}"
 
 
 def _described(error: UnicodeDecodeError, line: int, layout: Delimited, is_utf_16: bool) -> str:

@@ -10,9 +10,9 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.sources.files import files_at, folder_values
 from data.sources.schema import DataError
-from data.sources.tabular.delimited import delimited_blocks, delimited_head
+from data.sources.tabular.delimited import Head, Tell, delimited_blocks, delimited_head
 from data.sources.tabular.parquet import parquet_blocks, parquet_footer
-from data.sources.tabular.strict import line_of
+from data.sources.tabular.strict import MAX_SHOWN, line_of
 from data.sources.tabular.text_stream import Delimited
 
 POSITIONS_PER_FILE = 1 << 40
@@ -47,8 +47,11 @@ class Piece:
         """The names of all columns that can be read."""
         return frozenset(self.own) | self.given.keys()
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def blocks(self, columns: Sequence[str], tell: Tell | None = None) -> Iterator[pa.Table]:
         """Yields the piece in blocks that have these columns.
+
+        Args:
+            tell: is told of rows of several lines, see `delimited_blocks`.
 
         Raises:
             DataError: it cannot be read, or its rows are not what they should be.
@@ -57,7 +60,7 @@ class Piece:
         if isinstance(self.at, int):
             blocks = parquet_blocks(self.file, self.at, read)
         else:
-            blocks = delimited_blocks(self.file, self.at, read, self.texts)
+            blocks = delimited_blocks(self.file, self.at, read, self.texts, tell)
         for block in blocks:
             for name in columns:
                 if name not in self.own:
@@ -81,7 +84,8 @@ def pieces_of(
         texts: the columns whose values may have several lines.
 
     Raises:
-        DataError: there is no such file, or one cannot be read or lacks a column.
+        DataError: there is no such file, or one cannot be read or lacks a column. A text file
+            without rows may lack all columns but one.
     """
     pieces: list[Piece] = []
     position = 0
@@ -92,6 +96,8 @@ def pieces_of(
             if head.has_rows:
                 _require(columns, head.names, given, file, setting)
                 pieces.append(Piece(file, start, start, layout, head.names, given, frozenset(texts)))
+            else:
+                _refuse_row_for_names(columns, head, given, file, setting)
         elif (footer := parquet_footer(file)) is not None and footer.num_rows:
             own, start = tuple(footer.schema.to_arrow_schema().names), position
             _require(columns, own, given, file, setting)
@@ -121,6 +127,19 @@ def place_of(pieces: Sequence[Piece], position: int) -> str:
         with suppress(DataError):  # a later row cannot be read
             line = line_of(piece.file, piece.at, row)
     return f"{piece.file}, row {row}" + ("" if line is None else f" (line {line})")
+
+
+def _refuse_row_for_names(
+    columns: Sequence[str], head: Head, given: Collection[str], file: Folder, setting: str
+) -> None:
+    """Raises DataError if the only line of a file names none of the columns, so that it may be a row."""
+    due = [column for column in columns if column not in given]
+    if due and any(name.strip() for name in head.names) and not set(due) & set(head.names):
+        line, missing = ",".join(head.names)[:MAX_SHOWN], ", ".join(map(repr, due))
+        raise DataError(
+            f"{file}: its only line ({line!r}) names none of the columns of {setting} ({missing}): if it is a row, put"
+            " a line with the names of the columns before it; if it names other columns, remove the file"
+        )
 
 
 def _require(columns: Sequence[str], own: Sequence[str], given: Collection[str], file: Folder, setting: str) -> None:

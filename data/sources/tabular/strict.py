@@ -9,10 +9,11 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import methodcaller
+from operator import itemgetter, methodcaller
 
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
+from data.sources.tabular.hidden_rows import CERTAIN, num_hidden_rows
 from data.sources.tabular.text_stream import Delimited, TextStream
 
 MAX_VALUE = 8 << 20
@@ -33,8 +34,10 @@ class StrictRead:
         misfit: line, number of values and text of the first of them.
         num_broken: number of rows with a line break inside a value that can have none.
         broken: line and column of the first of them.
-        swallowed: line of each row whose lines all look like rows, so that its quotes seem to hide rows.
+        swallowed: line of each row most of whose lines look like rows, so that its quotes seem to hide rows.
+        suspected: line of each row that may look so by accident, being short and of two columns.
         num_multi_line: number of rows that span several lines.
+        longest: line and number of lines of the longest of them.
     """
 
     num_columns: int = 0
@@ -44,7 +47,15 @@ class StrictRead:
     num_broken: int = 0
     broken: tuple[int, str] | None = None
     swallowed: list[int] = field(default_factory=list)
+    suspected: list[int] = field(default_factory=list)
     num_multi_line: int = 0
+    longest: tuple[int, int] = (0, 0)
+
+    @property
+    def hiding(self) -> list[int]:
+        """Line of each row that is taken to hide others; suspected ones are if most rows of several lines are such."""
+        is_usual = 2 * len(self.suspected) > self.num_multi_line
+        return sorted([*self.swallowed, *self.suspected]) if is_usual else self.swallowed
 
 
 def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: Collection[str]) -> StrictRead:
@@ -66,7 +77,7 @@ def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: C
             return found
         names = tuple(first[2])
         if first[1] > first[0]:
-            _judge_lines(found, first, first[2], layout, {})
+            _judge_lines(found, first, first[2], layout, None)
     found.num_columns = len(names)
     single = {number: name for number, name in enumerate(names) if name in read and name not in texts}
     for row in all_rows:
@@ -147,38 +158,19 @@ def _judge_lines(
     row: tuple[int, int, list[str]],
     names: Sequence[str],
     layout: Delimited,
-    single: dict[int, str],
+    single: dict[int, str] | None,
 ) -> None:
-    """Notes what is wrong with a row that spans several lines."""
-    begin, _, values = row
+    """Notes what is wrong with a row that spans several lines; `single` is None for the row of names."""
+    begin, end, values = row
     found.num_multi_line += 1
-    broken = next((name for number, name in single.items() if "\n" in values[number] or "\r" in values[number]), None)
+    found.longest = max(found.longest, (begin, end - begin + 1), key=itemgetter(1))
+    of_one_line = (single or {}).items()
+    broken = next((name for number, name in of_one_line if "\n" in values[number] or "\r" in values[number]), None)
     if broken is not None:
         found.num_broken += 1
         found.broken = found.broken or (begin, broken)
-    text = layout.delimiter.join(values).replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line.split(layout.delimiter) for line in text.split("\n")]
-    if _look_like_rows(lines, len(names), single):
-        found.swallowed.append(begin)
-
-
-def _look_like_rows(lines: Sequence[list[str]], num_columns: int, single: dict[int, str]) -> bool:
-    """Whether each line of a row, split at all delimiters, could be a row.
-
-    Prose has white space beside its commas. In one of the columns in `single`, such as the id, all lines must have
-    values of the same kinds of characters (digits, letters, others) as the row's own value. Two lines of two
-    columns may look like rows by accident, so they do not count.
-    """
-    first, *others = lines
-    if any(len(line) != num_columns for line in lines) or (num_columns == 2 and len(lines) == 2):
-        return False
-    if any(value != value.strip() for line in others for value in line):
-        return False
-    return any(all(_characters(line[at]) == _characters(first[at]) for line in others) for at in single)
-
-
-def _characters(value: str) -> frozenset[str]:
-    return frozenset("0" if c.isdigit() else "a" if c.isalpha() else c for c in value)
+    if num_hidden := num_hidden_rows(values, layout.delimiter, len(names), single):
+        (found.swallowed if len(names) > 2 or num_hidden >= CERTAIN else found.suspected).append(begin)
 
 
 def _formatted(values: Sequence[str], layout: Delimited) -> str:

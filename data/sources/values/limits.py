@@ -1,4 +1,4 @@
-"""The longest values that every index and every request can take, one set of limits for all back ends."""
+"""The values that every index and every request can take, one set of limits for all back ends."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError, Feature
+from data.sources.values.columns import plain
+from data.sources.values.times import parsed
 
 MAX_STRING_BYTES = 1024
 """Most bytes in UTF-8 of one value of a feature that filters may name; a Milvus server refuses longer ones."""
@@ -54,6 +56,38 @@ def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: F
         raise DataError(
             f"{place}, feature {feature.name!r}: item {ids[at].as_py()!r} has {lengths[at].as_py():,} values{others},"
             f" and an index stores {MAX_LIST_VALUES:,} at most: keep the important ones"
+        )
+
+
+def refuse_infinite(
+    owner: str, ids: pa.ChunkedArray, values: pa.ChunkedArray, given: pa.ChunkedArray, feature: Feature, place: str
+) -> None:
+    """Refuses infinite numbers of a feature. An infinite value that its kind makes of a finite one is no fault.
+
+    Args:
+        owner: "user" or "item".
+        ids: the ids of the users or items.
+        values: the feature, of the Arrow type of its kind.
+        given: the values before the cast, such as "1e400".
+        place: the file; the message begins with it.
+
+    Raises:
+        DataError: there is such a number; the message names its id.
+    """
+    given = plain(given)
+    if not feature.kind.is_number or not (pa.types.is_string(given.type) or pa.types.is_floating(given.type)):
+        return
+    infinite = pc.fill_null(pc.is_inf(values), False)
+    if not pc.any(infinite).as_py():
+        return
+    numbers = parsed(given) if pa.types.is_string(given.type) else given.cast(pa.float64())
+    infinite = pc.and_(infinite, pc.fill_null(pc.is_inf(numbers), False))
+    if count := pc.sum(infinite).as_py():
+        at = pc.index(infinite, True).as_py()
+        others = f" (nor are {count - 1} others)" if count > 1 else ""
+        raise DataError(
+            f"{place}, feature {feature.name!r}: {given[at].as_py()} of {owner} {ids[at].as_py()!r} is not a finite"
+            f" number{others}: correct it, or leave it empty if it is not known"
         )
 
 

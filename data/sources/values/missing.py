@@ -7,14 +7,15 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
-from data.sources.values.columns import only, plain
+from data.sources.values.columns import is_number, only, plain
+from data.sources.values.times import parsed
 
 SPELLINGS = ("nan", "NaN", "None", "NULL", "null", "\\N", "<NA>", "NaT")
 """How pandas, NumPy, Python, SQL and Hive write a missing value. "NA" is not among them: it can be an id."""
 
 
 def present(column: pa.ChunkedArray, spellings: Sequence[str] = ()) -> pa.ChunkedArray:
-    """The column with null for what is missing: blank text, text in `spellings`, and NaN.
+    """The column with null for what is missing: blank text, text in `spellings`, numbers written so, and NaN.
 
     Text has no white space around it any more; columns of text and dictionaries become `string`.
     """
@@ -23,9 +24,23 @@ def present(column: pa.ChunkedArray, spellings: Sequence[str] = ()) -> pa.Chunke
         text = pc.utf8_trim_whitespace(column)
         return only(pc.invert(is_missing(text, spellings)), text)
     if pa.types.is_floating(column.type):
-        wide = column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
-        return only(pc.invert(pc.is_nan(wide)), column)
-    return column
+        wide = column.cast(pa.float64())
+        column = only(pc.invert(pc.is_nan(wide)), column)
+    return _without(column, spellings) if is_number(column.type) else column
+
+
+def _without(numbers: pa.ChunkedArray, spellings: Sequence[str]) -> pa.ChunkedArray:
+    """The numbers with null for those that a spelling writes, such as "-1"."""
+    texts = pa.array([text.strip() for text in spellings], pa.string())
+    values = parsed(pa.chunked_array([texts])).combine_chunks()
+    is_written = pc.fill_null(pc.invert(pc.is_nan(values)), False)
+    if not pc.any(is_written).as_py():
+        return numbers
+    if pa.types.is_integer(numbers.type):  # as text, since large ones are not exact as floats
+        found = pc.is_in(numbers.cast(pa.string()), texts.filter(is_written))
+    else:
+        found = pc.is_in(numbers.cast(pa.float64()), values.filter(is_written))
+    return only(pc.invert(found), numbers)
 
 
 def is_missing(trimmed: pa.Array | pa.ChunkedArray, spellings: Sequence[str]) -> pa.Array | pa.ChunkedArray:
@@ -43,8 +58,8 @@ class MissingText:
 
     Attributes:
         spellings: text that stands for a missing value.
-        counts: by table and column, such as "items.brand": the number of values that were not empty and were read as
-            missing; columns without such values are left out.
+        counts: by table and column, such as "items.brand": the number of values that were neither empty nor NaN in a
+            column of numbers, and were read as missing; columns without such values are left out.
     """
 
     spellings: tuple[str, ...] = ()
@@ -56,6 +71,8 @@ class MissingText:
         column = plain(column)
         if pa.types.is_string(column.type):
             self._add(name, pc.sum(pc.and_(pc.is_null(found), pc.not_equal(column, ""))).as_py())
+        elif is_number(column.type):
+            self._add(name, found.null_count - present(column).null_count)
         return found
 
     def members(self, lists: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

@@ -15,7 +15,7 @@ OFFSET = r"(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?"
 ISO_TIME = rf"^\s*{DATE}(?:[Tt ]{CLOCK})?\s*(?:(?:{UTC}|{OFFSET})(?:\[[\w/+-]+\])?)?\s*$"
 """Pattern of ISO-8601 times. A zone in brackets, as Java writes it, is accepted after an offset, which alone counts."""
 
-NUMBER = r"^([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN])$"
+NUMBER = r"^([+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity))|[nN]a[nN])$"
 
 MAX_ABS_S = 2.0**62
 """Largest time in seconds that is read from a float: larger ones may not fit into an int64."""
@@ -71,7 +71,7 @@ def seconds(column: pa.ChunkedArray, unit: TimeUnit = TimeUnit.s) -> pa.ChunkedA
 
 
 def parsed(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """float64 from text; what is not a number becomes null."""
+    """float64 from text, infinite for "inf" and what is too large; what is not a number becomes null."""
     try:
         return text.cast(pa.float64())
     except pa.ArrowInvalid:  # some value is not a number

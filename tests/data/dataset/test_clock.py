@@ -21,7 +21,8 @@ def counted(*times: int) -> pa.Table:
     ("kind", "times", "has_clock"),
     [
         (AUTO, (0, 1, 2), False),
-        (AUTO, (1, 2, 3), True),
+        (AUTO, (1, 2, 3), False),
+        (AUTO, (1, 2, 4), True),
         (SECONDS, (0, 1, 2), True),
         (ORDER, (SUMMER, SUMMER + 1, SUMMER + 2), False),
     ],

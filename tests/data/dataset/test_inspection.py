@@ -28,13 +28,14 @@ def test_low_coverage_is_said_with_examples_and_high_coverage_in_numbers() -> No
     few = coverage(PLAIN, [*PLAIN[:20], "cold"])
     few.check("log.csv")
     assert few.is_low
+    assert coverage(PLAIN, PLAIN[:30]).is_low
     assert str(few) == (
         "40 of 60 items of the log have no row in items, such as '100032'; 1 rows of items are not in the log,"
         " such as 'cold'"
     )
-    most = coverage(PLAIN, [*PLAIN[:30], "cold"])
+    most = coverage(PLAIN, [*PLAIN[:50], "cold"])
     assert not most.is_low
-    assert str(most) == "30 of 60 items of the log have a row in items; 1 rows of items are not in the log"
+    assert str(most) == "50 of 60 items of the log have a row in items; 1 rows of items are not in the log"
     assert str(coverage(["a"], ["a"])) == "1 of 1 items of the log have a row in items"
 
 
@@ -60,8 +61,14 @@ def test_an_id_with_an_implausible_share_is_named() -> None:
 
     many = {f"u{n}": 24 for n in range(140)}
     (note,) = notes({"guest": 1500, **many})
-    assert note.startswith("user 'guest' has 1,500 of 4,860 interactions (30.9%), 62 times as many as the next")
+    assert note.startswith("user 'guest' has 1,500 of 4,860 interactions (30.9%), 62 times as many as the fourth")
     assert len(notes({"guest": 1500, "anonymous": 1200, **many})) == 2
-    assert not notes({"guest": 999, **many})
+    assert len(notes({"unknown": 800, "-1": 800, **many})) == 2
+    assert len(notes({"guest": 1500, "rare": 100, **many})) == 1
+    assert len(notes({"NA": 320, **{f"u{n}": 1 + n % 6 for n in range(180)}})) == 1
+    assert not notes({"guest": 29, **{f"u{n}": 1 for n in range(100)}})
+    assert not notes({"guest": 170, **many})
+    assert not notes({f"u{n}": 1000 // (n + 1) for n in range(200)}), "as Zipf has it"
+    assert not notes({**{f"u{n}": 50 for n in range(15)}, "new": 3})
     assert not notes({"first": 1500, **{f"u{n}": 200 for n in range(20)}})
     assert not notes({"one": 5000, "two": 4000})

@@ -153,6 +153,17 @@ def test_encodings(read: Read, encoding: str) -> None:
         ("a,bé\n1,x\n".encode("cp1252"), "utf-8", "byte 0xe9 in line 1 is not utf-8 .* set data.source.encoding"),
         ("a,b\n1,é\n".encode(), "ascii", "byte 0xc3 in line 2 is not ascii .* set data.source.encoding"),
         ("a,b\n1,é\n".encode("utf-16"), "utf-8", "byte 0xff in line 1 is not utf-8 .* such as utf-16"),
+        (
+            b"a,b\n1,x\n",
+            "utf-16",
+            "it is not utf-16, by what begins in line 1 .*BOM.* encoding, such as utf-8, or to utf-16-le",
+        ),
+        (
+            "a,b\n1,x\n".encode("utf-16-be"),
+            "utf-16",
+            "it is not utf-16, .* or to utf-16-le or utf-16-be if only the byte",
+        ),
+        (b"a,b\n1,x\n", "utf-32", "byte 0x61 in line 1 is not utf-32 "),
         (b"a,b\n" + b"1,x\n" * 3_000_000 + b"2,\xe9\n", "utf-8", "byte 0xe9 in line 3000002 is not utf-8"),
     ],
 )

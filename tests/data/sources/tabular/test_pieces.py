@@ -33,12 +33,20 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 @needs_ray
 def test_csv_parts_without_rows(tmp_path: Path, rows: Rows) -> None:
-    empty = {"0.csv": "", "1.csv": HEADER, "2.csv": HEADER.strip(), "3.csv": "\n", "4.csv": "other,names\n"}
+    empty = {"0.csv": "", "1.csv": HEADER, "2.csv": HEADER.strip(), "3.csv": "\n", "4.csv": "item_id\n"}
     folder = write(tmp_path, {**empty, "5.csv": HEADER + ROW.format(1)})
     assert [r["user_id"] for r in rows(log_in(folder).read())] == ["u1"]
     for name in empty:
         with pytest.raises(DataError, match="there are no interactions in it"):
             survey(log_in(folder / name).read())
+
+
+@needs_ray
+@pytest.mark.parametrize("line", ["u2,i2,2\n", "u2,i2,2", "other,names\n"])
+def test_a_part_whose_only_line_names_no_column_is_named(tmp_path: Path, line: str) -> None:
+    write(tmp_path, {"0.csv": HEADER + ROW.format(1), "1.csv": line})
+    with pytest.raises(DataError, match=r"1\.csv: its only line \(.* names none of the columns .*'user_id', 'item_id'"):
+        log_in(tmp_path).read()
 
 
 @needs_ray
@@ -167,6 +175,8 @@ def test_a_feature_may_have_another_name_than_its_column(tmp_path: Path) -> None
     [
         ({"encoding": "utf8x"}, r"data\.source\.encoding: 'utf8x' is no encoding of text .*unknown encoding"),
         ({"encoding": "hex"}, r"data\.source\.encoding: 'hex' is no encoding of text"),
+        ({"encoding": "punycode"}, r"data\.source\.encoding: 'punycode' is no encoding of text"),
+        ({"encoding": "idna"}, r"data\.source\.encoding: 'idna' is no encoding of text"),
         ({"encoding": ""}, r"data\.source\.encoding: '' is no encoding of text"),
         ({"quote": "''"}, r"data\.source\.quote: \"''\" must be one ASCII character"),
         ({"quote": ""}, r"data\.source\.quote: '' must be one ASCII character"),

@@ -24,12 +24,23 @@ def test_nan_is_missing_and_other_types_stay() -> None:
     assert present(pa.chunked_array([[1, None]])).to_pylist() == [1, None]
 
 
+def test_numbers_written_as_a_spelling_are_missing() -> None:
+    spellings = (*SPELLINGS, "-1", " 0 ", "9007199254740993")
+    for kind in (pa.int8(), pa.int64(), pa.float16(), pa.float64(), pa.decimal128(5, 2)):
+        column = pa.chunked_array([pa.array([1, -1, None, 0], kind)])
+        assert present(column, spellings).is_null().to_pylist() == [False, True, True, True]
+        assert present(column, SPELLINGS).equals(column)
+    large = pa.chunked_array([[9007199254740992, 9007199254740993]])
+    assert present(large, spellings).to_pylist() == [9007199254740992, None]
+
+
 def test_values_read_as_missing_are_counted_by_column() -> None:
     missing = MissingText(SPELLINGS)
     missing.present(pa.chunked_array([["a", "nan", "", " ", None]]), "items.brand")
     missing.present(pa.chunked_array([["NULL"]]), "items.brand")
     missing.present(pa.chunked_array([["a"]]), "items.title")
-    assert missing.counts == {"items.brand": 3}
+    MissingText(("-1",), missing.counts).present(pa.chunked_array([[-1.0, float("nan"), None, 2.0]]), "items.price")
+    assert missing.counts == {"items.brand": 3, "items.price": 1}
 
 
 def test_members_of_lists() -> None:
