@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -83,17 +84,49 @@ def _options(loader: ConfigLoaderImpl, swept: Sequence[Override]) -> Iterator[tu
     """Override key and value of each swept yaml file, of the groups in which some file names settings of Hydra's."""
     for override in swept:
         group = override.key_or_group
-        if any(_names_hydra(loader, group, option) for option in loader.get_group_options(group)):
+        if any(_may_set_hydra(loader, f"{group}/{option}", set()) for option in loader.get_group_options(group)):
             for value in override.sweep_string_iterator():
                 yield override.get_key_element(), value
 
 
-def _names_hydra(loader: ConfigLoaderImpl, group: str, option: str) -> bool:
-    loaded = loader.repository.load_config(f"{group}/{option}")
-    if loaded is None:
+def _may_set_hydra(loader: ConfigLoaderImpl, path: str, looked_at: set[str]) -> bool:
+    """Whether a yaml file, or one that its defaults bring, names settings of Hydra's.
+
+    Args:
+        path: of the file within the config, without its ending.
+        looked_at: paths of files that need not be looked at again; this one is added.
+    """
+    if path in looked_at or (loaded := loader.repository.load_config(path)) is None:
         return False
+    looked_at.add(path)
     is_set = isinstance(loaded.config, DictConfig) and "hydra" in loaded.config
-    return is_set or any("hydra/" in str(default) for default in loaded.defaults_list or [])
+    if is_set or "hydra" in str(loaded.header.get("package")):
+        return True
+    for default in loaded.defaults_list or []:
+        text = str(default)
+        if "hydra" in text or "${" in text:  # what a value names is not known before all is composed
+            return True
+        if any(_may_set_hydra(loader, inner, looked_at) for inner in _paths(default, path.rpartition("/")[0])):
+            return True
+    return False
+
+
+def _paths(default: InputDefault, folder: str) -> list[str]:
+    """The paths of the files that an entry of a defaults list brings.
+
+    Args:
+        folder: that of the file which has the list; names without a leading slash are relative to it.
+    """
+    match default:
+        case GroupDefault(group=str(group), value=str(value)):
+            names = [f"{group}/{value}"]
+        case GroupDefault(group=str(group), value=list(values)):
+            names = [f"{group}/{value}" for value in values]
+        case ConfigDefault(path=str(name)) if not default.is_self():
+            names = [name]
+        case _:
+            names = []
+    return [name.removeprefix("/") if name.startswith("/") else f"{folder}/{name}" for name in names]
 
 
 def _compare(key: str, value: str, whole: DictConfig, with_value: DictConfig) -> None:

@@ -23,6 +23,8 @@ PLACEMENT_KEYS = (
     "tracking",
     "evaluate.published",
     "evaluate.published_on",
+    "evaluate.published_seen",
+    "evaluate.published_split",
     *(f"train.{name}" for name in PLACEMENT),
 )
 """Values that say where a command works, how fast, and what is shown beside its results."""

@@ -36,7 +36,7 @@ def task(config: "Config") -> dict[str, Any]:
     model, reranker, item_ID = checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID
     report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, checkpoint.ties)
     tracking, values = config.tracking, jsonable(config)
-    published = published_beside(config.evaluate, dataset.manifest["counts"])
+    published = published_beside(config.evaluate, dataset.manifest)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
         found = present(report, checkpoint.name, published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found

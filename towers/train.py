@@ -54,15 +54,15 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.checkpoint.cost import cost
     from towers.evaluation.presentation.present import present
     from towers.evaluation.report import report_of
-    from towers.sweeps.trial import current_sweep
+    from towers.sweeps.trial import current_sweep, wants_same_code
     from towers.training.fit import train
 
     check_recipe(config)
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    dataset = prepare(config.data, storage)
+    dataset = prepare(config.data, storage, same_code=wants_same_code())
     checkpoint = train(config, dataset, storage)
-    published = published_beside(config.evaluate, dataset.manifest["counts"])
+    published = published_beside(config.evaluate, dataset.manifest)
     summary = {
         "checkpoint": str(checkpoint.folder),
         "training": checkpoint.manifest["training"],

@@ -18,10 +18,19 @@ from data.artifacts.errors import ConfigError
 BOUNDS = "bounds"
 """Key of a dataclass field's metadata with its `Bounds`."""
 
+LARGEST_INT = 2**31 - 1
+"""The largest whole number, and with a minus the smallest one, of a field that declares no such bound itself: what
+libraries take as a number of threads, rows or bytes of a buffer."""
+
+LARGEST_FLOAT, SMALLEST_FLOAT = (2 - 2**-23) * 2.0**127, 2.0**-126
+"""The largest and the smallest magnitude of float32, in which models compute; smaller ones are taken for 0 there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Where a number must lie. NaN and infinities lie outside of all bounds.
+    """Where a number must lie. NaN and infinities lie outside of all bounds, and so does what float32 cannot hold.
+
+    A whole number has LARGEST_INT as its bound on a side on which none is declared.
 
     Attributes:
         at_least, above: the lower bound, included or not; None means none.
@@ -37,6 +46,25 @@ class Bounds:
 
     def holds(self, value: float) -> bool:
         """Whether the value lies within the bounds."""
+        return self.objection(value) is None
+
+    def objection(self, value: float) -> str | None:
+        """What the value must be instead; None if it lies within the bounds."""
+        if not self._is_within(value):
+            return str(self)
+        if isinstance(value, float):
+            if abs(value) > LARGEST_FLOAT:
+                return f"must lie between {-LARGEST_FLOAT:.2g} and {LARGEST_FLOAT:.2g}, as float32 does"
+            if 0 < abs(value) < SMALLEST_FLOAT:
+                return f"is too near 0 for float32, whose smallest number is {SMALLEST_FLOAT:.2g}"
+        elif value > LARGEST_INT and self.at_most is None and self.below is None:
+            return f"must be at most {LARGEST_INT}"
+        elif value < -LARGEST_INT and self.at_least is None and self.above is None:
+            return f"must be at least {-LARGEST_INT}"
+        return None
+
+    def _is_within(self, value: float) -> bool:
+        """Whether the value is finite and lies within the declared bounds."""
         return (
             not (isinstance(value, float) and not math.isfinite(value))
             and (self.at_least is None or value >= self.at_least)
@@ -72,7 +100,7 @@ def bounded(
 ) -> Any:
     """A field of a config dataclass that holds a number, or a list or mapping of numbers, within bounds.
 
-    Without a bound, any finite number is right.
+    Without a bound, any number that float32 holds is right, and any whole number up to LARGEST_INT.
 
     Args:
         default: its default value; None allows null. Without one, the field must be given.
@@ -105,8 +133,8 @@ def check_bounds(config: Any, key: str) -> None:
 def refuse_outside(key: str, value: Any, bounds: Bounds) -> None:
     """Raises ConfigError if the value is a number outside of the bounds, or holds one in a list or mapping."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not bounds.holds(value):
-            raise ConfigError(f"{key}: {value} {bounds}")
+        if (objection := bounds.objection(value)) is not None:
+            raise ConfigError(f"{key}: {value} {objection}")
     elif isinstance(value, Mapping):
         for name, of in value.items():
             refuse_outside(f"{key}.{name}", of, bounds)

@@ -44,6 +44,8 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
             staging.write_json(MANIFEST, sealed)
             _replace(staging, target)
         else:  # an object store cannot rename: the copy is complete once its manifest is there, which is written last
+            if is_sealed(target):
+                remove_sealed(target)  # no reader may see parts of both
             fs.copy_files(staging.path, target.path, staging.filesystem, target.filesystem)
             target.write_json(MANIFEST, sealed)
         manifest.update(sealed)

@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.artifacts.folders import Folder
+from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.plugins import in_use
 from data.artifacts.seals import is_sealed, sealing
+from data.cluster.code_digest import CODE, code_digest
 from data.cluster.console import ProgressReporter
 from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
@@ -33,12 +35,15 @@ from data.sources.survey import Survey, survey
 from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
 
 
-def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = print) -> PreparedDataset:
+def prepare(
+    config: DataConfig, storage: Folder, progress: ProgressReporter = print, *, same_code: bool = False
+) -> PreparedDataset:
     """Prepares a dataset, or opens the one that was prepared from the same files with the same values before.
 
     Args:
         storage: where artifacts are kept; the dataset goes to its folder `datasets`.
         progress: called with a line of text about each step.
+        same_code: whether a dataset that other code has prepared is prepared again, and replaced.
 
     Raises:
         ConfigError: pyarrow cannot open a location that the config names.
@@ -46,21 +51,29 @@ def prepare(config: DataConfig, storage: Folder, progress: ProgressReporter = pr
     """
     request = _request_digest(config)
     folder = storage / "datasets" / f"{config.name}-{request[:10]}"
-    is_prepared = is_sealed(folder)
+    code = code_digest(*in_use(), packages=["data"])
+    is_prepared = _is_prepared(folder, code if same_code else None)
     if not is_prepared:
         with (storage / "datasets" / ".locks").locked(folder.name):  # the first of a sweep's trials prepares for all
-            is_prepared = is_sealed(folder)
+            is_prepared = _is_prepared(folder, code if same_code else None)
             if not is_prepared:
-                _prepare(config, request, folder, progress)
+                _prepare(config, request, code, folder, progress)
     dataset = PreparedDataset.open(folder)
     if is_prepared:
-        progress(f"dataset {config.name}: already prepared in {folder}")
+        by_other = dataset.manifest.get(CODE) != code
+        again = ", by another version of the code or its libraries; remove it to prepare it again" if by_other else ""
+        progress(f"dataset {config.name}: already prepared in {folder}{again}")
         for note in dataset.notes:
             progress(f"dataset {config.name}: {noted(note)}")
     return dataset
 
 
-def _prepare(config: DataConfig, request: str, folder: Folder, progress: ProgressReporter) -> None:
+def _is_prepared(folder: Folder, code: str | None) -> bool:
+    """Whether the dataset is there and, unless `code` is None, made by this code."""
+    return is_sealed(folder) and (code is None or folder.read_json(MANIFEST).get(CODE) == code)
+
+
+def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progress: ProgressReporter) -> None:
     progress(f"dataset {config.name}: reading the log")
     read_us = time.time_ns() // 1000
     log, types = config.source.read(), config.event_types
@@ -79,7 +92,7 @@ def _prepare(config: DataConfig, request: str, folder: Folder, progress: Progres
         f" of {len(found.user_ids):,} users"
     )
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
-    manifest |= _moments(read_us, log)
+    manifest |= _moments(read_us, log) | {CODE: code}
     with sealing(folder, manifest) as staging:
         write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}

@@ -85,8 +85,8 @@ class RayLauncher(Launcher):
         """Finds what trials are run with: which values decide is known to conf/verbs.py."""
         from conf.verbs import decides
         from data.artifacts.plugins import in_use
+        from data.cluster.code_digest import code_digest
         from towers.sweeps.launch import command_module
-        from towers.sweeps.reuse.code_digest import code_digest
         from towers.sweeps.reuse.inputs import InputsReader
 
         module = self.task_function.__module__

@@ -1,7 +1,6 @@
 """`hydra/sweeper=optuna`: a search by Optuna's samplers, which may stop trials early."""
 
 import copy
-import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,6 +85,7 @@ class OptunaSweeper(Sweeper):
         """
         from conf.verbs import decides
         from data.artifacts.structured import jsonable
+        from data.cluster.typed_commands import command
         from towers.sweeps.records import Records
         from towers.sweeps.results.found import FINAL, RECIPE, best_record, final_overrides, gain_lines, write_recipe
 
@@ -110,8 +110,8 @@ class OptunaSweeper(Sweeper):
             print(f"search: {line}")
         data = [o for o in given if o.startswith("data=")]
         of_data = [o for o in OmegaConf.to_container(self.config.hydra.overrides.task) if str(o).startswith("data")]
-        command = ["python", "-m", module, "--config-dir", str(folder / FINAL), *map(str, of_data), *data]
-        print(f"search: {found}; it is fitted again by\n  {shlex.join([*command, f'experiment={RECIPE}'])}")
+        again = ["python", "-m", module, "--config-dir", str(folder / FINAL), *map(str, of_data), *data]
+        print(f"search: {found}; it is fitted again by\n  {command(*again, f'experiment={RECIPE}')}")
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""

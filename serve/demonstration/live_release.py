@@ -44,7 +44,7 @@ def fit_checkpoint(config: DemonstratedConfig, heading: Headings) -> Checkpoint:
     heading("training both towers with Ray Train")
     checkpoint = train(config, dataset, storage)
     heading("evaluation on the full catalogue, beside its baselines")
-    published = published_beside(config.evaluate, dataset.manifest["counts"])
+    published = published_beside(config.evaluate, dataset.manifest)
     show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
     if config.train.fit_on is FittedSplits.train and has_validation(config, dataset):
         heading("the final fit, on every interaction with the epochs found (train.fit_on=all), and its backtest")

@@ -127,7 +127,7 @@ class ServeConfig:
     ready_within_s: float = bounded(180.0, above=0)
     breaker_failures: int = bounded(5, at_least=1)
     breaker_pause_s: float = bounded(1.0, above=0)
-    threads: int = bounded(1, at_least=1)
+    threads: int = bounded(1, at_least=1, at_most=4096)
     ingress: ScaleConfig = field(default_factory=ScaleConfig)
     embedder: ScaleConfig = field(default_factory=ScaleConfig)
     retriever: ScaleConfig = field(default_factory=ScaleConfig)

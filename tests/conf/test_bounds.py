@@ -67,8 +67,8 @@ ALL = [
 
 
 def outside(bounds: Bounds, kind: type) -> list[Any]:
-    """Values that the bounds exclude, of a type that the field takes."""
-    beyond = [] if kind is int else [math.nan, math.inf, -math.inf]
+    """Values that the bounds exclude, of a type that the field takes; huge ones are excluded everywhere."""
+    beyond: list[Any] = [10**20, -(10**20)] if kind is int else [math.nan, math.inf, -math.inf, 1e39, -1e39, 1e300]
     if bounds.at_least is not None:
         beyond.append(kind(bounds.at_least - 1))
     if bounds.above is not None:
@@ -147,7 +147,23 @@ def test_a_value_outside_is_refused_before_anything_starts(key: str, bounds: Bou
         ("train.patience=-1", "train.patience: -1 must be at least 0, and finite"),
         ("serve.reranker.num_cpus=-.5", "serve.reranker.num_cpus: -0.5 must be at least 0, and finite"),
         ("data.min_weight=inf", "data.min_weight: inf must be a finite number, or null"),
-        ("train.threads=0", "train.threads: 0 must be at least 1, and finite, or null"),
+        ("train.threads=0", "train.threads: 0 must lie in 1..4096, or null"),
+        ("train.threads=100000000000", "train.threads: 100000000000 must lie in 1..4096, or null"),
+        ("train.batch_size=100000000000000000000000", f"train.batch_size: {10**23} must be at most 2147483647"),
+        ("data.users_per_part=100000000000000000000", f"data.users_per_part: {10**20} must be at most 2147483647"),
+        ("rerank.batch_size=2147483648", "rerank.batch_size: 2147483648 must be at most 2147483647"),
+        (
+            "train.learning_rate=1e39",
+            "train.learning_rate: 1e+39 must lie between -3.4e+38 and 3.4e+38, as float32 does",
+        ),
+        (
+            "rerank.learning_rate=1e300",
+            "rerank.learning_rate: 1e+300 must lie between -3.4e+38 and 3.4e+38, as float32 does",
+        ),
+        (
+            "loss.temperature=1e-300",
+            "loss.temperature: 1e-300 is too near 0 for float32, whose smallest number is 1.2e-38",
+        ),
         ("model.embedding_dim=5000", "model.embedding_dim: 5000 must lie in 1..4096"),
         ("model.dropout=1", "model.dropout: 1.0 must lie in [0, 1)"),
         ("model.num_heads=0", "model.num_heads: 0 must be at least 1, and finite"),
@@ -170,8 +186,17 @@ def test_a_dataclass_made_by_code_is_checked_too() -> None:
         SweeperConfig(trials=0)
 
 
-def test_a_large_whole_number_is_finite() -> None:
-    assert Bounds().holds(10**400)
+def test_a_whole_number_fits_in_32_bits_where_no_bound_says_otherwise() -> None:
+    assert Bounds().holds(2**31 - 1)
+    assert not Bounds().holds(2**31)
+    assert not Bounds().holds(10**400)
+    assert not Bounds(at_most=3).holds(-(2**31))
+    assert Bounds(below=2**63).holds(2**40)
+
+
+def test_a_number_fits_in_float32() -> None:
+    assert all(Bounds().holds(value) for value in (0.0, -3.4e38, 1.2e-38))
+    assert not any(Bounds().holds(value) for value in (3.5e38, -1e39, 1e-39))
 
 
 def test_truth_values_are_no_numbers() -> None:

@@ -18,6 +18,21 @@ hydra:
 PARAMS = "# @package _global_\nhydra:\n  sweeper:\n    params: {seed: '1,2'}\n"
 NESTED = "# @package _global_\nhydra:\n  sweeper:\n    params: {experiment: 'grid,toys'}\n"
 
+INCLUDING = {
+    "inner/x": PARAMS,
+    "inner/headed": "# @package hydra.sweeper\nparams: {seed: '1,2'}\n",
+    "inner/deeper": "# @package _global_\ndefaults: [x]\n",
+    "inner/around": "# @package _global_\ndefaults: [/study/around]\nseed: 5\n",
+    "study/around": "# @package _global_\ndefaults: [/inner/around]\n",
+    "study/a": "# @package _global_\ndefaults: ['/inner@_global_: x']\n",
+    "study/b": "# @package _global_\nseed: 4\n",
+    "study/listed": "# @package _global_\ndefaults: ['/inner@_global_': [x]]\n",
+    "study/by_path": "# @package _global_\ndefaults: [/inner/x@_global_]\n",
+    "study/twice": "# @package _global_\ndefaults: [/inner/deeper@_global_, _self_]\n",
+    "study/headed": "# @package _global_\ndefaults: [/inner/headed]\n",
+}
+"""Yaml files that include others, by their paths."""
+
 
 def refuse(*arguments: str) -> None:
     register()
@@ -34,6 +49,9 @@ def my(tmp_path: Path) -> str:
         "plain": "# @package _global_\nseed: 3\n",
     }.items():
         (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    for name, text in INCLUDING.items():
+        (tmp_path / f"{name}.yaml").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text)
     return str(tmp_path)
 
 
@@ -47,6 +65,11 @@ def my(tmp_path: Path) -> str:
         ("experiment=choice(gowalla,gowalla_search)", "experiment: gowalla_search brings"),
         ("experiment=glob(g*)", "brings settings of hydra.launcher"),
         ("experiment=nested", "experiment: grid brings"),
+        ("+study=a,b", "study: a brings settings of hydra.sweeper,"),
+        ("+study=b,listed", "study: listed brings settings of hydra.sweeper,"),
+        ("+study=b,by_path", "study: by_path brings settings of hydra.sweeper,"),
+        ("+study=b,twice", "study: twice brings settings of hydra.sweeper,"),
+        ("+study=b,headed", "study: headed brings settings of hydra.sweeper,"),
     ],
 )
 def test_what_would_be_ignored_is_refused(my: str, swept: str, named: str) -> None:

@@ -5,6 +5,7 @@ from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.dataset.split import SplitKind
 from towers.evaluation.intervals import RESAMPLES
 
 RANKS = 100
@@ -70,6 +71,8 @@ class EvaluateConfig:
         published: results of others, printed beside ours where the dataset is theirs.
         published_on: the counts of their dataset, by the names in a prepared dataset's manifest: users, items, and the
             interactions of the splits train, validation and test.
+        published_seen: what became of seen items there.
+        published_split: by what kind of split they held interactions out, where that is known.
     """
 
     ks: list[int] = bounded(factory=lambda: [5, 10, 20, 50], at_least=1, at_most=RANKS)
@@ -81,7 +84,9 @@ class EvaluateConfig:
     recent_share: float = bounded(0.1, above=0, at_most=1)
     resamples: int = bounded(RESAMPLES, at_least=1)
     published: list[PublishedResult] = field(default_factory=list)
-    published_on: dict[str, int] = bounded(factory=dict, at_least=0)
+    published_on: dict[str, int] = bounded(factory=dict, at_least=0, below=2**63)
+    published_seen: SeenItems = SeenItems.mask
+    published_split: SplitKind | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, "evaluate")

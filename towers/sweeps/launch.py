@@ -11,6 +11,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data.artifacts.json_text import json_text
+from data.cluster.typed_commands import command, override
 from towers.sweeps.placement import TrialPlacer
 from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished_lines
 from towers.sweeps.records import Record, Records
@@ -90,7 +91,8 @@ def _present(folder: Path, config: DictConfig) -> None:
     if any(record.measured(metric) is not None for record in records):
         present_results(folder, metric)
     elif any(isinstance(record.result, dict) for record in records):
-        print(f"sweep: no trial returned {metric}; try python -m towers.leaderboard sweep={folder} metric=...")
+        again = command("python", "-m", "towers.leaderboard", override("sweep", str(folder)), "metric=...")
+        print(f"sweep: no trial returned {metric}; try {again}")
 
 
 def config_options(arguments: Sequence[str], config: DictConfig) -> list[str]:

@@ -28,8 +28,8 @@ class LauncherConfig:
         hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.
         timeout_s: seconds that a trial may take; null means without limit.
         resume: whether trials that an earlier launch in the same sweep folder has completed are not run again.
-        same_code: whether such trials must have been run with the code as it is now. Their config and their log must be
-            the same in any case.
+        same_code: whether such trials must have been run with the code as it is now, and so must the datasets and
+            checkpoints that trials find. Their config and their log must be the same in any case.
         ship_code: whether this code is sent to a cluster that was not started here (a Ray job has its code there
             already). If false, the nodes must have the code at the same path.
         runtime_env: Ray runtime environment of the trials' processes.

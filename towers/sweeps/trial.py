@@ -21,11 +21,13 @@ class Trial:
         number: the number of the trial within its sweep.
         sweep: the name of the sweep; W&B groups runs by it.
         reports: handle of the actor to which trials report (towers/sweeps/trial_reports.py).
+        same_code: whether what other code has prepared or trained does not count as done (`hydra.launcher.same_code`).
     """
 
     number: int
     sweep: str
     reports: ActorHandle
+    same_code: bool = False
 
     def report_epoch(self, epoch: int, values: Mapping[str, float]) -> bool:
         """Reports the values of a finished epoch. Returns False where the training should stop."""
@@ -48,6 +50,12 @@ def working_for(trial: Trial) -> Iterator[None]:
 def current_trial() -> Trial | None:
     """The trial that this process works for; None outside of a sweep."""
     return _current[-1] if _current else None
+
+
+def wants_same_code() -> bool:
+    """Whether this process works for a trial in which what other code has prepared or trained is made again."""
+    trial = current_trial()
+    return trial is not None and trial.same_code
 
 
 def current_sweep() -> str | None:

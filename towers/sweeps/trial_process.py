@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray.actor import ActorHandle
 
 from data.artifacts.errors import ConfigError, one_line
@@ -137,7 +137,8 @@ def run_trial(sweep: SweepContext, number: int, config: DictConfig, reports: Act
     Singleton.set_state(sweep.singletons)
     HydraConfig.instance().set_config(config)
     folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-    with working_for(Trial(number, sweep.name, reports)), _output_redirected_to(folder / LOG_FILE):
+    trial = Trial(number, sweep.name, reports, bool(OmegaConf.select(config, "hydra.launcher.same_code")))
+    with working_for(trial), _output_redirected_to(folder / LOG_FILE):
         job = run_job(
             hydra_context=sweep.hydra_context,
             task_function=sweep.task_function,

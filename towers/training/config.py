@@ -94,13 +94,13 @@ class TrainConfig:
     start_from: str | None = None
     precision: Precision = Precision.float32
     compile: bool = False
-    in_memory_rows: int = bounded(200_000_000, at_least=0)
+    in_memory_rows: int = bounded(200_000_000, at_least=0, below=2**63)
     num_workers: int = bounded(1, at_least=1)
     use_gpu: bool = False
     cpus_per_worker: float = bounded(1.0, at_least=0)
     gpus_per_worker: float = bounded(1.0, above=0, at_most=1)
     labels: dict[str, str] = field(default_factory=dict)
-    threads: int | None = bounded(None, at_least=1)
+    threads: int | None = bounded(None, at_least=1, at_most=4096)
     max_failures: int = bounded(2, at_least=-1)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from towers.evaluation.goals import check_goals
 from towers.evaluation.queries import check_queries
 from towers.model.config import FittedSplits, ModelConfig
 from towers.training.config import Recipe, check_recipe
-from towers.training.runs import checkpoint_folder
+from towers.training.runs import checkpoint_folder, is_of_present_code, is_trained, training_name
 from towers.training.stages.final_fit import final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
 from towers.training.start import open_start
@@ -28,6 +28,9 @@ from towers.training.start import open_start
 
 def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter = print) -> Checkpoint:
     """Trains and seals a checkpoint, or opens the one of an equal run that is already complete.
+
+    In a trial of a sweep that wants the present code (`hydra.launcher.same_code`), a checkpoint of other code is
+    trained again and replaced.
 
     Each catalogue is encoded once, and the items are embedded once, with the final weights. With `train.fit_on=all`,
     the run with `fit_on=train` is trained first, if that was not done before: it decides the number of epochs.
@@ -42,9 +45,11 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
         Pruned: this training is a trial of a sweep that ended it early.
     """
     folder = checkpoint_folder(config, dataset, storage)
-    if is_sealed(folder):
-        progress(f"train: {folder.name} is already trained")
+    if is_trained(folder):
+        progress(f"train: {folder.name} is already trained{_by_other_code(config, dataset, storage)}")
         return open_checkpoint(folder)
+    if is_sealed(folder):
+        progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
     _check(config, dataset)
     if config.train.fit_on is FittedSplits.all:
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
@@ -52,6 +57,15 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     start = f", from the weights of {config.train.start_from}" if config.train.start_from else ""
     progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s){start}")
     return fit_and_measure(config, dataset, storage, folder, progress)
+
+
+def _by_other_code(config: Recipe, dataset: PreparedDataset, storage: Folder) -> str:
+    """That other code has made the checkpoint, and how to train again; empty where the present code has."""
+    folder = checkpoint_folder(config, dataset, storage)
+    if is_of_present_code(folder):
+        return ""
+    state = storage / "training" / training_name(config, dataset)
+    return f", by another version of the code or its libraries; remove {folder} and {state} to train it again"
 
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:

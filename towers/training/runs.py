@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
-from data.artifacts.folders import Folder
+from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.plugins import in_use
 from data.artifacts.seals import NotSealed, is_sealed
 from data.artifacts.structured import jsonable
+from data.cluster.code_digest import CODE, code_digest
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
+from towers.sweeps.trial import wants_same_code
 from towers.training.config import PLACEMENT, Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0}
@@ -31,8 +35,28 @@ ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
-    """The name of a training: the dataset's name and a digest of everything that decides the towers' weights."""
-    return f"{config.data.name}-{_digest(dataset, *_determining(config))}"
+    """The name of a training: the dataset's name and a digest of everything that decides the towers' weights.
+
+    In a sweep whose trials must be of the present code, the code is part of it: what other code has begun, or ended,
+    does not go on.
+    """
+    code = f"-{present_code()[:8]}" if wants_same_code() else ""
+    return f"{config.data.name}-{_digest(dataset, *_determining(config))}{code}"
+
+
+def present_code() -> str:
+    """The digest of the code of this process, as manifests of checkpoints hold it."""
+    return _code(in_use())
+
+
+def is_of_present_code(folder: Folder) -> bool:
+    """Whether the code of this process has sealed a checkpoint."""
+    return bool(folder.read_json(MANIFEST).get(CODE) == present_code())
+
+
+def is_trained(folder: Folder) -> bool:
+    """Whether a checkpoint is sealed and counts as done; a trial of a sweep may want one of the present code."""
+    return is_sealed(folder) and (not wants_same_code() or is_of_present_code(folder))
 
 
 def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder) -> Folder:
@@ -42,6 +66,11 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
     """
     digest = _digest(dataset, *_determining(config), _without(jsonable(config.rerank), ADDED_TO_RERANK))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
+
+
+@cache
+def _code(plugins: tuple[str, ...]) -> str:
+    return code_digest(*plugins)
 
 
 def _determining(config: Recipe) -> list[Any]:

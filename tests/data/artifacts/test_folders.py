@@ -57,6 +57,15 @@ def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
         open_sealed(folder, "release")
 
 
+def test_sealing_again_on_an_object_store_leaves_no_file_of_before(bucket: Folder) -> None:
+    folder = bucket / "d"
+    with sealing(folder, {"kind": "dataset"}) as staging:
+        staging.write_bytes("old.bin", b"x")
+    sealed(folder, b"new")
+    assert list(open_sealed(folder, "dataset", verify=True)["files"]) == ["a/b.bin"]
+    assert folder.files() == ["a/b.bin"]
+
+
 def test_sealing_again_replaces_and_leaves_no_leftovers(tmp_path: Path) -> None:
     folder = Folder.of(str(tmp_path)) / "d"
     sealed(folder, b"old")

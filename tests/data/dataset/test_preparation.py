@@ -68,6 +68,26 @@ def test_a_whole_dataset_is_not_prepared_twice(dataset: PreparedDataset, tiny: C
     assert said == [f"dataset synthetic: already prepared in {dataset.folder}"]
 
 
+def test_a_dataset_of_other_code_is_said_and_prepared_again_where_that_is_wanted(
+    ray_session: None, tmp_path: Path
+) -> None:
+    dataset = prepared(tmp_path, written(tmp_path, user_id=["a"] * 3, item_id=["x", "y", "z"], time=[1, 2, 3]))
+    of_code = dataset.manifest["code"]
+    dataset.folder.write_json("manifest.json", dataset.manifest | {"code": "of before"})
+    config, said = load([*MAPPING, f"data.source.interactions={tmp_path}/log.parquet"]), list[str]()
+    storage = Folder.of(f"{tmp_path}/var")
+    assert prepare(config.data, storage, said.append).manifest["code"] == "of before"
+    assert said == [
+        f"dataset mine: already prepared in {dataset.folder}, by another version of the code or its libraries; remove"
+        " it to prepare it again"
+    ]
+    again = prepare(config.data, storage, same_code=True)
+    assert (again.folder, again.fingerprint, again.manifest["code"]) == (dataset.folder, dataset.fingerprint, of_code)
+    said.clear()
+    prepare(config.data, storage, said.append, same_code=True)
+    assert said == [f"dataset mine: already prepared in {dataset.folder}"]
+
+
 def test_a_half_written_folder_is_not_a_dataset(dataset: PreparedDataset, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "items.parquet").write_bytes(b"")

@@ -13,6 +13,7 @@ from towers.evaluation.goals import GoalEvents, area_under_roc, check_goals
 from towers.reranking.config import RerankConfig
 from towers.reranking.goal_heads import GoalHeads
 from towers.reranking.queries import RerankQueries
+from towers.training.epochs.finite import NotFinite
 from towers.training.stages.fit_goals import fit_goals, goals_without_events
 from towers.training.stages.fit_reranker import GOAL, fit_reranker
 
@@ -98,6 +99,19 @@ def test_goals_leave_the_rest_of_the_reranker_as_it_is() -> None:
     kept = {name: of for name, of in with_goals.state_dict().items() if not name.startswith("goals.")}
     assert kept.keys() == without.state_dict().keys()
     assert all(torch.equal(kept[name], of) for name, of in without.state_dict().items())
+
+
+def test_heads_that_are_not_finite_stop_with_epoch_and_cure() -> None:
+    config = RerankConfig(epochs=2, experts=2, goals={"like": 1, "hide": -3, "buy": 5})
+    queries, _ = two_goals(config)
+    model = reranker(config)
+    fit_reranker(model, queries, seed=0)
+    parts = [queries[at] for at in queries.split_users((0.3, 0.3), torch.Generator())]
+    model.config.learning_rate = 1e30
+    with pytest.raises(
+        NotFinite, match=r"^re-ranker's goals, epoch 1, .* try a lower rerank\.learning_rate than 1e\+30$"
+    ):
+        fit_goals(model, parts[2], parts[0], parts[1], 0)
 
 
 def test_the_same_seed_fits_the_same_heads() -> None:

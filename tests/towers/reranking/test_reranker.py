@@ -1,5 +1,6 @@
 """The re-ranker: retrieval order until fitted; fitting finds what matters, products of vectors too, and calibrates."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from towers.reranking.config import RerankConfig
 from towers.reranking.cross_network import CrossNetwork
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import RECENT, SIGNALS, Reranker
+from towers.training.epochs.finite import NotFinite
 from towers.training.stages.fit_reranker import fit_reranker, listwise
 
 ITEMS, DIM, QUERIES, K = 60, 8, 600, 12
@@ -78,6 +80,26 @@ def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
     wanted_BK = given.user_BD[:, :1] * model.item_vectors_ID[given.rows_BK][..., 0]
     found = fit(model, given, one_hit(wanted_BK))
     assert found["deep"] > found["linear"] + 0.15
+
+
+@pytest.mark.parametrize("rate", [1e8, 1e20, 1e38])
+def test_a_fit_that_is_not_finite_stops_with_epoch_and_cure(rate: float) -> None:
+    given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=2, learning_rate=rate))
+    with pytest.raises(NotFinite) as caught:
+        fit(model, given, one_hit(model.popularity_I[given.rows_BK]))
+    assert re.match(r"re-ranker, epoch \d, (step \d+: the|the weight|a score) .* finite", str(caught.value))
+    assert str(caught.value).endswith(f"try a lower rerank.learning_rate than {rate}")
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_without_an_order_are_never_the_best() -> None:
+    """Weights that are finite may give scores that are not."""
+    given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=0))
+    with torch.no_grad():
+        for weight in model.deep.parameters() if model.deep is not None else ():
+            weight.fill_(1e30)
+    with pytest.raises(NotFinite, match="a score of the re-ranker on the queries that choose its epoch is not finite"):
+        fit(model, given, one_hit(model.popularity_I[given.rows_BK]))
 
 
 def test_fitting_again_gives_the_same() -> None:

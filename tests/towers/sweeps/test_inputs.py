@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from data.cluster.code_digest import code_digest
 from tests.towers.sweeps.changing_world import World, jobs
 from towers.sweeps.records import Record, Records, State
-from towers.sweeps.reuse.code_digest import code_digest
 from towers.sweeps.reuse.inputs import TrialInputs, changed_lines
 
 
@@ -33,6 +33,17 @@ def test_a_changed_log_runs_again(world: World, capsys: pytest.CaptureFixture[st
         log.write("c,d,2\n")
     assert len(world.trials(jobs(world))) == 2
     assert capsys.readouterr().out == "sweep: no longer counts as done: trial 0, 1: the log has changed\n"
+
+
+def test_each_file_of_a_log_counts(world: World) -> None:
+    """The files of vectors are no part of the source, which the trials share."""
+    vectors = [world.folder / "a.parquet", world.folder / "b.parquet"]
+    for path in vectors:
+        path.write_text("one")
+    several = [[*jobs(world)[0], f"data.item_vectors={path}"] for path in vectors]
+    assert len(world.trials(several)) == 2
+    vectors[1].write_text("another")
+    assert world.trials(several) == [several[1][-1]]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from conf.schema import FOLDER
+from conf.schema import FOLDER, load
 from towers.sweeps.launch import config_options
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.leaderboard import Leaderboard
@@ -133,6 +133,14 @@ def test_commands_are_quoted_for_the_shell_and_keep_where_the_config_lies() -> N
     assert shlex.split(publish) == [
         "python", "-m", "serve.publish", *options, "checkpoint=/my var/c", "storage.root=./my var",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["/a=b", "/a,b", "/a (1)", "/Übung", "/it's", "/a#b", "/a&b", '/"q"'])
+def test_the_command_to_publish_names_the_checkpoint_wherever_it_lies(root: str) -> None:
+    checkpoint = f"{root}/checkpoints/p-0a1b"
+    best = Record(number=0, overrides=["a=1"], state=State.finished, result={"v": 1.0, "checkpoint": checkpoint})
+    _, publish = Leaderboard.of([best], "v").commands("towers.train")
+    assert load(shlex.split(publish)[3:]).checkpoint == checkpoint
 
 
 def test_where_the_config_lies_is_taken_from_the_command() -> None:

@@ -32,7 +32,7 @@ THREE = "data.split.kind=choice(temporal,leave_last_out,temporal_by_user)"
 def searched(world: World, *overrides: str, **settings: Any) -> Study:
     """A launch of a search by two trials, which both finish; raises where the study is refused."""
     inputs, sweep = world.reader()
-    config = SweeperConfig(trials=2, objectives=[Objective(metric="v")], **settings)
+    config = SweeperConfig(**{"trials": 2, "objectives": [Objective(metric="v")], **settings})
     of = space(*fixed(world), *overrides)
     study = open_study(config, world.folder)
     refuse_other_study(study, of, config.objectives, inputs, sweep)
@@ -111,3 +111,14 @@ def test_a_study_of_another_config_or_log_or_code_is_refused(world: World) -> No
     world.log.write_text("user_id,item_id,time\nx,b,1\ny,b,1\n")
     with pytest.raises(ConfigError, match="the log has changed"):
         searched(world, TWO)
+
+
+def test_a_study_over_several_logs_is_refused_when_one_of_them_has_changed(world: World) -> None:
+    other = world.folder / "others.csv"
+    other.write_text("user_id,item_id,time\na,b,1\n")
+    both = f"data.source.interactions=choice({world.log},{other})"
+    searched(world, both, trials=6)
+    assert len(searched(world, both, trials=6).trials) == 6
+    other.write_text("user_id,item_id,time\nx,b,1\ny,b,1\n")
+    with pytest.raises(ConfigError, match="the log has changed"):
+        searched(world, both, trials=6)

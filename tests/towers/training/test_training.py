@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from conf.entry import FOLDER
@@ -23,9 +24,11 @@ from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
 from towers.reranking.config import RerankConfig
+from towers.sweeps.trial import Trial, working_for
+from towers.sweeps.trial_reports import TrialReports
 from towers.training.epochs.finite import NotFinite
 from towers.training.fit import train
-from towers.training.runs import checkpoint_folder, open_for
+from towers.training.runs import checkpoint_folder, open_for, training_name
 from towers.training.tracking import TrackingConfig, TrackingMode
 
 pytestmark = pytest.mark.slow
@@ -49,6 +52,32 @@ def test_the_same_run_is_found_again(tiny: Config, dataset: PreparedDataset, che
     again = train(tiny, dataset, Folder.of(tiny.storage.root), said.append)
     assert said == [f"train: {checkpoint.name} is already trained"]
     assert again.manifest == checkpoint.manifest
+
+
+def test_a_checkpoint_of_other_code_is_opened_with_a_word_and_trained_again_by_a_trial(
+    tiny: Config, ray_session: None
+) -> None:
+    config = replace(tiny, seed=40, train=replace(tiny.train, epochs=1))
+    dataset, storage = prepare(config.data, Folder.of(config.storage.root)), Folder.of(config.storage.root)
+    first, said = train(config, dataset, storage), list[str]()
+    first.folder.write_json("manifest.json", first.manifest | {"code": "of before", "training": {"loss": 9.0}})
+    assert train(config, dataset, storage, said.append).manifest["training"] == {"loss": 9.0}
+    state = f"{storage}/training/{training_name(config, dataset)}"
+    assert Path(state).is_dir()
+    assert said == [
+        f"train: {first.name} is already trained, by another version of the code or its libraries; remove"
+        f" {first.folder} and {state} to train it again"
+    ]
+    reports = ray.remote(TrialReports).remote(False)
+    with working_for(Trial(0, "sweep", reports)):
+        assert train(config, dataset, storage).manifest["code"] == "of before", "hydra.launcher.same_code=false"
+    with working_for(Trial(0, "sweep", reports, same_code=True)):
+        again = train(config, dataset, storage, said.append)
+        train(config, dataset, storage, said.append)
+    assert said[1] == f"train: {first.name} was trained by another version of the code, and is trained again"
+    assert said[-1] == f"train: {first.name} is already trained"
+    assert again.manifest["training"]["loss"] == pytest.approx(first.manifest["training"]["loss"])
+    assert len(ray.get(reports.since.remote(0))[0]) == 1, "the towers too were trained, for an epoch"
 
 
 def test_another_reranker_does_not_train_the_towers_again(tiny: Config, checkpoint: Checkpoint) -> None:

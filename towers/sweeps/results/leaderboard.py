@@ -1,6 +1,5 @@
 """The leaderboard of a sweep: its points best first, with intervals, tests and costs, and commands for the best one."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from data.artifacts.errors import ConfigError
+from data.cluster.typed_commands import command, override
 from towers.sweeps.records import Record, varying_parameters
 from towers.sweeps.results.points import COSTS, Point, ranked_points
 from towers.sweeps.search.space import SEED
@@ -107,13 +107,9 @@ class Leaderboard:
         if self.best is None:
             return []
         overrides = self.best.overrides
-        commands = [["python", "-m", module, *options, *overrides]]
+        commands = [command("python", "-m", module, *options, *overrides)]
         if checkpoint := self.best.value("checkpoint"):
-            storage = [override for override in overrides if override.startswith("storage.")]
-            commands.append(["python", "-m", "serve.publish", *options, f"checkpoint={checkpoint}", *storage])
-        return [" ".join(map(quoted, command)) for command in commands]
-
-
-def quoted(argument: str) -> str:
-    """An argument as it is typed into a shell: in quotes where it has characters that are special there."""
-    return shlex.quote(argument)
+            storage = [each for each in overrides if each.startswith("storage.")]
+            published = override("checkpoint", str(checkpoint))
+            commands.append(command("python", "-m", "serve.publish", *options, published, *storage))
+        return commands

@@ -114,7 +114,7 @@ class InputsReader:
             return None
         if not isinstance(data, DataConfig):
             return None
-        key = repr(data.source)
+        key = json_text(data.as_json())  # not of its source alone: the log has more files than that
         if key not in self._logs:
             try:
                 versions = input_states(data.input_files())

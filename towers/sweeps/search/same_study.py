@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from data.artifacts.errors import ConfigError
+from data.cluster.typed_commands import command, override
 from towers.sweeps.reuse.inputs import UNKNOWN, InputsReader
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import Objective
@@ -29,7 +30,8 @@ def refuse_other_study(
         ConfigError: the study has another search space, other objectives or other seeds, or its trials were run with
             another config, log or code. The message names the differences.
     """
-    cure = f"give the new search a study of its own, such as hydra.sweeper.study={study.study_name}-2"
+    of_its_own = command(override("hydra.sweeper.study", f"{study.study_name}-2"))
+    cure = f"give the new search a study of its own, such as {of_its_own}"
     search = {
         "objectives": [f"{objective.metric} ({objective.direction.value})" for objective in objectives],
         "seeds": space.seeds,
@@ -37,7 +39,7 @@ def refuse_other_study(
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     if (change := space_change(study, space) or (search_change(study, search) if done else None)) is not None:
         raise ConfigError(f"{change} in the study {study.study_name!r}; {cure}")
-    for trial in _one_for_each_group_option(done, sweep):
+    for trial in _one_for_each_choice_of_files(done, sweep):
         now = inputs.of(sweep.trial_config(0, space.overrides(trial.params, space.seeds[0])))
         difference = inputs.differences(now, trial.user_attrs.get(INPUTS_ATTRIBUTE))
         if difference == UNKNOWN:
@@ -71,10 +73,11 @@ def search_change(study: optuna.Study, search: Mapping[str, Any]) -> str | None:
     return "; ".join(f"{names[key]}: {search[key]} was {was[key]}" for key in keys) or None
 
 
-def _one_for_each_group_option(trials: list[FrozenTrial], sweep: SweepContext) -> list[FrozenTrial]:
-    """One trial for each combination of yaml files that the search has chosen: the others have the same values.
+def _one_for_each_choice_of_files(trials: list[FrozenTrial], sweep: SweepContext) -> list[FrozenTrial]:
+    """One trial for each combination of yaml files, and of texts, that the search has chosen.
 
-    To compose the config of every trial would take seconds for each ten of them.
+    A text may name a file of the log. The others differ in numbers alone, so that what their configs and their logs
+    come from is the same. To compose the config of every trial would take seconds for each ten of them.
     """
     loader = sweep.hydra_context.config_loader
     found: dict[tuple[tuple[str, Any], ...], FrozenTrial] = {}
@@ -83,8 +86,20 @@ def _one_for_each_group_option(trials: list[FrozenTrial], sweep: SweepContext) -
         for key in trial.params:
             if key not in groups:
                 groups[key] = bool(loader.get_group_options(key.lstrip("+").partition("@")[0]))
-        found.setdefault(tuple((key, value) for key, value in trial.params.items() if groups[key]), trial)
+        chosen = ((key, of) for key, of in trial.params.items() if groups[key] or not _is_number(of))
+        found.setdefault(tuple(chosen), trial)
     return list(found.values())
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value of a search is one, or is written as one; choices are kept as they are typed."""
+    if isinstance(value, int | float):
+        return True
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _formatted(distribution: BaseDistribution | None) -> str:

@@ -4,12 +4,14 @@ Once a weight is NaN or infinite, no later step mends it: every vector, and soon
 there, before anything of it is validated or saved, so that the saved states are always sound.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from data.artifacts.errors import UserError
+from towers.reranking.config import RerankConfig
 from towers.training.config import Precision, TrainConfig
 from towers.training.distributed import anywhere, sharded_tables
 from towers.training.losses.config import LossConfig
@@ -99,3 +101,19 @@ def cure(train: TrainConfig, loss: LossConfig) -> str:
     if train.precision is Precision.bfloat16:
         settings.append("train.precision=float32")
     return f"training stopped, and nothing of this epoch is kept; try {', or '.join(settings)}"
+
+
+@contextmanager
+def fitting_reranker(at: str, config: RerankConfig) -> Iterator[None]:
+    """Adds to a NotFinite that the block raises where it was, and what to change.
+
+    Args:
+        at: the part that is fitted, and the epoch, such as "re-ranker, epoch 2".
+    """
+    try:
+        yield
+    except NotFinite as e:
+        raise NotFinite(
+            f"{at}, {e}: the re-ranker is not fitted, and the towers' training is kept; try a lower"
+            f" rerank.learning_rate than {config.learning_rate}"
+        ) from e

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from data.artifacts.folders import Folder
-from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
@@ -29,7 +28,7 @@ from towers.model.config import FittedSplits
 from towers.reranking.carry import Vocabularies, carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
-from towers.training.runs import checkpoint_folder, training_name
+from towers.training.runs import checkpoint_folder, is_trained, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
 
@@ -53,7 +52,7 @@ def final_fit(
     earlier.model.places_by_features = measured.model.places_by_features
     earlier.set_cold_length(measured.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
-    if is_sealed(backtest_folder):
+    if is_trained(backtest_folder):
         backtest = open_checkpoint(backtest_folder)
     else:
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)

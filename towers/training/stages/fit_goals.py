@@ -15,6 +15,7 @@ from towers.reranking.calibration import platt
 from towers.reranking.goal_heads import GoalHeads
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
+from towers.training.epochs.finite import FiniteSteps, NotFinite, check_weights, fitting_reranker
 
 LEAST_SHARE = 1e-6
 """A goal starts from this share of hits at least, so that its log-odds are finite."""
@@ -32,6 +33,9 @@ def fit_goals(
     Returns:
         For each goal, the cross-entropy on the choosing users' candidates over that of their share of hits: below 1 is
         better than one probability for all. 1 where a goal could not be fitted.
+
+    Raises:
+        NotFinite: a loss, a gradient, a weight or an entropy is not finite. The message names the epoch and the cure.
     """
     heads = reranker.goals
     assert heads is not None, "the re-ranker has goals"
@@ -42,17 +46,15 @@ def fit_goals(
     best, kept = _entropies(reranker, heads, chosen_by).mean(), copy.deepcopy(heads.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the global generator
-        for _ in range(config.epochs):
-            heads.train()
-            for at in torch.randperm(len(train), generator=generator).split(config.batch_size):
-                optimizer.zero_grad()
-                _loss(reranker, heads, train[at]).backward()
-                optimizer.step()
-            heads.eval()
-            if (value := _entropies(reranker, heads, chosen_by).mean()) < best:
+        for epoch in range(1, config.epochs + 1):
+            with fitting_reranker(f"re-ranker's goals, epoch {epoch}", config):
+                _epoch(reranker, train, optimizer, generator)
+                value = _finite(_entropies(reranker, heads, chosen_by)).mean()
+            if value < best:
                 best, kept = value, copy.deepcopy(heads.state_dict())
     heads.load_state_dict(kept)
-    _calibrate(reranker, heads, _Labelled.of(calibrating), goals_without_events(heads.names, train, calibrating))
+    with fitting_reranker("re-ranker's goals, calibration", config):
+        _calibrate(reranker, heads, _Labelled.of(calibrating), goals_without_events(heads.names, train, calibrating))
     normalised_A = _entropies(reranker, heads, chosen_by) / _entropies_of_the_share(chosen_by)
     return dict(zip(heads.names, normalised_A.nan_to_num(1.0).tolist(), strict=True))
 
@@ -107,6 +109,31 @@ def _start_at_the_share(reranker: Reranker, heads: GoalHeads, train: _Labelled) 
     heads.bias_A.add_(share_A.logit() - train.mean(train.log_odds(reranker, heads)))
 
 
+def _epoch(
+    reranker: Reranker, train: RerankQueries, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    """Trains the heads on each query once; raises NotFinite at the first step that is not finite."""
+    heads = reranker.goals
+    assert heads is not None, "the re-ranker has goals"
+    heads.train()
+    steps = FiniteSteps(heads, train.hit_BK.device)
+    for at in torch.randperm(len(train), generator=generator).split(reranker.config.batch_size):
+        optimizer.zero_grad()
+        loss = _loss(reranker, heads, train[at])
+        loss.backward()
+        steps.watch(loss)
+        optimizer.step()
+    check_weights(heads)
+    heads.eval()
+
+
+def _finite(entropy_A: Tensor) -> Tensor:
+    """The entropies; raises NotFinite where one of them is not finite."""
+    if not entropy_A.isfinite().all():
+        raise NotFinite("a cross-entropy on the queries that choose the epoch is not finite")
+    return entropy_A
+
+
 def _loss(reranker: Reranker, heads: GoalHeads, queries: RerankQueries) -> Tensor:
     with torch.no_grad():
         inputs_BKW = reranker.goal_inputs(queries.lists)
@@ -138,4 +165,7 @@ def _calibrate(reranker: Reranker, heads: GoalHeads, calibrating: _Labelled, wit
             share = (hit_NA[:, a].sum() + 0.5) / (len(hit_NA) + 1)
             heads.calibration_A2[a] = torch.stack([torch.zeros(()), share.logit()])
         else:
-            heads.calibration_A2[a] = platt(log_odds_NA[:, a], hit_NA[:, a] > 0, calibrating.weight_N1[:, 0])
+            fitted = platt(log_odds_NA[:, a], hit_NA[:, a] > 0, calibrating.weight_N1[:, 0])
+            if not (fitted.isfinite().all() and fitted[0] > 0):
+                raise NotFinite(f"the log-odds of {name} are so large that float32 has no slope for them")
+            heads.calibration_A2[a] = fitted

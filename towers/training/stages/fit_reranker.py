@@ -14,6 +14,7 @@ from towers.evaluation.metrics import per_query
 from towers.reranking.calibration import platt
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
+from towers.training.epochs.finite import FiniteSteps, NotFinite, check_weights, fitting_reranker
 from towers.training.stages.fit_goals import fit_goals
 
 METRIC = "ndcg@10"
@@ -40,6 +41,9 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
         nDCG@10 of the choosing users' queries in the order of retrieval ("retrieval"), after the linear stage
         ("linear") and after the deep one ("deep"). If there are goals, what `fit_goals` returns follows, each name
         after GOAL. Empty where one of the three parts has no hits to fit to; the re-ranker is then unchanged.
+
+    Raises:
+        NotFinite: a loss, a gradient, a weight or a score is not finite. The message names the epoch and the cure.
     """
     generator, half = torch.Generator().manual_seed(seed), reranker.config.held_out / 2
     choosing, calibrating, train = (queries[at] for at in queries.split_users((half, half), generator))
@@ -51,7 +55,8 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
     found["linear"] = _measure(reranker, chosen_by)
     if reranker.deep is not None:
         found["deep"] = _fit_deep(reranker, by_query, chosen_by, generator)
-    _calibrate(reranker, calibrating)
+    with fitting_reranker("re-ranker, calibration", reranker.config):
+        _calibrate(reranker, calibrating)
     if reranker.goals is not None:
         found |= {f"{GOAL}{name}": v for name, v in fit_goals(reranker, train, choosing, calibrating, seed).items()}
     return found
@@ -110,19 +115,31 @@ def _fit_deep(reranker: Reranker, train: RerankQueries, choosing: RerankQueries,
     best, kept = _measure(reranker, choosing), copy.deepcopy(reranker.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.initial_seed()))  # dropout draws from the global generator
-        for _ in range(config.epochs):
-            reranker.train()
-            for at in torch.randperm(len(train), generator=generator).split(config.batch_size):
-                if train.hit_BK[at].any():
-                    optimizer.zero_grad()
-                    _loss(reranker, train[at]).backward()
-                    optimizer.step()
-            value = _measure(reranker.eval(), choosing)
+        for epoch in range(1, config.epochs + 1):
+            with fitting_reranker(f"re-ranker, epoch {epoch}", config):
+                _epoch(reranker, train, optimizer, generator)
+                value = _measure(reranker.eval(), choosing)
             if value > best:
                 best, kept = value, copy.deepcopy(reranker.state_dict())
     reranker.load_state_dict(kept)
     reranker.eval()
     return best
+
+
+def _epoch(
+    reranker: Reranker, train: RerankQueries, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> None:
+    """Trains on each query once; raises NotFinite at the first step that is not finite."""
+    reranker.train()
+    steps = FiniteSteps(reranker, train.hit_BK.device)
+    for at in torch.randperm(len(train), generator=generator).split(reranker.config.batch_size):
+        if train.hit_BK[at].any():
+            optimizer.zero_grad()
+            loss = _loss(reranker, train[at])
+            loss.backward()
+            steps.watch(loss)
+            optimizer.step()
+    check_weights(reranker)
 
 
 def _loss(reranker: Reranker, queries: RerankQueries) -> Tensor:
@@ -143,13 +160,19 @@ def _calibrate(reranker: Reranker, queries: RerankQueries) -> None:
     there_BK = queries.lists.rows_BK > 0
     score_BK = reranker.uncalibrated(queries.lists)
     weight_BK = queries.user_weights()[:, None].expand_as(score_BK)
-    reranker.calibration.copy_(platt(score_BK[there_BK], queries.taken_BK[there_BK], weight_BK[there_BK]))
+    calibration = platt(score_BK[there_BK], queries.taken_BK[there_BK], weight_BK[there_BK])
+    if not (calibration.isfinite().all() and calibration[0] > 0):
+        raise NotFinite(f"the scores are so large that float32 has no slope for them (it is {calibration[0].item():g})")
+    reranker.calibration.copy_(calibration)
 
 
 @torch.no_grad()
 def _measure(reranker: Reranker, queries: RerankQueries) -> float:
-    """nDCG@10 of the re-ranker's order."""
-    return _ndcg(reranker.uncalibrated(queries.lists), queries)
+    """nDCG@10 of the re-ranker's order; raises NotFinite where there is no order, because a score is not finite."""
+    score_BK = reranker.uncalibrated(queries.lists)
+    if not score_BK[queries.lists.rows_BK > 0].isfinite().all():
+        raise NotFinite("a score of the re-ranker on the queries that choose its epoch is not finite")
+    return _ndcg(score_BK, queries)
 
 
 def _ndcg(score_BK: Tensor, queries: RerankQueries) -> float:

@@ -8,6 +8,7 @@ import torch
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import recorded
 from data.artifacts.structured import jsonable
+from data.cluster.code_digest import CODE
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
@@ -27,7 +28,7 @@ from towers.model.tie_order import TieOrder, tie_seed
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
-from towers.training.runs import training_name
+from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
 from towers.training.tracking import run_reference
@@ -198,6 +199,7 @@ def seal(
         },
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),
+        CODE: present_code(),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),
         "reranker_is_carried": reranker.is_carried,
         "tie_seed": tie_seed(folder.name),

@@ -1,14 +1,14 @@
-"""A digest of the code that a sweep runs: it changes where the code does something else than before."""
+"""A digest of the code that makes something: it changes where the code does something else than before."""
 
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("data", "towers")
-"""Packages that decide what a training comes to; the package of the command that the sweep runs is added."""
+"""Packages that decide what a training comes to; in a sweep, the package of the command that it runs is added."""
 
 OURS = (*PACKAGES, "conf", "serve")
 """Packages that count even where they are installed; of others, only those that lie in folders of their own count."""
@@ -16,13 +16,17 @@ OURS = (*PACKAGES, "conf", "serve")
 LIBRARIES = ("torch", "numpy", "pyarrow", "ray", "scipy")
 
 
-def code_digest(*modules: str) -> str:
-    """Digest of the code of PACKAGES, of the packages of these modules, and of the versions of LIBRARIES.
+CODE = "code"
+"""Key of a manifest with the digest of the code that has made the folder; earlier versions did not write it."""
+
+
+def code_digest(*modules: str, packages: Sequence[str] = PACKAGES) -> str:
+    """Digest of the code of these packages, of the packages of these modules, and of the versions of LIBRARIES.
 
     Comments, docstrings and layout do not count.
     """
     digest = hashlib.sha256(" ".join(f"{name}={_version(name)}" for name in LIBRARIES).encode())
-    roots = {root for name in (*PACKAGES, *modules) if (root := _root(name)) is not None}
+    roots = {root for name in (*packages, *modules) if (root := _root(name)) is not None}
     for root in sorted(roots):
         for name, source in _sources(root):
             digest.update(f"\n{root.name}/{name}\n".encode() + _meaning(source))

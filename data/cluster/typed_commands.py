@@ -1,0 +1,42 @@
+"""Commands as people type them: what is printed with a value in it can be copied into a shell, and Hydra reads it."""
+
+import re
+import shlex
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+QUOTE = re.compile(r'(\\*)"')
+END = re.compile(r"\\+$")
+
+
+def command(*arguments: str) -> str:
+    """The arguments as one line for a shell: in quotes where they have characters that are special there."""
+    return shlex.join(arguments)
+
+
+def override(key: str, value: str) -> str:
+    """The override by which Hydra gives a text to a key: in quotes of its own where it would take the text otherwise.
+
+    A path may hold `=`, `,`, brackets or letters of other scripts, all of which Hydra reads as something else.
+    """
+    plain = f"{key}={value}"
+    return plain if _is_read_as(plain, value) else f"{key}={in_quotes(value)}"
+
+
+def in_quotes(value: str) -> str:
+    """A text in the quotes of Hydra's grammar, by which it is taken as it stands."""
+    # a backslash is one, except before a quote, where two of them are; OmegaConf looks for `${` in what remains
+    text = QUOTE.sub(lambda found: found[1] * 2 + '\\"', value.replace("${", "\\${"))
+    return f'"{END.sub(lambda found: found[0] * 2, text)}"'
+
+
+def _is_read_as(plain: str, value: str) -> bool:
+    if "${" in value:
+        return False
+    try:
+        parsed = OverridesParser.create().parse_override(plain)
+    except HydraException:
+        return False
+    read = parsed.value()
+    return isinstance(read, str) and not parsed.is_sweep_override() and read == value
