@@ -22,11 +22,11 @@ INCLUDING = {
     "inner/x": PARAMS,
     "inner/headed": "# @package hydra.sweeper\nparams: {seed: '1,2'}\n",
     "inner/deeper": "# @package _global_\ndefaults: [x]\n",
-    "inner/around": "# @package _global_\ndefaults: [/study/around]\nseed: 5\n",
-    "study/around": "# @package _global_\ndefaults: [/inner/around]\n",
-    "study/a": "# @package _global_\ndefaults: ['/inner@_global_: x']\n",
+    "inner/around": "# @package _global_\ndefaults: [/loop/around]\nseed: 5\n",
+    "loop/around": "# @package _global_\ndefaults: [/inner/around]\n",
+    "study/a": "# @package _global_\ndefaults: [{/inner@_global_: x}]\n",
     "study/b": "# @package _global_\nseed: 4\n",
-    "study/listed": "# @package _global_\ndefaults: ['/inner@_global_': [x]]\n",
+    "study/listed": "# @package _global_\ndefaults: [{/inner@_global_: [x]}]\n",
     "study/by_path": "# @package _global_\ndefaults: [/inner/x@_global_]\n",
     "study/twice": "# @package _global_\ndefaults: [/inner/deeper@_global_, _self_]\n",
     "study/headed": "# @package _global_\ndefaults: [/inner/headed]\n",
@@ -76,7 +76,7 @@ def test_what_would_be_ignored_is_refused(my: str, swept: str, named: str) -> No
     with pytest.raises(ConfigError) as caught:
         refuse("--config-dir", my, "-m", swept)
     assert named in str(caught.value)
-    assert "start one sweep for each of its values, such as -m experiment=" in str(caught.value)
+    assert "start one sweep for each of its values, such as -m " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -97,6 +97,7 @@ def test_a_sweep_by_an_override_is_one_too(my: str, mode: str) -> None:
         ("-m", "hydra/launcher=ray", "model=two_tower,transformer"),
         ("experiment=grid",),
         ("-m", "experiment=plain,unknown"),
+        ("-m", "+loop=around,unknown"),
         ("-m", "train.epochs=3=4"),
         ("--help",),
     ],

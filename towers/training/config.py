@@ -86,8 +86,8 @@ class TrainConfig:
     monitor: str = "ndcg@20"
     validation_users: int | None = bounded(None, at_least=1)
     batch_size: int = bounded(1024, at_least=1)
-    learning_rate: float = bounded(0.002, above=0)
-    weight_decay: float = bounded(0.0, at_least=0)
+    learning_rate: float = bounded(0.002, above=0, at_most=1e30)
+    weight_decay: float = bounded(0.0, at_least=0, at_most=1e6)
     schedule: Schedule = Schedule.constant
     suggested: float = bounded(0.0, at_least=0, below=1)
     fit_on: FittedSplits = FittedSplits.train

@@ -52,7 +52,7 @@ def test_infinite_numbers_are_refused(tmp_path: Path, kind: TableFormat, prices:
 
 
 def test_what_is_no_number_is_named_apart_from_infinite_ones(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'12,50' in row 3 is not a number: correct or empty it"):
+    with pytest.raises(DataError, match=r"'12,50' in row 3 \(item_id 'i2'\) is not a number: correct or empty it"):
         items(tmp_path, ["1", "inf", "12,50"])
 
 

@@ -82,7 +82,7 @@ def test_the_deep_part_finds_a_product_of_user_and_item() -> None:
     assert found["deep"] > found["linear"] + 0.15
 
 
-@pytest.mark.parametrize("rate", [1e8, 1e20, 1e38])
+@pytest.mark.parametrize("rate", [1e8, 1e20, 1e30])
 def test_a_fit_that_is_not_finite_stops_with_epoch_and_cure(rate: float) -> None:
     given, model = lists(np.random.default_rng(0)), reranker(RerankConfig(epochs=2, learning_rate=rate))
     with pytest.raises(NotFinite) as caught:

@@ -62,7 +62,9 @@ def test_sparse_gradients_are_looked_at() -> None:
 def epoch(temperature: float, learning_rate: float) -> list[float]:
     towers = model()
     optimizers = Optimizers(towers, learning_rate, 0.0)
-    objective = Objective(LossConfig(temperature=temperature, num_uniform=4), torch.arange(ITEMS).numpy())
+    config = LossConfig(num_uniform=4)
+    config.temperature = temperature  # one that no config may have
+    objective = Objective(config, torch.arange(ITEMS).numpy())
     batches = [batch(slice(None))] * 3
     steps = train_epoch(towers, optimizers, objective, batches, torch.Generator().manual_seed(0), CPU, [1.0] * 3)
     return [loss.item() for loss in steps]
