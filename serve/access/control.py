@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+from data.cluster.background import LATE_S, PeriodicTask
 from data.cluster.failure_log import FailureLog, replica_logger
 from serve.access.config import AuthConfig, AuthKind, LimitsConfig
 from serve.access.key_file import read_records
@@ -22,9 +23,6 @@ CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 LOGGED_EVERY_S = 60.0
 """Seconds after which a refusal of the same caller for the same reason is logged again."""
-
-LATE_S = 10.0
-"""Seconds after which a reading of who may ask is late, which is logged."""
 
 UNREAD = "who may ask cannot be read again; what was known remains"
 
@@ -80,19 +78,18 @@ class AccessControl:
     Args:
         authenticator: finds out who asks; None admits everybody.
         limits: how often each caller may ask.
-        refresh_s: seconds between two readings of what it knows.
+
+    Attributes:
+        following: the task that follows changes of what the authenticator knows; None where it is not followed.
     """
 
-    def __init__(
-        self, authenticator: Authenticator | None, limits: CallLimits | None = None, refresh_s: float = 5.0
-    ) -> None:
+    def __init__(self, authenticator: Authenticator | None, limits: CallLimits | None = None) -> None:
         self._authenticator = authenticator
         self._limits = limits or CallLimits(LimitsConfig())
-        self._refresh_s = refresh_s
         self._calls: Counter[tuple[str, str]] = Counter()
         self._names: set[str] = set()
         self._logged_at: dict[tuple[str, int], float] = {}
-        self._following: asyncio.Task[None] | None = None
+        self.following: PeriodicTask | None = None
 
     @classmethod
     async def start(cls, config: AuthConfig) -> "AccessControl":
@@ -105,28 +102,16 @@ class AccessControl:
             return cls(None)
         authenticator = AUTHENTICATORS[config.kind](config)
         await authenticator.refresh()
-        control = cls(authenticator, CallLimits(config.limits), config.refresh_s)
-        control._following = asyncio.create_task(control._follow(authenticator.refresh))
+        control = cls(authenticator, CallLimits(config.limits))
+        control.following = PeriodicTask(
+            "keys", authenticator.refresh, config.refresh_s, log_failure, place=UNREAD, late_s=LATE_S
+        )
         return control
-
-    async def _follow(self, refresh: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(self._refresh_s)
-            reading = asyncio.ensure_future(refresh())
-            while not (await asyncio.wait({reading}, timeout=LATE_S))[0]:
-                log_failure(UNREAD, TimeoutError(f"no answer in {LATE_S:g} s"))
-            if (error := reading.exception()) is not None:  # this task must not end: revoked keys would be accepted
-                log_failure(UNREAD, error)
 
     @property
     def asks(self) -> bool:
         """Whether callers must show who they are."""
         return self._authenticator is not None
-
-    @property
-    def is_following(self) -> bool:
-        """Whether changes of keys are followed, where there are keys."""
-        return self._following is None or not self._following.done()
 
     @asynccontextmanager
     async def admitted(self, credentials: str | None, scopes: frozenset[Scope]) -> AsyncIterator[None]:

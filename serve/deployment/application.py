@@ -12,6 +12,7 @@ takes a process seconds: guard and compaction do without it.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -67,19 +68,38 @@ ON_THE_HEAD = {
 an actor without CPUs is work too."""
 
 
+GUARD_HANGS_S = 300.0
+"""Seconds after which a check of the guard hangs. It takes a second, and a minute where much is read for the first
+time; it may wait for an operator's promotion."""
+
+COMPACTION_HANGS_S = 1800.0
+"""Seconds after which compaction hangs unless it has begun another part of the event log. Where it has merely much to
+do after an outage, the replica in its place goes on after the last hour that is done."""
+
+
 class WatchingReplica:
     """A replica that answers no requests and runs a background job in a thread.
 
     Args:
         arguments: the fields of `Arguments`.
         watcher: builds the job from the config.
+        hangs_s: seconds after which the job hangs unless it has asked whether to stop.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher]) -> None:
+    def __init__(
+        self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher], hangs_s: float = GUARD_HANGS_S
+    ) -> None:
         watching = watcher(Arguments.model_validate(arguments).config())
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=watching.watch, args=(self._stop.wait,), name="watcher", daemon=True)
+        self._stop, self._hangs_s = threading.Event(), hangs_s
+        self._asked_at: float | None = time.monotonic()  # when the job last asked; None while it waits
+        self._thread = threading.Thread(target=watching.watch, args=(self._stopped,), name="watcher", daemon=True)
         self._thread.start()
+
+    def _stopped(self, seconds: float) -> bool:
+        self._asked_at = None
+        is_stopped = self._stop.wait(seconds)
+        self._asked_at = time.monotonic()
+        return is_stopped
 
     def stop(self) -> None:
         """Ends the job, and waits until the step that is running has finished."""
@@ -90,9 +110,15 @@ class WatchingReplica:
         self._stop.set()
 
     def check_health(self) -> None:
-        """Called by Ray Serve periodically; raises RuntimeError if the thread has ended."""
+        """Called by Ray Serve periodically; raises RuntimeError if the thread has ended or hangs.
+
+        Serve then starts another replica, which connects to the storage anew.
+        """
         if not self._thread.is_alive():
             raise RuntimeError("the thread of the background job has ended")
+        asked_at = self._asked_at
+        if asked_at is not None and time.monotonic() - asked_at > self._hangs_s:
+            raise RuntimeError(f"the background job hangs: no round has ended for {time.monotonic() - asked_at:.0f} s")
 
     def __call__(self) -> str:
         """Answers a call of the deployment, which nothing but a test makes."""
@@ -101,12 +127,12 @@ class WatchingReplica:
 
 def guard(arguments: Arguments) -> serve.Application:
     """Builds the guard of canaries: one replica, which answers no requests."""
-    return _watching("Guard", arguments, _canary_guard)
+    return _watching("Guard", arguments, _canary_guard, GUARD_HANGS_S)
 
 
 def compaction(arguments: Arguments) -> serve.Application:
     """Builds the compaction of the logs of events and decisions: one replica, which answers no requests."""
-    return _watching("Compaction", arguments, _log_compactor)
+    return _watching("Compaction", arguments, _log_compactor, COMPACTION_HANGS_S)
 
 
 def _canary_guard(config: Config) -> Watcher:
@@ -117,6 +143,8 @@ def _log_compactor(config: Config) -> Watcher:
     return LogCompactor(config.events, Folder.of(config.storage.root))
 
 
-def _watching(name: str, arguments: Arguments, watcher: Callable[[Config], Watcher]) -> serve.Application:
+def _watching(
+    name: str, arguments: Arguments, watcher: Callable[[Config], Watcher], hangs_s: float
+) -> serve.Application:
     watching = serve.deployment(WatchingReplica, name=name, ray_actor_options=ON_THE_HEAD)
-    return watching.bind(arguments.model_dump(), watcher)
+    return watching.bind(arguments.model_dump(), watcher, hangs_s)

@@ -51,7 +51,7 @@ class StageReplica:
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where the live pointer is not followed any more."""
-        if not self._releases.is_following:
+        if not self._releases.following.is_running:
             raise RuntimeError("the task that follows the live pointer has ended")
 
 

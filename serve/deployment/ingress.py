@@ -1,6 +1,8 @@
 """The ingress: takes requests by HTTP and gRPC, and holds what answers them."""
 
 import asyncio
+import math
+from collections.abc import Awaitable
 from functools import partial
 from typing import Annotated, Any
 
@@ -37,6 +39,7 @@ from serve.api.schemas import (
     SimilarResponse,
 )
 from serve.deployment.answering import RequestAnswerer
+from serve.deployment.answers.background import BackgroundTasks
 from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.event_routes import EventRoutes, router
@@ -52,8 +55,8 @@ from serve.releases.release import Release
 
 log_failure = FailureLog("ingress")
 
-FLUSH_S = 1.0
-"""Seconds between two updates of metrics, and two looks whether records of answers are to be written."""
+LAST_S = 10.0
+"""Seconds that a replica that stops waits for the storage to take what is left. Serve kills it after 20."""
 
 api = FastAPIOffline(  # /docs and /redoc take no script from the internet
     title="Two-tower recommendations",
@@ -84,6 +87,15 @@ def _json(content: dict[str, Any]) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
+async def _within_last_s(what: str, closing: Awaitable[None]) -> None:
+    """Waits for what a replica does as it stops, as long as there is time; one thing that hangs delays no other."""
+    try:
+        async with asyncio.timeout(LAST_S):
+            await closing
+    except Exception as e:  # the other things are to be done all the same
+        log_failure(f"{what} not closed", e)
+
+
 @serve.ingress(api)
 class RecommenderIngress(EventRoutes):
     """The deployment that answers requests.
@@ -111,32 +123,21 @@ class RecommenderIngress(EventRoutes):
         self._releases = await follower.start()
         self._metrics = Metrics()
         storage = Folder.of(settings.storage_root)
-        self._records = AnswerRecords(storage, replica_name(), settings.events.decisions, self._metrics)
+        self._records = AnswerRecords(storage, replica_name(), settings.events.decisions)
         self._events = UserEvents.of(settings.events) if settings.events.is_on else None
-        self._popular = PopularItems(settings.events, storage)
+        popular = PopularItems(settings.events, storage)
         self._answers = RequestAnswerer(
-            settings.serve, self._releases, self._metrics, self._records, self._popular, self._events
+            settings.serve, self._releases, self._metrics, self._records, popular, self._events
         )
-        self._flushing = asyncio.create_task(self._flush())
-
-    async def _flush(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            try:
-                runtime = await self._releases.live(FLUSH_S)
-                self._metrics.flush(runtime.adapter.release_id, runtime.breakers, self._releases.is_stale)
-                self._metrics.flush_calls(self._access.take_calls())
-                await self._records.flush()
-                await self._popular.refresh()
-            except Exception as e:  # this task must not end: nothing else exports metrics and what is recorded
-                log_failure("metrics and records of answers are not written", e)
+        self._tasks = BackgroundTasks(self._releases, self._access, self._metrics, self._records, popular, self._events)
 
     async def __del__(self) -> None:
         """Writes the last records and events. Serve awaits this when a replica stops, after its last answer."""
-        await self._records.flush(at_once=True)
-        await self._releases.stop()
+        closing = [_within_last_s("records", self._records.flush(at_once=True))]
+        closing.append(_within_last_s("heartbeat", self._releases.stop()))
         if self._events is not None:
-            await self._events.close()
+            closing.append(_within_last_s("events", self._events.close()))
+        await asyncio.gather(*closing)
 
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:
         return await open_runtime(settings, release, *self._handles)
@@ -196,29 +197,27 @@ class RecommenderIngress(EventRoutes):
 
     @api.get("/readyz")
     async def ready(self) -> Response:
-        """Reports whether this replica answers, with which release, and what is missing.
+        """Reports whether this replica answers, with which release, what is missing, and how old what it knows is.
 
         With 503 if it refuses because the live pointer is stale, or if a task in the background has ended.
         """
-        missing = ["live pointer stale"] * self._releases.is_stale + ["background tasks"] * (not self._is_alive())
-        refuses = self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse
-        ready = self._is_alive() and not refuses
+        ended, is_stale = self._tasks.ended, self._releases.is_stale
+        refuses = is_stale and self._config.stale_pointer is StalePointer.refuse
+        age_s = self._releases.pointer_age_s
         content = {
-            "status": "ready" if ready else "not ready",
+            "status": "not ready" if ended or refuses else "ready",
             "release_id": self._releases.current,
-            "missing": missing,
+            "missing": ["live pointer stale"] * is_stale + ended + self._tasks.late,
+            "pointer_age_s": None if math.isinf(age_s) else round(age_s, 1),
+            "tasks": self._tasks.ages_s(),
         }
-        return JSONResponse(content, status_code=200 if ready else 503)
-
-    def _is_alive(self) -> bool:
-        takes_events = self._events is None or self._events.is_alive
-        follows = self._releases.is_following and self._access.is_following
-        return follows and not self._flushing.done() and takes_events
+        return JSONResponse(content, status_code=503 if ended or refuses else 200)
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where a task has ended, and Serve starts a new replica.
 
-        A stale pointer is no reason: a new replica would not reach the storage either, and could not even start.
+        A stale pointer or a write that hangs is no reason: a new replica would not reach the storage either, and could
+        not even start.
         """
-        if not self._is_alive():
-            raise RuntimeError("a task that runs in the background has ended")
+        if ended := self._tasks.ended:
+            raise RuntimeError(f"a task that runs in the background has ended: {', '.join(ended)}")

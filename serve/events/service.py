@@ -20,6 +20,8 @@ MAX_GROUP = 2000
 MAX_READS = 1000
 """Most reads that wait; requests beyond are answered without the state."""
 
+EVENTS_LATE_S = 10.0
+"""Seconds after which a call of the store that has not ended hangs."""
 
 MAX_FORGOTTEN = 100
 """Most users that wait to be forgotten."""
@@ -58,6 +60,11 @@ class UserEvents:
     def is_alive(self) -> bool:
         """Whether all threads run."""
         return self._append.is_alive and self._read.is_alive and self._forget.is_alive
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the store has not answered one of the threads for longer than EVENTS_LATE_S."""
+        return max(self._append.busy_s, self._read.busy_s) > EVENTS_LATE_S
 
     @property
     def num_waiting(self) -> int:

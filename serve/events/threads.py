@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ class GroupingThread(Generic[A, R]):
         self._num_waiting = 0
         self._wake = threading.Condition()
         self._is_closed = self._is_woken = False
+        self._began_at: float | None = None  # None while the thread waits
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -39,6 +41,12 @@ class GroupingThread(Generic[A, R]):
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the call has taken in which the thread is; 0 where it is in none."""
+        began_at = self._began_at
+        return 0.0 if began_at is None else time.monotonic() - began_at
 
     @property
     def num_waiting(self) -> int:
@@ -82,6 +90,7 @@ class GroupingThread(Generic[A, R]):
         while group := self._next_group():
             outcome: list[tuple[asyncio.Future[Sequence[R]], Sequence[R], Exception | None]] = []
             wanted = [(arguments, future) for arguments, future in group if not future.cancelled()]
+            self._began_at = time.monotonic()
             try:
                 results = self._call([a for arguments, _ in wanted for a in arguments]) if wanted else ()
                 starts = 0
@@ -90,6 +99,7 @@ class GroupingThread(Generic[A, R]):
                     starts += len(arguments)
             except Exception as e:  # each of the waiting tasks gets it
                 outcome = [(future, (), e) for _, future in wanted]
+            self._began_at = None
             with self._wake:
                 self._num_waiting -= sum(len(arguments) for arguments, _ in group)
             if outcome:

@@ -71,9 +71,13 @@ class ExposureLog:
         }
         self._buffer.add((assignment.experiment, exposure))
 
-    async def flush(self, at_once: bool = False) -> int:
-        """Writes what waits, see `RecordBuffer.flush`; returns how many exposures were lost since the call before."""
-        return await self._buffer.flush(at_once)
+    async def flush(self, at_once: bool = False) -> None:
+        """Writes what waits, see `RecordBuffer.flush`."""
+        await self._buffer.flush(at_once)
+
+    def take_lost(self) -> int:
+        """The number of exposures that were lost since this was last asked."""
+        return self._buffer.take_lost()
 
     def _write(self, waiting: list[tuple[Experiment, dict[str, Any]]]) -> None:
         by_run: dict[str, tuple[Experiment, list[dict[str, Any]]]] = {}

@@ -96,7 +96,7 @@ class ItemIndex(Protocol):
         ...
 
     def selectivity(self, filter: Filter | None) -> float | None:
-        """Returns the share of the items that pass a filter; None if that is not known without a search."""
+        """Returns the share of the items that pass a filter; None if that is not known without a search. It blocks."""
         ...
 
     async def vectors(self, rows: np.ndarray) -> np.ndarray:

@@ -52,11 +52,12 @@ class RecallMonitor:
         """Takes a search into the sample, with the probability `share`."""
         if self._random.random() < self._share and not self._waiting.full():
             self._waiting.put_nowait(search)
-            if self._task is None:
+            if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._repeat_searches())
 
     def close(self) -> None:
         """Repeats no more searches."""
+        self._share = 0.0
         if self._task is not None:
             self._task.cancel()
 
@@ -64,14 +65,15 @@ class RecallMonitor:
         while True:
             search = await self._waiting.get()
             try:
-                exact = await self._index.search_exact(
-                    search.query_D, search.k, filter=search.filter, exclude=search.exclude
-                )
+                await self._repeat(search)
             except Exception as e:  # whatever is wrong with one search, the next one is checked
                 log_failure("recall is not checked", e)
-                continue
-            if len(exact.rows):
-                self._report(recall(search.hits, exact), band(self._index.selectivity(search.filter)))
+
+    async def _repeat(self, search: SampledSearch) -> None:
+        exact = await self._index.search_exact(search.query_D, search.k, filter=search.filter, exclude=search.exclude)
+        if len(exact.rows):
+            passing = await asyncio.to_thread(self._index.selectivity, search.filter)
+            self._report(recall(search.hits, exact), band(passing))
 
 
 def band(selectivity: float | None) -> str:

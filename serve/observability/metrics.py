@@ -35,6 +35,9 @@ class Metrics:
         self._calls = Counter(
             "twotower_calls", "Calls by the name of the key and what came of them.", ("key", "outcome")
         )
+        self._late = Gauge(
+            "twotower_task_late", "1 while a round of a task in the background takes longer than it should.", ("task",)
+        )
         self._lost = Counter("twotower_lost_records", "Exposures and decisions that were dropped.", ("kind",))
         self._answers: Counts[tuple[str, str, str]] = Counts()
         self._degraded_reasons: Counts[str] = Counts()
@@ -47,11 +50,6 @@ class Metrics:
         for stage, duration_ms in answer.timings_ms.items():
             self._stage_ms.observe(duration_ms, {"stage": stage})
         self._results.observe(len(answer.rows), {})
-
-    def record_lost(self, kind: str, number: int) -> None:
-        """Counts records that were dropped because too many waited to be written."""
-        if number:
-            self._lost.inc(number, {"kind": kind})
 
     def flush(self, release_id: str, breakers: Mapping[str, CircuitBreaker], is_stale: bool) -> None:
         """Exports the counts since the last call, the circuit breakers, the live release, and whether that is stale."""
@@ -70,6 +68,17 @@ class Metrics:
         """Exports the calls since the last time, by the name of the caller's key and by outcome."""
         for (name, outcome), count in calls.items():
             self._calls.inc(count, {"key": name, "outcome": outcome})
+
+    def flush_lost(self, lost: Mapping[str, int]) -> None:
+        """Exports by kind how many records were dropped since the last time, because too many waited to be written."""
+        for kind, number in lost.items():
+            if number:
+                self._lost.inc(number, {"kind": kind})
+
+    def flush_late(self, tasks: Mapping[str, bool]) -> None:
+        """Exports by its name whether a task in the background is late."""
+        for name, is_late in tasks.items():
+            self._late.set(float(is_late), {"task": name})
 
 
 def recall_reporter() -> Callable[[float, str], None]:

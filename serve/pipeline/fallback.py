@@ -16,6 +16,9 @@ from towers.evaluation.ranking import most_popular
 FEW = MAX_LISTED
 """If at most this many items pass a filter, they are sorted by popularity; otherwise the popular ones are looked at."""
 
+GLANCE = 4096
+"""Popular items that are looked at where there is no time to look at more."""
+
 BLOCK = 1024
 """Popular items that are looked at first; then twice as many, and so on."""
 
@@ -23,8 +26,13 @@ BLOCK = 1024
 class Fallback(Protocol):
     """Gives items where there are no better ones."""
 
-    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
-        """The first k items that pass the filter and are not among the rows of `exclude`."""
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray, glance: bool = False) -> Candidates:
+        """The first k items that pass the filter and are not among the rows of `exclude`.
+
+        Args:
+            glance: whether to look at the first GLANCE items alone, which the event loop has time for. There may then
+                be fewer.
+        """
         ...
 
     def holds(self, filter: Filter) -> bool:
@@ -47,20 +55,22 @@ class PopularFallback:
         self._rank_I = np.empty(len(self._counts_I), dtype=np.int32)
         self._rank_I[self._order] = np.arange(len(self._order), dtype=np.int32)
 
-    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray, glance: bool = False) -> Candidates:
         """Returns the k most popular items that pass the filter and are not among the rows of `exclude`.
 
-        It looks at no more items than it takes, but the mask of a filter that is not cached takes all items' features:
-        call `prepare` before.
+        It looks at no more items than it takes, which are many where those that pass are not popular; for
+        `glance` see `Fallback.top`. The mask of a filter that is not cached takes all items' features: call `prepare`
+        before.
         """
         matching = self.matching(filter)
         excluded = distinct(exclude)
-        if matching is not None and matching.count <= FEW:
+        if matching is not None and matching.count <= (min(FEW, GLANCE) if glance else FEW):
             rows = matching.entries + 1
             rows = rows[~is_among(rows, excluded)]
             rows_K = rows[np.argsort(self._rank_I[rows])][:k]
         else:
-            rows_K = self._first(k, None if matching is None else matching.mask_N, excluded)
+            order = self._order[:GLANCE] if glance else self._order
+            rows_K = _first(order, k, None if matching is None else matching.mask_N, excluded)
         return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)
 
     def holds(self, filter: Filter) -> bool:
@@ -74,16 +84,6 @@ class PopularFallback:
     def matching(self, filter: Filter | None) -> MatchingItems | None:
         """The items that pass a filter; None where there is no filter."""
         return None if filter is None else self._columns.matching(filter)
-
-    def _first(self, k: int, mask_N: np.ndarray | None, excluded: np.ndarray) -> np.ndarray:
-        found, num_found, start, size = [], 0, 0, BLOCK
-        while num_found < k and start < len(self._order):
-            rows = self._order[start : start + size]
-            rows = rows[~is_among(rows, excluded)]
-            found.append(rows if mask_N is None else rows[mask_N[rows - 1]])
-            num_found += len(found[-1])
-            start, size = start + size, 2 * size
-        return np.concatenate(found)[:k]
 
 
 class RecentFirst:
@@ -106,7 +106,7 @@ class RecentFirst:
         """See `Fallback.prepare`."""
         await self._rest.prepare(filter)
 
-    def top(self, k: int, filter: Filter | None, exclude: np.ndarray) -> Candidates:
+    def top(self, k: int, filter: Filter | None, exclude: np.ndarray, glance: bool = False) -> Candidates:
         """See `PopularFallback.top`."""
         matching = self._rest.matching(filter)
         allowed = ~is_among(self._rows, distinct(exclude))
@@ -115,6 +115,18 @@ class RecentFirst:
         rows_K, weights_K = self._rows[allowed][:k], self._weights[allowed][:k]
         if len(rows_K) == k:
             return Candidates(self._rest.release_id, rows_K, weights_K.astype(np.float32), Source.popular)
-        rest = self._rest.top(k - len(rows_K), filter, np.concatenate([exclude, rows_K]))
+        rest = self._rest.top(k - len(rows_K), filter, np.concatenate([exclude, rows_K]), glance)
         scores_K = np.concatenate([weights_K, rest.scores_K]).astype(np.float32)
         return Candidates(rest.release_id, np.concatenate([rows_K, rest.rows_K]), scores_K, Source.popular)
+
+
+def _first(order: np.ndarray, k: int, mask_N: np.ndarray | None, excluded: np.ndarray) -> np.ndarray:
+    """The first k of these rows that pass the mask and are not excluded, looked at in blocks."""
+    found, num_found, start, size = [], 0, 0, BLOCK
+    while num_found < k and start < len(order):
+        rows = order[start : start + size]
+        rows = rows[~is_among(rows, excluded)]
+        found.append(rows if mask_N is None else rows[mask_N[rows - 1]])
+        num_found += len(found[-1])
+        start, size = start + size, 2 * size
+    return np.concatenate(found)[:k]

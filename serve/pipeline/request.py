@@ -5,6 +5,7 @@ Shape legend: D dimension, K candidates.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -63,6 +64,8 @@ async def recommend(
     - The user encoder or retrieval fails or is late: popular items, degraded.
     - Retrieval finds fewer items than asked for although there are more: filled up with popular items, degraded.
     - Which items pass the filter is not known by the deadline: no popular items, degraded.
+    - Popular items that pass the filter are not found by the deadline: those among the most popular ones, degraded if
+      these are too few.
     - The re-ranker fails or is late: the order of retrieval, degraded.
 
     Args:
@@ -123,10 +126,12 @@ async def _fill_up(
     scores = [] if found is None else found.scores_K[:k].tolist()
     source = Source.towers if rows else Source.popular
     if len(rows) < k:
-        top = partial(fallback.top, k - len(rows), filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
-        more = top() if filter is None else await _within(budget, fallback, filter, top)
-        if more is None:
+        lacking = k - len(rows)
+        top = partial(fallback.top, lacking, filter, np.concatenate([exclude, np.array(rows, dtype=np.int64)]))
+        more, is_late = (top(), False) if filter is None else await _within(budget, fallback, filter, top)
+        if is_late and (more is None or len(more.rows_K) < lacking):
             budget.reasons.append("popular_late")
+        if more is None:
             return rows, scores, source
         if found is not None and len(more.rows_K):
             budget.reasons.append("retrieve_short")
@@ -135,15 +140,18 @@ async def _fill_up(
 
 
 async def _within(
-    budget: RequestBudget, fallback: Fallback, filter: Filter, top: Callable[[], Candidates]
-) -> Candidates | None:
-    """Popular items under a filter; None where it is not known by the deadline which items pass."""
-    try:
-        async with asyncio.timeout_at(budget.deadline):
-            await fallback.prepare(filter)
-            return await asyncio.to_thread(top)
-    except TimeoutError:
-        return None if _lacks_mask(fallback, filter) else top()
+    budget: RequestBudget, fallback: Fallback, filter: Filter, top: Callable[..., Candidates]
+) -> tuple[Candidates | None, bool]:
+    """Popular items under a filter, and whether the deadline came before all were looked at.
+
+    They are then those that a glance finds, or None where it is not known which items pass.
+    """
+    if asyncio.get_running_loop().time() < budget.deadline:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(budget.deadline):
+                await fallback.prepare(filter)
+                return await asyncio.to_thread(top), False
+    return None if _lacks_mask(fallback, filter) else top(glance=True), True
 
 
 def _lacks_mask(fallback: Fallback, filter: Filter | None) -> bool:

@@ -34,7 +34,12 @@ class BoundedReading:
     @property
     def is_stale(self) -> bool:
         """Whether the last reading that succeeded began longer ago than the lease."""
-        return time.monotonic() - self._succeeded_at > self._lease_s
+        return self.age_s > self._lease_s
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last reading that succeeded began; infinite before there is one."""
+        return time.monotonic() - self._succeeded_at
 
     async def read(self, place: str) -> None:
         """Reads; callers at the same time share one reading. It takes as long as it takes.

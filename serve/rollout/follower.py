@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
+from data.cluster.background import PeriodicTask
 from data.cluster.failure_log import FailureLog
 from serve.experiments.assignment import CONTROL, Assignment, Experiment
 from serve.releases.pointer import LivePointer
@@ -31,7 +32,7 @@ RETRY_INTERVAL_S = 10.0
 class ReleaseFollower(Generic[T]):
     """Follows the live pointer and keeps what `build` returns, a `T`, for each release that the pointer names.
 
-    All methods run on one event loop.
+    All methods run on one event loop. Once `start` has returned, the task `following` follows the pointer.
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class ReleaseFollower(Generic[T]):
         for release_id in live.others:
             await self._load(release_id, live)
         await self._refresh()
-        self._task = asyncio.create_task(self._follow())
+        said = "the live pointer is not followed"
+        self.following = PeriodicTask("live pointer", self._refresh, self._config.poll_s, log_failure, said)
         return self
 
     async def stop(self) -> None:
@@ -101,9 +103,15 @@ class ReleaseFollower(Generic[T]):
         return self._reading.is_stale
 
     @property
-    def is_following(self) -> bool:
-        """Whether the task that follows the pointer in the background runs."""
-        return not self._task.done()
+    def pointer_age_s(self) -> float:
+        """Seconds since the last reading of the pointer that succeeded began; infinite before there is one."""
+        return self._reading.age_s
+
+    @property
+    def loaded(self) -> T:
+        """What `build` made for the release that answers by the last reading of the pointer."""
+        assert self.current is not None, "a replica is not ready before it holds a release"
+        return self._built[self.current]
 
     async def live(self, wait_s: float | None = None) -> T:
         """Returns what `build` made for the live release.
@@ -113,8 +121,7 @@ class ReleaseFollower(Generic[T]):
         """
         if self.is_stale:
             await self._reading.wait(wait_s, f"staying on release {self.current}")
-        assert self.current is not None, "a replica is not ready before it holds a release"
-        return self._built[self.current]
+        return self.loaded
 
     async def choose(self, unit: str, wait_s: float | None = None) -> tuple[T, Assignment | None]:
         """Returns what `build` made for the release that answers a unit, and its variant, if an experiment runs.
@@ -149,14 +156,6 @@ class ReleaseFollower(Generic[T]):
     def _open(self, release_id: str) -> Release:
         check_memory(self._registry.manifest(release_id))
         return self._registry.open_served(release_id)
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._config.poll_s)
-            try:
-                await self._refresh()
-            except Exception as e:  # this task must not end: nothing else would follow the pointer
-                log_failure("the live pointer is not followed", e)
 
     async def _refresh(self) -> None:
         """Reads the pointer and applies it, and reports what has changed."""

@@ -7,7 +7,6 @@ from serve.events.decisions.config import DecisionsConfig
 from serve.events.decisions.recorder import DecisionRecorder
 from serve.experiments.assignment import Assignment
 from serve.experiments.exposures import ExposureLog
-from serve.observability.metrics import Metrics
 from serve.pipeline.messages import Response as Answer
 
 
@@ -18,13 +17,11 @@ class AnswerRecords:
         storage: The storage root.
         replica: A unique name of this replica.
         decisions: Which answers are recorded as decisions.
-        metrics: Counts what is dropped.
     """
 
-    def __init__(self, storage: Folder, replica: str, decisions: DecisionsConfig, metrics: Metrics) -> None:
+    def __init__(self, storage: Folder, replica: str, decisions: DecisionsConfig) -> None:
         self._exposures = ExposureLog(storage, replica)
         self._decisions = DecisionRecorder(decisions, storage, replica)
-        self._metrics = metrics
 
     def add_recommended(
         self,
@@ -62,6 +59,10 @@ class AnswerRecords:
             self._exposures.add_failure(assignment, release_id, user_id, request_id, took_ms)
 
     async def flush(self, at_once: bool = False) -> None:
-        """Writes what waits, every few seconds or `at_once`, off the event loop."""
-        self._metrics.record_lost("exposures", await self._exposures.flush(at_once))
-        self._metrics.record_lost("decisions", await self._decisions.flush(at_once))
+        """Writes what waits, every few seconds or `at_once`, in a thread; it takes as long as the storage takes."""
+        await self._exposures.flush(at_once)
+        await self._decisions.flush(at_once)
+
+    def take_lost(self) -> dict[str, int]:
+        """How many were lost since this was last asked, because the storage did not accept them, by kind."""
+        return {"exposures": self._exposures.take_lost(), "decisions": self._decisions.take_lost()}

@@ -110,15 +110,19 @@ class DecisionRecorder:
             )
         )
 
-    async def flush(self, at_once: bool = False) -> int:
-        """Writes what waits, see `RecordBuffer.flush`; returns how many answers were dropped since the call before.
+    async def flush(self, at_once: bool = False) -> None:
+        """Writes what waits, see `RecordBuffer.flush`.
 
         Args:
             at_once: Whether to write whenever that was done last, and without pauses from then on.
         """
         if at_once:
             self._is_hurried.set()
-        return await self._buffer.flush(at_once)
+        await self._buffer.flush(at_once)
+
+    def take_lost(self) -> int:
+        """The number of answers that were dropped since this was last asked."""
+        return self._buffer.take_lost()
 
     def _write(self, decisions: list[Decision]) -> None:
         self._log.write_parts(f"{self._replica}-{uuid.uuid4().hex[:12]}", self._parts(decisions))

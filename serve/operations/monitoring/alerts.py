@@ -139,6 +139,13 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
             summary="The storage does not say what is live: promotions, rollbacks and recalls take no effect.",
         ),
         Alert(
+            name="TaskHangs",
+            expression="max by (task) (ray_twotower_task_late) == 1",
+            lasting="2m",
+            severity="ticket",
+            summary="A task in the background of replicas hangs, such as the writing of exposures and decisions.",
+        ),
+        Alert(
             name="GuardRolledBack",
             expression="max(delta(ray_twotower_guard_rollbacks[15m])) > 0",
             lasting="0m",

@@ -117,6 +117,12 @@ RELEASES = (
         says="Replicas that the storage has not told what is live within serve.lease_s.",
     ),
     Panel(
+        title="Tasks that hang",
+        unit="short",
+        queries={"{{task}}": "sum by (task) (ray_twotower_task_late)"},
+        says="Replicas by the task in their background that takes longer than it should, such as writing `records`.",
+    ),
+    Panel(
         title="Items per answer",
         unit="short",
         queries={"mean": f"{rate('ray_twotower_results_sum')} / {rate('ray_twotower_results_count')}"},

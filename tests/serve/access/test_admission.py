@@ -113,7 +113,7 @@ async def test_changes_of_the_keys_are_followed(control: AccessControl, keys: Ke
     for name in ("log", "root", "app"):
         keys.file.remove(name)
     await becomes(401, app_key)
-    assert control.is_following
+    assert control.following and control.following.is_running
 
 
 async def test_keys_that_cannot_be_read_again_remain(control: AccessControl, keys: Keys) -> None:
@@ -121,7 +121,7 @@ async def test_keys_that_cannot_be_read_again_remain(control: AccessControl, key
         spoil()
         await asyncio.sleep(0.2)
         assert (await ask(f"Bearer {keys.of['shop']}")).status_code == 200
-        assert control.is_following
+        assert control.following and control.following.is_running
 
 
 async def test_a_reading_that_hangs_is_said(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ async def test_a_reading_that_hangs_is_said(keys: Keys, monkeypatch: pytest.Monk
             await asyncio.sleep(0.01)
     hanging.set()
     assert said[0] == "who may ask cannot be read again; what was known remains: no answer in 0.02 s"
-    assert control.is_following
+    assert control.following and control.following.is_running
 
 
 async def becomes(status: int, authorization: str) -> None:

@@ -1,6 +1,10 @@
 """What is popular now: weights by type, age and context, each part once."""
 
+import asyncio
+import gc
+import threading
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +15,12 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.event_types import EventType, Sign
+from serve.deployment.answers import popular_items as popular_items_module
 from serve.deployment.answers.popular_items import PopularItems
 from serve.events import popular
 from serve.events.config import EventsConfig
 from serve.events.popular import PopularNow, add_popular
 
-ROWS = np.array([1])
 HOUR = 3600 * 1_000_000
 CONFIG = EventsConfig(
     types={"buy": EventType(weight=40), "click": EventType(weight=1), "hide": EventType(sign=Sign.negative)},
@@ -70,13 +74,78 @@ def test_without_further_events_what_was_popular_decays(storage: Folder) -> None
     assert PopularNow.read(CONFIG, storage).at({}) is None, "as of now"
 
 
+class Adapter:
+    """A release with three items; it notes in which threads ids are looked up, and can be made to wait."""
+
+    def __init__(self) -> None:
+        self.release_id, self.fallback = "r", "of the release"
+        self.items = SimpleNamespace(rows=self.rows)
+        self.threads: list[threading.Thread] = []
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def rows(self, ids: Any) -> np.ndarray:
+        self.threads.append(threading.current_thread())
+        self.may_go_on.wait(60)
+        return np.array([{"a": 1, "b": 2, "c": 3}[id_] for id_ in ids.to_pylist()])
+
+
+def first(found: Any) -> list[int] | str:
+    """The rows that are popular now; a string where those of the release answer."""
+    return found if isinstance(found, str) else found._rows.tolist()
+
+
+async def becomes(popular_items: PopularItems, adapter: Any, wanted: object, context: dict[str, str]) -> None:
+    async with asyncio.timeout(30):
+        while first(popular_items.of(adapter, context)) != wanted:
+            await asyncio.sleep(0.01)
+
+
+async def test_ids_are_looked_up_in_a_thread_and_what_was_popular_answers_meanwhile(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(popular_items_module, "EVERY_S", 0.0)
+    hour, evening = time.time() / 3600, {"part": "evening"}
+    add_popular(CONFIG, storage, "1", [event("a", "buy", hour, part="evening")])
+    popular_items, adapter = PopularItems(CONFIG, storage), Adapter()
+    asked: Any = adapter
+    await popular_items.refresh()
+    adapter.may_go_on.clear()
+    assert {first(popular_items.of(asked, evening)) for _ in range(5)} == {adapter.fallback}
+    adapter.may_go_on.set()
+    await becomes(popular_items, adapter, [1], evening)
+    assert len(adapter.threads) == 1, "once for all who ask"
+    add_popular(CONFIG, storage, "2", [event("b", "buy", hour, part="evening") for _ in range(2)])
+    adapter.may_go_on.clear()
+    await popular_items.refresh()
+    assert first(popular_items.of(asked, evening)) == [1], "that of the reading before"
+    adapter.may_go_on.set()
+    await becomes(popular_items, adapter, [2, 1], evening)
+    assert threading.main_thread() not in adapter.threads
+
+
+async def test_a_release_that_is_not_asked_any_more_is_not_kept(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(popular_items_module, "EVERY_S", 0.0)
+    add_popular(CONFIG, storage, "1", [event("a", "buy", time.time() / 3600)])
+    popular_items, adapter = PopularItems(CONFIG, storage), Adapter()
+    await popular_items.refresh()
+    await becomes(popular_items, adapter, [1], {})
+    for _ in range(2):
+        await popular_items.refresh()
+    kept = weakref.ref(adapter)
+    del adapter
+    gc.collect()
+    assert kept() is None
+
+
 @pytest.mark.parametrize("off", [{"popular_half_life_h": 0}, {"store": "off"}])
 async def test_what_was_popular_is_left_alone_where_that_is_off(storage: Folder, off: dict[str, Any]) -> None:
     now = {"time": time.time_ns() // 1000, "received": time.time_ns() // 1000}
     add_popular(CONFIG, storage, "1", [event("a", "buy", 0) | now])
-    adapter = SimpleNamespace(release_id="r", fallback="of the release", items=SimpleNamespace(rows=lambda _: ROWS))
+    adapter = Adapter()
     for config, is_on in ((CONFIG, True), (replace(CONFIG, **off), False)):
         popular_items = PopularItems(config, storage)
         await popular_items.refresh()
-        found: Any = popular_items.of(adapter, {})  # type: ignore[arg-type]
-        assert (found != adapter.fallback) == is_on
+        await becomes(popular_items, adapter, [1] if is_on else adapter.fallback, {})

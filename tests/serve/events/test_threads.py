@@ -80,3 +80,15 @@ async def test_a_task_that_is_cancelled_before_its_turn_is_left_out() -> None:
     assert await thread([3]) == [6]
     assert calls.seen == [[1], [3]]
     thread.close()
+
+
+async def test_a_call_that_takes_long_can_be_told() -> None:
+    thread = GroupingThread("test", calls := Calls(), max_group=1, max_waiting=3)
+    assert thread.busy_s == 0
+    task = await begun(calls, thread, [1])
+    await asyncio.sleep(0.02)
+    assert thread.busy_s >= 0.02
+    calls.may_go_on.set()
+    await task
+    thread.close()
+    assert thread.busy_s == 0

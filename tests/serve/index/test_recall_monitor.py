@@ -1,6 +1,9 @@
 """Recall of an approximate index, measured while it serves."""
 
 import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,3 +61,32 @@ def test_a_sample_is_checked_and_reported() -> None:
     assert good > 0.8
     assert half == pytest.approx(good - 0.5)
     assert (filtered, everything, rare) == (1.0, "all", "1/1000 or more")
+
+
+async def test_an_error_ends_no_monitoring_and_masks_are_not_computed_on_the_event_loop() -> None:
+    hits = Hits(np.array([1]), np.ones(1, dtype=np.float32))
+    asked_on: list[threading.Thread] = []
+    reported: list[tuple[float, str]] = []
+
+    async def search_exact(*_: Any, **__: Any) -> Hits:
+        return hits
+
+    def selectivity(_: None) -> float:
+        asked_on.append(threading.current_thread())
+        if len(asked_on) == 1:
+            raise MemoryError
+        return 1.0
+
+    def report(*found: Any) -> None:
+        reported.append(found)
+        if len(reported) == 1:
+            raise ValueError("no exporter")
+
+    index: Any = SimpleNamespace(search_exact=search_exact, selectivity=selectivity)
+    monitor = RecallMonitor(1.0, index, report)
+    async with asyncio.timeout(30):
+        while len(reported) < 2:
+            monitor.sample(SampledSearch(np.ones(2), 1, None, None, hits))
+            await asyncio.sleep(0.01)
+    assert threading.main_thread() not in asked_on
+    monitor.close()

@@ -123,6 +123,7 @@ QUIET = {
     'ray_twotower_breaker_open{stage="retrieve"}': "0x200",
     'ray_serve_deployment_replica_healthy{deployment="Recommender"}': "1x200",
     "ray_twotower_pointer_stale": "0x200",
+    'ray_twotower_task_late{task="records"}': "0x200",
     "ray_twotower_guard_rollbacks": "0x200",
     'ray_node_disk_free{ip="1"}': "50x200",
     'ray_node_disk_usage{ip="1"}': "50x200",
@@ -139,6 +140,7 @@ WRONG = {
     "RetrievalSkipped": {'ray_twotower_breaker_open{stage="retrieve"}': "1x200"},
     "NoReplicas": {'ray_serve_deployment_replica_healthy{deployment="Recommender"}': "0x200"},
     "PointerStale": {"ray_twotower_pointer_stale": "1x200"},
+    "TaskHangs": {'ray_twotower_task_late{task="records"}': "1x200"},
     "GuardRolledBack": {"ray_twotower_guard_rollbacks": "0x170 1x30"},
     "DiskLow": {'ray_node_disk_free{ip="1"}': "5x200"},
 }
@@ -169,6 +171,8 @@ def _firing(rule: dict[str, dict[str, str]], name: str) -> dict[str, dict[str, s
     labels = {**rule["labels"]}
     if name == "DiskLow":
         labels["ip"] = "1"
+    if name == "TaskHangs":
+        labels["task"] = "records"
     if name == "NoReplicas":
         labels = {**rule["labels"]}
     return {"exp_labels": labels, "exp_annotations": rule["annotations"]}

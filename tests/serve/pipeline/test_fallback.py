@@ -41,6 +41,21 @@ def test_they_are_those_of_a_plain_sort(popular: PopularFallback, group: str | N
     assert found.scores_K.tolist() == COUNTS_I[found.rows_K].tolist()
 
 
+def test_a_glance_finds_those_among_the_most_popular(popular: PopularFallback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "GLANCE", 200)
+    first = fallback.most_popular(COUNTS_I, TIES).tolist()[:200]
+    for group, is_whole in (("g3", False), ("rare", True)):  # some 490 items, and 100
+        filter = parse({"field": "group", "op": "==", "value": group}, FEATURES)
+        found = popular.top(NUM_ITEMS, filter, np.array(first[:3]), glance=True).rows_K.tolist()
+        whole = popular.top(NUM_ITEMS, filter, np.array(first[:3])).rows_K.tolist()
+        if is_whole and fallback.FEW:
+            assert found == whole, "few items are sorted"
+        else:
+            assert found == [row for row in whole if row in first]
+    unfiltered = RecentFirst(np.array([4999]), np.array([1.0]), popular).top(NUM_ITEMS, None, np.zeros(0), glance=True)
+    assert unfiltered.rows_K.tolist() == [4999, *(row for row in first if row != 4999)]
+
+
 def test_what_is_popular_now_comes_first(popular: PopularFallback) -> None:
     log = popular.top(4, None, np.zeros(0, np.int64))
     first = RecentFirst(np.array([7, int(log.rows_K[1]), 9]), np.array([3.0, 2.0, 1.0]), popular)

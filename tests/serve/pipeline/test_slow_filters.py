@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.sequences.membership import is_among
 from data.sources.schema import FeatureKind
 from serve.filters.grammar import Condition, Filter
 from serve.filters.masks import FilterColumns
 from serve.index.config import IndexConfig
+from serve.index.protocol import IndexUnavailable
 from serve.index.replica_index import ReplicaIndex
+from serve.pipeline import fallback
 from serve.pipeline.breaker import CircuitBreaker, State
 from serve.pipeline.budget import BudgetLimits
 from serve.pipeline.fallback import PopularFallback
@@ -31,11 +34,12 @@ class SlowColumns(FilterColumns):
 
     gate: threading.Event
     computed: list[Filter]
+    passing: np.ndarray | None = None
 
     def _mask(self, filter: Filter) -> np.ndarray:
         self.computed.append(filter)
         self.gate.wait(UNHARMED_S)
-        return np.ones(self.num_items, dtype=bool)
+        return np.ones(self.num_items, dtype=bool) if self.passing is None else self.passing.copy()
 
 
 class Stages:
@@ -98,17 +102,49 @@ async def test_what_is_not_known_by_the_deadline_is_left_out(endpoint: Endpoint)
 
 async def test_a_retrieval_that_hangs_counts_and_popular_items_answer(endpoint: Endpoint) -> None:
     """The items that pass are known, so it is not the filter's fault."""
-
-    async def hang(query: Query, user: UserVector) -> Candidates:
-        await asyncio.sleep(UNHARMED_S)
-        raise AssertionError
-
     endpoint.columns.gate.set()
     await endpoint.columns.prepare(SLOW)
-    endpoint.stages.retrieve = hang  # type: ignore[method-assign]
+    endpoint.stages.retrieve = hangs  # type: ignore[method-assign]
     found = [await endpoint.answer(SLOW) for _ in range(6)]
     assert [len(one.rows) for one in found] == 6 * [3]
     assert [one.reasons for one in found] == 5 * [["retrieve_late"]] + [["retrieve_skipped"]]
+
+
+async def hangs(query: Query, user: UserVector) -> Candidates:
+    await asyncio.sleep(UNHARMED_S)
+    raise AssertionError
+
+
+async def fails(query: Query, user: UserVector) -> Candidates:
+    raise IndexUnavailable("gone")
+
+
+async def test_past_the_deadline_the_event_loop_looks_at_few_popular_items(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items that pass are known, and unpopular, so that all others would be looked at first."""
+    looked_at: list[int] = []
+
+    def noted(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+        if threading.current_thread() is threading.main_thread():
+            looked_at.append(len(values))
+        return is_among(values, ascending)
+
+    for name, value in {"FEW": 0, "BLOCK": 8, "GLANCE": 16, "is_among": noted}.items():
+        monkeypatch.setattr(fallback, name, value)
+    last = endpoint.fallback.top(endpoint.columns.num_items, None, np.zeros(0, np.int64)).rows_K[-3:]
+    endpoint.columns.passing = np.isin(np.arange(endpoint.columns.num_items) + 1, last)
+    endpoint.columns.gate.set()
+    await endpoint.columns.prepare(SLOW)
+    looked_at.clear()
+    endpoint.stages.retrieve = hangs  # type: ignore[method-assign]
+    late = await endpoint.answer(SLOW)
+    assert (late.rows, late.reasons) == ([], ["retrieve_late", "popular_late"])
+    assert sum(looked_at) <= 16
+    endpoint.stages.retrieve = fails  # type: ignore[method-assign]
+    looked_at.clear()
+    in_time = await endpoint.answer(SLOW, timeout_s=UNHARMED_S)
+    assert (in_time.rows, in_time.reasons, looked_at) == (last.tolist(), ["retrieve_failed"], []), "by a thread"
 
 
 async def test_a_user_without_a_vector_waits_no_longer_either(endpoint: Endpoint) -> None:

@@ -88,5 +88,5 @@ async def test_promote_killed_at_any_point(world: World) -> None:
         await answers_by(new)
     assert seen == {world.old, new}, "killed before the pointer moved, and after"
     await promote(world.old)
-    replica._task.cancel()
+    replica.following.cancel()
     await asyncio.to_thread(world.has_no_orphans)

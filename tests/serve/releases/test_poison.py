@@ -182,7 +182,7 @@ async def test_it_is_refused_by_the_operators_command_and_by_each_replica(
     live = registry.live()
     assert live is not None
     assert (live.release, await replica.live()) == ("good", "good")
-    replica._task.cancel()
+    replica.following.cancel()
     assert not (folder / "exploded").exists()
 
 

@@ -42,6 +42,18 @@ def names(heartbeats: list[Heartbeat]) -> list[str]:
     return sorted(heartbeat.replica for heartbeat in heartbeats)
 
 
+def test_a_heartbeat_of_a_later_version_is_read(heartbeats: ReplicaRegistry) -> None:
+    """Its fields that this version does not know are ignored, by whoever looks: a promotion, the guard."""
+    later = Heartbeat(replica="later", current="r", lease_s=3.0)
+    heartbeats.folder.create()
+    heartbeats.folder.write_json("later.json", later.as_json() | {"zone": "b", "holds_more": {"r": [1]}})
+    written(heartbeats, Heartbeat(replica="now"))
+    found = {each.heartbeat.replica: each.heartbeat for each in heartbeats.read_all(time.time())}
+    assert found.keys() == {"later", "now"}
+    assert found["later"] == later
+    assert names(heartbeats.alive(heartbeats.clock())) == ["later", "now"]
+
+
 STALE_S = HEARTBEAT_TIMEOUT_S + 5
 
 

@@ -80,7 +80,7 @@ async def test_a_storage_that_hangs_is_waited_for_once(registry: ReleaseRegistry
         assert storage.num_reads == reads, "nor asked again"
         storage.recover()
         await fresh(a)
-        assert a.is_following
+        assert a.following.is_running
 
 
 async def test_what_changed_while_it_hung_is_followed_afterwards(
@@ -123,7 +123,7 @@ async def test_a_storage_slower_than_the_lease_keeps_nobody_waiting(
                 await a.live(WAIT_S)
         assert waited_for
         assert len(waited_for) == len(set(waited_for)), "each reading is waited for once"
-        assert a.is_following
+        assert a.following.is_running
 
 
 async def test_a_pointer_that_is_gone_makes_stale_and_not_dead(registry: ReleaseRegistry) -> None:
@@ -132,7 +132,7 @@ async def test_a_pointer_that_is_gone_makes_stale_and_not_dead(registry: Release
         kept = pointer.read_bytes()
         pointer.unlink()
         await asyncio.sleep(2 * LEASE_S)
-        assert (await a.live(WAIT_S), a.is_stale, a.is_following) == (NAMES[0], True, True)
+        assert (await a.live(WAIT_S), a.is_stale, a.following.is_running) == (NAMES[0], True, True)
         pointer.write_bytes(kept)
         await fresh(a)
         assert await a.live(WAIT_S) == NAMES[0]
@@ -145,5 +145,5 @@ async def test_the_task_that_follows_survives_any_error(
         with monkeypatch.context() as broken:
             broken.setattr(ReleaseRegistry, "live", lambda self: 1 / 0)
             await asyncio.sleep(2 * LEASE_S)
-            assert (a.is_stale, a.is_following) == (True, True)
+            assert (a.is_stale, a.following.is_running) == (True, True)
         await fresh(a)

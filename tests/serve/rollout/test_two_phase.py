@@ -54,7 +54,7 @@ async def replicas(*of: ReleaseFollower[str]) -> Any:
     started = [await one.start() for one in of]
     yield started
     for one in started:
-        one._task.cancel()
+        one.following.cancel()
 
 
 def rolling_out(registry: ReleaseRegistry, release_id: str, within_s: float = 20) -> asyncio.Future[RolloutResult]:
@@ -171,7 +171,7 @@ async def test_a_replica_that_slept_answers_nothing_by_an_old_pointer(registry: 
     """It does not follow in time, but its lease is over when promote returns."""
     async with replicas(replica(registry, "asleep", poll_s=0.05, lease_s=0.3)) as (asleep,):
         await rolling_out(registry, "second")
-        asleep._task.cancel()  # it looks no more
+        asleep.following.cancel()  # it looks no more
         await asyncio.sleep(0.1)
         rollout = await asyncio.to_thread(roll_back, registry, 2)
         assert len(rollout.behind) == 1

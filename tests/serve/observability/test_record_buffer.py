@@ -1,0 +1,83 @@
+"""Records that wait to be written, on a storage that takes them, refuses them, and hangs."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from serve.observability.record_buffer import RecordBuffer
+
+
+class Storage:
+    """It takes records as soon as it answers."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[int]] = []
+        self.num_writing, self.fails = 0, False
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def write(self, records: list[int]) -> None:
+        self.num_writing += 1
+        self.answers.wait(60)
+        self.num_writing -= 1
+        if self.fails:
+            raise OSError("full")
+        self.taken.append(records)
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    storage = Storage()
+    yield storage
+    storage.answers.set()
+
+
+async def begun(storage: Storage) -> None:
+    async with asyncio.timeout(30):
+        while not storage.num_writing:
+            await asyncio.sleep(0.005)
+
+
+async def test_while_a_write_hangs_no_other_begins_and_what_is_lost_can_be_asked(storage: Storage) -> None:
+    buffer = RecordBuffer("decisions", storage.write, 0.0, max_waiting=3)
+    storage.answers.clear()
+    buffer.add(0)
+    writing = [asyncio.create_task(buffer.flush())]
+    await begun(storage)
+    for number in range(1, 6):
+        buffer.add(number)
+        writing.append(asyncio.create_task(buffer.flush(at_once=True)))
+    await asyncio.sleep(0.05)
+    assert storage.num_writing == 1
+    assert (buffer.take_lost(), buffer.take_lost()) == (2, 0), "without waiting for the storage"
+    storage.answers.set()
+    await asyncio.wait_for(asyncio.gather(*writing), 30)
+    assert storage.taken == [[0], [1, 2, 3]]
+
+
+async def test_what_the_storage_refuses_waits_again_as_far_as_there_is_room(storage: Storage) -> None:
+    buffer = RecordBuffer("decisions", storage.write, 0.0, max_waiting=2)
+    storage.answers.clear()
+    storage.fails = True
+    for number in range(2):
+        buffer.add(number)
+    writing = asyncio.create_task(buffer.flush())
+    await begun(storage)
+    buffer.add(2)
+    storage.answers.set()
+    await writing
+    assert buffer.take_lost() == 1
+    storage.fails = False
+    await buffer.flush()
+    assert storage.taken == [[0, 2]]
+
+
+async def test_it_is_not_written_before_it_is_due(storage: Storage) -> None:
+    buffer = RecordBuffer("decisions", storage.write, 3600.0, max_waiting=2)
+    buffer.add(1)
+    await buffer.flush()
+    assert storage.taken == []
+    await buffer.flush(at_once=True)
+    assert storage.taken == [[1]]
