@@ -74,7 +74,7 @@ def outside(bounds: Bounds, kind: type) -> list[Any]:
     if bounds.above is not None:
         beyond.append(kind(bounds.above))
     if bounds.at_most is not None:
-        beyond.append(kind(bounds.at_most + 1))
+        beyond.append(kind(max(bounds.at_most + 1, 2 * bounds.at_most)))  # adding 1 does not change 1e30
     if bounds.below is not None:
         beyond.append(kind(bounds.below))
     return beyond
