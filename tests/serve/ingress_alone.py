@@ -83,7 +83,7 @@ async def ingress_alone(settings: ReplicaSettings) -> AsyncIterator[IngressAlone
     try:
         yield IngressAlone(replica)
     finally:
-        replica._flushing.cancel()
-        replica._releases._task.cancel()
+        for task in replica._tasks._tasks:
+            task.cancel()
         await super(Replica, replica).__del__()
         install(AccessControl(None))
