@@ -45,8 +45,7 @@ def global_weight(count: Tensor) -> Tensor | float:
     """
     if world_size() == 1:
         return 1.0
-    total = count.float()
-    dist.all_reduce(total)
+    total = sum_over_workers(count.float())
     return count * world_size() / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 

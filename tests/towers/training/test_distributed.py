@@ -33,9 +33,9 @@ def exchange(rank: int, folder: Path) -> None:
     average_gradients(tables.parameters())
     found = {name: p.grad.to_dense() for name, p in tables.named_parameters() if p.grad is not None}
     named = {f"rows.{name}": tables[name].weight.grad.indices()[0] for name in SIZES}
-    weight = global_weight(torch.tensor(rank + 1))
-    assert isinstance(weight, torch.Tensor)
-    save_file({**found, **named, "weight": weight}, folder / f"{rank}.safetensors")
+    weight, of_weights = global_weight(torch.tensor(rank + 1)), global_weight(torch.tensor(rank + 1.0))
+    assert isinstance(weight, torch.Tensor) and isinstance(of_weights, torch.Tensor)
+    save_file({**found, **named, "weight": weight, "weight of weights": of_weights}, folder / f"{rank}.safetensors")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -51,3 +51,4 @@ def test_gradients_are_the_mean_and_name_the_rows_that_a_worker_touched(tmp_path
         for name, rows in TOUCHED.items():
             assert found[f"rows.{name}"].tolist() == sorted({*rows[0], *rows[1]})
         assert found["weight"].item() == pytest.approx((rank + 1) * 2 / 3)
+        assert found["weight of weights"].item() == pytest.approx((rank + 1) * 2 / 3)
