@@ -82,7 +82,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
     model.eval()
     device = model.item_ids.table.weight.device
     parts = []
-    for at in _chunks(len(held_out.user_rows_Q), batch_size):
+    for at in batches_of(len(held_out.user_rows_Q), batch_size):
         history = held_out.history.last(held_out.user_rows_Q[at], model.config.num_history)
         history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
         context_BC = None
@@ -151,7 +151,7 @@ def rank_by_popularity(
     best_H = most_popular(counts_I, ties)[: k + longest]
     position_I = np.full(len(counts_I), len(best_H))
     position_I[best_H] = np.arange(len(best_H))
-    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    chunks = batches_of(len(held_out.user_rows_Q), batch_size)
     parts = [_first_unseen(best_H, position_I, held_out, at, k) for at in chunks]
     rows_QK = np.concatenate(parts)
     scores_QK = np.where(rows_QK < 0, -np.inf, counts_I[rows_QK]).astype(np.float32)
@@ -190,7 +190,7 @@ def rerank(
     """Re-orders the candidates that the towers retrieved; popular items keep their order, as at the endpoint."""
     ties = ties or TieOrder.of(len(reranker.item_vectors_ID), None)
     lists, parts = lists_of(queries, ranking, held_out, reranker.context), []
-    for at in _chunks(len(ranking.rows_QK), batch_size):
+    for at in batches_of(len(ranking.rows_QK), batch_size):
         rows_BK, old_BK, by_towers_B = ranking.rows_QK[at], ranking.scores_QK[at], ranking.by_towers_Q[at]
         new_BK = reranker(lists[at]).numpy()
         new_BK = np.where(rows_BK < 0, -np.inf, new_BK)
@@ -221,7 +221,7 @@ def rank(
         rows_BK, scores_BK = columns.rows_of(best)
         return tuple(t.cpu().numpy() for t in (rows_BK, scores_BK, by_towers_B))
 
-    chunks = _chunks(len(held_out.user_rows_Q), batch_size)
+    chunks = batches_of(len(held_out.user_rows_Q), batch_size)
     if threads == 1:
         parts = [ranked(at) for at in chunks]
     else:
@@ -230,5 +230,6 @@ def rank(
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _chunks(count: int, size: int) -> Iterator[slice]:
+def batches_of(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` queries each, which cover `count` of them."""
     return (slice(start, start + size) for start in range(0, count, size))

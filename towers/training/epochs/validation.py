@@ -15,7 +15,7 @@ from torch.nn import functional
 from towers.evaluation.config import RANKS
 from towers.evaluation.measure import accuracy
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import SAME_SUMS, QueryVectors, Ranking, embed
+from towers.evaluation.ranking import SAME_SUMS, QueryVectors, Ranking, batches_of, embed
 from towers.evaluation.retrieval import BestColumns, ScoreColumns
 from towers.model.item_tower import item_vector_blocks
 from towers.model.tie_order import TieOrder
@@ -56,8 +56,8 @@ def retrieve_from_blocks(
     """What `towers.evaluation.ranking.retrieve` finds, ties by row, of item vectors in blocks, float32 [N, D] each."""
     columns, k = ScoreColumns.of(TieOrder.of(len(counts_I), None)), min(k, len(counts_I))
     batches = [
-        (slice(at, at + batch_size), columns.seen_cells(queries.seen, queries.user_rows_Q[at : at + batch_size]))
-        for at in range(0, len(queries.user_rows_Q), batch_size)
+        (at, columns.seen_cells(queries.seen, queries.user_rows_Q[at]))
+        for at in batches_of(len(queries.user_rows_Q), batch_size)
     ]
     best, start = [BestColumns(k) for _ in batches], 0
     for block_ND in item_blocks:
