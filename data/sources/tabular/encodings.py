@@ -48,11 +48,12 @@ def undecodable(file: Folder, layout: Delimited) -> str | None:
             is_utf_16, is_start = is_start and block.startswith(UTF_16_MARKS), False
             try:
                 num_lines += decoder.decode(block, final=not block).count("\n")
-            except UnicodeDecodeError as e:
+            except UnicodeError as e:
+                # A missing byte order mark is no wrong byte: before Python 3.13 it was no UnicodeDecodeError either.
+                if not isinstance(e, UnicodeDecodeError) or "BOM" in e.reason:
+                    return _refused(e, num_lines, layout)
                 num_lines += e.object[: e.start].decode(layout.encoding, "ignore").count("\n")
                 return _described(e, num_lines, layout, is_utf_16)
-            except UnicodeError as e:  # it names no byte, as of a missing byte order mark
-                return _refused(e, num_lines, layout)
             if not block:
                 return None
 
