@@ -1,8 +1,13 @@
-"""Refuses to start an endpoint that others can reach unless authentication is configured and its keys can be read."""
+"""Refuses to start an endpoint that others can reach unless authentication is configured and its keys can be read.
+
+`serve.run` and `serve.demo` check before they start anything. The application and its ingress check once more, since a
+Serve config that was written by hand starts them too.
+"""
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.secrets import secret
 from data.cluster.loopback import is_loopback
+from data.cluster.ray_compatibility.serve_addresses import endpoint_host
 from serve.access.config import AuthConfig, AuthKind
 from serve.access.key_file import require_keys
 
@@ -35,17 +40,39 @@ def check_access(auth: AuthConfig, host: str) -> None:
         read_token_keys(auth.jwt)
 
 
-def check_exposure(auth: AuthConfig, host: str) -> None:
+def check_exposure(auth: AuthConfig, host: str, key: str = "serve.host") -> None:
     """Refuses to listen beyond loopback without authentication.
+
+    Args:
+        key: what gives the host, for the message.
 
     Raises:
         ConfigError: the host is not loopback, and `auth` is at its default.
     """
     if auth.kind is AuthKind.loopback and not is_loopback(host):
         raise ConfigError(
-            f"serve.host: {host} can be reached by others, and nobody is asked for a key; pass auth=keys (python -m"
+            f"{key}: {host} can be reached by others, and nobody is asked for a key; pass auth=keys (python -m"
             " serve.keys mint=NAME makes one), auth=jwt, or auth=none if something in front of the endpoint asks"
         )
+
+
+def check_deployed(auth: AuthConfig, *, is_replica: bool) -> None:
+    """Refuses the same of an application that Ray Serve starts, on whatever host its proxies listen.
+
+    A Serve config may be written by hand, and Ray's own default there is all interfaces.
+
+    Args:
+        is_replica: whether a replica asks, which is about to answer requests: a host that is not known then counts as
+            one that others reach. Otherwise the application is only built, perhaps where Serve does not run yet.
+
+    Raises:
+        ConfigError: the host is not loopback or not known, and `auth` is at its default.
+    """
+    if auth.kind is not AuthKind.loopback:
+        return
+    host = endpoint_host()
+    if host is not None or is_replica:
+        check_exposure(auth, host or "an unknown host", "http_options.host of the Serve config")
 
 
 def require_hash_key(auth: AuthConfig) -> None:

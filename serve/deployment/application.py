@@ -1,10 +1,14 @@
 """The applications that a Serve config names: `serve.deployment.application:app`, `guard`, and `compaction`.
 
+    http_options: { host: 0.0.0.0 }
     applications:
       - name: recommender
         route_prefix: /
         import_path: serve.deployment.application:app
-        args: { overrides: ["storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530"] }
+        args: { overrides: ["storage.root=s3://bucket/twotower", "index.uri=http://milvus:19530", "auth=keys"] }
+
+Without `http_options`, Ray Serve listens on all interfaces too. Where its proxies listen beyond loopback, the endpoint
+is not built unless `auth` says who may ask.
 
 The arguments are Hydra overrides as on the command line, or `values` by key, or both. `serve deploy`, the dashboard's
 PUT, KubeRay's RayService and `serve.run` all build the endpoint by these functions. The module imports no torch, which
@@ -21,6 +25,7 @@ from ray import serve
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
+from serve.access.exposure import check_deployed
 from serve.events.compaction import LogCompactor
 from serve.observability.metrics import rollback_reporter
 from serve.rollout.guard import CanaryGuard
@@ -51,11 +56,16 @@ class Arguments(BaseModel):
 
 
 def app(arguments: Arguments) -> serve.Application:
-    """Builds the endpoint in the topology that the arguments ask for."""
+    """Builds the endpoint in the topology that the arguments ask for.
+
+    Raises:
+        ConfigError: an argument is wrong, or Serve's proxies listen beyond loopback and nobody is asked for a key.
+    """
     from serve.deployment.deployments import build_application
     from serve.deployment.stages import ReplicaSettings
 
     config = arguments.config()
+    check_deployed(config.auth, is_replica=False)
     return build_application(ReplicaSettings.of(config, config.events.on_this_machine()))
 
 

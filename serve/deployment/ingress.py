@@ -18,7 +18,7 @@ from data.artifacts.folders import Folder
 from data.cluster.failure_log import FailureLog
 from data.cluster.ray_compatibility.serve import replica_name
 from serve.access.control import AccessControl, install
-from serve.access.exposure import require_hash_key
+from serve.access.exposure import check_deployed, require_hash_key
 from serve.access.middleware import AccessMiddleware
 from serve.access.scopes import require_scopes
 from serve.api import recommender_pb2 as pb
@@ -110,6 +110,7 @@ class RecommenderIngress(EventRoutes):
 
     async def __init__(self, settings: ReplicaSettings, *stages: DeploymentHandle) -> None:  # type: ignore[misc]
         require_scopes(api.routes, pb.DESCRIPTOR.services_by_name["Recommender"].methods_by_name)
+        await asyncio.to_thread(check_deployed, settings.auth, is_replica=True)
         require_hash_key(settings.auth)
         send_spans()
         prepare_process(settings.serve)

@@ -32,7 +32,7 @@ def listen_nearby(default_impl: Any) -> None:
     add_address = default_impl.add_grpc_address
 
     def add_near(server: Any, address: str) -> None:
-        for host in hosts(_endpoint_host(), _node_address()):
+        for host in hosts(endpoint_host(), _node_address()):
             add_address(server, address.replace(ALL_INTERFACES, host))
 
     default_impl.add_grpc_address = add_near
@@ -50,14 +50,23 @@ def hosts(endpoint: str | None, node: str) -> list[str]:
     return sorted({LOOPBACK, _in_brackets(endpoint.strip("[]")) if is_loopback(endpoint) else node})
 
 
-def _endpoint_host() -> str | None:
-    """The host on which the endpoint's proxies listen, as Serve's controller was told when it started."""
+def endpoint_host() -> str | None:
+    """The host on which the endpoint's proxies listen, as Serve's controller was told when it started.
+
+    Loopback where it was told none, since no proxy starts then; None where Serve does not run on the Ray of this
+    process.
+    """
     import ray
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
-    controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    if not ray.is_initialized():
+        return None
+    try:
+        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    except ValueError:  # there is none
+        return None
     host: str | None = ray.get(controller.get_http_config.remote()).host
-    return host
+    return LOOPBACK if host is None else host
 
 
 def _node_address() -> str:

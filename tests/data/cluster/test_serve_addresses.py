@@ -28,7 +28,7 @@ def test_an_endpoint_elsewhere_has_grpc_on_the_nodes_address_too(host: str) -> N
 
 @pytest.mark.parametrize(("host", "is_reached"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_a_server_of_rays(host: str, is_reached: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_addresses, "_endpoint_host", lambda: host)
+    monkeypatch.setattr(serve_addresses, "endpoint_host", lambda: host)
     monkeypatch.setattr(serve_addresses, "_node_address", lambda: OTHER)
     part = types.SimpleNamespace(add_grpc_address=lambda server, address: server.add_insecure_port(address))
     listen_nearby(part)

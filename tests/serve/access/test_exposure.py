@@ -7,7 +7,7 @@ import pytest
 from conf.schema import load
 from data.artifacts.errors import ConfigError
 from serve.access.config import AuthConfig, AuthKind
-from serve.access.exposure import check_access, check_exposure
+from serve.access.exposure import check_access, check_deployed, check_exposure
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "fe80::1", ""])
@@ -21,6 +21,13 @@ def test_elsewhere_than_on_loopback_it_must_be_said_who_may_ask(host: str) -> No
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_on_loopback_nobody_is_asked(host: str) -> None:
     check_exposure(AuthConfig(), host)
+
+
+def test_a_replica_that_cannot_tell_where_it_answers_must_be_told_who_may_ask() -> None:
+    check_deployed(AuthConfig(), is_replica=False)  # built, perhaps before Serve runs: its replicas ask again
+    with pytest.raises(ConfigError, match=r"http_options\.host of the Serve config: an unknown host .* pass auth=keys"):
+        check_deployed(AuthConfig(), is_replica=True)
+    check_deployed(AuthConfig(kind=AuthKind.none), is_replica=True)
 
 
 def test_users_of_others_are_not_named_by_a_hash_that_anybody_can_compute(
