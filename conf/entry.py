@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
 from conf.help import help_text, version, wants_help
 from conf.overrides import complaint, expanded, opened, refuse_completion_of_nothing, renamed, with_release
+from conf.run_files import sweeps_without_secrets, write_run_files
 from conf.schema import FOLDER, composed, register
 from conf.single_run import composing_once
 from conf.swept_groups import refuse_swept_settings
@@ -64,6 +65,7 @@ def launch(module: str, program: str | None = None) -> None:
 
     def run(values: DictConfig) -> Any:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
+            write_run_files(run_folder(), values)
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
                 use(values.plugins)
@@ -82,7 +84,7 @@ def launch(module: str, program: str | None = None) -> None:
         refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:
-            with composing_once(sys.argv[1:], FOLDER):
+            with composing_once(sys.argv[1:], FOLDER), sweeps_without_secrets():
                 main()
         except OmegaConfBaseException as e:  # while the config is composed
             raise HydraException(one_line(e)) from e
@@ -123,7 +125,7 @@ def one_line_for_errors(verb: str, wants_traceback: bool) -> Iterator[None]:
         if wants_traceback:
             raise
         log = _traceback_file(verb)
-        log.write_text("".join(traceback.format_exception(e)))
+        log.write_text(without_passwords("".join(traceback.format_exception(e)), sys.argv[1:]))
         said = without_passwords(one_line(e), sys.argv[1:])
         print(f"error: unexpected {type(e).__name__}: {said}; its traceback is in {log}", file=sys.stderr)
         sys.exit(FAULT)

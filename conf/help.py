@@ -17,6 +17,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
 from conf.verbs import RECIPE_GROUPS, uses
+from data.artifacts.secrets import recordable
 
 DISTRIBUTION = "twotower-ray"
 
@@ -109,10 +110,10 @@ def _wrapped(text: str, indent: int) -> str:
 
 def _formatted(value: Any) -> str:
     if OmegaConf.is_config(value):
-        return str(OmegaConf.to_container(value))
+        return str(recordable(OmegaConf.to_container(value)))
     if isinstance(value, Enum):
         return value.name
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(recordable(value))
 
 
 def attributes(of: type) -> dict[str, str]:

@@ -19,6 +19,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import FileLock, Lock, leased
 from data.artifacts.replacing import replacing, uploading
+from data.artifacts.secrets import without_passwords
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -56,7 +57,8 @@ class Folder:
         try:
             filesystem, path = fs.FileSystem.from_uri(uri)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-            raise ConfigError(f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})") from e
+            said = f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})"
+            raise ConfigError(without_passwords(said, [f"={uri}"])) from None
         return cls(filesystem, path.rstrip("/"), uri)
 
     def __truediv__(self, name: str) -> "Folder":
@@ -228,11 +230,8 @@ class Folder:
 
     def sha256(self, name: str) -> str:
         """The sha256 digest of a file, in hexadecimal digits."""
-        digest = hashlib.sha256()
         with self.filesystem.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(where: Path | str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:

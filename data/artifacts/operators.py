@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from data.artifacts.secrets import masked
+from data.artifacts.secrets import masked_override
 
 OPERATOR = "OPERATOR"
 """Environment variable with the operator's name, where the account does not say it: on shared machines, in jobs."""
@@ -18,16 +18,8 @@ _command: ContextVar[str] = ContextVar("command", default="")
 
 
 def begin_command(module: str, overrides: Sequence[str]) -> None:
-    """Records which command this process runs; what stands before an `@` in a value is left out.
-
-    It may be a password of an address, whatever characters it has.
-    """
-    _command.set(" ".join([module, *map(_without_password, overrides)])[:LONGEST])
-
-
-def _without_password(override: str) -> str:
-    key, equals, value = override.partition("=")  # a key may have an @ of its own, as of Hydra's packages
-    return f"{key}{equals}{masked(value)}"
+    """Records which command this process runs. Secrets in its overrides are masked."""
+    _command.set(" ".join([module, *map(masked_override, overrides)])[:LONGEST])
 
 
 def running_command() -> str:

@@ -7,6 +7,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.secrets import MASK
 from data.dataset.prepared import PreparedDataset
 from data.sources.settings import source_of
 
@@ -26,16 +27,16 @@ def changed_inputs(dataset: PreparedDataset) -> list[str]:
 
     The source lists its files anew, so that parts that came to a folder since are found. Where it cannot (its place is
     gone, or it comes from a plugin that is not loaded), new files are not found. Datasets of earlier versions do not
-    say what their files were: none has changed.
+    say what their files were: none has changed. Nor has a file whose address had a password, which is not recorded.
     """
     before = dataset.manifest.get("inputs", [])
     if not before:
         return []
-    paths = [path for path, *_ in before]
-    now = input_states(paths)
-    changed = [was[0] for was, found in zip(before, now, strict=True) if was != found]
+    known = {path for path, *_ in before}
+    states = [state for state in before if MASK not in state[0]]
+    now = input_states(path for path, *_ in states)
+    changed = [was[0] for was, found in zip(states, now, strict=True) if was != found]
     listed = _listed(dataset.manifest.get("config", {}))
-    known = set(paths)
     return [*changed, *(path for path in listed if path not in known)]
 
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.plugins import in_use
 from data.artifacts.seals import is_sealed, sealing
+from data.artifacts.secrets import recordable
 from data.cluster.code_digest import CODE, code_digest
 from data.cluster.console import ProgressReporter
 from data.dataset import split
@@ -189,8 +190,8 @@ def _manifest(
         "schema_version": SCHEMA_VERSION,
         "name": config.name,
         "request": request,
-        "config": config.as_json(),
-        "inputs": input_states(config.input_files()),
+        "config": recordable(config.as_json()),
+        "inputs": recordable(input_states(config.input_files())),
         "counts": {
             "users": len(users.ids) - 1,
             "items": len(items.ids) - 1,

@@ -84,12 +84,14 @@ class OptunaSweeper(Sweeper):
         Both were done before where an earlier launch has got as far as that.
         """
         from conf.verbs import decides
+        from data.artifacts.secrets import masked_override
         from data.artifacts.structured import jsonable
         from data.cluster.typed_commands import command
         from towers.sweeps.records import Records
         from towers.sweeps.results.found import FINAL, RECIPE, best_record, final_overrides, gain_lines, write_recipe
 
-        records = Records(folder).read()
+        sweep, module = self.launcher.sweep(), self.task_function.__module__
+        records = Records(folder, sweep.typed_in).read()
         if (best := best_record(records, overrides)) is None:
             print("sweep: no final fit: the best trial is of another launch, in another folder")
             return
@@ -100,7 +102,6 @@ class OptunaSweeper(Sweeper):
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
         (final,) = launcher.launch([given], 0)
-        sweep, module = self.launcher.sweep(), self.task_function.__module__
         values = jsonable(sweep.typed_config(sweep.trial_config(0, given)))
         lines = gain_lines(
             records, best, len(self.settings.starts), self.settings.objectives[0].metric, final.return_value
@@ -110,7 +111,8 @@ class OptunaSweeper(Sweeper):
             print(f"search: {line}")
         data = [o for o in given if o.startswith("data=")]
         of_data = [o for o in OmegaConf.to_container(self.config.hydra.overrides.task) if str(o).startswith("data")]
-        again = ["python", "-m", module, "--config-dir", str(folder / FINAL), *map(str, of_data), *data]
+        shown = map(masked_override, [*map(str, of_data), *data])
+        again = ["python", "-m", module, "--config-dir", str(folder / FINAL), *shown]
         print(f"search: {found}; it is fitted again by\n  {command(*again, f'experiment={RECIPE}')}")
 
     def _monitor(self) -> str | None:

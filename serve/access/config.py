@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
-from data.artifacts.secrets import masked
+from data.artifacts.secrets import masked, recordable
 from data.cluster.loopback import is_loopback
 from serve.access.scopes import Scope
 
@@ -113,7 +113,9 @@ class JwtConfig:
         if missing:
             raise ConfigError(f"auth.jwt.{missing[0]}: null must be given with auth=jwt")
         if self.is_shared and self.jwks:
-            raise ConfigError(f"auth.jwt.jwks: {self.jwks} must be null with {self.algorithm}, whose key is in JWT_KEY")
+            raise ConfigError(
+                f"auth.jwt.jwks: {recordable(self.jwks)} must be null with {self.algorithm}, whose key is in JWT_KEY"
+            )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import jwt
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
-from data.artifacts.secrets import secret
+from data.artifacts.secrets import recordable, secret, without_passwords
 from serve.access.config import JwtConfig
 
 SHARED_KEY = "JWT_KEY"
@@ -50,7 +50,8 @@ def read_token_keys(config: JwtConfig) -> TokenKeys:
     except TokenKeysError:
         raise
     except (OSError, httpx.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise TokenKeysError(f"auth.jwt.jwks: {config.jwks} is no JSON Web Key Set that can be read ({e})") from e
+        said = f"auth.jwt.jwks: {recordable(config.jwks)} is no JSON Web Key Set that can be read ({e})"
+        raise TokenKeysError(without_passwords(said, [f"={config.jwks}"])) from None  # which has the URL
 
 
 def _shared(algorithm: str) -> bytes:
@@ -88,5 +89,7 @@ def _keys(content: Any, config: JwtConfig) -> TokenKeys:
         and key.get("alg", config.algorithm) == config.algorithm
     ]
     if not fitting:
-        raise TokenKeysError(f"auth.jwt.jwks: {config.jwks} has no key for signatures by {config.algorithm}")
+        raise TokenKeysError(
+            f"auth.jwt.jwks: {recordable(config.jwks)} has no key for signatures by {config.algorithm}"
+        )
     return {key.get("kid", ""): jwt.PyJWK(key, config.algorithm).key for key in fitting}

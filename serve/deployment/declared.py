@@ -12,12 +12,13 @@ from omegaconf import OmegaConf
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import VARIABLE, in_use
+from data.artifacts.secrets import holds_secret, masked
 from serve.access.config import AuthConfig
 from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import METRICS_INTERVAL_S, ScaleConfig, ServeConfig, Topology
 from serve.events.config import EventsConfig
-from serve.index.config import TOKEN, IndexConfig
+from serve.index.config import TOKEN
 
 APPLICATION = "recommender"
 GUARD = "guard"
@@ -35,6 +36,9 @@ as much as a stage, and at level INFO Ray Serve composes one even if it does not
 SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 """The function that Ray Serve calls to register the gRPC service, as a dotted path."""
 
+CLOUD = "set the cloud's own variables, such as AWS_ACCESS_KEY_ID, in the environment of all nodes"
+"""Where credentials of an object store belong."""
+
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
 
@@ -51,10 +55,10 @@ def deploy_config(
         events: replaces `config.events`.
 
     Raises:
-        ConfigError: others can reach that address, and `auth` was left as it is; or `index.uri` has a password.
+        ConfigError: others can reach that address, and `auth` was left as it is; or an address has a password.
     """
     check_exposure(config.auth, host or config.serve.host)
-    _refuse_password(config.index)
+    _refuse_passwords(config)
     events = events or config.events
     http = {"host": host or config.serve.host, "port": config.serve.port}
     applications: list[dict[str, Any]] = [
@@ -144,12 +148,26 @@ def values_of(section: Any) -> dict[str, Any]:
     return dict(container)
 
 
-def _refuse_password(config: IndexConfig) -> None:
-    if config.address.token:
+def _refuse_passwords(config: EndpointConfig) -> None:
+    """Refuses addresses with a password or a token: the Serve config and Ray's dashboard would show them."""
+    if config.index.address.token:
         raise ConfigError(
-            f"index.uri: the address {config.address} has a user and a password, which the Serve config and Ray's"
-            f" dashboard would show; leave them out, and set {TOKEN}=user:password in the environment of all nodes"
+            f"index.uri: the address {config.index.address} has a user and a password, which the Serve config and"
+            f" Ray's dashboard would show; leave them out, and set {TOKEN}=user:password in the environment of all"
+            " nodes"
         )
+    addresses = {
+        "storage.root": (config.storage.root, CLOUD),
+        "auth.jwt.jwks": (config.auth.jwt.jwks, "use a URL that anybody may read, or a file"),
+        "events.uri": (config.events.uri, "set REDIS_PASSWORD in the environment of all nodes"),
+        "auth.file": (config.auth.file, CLOUD),
+    }
+    for key, (value, cure) in addresses.items():
+        if value is not None and holds_secret(value):
+            raise ConfigError(
+                f"{key}: {masked(value)} holds a password or a token, which the Serve config and Ray's dashboard would"
+                f" show; leave it out, and {cure}"
+            )
 
 
 def absolute_auth(auth: AuthConfig) -> AuthConfig:

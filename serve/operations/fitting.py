@@ -1,7 +1,9 @@
 """Whether the endpoint and the training that a config asks for fit on its nodes; what cannot be is refused."""
 
+from collections.abc import Iterable
+
 from data.artifacts.errors import ConfigError
-from data.artifacts.secrets import masked
+from data.artifacts.secrets import holds_secret, masked
 from serve.deployment.declared import SCALES, scales
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig
@@ -79,10 +81,21 @@ def trainers(config: TrainConfig, nodes: NodesConfig) -> tuple[str, NodeType]:
     return name, node
 
 
+def refuse_credentials(overrides: Iterable[str]) -> None:
+    """Raises ConfigError where an override, with which jobs are started, has a password that manifests would show."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if holds_secret(value):
+            raise ConfigError(
+                f"{key}: {masked(value)} holds credentials, which manifests would show; leave them out, and put them"
+                " into the Secret manifests.secret, under the names of the cloud's own tools"
+            )
+
+
 def refuse_local(config: EndpointConfig, storage_claim: str | None) -> None:
     """Raises ConfigError where pods would look for files of one machine, or where manifests would show credentials."""
     root = config.storage.root
-    if ":" in root.partition("://")[2].rpartition("@")[0]:
+    if holds_secret(root):
         raise ConfigError(
             f"storage.root: {masked(root)} holds credentials, which manifests would show; leave them out, and give them"
             " to pods by the names of the cloud's own tools, such as AWS_ACCESS_KEY_ID, in the Secret manifests.secret"

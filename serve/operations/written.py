@@ -10,7 +10,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
 from serve.deployment.declared import deploy_config
 from serve.operations.cluster_yaml import cluster_yaml
-from serve.operations.fitting import refuse_local, refuse_unfit
+from serve.operations.fitting import refuse_credentials, refuse_local, refuse_unfit
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.kubernetes.milvus import milvus_values
@@ -35,6 +35,7 @@ def files(deployed: Deployed) -> dict[str, str]:
         "serve-config.yaml": _text([deploy_config(deployed)]),
         "milvus-values.yaml": _text([milvus_values(deployed.manifests.milvus)]),
     }
+    refuse_credentials([*deployed.recipe, *deployed.publish, *deployed.cycle])
     found["monitoring/rules.yaml"] = _text([rules(deployed.manifests.objectives)])
     for name, board in dashboards().items():
         found[f"monitoring/dashboards/{name}.json"] = json_text(board, indent=1) + "\n"

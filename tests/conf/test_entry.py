@@ -18,6 +18,10 @@ from data.artifacts.errors import ConfigError
 def task(config):
     if config.keep == 2:
         raise ConfigError("keep: 2 is a mistake;\\n take 3")
+    if config.keep == 5:
+        raise ValueError(f"{config.index.uri} cannot be reached by {config.index.uri.rpartition(':')[2]}")
+    if config.keep == 6:
+        return {}
     if config.keep == 4:
         raise KeyboardInterrupt
     raise ValueError("a library's own complaint")
@@ -122,3 +126,18 @@ def test_a_password_that_cannot_be_read_is_not_repeated(tmp_path: Path, uri: str
     assert done.returncode == 2
     assert done.stderr.startswith("error: index.uri: ")
     assert "ret9" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("keep=5",), ("keep=6",), ("-m", "keep=6")])
+def test_a_run_writes_no_password(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = launch(tmp_path, *arguments, "index.uri=http://root:Secret9@milvus", "storage.root=./stored")
+    assert done.returncode == ("keep=5" in arguments)
+    assert "Secret9" not in done.stdout + done.stderr
+    written = {path: path.read_text() for path in (tmp_path / "stored").rglob("*") if path.is_file()}
+    names = {path.name for path in written}
+    assert {"overrides.yaml", "config.yaml", "hydra.yaml"} <= names
+    assert ("multirun.yaml" in names) == ("-m" in arguments)
+    assert ("traceback.txt" in names) == ("keep=5" in arguments)
+    assert not [path for path, text in written.items() if "Secret9" in text]
+    (overrides,) = [text for path, text in written.items() if path.name == "overrides.yaml"]
+    assert "***@milvus" in overrides

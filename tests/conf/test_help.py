@@ -38,6 +38,7 @@ def test_it_shows_the_values_that_the_command_uses_each_with_its_meaning(verb: s
 
 def test_it_shows_what_the_overrides_give() -> None:
     assert "\n  percent=5.0\n" in shown("serve.promote", "percent=5")
+    assert "  index.uri=http://***@host\n" in shown("serve.run", "index.uri=http://root:Secret9@host")
     assert "\n  data.name=toys\n" in shown("towers.train", "data=toys")
     assert "=???\n" in shown("data.prepare", "data=csv")
 

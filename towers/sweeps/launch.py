@@ -29,7 +29,7 @@ def earlier_records(folder: Path, inputs: InputsReader) -> list[Record]:
     The others are set aside, with a line that says what differs, so that they neither count as done nor stand in the
     leaderboard beside trials of today.
     """
-    records = Records(folder)
+    records = Records(folder, inputs.typed_in)
     current, changed = inputs.split_changed(records.read())
     for line in changed_lines(changed):
         print(f"sweep: {line}")

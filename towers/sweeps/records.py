@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from numbers import Integral, Real
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.json_text import json_text
+from data.artifacts.secrets import masked_override
 
 TRIALS_FILE = "trials.jsonl"
 
@@ -40,7 +41,8 @@ class Record:
 
     Attributes:
         number: the number of the trial within its sweep.
-        overrides: the Hydra overrides that it was started with; later launches recognise the trial by them.
+        overrides: the Hydra overrides that it was started with; later launches recognise the trial by them. In the file
+            they are without secrets.
         state: how it ended.
         reason: why it did not finish; None where it did.
         result: what the task returned, as JSON.
@@ -81,18 +83,25 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """The file of records in the folder of a sweep."""
+    """The file of records in the folder of a sweep.
+
+    Attributes:
+        folder: the folder of the sweep.
+        typed_in: overrides as the command line has them. `read` returns them where the file has them without secrets.
+    """
 
     folder: Path
+    typed_in: tuple[str, ...] = ()
 
     def add(self, record: Record) -> None:
         """Appends a record in a single write, so that launches that share the folder do not disturb each other."""
-        self._append(json_text(asdict(record) | {"state": record.state.value}))
+        overrides = list(map(masked_override, record.overrides))
+        self._append(json_text(asdict(record) | {"overrides": overrides, "state": record.state.value}))
 
     def set_aside(self, records: Sequence[Record]) -> None:
         """Has `read` leave out these records, unless the same trials are added again."""
         for record in records:
-            self._append(json_text({SET_ASIDE: record.overrides}))
+            self._append(json_text({SET_ASIDE: list(map(masked_override, record.overrides))}))
 
     def _append(self, text: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +125,11 @@ class Records:
                 found.pop(tuple(values[SET_ASIDE]), None)
             else:
                 found[tuple(values["overrides"])] = _record(values)
-        return sorted(found.values(), key=lambda record: record.number)
+        return sorted(map(self._as_typed_in, found.values()), key=lambda record: record.number)
+
+    def _as_typed_in(self, record: Record) -> Record:
+        typed_in = {masked_override(override): override for override in self.typed_in}
+        return replace(record, overrides=[typed_in.get(override, override) for override in record.overrides])
 
 
 def newest_sweep(folder: Path) -> Path:
@@ -158,8 +171,8 @@ def varying_parameters(overrides: Sequence[Sequence[str]]) -> list[str]:
 
 
 def parameters(overrides: Sequence[str]) -> dict[str, str]:
-    """Values by name, of overrides such as `loss.temperature=0.1` and `+train.labels.role=trainer`."""
-    pairs = (override.partition("=") for override in overrides)
+    """Values by name, of overrides such as `loss.temperature=0.1` and `+train.labels.role=trainer`; no secrets."""
+    pairs = (masked_override(override).partition("=") for override in overrides)
     return {name.lstrip("+~"): value for name, _, value in pairs}
 
 

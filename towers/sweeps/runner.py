@@ -19,6 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from data.artifacts.errors import one_line
+from data.artifacts.secrets import without_passwords
 from towers.sweeps.lost_processes import describe_loss, loss_reason
 from towers.sweeps.placement import RunningTrial, TrialPlacer
 from towers.sweeps.records import Record, Records, State, json_value
@@ -227,7 +228,7 @@ class SweepRunner:
             number=trial.number,
             overrides=trial.overrides,
             state=state,
-            reason=reason,
+            reason=reason and without_passwords(reason, trial.overrides),
             result=json_value(job._return_value) if state is State.finished and job is not None else None,
             epochs=trial.epochs,
             seconds=time.time() - started_at,

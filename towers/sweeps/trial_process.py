@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray.actor import ActorHandle
 
 from data.artifacts.errors import ConfigError, one_line
+from data.artifacts.secrets import without_passwords
 from data.artifacts.structured import typed
 from towers.sweeps.trial import Trial, working_for
 
@@ -58,6 +60,13 @@ class SweepContext:
             singletons=Singleton.get_state(),
             working_directory=str(Path.cwd()),
         )
+
+    @property
+    def typed_in(self) -> tuple[str, ...]:
+        """The overrides of the sweep's command line, as they were typed in and as Hydra passes them on to trials."""
+        given = list(map(str, self.config.hydra.overrides.task))
+        parsed = (of for of in OverridesParser.create().parse_overrides(given) if not of.is_sweep_override())
+        return (*given, *(f"{of.get_key_element()}={of.get_value_element_as_str()}" for of in parsed))
 
     def trial_config(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """The config of one trial."""
@@ -147,7 +156,7 @@ def run_trial(sweep: SweepContext, number: int, config: DictConfig, reports: Act
             job_subdir_key="hydra.sweep.subdir",
         )
         if job.status is JobStatus.FAILED:
-            print(f"error: {one_line(job._return_value)}", file=sys.stderr)
+            print(f"error: {without_passwords(one_line(job._return_value), sweep.typed_in)}", file=sys.stderr)
     return job
 
 

@@ -1,12 +1,14 @@
 """Experiment tracking with Weights & Biases (W&B). Lineage does not depend on W&B: it is in the manifests."""
 
 import os
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import masked_override, recordable
 
 
 class TrackingMode(Enum):
@@ -48,7 +50,7 @@ class Tracker:
 
     Args:
         name: the name of the checkpoint or of the training.
-        values: the configuration as JSON values.
+        values: the configuration as JSON values; secrets in it are masked.
         kind: what the run does: train, evaluate or compare.
         group: the W&B group, a sweep's name in a sweep; None means `name`.
 
@@ -74,10 +76,12 @@ class Tracker:
         Path(config.folder).mkdir(parents=True, exist_ok=True)
         import wandb
 
-        settings, run = wandb.Settings(silent=True), name if kind == "train" else f"{name}-{kind}"
+        run = name if kind == "train" else f"{name}-{kind}"
+        has_secret = any(masked_override(argument) != argument for argument in sys.argv)
+        settings = wandb.Settings(silent=True, x_disable_meta=has_secret)  # what W&B says of the process has its argv
         self._run = wandb.init(
             project=config.project, name=run, id=run, group=group or name, job_type=kind, resume="allow",
-            mode=config.mode.value, dir=config.folder, config=values, settings=settings,
+            mode=config.mode.value, dir=config.folder, config=recordable(values), settings=settings,
         )  # fmt: skip
 
     def log(self, values: dict[str, float], step: int) -> None:

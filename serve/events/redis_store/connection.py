@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
-from data.artifacts.secrets import secret
+from data.artifacts.secrets import recordable, secret, without_passwords
 from serve.events.config import EventsConfig
 from serve.events.protocol import StoreUnavailable
 
@@ -46,9 +46,9 @@ def check_durability(client: Any, uri: str) -> None:
         return
     if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
         raise StoreUnavailable(
-            f"events.uri: {uri} may lose accepted events when it dies (appendonly {found.get('appendonly')},"
-            f" appendfsync {found.get('appendfsync')}): set appendonly yes and appendfsync always, or"
-            " events.check_durability=false"
+            f"events.uri: {recordable(uri)} may lose accepted events when it dies (appendonly"
+            f" {found.get('appendonly')}, appendfsync {found.get('appendfsync')}): set appendonly yes and appendfsync"
+            " always, or events.check_durability=false"
         )
 
 
@@ -60,4 +60,5 @@ def translated(uri: str) -> Iterator[None]:
     except (redis.RedisError, OSError) as e:
         if isinstance(e, StoreUnavailable):
             raise
-        raise StoreUnavailable(f"events.uri: {uri}: {type(e).__name__}: {e}") from e
+        said = f"events.uri: {recordable(uri)}: {type(e).__name__}: {e}"
+        raise StoreUnavailable(without_passwords(said, [f"={uri}"])) from e

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from data.artifacts.secrets import recordable
 from data.sources.event_log.users import user_key
 from serve.events.config import EventsConfig
 from serve.events.event import Event
@@ -53,7 +54,7 @@ class RedisStore:
                 outcomes |= self._attempt(client, {place: events[place] for place in left})
         if len(outcomes) < len(events):
             raise StoreUnavailable(
-                f"events.uri: {self._config.uri}: other replicas write to the same users all the time"
+                f"events.uri: {recordable(self._config.uri)}: other replicas write to the same users all the time"
             )
         return [outcomes[place] for place in range(len(events))]
 

@@ -5,6 +5,7 @@ import http.server
 import json
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,15 @@ def test_a_host_that_begins_like_loopback_is_not(jwks: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "localhost:1", "[::1]:8000", "127.1.2.3"])
 def test_a_key_set_may_come_from_this_machine_in_the_open(host: str) -> None:
     JwtConfig(jwks=f"http://{host}/jwks")
+
+
+def test_an_address_of_keys_is_named_without_its_secrets() -> None:
+    jwks = "https://root:Secret9@127.0.0.1:1/jwks?token=Secret8"
+    with pytest.raises(
+        TokenKeysError, match=r"auth\.jwt\.jwks: https://\*\*\*@127\.0\.0\.1:1/jwks\?\*\*\* is no"
+    ) as refused:
+        read_token_keys(config_of(jwks).jwt)
+    assert "Secret" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_what_cannot_be_used_is_named(key_set: Path, tmp_path: Path) -> None:

@@ -88,6 +88,22 @@ def test_a_change_of_limits_changes_no_argument(deploy: Deploy) -> None:
     assert one["deployments"] != other["deployments"]
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("auth.jwt.jwks=https://root:Secret9@host/keys", r"auth\.jwt\.jwks: https://\*\*\*@host/keys holds a password"),
+        ("auth.jwt.jwks='https://host/keys?token=Secret9'", r"auth\.jwt\.jwks: https://host/keys\?\*\*\* holds"),
+        ("events.uri=redis://:Secret9@host", r"events\.uri: redis://\*\*\*@host .* set REDIS_PASSWORD"),
+        ("auth.file=s3://KEY:Secret9@bucket/keys.json", r"auth\.file: s3://\*\*\*@bucket.* AWS_ACCESS_KEY_ID"),
+        ("storage.root=s3://KEY:Secret9@bucket", r"storage\.root: s3://\*\*\*@bucket .* AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_an_address_with_a_password_is_not_declared(deploy: Deploy, override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        deploy_config(deploy(override))
+    assert "Secret9" not in str(refused.value)
+
+
 def test_a_password_is_not_declared(deploy: Deploy) -> None:
     with pytest.raises(ConfigError, match=r"^index\.uri: .* set MILVUS_TOKEN=user:password") as refused:
         deploy_config(deploy("index.uri=http://root:Secret9@milvus:19530"))

@@ -35,6 +35,7 @@ IMPOSSIBLE = {
     "manifests.retrain=daily": "manifests.retrain: 'daily' must have the five fields of cron",
     "manifests.name=Two_Towers": "manifests.name: 'Two_Towers' must be lower case letters",
     "storage.root=s3://key:secret@bucket/x": "storage.root: s3://***@bucket/x holds credentials",
+    "data=csv data.source.interactions=s3://k:secret@b/x": "data.source.interactions: s3://***@b/x holds credentials",
     "index.uri=http://root:secret@milvus:19530": "index.uri: the address http://milvus:19530 has a user and a password",
     "storage.root=./var": "storage.root: ./var is a folder of one machine",
     "index.uri=./var/milvus.db": "is Milvus Lite, a file of one machine",

@@ -1,5 +1,6 @@
 """Evaluation: what is masked, what is relevant, how ties fall, and popularity for those of whom nothing is known."""
 
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -209,6 +210,18 @@ def test_a_report_is_mirrored_to_wandb(tiny: Config, checkpoint: Checkpoint, tmp
     (folder,) = (tmp_path / "wandb").rglob("offline-run-*-some-model-evaluate")
     media = sorted(path.name.split("_")[0] for path in (folder / "files" / "media").rglob("*.*"))
     assert media == ["metrics", "popularity", "recall", "reliability"]
+
+
+@pytest.mark.slow
+def test_a_tracked_run_holds_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "data.source.interactions=s3://KEY:Secret9@bucket/log.parquet"
+    monkeypatch.setattr(sys, "argv", ["towers.train", given])
+    settings = TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb"))
+    with Tracker(settings, "some-model", {"data": {"source": {"interactions": given.partition("=")[2]}}}) as tracker:
+        tracker.log({"loss": 1.0}, step=1)
+    written = [path for path in (tmp_path / "wandb").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in written)
+    assert not [path for path in written if b"Secret9" in path.read_bytes()]
 
 
 def test_published_results_do_not_change_which_run_it_is(

@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.code = folder, "one"
+        self.typed_in: list[str] = []
         self.log = folder / "clicks.csv"
         self.log.write_text("user_id,item_id,time\na,b,1\n")
         self.write_yaml(users=50)
@@ -43,7 +44,7 @@ class World:
         places = create_config_search_path(str(FOLDER))
         places.prepend("command-line", f"file://{self.folder}/my", "schema")
         loader = ConfigLoaderImpl(places)
-        overrides = ["experiment=mygrid", "data=csv", f"data.source.interactions={self.log}"]
+        overrides = ["experiment=mygrid", "data=csv", f"data.source.interactions={self.log}", *self.typed_in]
         context = HydraContext(loader, Callbacks())
         config = loader.load_configuration("config", overrides, RunMode.MULTIRUN)
         config.hydra.sweep.dir = str(self.folder / "sweep")

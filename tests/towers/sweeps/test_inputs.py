@@ -128,3 +128,14 @@ def test_records_replace_and_set_aside(tmp_path: Path) -> None:
     assert records.read() == []
     records.add(replace(one, result={"v": 2}))
     assert [record.value("v") for record in records.read()] == [2]
+
+
+def test_records_have_no_password_and_trials_with_one_are_known_again(world: World) -> None:
+    world.typed_in = ["data.item_vectors=s3://KEY:Secret9@bucket/vectors.parquet"]
+    passed_on = r"data.item_vectors=s3\://KEY\:Secret9@bucket/vectors.parquet"  # by Hydra's sweeper
+    with_vectors = [[*job[:-1], passed_on, job[-1]] for job in jobs(world)]
+    assert len(world.trials(with_vectors)) == 2
+    written = (world.folder / "sweep" / "trials.jsonl").read_text()
+    assert "***@bucket/vectors.parquet" in written
+    assert "Secret9" not in written
+    assert world.trials(with_vectors) == []

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.artifacts.errors import UserError
 from data.artifacts.json_text import json_text
+from data.artifacts.secrets import recordable
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.prepared import SCHEMA_VERSION
@@ -32,7 +33,7 @@ class TrialInputs:
     """What a trial runs with: config, log and code.
 
     Attributes:
-        config: the resolved values that decide its result, as JSON values by dotted key.
+        config: the resolved values that decide its result, as JSON values by dotted key, without secrets.
         log: digest of the names, sizes and times of the log's files; None if it has no files, or none that this machine
             can read.
         code: digest of the code.
@@ -81,10 +82,17 @@ class InputsReader:
         self._sweep, self._code, self._decides, self._same_code = sweep, code, decides, same_code
         self._logs: dict[str, str | None] = {}
 
+    @property
+    def typed_in(self) -> tuple[str, ...]:
+        """The overrides of the sweep's command line."""
+        return self._sweep.typed_in
+
     def of(self, config: DictConfig) -> TrialInputs:
         """The inputs of a trial with this config."""
         values = {key: value for key, value in _flat(self._sweep.task_config(config)).items() if self._decides(key)}
-        return TrialInputs(config=values, log=self._log(config) if self._decides("data") else None, code=self._code)
+        return TrialInputs(
+            config=recordable(values), log=self._log(config) if self._decides("data") else None, code=self._code
+        )
 
     def split_changed(self, records: Sequence[Record]) -> tuple[list[Record], list[tuple[Record, str]]]:
         """The records of trials that would be run with the same inputs now, and the others, each with what differs."""

@@ -7,6 +7,7 @@ import torch
 
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import recorded
+from data.artifacts.secrets import recordable
 from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE
 from data.cluster.console import ProgressReporter
@@ -184,7 +185,7 @@ def seal(
         seen: the splits whose interactions make up the users' histories, and what they have seen.
         more: what its manifest says beyond its training: the report and the training's totals.
     """
-    resolved = jsonable(config)
+    resolved = recordable(jsonable(config))
     manifest = {
         "model": resolved["model"],
         "rerank": resolved["rerank"],
