@@ -10,6 +10,7 @@ from pathlib import Path
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import UserError
 from data.artifacts.plugins import VARIABLE, shipped
+from data.cluster.own_sessions import tidy_at_exit
 from data.cluster.ray_compatibility.core import listen_on_loopback
 
 FINDS_ITSELF_FIRST, SHIPPED = "TWOTOWER_FINDS_ITSELF_FIRST", "shipped"
@@ -130,7 +131,7 @@ def with_own_code(runtime_env: Mapping[str, object]) -> dict[str, object]:
 
 
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:
-    """Starts Ray on this machine, listening on loopback."""
+    """Starts Ray on this machine, listening on loopback; it ends with this process, and its sockets are removed."""
     import ray
 
     listen_on_loopback()
@@ -138,7 +139,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
     if runtime_env:
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # they have another environment: none is used
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not preempted
-    ray.init(
+    started = ray.init(
         address="local",  # never joins a Ray that others started on this machine
         num_cpus=config.num_cpus,
         include_dashboard=config.dashboard,
@@ -146,6 +147,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
         runtime_env=_with_this_code(runtime_env),
         log_to_driver=log_to_driver,
     )
+    tidy_at_exit(started.address_info)
 
 
 def _with_this_code(runtime_env: dict[str, object]) -> dict[str, object]:

@@ -3,7 +3,8 @@
 Milvus Lite locks its .db for one process, which serves it on a loopback port. The owner writes that port to a file
 beside the .db, so that a second process, for example `serve.publish` while the endpoint runs, connects to the owner.
 The file may outlive its owner, and another process may get its process id or its port: the second process connects only
-if the process that wrote the file runs, and listens on that port.
+if the process that wrote the file runs, and listens on that port. A secret in the file would add nothing to process id,
+start time, path and listening port: Milvus Lite has no way to show one, so the second process could not ask for it.
 """
 
 import json

@@ -8,6 +8,7 @@ that the installed Ray has it, and names a part that has changed. Run that test 
   reports users' mistakes that a worker finds.
 - serve.py patches modules of Ray Serve as its processes import them.
 - shutdown.py stops Ray Serve without an error that Ray prints on the way.
+- leftovers.py stops Ray as it stops itself when a process ends, and knows where HAProxy's files are.
 """
 
 from dataclasses import dataclass
@@ -142,6 +143,12 @@ PRIVATE_PARTS = (
         "ray-project/ray#59852",
     ),
     PrivatePart(
+        "ray.serve._private.controller",
+        "ServeController.get_http_config",
+        "refusal of an endpoint that others reach and that asks nobody for a key, where `serve deploy` starts it",
+        "none known",
+    ),
+    PrivatePart(
         "ray.serve._private.constants", "SERVE_CONTROLLER_NAME", "gRPC on loopback where the endpoint is", "none known"
     ),
     PrivatePart(
@@ -186,6 +193,12 @@ PRIVATE_PARTS = (
         "an endpoint that ends without an error on the screen",
         "none known",
         is_of_instances=True,
+    ),
+    PrivatePart(
+        "ray.serve._private.constants",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE",
+        "removal of HAProxy's folder once its endpoint has ended",
+        "none known",
     ),
     PrivatePart("ray.serve._private.constants", "SERVE_CONTROLLER_NAME", "stopping Ray Serve", "none known"),
     PrivatePart("ray.serve._private.constants", "SERVE_NAMESPACE", "stopping Ray Serve", "none known"),

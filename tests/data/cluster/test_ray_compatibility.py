@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from ray.train import FailureConfig, WorkerGroupError
 from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
 from data.cluster.ray_compatibility.haproxy_template import BUFFER_BYTES, WAIT_FOR_BODY_S, patched_template
+from data.cluster.ray_compatibility.leftovers import IN_HAPROXYS_FOLDER
 from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, PATCHES, WITHOUT
 from data.cluster.ray_compatibility.train import failure_policy, users_mistake
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S
@@ -50,6 +52,14 @@ def test_the_patched_functions_take_what_they_are_called_with() -> None:
     assert list(inspect.signature(replica.add_port_to_grpc_server).parameters)[:2] == ["server", "address"]
     assert list(inspect.signature(default_impl.add_grpc_address).parameters)[:2] == ["grpc_server", "server_address"]
     assert inspect.iscoroutinefunction(haproxy.HAProxyApi._start_and_wait_for_haproxy)
+
+
+def test_ray_stops_as_it_is_told_to_and_keeps_haproxys_files_where_they_are_looked_for() -> None:
+    from ray.serve._private import constants
+
+    assert {"wait_for_processes", "_exiting_interpreter"} <= inspect.signature(ray.shutdown).parameters.keys()
+    for name, path in IN_HAPROXYS_FOLDER.items():
+        assert getattr(constants, name) == os.environ.get(name, path)
 
 
 def test_rays_template_has_the_lines_that_are_changed() -> None:
