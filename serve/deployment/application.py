@@ -62,7 +62,7 @@ def app(arguments: Arguments) -> serve.Application:
         ConfigError: an argument is wrong, or Serve's proxies listen beyond loopback and nobody is asked for a key.
     """
     from serve.deployment.deployments import build_application
-    from serve.deployment.stages import ReplicaSettings
+    from serve.deployment.replica import ReplicaSettings
 
     config = arguments.config()
     check_deployed(config.auth, is_replica=False)

@@ -1,7 +1,9 @@
-"""The Ray Serve deployments: the ingress alone (`serve=fused`), or one for each stage too (`serve=staged`)."""
+"""The Ray Serve deployments: the ingress alone (`serve=fused`), or one for each stage too (`serve=staged`).
+
+The module imports no torch: the process that builds the application ends with it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ray import serve
@@ -10,16 +12,10 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from data.cluster.ray_compatibility.serve import replica_name
 from serve.deployment.declared import autoscaling
 from serve.deployment.ingress import RecommenderIngress
+from serve.deployment.remote_stages import EMBEDDER, RERANKER, RETRIEVER
+from serve.deployment.replica import ReplicaSettings, prepare_process
 from serve.deployment.settings import RETRY_AFTER_S, ScaleConfig, Topology
-from serve.deployment.stages import (
-    ReplicaSettings,
-    build_reranker,
-    build_retriever,
-    build_user_encoder,
-    prepare_process,
-)
 from serve.pipeline.retriever import Retriever
-from serve.releases.release import Release
 
 
 class StageReplica:
@@ -27,14 +23,14 @@ class StageReplica:
 
     Args:
         settings: What every replica is started with.
-        build: Builds the stage of one release.
+        stage: The name of the stage's deployment.
     """
 
-    async def __init__(  # type: ignore[misc]
-        self, settings: ReplicaSettings, build: Callable[[ReplicaSettings, Release], Awaitable[Any]]
-    ) -> None:
+    async def __init__(self, settings: ReplicaSettings, stage: str) -> None:  # type: ignore[misc]
+        from serve.deployment.stages import BUILDERS
+
         prepare_process(settings.serve)
-        self._releases = await settings.follow(build, replica_name(), close=_close).start()
+        self._releases = await settings.follow(BUILDERS[stage], replica_name(), close=_close).start()
 
     async def __del__(self) -> None:
         """Says that this replica stops by itself. Serve awaits this after its last answer."""
@@ -67,14 +63,9 @@ def build_application(settings: ReplicaSettings) -> serve.Application:
     ingress = _deployment(RecommenderIngress, "Recommender", config.ingress)
     if config.topology is Topology.fused:
         return ingress.bind(settings)
-    stages = (  # these names are in metrics, dashboards and Serve configs: UserEmbedder is the user encoder
-        ("UserEmbedder", config.embedder, build_user_encoder),
-        ("Retriever", config.retriever, build_retriever),
-        ("Reranker", config.reranker, build_reranker),
-    )
-    return ingress.bind(
-        settings, *(_deployment(StageReplica, name, scale).bind(settings, build) for name, scale, build in stages)
-    )  # fmt: skip
+    scales = {EMBEDDER: config.embedder, RETRIEVER: config.retriever, RERANKER: config.reranker}
+    stages = (_deployment(StageReplica, name, scale).bind(settings, name) for name, scale in scales.items())
+    return ingress.bind(settings, *stages)
 
 
 def _deployment(replica: type, name: str, scale: ScaleConfig) -> serve.Deployment:

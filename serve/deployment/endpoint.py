@@ -83,7 +83,7 @@ def running_endpoint(
 def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
     """Builds the endpoint in this process, without its guard: sooner there than by a Serve config."""
     from serve.deployment.deployments import build_application
-    from serve.deployment.stages import ReplicaSettings
+    from serve.deployment.replica import ReplicaSettings
 
     settings = ReplicaSettings.of(config, events_here(config.events, progress))
     logging = LoggingConfig(**LOGGING)

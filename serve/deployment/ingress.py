@@ -45,8 +45,8 @@ from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.event_routes import EventRoutes, router
 from serve.deployment.refusals import add_refusals
 from serve.deployment.release_runtime import ReleaseRuntime, open_runtime
+from serve.deployment.replica import ReplicaSettings, prepare_process
 from serve.deployment.settings import StalePointer
-from serve.deployment.stages import ReplicaSettings, prepare_process
 from serve.events.service import UserEvents
 from serve.observability.metrics import Metrics
 from serve.observability.request_times import MeasuredRequests

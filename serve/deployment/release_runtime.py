@@ -1,21 +1,28 @@
-"""The release runtime: what the ingress needs to answer requests by one release."""
+"""The release runtime: what the ingress needs to answer requests by one release.
+
+What needs torch is imported where a release is opened: who builds the application does without.
+"""
 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ray.serve.handle import DeploymentHandle
 
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import RecommendRequest
+from serve.deployment.remote_stages import RemoteStages
+from serve.deployment.replica import ReplicaSettings
 from serve.deployment.settings import ServeConfig
-from serve.deployment.stages import LocalStages, RemoteStages, ReplicaSettings
 from serve.pipeline.breaker import CircuitBreaker
 from serve.pipeline.budget import BudgetLimits
 from serve.pipeline.messages import Query
 from serve.pipeline.request import STAGES, recommend
-from serve.releases.golden_queries import check_items, read_golden
 from serve.releases.release import Release
+
+if TYPE_CHECKING:
+    from serve.deployment.stages import LocalStages
 
 WARM_UP_S = 30.0
 """Seconds that the first request to a release may take."""
@@ -32,7 +39,7 @@ class ReleaseRuntime:
     """
 
     adapter: RequestAdapter
-    stages: LocalStages | RemoteStages
+    stages: "LocalStages | RemoteStages"
     breakers: dict[str, CircuitBreaker]
 
     async def release_history(self, user_id: str) -> list[str]:
@@ -68,6 +75,9 @@ async def open_runtime(settings: ReplicaSettings, release: Release, *handles: De
         NotSealed, CheckpointError: One of its files is missing, changed or damaged.
     """
 
+    from serve.deployment.stages import LocalStages
+    from serve.releases.golden_queries import check_items
+
     def adapt() -> RequestAdapter:
         check_items(release)
         return RequestAdapter(release, settings.serve.num_candidates)
@@ -85,6 +95,8 @@ async def warm_up(runtime: ReleaseRuntime, release: Release, config: ServeConfig
     In the staged topology this also makes each stage load the release. The request has circuit breakers of its own:
     its failures do not count against the requests that follow.
     """
+    from serve.releases.golden_queries import read_golden
+
     golden = (await asyncio.to_thread(read_golden, release))[0]
     asked = {"user_id": golden.user_id, "history": golden.item_ids[:1]}  # releases of earlier versions name neither
     query, _ = runtime.adapter.query(RecommendRequest.model_validate(asked))

@@ -1,6 +1,6 @@
 """The popularity fallback: the most popular items, for users without a vector and when retrieval cannot answer."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -10,8 +10,10 @@ from serve.filters.mask_cache import MAX_LISTED, MatchingItems
 from serve.filters.masks import FilterColumns
 from serve.pipeline.messages import Candidates
 from serve.pipeline.source import Source
-from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.ranking import most_popular
+from towers.model.tie_order import most_popular
+
+if TYPE_CHECKING:  # it brings torch, which the module does without
+    from towers.checkpoint.checkpoint import Checkpoint
 
 FEW = MAX_LISTED
 """If at most this many items pass a filter, they are sorted by popularity; otherwise the popular ones are looked at."""
@@ -47,7 +49,7 @@ class Fallback(Protocol):
 class PopularFallback:
     """The items of one release by their number of training interactions; ties fall as in the release's evaluation."""
 
-    def __init__(self, release_id: str, parts: Checkpoint, columns: FilterColumns) -> None:
+    def __init__(self, release_id: str, parts: "Checkpoint", columns: FilterColumns) -> None:
         self.release_id = release_id
         self._counts_I = parts.counts_I
         self._columns = columns

@@ -96,3 +96,13 @@ def test_what_starts_an_endpoint_needs_no_torch(tmp_path: Path) -> None:
     """Neither the command nor the replicas of guard and compaction, which start beside those of the endpoint."""
     code = "import serve.deployment.application, serve.deployment.deploying, serve.deployment.endpoint"
     assert {"torch", "scipy"}.isdisjoint(loaded(code, tmp_path))
+
+
+@pytest.mark.parametrize("topology", ["fused", "staged"])
+def test_the_endpoints_application_is_built_without_torch(topology: str, tmp_path: Path) -> None:
+    """By a Serve config it is built in a process of its own, which ends with it."""
+    code = f"""
+from serve.deployment.application import Arguments, app
+app(Arguments(overrides=["serve={topology}", "storage.root=var"]))
+"""
+    assert {"torch", "scipy", "faiss"}.isdisjoint(loaded(code, tmp_path))

@@ -15,7 +15,7 @@ from ray.serve.schema import ReplicaRank
 
 from serve.access.control import AccessControl, install
 from serve.deployment.ingress import RecommenderIngress, api
-from serve.deployment.stages import ReplicaSettings
+from serve.deployment.replica import ReplicaSettings
 
 
 class Call:

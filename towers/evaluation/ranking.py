@@ -22,7 +22,7 @@ from towers.evaluation.queries import HeldOut
 from towers.evaluation.retrieval import BestColumns, ScoreColumns
 from towers.model.context import Context
 from towers.model.history.moments import Moments
-from towers.model.tie_order import TieOrder
+from towers.model.tie_order import TieOrder, most_popular
 from towers.model.two_tower import TwoTower
 from towers.reranking.candidate_lists import CandidateLists
 from towers.reranking.reranker import RECENT, Reranker
@@ -132,12 +132,6 @@ def retrieve(
         return blocks(at), queries.known_Q[at]
 
     return rank(scores, held_out, batch_size, columns, k)
-
-
-def most_popular(counts_I: np.ndarray, ties: TieOrder | None = None) -> np.ndarray:
-    """int64 [I - 1]: all items by descending number of interactions; the popularity fallback and evaluation use it."""
-    rows = (ties or TieOrder.of(len(counts_I), None)).rows_I[1:]
-    return rows[np.argsort(-counts_I[rows], kind="stable")]
 
 
 def rank_by_popularity(

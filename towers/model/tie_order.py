@@ -51,6 +51,12 @@ class TieOrder:
         return np.lexsort((self.rank_I[rows_N], -scores_N), axis=-1)
 
 
+def most_popular(counts_I: np.ndarray, ties: TieOrder | None = None) -> np.ndarray:
+    """int64 [I - 1]: all items by descending number of interactions; the popularity fallback and evaluation use it."""
+    rows = (ties or TieOrder.of(len(counts_I), None)).rows_I[1:]
+    return rows[np.argsort(-counts_I[rows], kind="stable")]
+
+
 def tie_seed(name: str) -> int:
     """The seed of the checkpoint of this name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")

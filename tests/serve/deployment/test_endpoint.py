@@ -19,7 +19,8 @@ from serve.events.config import EventsConfig
 from serve.releases.release import Release
 from tests.serve.waiting import PATIENT
 from towers.evaluation.queries import HeldOut, queries_of
-from towers.evaluation.ranking import Ranking, embed, most_popular, rerank, retrieve
+from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
+from towers.model.tie_order import most_popular
 
 SMALL = ScaleConfig(num_cpus=0.1)
 SAMPLE = 60

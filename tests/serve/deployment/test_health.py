@@ -11,7 +11,7 @@ from conf.schema import Config
 from serve.deployment import deployments
 from serve.deployment.application import WatchingReplica, _canary_guard, _log_compactor
 from serve.deployment.deployments import StageReplica
-from serve.deployment.stages import build_reranker
+from serve.deployment.remote_stages import RERANKER
 from serve.releases.registry import POINTER, ReleaseRegistry
 from tests.serve.deployment.answers.test_background import settings_of, until
 from tests.serve.rollout.test_two_phase import registry
@@ -25,7 +25,7 @@ async def test_a_stage_that_does_not_follow_the_pointer_is_replaced(
 ) -> None:
     monkeypatch.setattr(deployments, "replica_name", lambda: "replica")
     replica: Any = object.__new__(type("Stage", (StageReplica,), {"__del__": lambda self: None}))
-    await StageReplica.__init__(replica, settings_of(tiny, registry), build_reranker)  # type: ignore[misc]
+    await StageReplica.__init__(replica, settings_of(tiny, registry), RERANKER)  # type: ignore[misc]
     replica.check_health()
     replica._releases.following.cancel()
     await until(lambda: not replica._releases.following.is_running)

@@ -24,9 +24,9 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
 from serve.api.schemas import RecommendRequest
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, open_runtime
+from serve.deployment.replica import ReplicaSettings
 from serve.deployment.stages import (
     LocalStages,
-    ReplicaSettings,
     build_reranker,
     build_retriever,
     build_user_encoder,

@@ -15,7 +15,7 @@ from data.cluster.ray_compatibility.core import serve_client
 from data.cluster.ray_compatibility.shutdown import stop_serve
 from serve.deployment.declared import arguments, values_of
 from serve.deployment.deployments import build_application
-from serve.deployment.stages import ReplicaSettings
+from serve.deployment.replica import ReplicaSettings
 from serve.releases.release import Release
 from tests.benchmarks.harness import servers
 

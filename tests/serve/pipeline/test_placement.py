@@ -25,7 +25,8 @@ from serve.pipeline.source import Source
 from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import embed, most_popular
+from towers.evaluation.ranking import embed
+from towers.model.tie_order import most_popular
 
 
 @dataclass

@@ -16,8 +16,8 @@ from data.sources.event_log.decisions import DecisionLog
 from serve.api.schemas import RecommendRequest
 from serve.deployment.answers import background
 from serve.deployment.ingress import RecommenderIngress
+from serve.deployment.replica import ReplicaSettings
 from serve.deployment.settings import StalePointer
-from serve.deployment.stages import ReplicaSettings
 from serve.events.config import EventsConfig
 from serve.events.decisions.config import DecisionsConfig
 from serve.observability.metrics import Metrics

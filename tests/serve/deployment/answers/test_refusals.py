@@ -21,8 +21,8 @@ from serve.access.key_file import KeyFile
 from serve.access.scopes import Scope
 from serve.api import recommender_pb2 as pb
 from serve.deployment.answering import RequestAnswerer
+from serve.deployment.replica import ReplicaSettings
 from serve.deployment.settings import StalePointer
-from serve.deployment.stages import ReplicaSettings
 from serve.observability.request_times import RequestTimes
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.pointer import LivePointer
