@@ -13,6 +13,7 @@ from ray.serve._private.config import DeploymentConfig
 from ray.serve.context import _set_internal_replica_context
 from ray.serve.schema import ReplicaRank
 
+from data.cluster.ray_compatibility.serve_addresses import LOOPBACK
 from serve.access.control import AccessControl, install
 from serve.deployment.ingress import RecommenderIngress, api
 from serve.deployment.replica import ReplicaSettings
@@ -78,7 +79,7 @@ async def ingress_alone(settings: ReplicaSettings) -> AsyncIterator[IngressAlone
         world_size=1,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serve.deployment.ingress.prepare_process", lambda config: None)  # it is for a process of its own
+        patch.setattr("serve.access.exposure.endpoint_host", lambda: LOOPBACK)  # Ray Serve does not run
         await replica.__init__(settings)
     try:
         yield IngressAlone(replica)

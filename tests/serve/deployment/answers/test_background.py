@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from conf.schema import Config
+from data.cluster.ray_compatibility.serve_addresses import LOOPBACK
 from data.sources.event_log.decisions import DecisionLog
 from serve.api.schemas import RecommendRequest
 from serve.deployment.answers import background
@@ -111,7 +112,9 @@ def settings_of(tiny: Config, registry: ReleaseRegistry, **serve: Any) -> Replic
 async def ingress_of(settings: ReplicaSettings) -> AsyncIterator[Any]:
     """A replica of the ingress in this process, without Serve."""
     replica = object.__new__(type("Ingress", (INGRESS,), {"__del__": lambda self: None}))
-    await INGRESS.__init__(replica, settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serve.access.exposure.endpoint_host", lambda: LOOPBACK)  # Ray Serve does not run
+        await INGRESS.__init__(replica, settings)
     try:
         yield replica
     finally:
