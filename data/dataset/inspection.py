@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Findings:
         }
 
 
+def _clock(times: pa.Table, kind: ClockKind, num_raw: int, place: str) -> tuple[Clock, list[str]]:
+    """See `clock_of` and `clock_notes`."""
+    clock = clock_of(kind, times, num_raw, place)
+    return clock, clock_notes(clock, times)
+
+
 def inspect(
     log: RawLog, found: Survey, kind: ClockKind, split: SplitConfig, vectors: ItemVectors | None = None
 ) -> Findings:
@@ -71,14 +78,14 @@ def inspect(
         DataError: a table, or the file of vectors, knows none of the log's ids, a number in a table is infinite, the
             times are dates written in digits, or the split is by dates and the log has no clock.
     """
-    clock = clock_of(kind, found.times, found.num_interactions + found.num_others + found.num_left_out, log.place)
+    num_raw = found.num_interactions + found.num_others + found.num_left_out
+    clock, time_notes = found.times.ask(partial(_clock, kind=kind, num_raw=num_raw, place=log.place))
     if not clock.has_clock and split.validation_from:
         raise DataError(
             f"data.split.validation_from: {split.validation_from} needs a log with a clock, and there are {clock}:"
             " give data.split.validation_share and test_share instead"
         )
-    notes, coverages = clock_notes(clock, found.times), []
-    notes += log.notes
+    notes, coverages = [*time_notes, *log.notes], []
     for side, table, features in (("users", log.users, log.user_features), ("items", log.items, log.item_features)):
         if table is not None:
             _refuse_infinite(side, table, features, log.place)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     findings = inspect(log, found, config.clock, config.split, vectors)
     for line in findings.lines():
         progress(f"dataset {config.name}: {line}")
-    bounds = boundaries(config.split, found.times)
+    bounds = found.times.ask(partial(boundaries, config.split))
     log = log if vectors is None else with_vectors(log, vectors, found.item_ids)
     users = _catalogue("user_id", log.users, found.user_ids, log.user_features)
     items = _catalogue("item_id", log.items, found.item_ids, log.item_features)

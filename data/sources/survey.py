@@ -14,6 +14,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes, is_positive
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog
+from data.sources.time_counts import TimeCounts
 from data.sources.values.faults import CHECKS, FAULTS, checks_of_kept, faults_in, refuse_faults
 
 
@@ -24,7 +25,7 @@ class Survey:
     Attributes:
         user_ids: the distinct ids of users, sorted.
         item_ids: the distinct ids of items, sorted.
-        times: columns `time` (distinct, sorted) and `count`, the number of positives at that time; int64.
+        times: how many positives there are at each time.
         num_interactions: number of the positives that are kept: of all interactions, unless the log has event types.
         num_others: number of the other interactions that are kept: negatives, and events that only count as seen. The
             ids, their counts, and `missing_context` are those of all that are kept.
@@ -37,7 +38,7 @@ class Survey:
 
     user_ids: pa.Array
     item_ids: pa.Array
-    times: pa.Table
+    times: TimeCounts
     num_interactions: int
     num_others: int
     num_left_out: int
@@ -67,7 +68,8 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
         merge = ray.remote(_merged)
         while len(refs) > 1:  # in tasks, so that this process reads what they found together alone
             refs = [merge.remote(*refs[at : at + MERGED]) for at in range(0, len(refs), MERGED)]
-        blocks = ray.get(refs[0])
+        blocks_ref, times_ref = ray.remote(num_returns=2)(_without_times).remote(refs.pop())
+        blocks = ray.get(blocks_ref)
     except RayTaskError as e:
         cause = str(e.cause).partition("\n")[0]  # the other lines are Ray's
         raise DataError(f"{log.place}: reading it failed: {cause}") from e
@@ -76,16 +78,16 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
     refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log, types)
-    users, items, times = (_counted(blocks, name).sort_by(name) for name in COUNTED)
+    users, items = (_counted(blocks, name).sort_by(name) for name in ("user_id", "item_id"))
     num_kept = pc.sum(users["count"]).as_py() or 0
-    if not (num_positives := pc.sum(times["count"]).as_py()):
+    if not (num_positives := pc.sum(blocks["num_positives"]).as_py()):
         _refuse_nothing_kept(num_kept, min_weight, types)
     missing_ids = _counted(blocks, "missing").sort_by("missing")
     missing = np.sum([np.zeros(len(log.context)), *filter(len, blocks["missing_context"].to_pylist())], axis=0)
     return Survey(
         users["user_id"].combine_chunks(),
         items["item_id"].combine_chunks(),
-        times,
+        TimeCounts(times_ref),
         num_positives,
         num_kept - num_positives,
         num_interactions - num_kept,
@@ -116,6 +118,13 @@ def _merged(*blocks: pa.Table) -> pa.Table:
     columns |= {name: _one_list(pc.list_flatten(found[name])) for name in ("faults", "unreadable")}
     columns["num_interactions"] = pa.array([pc.sum(found["num_interactions"]).as_py()])
     return pa.table(columns).select(found.column_names)
+
+
+def _without_times(found: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """What the survey found with the number of positives in place of those by time, and the latter, sorted."""
+    times = _counted(found, "time").sort_by("time")
+    num_positives = pa.array([pc.sum(times["count"]).as_py() or 0])
+    return found.drop_columns(["time", "time_count"]).append_column("num_positives", num_positives), times
 
 
 def _counted(blocks: pa.Table, name: str) -> pa.Table:

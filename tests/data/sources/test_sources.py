@@ -5,6 +5,7 @@ from functools import partial
 
 import pyarrow as pa
 import pytest
+import ray
 
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog, in_blocks, raw_block, read_in_parts
@@ -25,7 +26,7 @@ def test_survey_counts_over_all_blocks() -> None:
     log = log_of(user_id=["b", "a"], item_id=["x", "x"], time=[5, 5])
     found = survey(log)
     assert (found.user_ids.to_pylist(), found.item_ids.to_pylist()) == (["a", "b"], ["x"])
-    assert found.times.to_pylist() == [{"time": 5, "count": 2}]
+    assert ray.get(found.times.table).to_pylist() == [{"time": 5, "count": 2}]
     assert (found.num_interactions, found.num_left_out) == (2, 0)
     assert (found.user_counts.to_pylist(), found.item_counts.to_pylist()) == ([1, 1], [2])
 
@@ -35,7 +36,7 @@ def test_survey_describes_what_is_kept_and_finds_faults_in_all() -> None:
     light = log_of(user_id=["a", "b"], item_id=["x", "y"], time=[5, 900], weight=[5.0, 1.0])
     found = survey(light, min_weight=4)
     assert (found.user_ids.to_pylist(), found.item_ids.to_pylist()) == (["a"], ["x"])
-    assert found.times.to_pylist() == [{"time": 5, "count": 1}]
+    assert ray.get(found.times.table).to_pylist() == [{"time": 5, "count": 1}]
     assert (found.num_interactions, found.num_left_out) == (1, 1)
     with pytest.raises(DataError, match=r"data\.min_weight: 6 leaves no interaction: lower it"):
         survey(light, min_weight=6)
