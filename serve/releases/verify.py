@@ -25,7 +25,8 @@ from serve.releases.golden_queries import check_golden, check_retrieval
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.retrieval import top_k
+from towers.evaluation.ranking import BLOCK_ITEMS
+from towers.evaluation.retrieval import BestColumns
 
 MIN_RECALL = 0.99
 """The lowest recall@20 against exact search that the collection of a sound release has."""
@@ -105,9 +106,11 @@ async def _recall(config: IndexConfig, collection: str, parts: Checkpoint) -> fl
     item_ID = parts.item_vectors_ID
     num_items = len(item_ID) - 1
     rows_Q = np.unique(np.linspace(1, num_items, min(NUM_SAMPLED, num_items)).astype(np.int64))
-    scores_QI = item_ID[torch.from_numpy(rows_Q)] @ item_ID.T
-    scores_QI[:, 0] = -torch.inf
-    rows_QK, scores_QK = top_k(scores_QI, min(20, num_items))
+    best = BestColumns(min(20, num_items))
+    for items_bD in item_ID[1:].split(BLOCK_ITEMS):
+        best.add(item_ID[torch.from_numpy(rows_Q)] @ items_bD.T)
+    columns_QK, scores_QK = best.found()
+    rows_QK = columns_QK + 1
     async with _opened_index(config, collection, parts) as index:
         hits = [await index.search(item_ID[row].numpy(), rows_QK.shape[1]) for row in rows_Q]
     # The hits are scored by the release's own vectors: those of the collection may be the wrong ones.

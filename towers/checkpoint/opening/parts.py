@@ -20,7 +20,7 @@ from data.sequences.histories import Sequences
 from data.sources.event_types import EventTypes
 from towers.checkpoint.histories import of_tensors
 from towers.checkpoint.opening.weights import load_weights, refuse_not_finite, without_initial_values
-from towers.checkpoint.tensor_files import CheckpointError, load_tensors, mapped_tensors
+from towers.checkpoint.tensor_files import CheckpointError, mapped_tensors
 from towers.model.build import build_model, interaction_counts, tower_inputs
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
@@ -55,7 +55,7 @@ class Parts:
         folder, manifest: of the checkpoint, or of a release that carries its files.
         items: replaces the folder's own catalogue, see `towers.checkpoint.checkpoint.load`.
         serves: for a process that serves the release and trains nothing: each file's sha256 is verified before it is
-            read, and weights and histories are mapped from it where it lies on a local disk.
+            read, and weights are mapped from it where it lies on a local disk, as histories always are.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Parts:
         self._folder, self._manifest, self._own_items, self._serves = folder, manifest, items, serves
         self._fit_on = FittedSplits(manifest["fit_on"])
         self._config = structured(ModelConfig, manifest["model"])
-        self._tensors = mapped_tensors if serves else load_tensors
 
     def _verify(self, *names: str) -> None:
         """Raises NotSealed where this process serves, and one of the files is missing or changed."""
@@ -212,7 +211,7 @@ class Parts:
             CheckpointError: the file is damaged.
         """
         self._verify(SEQUENCES_FILE)
-        return of_tensors(self._tensors(self._folder, SEQUENCES_FILE))
+        return of_tensors(mapped_tensors(self._folder, SEQUENCES_FILE))  # the largest file: read where it is asked for
 
     @property
     def _num_fitted(self) -> int:

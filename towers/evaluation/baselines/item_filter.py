@@ -3,6 +3,7 @@
 Shape legend: B queries of a batch, Q queries, U users, I items (row 0 = unknown), N interactions, K ranks.
 """
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from data.sequences.histories import Sequences
 from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
-from towers.evaluation.ranking import Ranking, rank
+from towers.evaluation.ranking import BLOCK_ITEMS, Ranking, rank
 from towers.evaluation.retrieval import ScoreColumns
 from towers.model.graph import degree_normalised
 from towers.model.tie_order import TieOrder
@@ -58,12 +59,20 @@ def rank_by_filter(
 
     tie_T = tie_I[torch.from_numpy(ties.rows_I)]
 
-    def scores(at: slice) -> tuple[list[Tensor], Tensor]:
+    def scores(at: slice) -> tuple[Iterator[Tensor], Tensor]:
         product = seen_UI[held_out.user_rows_Q[at]] @ weights_IT
-        scores_BT = torch.from_numpy(product if isinstance(product, np.ndarray) else product.toarray())
-        return [scores_BT.add_(tie_T)], torch.zeros(len(scores_BT), dtype=torch.bool)
+        blocks = (block.add_(tie_T[start : start + block.shape[1]]) for start, block in _dense_blocks(product))
+        return blocks, torch.zeros(product.shape[0], dtype=torch.bool)
 
     return rank(scores, held_out, batch_size, ScoreColumns.of(ties), k, threads=torch.get_num_threads())
+
+
+def _dense_blocks(product_BT: Weights) -> Iterator[tuple[int, Tensor]]:
+    """The first column and the values of each block of BLOCK_ITEMS columns of a product, one after the other."""
+    by_column = product_BT if isinstance(product_BT, np.ndarray) else product_BT.tocsc()
+    for start in range(0, product_BT.shape[1], BLOCK_ITEMS):
+        block = by_column[:, start : start + BLOCK_ITEMS]
+        yield start, torch.from_numpy(block if isinstance(block, np.ndarray) else block.toarray(order="C"))
 
 
 def _with_columns(weights_II: Weights, ties: TieOrder) -> Weights:
