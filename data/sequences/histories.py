@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
+from data.sequences.membership import distinct
 
 TIME, TYPE = "time", "type"
 """Columns of interactions that sequences may hold beside the items."""
@@ -110,7 +111,7 @@ class Sequences:
     def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and item rows of the distinct (user, item) pairs, int64, sorted by user, then item."""
         num_items = int(self.items_N.max(initial=0)) + 1
-        pairs = np.unique(self.pair_keys(num_items))
+        pairs = distinct(self.pair_keys(num_items))
         return pairs // num_items, pairs % num_items
 
     def of_user(self, user_row: int, of_N: np.ndarray | None = None) -> np.ndarray:

@@ -3,7 +3,7 @@
 Shape legend: Q queries, K ranks, U users, I items (row 0 of both = unknown), N interactions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,10 @@ SAMPLE = 5_000
 
 SIMILAR_BY = 500_000
 """Largest number of users whose histories decide the similarity of items; if there are more, a sample is drawn."""
+
+SUMMED = 4_000_000
+"""Largest number of entries of items' rows that are summed at a time (some 60 MiB): the items that are recommended to
+most queries have many users each."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ class ItemSimilarity:
         lists_QI = sparse.csr_array(
             (np.ones(len(query), np.float32), (query, recommended_QK[query, rank])), shape=shape
         )
-        summed_QU = lists_QI @ self.unit_IU
-        squares_I = np.diff(self.unit_IU.indptr) > 0
-        cosines_Q = (_squares(summed_QU) - lists_QI @ squares_I.astype(np.float64)) / 2
+        users_I = np.diff(self.unit_IU.indptr).astype(np.int64)
+        parts = _parts_of((lists_QI @ users_I).astype(np.int64))
+        squares_Q = np.concatenate([np.zeros(0), *(_squares(lists_QI[at] @ self.unit_IU) for at in parts)])
+        cosines_Q = (squares_Q - lists_QI @ (users_I > 0).astype(np.float64)) / 2
         num_items_Q = np.bincount(query, minlength=len(recommended_QK))
         pairs_Q = num_items_Q * (num_items_Q - 1) / 2
         return np.where(pairs_Q > 0, 1 - cosines_Q / np.maximum(pairs_Q, 1), 0.0)
@@ -74,6 +79,16 @@ def histories_of_many(dataset: PreparedDataset, splits: Sequence[str]) -> Sequen
 def sampled(ranked_QK: np.ndarray) -> np.ndarray:
     """At most SAMPLE evenly spaced rows: the same queries for every ranking of the same queries."""
     return ranked_QK[:: -(-len(ranked_QK) // SAMPLE)]
+
+
+def _parts_of(sizes_Q: np.ndarray) -> Iterator[slice]:
+    """Slices of queries, one after the other, whose sizes sum to at most SUMMED, or of a single query."""
+    ends_Q, start = np.cumsum(sizes_Q), 0
+    while start < len(sizes_Q):
+        before = ends_Q[start] - sizes_Q[start]
+        stop = max(int(np.searchsorted(ends_Q, before + SUMMED, side="right")), start + 1)
+        yield slice(start, stop)
+        start = stop
 
 
 def _squares(matrix: sparse.csr_array) -> np.ndarray:

@@ -21,14 +21,17 @@ def test_diversity_by_hand() -> None:
     assert similarity.diversity(lists, k=2) == pytest.approx([0, 1, 0, 0], abs=1e-6)
 
 
-def test_diversity_is_the_mean_over_pairs() -> None:
+@pytest.mark.parametrize("summed", [1, 40, diversity.SUMMED])
+def test_diversity_is_the_mean_over_pairs(monkeypatch: pytest.MonkeyPatch, summed: int) -> None:
+    """Also where few lists are summed at a time."""
+    monkeypatch.setattr(diversity, "SUMMED", summed)
     random = np.random.default_rng(0)
     table = pa.table({"user_row": random.integers(1, 30, 400), "item_row": random.integers(1, 20, 400)})
     similarity = ItemSimilarity.of(Sequences.of(table.sort_by("user_row"), 31), num_items=20)
     cosine = (similarity.unit_IU @ similarity.unit_IU.T).toarray()
-    rows = random.permutation(19)[:7] + 1
-    wanted = np.mean([1 - cosine[a, b] for a in rows for b in rows if a < b])
-    assert similarity.diversity(rows[None], k=7) == pytest.approx([wanted], abs=1e-6)
+    lists = np.stack([random.permutation(19)[:7] + 1 for _ in range(9)])
+    wanted = [np.mean([1 - cosine[a, b] for a in rows for b in rows if a < b]) for rows in lists]
+    assert similarity.diversity(lists, k=7) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_sample_is_evenly_spaced(monkeypatch: pytest.MonkeyPatch) -> None:
