@@ -67,6 +67,12 @@ class MatchingItems:
         _ = self.entries if self.count <= MAX_LISTED else self.bits
 
 
+def cached_bytes(num_items: int) -> int:
+    """The size that the cache of a release with so many items grows to, at most."""
+    one = num_items + num_items // 8 + POINTER_BYTES * min(num_items, MAX_LISTED) + OBJECT_BYTES
+    return max(min(MAX_CACHED_BYTES, MAX_CACHED_FILTERS * one), one)
+
+
 Compute = Callable[[Filter], np.ndarray]
 """Returns which items pass a filter, bool [N]. It takes a while, and is called without a lock."""
 

@@ -27,6 +27,7 @@ from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.two_phase import roll_back, roll_out
 from tests.benchmarks.harness.history import Asked, Change, Expected, first_p99_ratio, judge
+from tests.benchmarks.harness.overload import memory
 from tests.benchmarks.harness.recorder import recorded
 from tests.benchmarks.harness.servers import free_port, server, used_by
 from tests.benchmarks.harness.tables import FOLDER, write
@@ -73,9 +74,9 @@ def main(swaps: int = 500, per_s: int = 100, topologies: str = "fused,staged") -
             recorded(address, users, per_s, K, FOLDER) as asked,
         ):
             time.sleep(QUIET_S)
-            changes = swapped(registry, releases, swaps, console)
+            changes, memory_mib = swapped(registry, releases, swaps, console)
             time.sleep(BETWEEN_S)
-        found[topology] = measured(asked, changes, first, expected, console)
+        found[topology] = measured(asked, changes, first, expected, console) | growth(memory_mib)
         plot(topology, changes)
     facts = {"releases": len(releases), "users": len(users), "requests_per_s": per_s, "items": 2000}
     rows = [{"": name} | {topology: of[name] for topology, of in found.items()} for name in next(iter(found.values()))]
@@ -112,9 +113,12 @@ def told_apart(expected: Expected) -> list[str]:
     return [user for user in sorted(known) if len({of[user] for of in answers}) == len(answers)][:USERS]
 
 
-def swapped(registry: ReleaseRegistry, releases: list[str], swaps: int, console: Console) -> list[Change]:
-    """Promotes one of the others and rolls it back, again and again."""
+def swapped(
+    registry: ReleaseRegistry, releases: list[str], swaps: int, console: Console
+) -> tuple[list[Change], list[float]]:
+    """Promotes one of the others and rolls it back, again and again; also the replicas' MiB after each change."""
     changes: list[Change] = []
+    memory_mib: list[float] = []
     others = cycle(releases[1:])
     started = time.monotonic()
     while len(changes) < swaps:
@@ -127,7 +131,15 @@ def swapped(registry: ReleaseRegistry, releases: list[str], swaps: int, console:
         if len(changes) % 50 == 0:
             console.print(f"{len(changes)} of {swaps} changes, {time.monotonic() - started:.0f} s")
         time.sleep(BETWEEN_S)
-    return changes
+        memory_mib.append(memory())
+    return changes, memory_mib
+
+
+def growth(memory_mib: list[float]) -> dict[str, float]:
+    """The memory of the last fifth of the changes beside that of the second fifth: the first ones fill caches."""
+    fifth = max(len(memory_mib) // 5, 1)
+    before, after = (float(np.median(part)) for part in (memory_mib[fifth : 2 * fifth], memory_mib[-fifth:]))
+    return {"memory_mib": after, "memory_ratio": after / before}
 
 
 def measured(

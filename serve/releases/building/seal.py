@@ -5,6 +5,7 @@ from typing import Any
 
 from data.artifacts.json_text import json_text
 from data.artifacts.seals import sealing
+from serve.filters.mask_cache import cached_bytes
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.golden_queries import GOLDEN_FILE, golden_queries
 from serve.releases.model_card import CARD_FILE, model_card
@@ -38,9 +39,10 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
 def estimated_mib(file_bytes: int, num_items: int, dim: int) -> float:
     """The memory in MiB that a release takes in a replica, at most.
 
-    It consists of the files as tensors and tables, and of the item vectors twice, in float32: once in the index and
-    once in the opened release. A replica that holds all stages takes less, because weights, histories and item vectors
-    are mapped: with 200,000 items x 64 dimensions and 200,000 users it had 122 MiB of its own beside the pages of these
-    files, and 446 MiB when it read them as a whole.
+    It consists of the files as tensors and tables, of the item vectors twice, in float32: once in the index and once in
+    the opened release, and of the masks of the filters used last. A replica that holds all stages takes less, because
+    weights, histories and item vectors are mapped: with 200,000 items x 64 dimensions and 200,000 users it had 122 MiB
+    of its own beside the pages of these files, and 446 MiB when it read them as a whole.
     """
-    return (MEMORY_BYTES_PER_FILE_BYTE * file_bytes + 2 * 4 * num_items * dim) / 2**20
+    of_vectors = 2 * 4 * num_items * dim
+    return (MEMORY_BYTES_PER_FILE_BYTE * file_bytes + of_vectors + cached_bytes(num_items)) / 2**20

@@ -24,8 +24,9 @@ from towers.training.fit import train
 ROOT = Path("var/bench-streaming")
 HELD_IN_MEMORY = {"in memory": 200_000_000, "streamed": 0}
 FIXED = (
-    "experiment=gowalla", f"storage.root={ROOT}", "tracking=off", "train.fit_on=train", "train.suggested=0", "train.monitor=recall@20",
-    "rerank.max_queries=1000", "rerank.epochs=1", "evaluate.max_users=1000", "evaluate.baselines=[]",
+    "experiment=gowalla", f"storage.root={ROOT}", "tracking=off", "train.fit_on=train", "train.suggested=0",
+    "train.monitor=recall@20", "rerank.max_queries=1000", "rerank.epochs=1", "evaluate.max_users=1000",
+    "evaluate.baselines=[]",
 )  # fmt: skip
 
 
