@@ -91,7 +91,10 @@ def look_alike_notes(side: str, ids: pa.Array) -> list[str]:
         side: "users" or "items".
         ids: distinct ids.
     """
-    table = pa.table({"plain": undecorated(ids), "id": ids})
+    plain = undecorated(ids)
+    others = pc.unique(plain.filter(pc.not_equal(plain, ids)))  # without a decorated one, no two ids are alike
+    may_be = pc.is_in(plain, value_set=others)
+    table = pa.table({"plain": plain.filter(may_be), "id": ids.filter(may_be)})
     groups = table.group_by("plain").aggregate([("id", "min"), ("id", "max"), ([], "count_all")])
     several = groups.filter(pc.greater(groups["count_all"], 1))
     if not several.num_rows:

@@ -15,7 +15,7 @@ from data.artifacts.seals import open_sealed
 from data.dataset.catalogue import Catalogue
 from data.dataset.clock import Clock
 from data.dataset.schema import INTERACTIONS
-from data.sequences.histories import Sequences
+from data.sequences.histories import Sequences, SequencesPart, in_order
 from data.sources.event_types import EventType, EventTypes
 from data.sources.schema import SPLITS
 
@@ -197,9 +197,13 @@ class PreparedDataset:
             beside: what the sequences hold beside the items: "time", "type", both or nothing.
             users_U: bool, by row, the users whose items are wanted, the others have none; None means all users.
         """
-        parts = self.parts(*splits, columns=["user_row", "item_row", *beside], users_U=users_U)
         most = sum(self.manifest["counts"][split] for split in splits)
+        parts = self.parts(*splits, columns=["user_row", "item_row", *beside], users_U=users_U)
         return Sequences.of_parts(parts, len(self.users.ids), most, beside)
+
+    def sequences_in_parts(self, *splits: str, beside: Collection[str] = ()) -> Iterator[SequencesPart]:
+        """What `sequences` returns, one part at a time."""
+        return in_order(self.parts(*splits, columns=["user_row", "item_row", *beside]), beside)
 
     def seen(self, *splits: str, users_U: np.ndarray | None = None) -> Sequences:
         """Each user's items in these splits that count as seen; where all interactions do, those of `sequences`.
@@ -209,11 +213,18 @@ class PreparedDataset:
         """
         if not self.event_types:
             return self.sequences(*splits, users_U=users_U)
-        kinds, counts = ("interactions", "others"), self.manifest["counts"]
-        parts = self.parts(*splits, columns=["user_row", "item_row", "type"], kinds=kinds, users_U=users_U)
-        seen = (self.of_types(part, lambda of: of.is_seen) for part in parts)
+        counts = self.manifest["counts"]
         most = sum(counts[split] for split in splits) + counts.get("others", 0)
-        return Sequences.of_parts(seen, len(self.users.ids), most)
+        return Sequences.of_parts(self._seen(splits, users_U), len(self.users.ids), most)
+
+    def seen_in_parts(self, *splits: str) -> Iterator[SequencesPart]:
+        """What `seen` returns of a log with event types, one part at a time."""
+        return in_order(self._seen(splits))
+
+    def _seen(self, splits: Collection[str], users_U: np.ndarray | None = None) -> Iterator[pa.Table]:
+        kinds, columns = ("interactions", "others"), ["user_row", "item_row", "type"]
+        for part in self.parts(*splits, columns=columns, kinds=kinds, users_U=users_U):
+            yield self.of_types(part, lambda of: of.is_seen)
 
     def of_types(self, interactions: pa.Table, property_of: Callable[[EventType], bool]) -> pa.Table:
         """The interactions whose event types have a property; without event types, all of them.

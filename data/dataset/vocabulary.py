@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from data.sources.schema import Feature
 from data.sources.values.string_hashes import StringHashes
-from data.sources.values.string_index import StringIndex
+from data.sources.values.string_index import StringIndex, is_ascending
 
 UNKNOWN_ROW = 0
 
@@ -33,6 +33,9 @@ class Vocabulary:
     def of(cls, *columns: pa.Array | pa.ChunkedArray) -> "Vocabulary":
         """The vocabulary of all values in these columns of strings, without nulls."""
         chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
+        filled = [chunk for chunk in chunks if len(chunk)]
+        if len(filled) == 1 and filled[0].type == pa.string() and not filled[0].null_count and is_ascending(filled[0]):
+            return cls(filled[0])  # without a hash table of millions
         distinct = pc.unique(pa.chunked_array(chunks, pa.string())).drop_null()
         return cls(distinct.take(pc.sort_indices(distinct)))
 

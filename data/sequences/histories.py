@@ -6,7 +6,7 @@ Shape legend: B batch, L history length, U users (row 0 included), N interaction
 interaction among the user's, see data/sequences/positions.py.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,7 +19,8 @@ from data.sequences.membership import distinct
 TIME, TYPE = "time", "type"
 """Columns of interactions that sequences may hold beside the items."""
 
-_BESIDE: dict[str, type[np.generic]] = {TIME: np.int64, TYPE: np.int16}
+BESIDE: dict[str, type[np.generic]] = {TIME: np.int64, TYPE: np.int16}
+"""The type of each of these columns in sequences."""
 
 
 class HistoryOrder(Enum):
@@ -32,6 +33,41 @@ class HistoryOrder(Enum):
 def pair_keys(user_rows: np.ndarray, item_rows: np.ndarray, num_items: int) -> np.ndarray:
     """int64: one number for each pair of user and item, by user; `num_items` counts row 0."""
     return user_rows.astype(np.int64) * num_items + item_rows
+
+
+@dataclass(frozen=True, slots=True)
+class SequencesPart:
+    """The items of some users who follow one another.
+
+    Attributes:
+        first_user: the row of the first of them.
+        counts_U: int64, the number of items of each user from there on.
+        columns: `item_row` and what there is beside it, user after user, each oldest first.
+    """
+
+    first_user: int
+    counts_U: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def in_order(parts: Iterable[pa.Table], beside: Collection[str] = ()) -> Iterator[SequencesPart]:
+    """Parts of interactions, each by user and then oldest first; the arguments are those of `Sequences.of_parts`.
+
+    Raises:
+        ValueError: a part has a user who belongs into an earlier one.
+    """
+    next_user = 0
+    for part in filter(len, parts):
+        users_N, order_N = part["user_row"].to_numpy(), order_of(part)
+        first, last = int(users_N[order_N[0]]), int(users_N[order_N[-1]])
+        if first < next_user:
+            raise ValueError(f"a part begins with user row {first}, and row {next_user - 1} was in an earlier part")
+        columns = {"item_row": part["item_row"].to_numpy()[order_N]}
+        for name in BESIDE.keys() & set(beside):
+            column = pc.fill_null(part[name], -1).to_numpy() + 1 if name == TYPE else part[name].to_numpy()
+            columns[name] = column[order_N]
+        yield SequencesPart(first, np.bincount(users_N - first), columns)
+        next_user = last + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +110,30 @@ class Sequences:
             most: the number of interactions of all parts together, or a larger one.
             beside: what to hold beside the items, of TIME and TYPE.
         """
-        offsets_U1, end, next_user = np.zeros(num_users + 1, dtype=np.int64), 0, 0
-        columns: dict[str, type[np.generic]] = {"item_row": np.int32} | {
-            name: _BESIDE[name] for name in (TIME, TYPE) if name in beside
+        offsets_U1, end = np.zeros(num_users + 1, dtype=np.int64), 0
+        dtypes: dict[str, type[np.generic]] = {"item_row": np.int32} | {
+            name: of for name, of in BESIDE.items() if name in beside
         }
-        values = {name: np.empty(most, dtype) for name, dtype in columns.items()}
-        for part in filter(len, parts):
-            users_N, order_N = part["user_row"].to_numpy(), order_of(part)
-            first, last = int(users_N[order_N[0]]), int(users_N[order_N[-1]])
-            if first < next_user:
-                raise ValueError(f"a part begins with user row {first}, and row {next_user - 1} was in an earlier part")
-            offsets_U1[first + 1 : last + 2] = np.bincount(users_N - first)
+        values = {name: np.empty(most, dtype) for name, dtype in dtypes.items()}
+        for part in in_order(parts, beside):
+            offsets_U1[part.first_user + 1 :][: len(part.counts_U)] = part.counts_U
+            size = len(part.columns["item_row"])
             for name, of_N in values.items():
-                column = pc.fill_null(part[name], -1).to_numpy() + 1 if name == TYPE else part[name].to_numpy()
-                of_N[end : end + len(order_N)] = column[order_N]
-            end, next_user = end + len(order_N), last + 1
+                of_N[end : end + size] = part.columns[name]
+            end += size
         np.cumsum(offsets_U1, out=offsets_U1)
-        beside_N = (values[name][:end] if name in values else None for name in _BESIDE)
+        beside_N = (values[name][:end] if name in values else None for name in BESIDE)
         return cls(offsets_U1, values["item_row"][:end], *beside_N)
 
     @classmethod
     def nothing(cls, num_users: int) -> "Sequences":
         """Sequences without any item; `num_users` counts row 0."""
         return cls(np.zeros(num_users + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+
+    def as_part(self) -> "SequencesPart":
+        """The items of all users as one part."""
+        beside = {name: of_N for name, of_N in ((TIME, self.times_N), (TYPE, self.types_N)) if of_N is not None}
+        return SequencesPart(0, self.lengths_U, {"item_row": self.items_N} | beside)
 
     @property
     def lengths_U(self) -> np.ndarray:

@@ -9,6 +9,7 @@ users.parquet, items.parquet, *.vocabularies.parquet
 manifest.json            config, feature scales, dataset fingerprint, metrics and the sha256 of each file; written last
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,10 +23,10 @@ from data.artifacts.seals import open_sealed, sealing
 from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
-from data.sequences.histories import Sequences
-from towers.checkpoint.histories import as_tensors
+from data.sequences.histories import Sequences, SequencesPart
+from towers.checkpoint.histories import write_histories
 from towers.checkpoint.on_demand import Later, OnDemand
-from towers.checkpoint.opening.parts import Parts
+from towers.checkpoint.opening.parts import SEQUENCES_FILE, Parts
 from towers.checkpoint.opening.weights import refuse_not_finite
 from towers.checkpoint.tensor_files import save_tensors
 from towers.model.config import ModelConfig
@@ -100,8 +101,8 @@ def save(
     reranker: Reranker,
     dataset: PreparedDataset,
     encoders: tuple[FeatureEncoder, FeatureEncoder],
-    history: Sequences,
-    seen: Sequences | None = None,
+    history: Iterable[SequencesPart],
+    seen: Iterable[SequencesPart] | None = None,
 ) -> None:
     """Seals a checkpoint.
 
@@ -109,7 +110,7 @@ def save(
         manifest: has `model` and `rerank` (their configurations), `fit_on`, `dataset` and the report.
         dataset: the dataset that it was trained on, whose catalogues are saved.
         encoders: the feature encoders of users and of items, whose vocabularies and scales are saved too.
-        history: every user's positives at the end of training.
+        history: every user's positives at the end of training, with what the user tower takes beside the items.
         seen: the items that count as seen, where they are others than those of the history.
 
     Raises:
@@ -132,7 +133,8 @@ def save(
         replace(dataset.items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
-        save_tensors(staging, "sequences.safetensors", as_tensors(history, seen))
+        beside = structured(ModelConfig, manifest["model"]).history_columns
+        write_histories(staging, SEQUENCES_FILE, len(dataset.users.ids), history, seen, beside)
 
 
 def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = None) -> Checkpoint:

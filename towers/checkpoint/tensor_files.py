@@ -1,22 +1,31 @@
 """Tensors by name in safetensors files, which hold no code."""
 
+import json
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
-from data.artifacts.replacing import replacing
+from data.artifacts.replacing import replacing, uploading
 
 COPIED_BYTES = 1 << 20
 """Bytes of a file that are copied at a time."""
+
+NAMES = {np.dtype(np.int64): "I64", np.dtype(np.int32): "I32", np.dtype(np.int16): "I16"}
+"""The names of types in the format."""
+
+ALIGNED_TO = 8
+"""The header's length is a multiple of this, and larger types come first, so that mapped values are aligned."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -81,3 +90,46 @@ def _readable(folder: Folder, name: str) -> Iterator[None]:
         yield
     except (SafetensorError, OSError) as e:
         raise CheckpointError(f"{folder}/{name}: not a readable safetensors file ({e})") from e
+
+
+class GrowingTensors:
+    """One-dimensional tensors whose values come in parts: each is in a temporary file until all of them are saved.
+
+    Args:
+        dtypes: the type of each tensor by its name.
+    """
+
+    def __init__(self, dtypes: Mapping[str, np.dtype], files: Mapping[str, IO[bytes]]) -> None:
+        self._dtypes, self._files = dtypes, files
+
+    @classmethod
+    @contextmanager
+    def open(cls, dtypes: Mapping[str, type[np.generic]]) -> Iterator["GrowingTensors"]:
+        """Tensors without any value; the block may append and save them."""
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in dtypes}
+            yield cls({name: np.dtype(of) for name, of in dtypes.items()}, files)
+
+    def append(self, name: str, values: np.ndarray) -> None:
+        """Adds values, of one dimension, to the end of a tensor."""
+        self._files[name].write(np.ascontiguousarray(values, dtype=self._dtypes[name]).data)
+
+    def save(self, folder: Folder, name: str) -> None:
+        """Writes the file, as https://huggingface.co/docs/safetensors describes it: header in JSON, then the values."""
+        names = sorted(self._files, key=lambda of: (-self._dtypes[of].itemsize, of))
+        header, end = {}, 0
+        for of in names:
+            begin, end = end, end + self._files[of].tell()
+            length = (end - begin) // self._dtypes[of].itemsize
+            header[of] = {"dtype": NAMES[self._dtypes[of]], "shape": [length], "data_offsets": [begin, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % ALIGNED_TO)
+        target = f"{folder.path}/{name}"
+        with (
+            replacing(Path(target)) if folder.is_local else uploading(folder.filesystem, target) as partial,
+            partial.open("wb") as out,
+        ):
+            out.write(len(text).to_bytes(8, "little") + text)
+            for of in names:
+                self._files[of].seek(0)
+                shutil.copyfileobj(self._files[of], out)

@@ -32,7 +32,7 @@ class StringIndex:
         self._offsets = memoryview(offsets)[first : first + size].cast("q" if wide else "i") if len(values) else [0]
         self._data = memoryview(b"" if data is None else data)
         self._size = len(values)
-        order = None if _is_ascending(values) else pc.sort_indices(values).to_numpy().astype(np.int64)
+        order = None if is_ascending(values) else pc.sort_indices(values).to_numpy().astype(np.int64)
         self._order = None if order is None else memoryview(order)
         self._firsts = [self._string(place) for place in range(0, self._size, BLOCK)]
 
@@ -59,6 +59,9 @@ class StringIndex:
         return bytes(self._data[self._offsets[place] : self._offsets[place + 1]])
 
 
-def _is_ascending(values: pa.Array) -> bool:
-    """Whether the strings are in ascending order of their UTF-8, which is that of their code points."""
+def is_ascending(values: pa.Array) -> bool:
+    """Whether each string comes after the one before it by its UTF-8, which is the order of their code points.
+
+    They are then distinct too. There must be no null.
+    """
     return len(values) < 2 or bool(pc.all(pc.less(values[:-1], values[1:])).as_py())

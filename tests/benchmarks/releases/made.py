@@ -111,7 +111,7 @@ def made_checkpoint(config: Config, num_items: int, num_users: int, seed: int) -
         **REPORT,
     }
     encoders = (users.encoder, items.encoder)
-    save(folder, manifest, model, reranker, dataset, encoders, history)  # type: ignore[arg-type]
+    save(folder, manifest, model, reranker, dataset, encoders, [history.as_part()])  # type: ignore[arg-type]
     return open_checkpoint(folder)
 
 

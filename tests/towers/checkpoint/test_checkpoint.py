@@ -135,10 +135,10 @@ def test_a_model_with_nan_is_not_saved(checkpoint: Checkpoint, dataset: Prepared
     with torch.no_grad():
         spoilt.item_ids.table.weight[3] = torch.nan
     users, items = encode_catalogues(dataset.users, dataset.items, FittedSplits.train)
-    encoders = (users.encoder, items.encoder)
+    encoders, history = (users.encoder, items.encoder), [checkpoint.history.as_part()]
     folder = Folder.of(str(tmp_path)) / "spoilt"
     with pytest.raises(CheckpointError, match=r"towers: item_ids\.table\.weight holds NaN"):
-        save(folder, dict(checkpoint.manifest), spoilt, checkpoint.reranker, dataset, encoders, checkpoint.seen)
+        save(folder, dict(checkpoint.manifest), spoilt, checkpoint.reranker, dataset, encoders, history)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -48,7 +48,7 @@ def test_a_checkpoint_opens_as_it_was(before: Checkpoint, tmp_path: Path, histor
     manifest = {k: v for k, v in before.manifest.items() if k not in ("kind", "files", "fingerprint")}
     manifest |= {"model": jsonable(config), "event_types": EVENT_TYPES}
     folder = Folder.of(str(tmp_path)) / "sealed"
-    save(folder, manifest, model, before.reranker, dataset, (users.encoder, items.encoder), taken)
+    save(folder, manifest, model, before.reranker, dataset, (users.encoder, items.encoder), [taken.as_part()])
     opened = open_checkpoint(folder)
     assert opened.model.config == config
     assert opened.model.event_type_rows == {"click": 1, "purchase": 2}

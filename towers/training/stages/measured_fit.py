@@ -208,7 +208,7 @@ def seal(
     encoders = (towers.users.encoder, towers.items.encoder)
     if dataset.event_types:
         manifest["event_types"] = dataset.event_types.as_manifest()
-    items_seen = dataset.seen(*seen) if dataset.event_types else None
-    history = dataset.sequences(*seen, beside=config.model.history_columns)
+    items_seen = dataset.seen_in_parts(*seen) if dataset.event_types else None
+    history = dataset.sequences_in_parts(*seen, beside=config.model.history_columns)
     save(folder, manifest | more, towers.model, reranker, dataset, encoders, history, items_seen)
     return open_checkpoint(folder)
