@@ -96,8 +96,12 @@ def all_item_vectors(model: ItemTower, chunk: int = 65_536) -> Tensor:
 
 
 @torch.no_grad()
-def item_vector_blocks(model: ItemTower, chunk: int = 65_536) -> Iterator[Tensor]:
-    """The item vectors of all rows, in blocks of float32 [chunk, D]; that of row 0 is not zero."""
-    rows_I = torch.arange(len(model.item_ids.known_N), device=model.item_ids.table.weight.device)
+def item_vector_blocks(model: ItemTower, chunk: int = 65_536, rows_I: Tensor | None = None) -> Iterator[Tensor]:
+    """The item vectors of all rows, in blocks of float32 [chunk, D]; that of row 0 is not zero.
+
+    Args:
+        rows_I: int64, all rows in the order in which they are wanted; None means ascending.
+    """
+    rows_I = torch.arange(len(model.item_ids.known_N)) if rows_I is None else rows_I
     for part in rows_I.split(chunk):
-        yield model.item_vectors(part)
+        yield model.item_vectors(part.to(model.item_ids.table.weight.device))

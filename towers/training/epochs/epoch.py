@@ -16,6 +16,7 @@ from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedBatches
 from data.sequences.windows import WindowBatches
 from towers.evaluation.queries import HeldOut
+from towers.model.tie_order import TieOrder, tie_seed
 from towers.model.two_tower import TwoTower
 from towers.training.config import Schedule
 from towers.training.epochs.finite import NotFinite, cure
@@ -113,7 +114,8 @@ def _validate(run: WorkerState) -> dict[str, float]:
     if run.validation is None or not len(run.validation.user_rows_Q):
         progress.best_epoch, run.best = progress.epoch, _weights(run.model)
         return {}
-    measured = validation_metrics(run.model, run.validation, run.counts_I, list(config.ks), config.batch_size)
+    ties = TieOrder.of(len(run.counts_I), tie_seed(run.job.name))
+    measured = validation_metrics(run.model, run.validation, run.counts_I, ties, list(config.ks), config.batch_size)
     value = measured[monitor]
     if not math.isfinite(value):
         raise NotFinite(f"validation: {monitor} is {value}, not a finite number")

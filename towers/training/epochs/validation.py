@@ -25,7 +25,7 @@ from towers.training.distributed import rank, sharded_tables, sum_over_workers, 
 
 @torch.inference_mode()
 def validation_metrics(
-    model: TwoTower, queries: HeldOut, counts_I: np.ndarray, ks: Sequence[int], batch_size: int
+    model: TwoTower, queries: HeldOut, counts_I: np.ndarray, ties: TieOrder, ks: Sequence[int], batch_size: int
 ) -> dict[str, float]:
     """Means of recall, nDCG, MRR and hit rate at each of `ks` over all queries, the same on every worker.
 
@@ -33,12 +33,14 @@ def validation_metrics(
 
     Args:
         counts_I: interactions of each item that the model is fitted on.
+        ties: the order of items with equal scores. That of their ids would favour the same ones in every training.
     """
     mine = np.arange(rank(), len(queries.user_rows_Q), world_size())
     own = queries if world_size() == 1 else queries.take(mine)
     is_sharded = bool(sharded_tables(model))  # then a lookup takes all workers: each looks up what all of them need
     vectors = embed(model, queries, batch_size).take(mine) if is_sharded else embed(model, own, batch_size)
-    found = retrieve_from_blocks(vectors, own, counts_I, item_vector_blocks(model), batch_size)
+    blocks = item_vector_blocks(model, rows_I=torch.from_numpy(ties.rows_I))
+    found = retrieve_from_blocks(vectors, own, counts_I, ties, blocks, batch_size)
     columns = accuracy(found, own, len(counts_I), list(ks))
     sums = torch.tensor([*(column.sum() for column in columns.values()), len(mine)], dtype=torch.float64)
     *totals, count = sum_over_workers(sums.to(vectors.known_Q.device)).tolist()
@@ -49,12 +51,18 @@ def retrieve_from_blocks(
     vectors: QueryVectors,
     queries: HeldOut,
     counts_I: np.ndarray,
+    ties: TieOrder,
     item_blocks: Iterable[Tensor],
     batch_size: int,
     k: int = RANKS,
 ) -> Ranking:
-    """What `towers.evaluation.ranking.retrieve` finds, ties by row, of item vectors in blocks, float32 [N, D] each."""
-    columns, k = ScoreColumns.of(TieOrder.of(len(counts_I), None)), min(k, len(counts_I))
+    """What `towers.evaluation.ranking.retrieve` finds, of item vectors in blocks, float32 [N, D] each.
+
+    Args:
+        item_blocks: those of `ties.rows_I`, in this order.
+    """
+    columns, k = ScoreColumns.of(ties), min(k, len(counts_I))
+    counts_T = counts_I[ties.rows_I].astype(np.float32)
     batches = [
         (at, columns.seen_cells(queries.seen, queries.user_rows_Q[at]))
         for at in batches_of(len(queries.user_rows_Q), batch_size)
@@ -62,7 +70,7 @@ def retrieve_from_blocks(
     best, start = [BestColumns(k) for _ in batches], 0
     for block_ND in item_blocks:
         block_TD = functional.pad(block_ND, (0, 0, 0, -len(block_ND) % SAME_SUMS))
-        popularity_N = torch.from_numpy(counts_I[start : start + len(block_ND)].astype(np.float32)).to(block_ND.device)
+        popularity_N = torch.from_numpy(counts_T[start : start + len(block_ND)]).to(block_ND.device)
         for (at, seen_cells), of_batch in zip(batches, best, strict=True):
             scores_BN = (vectors.user_QD[at] @ block_TD.T)[:, : len(block_ND)]
             scores_BN[~vectors.known_Q[at]] = popularity_N

@@ -47,11 +47,14 @@ def test_items_that_come_in_blocks_are_ranked_as_all_at_once(size: int, k: int) 
     vectors = QueryVectors(user_QD, torch.arange(20) % 5 > 0)
     item_ID = torch.from_numpy(random.integers(0, 2, (num_items, 8)).astype(np.float32))
     counts_I = random.integers(0, 9, num_items)
-    found = retrieve_from_blocks(vectors, held_out, counts_I, item_ID.split(size), 7, k)
-    wanted = retrieve(vectors, held_out, counts_I, item_ID, 7, k, TieOrder.of(num_items, None))
+    ties = TieOrder.of(num_items, seed=num_items)
+    found = retrieve_from_blocks(vectors, held_out, counts_I, ties, item_ID[ties.rows_I].split(size), 7, k)
+    wanted = retrieve(vectors, held_out, counts_I, item_ID, 7, k, ties)
     for name in ("rows_QK", "scores_QK", "by_towers_Q"):
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
 
+
+TIES = TieOrder.of(ITEMS, seed=5)
 
 CASES = [(tables, history, num) for tables, history in (("whole", "pooled"), ("sharded", "pooled")) for num in (1, 6)]
 """Tables, history, and number of queries: one is less than the workers."""
@@ -59,7 +62,7 @@ CASES = [(tables, history, num) for tables, history in (("whole", "pooled"), ("s
 
 def metrics(tables: str, history: str, num_queries: int) -> dict[str, float]:
     held_out = queries(USERS, ITEMS, num_queries, seed=num_queries)
-    return validation_metrics(model(tables, history), held_out, COUNTS, KS, BATCH)
+    return validation_metrics(model(tables, history), held_out, COUNTS, TIES, KS, BATCH)
 
 
 def worker(rank: int, folder: Path, workers: int) -> None:
@@ -82,5 +85,5 @@ def test_every_number_of_workers_measures_the_same(tmp_path: Path, workers: int)
 
 def test_one_worker_measures_what_evaluation_does() -> None:
     towers, held_out = model("whole", "pooled"), queries(USERS, ITEMS, 6, seed=6)
-    found = retrieve(embed(towers, held_out, BATCH), held_out, COUNTS, all_item_vectors(towers), BATCH)
+    found = retrieve(embed(towers, held_out, BATCH), held_out, COUNTS, all_item_vectors(towers), BATCH, ties=TIES)
     assert metrics("whole", "pooled", 6) == pytest.approx(measure(found, held_out, ITEMS, KS), abs=1e-12)
