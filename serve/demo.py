@@ -31,7 +31,7 @@ def task(config: "Config") -> dict[str, Any]:
     heading = Headings()
     heading(f"starting Ray; the log: {config.data.name}")
     check_recipe(config)
-    connect(config.cluster, runtime_env(config.serve.ingress.in_flight))
+    connect(config.cluster, runtime_env(config.serve.ingress.in_flight, config.serve.ports))
 
     from serve.demonstration.live_release import fit_checkpoint, release  # takes seconds: mistakes are told before
 

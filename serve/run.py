@@ -27,7 +27,7 @@ def task(config: "Config") -> dict[str, Any]:
     if not joins_cluster(config.cluster):
         config = replace(config, index=config.index.with_token_in_environment())
     times = StepTimes()
-    connect(config.cluster, runtime_env(config.serve.ingress.in_flight), uses_data=False)
+    connect(config.cluster, runtime_env(config.serve.ingress.in_flight, config.serve.ports), uses_data=False)
     times.end("Ray")
     prepare_worker()
     from serve.deployment.deploying import deploy, endpoint_runs

@@ -20,7 +20,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -92,8 +92,11 @@ class Proxy:
         return uses | {name: str(port) for name, port in self.ports.items()}
 
 
-def choose_proxy() -> Proxy:
+def choose_proxy(taken: Collection[int] = ()) -> Proxy:
     """Returns HAProxy if it runs here and nobody has turned it off, otherwise Ray Serve's own proxy.
+
+    Args:
+        taken: the ports of the endpoint itself.
 
     Raises:
         MachineLacks: The environment asks for HAProxy, and it does not run here.
@@ -103,7 +106,7 @@ def choose_proxy() -> Proxy:
         return Proxy(False)
     missing = _why_no_haproxy()
     if missing is None:
-        ports = _ports_elsewhere()
+        ports = _ports_elsewhere(set(taken))
         at = ports.get(METRICS_PORT)
         notice = f"port {PORTS[METRICS_PORT]} is in use: HAProxy's metrics are at port {at}" if at else None
         return Proxy(True, notice, ports)
@@ -114,12 +117,16 @@ def choose_proxy() -> Proxy:
     return Proxy(False, f"{missing}: {OWN_PROXY}; to change this, {_how_to_get()}")
 
 
-def _ports_elsewhere() -> dict[str, int]:
-    """The ports to take where another process has Ray Serve's own; the environment's are left as they are."""
+def _ports_elsewhere(taken: set[int]) -> dict[str, int]:
+    """The ports to take where Ray Serve's own are not free; those of the environment are left as they are."""
+
+    def is_free(port: int) -> bool:
+        return port not in taken and _is_free(port)
+
     found = {}
     for name, own in PORTS.items():
-        if name not in os.environ and not _is_free(own):
-            found[name] = next((port for port in range(own + 1, own + PORTS_TRIED) if _is_free(port)), own)
+        if name not in os.environ and not is_free(own):
+            found[name] = next(filter(is_free, range(own + 1, own + PORTS_TRIED)), own)
     return found
 
 

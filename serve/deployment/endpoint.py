@@ -58,7 +58,7 @@ def running_endpoint(
     for name in ("port", "grpc_port"):
         check_port(config.serve, name)
     address = f"http://{config.serve.host}:{config.serve.port}"
-    if (notice := choose_proxy().notice) is not None:
+    if (notice := choose_proxy(config.serve.ports).notice) is not None:
         progress(f"serve: {notice}")
     progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
     times = times or StepTimes()

@@ -147,6 +147,11 @@ class ServeConfig:
         for name in ("ingress", "embedder", "retriever", "reranker"):
             getattr(self, name).check(f"serve.{name}")
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on which the endpoint itself listens."""
+        return tuple(filter(None, (self.port, self.grpc_port)))
+
 
 @dataclass(kw_only=True, slots=True)
 class DemoConfig:

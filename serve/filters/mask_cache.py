@@ -68,9 +68,8 @@ class MatchingItems:
 
 
 def cached_bytes(num_items: int) -> int:
-    """The size that the cache of a release with so many items grows to, at most."""
-    one = num_items + num_items // 8 + POINTER_BYTES * min(num_items, MAX_LISTED) + OBJECT_BYTES
-    return max(min(MAX_CACHED_BYTES, MAX_CACHED_FILTERS * one), one)
+    """The size that the cache of a release with so many items grows to, at most: filters take memory themselves."""
+    return max(MAX_CACHED_BYTES, num_items + num_items // 8 + POINTER_BYTES * min(num_items, MAX_LISTED))
 
 
 Compute = Callable[[Filter], np.ndarray]

@@ -13,7 +13,7 @@ Proxies, HAProxy's manager and replicas are workers of the job: `prepare_worker`
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -40,18 +40,19 @@ NICENESS = 5
 """Niceness (lower scheduling priority) of HAProxy. At 10, refusals took 300 ms on a single core."""
 
 
-def runtime_env(in_flight: int) -> dict[str, object]:
+def runtime_env(in_flight: int, ports: Collection[int] = ()) -> dict[str, object]:
     """The runtime environment of the Ray job that starts the endpoint: its workers patch Ray Serve as they load it.
 
     Args:
         in_flight: requests that one ingress replica has at most, ongoing and queued.
+        ports: those of the endpoint.
 
     Raises:
         MachineLacks: the environment asks for HAProxy, and it does not run here.
     """
     return {
         "worker_process_setup_hook": "data.cluster.ray_compatibility.serve.prepare_worker",
-        "env_vars": {IN_FLIGHT: str(in_flight), **choose_proxy().environment},
+        "env_vars": {IN_FLIGHT: str(in_flight), **choose_proxy(ports).environment},
     }
 
 

@@ -60,10 +60,10 @@ def test_beside_another_endpoint_the_next_ports_are_taken(bare: Path, monkeypatc
         port, named = held.getsockname()[1], other.getsockname()[1]
         monkeypatch.setattr(machine, "PORTS", {METRICS_PORT: port, stats: named, fallback: port})
         monkeypatch.setenv(stats, str(named))
-        proxy = choose_proxy()
+        proxy = choose_proxy([port + 1])
     assert proxy.ports.keys() == {METRICS_PORT, fallback}, "one that the environment names is left as it is"
     taken = proxy.ports[METRICS_PORT]
-    assert port < taken < port + machine.PORTS_TRIED
+    assert port + 1 < taken < port + machine.PORTS_TRIED, "the endpoint itself takes the next one"
     assert proxy.notice == f"port {port} is in use: HAProxy's metrics are at port {taken}"
     assert proxy.environment[METRICS_PORT] == str(taken)
 
