@@ -28,6 +28,10 @@ MUCH = 0.05
 """Share of the interactions from which dates written in digits are refused; below, they may be numbers by chance."""
 
 
+LOOKED_AT = 1 << 20
+"""Number of distinct times that are looked at together."""
+
+
 class ClockKind(Enum):
     """What the times of a log are."""
 
@@ -119,10 +123,15 @@ def clock_notes(clock: Clock, times: pa.Table) -> list[str]:
 
 def _refuse_dates_in_digits(times: np.ndarray, counts: np.ndarray, place: str) -> None:
     """Raises DataError if dates written in digits make up MUCH of the log: they would be read as seconds."""
+    total = int(counts.sum())
     for digits, form in DIGITS.items():
-        is_date = _are_dates(times, digits)
-        num_dates, total = int(counts[is_date].sum()), int(counts.sum())
-        if num_dates and num_dates >= MUCH * total and (date := _date(example := str(times[is_date][0]), form)):
+        num_dates, example = 0, ""
+        for start in range(0, len(times), LOOKED_AT):
+            part = times[start : start + LOOKED_AT]
+            is_date = _are_dates(part, digits)
+            num_dates += int(counts[start : start + LOOKED_AT][is_date].sum())
+            example = example or next(map(str, part[is_date][:1]), "")
+        if num_dates and num_dates >= MUCH * total and (date := _date(example, form)):
             raise DataError(
                 f"{place}: the times of {num_dates:,} of {total:,} interactions are dates written in digits, such as"
                 f" {example}, which would count as seconds since 1970: write {date} instead; if the times are no more"

@@ -132,7 +132,7 @@ def _counted(blocks: pa.Table, name: str) -> pa.Table:
     counts = pa.table({name: pc.list_flatten(blocks[name]), "count": pc.list_flatten(blocks[f"{name}_count"])})
     if blocks.num_rows == 1:
         return counts
-    return counts.group_by(name).aggregate([("count", "sum")]).rename_columns([name, "count"])
+    return counts.group_by(name, use_threads=False).aggregate([("count", "sum")]).rename_columns([name, "count"])
 
 
 def _one_list(values: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -45,26 +45,16 @@ def save_tensors(folder: Folder, name: str, tensors: dict[str, torch.Tensor]) ->
         partial.chmod(stat.S_IMODE(mode))
 
 
-def load_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file.
+def mapped_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+    """Opens a safetensors file, whose values are read when they are used, and take no memory before.
+
+    From an object store, the file is copied first, to a temporary one that goes with the tensors.
 
     Args:
-        only: names of the tensors that are wanted; the others are not read from a local disk. None reads all.
+        only: names of the tensors that are wanted; None takes all.
 
     Raises:
         CheckpointError: the file is not a complete safetensors file.
-    """
-    if only is not None and folder.is_local:
-        return mapped_tensors(folder, name, only)
-    with _readable(folder, name):
-        tensors = safetensors.torch.load(folder.read_bytes(name))
-        return {key: tensor for key, tensor in tensors.items() if only is None or key in only}
-
-
-def mapped_tensors(folder: Folder, name: str, only: Collection[str] | None = None) -> dict[str, torch.Tensor]:
-    """Like `load_tensors`, but values are read when they are used, and take no memory before.
-
-    From an object store, the file is copied first, to a temporary one that goes with the tensors.
     """
     with _readable(folder, name), _on_disk(folder, name) as path, safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys() if only is None or key in only}  # noqa: SIM118

@@ -119,13 +119,13 @@ def retrieve(
     """
     block = BLOCK_ITEMS if len(item_ID) > BLOCK_ITEMS else SAME_SUMS
     columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=block)
-    popularity_T = torch.from_numpy(counts_I.astype(np.float32))[columns.row_T].to(item_ID.device)
-    item_TD = item_ID[columns.row_T.to(item_ID.device)]
+    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
+    row_T = columns.row_T.to(item_ID.device)
 
     def blocks(at: slice) -> Iterator[Tensor]:
-        for of_block_TD, popular_T in zip(item_TD.split(BLOCK_ITEMS), popularity_T.split(BLOCK_ITEMS), strict=True):
-            scores_BT = queries.user_QD[at] @ of_block_TD.T
-            scores_BT[~queries.known_Q[at]] = popular_T
+        for rows_T in row_T.split(BLOCK_ITEMS):
+            scores_BT = queries.user_QD[at] @ item_ID[rows_T].T
+            scores_BT[~queries.known_Q[at]] = popularity_I[rows_T]
             yield scores_BT
 
     def scores(at: slice) -> tuple[Iterator[Tensor], Tensor]:

@@ -17,7 +17,10 @@ from towers.model.two_tower import TowerInputs, TwoTower
 
 def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray:
     """int64 [N]: each row's number of interactions in the splits that are fitted on; row 0 has none."""
-    return np.sum([split_counts(catalogue, split) for split in fit_on.splits], axis=0)
+    counts_N = np.zeros(catalogue.table.num_rows + 1, dtype=np.int64)
+    for split in fit_on.splits:
+        counts_N[1:] += catalogue.table[f"{split}_count"].to_numpy()
+    return counts_N
 
 
 def split_counts(catalogue: Catalogue, split: str) -> np.ndarray:

@@ -22,7 +22,7 @@ from serve.pipeline.user_encoder import KnownUser, UserEncoder
 from tests.conformance.events import config, event, now_us
 from tests.towers.model.test_two_tower import DIM, ITEMS, USERS, side
 from towers.checkpoint.histories import of_tensors, write_histories
-from towers.checkpoint.tensor_files import load_tensors
+from towers.checkpoint.tensor_files import mapped_tensors
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
 from towers.model.build import build_model
@@ -154,13 +154,13 @@ def test_without_times_and_types_all_are_of_one_time_and_no_type() -> None:
 async def test_a_release_keeps_the_moments_of_its_histories(tmp_path: Path) -> None:
     parts, folder = parts_of(*MODES[0]), Folder.of(str(tmp_path))
     write_histories(folder, "sequences.safetensors", USERS, [parts.history.as_part()], beside=("time", "type"))
-    history, seen = of_tensors(load_tensors(folder, "sequences.safetensors"))
+    history, seen = of_tensors(mapped_tensors(folder, "sequences.safetensors"))
     before = await UserEncoder("r", parts)(asked("u1"))
     parts.history = parts.seen = history
     after = await UserEncoder("r", parts)(asked("u1"))
     assert seen is history
     np.testing.assert_array_equal(before.vector_D, after.vector_D)
     write_histories(folder, "without.safetensors", USERS, [Sequences.of(RELEASED, USERS).as_part()])
-    without = load_tensors(folder, "without.safetensors")
+    without = mapped_tensors(folder, "without.safetensors")
     assert without.keys() == {"offsets_U1", "items_N"}, "as earlier versions wrote it"
     assert of_tensors(without)[0].times_N is None

@@ -34,7 +34,7 @@ from tests.benchmarks.harness.servers import asleep, metrics_address, replicas
 from tests.collector import Collector
 from tests.serve.waiting import K, until
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from towers.checkpoint.tensor_files import load_tensors, save_tensors
+from towers.checkpoint.tensor_files import mapped_tensors, save_tensors
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def overflowing(tiny: Config, checkpoint: Checkpoint) -> str:
     with sealing(folder, {k: v for k, v in checkpoint.manifest.items() if k not in ("files", "fingerprint")}) as made:
         fs.copy_files(checkpoint.folder.path, made.path, checkpoint.folder.filesystem, made.filesystem)
         made.filesystem.delete_file(f"{made.path}/{MANIFEST}")
-        weights = load_tensors(checkpoint.folder, "reranker.safetensors")
+        weights = mapped_tensors(checkpoint.folder, "reranker.safetensors")
         weights["weight"][-1] = 3e38  # of the signal that speaks of the context
         weights["calibration"][0] = 1e6
         save_tensors(made, "reranker.safetensors", weights)

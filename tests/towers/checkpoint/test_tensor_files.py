@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data.artifacts.folders import Folder
-from towers.checkpoint.tensor_files import GrowingTensors, load_tensors, mapped_tensors, save_tensors
+from towers.checkpoint.tensor_files import GrowingTensors, mapped_tensors, save_tensors
 
 
 def test_they_may_be_read_by_whom_other_files_may_be(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_they_may_be_read_by_whom_other_files_may_be(tmp_path: Path) -> None:
         save_tensors(folder, "weights.safetensors", {"weight": torch.ones(2)})
         folder.write_bytes("bytes", b"")
         assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "bytes").stat().st_mode
-    assert load_tensors(folder, "weights.safetensors")["weight"].tolist() == [1, 1]
+    assert mapped_tensors(folder, "weights.safetensors")["weight"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("place", ["disk", "object store"])
@@ -33,12 +33,11 @@ def test_tensors_that_come_in_parts_are_read_as_any_others(
                 tensors.append(name, part)
         tensors.save(folder, "parts.safetensors")
     wanted = {name: torch.tensor([] if name == "nothing" else [0, 1, 2, 0, 2, 4, 6, 8]) for name in dtypes}
-    for read in (load_tensors, mapped_tensors):
-        found = read(folder, "parts.safetensors")
-        assert {name: of.tolist() for name, of in found.items()} == {name: of.tolist() for name, of in wanted.items()}
-        assert {name: of.dtype for name, of in found.items()} == {
-            "types": torch.int16, "items": torch.int32, "nothing": torch.int32, "times": torch.int64
-        }  # fmt: skip
+    found = mapped_tensors(folder, "parts.safetensors")
+    assert {name: of.tolist() for name, of in found.items()} == {name: of.tolist() for name, of in wanted.items()}
+    assert {name: of.dtype for name, of in found.items()} == {
+        "types": torch.int16, "items": torch.int32, "nothing": torch.int32, "times": torch.int64
+    }  # fmt: skip
     assert not [name for name in folder.names() if name.startswith(".")]
 
 

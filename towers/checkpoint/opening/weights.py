@@ -10,12 +10,15 @@ from torch.overrides import TorchFunctionMode
 
 from data.artifacts.folders import Folder
 from towers.checkpoint.added_items import with_added_items
-from towers.checkpoint.tensor_files import CheckpointError, load_tensors, mapped_tensors
+from towers.checkpoint.tensor_files import CheckpointError, mapped_tensors
 from towers.model.tables.hashed import hashed_tables
 from towers.model.tables.table import DRAWS
 
 DRAWN: tuple[Callable[..., Any], ...] = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 """What draws the initial values of the modules of this project."""
+
+CHECKED = 1 << 20
+"""Number of values that are looked at together: the masks of a whole table would take as much memory as itself."""
 
 UNUSED = "user_ids.table.weight"
 """A table that earlier versions saved also with `model.user_ids=false`, where nothing is looked up in it."""
@@ -39,7 +42,7 @@ def load_weights(
     Raises:
         CheckpointError: names or shapes differ from the module's, or a value is not finite.
     """
-    tensors = (mapped_tensors if mapped else load_tensors)(folder, name, only)
+    tensors = mapped_tensors(folder, name, only)  # also where they are copied into the module
     if UNUSED in tensors and UNUSED not in module.state_dict():
         del tensors[UNUSED]
     refuse_not_finite(tensors, f"{folder}/{name}")
@@ -53,7 +56,7 @@ def load_weights(
 def refuse_not_finite(tensors: Mapping[str, Tensor], place: str) -> None:
     """Raises CheckpointError, which names the place, if a tensor holds a value that is not finite."""
     for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if not all(torch.isfinite(part).all() for part in tensor.flatten().split(CHECKED)):
             raise CheckpointError(f"{place}: {key} holds NaN or infinite values")
 
 

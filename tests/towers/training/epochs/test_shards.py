@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from data.artifacts.folders import Folder
 from tests.towers.model.test_tables import CPU, model, share
 from tests.towers.model.test_two_tower import ITEMS
-from towers.checkpoint.tensor_files import CheckpointError, load_tensors, save_tensors
+from towers.checkpoint.tensor_files import CheckpointError, mapped_tensors, save_tensors
 from towers.model.two_tower import TwoTower
 from towers.training.distributed import world_size
 from towers.training.epochs.shards import (
@@ -87,7 +87,7 @@ def in_group(rank: int, folder: Path, workers: int) -> None:
 
 
 def spoil(folder: Folder, file: str) -> None:
-    tensors = load_tensors(folder, file)
+    tensors = mapped_tensors(folder, file)
     next(t for name, t in tensors.items() if name.endswith("square"))[-1] = torch.nan
     save_tensors(folder, file, tensors)
 
@@ -139,7 +139,7 @@ def test_a_worker_writes_its_rows_and_nothing_else(tmp_path: Path) -> None:
         "item_ids.table.weight": 13,
         "item_features.tables.words.weight": 8,
     }
-    assert kept.keys() < load_tensors(folder, "model-0-of-1.safetensors").keys()
+    assert kept.keys() < mapped_tensors(folder, "model-0-of-1.safetensors").keys()
 
 
 def one(folder: Path) -> tuple[Folder, TwoTower, Optimizers]:
@@ -186,7 +186,7 @@ def test_parts_of_different_epochs_are_not_one_state(tmp_path: Path) -> None:
 
 def test_the_best_weights_must_be_finite_and_of_this_model(tmp_path: Path) -> None:
     folder, towers, _ = one(tmp_path)
-    weights = load_tensors(folder, "best-0-of-1.safetensors")
+    weights = mapped_tensors(folder, "best-0-of-1.safetensors")
     weights["item_ids.table.weight"][3] = torch.inf
     save_tensors(folder, "best-0-of-1.safetensors", weights)
     with pytest.raises(CheckpointError, match=r"item_ids\.table\.weight holds NaN or infinite"):
