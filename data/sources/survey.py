@@ -4,18 +4,59 @@ Sources deliver values that they cannot read as null (see data/sources/source.py
 tasks and names them on the driver, all in one error. What a source could not read at all is named before them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import UserError
 from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes, is_positive
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog
-from data.sources.time_counts import TimeCounts
 from data.sources.values.faults import CHECKS, FAULTS, checks_of_kept, faults_in, refuse_faults
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCounts:
+    """How many positives a log has at each of its times: counts in Ray's object store, of which one asks for facts.
+
+    There is a row for each second in which something happened, up to 31 million for a year.
+
+    Attributes:
+        table: columns `time` (distinct, sorted) and `count`, the number of positives at that time; int64.
+    """
+
+    table: "ObjectRef[pa.Table]"
+
+    def ask(self, question: Callable[[pa.Table], T]) -> T:
+        """What a function says of the table, which a Ray task calls with it.
+
+        Raises:
+            UserError: what the function raised. Other errors are Ray's, with their traceback.
+        """
+        import ray
+        from ray.exceptions import RayTaskError
+
+        try:
+            answer: T = ray.get(ray.remote(_answer).remote(question, self.table))
+        except RayTaskError as e:
+            if isinstance(e.cause, UserError):
+                raise e.cause from None
+            raise
+        return answer
+
+
+def _answer(question: Callable[[pa.Table], T], table: pa.Table) -> T:
+    return question(table)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from data.cluster.ray_compatibility.serve import replica_name
 from serve.deployment.declared import autoscaling
 from serve.deployment.ingress import RecommenderIngress
-from serve.deployment.remote_stages import EMBEDDER, RERANKER, RETRIEVER
 from serve.deployment.replica import ReplicaSettings, prepare_process
 from serve.deployment.settings import RETRY_AFTER_S, ScaleConfig, Topology
+from serve.deployment.stages.remote import EMBEDDER, RERANKER, RETRIEVER
 from serve.pipeline.retriever import Retriever
 
 
@@ -27,7 +27,7 @@ class StageReplica:
     """
 
     async def __init__(self, settings: ReplicaSettings, stage: str) -> None:  # type: ignore[misc]
-        from serve.deployment.stages import BUILDERS
+        from serve.deployment.stages.local import BUILDERS
 
         prepare_process(settings.serve)
         self._releases = await settings.follow(BUILDERS[stage], replica_name(), close=_close).start()

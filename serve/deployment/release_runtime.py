@@ -12,9 +12,9 @@ from ray.serve.handle import DeploymentHandle
 
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import RecommendRequest
-from serve.deployment.remote_stages import RemoteStages
 from serve.deployment.replica import ReplicaSettings
 from serve.deployment.settings import ServeConfig
+from serve.deployment.stages.remote import RemoteStages
 from serve.pipeline.breaker import CircuitBreaker
 from serve.pipeline.budget import BudgetLimits
 from serve.pipeline.messages import Query
@@ -22,7 +22,7 @@ from serve.pipeline.request import STAGES, recommend
 from serve.releases.release import Release
 
 if TYPE_CHECKING:
-    from serve.deployment.stages import LocalStages
+    from serve.deployment.stages.local import LocalStages
 
 WARM_UP_S = 30.0
 """Seconds that the first request to a release may take."""
@@ -75,7 +75,7 @@ async def open_runtime(settings: ReplicaSettings, release: Release, *handles: De
         NotSealed, CheckpointError: One of its files is missing, changed or damaged.
     """
 
-    from serve.deployment.stages import LocalStages
+    from serve.deployment.stages.local import LocalStages
     from serve.releases.golden_queries import check_items
 
     def adapt() -> RequestAdapter:

@@ -1,6 +1,5 @@
 """Tensors by name in safetensors files, which hold no code."""
 
-import json
 import shutil
 import stat
 import tempfile
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
 from data.artifacts.replacing import replacing, uploading
 
 COPIED_BYTES = 1 << 20
@@ -112,7 +112,7 @@ class GrowingTensors:
             begin, end = end, end + self._files[of].tell()
             length = (end - begin) // self._dtypes[of].itemsize
             header[of] = {"dtype": NAMES[self._dtypes[of]], "shape": [length], "data_offsets": [begin, end]}
-        text = json.dumps(header).encode()
+        text = json_text(header).encode()
         text += b" " * (-len(text) % ALIGNED_TO)
         target = f"{folder.path}/{name}"
         with (

@@ -21,7 +21,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import wait_for_stop
 from data.cluster.session import ClusterConfig, connect
 from serve.api.adapter import RequestAdapter
-from serve.deployment.stages import open_index
+from serve.deployment.stages.local import open_index
 from serve.index.config import IndexConfig
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage

@@ -11,7 +11,7 @@ from conf.schema import Config
 from serve.deployment import deployments
 from serve.deployment.application import WatchingReplica, _canary_guard, _log_compactor
 from serve.deployment.deployments import StageReplica
-from serve.deployment.remote_stages import RERANKER
+from serve.deployment.stages.remote import RERANKER
 from serve.releases.registry import POINTER, ReleaseRegistry
 from tests.serve.deployment.answers.test_background import settings_of, until
 from tests.serve.rollout.test_two_phase import registry

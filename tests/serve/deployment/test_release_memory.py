@@ -15,7 +15,7 @@ from serve.api.adapter import RequestAdapter
 from serve.api.schemas import RecommendRequest
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers
 from serve.deployment.replica import ReplicaSettings
-from serve.deployment.stages import LocalStages
+from serve.deployment.stages.local import LocalStages
 from serve.index.recall_monitor import RecallMonitor, SampledSearch
 from serve.pipeline.budget import BudgetLimits
 from serve.pipeline.request import recommend

@@ -25,7 +25,7 @@ from data.artifacts.seals import NotSealed
 from serve.api.schemas import RecommendRequest
 from serve.deployment.release_runtime import ReleaseRuntime, new_breakers, open_runtime
 from serve.deployment.replica import ReplicaSettings
-from serve.deployment.stages import (
+from serve.deployment.stages.local import (
     LocalStages,
     build_reranker,
     build_retriever,

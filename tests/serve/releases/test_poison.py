@@ -19,7 +19,7 @@ from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import fingerprint
 from serve.deployment.replica import ReplicaSettings
-from serve.deployment.stages import build_reranker, build_retriever, build_user_encoder
+from serve.deployment.stages.local import build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, write_collection
 from serve.releases.golden_queries import GOLDEN_FILE, check_items
 from serve.releases.registry import ReleaseRegistry

@@ -12,7 +12,7 @@ from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
 from serve.deployment.replica import ReplicaSettings
-from serve.deployment.stages import build_reranker, build_retriever, build_user_encoder
+from serve.deployment.stages.local import build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, list_collections
 from serve.index.config import IndexConfig
 from serve.index.connection import connected

@@ -1,6 +1,6 @@
 """The stages of one release, built in this process: all of them (fused topology), or one of them (a stage's replica).
 
-`LocalStages` and `serve.deployment.remote_stages.RemoteStages` are both `serve.pipeline.request.Stages`, so the
+`LocalStages` and `serve.deployment.stages.remote.RemoteStages` are both `serve.pipeline.request.Stages`, so the
 pipeline is the same for either.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from serve.deployment.remote_stages import EMBEDDER, RERANKER, RETRIEVER
 from serve.deployment.replica import ReplicaSettings
+from serve.deployment.stages.remote import EMBEDDER, RERANKER, RETRIEVER
 from serve.index.backends import INDEX_BACKENDS
 from serve.index.backends.published_items import PublishedItems
 from serve.index.config import IndexConfig

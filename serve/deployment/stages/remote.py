@@ -1,6 +1,6 @@
 """The stages of one release in deployments of their own, called through Ray Serve handles (staged topology).
 
-What they are called with and answer is the same as of `serve.deployment.stages.LocalStages`.
+What they are called with and answer is the same as of `serve.deployment.stages.local.LocalStages`.
 """
 
 import asyncio
