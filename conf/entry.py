@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
 from conf.help import help_text, version, wants_help
-from conf.overrides import complaint, expanded, opened, refuse_completion_of_nothing, renamed, with_release
+from conf.overrides import complaint, expanded, refuse_completion_of_nothing, with_release
 from conf.run_files import sweeps_without_secrets, write_run_files
-from conf.schema import FOLDER, composed, register
+from conf.schema import FOLDER, composed, register, translated
 from conf.single_run import composing_once
 from conf.swept_groups import refuse_swept_settings
 from conf.verbs import refuse_unused
@@ -80,7 +80,7 @@ def launch(module: str, program: str | None = None) -> None:
     os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines
     run.__module__ = module  # Hydra names the run's folder after it
     with one_line_for_errors(module, wants_traceback):
-        sys.argv = opened(renamed(expanded(sys.argv)))
+        sys.argv = translated(expanded(sys.argv))
         refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
         try:

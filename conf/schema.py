@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, renamed
+from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
@@ -197,4 +198,11 @@ def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Dic
     places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     more = [f"hydra.searchpath=[{places}]"] if places else []
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return compose("config", overrides=[*opened(renamed(overrides)), *more])
+        return compose("config", overrides=[*translated(overrides), *more])
+
+
+def translated(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with overrides that Hydra reads as they are meant: keys by their present names, mappings
+    that take keys of the user's, and the text of keys of text as it was typed.
+    """
+    return text_kept(opened(renamed(arguments)), Config)

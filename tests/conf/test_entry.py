@@ -11,6 +11,7 @@ import pytest
 
 from conf.overrides import renamed, with_release
 from conf.schema import FOLDER, load
+from data.artifacts.errors import ConfigError
 
 BROKEN = """
 from data.artifacts.errors import ConfigError
@@ -88,6 +89,19 @@ def test_renamed_keys_are_taken_with_a_notice(old: str, new: str, capsys: pytest
     assert renamed([old]) == [new]
     notice = capsys.readouterr().err
     assert ("is now called" in notice) == (old != new)
+
+
+@pytest.mark.parametrize(
+    ("override", "cure"),
+    [
+        ("hydra.launcher.timeout_s=5", "hydra/launcher=ray brings such options: give it too"),
+        ("hydra.sweeper.minutes=5", "hydra/sweeper=optuna brings such options: give it too"),
+    ],
+)
+def test_an_option_of_a_launcher_or_sweeper_that_was_not_chosen_names_the_choice(override: str, cure: str) -> None:
+    with pytest.raises(ConfigError, match=cure) as caught:
+        load([override])
+    assert "\n" not in str(caught.value)
 
 
 def test_an_old_key_has_the_effect_of_the_new_one() -> None:
