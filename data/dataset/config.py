@@ -10,6 +10,7 @@ from data.dataset.clock import ClockKind
 from data.dataset.split import SplitConfig
 from data.sources.event_types import EventType, EventTypes, Sign
 from data.sources.source import SourceConfig
+from data.sources.values.missing import SPELLINGS
 
 ADDED: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("events",), {}),
@@ -19,6 +20,9 @@ ADDED: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("source", "columns", "type"), None),
 )
 """Keys that came to be after datasets had been prepared, and the values with which they change nothing."""
+
+ADDED_TO_SOURCES: dict[str, dict[str, Any]] = {"InteractionListsSource": {"missing": list(SPELLINGS)}}
+"""By source, likewise. Manifests hold these keys, because others read by them."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -82,6 +86,11 @@ class DataConfig:
         """The files that decide the dataset: those of the source, and that of vectors."""
         return [*self.source.files(), *([] if self.item_vectors is None else [self.item_vectors])]
 
+    def read_until(self) -> dict[str, list[int]]:
+        """The moments until which a log that grows is read, under "until", for digests; empty for other logs."""
+        until = self.source.read_until()
+        return {"until": until} if until else {}
+
     def as_json(self) -> dict[str, Any]:
         """The config as JSON values, with the source's class, because two sources may have the same fields.
 
@@ -102,4 +111,15 @@ class DataConfig:
                 inner = inner.get(name) or {}
             if inner.get(key, ...) == neutral:
                 del inner[key]
+        return values
+
+    def as_request(self) -> dict[str, Any]:
+        """The config as the digest takes it by which a dataset is found again: `as_json` without ADDED_TO_SOURCES."""
+        values = self.as_json()
+        source = values["source"]
+        while source is not None:
+            for key, neutral in ADDED_TO_SOURCES.get(source["adapter"], {}).items():
+                if source[key] == neutral:
+                    del source[key]
+            source = source.get("base")
         return values

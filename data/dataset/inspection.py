@@ -13,10 +13,11 @@ from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
 from data.dataset.coverage import Coverage, look_alike_notes
 from data.dataset.split import SplitConfig
 from data.sources.schema import DataError, Feature
-from data.sources.source import RawLog
+from data.sources.source import RawLog, noted
 from data.sources.survey import Survey
 from data.sources.values.item_vectors import ItemVectors
 from data.sources.values.limits import id_notes, limit_notes, refuse_infinite
+from data.sources.values.missing import missing_lines
 
 MIN_SHARE, MIN_COUNT, MIN_TIMES = 0.05, 30, 10
 """A user or item with this share of the interactions, this number, and as many times as many as usual is named."""
@@ -45,10 +46,8 @@ class Findings:
 
     def lines(self) -> list[str]:
         """What to tell while preparing, one line each."""
-        missing = ", ".join(f"{name} {count:,}" for name, count in self.missing.items())
-        read_as_missing = [f"values read as missing: {missing}"] if missing else []
         known = [str(coverage) for coverage in self.coverage if not coverage.is_low]
-        return [str(self.clock), *known, *read_as_missing, *map(noted, self.notes)]
+        return [str(self.clock), *known, *missing_lines(self.missing), *map(noted, self.notes)]
 
     def as_manifest(self) -> dict[str, Any]:
         """The findings as the manifest holds them."""
@@ -153,8 +152,3 @@ def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:
         " data.source.missing and leave these rows out"
         for id_, count in zip(ids.filter(is_large).to_pylist(), counts.filter(is_large).to_pylist(), strict=True)
     ]
-
-
-def noted(note: str) -> str:
-    """A note as a line for people."""
-    return f"note: {note}"

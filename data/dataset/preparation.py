@@ -26,13 +26,13 @@ from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
-from data.dataset.inspection import inspect, noted
+from data.dataset.inspection import inspect
 from data.dataset.interactions import count_interactions, write_interactions
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
-from data.sources.source import RawLog
+from data.sources.source import RawLog, noted
 from data.sources.survey import Survey, survey
 from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
 
@@ -133,12 +133,15 @@ def _moments(read_us: int, log: RawLog) -> dict[str, int]:
 
 
 def _request_digest(config: DataConfig) -> str:
-    """Digest of everything that decides the dataset: the config, and the path, size and mtime of each input file."""
+    """Digest of everything that decides the dataset.
+
+    That is the config, the path, size and mtime of each input file, and until when a log that grows is read.
+    """
     request = {
         "schema": SCHEMA_VERSION,
-        "config": config.as_json(),
+        "config": config.as_request(),
         "files": input_states(config.input_files()),
-    }
+    } | config.read_until()
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 

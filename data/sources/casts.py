@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
-from data.sources.values.columns import is_bytes, is_number, only, plain, whole_text
+from data.sources.values.columns import has_fixed_fraction, is_bytes, is_number, only, plain, shortest_text, whole_text
 from data.sources.values.ids import CURE, ids
 from data.sources.values.missing import present
 from data.sources.values.times import TimeUnit, parsed, seconds
@@ -48,6 +48,8 @@ def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """One string per row, from strings, numbers, booleans or dates; whole numbers without ".0" or an exponent.
 
+    Equal numbers have one text whichever their type, and so have equal times of any unit.
+
     Raises:
         DataError: the column holds lists, structs or bytes.
     """
@@ -58,7 +60,9 @@ def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
         text = column.cast(pa.string())
     except pa.ArrowNotImplementedError as e:
         raise DataError(f"expected strings, numbers, booleans or dates, not {column.type}") from e
-    return pc.coalesce(whole_text(column), text) if pa.types.is_floating(column.type) else text
+    if pa.types.is_floating(column.type):
+        return pc.coalesce(whole_text(column), text)
+    return shortest_text(column) if has_fixed_fraction(column.type) else text
 
 
 def vectors(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:

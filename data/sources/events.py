@@ -105,6 +105,10 @@ class EventLogSource(SourceConfig):
         of_decisions = [_path(self.root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
         return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
 
+    def read_until(self) -> list[int]:
+        of_base = [] if self.base is None else self.base.read_until()
+        return [*of_base, EventLog.of(Folder.of(self.root)).until_us]
+
     def _decisions(self) -> DecisionLog:
         return DecisionLog.of(Folder.of(self.root))
 

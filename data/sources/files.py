@@ -1,5 +1,6 @@
 """Files of a log on any filesystem, plain or compressed: finding and opening them, and what their names say."""
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -41,6 +42,9 @@ MAGIC = {
     rb"PAR1": "is a Parquet file, not text: set data.source.format=parquet, or name it .parquet",
 }
 """What the first bytes of a file say that is taken for text, with the cure."""
+
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What a file begins with that says that it is UTF-16, or UTF-32."""
 
 FOLDER_KEY = re.compile(r"(?P<key>[^=/]+)=(?P<value>[^/]*)")
 """The name of a folder that gives a column of the files in it, as Hive and Spark write it: `dt=2024-01-01`."""
@@ -164,9 +168,17 @@ def lines(file: Folder) -> pa.Array:
     The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
 
     Raises:
-        DataError: as for `content_of`.
+        DataError: as for `content_of`, or it is UTF-16, or has NUL characters, which no text of one of the two has.
     """
     content = content_of(file)
+    if content.startswith(UTF_16_MARKS):
+        raise DataError(f"{file}: begins as UTF-16 does, and is read as UTF-8: save it as UTF-8")
+    if (at := content.find(0)) >= 0:
+        line = content.count(b"\n", 0, at) + 1
+        raise DataError(
+            f"{file}: has a NUL character in line {line}, as UTF-16 has many, and is read as UTF-8: save it as UTF-8,"
+            " or remove what is no text"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

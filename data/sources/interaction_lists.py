@@ -1,8 +1,8 @@
 """The source of logs without times, as papers publish them: `user item item ...` or `user item` on each line."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from data.sources.entities import entity_table
 from data.sources.files import content_of, lines, located
 from data.sources.schema import SPLITS, DataError, Feature, FeatureKind
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
+from data.sources.values.missing import SPELLINGS, MissingText, is_missing
 
 TRAIN, VALIDATION, TEST = SPLITS
 ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_values=32)
@@ -24,7 +25,7 @@ ATTRIBUTES = Feature(name="attributes", kind=FeatureKind.multi_categorical, max_
 class InteractionListsSource(SourceConfig):
     """Lists of items by user, oldest first. Ids are separated by white space, and files may be compressed.
 
-    A file that is not UTF-8 is read as latin-1.
+    A file that is not UTF-8 is read as latin-1; UTF-16 is refused.
 
     An interaction's time is its index in the log. If `test` is not given, the log has no split of its own, and
     `data.split.kind=leave_last_out` makes one.
@@ -35,33 +36,38 @@ class InteractionListsSource(SourceConfig):
         validation: a file with interactions that are in `train` too and form the validation split.
         item_attributes: a file with a JSON object that has a list of attribute ids for each item; they become the
             items' feature `attributes`.
+        missing: text that stands for a missing value: an id that is spelled so is refused, an attribute is left out.
     """
 
     train: str
     test: str | None = None
     validation: str | None = None
     item_attributes: str | None = None
+    missing: list[str] = field(default_factory=lambda: list(SPELLINGS))
 
     def __post_init__(self) -> None:
         if self.validation is not None and self.test is None:
             raise ConfigError("data.source.validation: needs data.source.test; or set data.split.kind=leave_last_out")
 
     def read(self) -> RawLog:
-        found = self._located()
-        pairs = _pairs(found["train"])
-        splits = pa.nulls(len(pairs), pa.string())
-        if "test" in found:
-            splits = _train_splits(pairs, found.get("validation"))
-            test = _pairs(found["test"])
-            splits = pa.concat_arrays([splits, pa.repeat(TEST, len(test))])
-            pairs = pa.concat_tables([pairs, test])
-        order = pa.array(np.arange(len(pairs), dtype=np.int64))
-        table = raw_block(
-            user_id=pairs["user_id"], item_id=pairs["item_id"], time=order, split=splits, first_position=0
-        )
-        items = _attributes(found["item_attributes"]) if "item_attributes" in found else None
+        found, missing = self._located(), MissingText(self.missing_spellings())
+        pairs = {name: _pairs(file, self.missing) for name, file in found.items() if name != "item_attributes"}
+        interactions = pairs["train"]
+        splits = pa.nulls(len(interactions), pa.string())
+        if "test" in pairs:
+            splits = _train_splits(interactions, pairs.get("validation"), self.validation)
+            splits = pa.concat_arrays([splits, pa.repeat(TEST, len(pairs["test"]))])
+            interactions = pa.concat_tables([interactions, pairs["test"]])
+        ids = {name: interactions[name] for name in ("user_id", "item_id")}
+        order = pa.array(np.arange(len(interactions), dtype=np.int64))
+        table = raw_block(**ids, time=order, split=splits, first_position=0)
+        items = _attributes(found["item_attributes"], missing) if "item_attributes" in found else None
         features = () if items is None else (ATTRIBUTES,)
-        return RawLog(in_blocks(table), None, items, item_features=features, place=self.train)
+        counts = missing.counts
+        return RawLog(in_blocks(table), None, items, item_features=features, place=self.train, missing_text=counts)
+
+    def missing_spellings(self) -> tuple[str, ...]:
+        return tuple(self.missing)
 
     def files(self) -> list[str]:
         return [str(file) for file in self._located().values()]
@@ -72,25 +78,42 @@ class InteractionListsSource(SourceConfig):
         return {name: located(uri, f"data.source.{name}") for name, uri in uris.items() if uri is not None}
 
 
-def _pairs(file: Folder) -> pa.Table:
-    """A table with the columns user_id and item_id, in the file's order; a user without items is left out."""
+def _pairs(file: Folder, spellings: Sequence[str]) -> pa.Table:
+    """A table with the columns user_id and item_id, in the file's order; a user without items is left out.
+
+    Raises:
+        DataError: an id is spelled as a missing value.
+    """
     words = pc.ascii_split_whitespace(lines(file))  # no line is empty, so each begins with a user
     flat, first = words.flatten(), words.offsets.to_numpy()[:-1]
     is_item = np.ones(len(flat), dtype=bool)
     is_item[first] = False
     users = flat.take(first).take(pc.list_parent_indices(words))
-    return pa.table({"user_id": users, "item_id": flat}).filter(pa.array(is_item))
+    pairs = pa.table({"user_id": users, "item_id": flat}).filter(pa.array(is_item))
+    for name in pairs.column_names:
+        lost = is_missing(pairs[name], spellings)
+        if count := pc.sum(lost).as_py():
+            example = pairs.filter(lost).slice(0, 1).to_pylist()[0]
+            raise DataError(
+                f"{file}: {name} is missing in {count:,} of {len(pairs):,} interactions, such as {example}, by"
+                " data.source.missing: correct or remove them, or set data.source.missing=[] if these are ids"
+            )
+    return pairs
 
 
-def _train_splits(train: pa.Table, validation: Folder | None) -> pa.Array:
-    """The split of each pair in the train file: validation if the validation file has the pair too."""
+def _train_splits(train: pa.Table, validation: pa.Table | None, place: str | None) -> pa.Array:
+    """The split of each pair in the train file: validation if the validation file has the pair too.
+
+    Args:
+        place: the validation file, for the message of an error.
+    """
     if validation is None:
         return pa.repeat(TRAIN, len(train))
-    all_pairs, held_out = _joined(train), _joined(_pairs(validation))
+    all_pairs, held_out = _joined(train), _joined(validation)
     unknown = held_out.filter(pc.invert(pc.is_in(held_out, all_pairs)))
     if len(unknown):
         raise DataError(
-            f"{validation}: {len(unknown)} of {len(held_out)} pairs are not in data.source.train, such as "
+            f"{place}: {len(unknown)} of {len(held_out)} pairs are not in data.source.train, such as "
             f"{unknown[0].as_py()!r}: validation must be a part of train"
         )
     return pc.if_else(pc.is_in(all_pairs, held_out), VALIDATION, TRAIN).combine_chunks()
@@ -100,7 +123,7 @@ def _joined(pairs: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(pairs["user_id"], pairs["item_id"], " ")
 
 
-def _attributes(file: Folder) -> pa.Table:
+def _attributes(file: Folder, missing: MissingText) -> pa.Table:
     """The table of items: item_id, title (null), attributes."""
     try:
         by_item = json.loads(content_of(file))
@@ -109,4 +132,4 @@ def _attributes(file: Folder) -> pa.Table:
         raise
     except (ValueError, AttributeError, TypeError) as e:  # ArrowInvalid is a ValueError
         raise DataError(f"{file}: expected a JSON object with a list of attribute ids for each item ({e})") from e
-    return entity_table(raw, "item_id", (ATTRIBUTES,), str(file))
+    return entity_table(raw, "item_id", (ATTRIBUTES,), str(file), missing=missing)

@@ -69,6 +69,11 @@ class RawLog:
     events_until_us: int | None = None
 
 
+def noted(note: str) -> str:
+    """A note on a log as a line for people."""
+    return f"note: {note}"
+
+
 @dataclass(kw_only=True, slots=True)
 class SourceConfig:
     """Where a log lies and how to read it. Each source adds its own fields."""
@@ -84,6 +89,13 @@ class SourceConfig:
     def files(self) -> list[str]:
         """The input files. A change of one of them leads to a new prepared dataset."""
         raise NotImplementedError
+
+    def read_until(self) -> list[int]:
+        """Of a log that grows, the moments until which it is read, in microseconds since 1970; none for other logs.
+
+        They decide what is read as the files do: a file may hold what is not complete yet, and left out so far.
+        """
+        return []
 
     def missing_spellings(self) -> tuple[str, ...]:
         """The text that stands for a missing value in the log, besides blank text."""

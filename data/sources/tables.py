@@ -7,12 +7,13 @@ from functools import partial
 import pyarrow as pa
 
 from data.artifacts.errors import ConfigError
+from data.cluster.console import ProgressReporter
 from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, interaction_columns
 from data.sources.entities import check_distinct, check_lengths, entity_table
 from data.sources.files import TableFormat as TableFormat
 from data.sources.files import files_at
 from data.sources.schema import DataError, Feature
-from data.sources.source import RawLog, SourceConfig, raw_block, read_in_parts, source
+from data.sources.source import RawLog, SourceConfig, noted, raw_block, read_in_parts, source
 from data.sources.tabular.delimited import Tell
 from data.sources.tabular.encodings import check_encoding
 from data.sources.tabular.parquet import untyped_nulls
@@ -150,14 +151,22 @@ class TableSource(SourceConfig):
             for file in files_at(uri, f"data.source.{name}")
         ]
 
-    def item_rows(self) -> pa.Table:
+    def item_rows(self, progress: ProgressReporter = print) -> pa.Table:
         """The table of items alone; `items` must be set.
+
+        Args:
+            progress: takes a line about the values read as missing, and one about rows of several lines, if there are
+                any.
 
         Raises:
             DataError: a file or a column is missing, or its values are not of their kinds.
         """
         assert self.items is not None, "the caller sets `items`"
-        return self._entities(self.items, "item", self.item_features, MissingText(tuple(self.missing)))
+        missing, of_items = MissingText(tuple(self.missing)), SeveralLines()
+        rows = self._entities(self.items, "item", self.item_features, missing, of_items)
+        for line in (*missing.lines(), *map(noted, of_items.notes("items"))):
+            progress(line)
+        return rows
 
     def has_column(self, uri: str, name: str) -> bool:
         """Whether the table at `uri` has a column of this name; one without rows has none."""

@@ -46,7 +46,7 @@ def recommend(
     known_ids = registry.open(release_id).parts.users.ids
     user_ids = known_ids.values
     if config.users:
-        user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"])
+        user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"], progress)
         report_unknown(known_ids, user_ids, release_id, progress)
     live = registry.live()
     denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)

@@ -11,8 +11,10 @@ from data.sources.casts import checked
 from data.sources.files import TableFormat, files_at, format_of, layout_of
 from data.sources.schema import DataError
 from data.sources.settings import log_settings
+from data.sources.source import noted
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import by_file, pieces_of
+from data.sources.tabular.several_lines import SeveralLines
 from data.sources.tabular.text_stream import Delimited
 from data.sources.values.ids import ids
 from data.sources.values.missing import present
@@ -20,16 +22,18 @@ from data.sources.values.missing import present
 SETTING, COLUMN = "recommend.users", "user_id"
 
 
-def read_users(uri: str, source: Mapping[str, Any]) -> pa.Array:
+def read_users(uri: str, source: Mapping[str, Any], progress: ProgressReporter = print) -> pa.Array:
     """Returns the distinct ids of a table of users, read as the log's ids, in the order of first occurrence.
 
-    Rows without an id are left out, and so are files of 0 bytes. Each file may have a type of its own. The name of the
-    first file says the format: .csv and .tsv, also with the ending of a compression, are text, all others Parquet.
+    Rows without an id are left out and counted, and files of 0 bytes are left out. Each file may have a type of its
+    own. The name of the first file says the format: .csv and .tsv, also with the ending of a compression, are text, all
+    others Parquet.
 
     Args:
         uri: The file, or a folder of files.
         source: The settings of the source that the release's log was read by, such as its spellings of missing values;
             those of the log from before, where the events of an endpoint came after one.
+        progress: Takes a line about the rows without an id, and one about rows of several lines, if there are any.
 
     Raises:
         DataError: It cannot be read, has no column `user_id`, the column has ids of another type, or none.
@@ -38,14 +42,22 @@ def read_users(uri: str, source: Mapping[str, Any]) -> pa.Array:
     layout = None
     if format_of(name) is TableFormat.csv:
         layout = Delimited(**layout_of(log, name))
-    found = []
+    found, of_several_lines = [], SeveralLines()
     for pieces in by_file(pieces_of(uri, SETTING, [COLUMN], layout)):
-        blocks = [block for piece in pieces for block in piece.blocks([COLUMN])]
+        blocks = [block for piece in pieces for block in piece.blocks([COLUMN], of_several_lines)]
         column = present(untyped_nulls(pa.concat_tables(blocks))[COLUMN], log.get("missing", ()))
         found += checked(ids, column, f"{SETTING}: {pieces[0].file}, column {COLUMN!r}").chunks
-    users = pa.chunked_array(found, pa.string()).combine_chunks().drop_null().unique()
+    rows = pa.chunked_array(found, pa.string())
+    users = rows.combine_chunks().drop_null().unique()
     if not len(users):
         raise DataError(f"{SETTING}: {uri} names no user in its column {COLUMN}")
+    if rows.null_count:
+        progress(
+            f"recommend: {rows.null_count:,} of {len(rows):,} rows are left out, whose {COLUMN} is blank or spelled as"
+            " a missing value of the log"
+        )
+    for note in of_several_lines.notes("users"):
+        progress(f"recommend: {noted(note)}")
     return users
 
 

@@ -42,10 +42,10 @@ def read_outcomes(path: str) -> pa.Table:
 
 
 def _refuse(is_wrong: pa.ChunkedArray, column: pa.ChunkedArray, place: str, expected: str) -> None:
-    """Raises DataError with the number of wrong values, and the first of them, if there is one."""
+    """Raises DataError with the number of wrong values, and the first of them, if there is one; rows count from 1."""
     if count := pc.sum(is_wrong).as_py():
-        row = pc.index(is_wrong, True).as_py()
-        value = column[row].as_py()
+        index = pc.index(is_wrong, True).as_py()
+        value = column[index].as_py()
         raise DataError(
-            f"{place}: {count} of {len(column)} values are not {expected}, first {value!r} in row {row}: {CURE}"
+            f"{place}: {count} of {len(column)} values are not {expected}, first {value!r} in row {index + 1}: {CURE}"
         )

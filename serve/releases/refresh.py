@@ -41,13 +41,16 @@ def missing_text(manifest: Mapping[str, Any]) -> list[str]:
     return list(log_settings(manifest["config"]["data"]["source"]).get("missing", ()))
 
 
-def read_rows(uri: str, release: Release) -> pa.Table:
+def read_rows(uri: str, release: Release, progress: ProgressReporter = print) -> pa.Table:
     """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
     The name of the file (of the first one, if `uri` is a folder) says the format: .csv and .tsv, also with the ending
     of a compression, are text, and all others Parquet. Where the events of an endpoint came after a log from before,
     that log's layout is meant. If it was read by another source than a table, the columns are `item_id`, the features
     by their names and, optionally, `title`.
+
+    Args:
+        progress: takes a line about the values read as missing, and one about rows of several lines, if there are any.
 
     Raises:
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
@@ -68,7 +71,7 @@ def read_rows(uri: str, release: Release) -> pa.Table:
     )
     if source.columns.title is None and source.has_column(uri, "title"):
         source.columns.title = "title"
-    return source.item_rows()
+    return source.item_rows(lambda line: progress(f"refresh: {line}"))
 
 
 def refresh(

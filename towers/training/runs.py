@@ -16,6 +16,7 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
+from towers.sweeps.reuse.start import start_fingerprint
 from towers.sweeps.trial import wants_same_code
 from towers.training.config import PLACEMENT, Recipe
 
@@ -79,6 +80,8 @@ def _determining(config: Recipe) -> list[Any]:
     model = _without(jsonable(config.model), ADDED_TO_MODEL)
     placement = {*PLACEMENT, "num_workers"} if config.model.divides_rows else PLACEMENT
     train = {name: value for name, value in jsonable(config.train).items() if name not in placement}
+    if (start := start_fingerprint(train["start_from"])) is not None:
+        train["start_from"] = start  # another checkpoint in its place makes another training
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
     return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]
 

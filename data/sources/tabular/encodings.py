@@ -4,13 +4,11 @@ import codecs
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.sources.files import opened
+from data.sources.files import UTF_16_MARKS, opened
 from data.sources.tabular.text_stream import Delimited
 
 AROUND = 20
 """Number of bytes that a message shows before and behind the wrong one."""
-
-UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 PROBE = f'Id,Name\n1,"{80 * "a"}"\n'
 """What every encoding of text gives back."""

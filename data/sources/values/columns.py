@@ -7,6 +7,13 @@ from data.artifacts.records import arrow_compute as pc
 MAX_EXACT = {pa.float16(): 2**11 - 1, pa.float32(): 2**24 - 1, pa.float64(): 2**53 - 1}
 """By float type, the largest n such that each whole number up to n is the only one that is stored as its float."""
 
+ZEROS = (
+    (r"\.(\d*?)0+($|[ZE+-])", r".\1\2"),
+    (r"\.($|[ZE+-])", r"\1"),
+    (r"^-?0E.*$", "0"),
+)
+"""Patterns of what says nothing in a fraction, and what is left in its place."""
+
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with dictionaries decoded and without extension types.
@@ -51,3 +58,21 @@ def whole_text(floats: pa.ChunkedArray) -> pa.ChunkedArray:
     exact = pc.less_equal(pc.abs(wide), float(MAX_EXACT[floats.type]))  # false for NaN
     whole = pc.and_(exact, pc.equal(pc.floor(wide), wide))
     return only(whole, wide).cast(pa.int64()).cast(pa.string())
+
+
+def has_fixed_fraction(kind: pa.DataType) -> bool:
+    """Whether all values of a type are written with the same number of digits behind the point: decimals and times."""
+    return bool(pa.types.is_decimal(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind))
+
+
+def shortest_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimals, timestamps or times of the day without zeros at the end of their fraction, as floats are written.
+
+    The decimals 1001.00 and 0.50 are "1001" and "0.5", a timestamp of nanoseconds is written as one of seconds.
+    """
+    if pa.types.is_decimal(column.type) and column.type.scale < 0:  # Arrow would write 100 as 1E+2
+        column = column.cast(pa.decimal256(76, 0))
+    text = column.cast(pa.string())
+    for pattern, replacement in ZEROS:
+        text = pc.replace_substring_regex(text, pattern, replacement)
+    return pc.utf8_lower(text) if pa.types.is_decimal(column.type) else text

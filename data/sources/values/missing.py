@@ -1,6 +1,6 @@
 """Missing values that are spelled as text, such as "nan": they become null before a column is cast."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,6 +75,10 @@ class MissingText:
             self._add(name, found.null_count - present(column).null_count)
         return found
 
+    def lines(self) -> list[str]:
+        """What to say of the counts: one line, or none where nothing was read as missing."""
+        return missing_lines(self.counts)
+
     def members(self, lists: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         """Lists of strings with trimmed values, without those that are missing; counts these, the empty ones apart.
 
@@ -95,3 +99,9 @@ class MissingText:
     def _add(self, name: str, count: int | None) -> None:
         if count:
             self.counts[name] = self.counts.get(name, 0) + count
+
+
+def missing_lines(counts: Mapping[str, int]) -> list[str]:
+    """The line about values that were read as missing, by table and column; none where there are none."""
+    said = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return [f"values read as missing: {said}"] if said else []

@@ -21,7 +21,10 @@ MAX_ABS_S = 2.0**62
 """Largest time in seconds that is read from a float: larger ones may not fit into an int64."""
 
 MAX_DAYS = 10**9
-"""Larger numbers of days are cut to this one, which lies past the year 9999 too, so that seconds fit into an int64."""
+"""Numbers of days beyond this one, in either direction, are cut to it, so that seconds fit into an int64.
+
+It lies past the year 9999, and as far before 1970.
+"""
 
 DAY_S = 86_400
 
@@ -81,12 +84,17 @@ def parsed(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _of_integers(values: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:
     if unit is TimeUnit.days:
-        return pc.multiply(pc.min_element_wise(values, MAX_DAYS, skip_nulls=False), DAY_S)
+        return pc.multiply(_cut(values, MAX_DAYS), DAY_S)
     if unit is TimeUnit.s:
         return values
     quotient = pc.divide(values, PER_SECOND[unit])  # rounded towards 0
     is_above = pc.greater(pc.multiply(quotient, PER_SECOND[unit]), values)
     return pc.subtract(quotient, is_above.cast(pa.int64()))
+
+
+def _cut(values: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
+    """The values, or `most` and -`most` in place of what lies beyond."""
+    return pc.max_element_wise(pc.min_element_wise(values, most, skip_nulls=False), -most, skip_nulls=False)
 
 
 def _of_floats(values: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:

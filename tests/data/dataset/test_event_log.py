@@ -146,6 +146,22 @@ def test_events_without_an_id_are_left_out_and_counted(ray_session: None, storag
     assert "null" in kept.users.ids.values.to_pylist()
 
 
+@pytest.mark.slow
+def test_events_that_were_written_before_they_count_make_another_dataset(
+    ray_session: None, storage: Folder, tmp_path: Path
+) -> None:
+    """A compaction writes a part first, and says then that it is complete; the part's file is the same."""
+    log, var = EventLog.of(storage), Folder.of(str(tmp_path / "var"))
+    log.write("part-3", [event("v", "b", second) for second in (9, 10, 11)])
+    before = prepare(load(overrides(storage)).data, var)
+    log.set_until(LATER + 1)
+    after = prepare(load(overrides(storage)).data, var)
+    assert "z" not in before.items.ids.values.to_pylist() and "z" in after.items.ids.values.to_pylist()
+    said: list[str] = []
+    prepare(load(overrides(storage)).data, var, said.append)
+    assert "already prepared" in said[0]
+
+
 def test_a_row_of_the_second_file_from_before_is_no_event(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("user_id,item_id,time\nu,i,1\n")

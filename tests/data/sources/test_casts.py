@@ -1,5 +1,8 @@
 """Columns of any type become canonical ones; what cannot be read becomes null."""
 
+from datetime import datetime, time
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 
@@ -27,6 +30,25 @@ def test_labels_of_numbers_are_the_same_in_any_type() -> None:
     whole = [7, 10_000_000_000]
     assert casts.labels(column(*whole)).to_pylist() == casts.labels(column(*map(float, whole))).to_pylist()
     assert casts.labels(column(0.5, None)).to_pylist() == ["0.5", None]
+
+
+def test_labels_of_equal_values_are_equal() -> None:
+    def texts(kind: pa.DataType, *values: object) -> list[str | None]:
+        found: list[str | None] = casts.labels(pa.chunked_array([pa.array(values, kind)])).to_pylist()
+        return found
+
+    numbers = [Decimal(1001), Decimal("0.5"), Decimal(-20), Decimal(0), Decimal("0.00000015"), None]
+    for kind in (pa.decimal128(20, 8), pa.decimal128(38, 18), pa.decimal256(60, 30)):
+        assert texts(kind, *numbers) == ["1001", "0.5", "-20", "0", "1.5e-7", None]
+    assert texts(pa.float64(), 1001, 0.5, -20, 0, 1.5e-7, None) == ["1001", "0.5", "-20", "0", "1.5e-7", None]
+    assert texts(pa.decimal128(10, -2), Decimal(1200)) == texts(pa.int16(), 1200) == ["1200"]
+    moments = datetime(2026, 1, 1, 3, 4, 50), datetime(2026, 1, 1)
+    for zone, ending in ((None, ""), ("UTC", "Z")):
+        for unit in ("s", "ms", "us", "ns"):
+            found = texts(pa.timestamp(unit, zone), *moments)
+            assert found == [f"2026-01-01 03:04:50{ending}", f"2026-01-01 00:00:00{ending}"]
+    assert texts(pa.timestamp("us"), datetime(2026, 1, 1, microsecond=120_000)) == ["2026-01-01 00:00:00.12"]
+    assert texts(pa.time64("ns"), time(3, 4, 10)) == texts(pa.time32("s"), time(3, 4, 10)) == ["03:04:10"]
 
 
 @pytest.mark.parametrize("wrong", [b"bytes", {"a": 1}, ["a"]])

@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from data.dataset.config import DataConfig
+from data.sources.events import EventLogSource
 from data.sources.interaction_lists import InteractionListsSource
 from data.sources.schema import DataError
 from data.sources.source import RawLog, SourceConfig
 from data.sources.survey import survey
+from data.sources.values.missing import SPELLINGS
 
 needs_ray = pytest.mark.usefixtures("ray_session")
 Written = Callable[..., Path]
@@ -70,6 +73,59 @@ def test_lists_faults(written: Written) -> None:
     assert "data.source.train: no file" in fault_of(InteractionListsSource(train=str(folder / "none.txt")))
     with pytest.raises(ValueError, match=r"data\.source\.validation: needs data\.source\.test"):
         InteractionListsSource(train=train, validation=test)
+
+
+def refusal(**places: str) -> str:
+    with pytest.raises(DataError) as caught:
+        InteractionListsSource(**places).read()
+    return str(caught.value)
+
+
+@needs_ray
+def test_ids_that_stand_for_missing_ones_are_refused(written: Written, rows: Rows) -> None:
+    folder = written(
+        {"train.txt": "u1 a b\nnan a b\n", "items.txt": "u1 a NULL\n", "attributes": '{"a": ["nan", "x"]}'}
+    )
+    train = str(folder / "train.txt")
+    assert "user_id is missing in 2 of 4 interactions, such as {'user_id': 'nan', 'item_id': 'a'}" in refusal(
+        train=train
+    )
+    assert "item_id is missing in 1 of 2 interactions" in refusal(train=str(folder / "items.txt"))
+    attributes = str(folder / "attributes")
+    as_ids = InteractionListsSource(train=train, missing=[], item_attributes=attributes).read()
+    assert [row["user_id"] for row in rows(as_ids)] == ["u1", "u1", "nan", "nan"]
+    assert as_ids.items is not None and as_ids.items["attributes"].to_pylist() == [["nan", "x"]]
+    log = InteractionListsSource(train=train, missing=["-", "x"], item_attributes=attributes).read()
+    assert log.items is not None and log.items["attributes"].to_pylist() == [["nan"]]
+    assert log.missing_text == {"items.attributes": 1}
+
+
+def test_spellings_of_missing_values_name_a_dataset_only_where_they_were_changed() -> None:
+    def request(source: SourceConfig) -> dict[str, Any]:
+        return DataConfig(name="x", source=source).as_request()["source"]
+
+    usual = InteractionListsSource(train="x")
+    assert (
+        "missing" not in request(usual)
+        and "missing" not in request(EventLogSource(root="s", base=usual, base_type="buy"))["base"]
+    )
+    assert request(InteractionListsSource(train="x", missing=[]))["missing"] == []
+    assert DataConfig(name="x", source=usual).as_json()["source"]["missing"] == list(SPELLINGS)
+
+
+@needs_ray
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_in_utf_16_is_refused(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.txt"
+    file.write_bytes("u1 a b\nu2 a\n".encode(encoding))
+    assert f"{file}: " in refusal(train=str(file)) and "save it as UTF-8" in refusal(train=str(file))
+
+
+@needs_ray
+def test_a_nul_character_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "train.txt"
+    file.write_bytes("ü a\n\nu2 b\0\n".encode("latin-1"))
+    assert f"{file}: has a NUL character in line 3" in refusal(train=str(file))
 
 
 @needs_ray

@@ -44,6 +44,15 @@ def test_movielens_dat_folder(written: Written, rows: Rows) -> None:
 
 
 @needs_ray
+@pytest.mark.parametrize("name", ["movies.dat", "users.dat"])
+def test_movies_and_users_in_utf_16_are_refused(name: str, written: Written) -> None:
+    folder = written({"ratings.dat": "1::7::5::0\n"})
+    (folder / name).write_bytes("7::Star (1977)::Action\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=rf"{name}: has a NUL character in line 1, .* save it as UTF-8"):
+        MovieLensSource(path=str(folder)).read()
+
+
+@needs_ray
 def test_movielens_csv_folder(written: Written, rows: Rows) -> None:
     files = {
         "ratings.csv": "userId,movieId,rating,timestamp\n1,2,3.5,1112486027\n",

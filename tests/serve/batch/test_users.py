@@ -23,6 +23,22 @@ def test_ids_are_those_of_the_log(tmp_path: Path) -> None:
     assert read(tmp_path, pa.array([1_700_000_000_000_000_001])) == ["1700000000000000001"]
 
 
+def test_rows_without_a_user_are_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    pq.write_table(pa.table({"user_id": ["a", "nan", " ", "b", None, "nan", "a"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"user_id": [7.0, float("nan")]}), tmp_path / "2.parquet")
+    assert read_users(str(tmp_path), {"missing": ["nan"]}, said.append).to_pylist() == ["a", "b", "7"]
+    (line,) = said
+    assert line.startswith("recommend: 5 of 9 rows are left out, whose user_id is blank or spelled as a missing value")
+    said.clear()
+    assert read_users(str(tmp_path / "1.parquet"), {}, said.append).to_pylist() == ["a", "nan", "b"]
+    assert "2 of 7 rows" in said[0]
+    pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "1.parquet")
+    said.clear()
+    read_users(str(tmp_path / "1.parquet"), {}, said.append)
+    assert not said
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

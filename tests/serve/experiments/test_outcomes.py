@@ -37,15 +37,15 @@ def test_ids_of_any_type_meet(tmp_path: Path, request_id: pa.Array) -> None:
 @pytest.mark.parametrize(
     ("request_id", "value", "message"),
     [
-        (["1", "2"], [1.0, float("nan")], "column 'value': 1 of 2 values are not finite, first nan in row 1"),
-        (["1", "2"], [None, 1.0], "column 'value': 1 of 2 values are not finite, first None in row 0"),
-        (["1", "2"], [float("inf")] * 2, "column 'value': 2 of 2 values are not finite, first inf in row 0"),
+        (["1", "2"], [1.0, float("nan")], "column 'value': 1 of 2 values are not finite, first nan in row 2"),
+        (["1", "2"], [None, 1.0], "column 'value': 1 of 2 values are not finite, first None in row 1"),
+        (["1", "2"], [float("inf")] * 2, "column 'value': 2 of 2 values are not finite, first inf in row 1"),
         (
             ["1", "2"],
             [1e100, -1e200],
             "column 'value': 1 of 2 values are not between -1e+100 and 1e+100, so that their sums",
         ),
-        (["1", "2"], [1.7e308, 1.7e308], "sums and squares are finite, first 1.7e+308 in row 0: correct it, or remove"),
+        (["1", "2"], [1.7e308, 1.7e308], "sums and squares are finite, first 1.7e+308 in row 1: correct it, or remove"),
         (["1", "2"], ["1", "clicked"], "column 'value': 'clicked' in row 2 is not a number"),
         (["1", None], [1, 1], "column 'request_id': 1 of 2 values are not an id"),
         ([1.5, 1.0], [1, 1], "column 'request_id': 1.5 in row 1 is not an exact whole number"),

@@ -72,6 +72,21 @@ def test_bad_rows_are_named(content: str, message: str, live: Release, tmp_path:
         read_rows(str(path), live)
 
 
+def test_what_is_read_as_missing_is_said(live: Release, tmp_path: Path) -> None:
+    said: list[str] = []
+    spelled = replace(live, manifest=live.manifest | {"config": {"data": {"source": {"missing": ["nan"]}}}})
+    head, path = "item_id,title,genres,studio,year,words,length\n", tmp_path / "new.csv"
+    path.write_text(f'{head}n,"two\nlines",Drama|nan,nan,2026,w,l\nm,t,Drama,nan,2026,w,l\n')
+    read_rows(str(path), spelled, said.append)
+    counted, note = said
+    assert counted == "refresh: values read as missing: items.genres 1, items.studio 2"
+    assert note.startswith("refresh: note: items: 1 rows span several lines")
+    path.write_text(f"{head}n,t,Drama,S,2026,w,l\n")
+    said.clear()
+    read_rows(str(path), spelled, said.append)
+    assert not said
+
+
 def test_a_known_item_in_another_form_is_no_new_one(live: Release, tmp_path: Path) -> None:
     with_digits = replace(live, parts=replace(live.parts, items=_renamed(live.parts.items)))
     registry = ReleaseRegistry.of(Folder.of(str(tmp_path)))

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from data.artifacts.folders import Folder
+from data.artifacts.seals import sealing
 from data.cluster.code_digest import code_digest
+from data.sources.event_log.files import EventLog
 from tests.towers.sweeps.changing_world import World, jobs
 from towers.sweeps.records import Record, Records, State
 from towers.sweeps.reuse.inputs import TrialInputs, changed_lines
@@ -44,6 +47,37 @@ def test_each_file_of_a_log_counts(world: World) -> None:
     assert len(world.trials(several)) == 2
     vectors[1].write_text("another")
     assert world.trials(several) == [several[1][-1]]
+
+
+def test_until_when_a_growing_log_is_read_counts(world: World) -> None:
+    """A part that was written before it counts does not change its files when it does."""
+    log = EventLog.of(Folder.of(str(world.folder)))
+    log.folder.create()
+    events = [["experiment=mygrid", "data=events", f"data.source.root={world.folder}"]]
+    assert len(world.trials(events)) == 1 and world.trials(events) == []
+    log.set_until(7)
+    assert len(world.trials(events)) == 1 and world.trials(events) == []
+
+
+def test_the_checkpoint_in_the_place_that_a_training_starts_from_counts(world: World) -> None:
+    inputs, sweep = world.reader(verb="towers.train")
+
+    def of_start(folder: Path) -> TrialInputs:
+        return inputs.of(sweep.trial_config(0, [*jobs(world)[0], f"train.start_from={folder}"]))
+
+    start, final = world.folder / "start", world.folder / "final"
+    absent = of_start(start)
+    with sealing(Folder.of(str(start)), {"fit_on": "train"}) as folder:
+        folder.write_bytes("weights", b"one")
+    with sealing(Folder.of(str(final)), {"fit_on": "all", "settled": str(start)}) as folder:
+        folder.write_bytes("weights", b"final")
+    first, first_final = of_start(start), of_start(final)
+    assert absent != first == of_start(start)
+    with sealing(Folder.of(str(start)), {"fit_on": "train"}) as folder:
+        folder.write_bytes("weights", b"two")
+    assert "train.start_from.fingerprint was" in of_start(start).differences(first.as_json(), same_code=True)
+    assert of_start(final) != first_final, "it starts with the weights of the measured fit"
+    assert "train.start_from.fingerprint" not in inputs.of(sweep.trial_config(0, jobs(world)[0])).config
 
 
 @pytest.mark.slow

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed
+from data.artifacts.seals import NotSealed, sealing
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint
@@ -66,6 +67,23 @@ def test_the_number_of_workers_does_not_count_where_each_has_its_rows() -> None:
     assert names("whole", 1) != names("whole", 2)
     assert names("sharded", 1) == names("sharded", 2) != names("whole", 2)
     assert names("hashed", 1) != names("hashed", 2)
+
+
+def test_the_checkpoint_that_it_starts_from_counts_by_what_is_in_it(tmp_path: Path) -> None:
+    config = load([f"train.start_from={tmp_path / 'start'}"])
+
+    def names() -> tuple[str, str]:
+        return training_name(config, DATASET), checkpoint_folder(config, DATASET, Folder.of("var")).name
+
+    found = [names()]  # it is not there yet
+    for content in (b"one", b"two"):
+        with sealing(Folder.of(str(tmp_path / "start")), {"fit_on": "train"}) as folder:
+            folder.write_bytes("weights", content)
+        found.append(names())
+        assert names() == found[-1]
+    assert len(set(found)) == 3
+    moved = load([f"train.start_from={(tmp_path / 'start').rename(tmp_path / 'moved')}"])
+    assert training_name(moved, DATASET) == found[-1][0], "the same weights elsewhere"
 
 
 def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:

@@ -20,10 +20,14 @@ from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.prepared import SCHEMA_VERSION
 from towers.sweeps.records import Record, json_value
+from towers.sweeps.reuse.start import start_fingerprint
 from towers.sweeps.trial_process import SweepContext
 
 MAX_DIFFERENCES = 4
 """Number of config keys that a message about changed inputs names."""
+
+START = "train.start_from"
+"""The config key of the checkpoint that a training starts from, whose content decides too."""
 
 UNKNOWN = "it was run by an earlier version, which did not write down with what"
 
@@ -34,8 +38,8 @@ class TrialInputs:
 
     Attributes:
         config: the resolved values that decide its result, as JSON values by dotted key, without secrets.
-        log: digest of the names, sizes and times of the log's files; None if it has no files, or none that this machine
-            can read.
+        log: digest of the names, sizes and times of the log's files, and of the moment until which a log that grows is
+            read; None if it has no files, or none that this machine can read.
         code: digest of the code.
     """
 
@@ -90,6 +94,8 @@ class InputsReader:
     def of(self, config: DictConfig) -> TrialInputs:
         """The inputs of a trial with this config."""
         values = {key: value for key, value in _flat(self._sweep.task_config(config)).items() if self._decides(key)}
+        if START in values and (found := start_fingerprint(values[START])) is not None:
+            values[f"{START}.fingerprint"] = found
         return TrialInputs(
             config=recordable(values), log=self._log(config) if self._decides("data") else None, code=self._code
         )
@@ -126,7 +132,8 @@ class InputsReader:
         if key not in self._logs:
             try:
                 versions = input_states(data.input_files())
-                self._logs[key] = hashlib.sha256(json_text([SCHEMA_VERSION, versions]).encode()).hexdigest()
+                content = [SCHEMA_VERSION, versions, *data.read_until().values()]
+                self._logs[key] = hashlib.sha256(json_text(content).encode()).hexdigest()
             except (UserError, OSError):  # the trial's own process may see it, or says what is wrong
                 self._logs[key] = None
         return self._logs[key]

@@ -73,7 +73,9 @@ def test_what_is_ambiguous_is_no_time(text: str) -> None:
         (TimeUnit.ms, [1_569_888_007_999, -1, None], [1_569_888_007, -1, None]),
         (TimeUnit.us, [1_569_888_007_999_999], [1_569_888_007]),
         (TimeUnit.ns, [1_700_000_000_000_000_000], [1_700_000_000]),
-        (TimeUnit.days, [18_170, 10**15], [1_569_888_000, 86_400 * 10**9]),
+        (TimeUnit.days, [18_170, 10**15, -3], [1_569_888_000, 86_400 * 10**9, -3 * 86_400]),
+        (TimeUnit.days, [-(2**63), -(10**15), None], [-86_400 * 10**9, -86_400 * 10**9, None]),
+        (TimeUnit.ns, [-(2**63), 2**63 - 1], [-9_223_372_037, 9_223_372_036]),
     ],
 )
 def test_numbers_count_units(unit: TimeUnit, values: list, expected: list) -> None:
