@@ -12,6 +12,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import show
@@ -36,9 +37,8 @@ def task(config: "Config") -> dict[str, Any]:
         record(releases, action="mint", key=config.mint, scopes=[scope.value for scope in config.key.scopes])
         print(f"keys: {config.mint} may ask for {', '.join(scope.value for scope in config.key.scopes)}. Its key,")
         print("which is shown this once (send it as the header Authorization: Bearer KEY):")
-        print(
-            f"\n  {key}\n\nNext: python -m serve.run auth=keys (one that runs takes it in {config.auth.refresh_s:g} s)"
-        )
+        following = next_command("serve.run", "auth=keys")
+        print(f"\n  {key}\n\nNext: {following} (one that runs takes it in {config.auth.refresh_s:g} s)")
     elif config.revoke is not None:
         file.remove(config.revoke)
         record(releases, action="revoke", key=config.revoke)
@@ -48,7 +48,7 @@ def task(config: "Config") -> dict[str, Any]:
         if records:
             show(keys_table(records, datetime.now(UTC)))
         else:
-            print(f"{file}: no key yet; run python -m serve.keys mint=NAME")
+            print(f"{file}: no key yet; run {next_command('serve.keys', 'mint=NAME')}")
     return {"keys": [as_json(record) for record in records]}
 
 

@@ -10,6 +10,7 @@ Examples:
 import time
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
@@ -31,11 +32,13 @@ def task(config: "Config") -> dict[str, Any]:
             f"promote: {canary} answers {config.percent:g} % of the users, {live.release} the others, {seconds:.1f} s"
         )
         print(f"  {describe(rollout)}")
-        print(f"Next: python -m serve.promote release={canary}, or python -m serve.rollback")
+        promoted = next_command("serve.promote", f"release={canary}")
+        print(f"Next: {promoted}, or {next_command('serve.rollback')}")
     else:
         was = before.release if before else "nothing"
         print(f"promote: {live.release} is live (before: {was}), {seconds:.1f} s; {describe(rollout)}")
-        print("Next: python -m serve.run, or python -m serve.rollback" if before else "Next: python -m serve.run")
+        back = f", or {next_command('serve.rollback')}" if before else ""
+        print(f"Next: {next_command('serve.run')}{back}")
     return {"release": live.release, "previous": live.previous, "others": live.others, "replicas": rollout.replicas}
 
 

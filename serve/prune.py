@@ -10,6 +10,7 @@ Examples:
 import time
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
@@ -30,7 +31,8 @@ def task(config: "Config") -> dict[str, Any]:
     expire(ReplicaRegistry.of(registry.folder))
     kept = registry.ids()
     record(registry.folder, action="prune", releases=pruned.releases)
-    print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s. Next: python -m serve.releases")
+    print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s")
+    print(f"Next: {next_command('serve.releases')}")
     return {"pruned": pruned.releases, "leftovers": pruned.leftovers, "kept": kept}
 
 

@@ -9,6 +9,7 @@ Examples:
 
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
 from serve.releases.audit.history import record
@@ -32,7 +33,7 @@ def task(config: "Config") -> dict[str, Any]:
     )
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
-    print(f"Next: python -m serve.promote release={release_id}")
+    print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
     registry = ReleaseRegistry.of(storage)
     record(registry.folder, action="publish", release=release_id, reason=config.reason)
     manifest = registry.manifest(release_id)

@@ -12,6 +12,7 @@ Examples:
 import time
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.releases.audit.history import record
@@ -42,9 +43,9 @@ def task(config: "Config") -> dict[str, Any]:
         rollout = promote(config.index, registry, release_id, config.serve.ready_within_s, expected_live=live.id)
         print(f"refresh: {release_id} is live, {time.perf_counter() - started:.1f} s after the start of the command")
         print(f"  {describe(rollout)}")
-        print("Next: python -m serve.rollback returns to the release before")
+        print(f"Next: {next_command('serve.rollback')} returns to the release before")
     elif release_id != live.id:
-        print(f"Next: python -m serve.promote release={release_id}")
+        print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
     return {"release": release_id, "from": live.id, **registry.manifest(release_id).get("refreshed", {})}
 
 

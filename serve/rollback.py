@@ -11,6 +11,7 @@ Examples:
 import time
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe
@@ -31,11 +32,12 @@ def task(config: "Config") -> dict[str, Any]:
         print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all users, {seconds:.2f} s")
     elif before is not None and live.release == before.release:
         print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
-        print("Next: to go further back, python -m serve.promote release=ID (python -m serve.releases lists them)")
+        further = next_command("serve.promote", "release=ID")
+        print(f"Next: to go further back, {further} ({next_command('serve.releases')} lists them)")
     else:
         print(f"rollback: {live.release} is live again, {live.rolled_back} is not, {seconds:.2f} s")
         print(f"  {describe(rollout)}")
-        print(f"Next: python -m serve.verify release={live.rolled_back}")
+        print(f"Next: {next_command('serve.verify', f'release={live.rolled_back}')}")
     return {"release": live.release, "rolled_back": live.rolled_back}
 
 

@@ -10,7 +10,9 @@ Examples:
 import time
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
+from data.cluster.typed_commands import override
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, split
 
@@ -30,7 +32,8 @@ def task(config: "Config") -> dict[str, Any]:
     for variant, share in live.experiment.variants.items():
         print(f"split: {share:6.1%} {variant}")
     print(f"split: {live.experiment.name} runs, {seconds:.1f} s; {describe(rollout)}")
-    print(f"Next: python -m serve.lift traffic.name={live.experiment.name} outcomes=...")
+    named = override("traffic.name", live.experiment.name)
+    print(f"Next: {next_command('serve.lift', named, 'outcomes=...')}")
     return {"release": live.release, "experiment": live.experiment.name, "shares": live.experiment.variants}
 
 

@@ -10,6 +10,7 @@ Examples:
 
 from typing import TYPE_CHECKING, Any
 
+from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
 
@@ -26,7 +27,7 @@ def task(config: "Config") -> dict[str, Any]:
     verdict = verify(config.index, registry, release_id)
     live = registry.live()
     if live is None or live.release != release_id:
-        print(f"Next: python -m serve.promote release={release_id}")
+        print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
     return verdict
 
 

@@ -87,10 +87,10 @@ class TwoTower(ItemTower):
         """bool [B]: whether anything is known of a user by which the towers can place them.
 
         That is an id with training data (if `model.user_ids`), an item of the history that has training data or known
-        features, or, if `places_by_features`, known features of the user. Of all others the user vector says nothing:
-        they get popular items, in evaluation as at the endpoint.
+        features (unless `model.history` is none), or, if `places_by_features`, known features of the user. Of all
+        others the user vector says nothing: they get popular items, in evaluation as at the endpoint.
         """
-        known_B = self.item_places_N[history_BL].any(1)
+        known_B = self.item_places_N[history_BL].any(1) & (self.history is not None)
         if self.config.user_ids:
             known_B = known_B | self.user_ids.known_N[user_rows_B]
         if self.places_by_features:

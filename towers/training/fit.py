@@ -20,6 +20,7 @@ from towers.evaluation.goals import check_goals
 from towers.evaluation.queries import check_queries
 from towers.model.config import FittedSplits, ModelConfig
 from towers.training.config import Recipe, check_recipe
+from towers.training.epochs.streamed import num_examples
 from towers.training.runs import checkpoint_folder, is_of_present_code, is_trained, training_name
 from towers.training.stages.final_fit import final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
@@ -72,10 +73,11 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
     """Raises ConfigError, before anything is trained, if training or measuring would fail later."""
     check_recipe(config)
     check_goals(config.rerank.goals, dataset.event_types)
-    num_fitted = sum(dataset.manifest["counts"][split] for split in config.train.fit_on.splits)
+    num_fitted = num_examples(dataset, config.model, config.train.fit_on)
     if config.train.num_workers > num_fitted:
+        what = "windows of histories" if config.model.history_encoder.trains_on_all_positions else "interactions"
         raise ConfigError(
-            f"train.num_workers: {config.train.num_workers} are more than the {num_fitted} interactions to fit on, so"
+            f"train.num_workers: {config.train.num_workers} are more than the {num_fitted} {what} to fit on, so"
             " that some would have none; set it to less"
         )
     if config.train.fit_on is FittedSplits.train and config.train.patience and not has_validation(config, dataset):

@@ -103,6 +103,24 @@ def test_the_stage_and_the_evaluation_say_the_same(world: World) -> None:
         assert len(set(known_Q.tolist())) == (2 if history in ([], world.nameless) else 1)
 
 
+def test_without_a_history_encoder_items_make_nobody_known(world: World) -> None:
+    """In evaluation, in the user encoder, and in a whole request: the vector is the same whichever the items are."""
+    model = world.parts.model
+    model.history, model.config = None, replace(model.config, history="none")
+    num_users, known = len(world.parts.users.ids), world.known
+    user = int(model.user_ids.known_N.nonzero()[0])
+    rows = np.array([0, user], dtype=np.int32)
+    pairs = pa.table({"user_row": pa.array(rows), "item_row": pa.array([known, known], pa.int32())})
+    nothing = np.zeros(0, np.int64)
+    held_out = HeldOut(rows, (nothing, nothing), Sequences.of(pairs, num_users))
+    assert embed(model, held_out, 64).known_Q.tolist() == [False, True]
+    encoder = UserEncoder("r", world.parts)
+    histories = [KnownUser(row, np.array([known], np.int64)) for row in rows.tolist()]
+    assert [vector is not None for vector in encoder.vectors(histories)] == [False, True]
+    assert world.recommend(None, [known]).source == Source.popular
+    assert world.recommend(world.parts.users.ids.values[user - 1].as_py(), [known]).source == Source.towers
+
+
 @pytest.mark.parametrize("by_features", [True, False])
 def test_a_cold_user_with_features_is_placed_as_the_checkpoint_decided(world: World, by_features: bool) -> None:
     model, parts = world.parts.model, world.parts

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -100,6 +101,24 @@ def test_what_is_held_back_leaves_nothing_unless_there_is_a_reason(
     recorded = ReleaseRegistry.of(storage).manifest(released)["gate"]
     assert recorded["forced"] == "we know"
     assert recorded["failed"][0].startswith("golden queries, median ms")
+
+
+@pytest.mark.slow
+def test_publishing_says_how_old_the_newest_interaction_is(
+    tiny: Config, checkpoint: Checkpoint, tmp_path: object
+) -> None:
+    """It says so first, also of what the gate holds back."""
+    said: list[str] = []
+    index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    strict = gatekeeper(tiny, replace(tiny.gate, max_golden_ms=1e-6), [])
+    with pytest.raises(GateError):
+        publish(index, checkpoint, Folder.of(str(tmp_path)), said.append, strict)
+    age, warning = said[:2]
+    newest = datetime.fromtimestamp(checkpoint.manifest["newest_interaction"], UTC)
+    assert age.startswith("publish: the newest interaction that it has learned from is of ")
+    assert f"{newest:%Y-%m-%d %H:%M} UTC" in age and age.endswith(" days ago")
+    assert warning.startswith("publish: warning: its dataset has interactions up to ")
+    assert warning.endswith("later; train.fit_on=all learns from them")
 
 
 def test_without_its_dataset_a_checkpoint_cannot_be_compared(

@@ -96,6 +96,13 @@ def test_history_none_ignores_it() -> None:
     assert torch.equal(*(towers.user_vectors(torch.tensor([1]), pad([h], 4)) for h in ([3], [4])))
 
 
+def test_history_none_makes_nobody_known_by_it() -> None:
+    """All unknown users have one vector, whichever items they have taken."""
+    rows, histories = torch.tensor([0, 8, 1, 1]), pad([[3], [3, 4], [3], []], 4)
+    assert model(history="none").is_known(rows, histories).tolist() == [False, False, True, True]
+    assert model().is_known(rows, histories).tolist() == [True, True, True, True]
+
+
 def test_the_unknown_item_is_never_retrieved() -> None:
     assert all_item_vectors(model())[0].abs().sum() == 0
 

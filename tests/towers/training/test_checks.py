@@ -73,6 +73,21 @@ def test_more_workers_than_interactions(tiny: Config, dataset: PreparedDataset) 
         _check(replace(tiny, train=train), dataset)
 
 
+def test_more_workers_than_windows(tiny: Config, dataset: PreparedDataset) -> None:
+    """What workers share are the windows, where an encoder is trained on all positions of one at once."""
+    from dataclasses import replace
+
+    num_workers = dataset.manifest["counts"]["train"]
+    config = replace(tiny, train=replace(tiny.train, num_workers=num_workers, batch_size=num_workers))
+    _check(config, dataset)
+    windows = replace(config, model=replace(config.model, history="transformer", history_length=4))
+    users = int((dataset.users.table["train_count"].to_numpy() > 1).sum())
+    with pytest.raises(ConfigError, match=rf"^train\.num_workers: {num_workers} are more than the [0-9]+ windows of"):
+        _check(windows, dataset)
+    few = replace(windows, train=replace(config.train, num_workers=users, batch_size=users))
+    _check(few, dataset)
+
+
 @pytest.mark.parametrize(
     ("objective", "halving", "overrides", "message"),
     [
