@@ -3,7 +3,6 @@
 The module imports no torch: the process that builds the application ends with it.
 """
 
-import asyncio
 from typing import Any
 
 from ray import serve
@@ -16,6 +15,7 @@ from serve.deployment.replica import ReplicaSettings, prepare_process
 from serve.deployment.settings import RETRY_AFTER_S, ScaleConfig, Topology
 from serve.deployment.stages.remote import EMBEDDER, RERANKER, RETRIEVER
 from serve.pipeline.retriever import Retriever
+from serve.pipeline.stage_calls import Arguments, answer_calls
 
 
 class StageReplica:
@@ -36,14 +36,9 @@ class StageReplica:
         """Says that this replica stops by itself. Serve awaits this after its last answer."""
         await self._releases.stop()
 
-    async def __call__(self, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
-        """Calls a method of the release's stage once for each tuple of arguments.
-
-        Returns:
-            An answer to each call, in the same order; for a call that failed, its exception.
-        """
-        ask = getattr(await self._releases.get(release_id), method)
-        return await asyncio.gather(*(ask(*arguments) for arguments in calls), return_exceptions=True)
+    async def __call__(self, release_id: str, method: str, calls: list[Arguments], alone: bool = False) -> list[Any]:
+        """Calls a method of the release's stage once for each tuple of arguments, see `answer_calls`."""
+        return await answer_calls(await self._releases.get(release_id), method, calls, alone=alone)
 
     def check_health(self) -> None:
         """Called by Serve again and again; raises RuntimeError where the live pointer is not followed any more."""

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -29,6 +29,10 @@ OBJECT_BYTES = 1024
 """What the objects of one cached filter take beside arrays and values."""
 
 POINTER_BYTES = 8
+
+MASK_THREADS = ThreadPoolExecutor(2, thread_name_prefix="mask")
+"""Where masks are computed. The event loop's default threads are for what must not wait behind filters: readings of the
+live pointer, heartbeats, keys."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,14 @@ class MaskCache:
     async def prepare(self, filter: Filter, compute: Compute) -> None:
         """Returns when the cache holds the items that pass.
 
-        They are computed in a thread, which goes on where the caller is cancelled; further callers wait without one.
+        They are computed in one of MASK_THREADS, which goes on where the caller is cancelled; further callers wait
+        without one.
         """
         if self.holds(filter):
             return
         found, is_first = self._find(filter)
         if is_first:
-            asyncio.get_running_loop().run_in_executor(None, partial(self._run, filter, compute, found))
+            asyncio.get_running_loop().run_in_executor(MASK_THREADS, partial(self._run, filter, compute, found))
         await asyncio.shield(asyncio.wrap_future(found))
 
     def _find(self, filter: Filter) -> tuple[Future[MatchingItems], bool]:

@@ -18,6 +18,8 @@ from data.sources.values.string_index import NOT_FOUND, StringIndex
 from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 from serve.filters.mask_cache import MaskCache, MatchingItems
 
+Values = tuple[str | float, ...]
+
 BLOCK = 65_536
 """Numbers that are looked up in a list at a time, so that what this takes beside the mask stays small."""
 
@@ -150,7 +152,7 @@ class FilterColumns:
                 mask_N = self._mask(part)
                 return np.logical_not(mask_N, out=mask_N)
             case AllOf(parts) | AnyOf(parts):
-                parts = parts if isinstance(filter, AllOf) else _merged(parts)
+                parts = _merged(filter)
                 combine = np.logical_and if isinstance(filter, AllOf) else np.logical_or
                 mask_N = self._mask(parts[0])
                 for part in parts[1:]:
@@ -158,13 +160,35 @@ class FilterColumns:
                 return mask_N
 
 
-def _merged(parts: tuple[Filter, ...]) -> tuple[Filter, ...]:
-    """The same alternatives, with one `in` for each field: the lists of all of them together."""
-    lists = [part for part in parts if isinstance(part, Condition) and part.op == "in"]
-    first = {part.field: part for part in reversed(lists)}
-    values = {field: tuple(value for part in lists if part.field == field for value in _many(part)) for field in first}
-    others = [part for part in parts if not (isinstance(part, Condition) and part.op == "in")]
-    return (*(replace(first[field], value=values[field]) for field in first), *others)
+def _merged(filter: AllOf | AnyOf) -> tuple[Filter, ...]:
+    """The same parts, with one `in` and one negated `in` for each field, which has the values of all of them.
+
+    Of several lists one value must be in all (under `all`), in any (under `any`), or if they are negated the other way
+    round.
+    """
+    lists: dict[tuple[str, bool], Condition] = {}
+    others: list[Filter] = []
+    for part in filter.parts:
+        is_negated, inner = isinstance(part, Not), part.part if isinstance(part, Not) else part
+        if not isinstance(inner, Condition) or inner.op != "in":
+            others.append(part)
+            continue
+        key = inner.field, is_negated
+        if key in lists:
+            is_common = isinstance(filter, AllOf) is not is_negated
+            combined = _common if is_common else _together
+            inner = replace(inner, value=combined(_many(lists[key]), _many(inner)))
+        lists[key] = inner
+    return (*(Not(part) if is_negated else part for (_, is_negated), part in lists.items()), *others)
+
+
+def _common(one: Values, other: Values) -> Values:
+    among = set(other)
+    return tuple(value for value in one if value in among)
+
+
+def _together(one: Values, other: Values) -> Values:
+    return tuple(dict.fromkeys(one + other))
 
 
 def _is_in(values_N: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -181,6 +205,6 @@ def _one(condition: Condition) -> str | float:
     return condition.value
 
 
-def _many(condition: Condition) -> tuple[str | float, ...]:
+def _many(condition: Condition) -> Values:
     assert isinstance(condition.value, tuple)
     return condition.value

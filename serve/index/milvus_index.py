@@ -99,6 +99,10 @@ class MilvusIndex:
         """See ItemIndex."""
         return 1.0 if filter is None else None
 
+    def is_prepared(self, filter: Filter) -> bool:
+        """See ItemIndex; Milvus finds which items pass."""
+        return True
+
     async def _search(
         self, query_D: np.ndarray, k: int, filter: Filter | None, exclude: np.ndarray | None, exhaustive: bool
     ) -> Hits:

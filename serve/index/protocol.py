@@ -99,6 +99,10 @@ class ItemIndex(Protocol):
         """Returns the share of the items that pass a filter; None if that is not known without a search. It blocks."""
         ...
 
+    def is_prepared(self, filter: Filter) -> bool:
+        """Whether a search under this filter takes no pass over all items in this process first. It does not block."""
+        ...
+
     async def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Returns the vectors of items of the index, float32 [len(rows), D]."""
         ...

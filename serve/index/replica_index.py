@@ -151,6 +151,10 @@ class ReplicaIndex:
         """See ItemIndex."""
         return 1.0 if filter is None else self._columns.matching(filter).count / self.num_items
 
+    def is_prepared(self, filter: Filter) -> bool:
+        """See ItemIndex."""
+        return self._columns.holds(filter)
+
     def search_all(self, requests: Sequence[SearchRequest]) -> list[Hits]:
         """Returns the hits of each request, in the same order; blocks."""
         hits: dict[int, Hits] = {}

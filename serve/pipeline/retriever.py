@@ -88,6 +88,11 @@ class Retriever:
             self._monitor.close()
         await self.index.close()
 
+    def lacks_mask(self, asked: object) -> bool:
+        """Whether what is asked for takes a pass over all items first, to tell which ones pass the filter."""
+        filter = asked.filter if isinstance(asked, Query | SimilarQuery) else None
+        return filter is not None and not self.index.is_prepared(filter)
+
     async def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Candidates | None:
         """Returns the k items nearest to `vector_D`; if it is None, nearest to the mean of the query's items.
 

@@ -124,6 +124,12 @@ def test_searches_at_the_same_time_find_what_each_finds_alone(subject: Subject) 
     assert np.concatenate(found).mean() >= subject.recall
 
 
+def test_after_a_search_its_filter_is_prepared(subject: Subject) -> None:
+    filter = parse({"field": "price", "op": ">", "value": 17}, FEATURES)
+    subject.search(queries(1)[0], K, filter)
+    assert subject.index.is_prepared(filter)
+
+
 def test_the_exact_search_is_exact(subject: Subject) -> None:
     filter = parse({"field": "group", "op": "==", "value": "g1"}, FEATURES)
     eligible = COLUMNS.mask(filter)

@@ -12,7 +12,7 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from serve.pipeline.messages import Candidates, Nearest, Query, Ranked, SimilarQuery, UserVector
-from serve.pipeline.remote_batcher import RemoteBatcher
+from serve.pipeline.stage_calls import Arguments, StageCalls
 
 EMBEDDER, RETRIEVER, RERANKER = "UserEmbedder", "Retriever", "Reranker"
 """The names of the stages' deployments in metrics, dashboards and Serve configs: UserEmbedder is the user encoder."""
@@ -24,41 +24,43 @@ class RemoteStages:
     def __init__(
         self, release_id: str, user_encoder: DeploymentHandle, retriever: DeploymentHandle, reranker: DeploymentHandle
     ) -> None:
-        def batcher(stage: DeploymentHandle, method: str) -> RemoteBatcher[tuple[Any, ...], Any]:
-            return RemoteBatcher(partial(_call, stage, release_id, method))
+        def calls_of(stage: DeploymentHandle, method: str) -> StageCalls:
+            return StageCalls(partial(_call, stage, release_id, method))
 
-        self._embed = batcher(user_encoder, "__call__")
-        self._describe = batcher(user_encoder, "describe")
-        self._retrieve = batcher(retriever, "__call__")
-        self._similar = batcher(retriever, "similar")
-        self._nearest = batcher(retriever, "nearest")
-        self._rerank = batcher(reranker, "__call__")
+        self._embed = calls_of(user_encoder, "__call__")
+        self._describe = calls_of(user_encoder, "describe")
+        self._retrieve = calls_of(retriever, "__call__")
+        self._similar = calls_of(retriever, "similar")
+        self._nearest = calls_of(retriever, "nearest")
+        self._rerank = calls_of(reranker, "__call__")
 
     async def close(self) -> None:
         """Does nothing: the deployments close what they hold."""
 
     def embed(self, query: Query) -> Awaitable[UserVector]:
-        return self._embed((query,))
+        return self._embed(query)
 
     def retrieve(self, query: Query, user: UserVector) -> Awaitable[Candidates]:
-        return self._retrieve((query, user))
+        return self._retrieve(query, user)
 
     def rerank(self, query: Query, user: UserVector, candidates: Candidates) -> Awaitable[Ranked]:
-        return self._rerank((query, user, candidates))
+        return self._rerank(query, user, candidates)
 
     def describe(self, query: SimilarQuery) -> Awaitable[np.ndarray | None]:
-        return self._describe((query,))
+        return self._describe(query)
 
     def similar(self, query: SimilarQuery, vector_D: np.ndarray | None) -> Awaitable[Candidates | None]:
-        return self._similar((query, vector_D))
+        return self._similar(query, vector_D)
 
     def nearest(self, rows_K: np.ndarray, history: np.ndarray) -> Awaitable[Nearest]:
-        return self._nearest((rows_K, history))
+        return self._nearest(rows_K, history)
 
 
-async def _call(stage: DeploymentHandle, release_id: str, method: str, calls: list[tuple[Any, ...]]) -> list[Any]:
+async def _call(
+    stage: DeploymentHandle, release_id: str, method: str, calls: list[Arguments], *, alone: bool = False
+) -> list[Any]:
     """Calls a method of a stage's replica with several tuples of arguments; cancelling it cancels the remote call."""
-    response = stage.remote(release_id, method, calls)
+    response = stage.remote(release_id, method, calls, alone)
     try:
         return cast(list[Any], await response)
     except asyncio.CancelledError:

@@ -5,7 +5,7 @@ import gc
 import threading
 import tracemalloc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 
 from data.sources.schema import Feature, FeatureKind
 from serve.filters import mask_cache
-from serve.filters.grammar import AnyOf, Condition, Filter
+from serve.filters.grammar import AllOf, AnyOf, Condition, Filter, Not
 from serve.filters.masks import FilterColumns
 
 FEATURES = (Feature(name="year", kind=FeatureKind.numeric), Feature(name="studio", kind=FeatureKind.categorical))
@@ -113,20 +113,64 @@ def test_the_columns_of_a_release_are_freed_without_the_garbage_collector() -> N
         gc.enable()
 
 
-def test_alternatives_of_one_field_are_looked_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = tuple(Condition("year", FeatureKind.numeric, "in", (float(n), n + 50.0)) for n in range(8))
-    parts += (of_few(98_000), Condition("studio", FeatureKind.categorical, "in", ("s90", "s91")))
-    lookups: list[int] = []
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lengths of the lists in which numbers are looked up."""
+    found: list[int] = []
     is_in = np.isin
 
     def counted(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        lookups.append(len(wanted))
+        found.append(len(wanted))
         return is_in(values, wanted)
 
     monkeypatch.setattr(np, "isin", counted)
+    return found
+
+
+def years_in(*values: float) -> Filter:
+    return Condition("year", FeatureKind.numeric, "in", values)
+
+
+def test_alternatives_of_one_field_are_looked_up_together(lookups: list[int]) -> None:
+    parts = tuple(Condition("year", FeatureKind.numeric, "in", (float(n), n + 50.0)) for n in range(8))
+    parts += (of_few(98_000), Condition("studio", FeatureKind.categorical, "in", ("s90", "s91")))
     passing = columns().matching(AnyOf(parts)).entries % 100
     assert sorted(set(passing.tolist())) == [*range(8), *range(50, 58), 90, 91, 99]
     assert lookups == [16]
+
+
+LISTS = (years_in(*range(60)), years_in(*range(40, 100)), years_in(*range(30, 58)))
+
+
+@pytest.mark.parametrize(
+    ("filter", "years", "num_values"),
+    [
+        (AllOf(LISTS), range(40, 58), 18),
+        (AllOf((*LISTS, years_in(99.0))), (), 0),
+        (AllOf(tuple(map(Not, LISTS[1:]))), range(30), 70),
+        (AnyOf(tuple(map(Not, LISTS))), [*range(40), *range(58, 100)], 18),
+        (AllOf((LISTS[0], Not(LISTS[2]), LISTS[1])), [58, 59], None),
+    ],
+)
+def test_lists_of_one_field_are_looked_up_once(
+    filter: Filter, years: Sequence[int], num_values: int | None, lookups: list[int]
+) -> None:
+    passing = columns().matching(filter).entries % 100
+    assert sorted(set(passing.tolist())) == list(years)
+    assert lookups == ([20, 28] if num_values is None else [num_values])
+
+
+async def test_what_else_needs_a_thread_does_not_wait_behind_masks() -> None:
+    """The default threads of the event loop read the live pointer, write heartbeats, and read keys."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    filtered = Gated()
+    waiting = [asyncio.create_task(filtered.prepare(of_few(n))) for n in range(10)]
+    try:
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "read"), 30) == "read"
+        assert not any(one.done() for one in waiting)
+    finally:
+        filtered.gate.set()
+    await asyncio.gather(*waiting)
 
 
 @pytest.mark.parametrize(("num_items", "least_mib", "most_mib"), [(1, 64, 64), (10**9, 1000, 1100)])

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from serve.pipeline.fallback import PopularFallback
 from serve.pipeline.messages import Candidates, Query, Ranked, Response, UserVector
 from serve.pipeline.request import STAGES, recommend
 from serve.pipeline.retriever import Retriever
+from serve.pipeline.stage_calls import LONE_CALLS, StageCalls, answer_calls
 from towers.checkpoint.checkpoint import Checkpoint
 
 DIM = 4
@@ -58,6 +60,18 @@ class Stages:
         return Ranked("r", candidates.rows_K, candidates.scores_K)
 
 
+class Remote(Stages):
+    """Retrieval is the real one as a deployment of its own calls it, without the network between."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        super().__init__(retriever)
+        self._calls = StageCalls(partial(answer_calls, retriever, "__call__"))
+
+    async def retrieve(self, query: Query, user: UserVector) -> Candidates:
+        found: Candidates = await self._calls(query, user)
+        return found
+
+
 class Endpoint:
     """One release whose masks are slow, and the breakers that its requests share."""
 
@@ -70,7 +84,8 @@ class Endpoint:
     async def start(self) -> "Endpoint":
         vectors_ND = np.random.default_rng(0).normal(size=(self.columns.num_items, DIM)).astype(np.float32)
         index = await ReplicaIndex.hydrate(IndexConfig(), "c", "r", self.columns, DIM, vectors_ND=vectors_ND)
-        self.stages = Stages(Retriever("r", index))
+        self.retriever = Retriever("r", index)
+        self.stages = Stages(self.retriever)
         return self
 
     async def answer(self, filter: Filter | None, timeout_s: float = 0.1) -> Response:
@@ -98,6 +113,30 @@ async def test_what_is_not_known_by_the_deadline_is_left_out(endpoint: Endpoint)
     later = await endpoint.answer(SLOW, timeout_s=UNHARMED_S)
     assert (len(later.rows), later.reasons) == (3, [])
     assert endpoint.columns.computed == [SLOW]
+
+
+@pytest.mark.parametrize("num_slow", [1, 2, LONE_CALLS + 1])
+async def test_filters_are_slow_at_nobody_elses_expense_where_requests_travel_together(
+    endpoint: Endpoint, num_slow: int
+) -> None:
+    endpoint.stages = Remote(endpoint.retriever)
+    slow = [asyncio.create_task(endpoint.answer(replace(SLOW, value=f"{n}"), 1.0)) for n in range(num_slow)]
+    found = await asyncio.gather(*(endpoint.answer(None, UNHARMED_S) for _ in range(8)))
+    found.append(await endpoint.answer(None, UNHARMED_S))  # one that comes while those wait
+    assert [(len(one.rows), one.reasons) for one in found] == 9 * [(3, [])]
+    late = await asyncio.gather(*slow)
+    assert [one.reasons for one in late] == num_slow * [["retrieve_late", "popular_late"]]
+    assert endpoint.breakers["retrieve"].state is State.closed
+
+
+async def test_what_is_sent_alone_is_answered_and_its_errors_are_raised(endpoint: Endpoint) -> None:
+    endpoint.stages = Remote(endpoint.retriever)
+    endpoint.columns.gate.set()
+    found = await endpoint.answer(SLOW, timeout_s=UNHARMED_S)
+    assert (len(found.rows), found.reasons, endpoint.columns.computed) == (3, [], [SLOW])
+    query = Query(release_id="r", user_id="u", k=3, num_candidates=10, filter=replace(SLOW, op="=="))
+    with pytest.raises(ValueError, match="dimension"):
+        await endpoint.stages.retrieve(query, UserVector("r", np.ones(DIM + 1, np.float32), np.zeros(0, np.int64)))
 
 
 async def test_a_retrieval_that_hangs_counts_and_popular_items_answer(endpoint: Endpoint) -> None:
