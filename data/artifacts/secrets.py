@@ -38,12 +38,13 @@ PARAMETER = re.compile(r"([?&][\w.-]*(?:key|secret|token|passw|sig|credential)[\
 CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s'\"<>]*@", re.IGNORECASE)
 """What stands before the last `@` of an address within a text."""
 
-NAME = r"(?:password|passphrase|client\.secret|[A-Z0-9_]*(?:PASSWORD|SECRET|TOKEN|KEY))"
+NAME = r"(?:password|passphrase|client\.secret|key\.pem|[A-Z0-9_]*(?:PASSWORD|SECRET|TOKEN|KEY))"
 SECRET_NAME = re.compile(rf"(?:.*\.)?{NAME}")
 """Keys and environment variables whose values are secrets, such as `sasl.password` and `WANDB_API_KEY`."""
 
-IN_MAPPING = re.compile(rf"(\b{NAME}['\"]?\s*:\s*)[^,}}]+")
-"""A secret in a mapping of an override."""
+QUOTED = r"""\\?'(?:\\.|[^'\\])*(?:'|\Z)|\\?"(?:\\.|[^"\\])*(?:"|\Z)"""
+IN_MAPPING = re.compile(rf"(\b{NAME}\\?['\"]?\s*\\?:\s*)(?:{QUOTED}|(?:\\.|[^,}}\\])+)", re.DOTALL)
+"""A secret in a mapping of an override: quoted, or up to a comma or a brace that is not escaped."""
 
 
 def masked(value: str) -> str:
@@ -60,7 +61,7 @@ def masked_override(override: str) -> str:
     key, equals, value = override.partition("=")  # a key may have an @ of its own, as of Hydra's packages
     if equals and value and SECRET_NAME.fullmatch(key.lstrip("+~")):
         return f"{key}={MASK}"
-    return f"{key}{equals}{IN_MAPPING.sub(KEPT, masked(value))}"
+    return f"{key}{equals}{masked(IN_MAPPING.sub(KEPT, value))}"
 
 
 def holds_secret(value: str) -> bool:

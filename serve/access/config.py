@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
-from data.artifacts.secrets import masked, recordable
+from data.artifacts.secrets import holds_secret, masked, recordable
 from data.cluster.loopback import is_loopback
 from serve.access.scopes import Scope
 
@@ -60,7 +60,7 @@ class LimitsConfig:
         check_bounds(self, "auth.limits")
         check_rate("auth.limits.rate", self.rate)
         scheme, _, rest = self.counters.partition("://")
-        if scheme not in COUNTERS or "@" in rest:
+        if scheme not in COUNTERS or "@" in rest or holds_secret(self.counters):
             raise ConfigError(
                 f"auth.limits.counters: {scheme}://{'...' if rest else ''} must be memory:// or redis://host:6379, or"
                 " rediss:// with TLS, without a password, which is read from REDIS_PASSWORD"

@@ -39,6 +39,9 @@ SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 CLOUD = "set the cloud's own variables, such as AWS_ACCESS_KEY_ID, in the environment of all nodes"
 """Where credentials of an object store belong."""
 
+REDIS = "set REDIS_PASSWORD in the environment of all nodes"
+"""Where the password of Redis belongs."""
+
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
 
@@ -159,7 +162,8 @@ def _refuse_passwords(config: EndpointConfig) -> None:
     addresses = {
         "storage.root": (config.storage.root, CLOUD),
         "auth.jwt.jwks": (config.auth.jwt.jwks, "use a URL that anybody may read, or a file"),
-        "events.uri": (config.events.uri, "set REDIS_PASSWORD in the environment of all nodes"),
+        "auth.limits.counters": (config.auth.limits.counters, REDIS),
+        "events.uri": (config.events.uri, REDIS),
         "auth.file": (config.auth.file, CLOUD),
     }
     for key, (value, cure) in addresses.items():

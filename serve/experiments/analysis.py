@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serve.experiments.assignment import CONTROL
-from serve.experiments.matching import OutcomeCounts, match, requests_of, value_per_unit
+from serve.experiments.matching import OutcomeCounts, match, requests_of, units_in_several, value_per_unit
 
 LEVEL = 0.95
 """Confidence level of both intervals."""
@@ -32,6 +32,9 @@ MIN_SAMPLE_RATIO_P = 0.001
 
 MIN_USERS = 100
 """Users of a variant, and of control, below which neither interval is given: both rest on the normal approximation."""
+
+ROUNDING = 1e-12
+"""Outcomes of users that differ by less than this share of the largest are equal: adding them up rounds."""
 
 EXPECTED_USERS = 10_000
 """Number of users at which the confidence sequence is narrowest."""
@@ -117,6 +120,7 @@ class ExperimentAnalysis:
             "moved": self.users_in_several_variants,
             "outcomes": self.outcomes.rows,
             "outcomes_met": self.outcomes.matched,
+            "outcomes_moved": self.outcomes.moved,
             "outcomes_unmatched": self.outcomes.unmatched,
             "outcomes_ambiguous": self.outcomes.ambiguous,
             "without_share": self.without_share,
@@ -133,11 +137,10 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
         shares: share of the users by variant, control included.
     """
     exposures = requests_of(exposures)
-    outcomes, counts = match(exposures, outcomes)
+    in_several = units_in_several(exposures)
+    outcomes, counts = match(exposures, outcomes, in_several)
     units = value_per_unit(exposures, outcomes)
-    num_variants = units.group_by("unit").aggregate([([], "count_all")])
-    in_several = num_variants.filter(pc.greater(num_variants["count_all"], 1))["unit"]
-    units = units.filter(pc.invert(pc.is_in(units["unit"], in_several.combine_chunks())))
+    units = units.filter(pc.invert(pc.is_in(units["unit"], in_several)))
     without_share = sorted(set(pc.unique(exposures["variant"]).to_pylist()) - shares.keys())
     by_variant = {
         variant: units.filter(pc.equal(units["variant"], variant))["value_sum"].to_numpy()
@@ -165,7 +168,7 @@ def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> Varian
         return without_intervals
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is looked at below
         error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
-    if error == 0 or not math.isfinite(error):
+    if error == 0 or not math.isfinite(error) or not (_differ(value_U) or _differ(control_U)):
         return without_intervals
     fixed_radius = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     anytime_radius = error * boundary(len(value_U) + len(control_U))
@@ -192,6 +195,12 @@ def _sample_ratio_p(num_users: list[int], shares: dict[str, float]) -> float:
     total = sum(num_users)
     expected = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)]) * total
     return float(stats.chisquare(num_users, expected).pvalue) if total else 1.0
+
+
+def _differ(value_U: np.ndarray) -> bool:
+    """Whether outcomes differ by more than adding them up rounds off."""
+    lowest, highest = float(value_U.min()), float(value_U.max())
+    return highest - lowest > ROUNDING * max(abs(lowest), abs(highest))
 
 
 def _mean(value_U: np.ndarray) -> float:

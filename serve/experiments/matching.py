@@ -13,13 +13,15 @@ class OutcomeCounts:
     Attributes:
         rows: all of them.
         matched: those of a request of this run; they count.
+        moved: those of a request of a user who was in several variants; they count for nobody.
         unmatched: those of a request that is not among the exposures of this run; they count for nobody.
         ambiguous: those of a request id that several users' answers have; they count for nobody.
-        examples: the first request id that is unmatched and the first that is ambiguous, by these words.
+        examples: the first request id that is moved, unmatched, and ambiguous, by these words.
     """
 
     rows: int
     matched: int
+    moved: int
     unmatched: int
     ambiguous: int
     examples: dict[str, str]
@@ -27,6 +29,7 @@ class OutcomeCounts:
     def __str__(self) -> str:
         said = [f"{self.matched or 'NONE'} of {self.rows} outcomes are of its requests"]
         for kind, why, count in (
+            ("moved", "of users in several variants", self.moved),
             ("unmatched", "of no request of this run", self.unmatched),
             ("ambiguous", "of a request id that several users have", self.ambiguous),
         ):
@@ -42,21 +45,33 @@ def requests_of(exposures: pa.Table) -> pa.Table:
     return pa.table(columns).group_by(["unit", "variant", "request_id"]).aggregate([])
 
 
-def match(requests: pa.Table, outcomes: pa.Table) -> tuple[pa.Table, OutcomeCounts]:
-    """The outcomes that belong to one unit, and what became of all rows."""
+def units_in_several(requests: pa.Table) -> pa.Array:
+    """The units that were in more than one variant."""
+    variants = requests.group_by(["unit", "variant"]).aggregate([]).group_by("unit").aggregate([([], "count_all")])
+    return variants.filter(pc.greater(variants["count_all"], 1))["unit"].combine_chunks()
+
+
+def match(requests: pa.Table, outcomes: pa.Table, in_several: pa.Array) -> tuple[pa.Table, OutcomeCounts]:
+    """The outcomes that belong to one unit, and what became of all rows.
+
+    Args:
+        in_several: what `units_in_several` returns; outcomes of their requests are left out.
+    """
     units = (
         requests.group_by(["unit", "request_id"]).aggregate([]).group_by("request_id").aggregate([([], "count_all")])
     )
-    is_ambiguous = pc.greater(units["count_all"], 1)
-    ambiguous = pc.is_in(outcomes["request_id"], units["request_id"].filter(is_ambiguous).combine_chunks())
-    unmatched = pc.invert(pc.is_in(outcomes["request_id"], units["request_id"].combine_chunks()))
-    counts = {"unmatched": pc.sum(unmatched).as_py() or 0, "ambiguous": pc.sum(ambiguous).as_py() or 0}
-    examples = {
-        kind: outcomes["request_id"].filter(mask)[0].as_py()
-        for kind, mask in (("unmatched", unmatched), ("ambiguous", ambiguous))
-        if counts[kind]
+    of_moved = pc.unique(requests["request_id"].filter(pc.is_in(requests["unit"], in_several)))
+    request_ids = outcomes["request_id"]
+    ambiguous = pc.is_in(request_ids, units["request_id"].filter(pc.greater(units["count_all"], 1)).combine_chunks())
+    masks = {
+        "moved": pc.and_not(pc.is_in(request_ids, of_moved), ambiguous),
+        "unmatched": pc.invert(pc.is_in(request_ids, units["request_id"].combine_chunks())),
+        "ambiguous": ambiguous,
     }
-    matched = outcomes.filter(pc.invert(pc.or_(ambiguous, unmatched)))
+    counts = {kind: pc.sum(mask).as_py() or 0 for kind, mask in masks.items()}
+    examples = {kind: request_ids.filter(mask)[0].as_py() for kind, mask in masks.items() if counts[kind]}
+    left_out = pc.or_(pc.or_(masks["moved"], masks["unmatched"]), masks["ambiguous"])
+    matched = outcomes.filter(pc.invert(left_out))
     return matched, OutcomeCounts(len(outcomes), len(matched), **counts, examples=examples)
 
 

@@ -51,8 +51,23 @@ def test_a_value_is_masked_for_what_its_name_says() -> None:
         "redis_secret": "its name",
     }
     assert masked_override("+ingest.properties={sasl.password: Secret9, a: b}").endswith("{sasl.password: ***, a: b}")
+    assert masked_override("+ingest.properties={ssl.key.pem: '-----BEGIN, KEY', a: b}").endswith("pem: ***, a: b}")
+    assert recordable({"ssl.key.pem": "Secret9"}) == {"ssl.key.pem": "***"}
     assert masked_override("hydra.launcher.env_vars.MY_TOKEN=Secret9") == "hydra.launcher.env_vars.MY_TOKEN=***"
     assert masked_override("key.rate=100/second") == "key.rate=100/second"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'Se,cret9'", '"Se,cret9"', r"'Se\',cret9'", r"Se\,cret9", "'Se}cret9'", "'Se@x,cret9'", r"\'Se,cret9\'",
+        "'Se,cret9", "Se@cret9",
+    ],
+)  # fmt: skip
+def test_a_secret_of_a_mapping_is_masked_however_it_is_quoted(written: str) -> None:
+    said = masked_override(f"+ingest.properties={{a: b, sasl.password: {written}, c: d}}")
+    assert "cret9" not in said and "Se" not in said
+    assert said.startswith("+ingest.properties={a: b, sasl.password: ***") or "@" in written
 
 
 def test_a_message_has_no_part_of_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

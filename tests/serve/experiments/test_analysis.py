@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -60,6 +61,18 @@ def test_nothing_may_stop_without_enough_users_and_outcomes_that_differ(
     assert "an interval needs 100 users" in str(analysis_table(found).caption)
 
 
+@pytest.mark.parametrize("parts", [(0.1,), (0.1, 0.2)])
+def test_nothing_may_stop_because_of_what_is_rounded(parts: tuple[float, ...]) -> None:
+    """Every user has the same outcome; that of some is recorded in two parts, which add up to a little more."""
+    rows = [(f"{v}{n}", v, f"{v}{n}") for v, number in ((CONTROL, 1000), ("b", 900)) for n in range(number)]
+    whole = pa.table({"request_id": [row[2] for row in rows], "value": [round(sum(parts), 1)] * len(rows)})
+    in_parts = pa.table({"request_id": ["b0"] * len(parts), "value": list(parts)})
+    clicks = pa.concat_tables([whole.filter(pc.not_equal(whole["request_id"], "b0")), in_parts])
+    trial = analyse("one", shown(rows), clicks, SHARES).results[1]
+    assert (trial.interval, trial.anytime_interval, trial.may_stop) == (None, None, False)
+    assert abs(trial.lift or 0) < 1e-12
+
+
 @pytest.mark.parametrize("largest", [1e100, 1e200, 1e-200])
 def test_outcomes_of_any_size_give_finite_numbers(largest: float) -> None:
     """The deviation of the second is beyond float64, that of the third is 0 in it."""
@@ -96,7 +109,7 @@ def test_every_row_of_outcomes_is_accounted_for() -> None:
     clicks = pa.concat_tables([outcomes({"1": 1.0, "2": 1.0, "gone": 1.0}), outcomes({"1": 1.0, "lost": 1.0})])
     found = analyse("one", shown(rows), clicks, SHARES)
     assert [result.mean * result.num_users for result in found.results] == [2.0, 0.0]
-    assert found.outcomes == OutcomeCounts(5, 2, 2, 1, {"unmatched": "gone", "ambiguous": "2"})
+    assert found.outcomes == OutcomeCounts(5, 2, 0, 2, 1, {"unmatched": "gone", "ambiguous": "2"})
     caption = str(analysis_table(found).caption)
     assert (
         "2 of 5 outcomes are of its requests, 2 of no request of this run, first 'gone', 1 of a request id" in caption
@@ -108,6 +121,16 @@ def test_nobody_is_a_unit_of_its_own_and_who_moved_is_left_out() -> None:
     found = analyse("one", shown(rows), outcomes({"3": 100.0}), SHARES)
     assert [result.num_users for result in found.results] == [1, 2]
     assert (found.users_in_several_variants, found.results[0].mean) == (1, 0.0)
+
+
+def test_outcomes_of_who_moved_are_counted_apart() -> None:
+    rows = [("eve", CONTROL, "3"), ("eve", "b", "4"), ("ann", "b", "5"), ("bob", CONTROL, "6"), ("eve", "b", "6")]
+    found = analyse("one", shown(rows), outcomes({"3": 1.0, "4": 1.0, "5": 2.0, "6": 1.0, "gone": 1.0}), SHARES)
+    assert found.outcomes == OutcomeCounts(5, 1, 2, 1, 1, {"moved": "3", "unmatched": "gone", "ambiguous": "6"})
+    counted = found.as_json()
+    parts = [counted[f"outcomes_{part}"] for part in ("met", "moved", "unmatched", "ambiguous")]
+    assert (counted["outcomes"], parts) == (5, [1, 2, 1, 1])
+    assert "2 of users in several variants, first '3'" in str(analysis_table(found).caption)
 
 
 def test_a_request_that_was_recorded_twice_counts_once() -> None:
