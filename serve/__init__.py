@@ -14,6 +14,7 @@ SETTINGS = {
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",  # Ray's four compete with the replicas where cores are few
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # they log each request and parse the log in Python
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # Ray's 30 suits remote load balancers
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": "16777216",  # larger ones are refused unread, whoever sends them
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # HAProxy needs more than 5 on a busy machine
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # a HAProxy that died is replaced after three; Ray's 10 make 30 s
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # log degraded answers without a delay

@@ -7,7 +7,8 @@ Serve config that was written by hand starts them too.
 from data.artifacts.errors import ConfigError
 from data.artifacts.secrets import secret
 from data.cluster.loopback import is_loopback
-from data.cluster.ray_compatibility.serve_addresses import endpoint_host
+from data.cluster.ray_compatibility.serve import SETUP_HOOK
+from data.cluster.ray_compatibility.serve_addresses import endpoint_host, grpc_is_everywhere
 from serve.access.config import AuthConfig, AuthKind
 from serve.access.key_file import require_keys
 
@@ -16,6 +17,12 @@ HASH_KEY = "USER_HASH_KEY"
 
 SHORTEST_HASH_KEY = 16
 """Least number of characters of the secret."""
+
+WHO_ASKS = (
+    "auth=keys (python -m serve.keys mint=NAME makes one), auth=jwt, or auth=none if something in front of the endpoint"
+    " asks"
+)
+"""What to pass where others reach the endpoint."""
 
 
 def check_access(auth: AuthConfig, host: str) -> None:
@@ -50,10 +57,7 @@ def check_exposure(auth: AuthConfig, host: str, key: str = "serve.host") -> None
         ConfigError: the host is not loopback, and `auth` is at its default.
     """
     if auth.kind is AuthKind.loopback and not is_loopback(host):
-        raise ConfigError(
-            f"{key}: {host} can be reached by others, and nobody is asked for a key; pass auth=keys (python -m"
-            " serve.keys mint=NAME makes one), auth=jwt, or auth=none if something in front of the endpoint asks"
-        )
+        raise ConfigError(f"{key}: {host} can be reached by others, and nobody is asked for a key; pass {WHO_ASKS}")
 
 
 def check_deployed(auth: AuthConfig, *, is_replica: bool) -> None:
@@ -66,13 +70,21 @@ def check_deployed(auth: AuthConfig, *, is_replica: bool) -> None:
             one that others reach. Otherwise the application is only built, perhaps where Serve does not run yet.
 
     Raises:
-        ConfigError: the host is not loopback or not known, and `auth` is at its default.
+        ConfigError: the host is not loopback or not known, or gRPC listens on all interfaces whatever the host is, and
+            `auth` is at its default.
     """
     if auth.kind is not AuthKind.loopback:
         return
     host = endpoint_host()
     if host is not None or is_replica:
         check_exposure(auth, host or "an unknown host", "http_options.host of the Serve config")
+    if is_replica and grpc_is_everywhere():
+        hook, name = SETUP_HOOK
+        raise ConfigError(
+            "grpc_options of the Serve config: gRPC can be reached by others, since Ray was started without"
+            f" {hook}={name} in the environment of its nodes and binds it to all interfaces, and nobody is asked for a"
+            f" key; start Ray with it, leave out grpc_options, or pass {WHO_ASKS}"
+        )
 
 
 def require_hash_key(auth: AuthConfig) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from data.cluster.ray_compatibility.serve import serve_request_id
 from serve.api.adapter import FieldError, RequestAdapter, Unknown
 from serve.api.events.known import user_json, with_state
 from serve.api.refusals import Late, NotFound, Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
+from serve.deployment.answers.conversion import takes, to_query
 from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
 from serve.deployment.release_runtime import ReleaseRuntime
@@ -23,9 +24,6 @@ from serve.pipeline.messages import Query
 from serve.pipeline.messages import Response as Answer
 from serve.pipeline.request import recommend, similar
 from serve.rollout.follower import ReleaseFollower
-
-M = TypeVar("M")
-Q = TypeVar("Q")
 
 POINTER_SHARE = 0.5
 """The largest share of a request's time that it waits for the storage to say what is live, where that is not known."""
@@ -77,7 +75,7 @@ class RequestAnswerer:
         """Returns `serve.api.schemas.RecommendResponse` as JSON values; raises FieldError or Stale."""
         arrived, request_id = _now(), serve_request_id()
         runtime, assignment = await self._choose(request, request_id)
-        query, unknown = _to_query(runtime.adapter.query, request)
+        query, unknown = self._to_query(runtime, assignment, request, request_id)
         return await self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
 
     async def recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
@@ -86,8 +84,10 @@ class RequestAnswerer:
         ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
         chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
         queries = [
-            _to_query(runtime.adapter.query, request, "requests", number)
-            for number, ((runtime, _), request) in enumerate(zip(chosen, batch.requests, strict=True))
+            self._to_query(runtime, assignment, request, id_, "requests", number)
+            for number, ((runtime, assignment), request, id_) in enumerate(
+                zip(chosen, batch.requests, ids, strict=True)
+            )
         ]
         answers = (
             self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
@@ -131,7 +131,7 @@ class RequestAnswerer:
         return history
 
     async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime, arrived: float) -> dict[str, Any]:
-        query, unknown = _to_query(runtime.adapter.similar, request)
+        query, unknown = to_query(runtime.adapter.similar, request)
         limits = self._limits(request.timeout_ms, runtime, arrived)
         answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
         self._count(answer, None)
@@ -156,6 +156,37 @@ class RequestAnswerer:
         self._refuse_stale()
         return chosen
 
+    def _to_query(
+        self,
+        runtime: ReleaseRuntime,
+        assignment: Assignment | None,
+        request: RecommendRequest,
+        request_id: str,
+        *location: str | int,
+    ) -> tuple[Query, Unknown]:
+        """Converts a request for the release that answers it; an error counts as that release's failure if it is one.
+
+        Of a request that is refused, the release is to blame if the live one would take it.
+        """
+        started = time.perf_counter()
+        try:
+            return to_query(runtime.adapter.query, request, *location)
+        except Exception as e:
+            if not isinstance(e, FieldError) or takes(self._releases.loaded, request, runtime):
+                self._add_failure(assignment, runtime.adapter, request, request_id, started)
+            raise
+
+    def _add_failure(
+        self,
+        assignment: Assignment | None,
+        adapter: RequestAdapter,
+        request: RecommendRequest,
+        request_id: str,
+        started: float,
+    ) -> None:
+        took_ms = 1000 * (time.perf_counter() - started)
+        self._records.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
+
     async def _recommend(
         self,
         runtime: ReleaseRuntime,
@@ -175,8 +206,7 @@ class RequestAnswerer:
             stale = self._releases.is_stale
             content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
         except Exception:
-            took_ms = 1000 * (time.perf_counter() - started)
-            self._records.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
+            self._add_failure(assignment, adapter, request, request_id, started)
             raise
         self._count(answer, request.user_id)
         took_ms = 1000 * (time.perf_counter() - started)
@@ -213,11 +243,3 @@ class RequestAnswerer:
 def _now() -> float:
     """Returns the time by the clock of the event loop, in seconds."""
     return asyncio.get_running_loop().time()
-
-
-def _to_query(convert: Callable[[M], tuple[Q, Unknown]], request: M, *location: str | int) -> tuple[Q, Unknown]:
-    """Converts a request by a method of the request adapter; a FieldError gets its `location` in a batch."""
-    try:
-        return convert(request)
-    except FieldError as e:
-        raise FieldError((*location, *e.location), str(e)) from e

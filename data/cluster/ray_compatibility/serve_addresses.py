@@ -56,6 +56,27 @@ def endpoint_host() -> str | None:
     Loopback where it was told none, since no proxy starts then; None where Serve does not run on the Ray of this
     process.
     """
+    options = _told("get_http_config")
+    if options is None:
+        return None
+    return LOOPBACK if options.host is None else str(options.host)
+
+
+def grpc_is_everywhere() -> bool:
+    """Whether Serve answers gRPC from outside, and this process binds its servers for it to all interfaces.
+
+    A process does where Ray was started without the hook by which every worker calls `prepare_worker`.
+    """
+    options = _told("get_grpc_config")
+    if options is None or not (options.port > 0 and options.grpc_servicer_functions):
+        return False
+    from ray.serve._private import default_impl
+
+    return str(default_impl.add_grpc_address.__module__) != __name__
+
+
+def _told(method: str) -> Any:
+    """What Serve's controller was told when it started; None where Serve does not run on the Ray of this process."""
     import ray
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
@@ -65,8 +86,7 @@ def endpoint_host() -> str | None:
         controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
     except ValueError:  # there is none
         return None
-    host: str | None = ray.get(controller.get_http_config.remote()).host
-    return LOOPBACK if host is None else host
+    return ray.get(getattr(controller, method).remote())
 
 
 def _node_address() -> str:

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from ray.serve._private import default_impl
+from ray.serve.config import HTTPOptions, gRPCOptions
 
 from conf.schema import load
 from data.artifacts.errors import ConfigError
+from data.cluster.ray_compatibility import serve_addresses
+from data.cluster.ray_compatibility.serve_addresses import listen_nearby
 from serve.access.config import AuthConfig, AuthKind
 from serve.access.exposure import check_access, check_deployed, check_exposure
 
@@ -26,6 +30,28 @@ def test_on_loopback_nobody_is_asked(host: str) -> None:
 def test_a_replica_that_cannot_tell_where_it_answers_must_be_told_who_may_ask() -> None:
     check_deployed(AuthConfig(), is_replica=False)  # built, perhaps before Serve runs: its replicas ask again
     with pytest.raises(ConfigError, match=r"http_options\.host of the Serve config: an unknown host .* pass auth=keys"):
+        check_deployed(AuthConfig(), is_replica=True)
+    check_deployed(AuthConfig(kind=AuthKind.none), is_replica=True)
+
+
+@pytest.mark.parametrize("is_patched", [False, True])
+@pytest.mark.parametrize("servicers", [[], ["serve.deployment.ingress.add_servicer"]])
+def test_grpc_that_listens_everywhere_counts_as_reached_by_others(
+    servicers: list[str], is_patched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Serve config that was written by hand, on a Ray that was started without the changes to Serve."""
+    options = {
+        "get_http_config": HTTPOptions(host="127.0.0.1"),
+        "get_grpc_config": gRPCOptions(port=9000, grpc_servicer_functions=servicers),
+    }
+    monkeypatch.setattr(serve_addresses, "_told", options.get)
+    monkeypatch.setattr(default_impl, "add_grpc_address", default_impl.add_grpc_address)
+    if is_patched:
+        listen_nearby(default_impl)
+    if servicers and not is_patched:
+        with pytest.raises(ConfigError, match=r"grpc_options of the Serve config: .*SETUP_HOOK.* auth=keys"):
+            check_deployed(AuthConfig(), is_replica=True)
+    else:
         check_deployed(AuthConfig(), is_replica=True)
     check_deployed(AuthConfig(kind=AuthKind.none), is_replica=True)
 

@@ -4,7 +4,9 @@ import os
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,24 @@ def test_a_heartbeat_of_a_later_version_is_read(heartbeats: ReplicaRegistry) -> 
     assert found.keys() == {"later", "now"}
     assert found["later"] == later
     assert names(heartbeats.alive(heartbeats.clock())) == ["later", "now"]
+
+
+@dataclass(frozen=True)
+class Meeting(Folder):
+    """A folder whose files can be read only two at a time."""
+
+    readers: threading.Barrier = field(default_factory=lambda: threading.Barrier(2), compare=False)
+
+    def read_json(self, name: str) -> Any:
+        self.readers.wait(60)
+        return super().read_json(name)
+
+
+def test_heartbeats_are_read_at_the_same_time(heartbeats: ReplicaRegistry) -> None:
+    for n in range(4):
+        written(heartbeats, Heartbeat(replica=f"r{n}"))
+    found = ReplicaRegistry(Meeting(heartbeats.folder.filesystem, heartbeats.folder.path)).read_all(time.time())
+    assert {each.heartbeat.replica for each in found} == {"r0", "r1", "r2", "r3"}
 
 
 STALE_S = HEARTBEAT_TIMEOUT_S + 5
