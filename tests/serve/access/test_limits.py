@@ -98,6 +98,7 @@ async def test_a_refusal_is_429_with_the_time_to_wait_and_ends_the_call() -> Non
         ({"concurrency": 0}, r"auth\.limits\.concurrency: 0 must be at least 1"),
         ({"counters": "mongodb://x"}, r"auth\.limits\.counters: mongodb://\.\.\. must be memory:// or redis://"),
         ({"counters": "redis://:secret@x"}, r"auth\.limits\.counters: redis://\.\.\. must be .* REDIS_PASSWORD"),
+        ({"counters": "redis://x?password=p"}, r"auth\.limits\.counters: redis://\.\.\. must be .* REDIS_PASSWORD"),
     ],
 )
 def test_wrong_limits_are_named(values: dict[str, object], message: str) -> None:
