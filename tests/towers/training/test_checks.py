@@ -80,7 +80,8 @@ def test_more_workers_than_windows(tiny: Config, dataset: PreparedDataset) -> No
     num_workers = dataset.manifest["counts"]["train"]
     config = replace(tiny, train=replace(tiny.train, num_workers=num_workers, batch_size=num_workers))
     _check(config, dataset)
-    windows = replace(config, model=replace(config.model, history="transformer", history_length=4))
+    model, loss = replace(config.model, history="transformer", history_length=4), replace(config.loss, in_batch=False)
+    windows = replace(config, model=model, loss=loss)
     users = int((dataset.users.table["train_count"].to_numpy() > 1).sum())
     with pytest.raises(ConfigError, match=rf"^train\.num_workers: {num_workers} are more than the [0-9]+ windows of"):
         _check(windows, dataset)
