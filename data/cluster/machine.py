@@ -121,7 +121,7 @@ def _ports_elsewhere(taken: set[int]) -> dict[str, int]:
     """The ports to take where Ray Serve's own are not free; those of the environment are left as they are."""
 
     def is_free(port: int) -> bool:
-        return port not in taken and _is_free(port)
+        return port not in taken and bind_error("", port) is None
 
     found = {}
     for name, own in PORTS.items():
@@ -130,14 +130,19 @@ def _ports_elsewhere(taken: set[int]) -> dict[str, int]:
     return found
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def bind_error(host: str, port: int) -> OSError | None:
+    """Why a process cannot listen on a port of a host, such as because another one does; None if it can.
+
+    Args:
+        host: empty for all addresses of IPv4.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))  # it listens nowhere: this only asks whether somebody does
-        except OSError:
-            return False
-    return True
+            probe.bind((host, port))
+        except OSError as e:
+            return e
+    return None
 
 
 def _how_to_get() -> str:

@@ -1,7 +1,6 @@
 """The endpoint on this machine: starts Ray Serve on the live release, and stops again."""
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from ray.serve.schema import LoggingConfig
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
-from data.cluster.machine import choose_proxy
+from data.cluster.machine import bind_error, choose_proxy
 from data.cluster.ray_compatibility.shutdown import stop_serve
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
@@ -97,15 +96,11 @@ def _grpc(config: ServeConfig) -> gRPCOptions | None:
 def check_port(config: ServeConfig, name: str) -> None:
     """Raises PortInUse if another process listens on the port of this config key (`port` or `grpc_port`)."""
     port = getattr(config, name)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, port))
-        except OSError as e:
-            raise PortInUse(
-                f"serve.{name}: {config.host}:{port} is in use ({e.strerror}); pass serve.{name}=..., or"
-                " cluster.address=auto to change an endpoint that serve.run has started here"
-            ) from e
+    if (error := bind_error(config.host, port)) is not None:
+        raise PortInUse(
+            f"serve.{name}: {config.host}:{port} is in use ({error.strerror}); pass serve.{name}=..., or"
+            " cluster.address=auto to change an endpoint that serve.run has started here"
+        ) from error
 
 
 @contextmanager

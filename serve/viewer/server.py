@@ -1,7 +1,6 @@
 """The server of the page: NiceGUI behind the access guard, by uvicorn, until it is stopped."""
 
 import secrets
-import socket
 from dataclasses import dataclass
 
 import uvicorn
@@ -10,6 +9,7 @@ from nicegui import ui
 
 from data.artifacts.errors import UserError
 from data.artifacts.secrets import secret
+from data.cluster.machine import bind_error
 from serve.viewer.access import LOOPBACK, AccessGuard, with_token
 from serve.viewer.config import PageConfig
 from serve.viewer.viewer import Viewer
@@ -73,12 +73,7 @@ def _token(config: PageConfig) -> str | None:
 
 
 def _check_port(config: PageConfig) -> None:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as e:
-            raise PagePortTaken(
-                f"page.port: {config.host}:{config.port} cannot be listened on ({e.strerror}); pass page.port=..."
-            ) from e
+    if (error := bind_error(config.host, config.port)) is not None:
+        raise PagePortTaken(
+            f"page.port: {config.host}:{config.port} cannot be listened on ({error.strerror}); pass page.port=..."
+        ) from error

@@ -133,7 +133,7 @@ def save(
         replace(dataset.items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
-        beside = structured(ModelConfig, manifest["model"]).history_columns
+        beside = model.config.history_columns
         write_histories(staging, SEQUENCES_FILE, len(dataset.users.ids), history, seen, beside)
 
 
