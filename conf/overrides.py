@@ -23,10 +23,10 @@ BROUGHT_BY = {
 
 OPEN_MAPPINGS = re.compile(
     r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
-    r"|rerank\.goals|hydra\.launcher\.runtime_env)\.[^=]+=|(data\.events|rerank\.goals)="
+    r"|rerank\.goals|ingest\.(properties|schemas)|hydra\.launcher\.runtime_env)(\.[^=]+)?="
 )
 """Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types, of
-which some are goals, environments."""
+which some are goals, properties and schemas of Kafka, environments. An entry may be given, or a mapping as a whole."""
 
 RELEASE_ID = re.compile(r"[\w.-]+")
 """What a word without a key is taken for, where a command takes a release."""

@@ -1,6 +1,6 @@
 """The configuration of `serve.ingest`, which takes events from Kafka."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
@@ -37,12 +37,12 @@ class IngestConfig:
     bootstrap: str | None = None
     topic: str | None = None
     format: PayloadFormat = PayloadFormat.json
-    schemas: dict[int, str] | None = None
+    schemas: dict[int, str] = field(default_factory=dict)
     group: str = "twotower"
     dead: str | None = None
     batch: int = bounded(500, at_least=1, at_most=500)
     wait_s: float = bounded(0.2, above=0)
-    properties: dict[str, str] | None = None
+    properties: dict[str, str] = field(default_factory=dict)
     metrics_port: int = bounded(0, at_least=0, at_most=65_535)
 
     def __post_init__(self) -> None:

@@ -29,7 +29,11 @@ def test_other_keys_of_text_are_what_was_typed() -> None:
     config = load(["find=81e7", "release=1_0", "++reason=true", "storage.root=1e3", "train.labels.gpu=true"])
     assert (config.find, config.release, config.reason, config.storage.root) == ("81e7", "1_0", "true", "1e3")
     assert config.train.labels == {"gpu": "true"}
-    assert load(["++train.labels={a: false,b: 1_0, c: 6000}"]).train.labels == {"a": "false", "b": "1_0", "c": "6000"}
+    for key in ("train.labels", "++train.labels"):
+        assert load([key + "={a: false,b: 1_0, c: 6000}"]).train.labels == {"a": "false", "b": "1_0", "c": "6000"}
+    ingest = load(["ingest.properties={security.protocol: SASL_SSL, linger.ms: 005}"]).ingest
+    assert ingest.properties == {"security.protocol": "SASL_SSL", "linger.ms": "005"}
+    assert load(["ingest.schemas={17: event.avsc}", "ingest.format=avro"]).ingest.schemas == {17: "event.avsc"}
     table = ["data=csv", "data.source.interactions=x", "data.source.missing=[NaN,-1.50]"]
     assert load(table).data.source.missing == ["NaN", "-1.50"]  # type: ignore[attr-defined]
 

@@ -65,7 +65,7 @@ class KafkaIngest:
         self._config, self._events, self._store, self._progress = config, events, store, progress
         self._read = payload_reader(config)
         self.counts = IngestCounts()
-        brokers = {"bootstrap.servers": config.bootstrap, **(config.properties or {})}
+        brokers = {"bootstrap.servers": config.bootstrap, **config.properties}
         producer = Producer({**brokers, "enable.idempotence": True})
         self._dead = DeadLetters(producer, config.dead or f"{config.topic}.dead")
         self._consumer = Consumer(

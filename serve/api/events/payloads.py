@@ -21,7 +21,7 @@ def payload_reader(config: IngestConfig) -> PayloadReader:
     if config.format is PayloadFormat.avro:
         from serve.api.events.avro_payloads import AvroReader
 
-        return AvroReader(config.schemas or {})
+        return AvroReader(config.schemas)
     if config.format is PayloadFormat.arrow:
         from serve.api.events.arrow_payloads import read_arrow
 
