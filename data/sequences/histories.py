@@ -130,6 +130,13 @@ class Sequences:
         """Sequences without any item; `num_users` counts row 0."""
         return cls(np.zeros(num_users + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
+    def latest(self, most: int) -> "Sequences":
+        """Each user's latest items, at most so many."""
+        is_kept_N = np.repeat(self.offsets_U1[1:] - most, self.lengths_U) <= np.arange(len(self.items_N))
+        offsets_U1 = np.append(0, np.cumsum(np.minimum(self.lengths_U, most)))
+        beside = (None if of_N is None else of_N[is_kept_N] for of_N in (self.times_N, self.types_N))
+        return Sequences(offsets_U1, self.items_N[is_kept_N], *beside)
+
     def as_part(self) -> "SequencesPart":
         """The items of all users as one part."""
         beside = {name: of_N for name, of_N in ((TIME, self.times_N), (TYPE, self.types_N)) if of_N is not None}
@@ -209,3 +216,11 @@ class Sequences:
 def order_of(interactions: pa.Table) -> np.ndarray:
     """int64 [N]: indices that bring interactions into the order of `Sequences.items_N`: by user, each oldest first."""
     return np.argsort(interactions["user_row"].to_numpy(), kind="stable")
+
+
+def latest_of(interactions: pa.Table, most: int) -> pa.Table:
+    """Each user's latest interactions, at most so many, by user and then oldest first; `order_of` gives their order."""
+    order_N = order_of(interactions)
+    users_N = interactions["user_row"].to_numpy()[order_N]
+    num_from_here_N = np.searchsorted(users_N, users_N, side="right") - np.arange(len(users_N))
+    return interactions.take(pa.array(order_N[num_from_here_N <= most]))

@@ -32,8 +32,13 @@ class SeenItems(Enum):
     """What becomes of the items that a user has seen."""
 
     mask = "mask"  # they are no candidates, and a held-out interaction with one is not relevant
+    mask_200 = "mask_200"  # so are those of the latest 200 alone, as in HSTU's evaluation; earlier ones are kept
     keep = "keep"  # they are candidates like all others, and relevant where the user comes back to them
 
+
+LATEST = 200
+"""How many of a user's items `SeenItems.mask_200` masks, the latest ones: HSTU's are cut off there (Zhai et al. 2024,
+"Actions Speak Louder than Words", its public code for MovieLens)."""
 
 PUBLISHED_COUNTS = ("users", "items", "raw_interactions", "train", "validation", "test")
 """Counts by which a dataset is known to be the one of published results."""
@@ -61,7 +66,8 @@ class EvaluateConfig:
     Attributes:
         ks: cut-offs (numbers of ranks) at which each metric is computed, between 1 and 100.
         k: the one of these cut-offs that tables, slices and plots show.
-        seen: what becomes of the items that a user has seen: masked, or kept where repeated consumption is the task.
+        seen: what becomes of the items that a user has seen: masked, kept where repeated consumption is the task, or
+            (mask_200) masked where they are among the user's latest 200.
         batch_size: number of users scored at a time.
         max_users: number of users of the test part on whom all is measured, drawn at random where it has more; the
             report says so, and its intervals are those of a sample of this size. Null measures on all users.

@@ -18,10 +18,10 @@ from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import TEST, TRAIN, VALIDATION
-from data.sequences.histories import Sequences, pair_keys
+from data.sequences.histories import Sequences, latest_of, pair_keys
 from data.sequences.membership import is_among
 from data.sources.event_types import is_negative
-from towers.evaluation.config import SeenItems
+from towers.evaluation.config import LATEST, SeenItems
 
 SAMPLE_SEED = 20
 """Seed of random samples of users; it is fixed, so that two models are compared on the same users."""
@@ -81,6 +81,8 @@ class HeldOut:
         seen = earlier if not dataset.event_types else dataset.seen(*before, users_U=users_U)
         if seen_items is SeenItems.keep:
             seen = Sequences.nothing(len(dataset.users.ids))
+        elif seen_items is SeenItems.mask_200:
+            seen = earlier.latest(LATEST)
         relevant = np.searchsorted(users_Q, keys // num_items), keys % num_items
         return cls(users_Q, relevant, seen, context_Q, None if earlier is seen else earlier, num)
 
@@ -211,16 +213,22 @@ def _parts(
 
     Args:
         users_U: bool, by row, the users who are wanted; None means all.
+
+    Raises:
+        ConfigError: `seen_items` cannot be told of this log.
     """
+    if seen_items is SeenItems.mask_200 and dataset.event_types:  # positives and others are not in one order of time
+        raise ConfigError("evaluate.seen: mask_200 is for logs without event types; set data.positive_from=null")
     num_items, kinds = len(dataset.items.ids), ("interactions", "others") if dataset.event_types else ("interactions",)
     columns = ["user_row", "item_row", *(["type"] if dataset.event_types else [])]
     for name in dataset.part_names(split):
         held_out = _held_out(dataset, split, name, users_U)
         keys = np.unique(_keys(held_out, num_items))
-        if seen_items is SeenItems.mask:
+        if seen_items is not SeenItems.keep:
             earlier = dataset.part(name, *earlier_splits(split), columns=columns, kinds=kinds, users_U=users_U)
-            seen = _keys(dataset.of_types(earlier, lambda of: of.is_seen), num_items)
-            keys = keys[~is_among(keys, np.sort(seen))]
+            seen = dataset.of_types(earlier, lambda of: of.is_seen)
+            seen = seen if seen_items is SeenItems.mask else latest_of(seen, LATEST)
+            keys = keys[~is_among(keys, np.sort(_keys(seen, num_items)))]
         users = np.unique(keys // num_items).astype(np.int32)
         first = np.searchsorted(held_out["user_row"].to_numpy(), users)
         yield _Part(users, held_out["context"].take(pa.array(first)).combine_chunks(), keys)

@@ -6,11 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from data.sources.schema import SPLITS
+from towers.evaluation import queries
 from towers.evaluation.config import SeenItems
-from towers.evaluation.queries import HeldOut, HeldOutInteractions
+from towers.evaluation.queries import HeldOut, HeldOutInteractions, check_queries
 
 USERS_PER_PART = 40
 
@@ -18,9 +20,14 @@ USERS_PER_PART = 40
 @pytest.fixture
 def divided(dataset: PreparedDataset, tmp_path: Path) -> PreparedDataset:
     """The same dataset in parts of few users; one of them has nothing but a train split."""
-    folder, files = Folder.of(str(tmp_path)), []
+    return in_parts(dataset, Folder.of(str(tmp_path)))
+
+
+def in_parts(dataset: PreparedDataset, folder: Folder, **as_split: str) -> PreparedDataset:
+    """A dataset in parts of few users; splits in `as_split` have the interactions of the split that it names."""
+    files = []
     for split in SPLITS:
-        table = dataset.interactions(split)
+        table = dataset.interactions(as_split.get(split, split))
         part_N = table["user_row"].to_numpy() // USERS_PER_PART
         for number in range(part_N.max() + 1):
             if split == "train" or number != 2:
@@ -51,6 +58,33 @@ def test_queries_are_those_of_all_interactions(divided: PreparedDataset, split: 
     interactions = HeldOutInteractions.of(divided, split, found)
     users = found.user_rows_Q[interactions.query_N].tolist()
     assert set(zip(users, interactions.item_rows_N.tolist(), strict=True)) == set(wanted)
+
+
+def test_of_many_seen_items_the_latest_alone_are_masked(
+    dataset: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "LATEST", 2)
+    repeated = in_parts(dataset, Folder.of(str(tmp_path)), validation="train")
+    found = HeldOut.of(repeated, "validation", SeenItems.mask_200)
+    of_user: dict[int, list[int]] = {}
+    rows = repeated.interactions("train")
+    for user, item in zip(rows["user_row"].to_pylist(), rows["item_row"].to_pylist(), strict=True):
+        of_user.setdefault(user, []).append(item)
+    for user in range(len(repeated.users.ids)):
+        assert found.seen.of_user(user).tolist() == of_user.get(user, [])[-2:]
+        assert found.history.of_user(user).tolist() == of_user.get(user, [])
+    held_out = repeated.interactions("validation")
+    pairs = set(zip(held_out["user_row"].to_pylist(), held_out["item_row"].to_pylist(), strict=True))
+    wanted = sorted((user, item) for user, item in pairs if item not in of_user[user][-2:])
+    query_N, items_N = found.relevant
+    assert list(zip(found.user_rows_Q[query_N].tolist(), items_N.tolist(), strict=True)) == wanted != []
+    assert not len(HeldOut.of(repeated, "validation").relevant[0])
+
+
+def test_the_latest_items_are_not_told_of_a_log_with_event_types(divided: PreparedDataset) -> None:
+    types = {"types": [{"name": "buy", "sign": "positive"}], "positive_from": None}
+    with pytest.raises(ConfigError, match=r"evaluate\.seen: mask_200 .* without event types; set data\.positive_from"):
+        check_queries(PreparedDataset(divided.folder, divided.manifest | {"event_types": types}), SeenItems.mask_200)
 
 
 def test_a_sample_is_drawn_as_from_all_queries_and_holds_its_own_users_alone(divided: PreparedDataset) -> None:
