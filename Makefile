@@ -52,7 +52,7 @@ endef
 export RAY_AUTH_MODE ?= token
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-log-size bench-page bench-promotion bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
+.PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-log-size bench-page bench-promotion bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-streaming bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -145,6 +145,9 @@ bench-serve: $(READY) ## the endpoint under load, beside FastAPI + FAISS and an 
 
 bench-start: $(READY) ## seconds until a command answers, beside `import hydra, pyarrow`; ARGS="rounds=10"
 	$(BIN)/python -m tests.benchmarks.bench_start $(ARGS)
+
+bench-streaming: $(READY) ## training on a streamed log, beside the same log in memory, on Gowalla; ARGS="epochs=3"
+	$(BIN)/python -m tests.benchmarks.growth.bench_streaming $(ARGS)
 
 bench-swaps: $(READY) ## 500 promotions and rollbacks under load, in both topologies: half an hour; ARGS="swaps=20"
 	$(BIN)/python -m tests.benchmarks.bench_swaps $(ARGS)

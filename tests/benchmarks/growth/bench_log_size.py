@@ -8,7 +8,7 @@ outside: the driver's is all that is resident in it, and that of all processes t
 Seconds of computation (cpu) are those of all processes, and say more than the clock where others use the machine.
 Users are described by their histories, so that no table has a row for each user, and workers stream the log. Epochs are
 compared, the re-ranker is fitted and the result is measured by a sample of users. Writes
-var/bench/log_size.{md,json,png}.
+var/bench/log_size.{md,json,png}; the ratios that `make bench-streaming` and `make bench-tables` left are in it too.
 """
 
 import json
@@ -32,6 +32,8 @@ from tests.benchmarks.harness.tables import FOLDER, write
 PER_USER, PER_ITEM, GIB, M = 20, 100, 1024, 1_000_000
 STEPS = ("prepare", "train", "evaluate", "publish")
 ROOT = Path("var/bench-log-size")
+OF_OTHERS = {"streaming": ["streaming_ratio"], "tables": ["sharded_memory_ratio", "sharded_throughput_ratio"]}
+"""What other benchmarks measure of a log's size, by the name of each."""
 FIXED = (
     "tracking=off", "data.source.num_users=300", "data.users_per_part=50000", "model.embedding_dim=32",
     "model.user_ids=false", "model.history_length=20", "train.epochs=1", "train.batch_size=8192",
@@ -46,7 +48,7 @@ def main(sizes: Sequence[int], overrides: Sequence[str]) -> None:
     facts = {"interactions per user": PER_USER, "per item": PER_ITEM, "overrides": " ".join(overrides)}
     if not rows:
         sys.exit("no step came to its end")
-    write("log_size", "What a log costs as it grows", facts, rows, ratios(rows), Console())
+    write("log_size", "What a log costs as it grows", facts, rows, ratios(rows) | of_others(), Console())
     draw(rows, FOLDER / "log_size.png")
 
 
@@ -81,9 +83,10 @@ def of_size(size: int, overrides: Sequence[str]) -> list[dict[str, object]]:
     return rows
 
 
-def ratios(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
+def ratios(rows: Sequence[Mapping[str, object]]) -> dict[str, float | None]:
     """The driver's peak and that of all together by size, and how they and the time grow from size to size."""
-    found, keys = {}, ("driver_gib", "total_gib", "us_per_interaction", "cpu_us_per_interaction")
+    keys = ("driver_gib", "total_gib", "us_per_interaction", "cpu_us_per_interaction")
+    found: dict[str, float | None] = {}
     whole = {size: total(rows, size) for size in dict.fromkeys(row["interactions"] for row in rows)}
     whole = {size: of for size, of in whole.items() if of["steps"] == len(STEPS)}
     for size, of in whole.items():
@@ -94,6 +97,13 @@ def ratios(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
         for name, key in (("time", "us_per_interaction"), ("cpu", "cpu_us_per_interaction")):
             found[f"{name}_per_interaction_ratio_{names}"] = whole[after][key] / whole[before][key]
     return found
+
+
+def of_others() -> dict[str, float | None]:
+    """The ratios that other benchmarks left under var/bench; None for one that was not run."""
+    found = {name: FOLDER / f"{name}.json" for name in OF_OTHERS}
+    left = {name: json.loads(path.read_text()) if path.exists() else {} for name, path in found.items()}
+    return {key: left[name].get(key) for name, keys in OF_OTHERS.items() for key in keys}
 
 
 def total(rows: Sequence[Mapping[str, object]], size: object) -> dict[str, float]:
