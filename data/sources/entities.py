@@ -9,7 +9,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import Cast, checked, labels
 from data.sources.schema import DataError, Feature
 from data.sources.values.ids import ids
-from data.sources.values.limits import refuse_infinite, refuse_long_values
+from data.sources.values.limits import refuse_infinite, refuse_long_values, refuse_many_features
 from data.sources.values.missing import MissingText, present
 
 
@@ -49,6 +49,8 @@ def entity_table(
     if id_column == "item_id":
         has_title = "title" in raw.column_names
         columns["title"] = read("title", labels) if has_title else pa.nulls(len(raw), pa.string())
+    if id_column == "item_id":
+        refuse_many_features(features, place)
     for feature in features:
         values = read(feature.name, partial(feature.kind.cast, separator=separator))
         refuse_infinite(id_column.removesuffix("_id"), columns[id_column], values, raw[feature.name], feature, place)

@@ -4,15 +4,24 @@ Logic is two-valued: a condition on a missing value is false (also with `!=`), a
 serve/filters/masks.py.
 """
 
+import hashlib
 import json
 
 from data.sources.feature_kinds.kind import CONTAINMENT
 from serve.filters.grammar import MISSING_NUMBER, AllOf, AnyOf, Condition, Filter, Not
 
+MAX_NAME = 200
+"""Most characters of a feature's name that are taken over into the name of its field; Milvus takes 255."""
+
 
 def column_name(field: str) -> str:
-    """Returns the name of a feature's Milvus field; its prefix keeps it apart from our own fields."""
-    return f"f_{field}"
+    """Returns the name of a feature's Milvus field; its prefix keeps it apart from our own fields.
+
+    A Milvus server takes ASCII letters, digits and _ alone: names with others, and long ones, become digests.
+    """
+    if field.isascii() and len(field) <= MAX_NAME:
+        return f"f_{field}"
+    return f"x_{hashlib.sha256(field.encode()).hexdigest()[:32]}"
 
 
 def to_expression(filter: Filter) -> str:

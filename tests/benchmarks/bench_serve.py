@@ -3,7 +3,8 @@
 
 The same release for all: 64 dimensions, 200 candidates, a DCN-v2 re-ranker, the best 20 as JSON. wrk makes the load:
 one client, then 32, each asking again as soon as it has its answer. What is compared is up at the same time and takes
-turns, since a machine's speed changes from minute to minute. `own-proxy` is the endpoint without HAProxy; with
+turns, since a machine's speed changes from minute to minute. `fused` also reads each user's state and records what it
+answers, which nothing beside it does; `fused-eventless` does neither. `own-proxy` is the endpoint without HAProxy; with
 only=own-proxy nothing but this pair is measured. With only=keys it is the endpoint that asks for keys (`keys`), and
 with a key that has a rate (`rate`), beside the one that asks nobody (`haproxy`).
 
@@ -36,7 +37,16 @@ from serve.access.key_file import KeyFile
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from tests.benchmarks.harness.overload import FLOODING, Overload, overloaded
-from tests.benchmarks.harness.serve_ratios import KEYED, MANY, OWN, flood_ratios, key_ratios, own_ratios, ratios
+from tests.benchmarks.harness.serve_ratios import (
+    EVENTLESS,
+    KEYED,
+    MANY,
+    OWN,
+    flood_ratios,
+    key_ratios,
+    own_ratios,
+    ratios,
+)
 from tests.benchmarks.harness.servers import free_port, metrics_address, server
 from tests.benchmarks.harness.tables import FOLDER, write
 from tests.benchmarks.harness.wrk import Measured, refuse_without_wrk, together
@@ -47,7 +57,7 @@ ROOT = "var/bench-serve"
 K, CANDIDATES = 20, 200
 ONLY = {"own-proxy": OWN, "keys": KEYED}
 
-PAIRS = (("floor", "fused"), ("staged", "ordinary"), OWN)
+PAIRS = (("floor", EVENTLESS, "fused"), ("staged", "ordinary"), OWN)
 """Compared with each other."""
 
 OVERRIDES = (
@@ -163,7 +173,7 @@ def released(items: int, users: int) -> str:
 
 def started(name: str, release_id: str) -> AbstractContextManager[str]:
     port, log = free_port(), FOLDER / f"serve-{name}.log"
-    if name in ("fused", "staged", *OWN, *KEYED):
+    if name in ("fused", EVENTLESS, "staged", *OWN, *KEYED):
         fixed = [
             f"serve.{d}.{m}_replicas=1"
             for d in ("ingress", "embedder", "retriever", "reranker")
@@ -173,6 +183,9 @@ def started(name: str, release_id: str) -> AbstractContextManager[str]:
         own = [f"storage.root={ROOT}", f"serve={topology}", f"serve.port={port}", f"serve.num_candidates={CANDIDATES}"]
         environment = {USES_HAPROXY: "0"} if name == "own-proxy" else {}
         environment |= beside_others(KEYED.index(name)) if name in KEYED else {}
+        if name == EVENTLESS:
+            own += ["events=off", "events.decisions.share=0"]
+            environment |= beside_others(1)
         if name in KEYED[1:]:
             own += ["auth=keys", f"auth.file={ROOT}/{name}.json"]
             environment |= {"USER_HASH_KEY": "a key of the benchmark", "TWOTOWER_KEY": key_of(name)}

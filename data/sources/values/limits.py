@@ -19,8 +19,22 @@ MAX_FILTER_CHARACTERS = 256
 MAX_LIST_VALUES = 4096
 """Most values of a list that Milvus stores per item."""
 
+MAX_FILTERED_FEATURES = 62
+"""Most item features that filters may name: a Milvus collection has 64 fields, of which two are the row and vector."""
+
 MAX_ID_CHARACTERS = 256
 """Most characters of an id in a request."""
+
+
+def refuse_many_features(features: Sequence[Feature], place: str) -> None:
+    """Raises DataError if these item features are more than an index can store."""
+    filtered = [feature.name for feature in features if feature.kind.is_filterable]
+    if len(filtered) > MAX_FILTERED_FEATURES:
+        raise DataError(
+            f"{place}: {len(filtered)} item features can be filtered by, and an index stores {MAX_FILTERED_FEATURES} at"
+            f" most: leave some out, or declare those by which nobody filters as kind: text; the last one is"
+            f" {filtered[-1]!r}"
+        )
 
 
 def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: Feature, place: str) -> None:

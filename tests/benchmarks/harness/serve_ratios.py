@@ -6,6 +6,9 @@ from tests.benchmarks.harness.wrk import Measured
 MANY = 32
 """The larger number of clients."""
 
+EVENTLESS = "fused-eventless"
+"""The fused endpoint without states of users and without a decision log, as the floor has none."""
+
 OWN = ("haproxy", "own-proxy")
 """The fused endpoint, behind HAProxy and behind Ray Serve's own proxy."""
 
@@ -15,7 +18,11 @@ KEYED = ("haproxy", "keys", "rate")
 
 def ratios(found: dict[str, dict[int, Measured]], overload: dict[int, Overload]) -> dict[str, float]:
     floor, fused, staged, ordinary = (found[name] for name in ("floor", "fused", "staged", "ordinary"))
+    eventless = found[EVENTLESS]
     return {
+        "eventless_p50_ratio_1": eventless[1].p50_ms / floor[1].p50_ms,
+        "eventless_rps_ratio_32": eventless[MANY].per_s / floor[MANY].per_s,
+        "eventless_p99_over_p50_32": eventless[MANY].p99_ms / eventless[MANY].p50_ms,
         "fused_p50_ratio_1": fused[1].p50_ms / floor[1].p50_ms,
         "fused_rps_ratio_32": fused[MANY].per_s / floor[MANY].per_s,
         "fused_p99_over_p50_32": fused[MANY].p99_ms / fused[MANY].p50_ms,

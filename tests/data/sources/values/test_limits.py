@@ -5,7 +5,14 @@ import pytest
 
 from data.sources.entities import entity_table
 from data.sources.schema import DataError, Feature, FeatureKind
-from data.sources.values.limits import MAX_ID_CHARACTERS, MAX_LIST_VALUES, MAX_STRING_BYTES, id_notes, limit_notes
+from data.sources.values.limits import (
+    MAX_FILTERED_FEATURES,
+    MAX_ID_CHARACTERS,
+    MAX_LIST_VALUES,
+    MAX_STRING_BYTES,
+    id_notes,
+    limit_notes,
+)
 from serve.api.schemas import RecommendRequest
 
 BRAND = Feature(name="brand", kind=FeatureKind.categorical)
@@ -41,6 +48,18 @@ def test_lists_longer_than_an_index_stores_are_refused() -> None:
         DataError, match=r"feature 'tags': item 'y' has 4,097 values, and an index stores 4,096 at most"
     ):
         items(tags=tags)
+
+
+def test_more_features_than_an_index_stores_are_refused() -> None:
+    filtered = [Feature(name=f"f{n}", kind=FeatureKind.categorical) for n in range(MAX_FILTERED_FEATURES + 1)]
+    raw = pa.table({"item_id": ["x"], "words": ["w"]} | {feature.name: ["v"] for feature in filtered})
+    assert entity_table(raw, "item_id", (*filtered[1:], WORDS), "items.parquet").num_rows
+    with pytest.raises(
+        DataError, match=r"items\.parquet: 63 item features .* stores 62 at most: .* the last one is 'f62'"
+    ):
+        entity_table(raw, "item_id", filtered, "items.parquet")
+    users = raw.rename_columns(["user_id", *raw.column_names[1:]])
+    assert entity_table(users, "user_id", filtered, "users.parquet").num_rows
 
 
 def test_ids_longer_than_a_request_may_name_are_said() -> None:
