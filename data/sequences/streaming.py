@@ -124,7 +124,8 @@ class StreamedBatches:
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
         """One pass over the share. Batches that a buffer does not fill are put together, and come later."""
         left: list[TrainBatch] = []
-        for at, buffer in enumerate(self.parts.buffers(seed, self.rank, self.num_workers, self.buffer_rows)):
+        at, buffers = 0, self.parts.buffers(seed, self.rank, self.num_workers, self.buffer_rows)
+        while (buffer := next(buffers, None)) is not None:
             batches = self.batches_of(buffer.rows, buffer.sequences, buffer.feedback)
             for batch in batches.epoch(np.random.SeedSequence([seed, at]).generate_state(1)[0].item()):
                 of_log = replace(batch, user_rows_B=buffer.user_rows_U[batch.user_rows_B])
@@ -136,6 +137,8 @@ class StreamedBatches:
                 joined = _joined(left)
                 yield _rows(joined, slice(0, self.batch_size))
                 left = [_rows(joined, slice(self.batch_size, None))]
+            at += 1
+            del buffer, batches  # they are not in memory while the next buffer is read
         if left and len((last := _joined(left)).user_rows_B):
             yield last
 

@@ -1,5 +1,6 @@
 """Streamed parts: each example once with its own history, many users in each batch, the same for a seed."""
 
+import weakref
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -147,6 +148,24 @@ def test_the_seed_alone_decides_the_batches() -> None:
     for seed in (0, 1):
         assert pairs(list(once.epoch(seed))) == pairs(list(streamed(parts(), buffer_rows=2000).epoch(seed)))
     assert pairs(list(once.epoch(0))) != pairs(list(once.epoch(1)))
+
+
+def test_a_buffer_is_gone_before_the_next_is_read() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    class Watched(InParts):
+        def part(self, name: str, *splits: str, columns: Collection[str], kinds: Sequence[str] = ()) -> pa.Table:
+            alive.append(sum(items() is not None for items in held))
+            return super().part(name, *splits, columns=columns, kinds=kinds)
+
+    def of_buffer(rows: Examples, sequences: Sequences, feedback: Feedback) -> ShardBatches:
+        held.append(weakref.ref(sequences.items_N))
+        return single(rows, sequences, feedback)
+
+    of = replace(parts(), dataset=Watched())
+    assert len(pairs(list(StreamedBatches(of, 0, 1, of_buffer, 64, NUM_ROWS, 1000).epoch(0)))) == NUM_ROWS
+    assert len(held) > 3 and max(alive) == 0
 
 
 @pytest.mark.parametrize("num_workers", [2, 3, 7])
