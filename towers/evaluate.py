@@ -34,7 +34,8 @@ def task(config: "Config") -> dict[str, Any]:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
     fit_on = FittedSplits(checkpoint.manifest["fit_on"])
     model, reranker, item_ID = checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID
-    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, checkpoint.ties)
+    orders = checkpoint.ties, checkpoint.popularity_I
+    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, *orders)
     tracking, values = config.tracking, jsonable(config)
     published = published_beside(config.evaluate, dataset.manifest)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:

@@ -54,9 +54,13 @@ class Feature:
         check_bounds(self, f"feature {self.name!r}")
 
 
+RECENT_COUNT = "recent_count"
+"""The column of a checkpoint's items with their numbers of interactions among the latest ones, where these count."""
+
 RESERVED_COLUMNS = frozenset(
     {"row", "user_id", "item_id", "title", "vector", "time", "weight"}
     | {f"{split}_count" for split in ("train", "validation", "test")}
+    | {RECENT_COUNT}
 )
 
 RAW_INTERACTIONS = pa.schema(

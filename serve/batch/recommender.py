@@ -72,7 +72,7 @@ class BatchRecommender:
         )
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
-        retrieved = retrieve(vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)
+        retrieved = retrieve(vectors, queries, parts.popularity_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)
         kept = without_denied(retrieved, self._denied_rows, self._num_candidates)
         ranked = rerank(parts.reranker, vectors, kept, queries, BATCH_SIZE, parts.ties)
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]

@@ -47,14 +47,14 @@ class Fallback(Protocol):
 
 
 class PopularFallback:
-    """The items of one release by their number of training interactions; ties fall as in the release's evaluation."""
+    """The items of one release by their popularity in the log; ties fall as in the release's evaluation."""
 
     def __init__(self, release_id: str, parts: "Checkpoint", columns: FilterColumns) -> None:
         self.release_id = release_id
-        self._counts_I = parts.counts_I
+        self._popularity_I = parts.popularity_I
         self._columns = columns
-        self._order = most_popular(self._counts_I, parts.ties)
-        self._rank_I = np.empty(len(self._counts_I), dtype=np.int32)
+        self._order = most_popular(self._popularity_I, parts.ties)
+        self._rank_I = np.empty(len(self._popularity_I), dtype=np.int32)
         self._rank_I[self._order] = np.arange(len(self._order), dtype=np.int32)
 
     def top(self, k: int, filter: Filter | None, exclude: np.ndarray, glance: bool = False) -> Candidates:
@@ -73,7 +73,7 @@ class PopularFallback:
         else:
             order = self._order[:GLANCE] if glance else self._order
             rows_K = _first(order, k, None if matching is None else matching.mask_N, excluded)
-        return Candidates(self.release_id, rows_K, self._counts_I[rows_K].astype(np.float32), Source.popular)
+        return Candidates(self.release_id, rows_K, self._popularity_I[rows_K].astype(np.float32), Source.popular)
 
     def holds(self, filter: Filter) -> bool:
         """See `Fallback.holds`."""

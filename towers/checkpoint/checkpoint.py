@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from data.artifacts.folders import Folder
@@ -24,6 +25,7 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences, SequencesPart
+from data.sources.schema import RECENT_COUNT
 from towers.checkpoint.histories import write_histories
 from towers.checkpoint.on_demand import Later, OnDemand
 from towers.checkpoint.opening.parts import SEQUENCES_FILE, Parts
@@ -52,6 +54,7 @@ class Checkpoint:
         history: every user's positives at the end of training, oldest first, which user vectors are computed from.
         seen: every user's items that count as seen then; those of the history, unless the log has event types.
         counts_I: int64, interactions of each item in the splits that were fitted on.
+        popularity_I: by which users of whom nothing is known get popular items (`towers.model.tie_order.popularity`).
         ties: the order of items with equal scores; by row in checkpoints of earlier versions.
         context: the context features of requests.
         event_type_rows: the row of each event type that the user tower knows, by its name.
@@ -70,6 +73,7 @@ class Checkpoint:
     history: OnDemand[Sequences] = OnDemand()  # noqa: RUF009
     seen: OnDemand[Sequences] = OnDemand()  # noqa: RUF009
     counts_I: OnDemand[np.ndarray] = OnDemand()  # noqa: RUF009
+    popularity_I: OnDemand[np.ndarray] = OnDemand()  # noqa: RUF009
     ties: OnDemand[TieOrder] = OnDemand()  # noqa: RUF009
     context: OnDemand[Context] = OnDemand()  # noqa: RUF009
     event_type_rows: OnDemand[dict[str, int]] = OnDemand()  # noqa: RUF009
@@ -103,6 +107,7 @@ def save(
     encoders: tuple[FeatureEncoder, FeatureEncoder],
     history: Iterable[SequencesPart],
     seen: Iterable[SequencesPart] | None = None,
+    recent_I: np.ndarray | None = None,
 ) -> None:
     """Seals a checkpoint.
 
@@ -112,6 +117,7 @@ def save(
         encoders: the feature encoders of users and of items, whose vocabularies and scales are saved too.
         history: every user's positives at the end of training, with what the user tower takes beside the items.
         seen: the items that count as seen, where they are others than those of the history.
+        recent_I: int64, interactions of each item among the latest ones, where popular items are ordered by these.
 
     Raises:
         CheckpointError: a weight is not finite. Nothing is written.
@@ -130,7 +136,10 @@ def save(
     }
     with sealing(folder, manifest) as staging:
         replace(dataset.users, vocabularies=user_encoder.vocabularies).save(staging, "users")
-        replace(dataset.items, vocabularies=item_encoder.vocabularies).save(staging, "items")
+        items = dataset.items.table
+        if recent_I is not None:
+            items = items.append_column(RECENT_COUNT, pa.array(recent_I[1:]))
+        replace(dataset.items, table=items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
         beside = model.config.history_columns
@@ -168,8 +177,8 @@ def _of_parts(parts: Parts, folder: Folder, manifest: dict[str, Any]) -> Checkpo
     later = {
         name: Later(partial(getattr, parts, name))
         for name in (
-            "model", "users", "items", "counts_I", "context", "event_type_rows", "placed_I", "goal_weights",
-            "reranker", "item_vectors_ID",
+            "model", "users", "items", "counts_I", "popularity_I", "context", "event_type_rows", "placed_I",
+            "goal_weights", "reranker", "item_vectors_ID",
         )
     }  # fmt: skip
     return Checkpoint(

@@ -69,7 +69,7 @@ def _check_dataset(checkpoint: Checkpoint, dataset: PreparedDataset) -> None:
 
 def _accuracy_by_user(checkpoint: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> dict[str, Columns]:
     """Metrics of each query by ranking."""
-    model, reranker, counts_I = checkpoint.model, checkpoint.reranker, checkpoint.counts_I
+    model, reranker, popularity_I = checkpoint.model, checkpoint.reranker, checkpoint.popularity_I
     item_ID, ties = checkpoint.item_vectors_ID, checkpoint.ties
-    rankings = tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_ID, ties)
-    return {name: accuracy(r, held_out, len(counts_I), list(config.ks)) for name, r in rankings.items()}
+    rankings = tower_rankings(model, reranker, held_out, popularity_I, config.batch_size, item_ID, ties)
+    return {name: accuracy(r, held_out, len(popularity_I), list(config.ks)) for name, r in rankings.items()}

@@ -55,7 +55,7 @@ def tower_rankings(
     model: TwoTower,
     reranker: Reranker,
     held_out: HeldOut,
-    counts_I: np.ndarray,
+    popularity_I: np.ndarray,
     batch_size: int,
     item_vectors_ID: Tensor | None = None,
     ties: TieOrder | None = None,
@@ -63,13 +63,14 @@ def tower_rankings(
     """Rankings of the towers, and of the towers with re-ranker.
 
     Args:
+        popularity_I: how popular each item is (`towers.model.tie_order.popularity`).
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
         ties: the order of items with equal scores; None is the order of rows.
     """
     queries = embed(model, held_out, batch_size)
     if item_vectors_ID is None:
         item_vectors_ID = all_item_vectors(model)
-    found = retrieve(queries, held_out, counts_I, item_vectors_ID, batch_size, ties=ties)
+    found = retrieve(queries, held_out, popularity_I, item_vectors_ID, batch_size, ties=ties)
     return {
         TOWERS: found,
         RERANKED: rerank(reranker, queries, found, held_out, batch_size, ties),
@@ -84,6 +85,7 @@ def evaluate(
     config: EvaluateConfig,
     item_vectors_ID: Tensor | None = None,
     ties: TieOrder | None = None,
+    popularity_I: np.ndarray | None = None,
 ) -> Report:
     """Measures a model and the configured baselines on the test part of its dataset.
 
@@ -91,6 +93,7 @@ def evaluate(
         fit_on: the splits that the model was fitted on; the baselines are fitted on the same.
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
         ties: the order of items with equal scores, in all rankings; None is the order of rows.
+        popularity_I: by which users whom the towers do not know get popular items; None means by all interactions.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
@@ -100,15 +103,13 @@ def evaluate(
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     if (of := held_out.sampled_from) is not None:
         num = len(held_out.user_rows_Q)
-        notes = [f"measured on {num:,} of {of:,} users, drawn at random", *notes]
-    rankings = baselines | tower_rankings(model, reranker, held_out, counts_I, config.batch_size, item_vectors_ID, ties)
-    goals = GoalEvents.of(dataset, TEST, reranker.config.goals)
+        notes.insert(0, f"measured on {num:,} of {of:,} users, drawn at random")
+    popular_I = counts_I if popularity_I is None else popularity_I
+    towers = tower_rankings(model, reranker, held_out, popular_I, config.batch_size, item_vectors_ID, ties)
+    rankings, goals = baselines | towers, GoalEvents.of(dataset, TEST, reranker.config.goals)
     similarity = ItemSimilarity.of(histories_of_many(dataset, earlier_splits(TEST)), len(counts_I))
     columns = _columns_of(rankings, held_out, counts_I, goals, similarity, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
-    decile_I = deciles(counts_I)
-    times = {name: metrics.times_recommended(r.rows_QK, config.k, len(counts_I)) for name, r in rankings.items()}
-    times[RELEVANT] = np.bincount(held_out.relevant[1], minlength=len(counts_I))
     user_counts_U = interaction_counts(dataset.users, fit_on)
     parts = [*slices(held_out, user_counts_U, counts_I), *cold_user_slices(model, held_out, user_counts_U)]
     return Report(
@@ -122,10 +123,18 @@ def evaluate(
         lift=_lift(columns, config.resamples),
         calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None,
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
-        recommended_shares={name: shares_by_decile(times_I, decile_I) for name, times_I in times.items()},
+        recommended_shares=_recommended_shares(rankings, held_out, counts_I, config.k),
         notes=notes,
         goals=goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
     )
+
+
+def _recommended_shares(rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, k: int) -> dict[str, Any]:
+    """The shares of the first k ranks, and of the relevant items, that each decile of the items by popularity has."""
+    times = {name: metrics.times_recommended(r.rows_QK, k, len(counts_I)) for name, r in rankings.items()}
+    times[RELEVANT] = np.bincount(held_out.relevant[1], minlength=len(counts_I))
+    decile_I = deciles(counts_I)
+    return {name: shares_by_decile(times_I, decile_I) for name, times_I in times.items()}
 
 
 def _columns_of(

@@ -102,7 +102,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
 def retrieve(
     queries: QueryVectors,
     held_out: HeldOut,
-    counts_I: np.ndarray,
+    popularity_I: np.ndarray,
     item_ID: Tensor,
     batch_size: int,
     k: int = RANKS,
@@ -113,19 +113,19 @@ def retrieve(
     A large catalogue is scored in blocks of the same shape, so that sums are taken in the same order in each.
 
     Args:
-        counts_I: interactions of each item that the model was fitted on.
+        popularity_I: how popular each item is (`towers.model.tie_order.popularity`).
         item_ID: float32, all item vectors.
         ties: the order of items with equal scores; None is the order of rows.
     """
     block = BLOCK_ITEMS if len(item_ID) > BLOCK_ITEMS else SAME_SUMS
     columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=block)
-    popularity_I = torch.from_numpy(counts_I.astype(np.float32)).to(item_ID.device)
+    popular_I = torch.from_numpy(popularity_I.astype(np.float32)).to(item_ID.device)
     row_T = columns.row_T.to(item_ID.device)
 
     def blocks(at: slice) -> Iterator[Tensor]:
         for rows_T in row_T.split(BLOCK_ITEMS):
             scores_BT = queries.user_QD[at] @ item_ID[rows_T].T
-            scores_BT[~queries.known_Q[at]] = popularity_I[rows_T]
+            scores_BT[~queries.known_Q[at]] = popular_I[rows_T]
             yield scores_BT
 
     def scores(at: slice) -> tuple[Iterator[Tensor], Tensor]:
@@ -135,20 +135,20 @@ def retrieve(
 
 
 def rank_by_popularity(
-    held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
+    held_out: HeldOut, popularity_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
 ) -> Ranking:
     """Every user gets the most popular items that they have not seen.
 
     Only the head of the catalogue is scored: k items more than the longest history, so that k new ones remain for all.
     """
     longest = int(held_out.seen.lengths_U.max(initial=0))
-    best_H = most_popular(counts_I, ties)[: k + longest]
-    position_I = np.full(len(counts_I), len(best_H))
+    best_H = most_popular(popularity_I, ties)[: k + longest]
+    position_I = np.full(len(popularity_I), len(best_H))
     position_I[best_H] = np.arange(len(best_H))
     chunks = batches_of(len(held_out.user_rows_Q), batch_size)
     parts = [_first_unseen(best_H, position_I, held_out, at, k) for at in chunks]
     rows_QK = np.concatenate(parts)
-    scores_QK = np.where(rows_QK < 0, -np.inf, counts_I[rows_QK]).astype(np.float32)
+    scores_QK = np.where(rows_QK < 0, -np.inf, popularity_I[rows_QK]).astype(np.float32)
     return Ranking(rows_QK, scores_QK, np.zeros(len(rows_QK), dtype=bool))
 
 

@@ -51,10 +51,20 @@ class TieOrder:
         return np.lexsort((self.rank_I[rows_N], -scores_N), axis=-1)
 
 
-def most_popular(counts_I: np.ndarray, ties: TieOrder | None = None) -> np.ndarray:
-    """int64 [I - 1]: all items by descending number of interactions; the popularity fallback and evaluation use it."""
-    rows = (ties or TieOrder.of(len(counts_I), None)).rows_I[1:]
-    return rows[np.argsort(-counts_I[rows], kind="stable")]
+def popularity(counts_I: np.ndarray, recent_I: np.ndarray | None = None) -> np.ndarray:
+    """[I]: how popular each item is: its interactions, or where these are known the latest ones (float32).
+
+    Among items with equally many of the latest, all interactions decide: a fraction below 1 is added for them.
+    """
+    if recent_I is None:
+        return counts_I
+    return (recent_I + counts_I / (counts_I.max() + 1)).astype(np.float32)
+
+
+def most_popular(popularity_I: np.ndarray, ties: TieOrder | None = None) -> np.ndarray:
+    """int64 [I - 1]: all items by descending `popularity`; the popularity fallback and evaluation use it."""
+    rows = (ties or TieOrder.of(len(popularity_I), None)).rows_I[1:]
+    return rows[np.argsort(-popularity_I[rows], kind="stable")]
 
 
 def tie_seed(name: str) -> int:

@@ -99,7 +99,7 @@ def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig
     """Measures what towers and re-ranker of a checkpoint answer to queries in its own rows."""
     counts_I, k = parts.counts_I, config.k
     rankings = tower_rankings(
-        parts.model, parts.reranker, held_out, counts_I, config.batch_size, parts.item_vectors_ID, parts.ties
+        parts.model, parts.reranker, held_out, parts.popularity_I, config.batch_size, parts.item_vectors_ID, parts.ties
     )
     ranking = rankings[RERANKED]
     times_I = times_recommended(ranking.rows_QK, k, len(counts_I))

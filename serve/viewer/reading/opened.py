@@ -95,11 +95,13 @@ class OpenedRelease:
         denied_rows = parts.items.ids.rows(pa.array(sorted(self.denied()), pa.string()))
         num_wanted = k if order is Order.popular else max(k, self.num_candidates)
         if order is Order.popular:
-            found = rank_by_popularity(queries, parts.counts_I, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties)
+            found = rank_by_popularity(
+                queries, parts.popularity_I, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties
+            )
             return without_denied(found, denied_rows, num_wanted)
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         found = retrieve(
-            vectors, queries, parts.counts_I, item_ID, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties
+            vectors, queries, parts.popularity_I, item_ID, BATCH_SIZE, num_wanted + len(denied_rows), parts.ties
         )
         found = without_denied(found, denied_rows, num_wanted)
         if order is Order.towers:

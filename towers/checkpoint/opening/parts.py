@@ -18,6 +18,7 @@ from data.artifacts.structured import structured
 from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.event_types import EventTypes
+from data.sources.schema import RECENT_COUNT
 from towers.checkpoint.histories import of_tensors
 from towers.checkpoint.opening.weights import load_weights, refuse_not_finite, without_initial_values
 from towers.checkpoint.tensor_files import CheckpointError, mapped_tensors
@@ -27,6 +28,7 @@ from towers.model.context import Context
 from towers.model.described import placed_rows
 from towers.model.features import FeatureEncoder
 from towers.model.item_tower import ItemTower
+from towers.model.tie_order import popularity
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.config import RerankConfig
 from towers.reranking.reranker import UNFITTED, Reranker
@@ -97,6 +99,12 @@ class Parts:
     def counts_I(self) -> np.ndarray:
         """int64, interactions of each item in the splits that were fitted on."""
         return interaction_counts(self.items, self._fit_on)
+
+    @property
+    def popularity_I(self) -> np.ndarray:
+        """[I]: by which popular items are ordered (`towers.model.tie_order.popularity`)."""
+        recent = self.items.table[RECENT_COUNT] if RECENT_COUNT in self.items.table.column_names else None
+        return popularity(self.counts_I, None if recent is None else np.append(0, recent.to_numpy()))
 
     @property
     def placed_I(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from towers.evaluation.baselines.tuning import Tuner
 from towers.evaluation.config import RANKS, Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, rank, rank_by_popularity
+from towers.evaluation.recent_popularity import recent_counts
 from towers.evaluation.retrieval import ScoreColumns
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
@@ -53,22 +54,6 @@ def baseline_rankings(
     return rankings, notes
 
 
-def recent_counts(dataset: PreparedDataset, splits: tuple[str, ...], share: float, num_items: int) -> np.ndarray | None:
-    """int64 [I]: interactions of each item in the latest `share` of those fitted on; None where the log has no times.
-
-    The dataset's manifest says whether the log has times. In datasets of earlier versions, whose manifests do not, the
-    time of an interaction in a log without times is its index in the log, which is below the log's length.
-    """
-    interactions = dataset.interactions(*splits, columns=["item_row", "time"])
-    time, clock = interactions["time"].to_numpy(), dataset.clock
-    if not len(time) or (clock is not None and not clock.has_clock):
-        return None
-    if clock is None and time.max() < dataset.manifest["counts"]["raw_interactions"]:
-        return None
-    latest = np.partition(time, -_at_least_one(share * len(time)))[-_at_least_one(share * len(time))]
-    return np.bincount(interactions["item_row"].to_numpy()[time >= latest], minlength=num_items)
-
-
 def rank_by_own_items(
     held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
 ) -> Ranking:
@@ -84,7 +69,3 @@ def rank_by_own_items(
         return [scores_BT], torch.zeros(len(scores_BT), dtype=torch.bool)
 
     return rank(scores, held_out, batch_size, ScoreColumns.of(ties), k)
-
-
-def _at_least_one(number: float) -> int:
-    return max(round(number), 1)

@@ -62,7 +62,7 @@ def decide_placement(
     model: TwoTower,
     queries: QueryVectors,
     held_out: HeldOut,
-    counts_I: np.ndarray,
+    popularity_I: np.ndarray,
     item_ID: Tensor,
     k: int,
     batch_size: int,
@@ -75,7 +75,7 @@ def decide_placement(
 
     Args:
         queries: of `held_out`, embedded while `model.places_by_features` was false.
-        counts_I: interactions of each item that the model was fitted on.
+        popularity_I: how popular each item is (`towers.model.tie_order.popularity`).
         item_ID: float32, all item vectors.
     """
     described_Q = model.user_described_N[torch.from_numpy(held_out.user_rows_Q)].to(queries.known_Q.device)
@@ -85,9 +85,9 @@ def decide_placement(
         return FeaturePlacement(by_features=False, reason=reason, num_users=len(kept))
     asked = held_out.take(kept.numpy())
     vectors = QueryVectors(queries.user_QD[kept], torch.ones(len(kept), dtype=torch.bool))
-    by_towers = retrieve(vectors, asked, counts_I, item_ID, batch_size, k, ties)
-    by_popularity = rank_by_popularity(asked, counts_I, batch_size, k, ties)
-    towers, popularity = (accuracy(ranking, asked, len(counts_I), k) for ranking in (by_towers, by_popularity))
+    by_towers = retrieve(vectors, asked, popularity_I, item_ID, batch_size, k, ties)
+    by_popularity = rank_by_popularity(asked, popularity_I, batch_size, k, ties)
+    towers, popularity = (accuracy(ranking, asked, len(popularity_I), k) for ranking in (by_towers, by_popularity))
     change_QM = np.stack([towers[name] - popularity[name] for name in towers], axis=1)
     bounds_M2 = intervals(change_QM, SEED, resamples).tolist()
     difference = {

@@ -22,15 +22,17 @@ from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.evaluation.decisions.popular_items import recent_of
 from towers.evaluation.report import report_of
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
+from towers.model.tie_order import popularity
 from towers.reranking.carry import Vocabularies, carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import checkpoint_folder, is_trained, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
-from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
+from towers.training.stages.measured_fit import DECIDED, fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
 """Suffix of the name of a final checkpoint that gives the name of its backtest."""
@@ -57,7 +59,8 @@ def final_fit(
     else:
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
-    found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties_of(dataset, backtest.folder))
+    ties = ties_of(dataset, backtest.folder)
+    found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
@@ -73,12 +76,19 @@ def final_fit(
         "training": final.totals,
         **decided_of(measured),
     }
-    return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more)
+    recent_I = recent_of(dataset, FittedSplits.all, recent_share(measured))
+    return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more, recent_I)
 
 
 def decided_of(measured: Checkpoint) -> dict[str, Any]:
     """What the measured training decided on the validation part, which the final fit keeps."""
-    return {name: measured.manifest[name] for name in ("cold_items", "placement") if name in measured.manifest}
+    return {name: measured.manifest[name] for name in DECIDED if name in measured.manifest}
+
+
+def recent_share(measured: Checkpoint) -> float | None:
+    """The share of the latest interactions by which items are popular; None where all interactions count."""
+    share: float | None = measured.manifest.get("popular_items", {}).get("recent_share")
+    return share
 
 
 def _backtest(
@@ -86,7 +96,9 @@ def _backtest(
 ) -> Checkpoint:
     """Seals the backtest with its report, which stands for that of the final towers."""
     reranker = _carried(config, measured.reranker, measured.items.vocabularies, FittedSplits.train, dataset, towers)
-    report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder))
+    recent_I = recent_of(dataset, towers.fit_on, recent_share(measured))
+    popularity_I = popularity(interaction_counts(dataset.items, towers.fit_on), recent_I)
+    report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder), popularity_I)
     note = (
         f"A backtest of the final fit: towers fitted on {TRAIN} and {VALIDATION}, with the epochs and the re-ranker of"
         f" {measured.name}. The final towers have seen the {TEST} part."
@@ -98,7 +110,7 @@ def _backtest(
         **decided_of(measured),
     }
     name = training_name(config, dataset) + BACKTEST
-    return seal(folder, config, dataset, towers, reranker, name, towers.fit_on.splits, more)
+    return seal(folder, config, dataset, towers, reranker, name, towers.fit_on.splits, more, recent_I)
 
 
 def _carried(

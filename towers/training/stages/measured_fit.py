@@ -17,6 +17,13 @@ from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
 from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
+from towers.evaluation.decisions.popular_items import (
+    BY_ALL,
+    RECENT_SHARE,
+    PopularItems,
+    decide_popular_items,
+    recent_of,
+)
 from towers.evaluation.goals import GoalEvents
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
@@ -25,7 +32,7 @@ from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, re
 from towers.evaluation.report import Report
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
-from towers.model.tie_order import TieOrder, tie_seed
+from towers.model.tie_order import TieOrder, popularity, tie_seed
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
@@ -33,6 +40,9 @@ from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
 from towers.training.tracking import run_reference
+
+DECIDED = ("cold_items", "placement", "popular_items")
+"""What is decided on the validation part, by its names in a checkpoint's manifest."""
 
 
 def has_validation(config: Recipe, dataset: PreparedDataset) -> bool:
@@ -46,9 +56,9 @@ def fit_and_measure(
 ) -> Checkpoint:
     """Fits on `train.fit_on`, which leaves the test part out, measures on the test part and seals the checkpoint.
 
-    The validation part decides how items without training data compete with the others, and whether users without
-    training data are placed by their features, and the re-ranker is fitted on it; where the towers are fitted on that
-    part too, nothing of this is done.
+    The validation part decides how items without training data compete with the others, whether users without
+    training data are placed by their features, and what is popular, and the re-ranker is fitted on it; where the towers
+    are fitted on that part too, nothing of this is done.
 
     Args:
         folder: of the checkpoint.
@@ -56,22 +66,26 @@ def fit_and_measure(
     name, ties = training_name(config, dataset), ties_of(dataset, folder)
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
     is_validated, totals = has_validation(config, dataset), dict(towers.totals)
-    cold_items, placement = undecided(interaction_counts(dataset.items, towers.fit_on)), UNDECIDED
+    counts_I = interaction_counts(dataset.items, towers.fit_on)
+    cold_items, placement, popular = undecided(counts_I), UNDECIDED, BY_ALL
     if is_validated:
-        cold_items, placement = _decide(towers, dataset, config, ties)
+        cold_items, placement, popular = _decide(towers, dataset, config, ties)
         progress(f"items without training data: {cold_items}")
         progress(f"users without training data: {placement}")
+        progress(f"popular items: {popular}")
+    recent_I = recent_of(dataset, towers.fit_on, popular.recent_share)
+    popularity_I = popularity(counts_I, recent_I)
     reranker = towers.unfitted_reranker(config, dataset)
     if is_validated:
-        measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties)
+        measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties, popularity_I)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
         progress(f"re-ranker{said}")
     else:
         progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
-    report = measured_report(towers, reranker, dataset, config, ties)
-    decided = {"cold_items": cold_items.as_json(), "placement": placement.as_json()}
+    report = measured_report(towers, reranker, dataset, config, ties, popularity_I)
+    decided = dict(zip(DECIDED, (cold_items.as_json(), placement.as_json(), popular.as_json()), strict=True))
     more = report.as_json() | {"training": totals} | decided
-    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more)
+    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more, recent_I)
 
 
 def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
@@ -80,28 +94,37 @@ def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
 
 
 def measured_report(
-    towers: FittedTowers, reranker: Reranker, dataset: PreparedDataset, config: Recipe, ties: TieOrder
+    towers: FittedTowers,
+    reranker: Reranker,
+    dataset: PreparedDataset,
+    config: Recipe,
+    ties: TieOrder,
+    popularity_I: np.ndarray,
 ) -> Report:
     """Measures towers and re-ranker on the test part."""
-    return evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, towers.item_vectors_ID, ties)
+    vectors_ID, orders = towers.item_vectors_ID, (ties, popularity_I)
+    return evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, vectors_ID, *orders)
 
 
 def _decide(
     towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder
-) -> tuple[ColdItemLength, FeaturePlacement]:
-    """Decides how items and users without training data are placed, and sets the model so."""
+) -> tuple[ColdItemLength, FeaturePlacement, PopularItems]:
+    """Decides how items and users without training data are placed, sets the model so, and what is popular."""
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, beside, most)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
+    recent_I = recent_of(dataset, towers.fit_on, RECENT_SHARE)
+    popular = decide_popular_items(held_out, counts_I, recent_I, k, batch_size, resamples, ties)
+    popularity_I = counts_I if popular.recent_share is None else popularity(counts_I, recent_I)
     queries = embed(towers.model, held_out, batch_size)
     cold_items = decide_length(queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties)
     towers.set_cold_length(cold_items.length)
     placement = decide_placement(
-        towers.model, queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties
+        towers.model, queries, held_out, popularity_I, towers.item_vectors_ID, k, batch_size, resamples, ties
     )
     towers.model.places_by_features = placement.by_features
-    return cold_items, placement
+    return cold_items, placement, popular
 
 
 def fit_reranker_on(
@@ -111,6 +134,7 @@ def fit_reranker_on(
     split: str,
     config: Recipe,
     ties: TieOrder,
+    popularity_I: np.ndarray,
 ) -> tuple[dict[str, float], str]:
     """Fits the re-ranker in place to the candidates that the towers retrieve for the queries of a held-out split.
 
@@ -119,10 +143,9 @@ def fit_reranker_on(
     """
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, split, config.evaluate.seen, beside, most)
-    counts_I = interaction_counts(dataset.items, towers.fit_on)
     batch_size = config.evaluate.batch_size
     queries = embed(towers.model, held_out, batch_size)
-    found = retrieve(queries, held_out, counts_I, towers.item_vectors_ID, batch_size, ties=ties)
+    found = retrieve(queries, held_out, popularity_I, towers.item_vectors_ID, batch_size, ties=ties)
     interactions = HeldOutInteractions.of(dataset, split, held_out)
     unwanted_QK = unwanted_among(dataset, split, held_out.user_rows_Q, found.rows_QK) if dataset.event_types else None
     goals_QKA = None
@@ -130,7 +153,7 @@ def fit_reranker_on(
         goals_QKA = GoalEvents.of(dataset, split, reranker.config.goals).among(held_out.user_rows_Q, found.rows_QK)
     to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK, goals_QKA)
     fitted = fit_reranker(reranker, to_fit, config.seed)
-    measured = measure(found, held_out, len(counts_I), list(config.evaluate.ks))
+    measured = measure(found, held_out, len(popularity_I), list(config.evaluate.ks))
     if not fitted:
         return measured, f": not fitted, {too_few_hits(to_fit, len(held_out.user_rows_Q), split)}"
     return measured, _said(fitted)
@@ -177,6 +200,7 @@ def seal(
     training: str,
     seen: tuple[str, ...],
     more: dict[str, Any],
+    recent_I: np.ndarray | None,
 ) -> Checkpoint:
     """Seals a checkpoint and opens it.
 
@@ -184,6 +208,7 @@ def seal(
         training: the name of the towers' training.
         seen: the splits whose interactions make up the users' histories, and what they have seen.
         more: what its manifest says beyond its training: the report and the training's totals.
+        recent_I: int64, interactions of each item among the latest ones, where popular items are ordered by these.
     """
     resolved = recordable(jsonable(config))
     manifest = {
@@ -210,5 +235,5 @@ def seal(
         manifest["event_types"] = dataset.event_types.as_manifest()
     items_seen = dataset.seen_in_parts(*seen) if dataset.event_types else None
     history = dataset.sequences_in_parts(*seen, beside=config.model.history_columns)
-    save(folder, manifest | more, towers.model, reranker, dataset, encoders, history, items_seen)
+    save(folder, manifest | more, towers.model, reranker, dataset, encoders, history, items_seen, recent_I)
     return open_checkpoint(folder)

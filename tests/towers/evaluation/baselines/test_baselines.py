@@ -16,10 +16,10 @@ from data.sequences.histories import Sequences
 from tests.reporting.skipping import skip
 from towers.evaluation.baselines import item_filter as filter_module
 from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
-from towers.evaluation.baselines.rankings import recent_counts
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, rank_by_popularity
+from towers.evaluation.recent_popularity import recent_counts
 from towers.evaluation.retrieval import mask_seen, top_k
 
 
