@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
 
-from data.artifacts.bounds import bounded, check_bounds
+from data.artifacts.bounds import LARGEST_INT, bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.artifacts.secrets import holds_secret, masked, recordable
+from data.cluster.addresses import check_redis_address, is_web_address
 from data.cluster.loopback import is_loopback
 from serve.access.scopes import Scope
 
@@ -20,6 +21,10 @@ HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(?::\d*)?")
 
 COUNTERS = ("memory", "redis", "rediss")
 """Schemes of the places where calls are counted."""
+
+
+RATE = re.compile(r"\s*(?P<amount>[0-9]+)\s*(?:/|per)\s*(?P<multiple>[0-9]*)\s*[a-z]+\s*", re.IGNORECASE)
+"""One rate. `limits` reads several too, of which the first counts, and takes a multiple of 0 for 1."""
 
 
 ALGORITHMS = (
@@ -65,6 +70,8 @@ class LimitsConfig:
                 f"auth.limits.counters: {scheme}://{'...' if rest else ''} must be memory:// or redis://host:6379, or"
                 " rediss:// with TLS, without a password, which is read from REDIS_PASSWORD"
             )
+        if scheme != "memory":
+            check_redis_address("auth.limits.counters", self.counters)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -98,6 +105,8 @@ class JwtConfig:
         if self.algorithm not in ALGORITHMS:
             raise ConfigError(f"auth.jwt.algorithm: {self.algorithm!r} must be one of {', '.join(ALGORITHMS)}")
         jwks = self.jwks or ""
+        if jwks.lower().startswith(("http://", "https://")) and not is_web_address(jwks):
+            raise ConfigError(f"auth.jwt.jwks: {masked(jwks)} must be https://host/path or https://host:port/path")
         if jwks.lower().startswith("http://") and not is_loopback(_host(jwks)):
             raise ConfigError(f"auth.jwt.jwks: {masked(jwks)} must be https: whoever answers in its place makes tokens")
 
@@ -161,7 +170,7 @@ class KeyConfig:
     """
 
     scopes: list[Scope] = field(default_factory=lambda: [Scope.recommend])
-    expires_days: float | None = bounded(None, above=0)
+    expires_days: float | None = bounded(None, above=0, at_most=36_500)
     rate: str | None = None
     concurrency: int | None = bounded(None, at_least=1)
 
@@ -183,12 +192,18 @@ def _host(url: str) -> str:
 
 
 def check_rate(key: str, rate: str | None) -> None:
-    """Raises ConfigError where a text is no rate; null is one."""
-    if rate is None:
-        return
+    """Raises ConfigError where a text is not one rate, of at least 1; null is one."""
+    if rate is not None and not _is_rate(rate):
+        raise ConfigError(f"{key}: {rate!r} must be like 100/second or 5000/minute (one rate, and not 0), or null")
+
+
+def _is_rate(text: str) -> bool:
     from limits import parse  # takes a good part of a second, which few commands need
 
+    found = RATE.fullmatch(text)
     try:
-        parse(rate)
-    except ValueError as e:
-        raise ConfigError(f"{key}: {rate!r} must be like 100/second or 5000/minute, or null") from e
+        item = parse(text)
+        is_one = found is not None and int(found["multiple"] or 1) >= 1
+    except ValueError:
+        return False
+    return is_one and 1 <= item.amount <= LARGEST_INT and item.get_expiry() <= LARGEST_INT

@@ -68,7 +68,7 @@ class KeyAuthenticator:
         return self._ring.find(credentials)
 
     async def refresh(self) -> None:
-        """Reads the keys again; raises KeyFileError or OSError, and then those known before remain."""
+        """Reads the keys again; raises KeyFileError, and then those known before remain."""
         self._ring = KeyRing(await asyncio.to_thread(read_records, self._config))
 
 
@@ -96,7 +96,7 @@ class AccessControl:
         """Access control as configured, which follows changes of keys as long as the event loop runs.
 
         Raises:
-            KeyFileError, OSError: the keys cannot be read.
+            KeyFileError: the keys cannot be read.
         """
         if not config.asks:
             return cls(None)
@@ -152,13 +152,18 @@ class AccessControl:
             raise self._refusal(caller.name, 403, f"key {caller.name}: needs the scope {needed.value}{wrong}")
         return caller
 
-    async def charge(self, cost: int = 1) -> None:
-        """Counts recommendations that the present caller asks for; raises Refused if they are too many."""
+    async def charge(self, cost: int = 1, counted: int = 0) -> None:
+        """Counts recommendations that the present caller asks for; raises Refused if they are too many.
+
+        Args:
+            cost: how many.
+            counted: how many of the same call are counted already.
+        """
         caller = CALLER.get()
         if caller is None:
             return
         try:
-            await self._limits.charge(caller, cost)
+            await self._limits.charge(caller, cost, counted)
         except Exceeded as e:
             raise self._refusal(caller.name, 429, str(e), e.retry_after_s) from None
 

@@ -5,12 +5,13 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.artifacts.errors import ConfigError, UserError
+from data.artifacts.errors import ConfigError, UserError, one_line
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
 from data.artifacts.records.updates import update_file
@@ -42,18 +43,21 @@ class KeyFile:
         return f"{self.folder}/{self.name}"
 
     def exists(self) -> bool:
-        """Whether there is such a file."""
-        return self.folder.exists(self.name)
+        """Whether there is such a file; raises KeyFileError where the storage does not say so."""
+        with self._usable("read"):
+            return self.folder.exists(self.name)
 
     def read(self) -> list[KeyRecord]:
         """The records; none where there is no such file.
 
         Raises:
-            KeyFileError: it is no file of keys.
+            KeyFileError: it is no file of keys, or cannot be read.
         """
         if not self.exists():
             return []
-        return parse(self.folder.read_bytes(self.name).decode(), str(self))
+        with self._usable("read"):
+            content = self.folder.read_bytes(self.name)
+        return parse(content, str(self))
 
     def update(self, change: Callable[[list[KeyRecord]], list[KeyRecord]]) -> None:
         """Replaces the records by what `change` makes of them, in one atomic step; one change at a time.
@@ -64,20 +68,30 @@ class KeyFile:
         On a local disk, nobody but the owner may read the file.
 
         Raises:
-            KeyFileError: the file is no file of keys.
+            KeyFileError: the file is no file of keys, or cannot be changed.
             LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
         """
 
         def changed(content: bytes | None) -> bytes:
-            records = change([] if content is None else parse(content.decode(), str(self)))
+            records = change([] if content is None else parse(content, str(self)))
             found = {} if content is None else {value["id"]: value for value in json.loads(content)["keys"]}
             values = [{**found.get(record.id, {}), **record.as_json()} for record in records]
             return (json_text({"keys": values}, indent=2) + "\n").encode()
 
-        with self.folder.create().locked(f".{self.name}") as lock:
+        with self._usable("changed"), self.folder.create().locked(f".{self.name}") as lock:
             update_file(self.folder, self.name, changed, lock)
             if self.folder.is_local:
                 Path(self.folder.path, self.name).chmod(0o600)
+
+    @contextmanager
+    def _usable(self, done: str) -> Iterator[None]:
+        """Turns the errors of the storage into KeyFileError, in words for what was to be done with the file."""
+        try:
+            yield
+        except OSError as e:
+            raise KeyFileError(
+                f"auth.file: {self} cannot be {done} ({one_line(e)}); name a file that this process may use"
+            ) from e
 
     def add(self, name: str, config: KeyConfig) -> str:
         """Makes a key, adds its record, and returns the key, which is nowhere else.
@@ -114,7 +128,7 @@ class KeyFile:
         self.update(without_it)
 
 
-def parse(text: str, source: str) -> list[KeyRecord]:
+def parse(text: str | bytes, source: str) -> list[KeyRecord]:
     """Reads the content of a file of keys.
 
     Args:
@@ -126,7 +140,7 @@ def parse(text: str, source: str) -> list[KeyRecord]:
     try:
         content: Any = json.loads(text)
         records = [KeyRecord.of_json(value) for value in content["keys"]]
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise KeyFileError(f"{source}: not a file of keys ({e}); python -m serve.keys makes one") from e
     for what in ("id", "name"):
         values = [getattr(record, what) for record in records]

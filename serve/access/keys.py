@@ -74,11 +74,12 @@ class KeyRecord:
         """
         try:
             record = cls(**known_fields(cls, value, {}))
+            record._check_types()
             record.caller()
             record.expires()
             if len(bytes.fromhex(record.sha256)) != hashlib.sha256().digest_size:
                 raise ValueError("its sha256 is not one")
-        except (TypeError, ValueError, AttributeError) as e:
+        except (TypeError, ValueError, AttributeError, OverflowError) as e:
             name = value.get("name") if isinstance(value, dict) else value
             raise ValueError(f"{name!r} is not the record of a key ({e})") from e
         return record
@@ -92,9 +93,20 @@ class KeyRecord:
         if not NAME.fullmatch(self.name):
             raise ValueError("its name must be up to 64 letters, digits, '-', '_' or '.'")
         check_rate("rate", self.rate)
-        if self.concurrency is not None and not (isinstance(self.concurrency, int) and self.concurrency >= 1):
+        if self.concurrency is not None and self.concurrency < 1:
             raise ValueError("its concurrency must be a whole number above 0")
         return Caller(self.name, frozenset(Scope(scope) for scope in self.scopes), self.rate, self.concurrency)
+
+    def _check_types(self) -> None:
+        """Raises ValueError where a value, which somebody may have written by hand, is of another type."""
+        for name in ("id", "name", "sha256", "created_at", "expires_at", "rate"):
+            value, may_be_null = getattr(self, name), name in ("expires_at", "rate")
+            if not isinstance(value, str) and not (may_be_null and value is None):
+                raise ValueError(f"its {name} must be a text{' or null' * may_be_null}")
+        if not isinstance(self.scopes, list) or not all(isinstance(scope, str) for scope in self.scopes):
+            raise ValueError("its scopes must be a list of texts")
+        if self.concurrency is not None and type(self.concurrency) is not int:
+            raise ValueError("its concurrency must be a whole number above 0, or null")
 
     def expires(self) -> float:
         """The time from which on it is refused, in seconds since 1970."""

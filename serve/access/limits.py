@@ -30,10 +30,10 @@ class Exceeded(Exception):
     """A caller is beyond a limit.
 
     Attributes:
-        retry_after_s: seconds after which it may ask again.
+        retry_after_s: seconds after which it may ask again; None where the same call is beyond the limit at any time.
     """
 
-    def __init__(self, detail: str, retry_after_s: float) -> None:
+    def __init__(self, detail: str, retry_after_s: float | None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
@@ -61,14 +61,20 @@ class CallLimits:
         if not self._running[caller.name]:
             del self._running[caller.name]
 
-    async def charge(self, caller: Caller, cost: int = 1) -> None:
-        """Counts so many recommendations; raises Exceeded, and counts none, if they are too many."""
+    async def charge(self, caller: Caller, cost: int = 1, counted: int = 0) -> None:
+        """Counts so many recommendations; raises Exceeded, and counts none, if they are too many.
+
+        Args:
+            caller: who asks for them.
+            cost: how many.
+            counted: how many of the same call are counted already.
+        """
         rate = caller.rate or self._config.rate
         if rate is None or not cost:
             return
         item = _parsed(rate)
-        if cost > item.amount:
-            raise Exceeded(f"key {caller.name}: {cost} recommendations in one call, at most {rate}", item.get_expiry())
+        if (total := cost + counted) > item.amount:
+            raise Exceeded(f"key {caller.name}: {total} recommendations in one call, at most {rate}", None)
         limiter = self._limiter()
         try:
             async with asyncio.timeout(None if limiter is self._own else self._config.timeout_ms / 1000):

@@ -49,7 +49,16 @@ def read_token_keys(config: JwtConfig) -> TokenKeys:
         return _keys(json.loads(content), config)
     except TokenKeysError:
         raise
-    except (OSError, httpx.HTTPError, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as e:
+    except (
+        OSError,
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        jwt.PyJWTError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as e:
         said = f"auth.jwt.jwks: {recordable(config.jwks)} is no JSON Web Key Set that can be read ({e})"
         raise TokenKeysError(without_passwords(said, [f"={config.jwks}"])) from None  # which has the URL
 

@@ -154,7 +154,7 @@ class RecommenderIngress(EventRoutes):
         return _json(await self._recommend_batch(await read_body(BatchRequest, http)))
 
     async def _recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
-        await self._access.charge(len(batch.requests) - 1)  # one is counted with the call
+        await self._access.charge(len(batch.requests) - 1, counted=1)  # one with the call itself
         return await self._answers.recommend_batch(batch)
 
     @api.post("/v1/similar", response_model=SimilarResponse, openapi_extra=body_schema(SimilarRequest))

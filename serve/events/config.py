@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.cluster.addresses import check_redis_address
 from data.sources.event_types import EventType, is_positive
 from serve.events.decisions.config import DecisionsConfig
 from serve.events.stores import STATE_STORES
@@ -74,6 +75,8 @@ class EventsConfig:
         check_bounds(self, "events")
         if self.store != OFF:
             STATE_STORES.require(self.store)
+        if self.store == "redis":
+            check_redis_address("events.uri", self.uri)
         if self.store == "sqlite" and "://" in self.path:
             raise ConfigError(f"events.path: {self.path} must be a file on a local disk; several machines need redis")
         for name in self.types:

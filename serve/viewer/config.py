@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import recordable
+from data.cluster.addresses import is_web_address
 from data.cluster.loopback import is_loopback
 from serve.api.limits import MAX_K
 
@@ -46,8 +48,8 @@ class PageConfig:
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""
         check_bounds(self, "page")
-        if not self.endpoint.startswith(("http://", "https://")):
-            raise ConfigError(f"page.endpoint: {self.endpoint!r} is no address; write http://host:port")
+        if not is_web_address(self.endpoint):
+            raise ConfigError(f"page.endpoint: {recordable(self.endpoint)!r} is no address; write http://host:port")
 
     @property
     def is_local(self) -> bool:

@@ -50,6 +50,12 @@ def test_a_key_expires() -> None:
     assert ring.find(fresh) is not None
 
 
+def test_a_key_expires_within_a_time_that_dates_can_hold() -> None:
+    assert mint("shop", KeyConfig(expires_days=36_500))[1].expires_at is not None
+    with pytest.raises(ConfigError, match=r"key\.expires_days: 1000000000.0 must lie in"):
+        KeyConfig(expires_days=1e9)
+
+
 def test_every_key_is_compared_once_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one whose id does not exist: the time of a refusal does not say which ids do."""
     key, record = mint("shop", BOTH)
@@ -89,13 +95,47 @@ def test_keys_are_added_and_removed(file: KeyFile) -> None:
         '{"keys": [{}]}',
         '{"keys": [{"id": "a", "name": "b", "sha256": "00", "scopes": [], "created_at": "x"}]}',
         '{"keys": [{"id": "a", "name": "b", "sha256": "%s", "scopes": ["root"], "created_at": "x"}]}' % ("0" * 64),
+        b'{"keys": "\xff"}',
+        "[" * 100_000,
     ],
 )
-def test_a_file_that_is_none_is_named(file: KeyFile, content: str) -> None:
-    file.folder.create().write_bytes(file.name, content.encode())
-    with pytest.raises(KeyFileError, match=r"keys\.json: not a file of keys") as caught:
-        file.read()
-    assert "\n" not in str(caught.value)
+def test_a_file_that_is_none_is_named(file: KeyFile, content: str | bytes) -> None:
+    file.folder.create().write_bytes(file.name, content.encode() if isinstance(content, str) else content)
+    for use in (file.read, lambda: file.add("shop", BOTH), lambda: file.remove("shop")):
+        with pytest.raises(KeyFileError, match=r"keys\.json: not a file of keys") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("id", "name", "sha256", "created_at") for value in (None, 5, ["a"])),
+        *((name, value) for name in ("expires_at", "rate") for value in (5, ["a"])),
+        *(("scopes", value) for value in (None, "recommend", {"recommend": 1}, [["recommend"]])),
+        *(("concurrency", value) for value in (0, 1.5, True, "5")),
+        ("rate", "0/second"),
+    ],
+)
+def test_a_record_with_a_value_of_another_kind_is_named(file: KeyFile, name: str, value: object) -> None:
+    file.add("shop", BOTH)
+    content = file.folder.read_json(file.name)
+    content["keys"][0][name] = value
+    file.folder.write_json(file.name, content)
+    with pytest.raises(KeyFileError, match=r"keys\.json: not a file of keys \(.* is not the record of a key"):
+        KeyRing(file.read())
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """As where a folder lies in its place, or a file in that of a folder above it."""
+    (tmp_path / "keys.json").mkdir()
+    (tmp_path / "file").write_text("")
+    for location in (tmp_path / "keys.json", tmp_path / "file" / "keys.json"):
+        file = KeyFile.of(str(location))
+        with pytest.raises(KeyFileError, match=r"auth\.file: .*keys\.json (cannot be read|does not exist)"):
+            require_keys(AuthConfig(kind=AuthKind.keys, file=str(location)))
+        with pytest.raises(KeyFileError, match=r"auth\.file: .*keys\.json cannot be "):
+            file.add("shop", BOTH)
 
 
 def test_fields_of_a_later_version_are_ignored_and_stay(file: KeyFile) -> None:

@@ -14,7 +14,9 @@ from serve.access.control import AccessControl, Refused
 from serve.access.keys import Caller, KeyRing, mint
 from serve.access.limits import CallLimits, Exceeded
 from serve.access.scopes import Scope
+from serve.events.config import EventsConfig
 from tests.benchmarks.harness.servers import free_port
+from tests.conformance.events import TYPES
 from tests.conformance.redis_server import serving_redis
 
 SHOP = Caller("shop", frozenset({Scope.recommend}), rate="5/minute", concurrency=2)
@@ -142,3 +144,81 @@ async def test_without_redis_each_replica_counts_for_itself(redis: str, monkeypa
     assert await admitted(gone, SHOP, 8) == 5
     monkeypatch.setattr(limits_module, "PAUSE_S", 0)
     assert await admitted(gone, SHOP, 8) == 0
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        "0/second",
+        "100/second;5/minute",
+        "100/second, 5/minute",
+        "100/0 second",
+        "1/0second",
+        "5 per 00 minute",
+        "-5/second",
+        "1/99999999999 year",
+        "9" * 20 + "/second",
+        "1/" + "0" * 5000 + " second",
+        "",
+    ],
+)
+def test_what_is_not_one_rate_above_0_is_refused(rate: str) -> None:
+    for config, key in ((LimitsConfig, "auth.limits.rate"), (KeyConfig, "key.rate")):
+        with pytest.raises(ConfigError, match=rf"{key}: '.*' must be like 100/second or 5000/minute"):
+            config(rate=rate)
+
+
+@pytest.mark.parametrize("rate", ["100/second", "5 per 2 minutes", " 1 / MINUTE ", "1/10second"])
+def test_one_rate_is_taken(rate: str) -> None:
+    assert LimitsConfig(rate=rate).rate == KeyConfig(rate=rate).rate == rate
+
+
+async def test_a_batch_beyond_the_rate_is_not_told_to_wait() -> None:
+    """Nor where it is beyond it by the one that is counted with the call."""
+    key, record = mint("shop", KeyConfig(rate="63/minute"))
+
+    class Known:
+        find = KeyRing([record]).find
+
+        async def refresh(self) -> None: ...
+
+    control = AccessControl(Known())
+    with pytest.raises(Refused, match="key shop: 64 recommendations in one call, at most 63/minute") as refused:
+        async with control.admitted(key, RECOMMEND):
+            await control.charge(63, counted=1)
+    assert (refused.value.status, refused.value.retry_after_s) == (429, None)
+    async with control.admitted(key, RECOMMEND):
+        await control.charge(61, counted=1)
+    with pytest.raises(Refused, match="more than 63/minute; wait"):
+        async with control.admitted(key, RECOMMEND):
+            pass
+
+
+WRONG_ADDRESSES = [
+    "redis://h:abc", "redis://h:99999999", "redis://h:0", "redis://", "redis://h:6379/abc", "redis://h?db=x", "redis://h?timeuot=1",
+    "redis://[::1", "redis://a b", "redis://h#1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", WRONG_ADDRESSES)
+def test_addresses_of_redis_are_read_before_anything_starts(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"auth\.limits\.counters: 'redis://.*' must be redis://host:6379/0"):
+        LimitsConfig(counters=address)
+    with pytest.raises(ConfigError, match=r"events\.uri: 'redis://.*' must be redis://host:6379/0"):
+        EventsConfig(store="redis", uri=address, types=TYPES)
+    assert EventsConfig(store="sqlite", uri=address, types=TYPES).uri == address, "it is not used"
+
+
+@pytest.mark.parametrize(
+    "address", ["redis://h", "redis://h:6379/3", "rediss://[::1]:6380", "redis://h?socket_timeout=1"]
+)
+def test_other_addresses_are_taken(address: str) -> None:
+    assert LimitsConfig(counters=address).counters == address
+    assert EventsConfig(store="redis", uri=address, types=TYPES).uri == address
+
+
+def test_no_password_of_an_address_is_shown() -> None:
+    for address in ("redis://:se/cret@h", "redis://u:se#cret@h", "redis://u:secret@h:abc"):
+        with pytest.raises(ConfigError, match=r"events\.uri") as caught:
+            EventsConfig(store="redis", uri=address, types=TYPES)
+        assert "cret" not in str(caught.value)

@@ -236,3 +236,9 @@ def test_what_cannot_be_used_is_named(key_set: Path, tmp_path: Path) -> None:
     for name in ("none.json", "spoilt.json"):
         with pytest.raises(TokenKeysError, match=rf"auth\.jwt\.jwks: .*{name} is no JSON Web Key Set"):
             read_token_keys(config_of(tmp_path / name).jwt)
+
+
+@pytest.mark.parametrize("jwks", ["https://h:abc/jwks", "https://h:99999999/jwks", "https:///jwks", "https://[x/jwks"])
+def test_an_address_of_keys_is_read_before_anything_starts(jwks: str) -> None:
+    with pytest.raises(ConfigError, match=r"auth\.jwt\.jwks: \S+ must be https://host/path"):
+        JwtConfig(jwks=jwks)
