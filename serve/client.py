@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from serve.api.connection import connection, content, unreachable
@@ -26,6 +27,7 @@ from serve.api.schemas import (
     LiveResponse,
     RecommendRequest,
     RecommendResponse,
+    RequestId,
     SimilarRequest,
     SimilarResponse,
 )
@@ -43,6 +45,8 @@ __all__ = [
 
 Filter = dict[str, Any]
 JSON = {"Content-Type": "application/json"}
+
+REQUEST_ID: TypeAdapter[str] = TypeAdapter(RequestId)
 
 
 class RecommendClient:
@@ -76,7 +80,8 @@ class RecommendClient:
 
         Args:
             user_id: The user; None for a request without a user.
-            request_id: An id of the caller's own for the request, which the answer repeats.
+            request_id: An id of the caller's own for the request, which the answer repeats: 1 to 256 printable ASCII
+                characters without spaces.
             fields: Further fields of `serve.api.schemas.RecommendRequest`.
 
         Raises:
@@ -221,7 +226,7 @@ class AsyncRecommendClient:
 
 def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
     body = RecommendRequest(user_id=user_id, **fields).model_dump_json(exclude_unset=True).encode()
-    headers = JSON | ({"X-Request-Id": request_id} if request_id else {})
+    headers = JSON | ({"X-Request-Id": REQUEST_ID.validate_python(request_id)} if request_id else {})
     return body, headers
 
 

@@ -14,6 +14,9 @@ from serve.pipeline.source import Source
 Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
 """An id of a user or an item, or a value of a context feature, without white space around it, as in the log."""
 
+RequestId = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=256)]
+"""An id of a request that a caller chooses: printable ASCII characters without spaces."""
+
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 GoalWeight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]

@@ -8,6 +8,7 @@ from typing import Any
 from data.cluster.ray_compatibility.serve import serve_request_id
 from serve.api.adapter import FieldError, RequestAdapter, Unknown
 from serve.api.events.known import user_json, with_state
+from serve.api.limits import MAX_BATCH, MAX_ID
 from serve.api.refusals import Late, NotFound, Stale
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from serve.deployment.answers.conversion import takes, to_query
@@ -27,6 +28,9 @@ from serve.rollout.follower import ReleaseFollower
 
 POINTER_SHARE = 0.5
 """The largest share of a request's time that it waits for the storage to say what is live, where that is not known."""
+
+LONGEST_SUFFIX = len(f".{MAX_BATCH - 1}")
+"""Characters that the id of an answer of a batch has beside the id of the batch."""
 
 
 class RequestAnswerer:
@@ -81,7 +85,8 @@ class RequestAnswerer:
     async def recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
         """Returns `serve.api.schemas.BatchResponse` as JSON values; each answer has a request id of its own."""
         arrived = _now()
-        ids = [f"{serve_request_id()}.{number}" for number in range(len(batch.requests))]
+        common = serve_request_id(MAX_ID - LONGEST_SUFFIX)
+        ids = [f"{common}.{number}" for number in range(len(batch.requests))]
         chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
         queries = [
             self._to_query(runtime, assignment, request, id_, "requests", number)

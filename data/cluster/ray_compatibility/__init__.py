@@ -117,6 +117,19 @@ PRIVATE_PARTS = (
         "refusals in JSON by Ray Serve's own proxy",
         "none known",
     ),
+    PrivatePart(
+        "ray.serve._private.http_util",
+        "RequestIdMiddleware",
+        "ids of requests that events may name, and requests with bytes that are no UTF-8 in a header of Ray's",
+        "none known",
+    ),
+    PrivatePart("ray.serve.grpc_util", "RayServegRPCContext.request_id", "the same over gRPC", "none known"),
+    PrivatePart(
+        "ray.serve._private.proxy_request_response",
+        "gRPCProxyRequest.setup_variables",
+        "the same over gRPC through Ray Serve's own proxy",
+        "none known",
+    ),
     PrivatePart("ray.serve._private.utils", "pd", "processes of Ray Serve that start without pandas", "none known"),
     PrivatePart(
         "ray.serve._private.logging_utils",

@@ -3,6 +3,7 @@
 - HAProxy refuses what the replicas cannot take, and answers in JSON (haproxy_template.py). Its niceness is a little
   above that of the replicas, so that it leaves them the cores under a flood.
 - gRPC servers listen near by (serve_addresses.py).
+- Ids of requests, and headers that Ray reads, are checked before it reads them (serve_headers.py).
 - The log files of Serve's processes survive a library that configures logging (serve_logs.py).
 - Processes start without importing pandas, which Ray Serve would only need to answer with data frames.
 - Where Ray Serve's own proxy takes requests, it refuses by the same status, header and JSON as HAProxy; Ray answers in
@@ -25,6 +26,14 @@ from data.artifacts.json_text import json_text
 from data.cluster.machine import choose_proxy
 from data.cluster.ray_compatibility.haproxy_template import TOO_MANY, patched_template
 from data.cluster.ray_compatibility.serve_addresses import listen_nearby, listen_on_own_address
+from data.cluster.ray_compatibility.serve_headers import (
+    LONGEST_ID,
+    check_context_id,
+    check_headers,
+    check_proxied_id,
+    fitting_id,
+    fresh_id,
+)
 from data.cluster.ray_compatibility.serve_logs import keep_logging
 
 IN_FLIGHT = "TWOTOWER_IN_FLIGHT"
@@ -141,10 +150,17 @@ def _refuse_in_json(http_util: Any) -> None:
     http_util.send_http_response_on_exception = refused
 
 
+def _change_http(http_util: Any) -> None:
+    _refuse_in_json(http_util)
+    check_headers(http_util)
+
+
 PATCHES: dict[str, Callable[[Any], None]] = {
     "ray.serve._private.haproxy": _yield_to_replicas,
     "ray.serve._private.haproxy_templates": _refuse_in_haproxy,
-    "ray.serve._private.http_util": _refuse_in_json,
+    "ray.serve._private.http_util": _change_http,
+    "ray.serve._private.proxy_request_response": check_proxied_id,
+    "ray.serve.grpc_util": check_context_id,
     "ray.serve._private.replica": listen_on_own_address,
     "ray.serve._private.default_impl": listen_nearby,
     "ray.serve._private.logging_utils": keep_logging,
@@ -163,9 +179,12 @@ def replica_name() -> str:
     return f"{replica_id.deployment_id.name}-{replica_id.unique_id}"
 
 
-def serve_request_id() -> str:
-    """The request's X-Request-Id, or the id that Ray Serve gave it."""
+def serve_request_id(longest: int = LONGEST_ID) -> str:
+    """The request's id: its X-Request-Id, or the one that Ray Serve gave it.
+
+    Where that is longer than `longest`, or is none (in a process that was not prepared, see `prepare_worker`), this
+    returns a fresh one, and another one with each call.
+    """
     from ray.serve.context import _get_serve_request_context
 
-    request_id: str = _get_serve_request_context().request_id
-    return request_id
+    return fitting_id(_get_serve_request_context().request_id, longest) or fresh_id()

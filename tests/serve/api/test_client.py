@@ -5,10 +5,12 @@ import pytest
 
 from serve.client import AsyncRecommendClient, EndpointError, RecommendClient
 
+ODD_IDS: list[dict[str, str]] = [{"request_id": id_} for id_ in ("a b", "é", "a\n", "x" * 257)]
+
 
 def test_limits_are_checked_here() -> None:
     with RecommendClient("http://127.0.0.1:1") as client:
-        for fields in ({"k": 0}, {"k": 101}, {"user_id": ""}, {"history": ["i"] * 201}, {"kk": 3}):
+        for fields in ({"k": 0}, {"k": 101}, {"user_id": ""}, {"history": ["i"] * 201}, {"kk": 3}, *ODD_IDS):
             with pytest.raises(pydantic.ValidationError):
                 client.recommend(**fields)
 

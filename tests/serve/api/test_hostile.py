@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES
+from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES, MAX_ID
 from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from tests.benchmarks.harness.servers import replicas
 
@@ -154,3 +154,12 @@ def test_bad_requests_get_a_4xx_that_names_the_field(
     answer = httpx.post(f"{fused[0]}/v1/{path}", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status, answer.text
     assert field in answer.text
+
+
+@pytest.mark.parametrize("name", [b"x-request-id", b"serve_multiplexed_model_id", b"x-session-id", b"x-other"])
+@pytest.mark.parametrize("value", [b"\xff", b"x" * 300], ids=["no text", "long"])
+def test_whatever_stands_in_headers_that_ray_serve_reads(fused: tuple[str, str], name: bytes, value: bytes) -> None:
+    for path in ("/healthz", "/readyz", "/v1/releases/live"):
+        answer = httpx.get(f"{fused[0]}{path}", headers=[(name, value)], timeout=30)
+        assert answer.status_code == 200
+        assert 1 <= len(answer.headers["x-request-id"]) <= MAX_ID
