@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from data.artifacts.json_text import json_text
 from serve.api.explanations import explanations
 from serve.api.feature_values import checked_features
 from serve.api.rendering import ItemRenderer
@@ -144,7 +145,7 @@ class RequestAdapter:
                 extra["explanation"] = item_explanation
             num_candidates = 0 if explanation.candidates is None else len(explanation.candidates.rows_K)
             explained["explained"] = {
-                "filter": filter,
+                "filter": None if filter is None else orjson.Fragment(json_text(filter)),  # orjson ends at 64 bits
                 "num_excluded": explanation.num_excluded,
                 "num_candidates": num_candidates,
             }

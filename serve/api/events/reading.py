@@ -30,8 +30,18 @@ LONG_INTEGER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(?<![\d.eE+])\d{400,}'
 Of a string without an end everything is taken, so that the time to search grows with the size of the text alone.
 """
 
-TOO_MANY_DIGITS = "number out of range"
-"""What pydantic's parser says of an integer of more than 4300 digits. It then reads nothing of the text."""
+NO_CHARACTER = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+    r"|(?P<byte>[\udc80-\udcff])",
+    re.DOTALL,
+)
+"""In a text that was decoded with `surrogateescape`: half of a pair of surrogates, or a byte that is no UTF-8.
+
+Other escapes are found too, which are to be left as they are, so that none is read from its middle.
+"""
+
+CONTROL = r"\u0000"
+"""What takes the place of what is no character: no text of an event may hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,8 @@ def read_events(body: bytes, config: EventsConfig) -> EventBatch:
     except ValidationError as e:
         problems = _problems(e)
         if any(len(problem["loc"]) < 3 for problem in problems):
-            shorter = _with_short_integers(body) if TOO_MANY_DIGITS in problems[0]["msg"] else body
-            return EventBatch(problems=problems) if shorter == body else read_events(shorter, config)
+            readable = _readable(body) if problems[0]["type"] == "json_invalid" else body
+            return EventBatch(problems=problems) if readable == body else read_events(readable, config)
         asked, problems = _each(from_json(body)["events"])
     batch = EventBatch(problems=problems)
     now_us = time.time_ns() // 1000
@@ -89,9 +99,15 @@ def _each(events: Sequence[Any]) -> tuple[list[tuple[int, EventRequest]], list[P
     return asked, problems
 
 
-def _with_short_integers(body: bytes) -> bytes:
-    """The JSON with 400 digits for each longer integer, which no field takes either."""
-    return LONG_INTEGER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"9" * 400, body)
+def _readable(body: bytes) -> bytes:
+    """The JSON with values that no field takes either, in place of those for which a parser refuses the whole text.
+
+    These are integers with too many digits, surrogates without their other half, and bytes that are no UTF-8.
+    """
+    text = body.decode(errors="surrogateescape")
+    text = NO_CHARACTER.sub(lambda found: CONTROL if found["half"] or found["byte"] else found[0], text)
+    whole = text.encode(errors="surrogateescape")
+    return LONG_INTEGER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"9" * 400, whole)
 
 
 def answer(batch: EventBatch, outcomes: Sequence[Outcome], names_users: bool) -> tuple[int, dict[str, Any]]:

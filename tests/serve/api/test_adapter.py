@@ -1,11 +1,16 @@
 """The adapter: ids in, ids out, whatever the log declares of its items."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import orjson
+import pytest
 
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import Item, RecommendRequest
+from serve.pipeline.messages import Explanation, Response
+from serve.pipeline.source import Source
 from serve.releases.release import Release
 
 
@@ -36,3 +41,26 @@ def test_unknown_ids_are_told_apart(release: Release) -> None:
     query, unknown = RequestAdapter(release, num_candidates=100).query(request)
     assert (query.history, query.exclude) == ((1,), ())
     assert unknown == {"unknown_items": ["what", "ever"], "unknown_context": []}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"field": "year", "op": "<", "value": 2**64},
+        {"field": "year", "op": ">", "value": -(2**63) - 1},
+        {
+            "any": [
+                {"field": "year", "op": "in", "value": [1, 10**30]},
+                {"not": {"field": "studio", "op": "==", "value": "é"}},
+            ]
+        },
+    ],
+)
+def test_an_explanation_repeats_the_filter_as_it_was_given(release: Release, condition: dict[str, Any]) -> None:
+    adapter = RequestAdapter(release, num_candidates=100)
+    request = RecommendRequest.model_validate_json(json.dumps({"explain": True, "filter": condition}))
+    query, unknown = adapter.query(request)
+    explanation = Explanation(candidates=None, ranked=None, nearest=None, num_excluded=0)
+    response = Response(release.id, [1], [0.5], Source.popular, False, [], {}, explanation)
+    content = adapter.answer(response, unknown, "id", filter=request.filter)
+    assert json.loads(orjson.dumps(content))["explained"]["filter"] == condition

@@ -40,3 +40,52 @@ def test_a_body_that_ends_within_a_text_is_searched_once() -> None:
     batch = read_events(body, config())
     assert [problem["loc"] for problem in batch.problems] == [("body",)]
     assert not batch.events
+
+
+HALF = '"a\\ud83d"'
+"""Half of a pair of surrogates, as programs send that cut texts in the middle of a character."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HALF,
+        '"\\udc00b"',
+        '"\\uD83D\\n"',
+        '"\\ud83d\\u0041"',
+        '"\\\\\\ud83d"',
+        b'"a\xff"',
+        b'"\xed\xa0\xbd"',
+        b'"\xf0\x9f"',
+    ],
+)
+@pytest.mark.parametrize("field", ["user_id", "time", "request_id", "nobody"])
+def test_a_text_that_no_field_takes_refuses_its_event_alone(field: str, text: str | bytes) -> None:
+    whole = text if isinstance(text, bytes) else text.encode()
+    bad = written("2")[:-1].encode() + f', "{field}": '.encode() + whole + b"}"
+    body = b'{"events": [' + b", ".join([written("1").encode(), bad, written("3").encode()]) + b"]}"
+    batch = read_events(body, config())
+    assert ([event.event_id for event in batch.events], batch.places) == (["1", "3"], [0, 2])
+    assert {problem["loc"][:4] for problem in batch.problems} == {("body", "events", 1, field)}
+
+
+def test_other_texts_stay_as_they_are_beside_one_that_no_field_takes() -> None:
+    """Also with a number that none takes in a third event."""
+    given = {"pair": "\U0001f600", "slash": "\\ud83d", "quote": '"', "é": "ü"}
+    good = written("1", f', "context": {json.dumps(given)}')
+    raw = written("4", f', "context": {json.dumps(given, ensure_ascii=False)}')
+    long = written("3", f', "value": {"9" * 5000}')
+    bad = written("2").replace('"u"', HALF)
+    batch = read_events(f'{{"events": [{good}, {bad}, {long}, {raw}]}}'.encode(), config())
+    assert [event.context for event in batch.events] == [given, given]
+    assert batch.places == [0, 3]
+    assert {problem["loc"][:4] for problem in batch.problems} == {
+        ("body", "events", 1, "user_id"),
+        ("body", "events", 2, "value"),
+    }
+
+
+@pytest.mark.parametrize("body", [b'{"events": ["\\\xff"]}', b'{"events": ["\\ud8"]}', b"\xff", b'{"events": [\xff]}'])
+def test_what_is_no_json_is_refused_as_a_whole(body: bytes) -> None:
+    batch = read_events(body, config())
+    assert ([problem["loc"] for problem in batch.problems], batch.events) == ([("body",)], [])
