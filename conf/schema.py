@@ -70,7 +70,8 @@ class Config:
         sweep: the folder of the sweep that towers.leaderboard shows; null means the newest sweep.
         metric: the value by which towers.leaderboard orders trials, as a dotted path into the summary of a trial; null
             means the objective of the search, or training.best_value.
-        outcomes: the Parquet file that serve.lift reads, with the columns `request_id` and `value`.
+        outcomes: the Parquet file that serve.lift reads, or a folder of such, with the columns `request_id` and
+            `value`.
         since: the time at which the run of the experiment began that serve.lift analyses, or the beginning of it, such
             as 2026-01-31T09; null means the running one or, where none runs, the newest.
         find: the beginning of the checkpoint, dataset, commit or W&B run that serve.lineage looks for.
@@ -138,6 +139,10 @@ class Config:
     recommend: RecommendConfig = field(default_factory=RecommendConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
     embed: EmbedTextConfig = field(default_factory=EmbedTextConfig)
+
+    def __post_init__(self) -> None:
+        if self.reason is not None and not self.reason.strip():
+            raise ConfigError(f"reason: {self.reason!r} is blank; say why, reason='...', or leave it out")
 
 
 def register() -> None:

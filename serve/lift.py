@@ -1,9 +1,9 @@
 """Analyses an experiment: `python -m serve.lift traffic.name=homepage outcomes=clicks.parquet`.
 
-The outcomes are a Parquet file with the columns `request_id` and `value` (a click, an amount); several outcomes of
-one request are added up. The table says, for each variant, the mean outcome per user, its lift over control with two
-95 % intervals, and whether the variants have the numbers of users that their shares promise. The methods are in
-serve/experiments/analysis.py.
+The outcomes are a Parquet file, or a folder of such, with the columns `request_id` and `value` (a click, an amount);
+several outcomes of one request are added up. The table says, for each variant, the mean outcome per user, its lift over
+control with two 95 % intervals, and whether the variants have the numbers of users that their shares promise. The
+methods are in serve/experiments/analysis.py.
 
 Examples:
     python -m serve.lift traffic.name=homepage outcomes=clicks.parquet

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from data.artifacts.folders import Folder
 from data.cluster.console import show
-from serve.releases.lineage import find_releases, lineage_of
+from serve.releases.lineage import find_releases, read_lineage
 from serve.releases.model_card import CARD_FILE
 from serve.releases.registry import ReleaseRegistry
 
@@ -26,7 +26,7 @@ def task(config: "Config") -> dict[str, Any]:
     """Shows the lineage of `release` (default: the live one), or of all releases that `find` matches."""
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     ids = find_releases(registry, config.find) if config.find else [registry.resolve(config.release)]
-    lineages = {release_id: lineage_of(registry.manifest(release_id)) for release_id in ids}
+    lineages = {release_id: read_lineage(registry, release_id) for release_id in ids}
     for release_id, lineage in lineages.items():
         table = Table(title=f"release {release_id}", show_header=False)
         for name, value in lineage.items():

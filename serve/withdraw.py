@@ -37,7 +37,7 @@ def task(config: "Config") -> dict[str, Any]:
     _check_ids(config, registry)
     if config.restore:
         rollout = restore(registry, config.items, config.serve.ready_within_s)
-    elif not config.reason:
+    elif config.reason is None:
         raise ConfigError("reason: null; the denylist records why items are on it; give reason='...'")
     else:
         rollout = deny(registry, config.items, config.reason, config.serve.ready_within_s)
@@ -45,7 +45,7 @@ def task(config: "Config") -> dict[str, Any]:
         raise ReleaseError(_not_confirmed(config, rollout.may_answer))
     behind = f"; not yet confirmed by {', '.join(rollout.behind)}" if rollout.behind else ""
     outcome = "may be recommended again" if config.restore else "are in no answer any more"
-    print(f"withdraw: {len(config.items)} items {outcome}, {time.perf_counter() - started:.2f} s{behind}")
+    print(f"withdraw: {len(set(config.items))} items {outcome}, {time.perf_counter() - started:.2f} s{behind}")
     return {"withdrawn": read_denylist(registry, rollout.live)}
 
 
@@ -53,9 +53,9 @@ def _not_confirmed(config: "Config", may_answer: list[str]) -> str:
     """What to do where replicas have not confirmed that they leave the items out."""
     within = f"{config.serve.ready_within_s:g} s (serve.ready_within_s)"
     return (
-        f"items: {', '.join(config.items)}: are on the denylist, but {', '.join(may_answer)} may still answer with"
-        f" them, marked stale, not having confirmed it within {within}. Stop what is cut off from the storage, run"
-        " python -m serve.prune once it has stopped or died, and give this command again"
+        f"items: {', '.join(dict.fromkeys(config.items))}: are on the denylist, but {', '.join(may_answer)} may still"
+        f" answer with them, marked stale, not having confirmed it within {within}. Stop what is cut off from the"
+        " storage, run python -m serve.prune once it has stopped or died, and give this command again"
     )
 
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from pyarrow import fs
 
 from data.artifacts.conditional_writes import Version, conditional_writes
 from data.artifacts.errors import ConfigError
-from data.artifacts.json_text import json_text
+from data.artifacts.json_text import json_text, parsed
 from data.artifacts.leases import FileLock, Lock, leased
 from data.artifacts.replacing import replacing, uploading
 from data.artifacts.secrets import without_passwords
@@ -145,8 +144,8 @@ class Folder:
         fs.copy_files(f"{of.path}/{name}", f"{self.path}/{name}", of.filesystem, self.filesystem)
 
     def read_json(self, name: str) -> Any:
-        """The value in a JSON file."""
-        return json.loads(self.read_bytes(name))
+        """The value in a JSON file; raises DamagedFile, with its path, where it holds none."""
+        return parsed(self.read_bytes(name), f"{self}/{name}", lambda value: value)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a value as JSON, like `write_bytes`; numbers that are not finite become null."""

@@ -99,14 +99,15 @@ class Lease:
             content, version = found
             if version != seen:
                 seen, since = version, time.monotonic()
-            holder = json.loads(content)["holder"]
+            holder = _holder(content)
             is_free = holder is None or time.monotonic() - since > LEASE_S
             if is_free and self._write(version):
                 self._check_store()
                 return
             if not is_free:
                 if not is_told:
-                    logger.warning("waiting for the lock %s, held by %s", self._path, holder.rpartition(":")[0])
+                    held_by = str(holder).rpartition(":")[0]
+                    logger.warning("waiting for the lock %s, held by %s", self._path, held_by)
                     is_told = True
                 time.sleep(POLL_S)
 
@@ -155,6 +156,15 @@ class Lease:
         if self._version is not None:
             with suppress(OSError):  # it then runs out by itself
                 self._write(self._version, is_release=True)
+
+
+def _holder(content: bytes) -> str | None:
+    """Who holds a lease; a damaged one counts as held, so that it is taken over when it has not changed for long."""
+    try:
+        holder = json.loads(content)["holder"]
+    except (ValueError, TypeError, KeyError):
+        holder = 0
+    return holder if holder is None or isinstance(holder, str) else "a process that a damaged lease does not name:"
 
 
 @contextmanager

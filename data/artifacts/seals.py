@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.json_text import mapping, parsed
 
 
 class NotSealed(UserError, FileNotFoundError):
@@ -97,14 +98,22 @@ def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str,
     if not is_sealed(folder):
         raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or not written completely)")
     try:
-        manifest: dict[str, Any] = folder.read_json(MANIFEST)
+        content = folder.read_bytes(MANIFEST)
+        manifest = parsed(content, f"{folder}/{MANIFEST}", mapping, f"the manifest of a {kind}", _cure(kind))
     except ValueError as e:
-        raise NotSealed(f"{folder}/{MANIFEST}: not JSON ({e})") from e
+        raise NotSealed(str(e)) from e
     if manifest.get("kind") != kind:
         raise NotSealed(f"{folder}: holds a {manifest.get('kind')!r}, not a {kind!r}")
     if verify:
-        verify_files(folder, manifest, manifest["files"])
+        files = manifest.get("files")
+        if not isinstance(files, dict):
+            raise NotSealed(f"{folder}/{MANIFEST}: does not say which files the {kind} has; {_cure(kind)}")
+        verify_files(folder, manifest, files)
     return manifest
+
+
+def _cure(kind: str) -> str:
+    return f"restore the file, or remove the folder if the {kind} is not needed"
 
 
 def verify_files(folder: Folder, manifest: dict[str, Any], names: Iterable[str]) -> None:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -75,6 +77,35 @@ def from_json_keys(values: Mapping[str, Any], json_keys: Mapping[str, str]) -> d
 
 
 def known_fields(of: type, values: Mapping[str, Any], json_keys: Mapping[str, str]) -> dict[str, Any]:
-    """`from_json_keys` for a dataclass, without keys that a later version has added to it."""
-    known = {field.name for field in fields(of)}
-    return {name: value for name, value in from_json_keys(values, json_keys).items() if name in known}
+    """`from_json_keys` for a dataclass, without keys that a later version has added to it.
+
+    Raises:
+        TypeError: a value is not of its field's type. Types that JSON does not have are not looked at.
+    """
+    types = _field_types(of)
+    found = {name: value for name, value in from_json_keys(values, json_keys).items() if name in types}
+    for name, value in found.items():
+        if not _is_of(value, types[name]):
+            kind = getattr(types[name], "__name__", None) if not get_args(types[name]) else None
+            raise TypeError(f"{json_keys.get(name, name)} is {value!r}, and should be {kind or types[name]}")
+    return found
+
+
+@cache
+def _field_types(of: type) -> dict[str, Any]:
+    hints = get_type_hints(of)
+    return {field.name: hints[field.name] for field in fields(of)}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of a type; whole numbers are floats too, and booleans are no numbers."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(_is_of(one, arguments[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of(one, arguments[1]) for one in value.values())
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind) if kind in (str, bool, NoneType) else True

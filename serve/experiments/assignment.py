@@ -61,9 +61,18 @@ class Experiment:
         """Reads an experiment as a pointer or a run's folder has it; keys that a later version has added are ignored.
 
         Raises:
-            TypeError: a key is missing.
+            TypeError, AttributeError: a key is missing, or a value is of another type.
+            ValueError: the shares are not between 0 and 1, or leave nothing to control; or `since` is no ISO timestamp
+                with a time zone.
         """
-        return cls(**known_fields(cls, value, {}))
+        found = cls(**known_fields(cls, value, {}))
+        if datetime.fromisoformat(found.since).tzinfo is None:
+            raise ValueError(f"since is {found.since!r}, which has no time zone")
+        if not all(0 < share < 1 for share in found.shares.values()) or sum(found.shares.values()) >= 1:
+            raise ValueError(f"shares are {found.shares!r}, and should be between 0 and 1 and add up to less than 1")
+        if CONTROL in found.shares:
+            raise ValueError(f"shares has {CONTROL!r}, which is what the shares leave")
+        return found
 
     @property
     def key(self) -> str:

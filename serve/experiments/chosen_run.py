@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import HourlyRows
+from data.sources.event_log.exposures import exposures_folder
 from data.sources.schema import DataError
-from serve.experiments.assignment import Experiment, TrafficConfig
+from serve.experiments.assignment import Experiment, TrafficConfig, run_name
 from serve.experiments.exposure_files import ExposureRun, experiment_folder, read_earlier_layout
 
 
@@ -37,12 +38,15 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
 
     Raises:
         DataError: there are no exposures.
-        ConfigError: no run, or more than one, began at `since`; or the shares are missing, or are not the run's own.
+        ConfigError: there is no experiment of this name; no run, or more than one, began at `since`; or the shares are
+            missing, or are not the run's own.
     """
     known, left_out = _recorded(storage, traffic.name)
     if running is not None and running.name == traffic.name:
         known[running.since] = running
-    chosen = _chosen(known, running, traffic, since)
+    if not known:
+        _require_known(storage, traffic.name, running)
+    chosen = _chosen(known, running, traffic, since, "".join(f"; {sentence}" for sentence in left_out))
     exposures = read_earlier_layout(storage, traffic.name, chosen.since or None)
     if chosen.since:
         exposures += ExposureRun.of(storage, chosen).read()
@@ -67,23 +71,41 @@ def _recorded(storage: Folder, name: str) -> tuple[dict[str, Experiment], list[s
     return known, left_out
 
 
+def _require_known(storage: Folder, name: str, running: Experiment | None) -> None:
+    """Raises ConfigError where nothing was recorded of an experiment of this name, with the names that there are."""
+    names = {folder.name for folder in exposures_folder(storage).subfolders()}
+    if name in names:
+        return
+    known = sorted(names | ({running.name} if running is not None else set()))
+    raise ConfigError(
+        f"traffic.name: there is no experiment {name!r}; there are {', '.join(known) or 'none'}. The exposures of one"
+        f" come to {exposures_folder(storage)} some seconds after its first answers"
+    )
+
+
 def _chosen(
-    known: dict[str, Experiment], running: Experiment | None, traffic: TrafficConfig, since: str | None
+    known: dict[str, Experiment], running: Experiment | None, traffic: TrafficConfig, since: str | None, left_out: str
 ) -> Experiment:
-    """The run that is meant; one of an earlier version has its shares from the config and no beginning."""
+    """The run that is meant; one of an earlier version has its shares from the config and no beginning.
+
+    Args:
+        left_out: what the message of an error says of the runs that cannot be read.
+    """
     if since is not None:
         found = [begun for begun in known if begun.startswith(since)]
         if len(found) != 1:
             raise ConfigError(
                 f"since: {since!r} is the beginning of {len(found)} runs of {traffic.name!r}; runs began at"
-                f" {', '.join(sorted(known)) or 'no time that is recorded'}"
+                f" {', '.join(sorted(known)) or 'no time that is recorded'}{left_out}"
             )
         return _with_own_shares(known[found[0]], traffic)
     if running is not None and running.since in known:
         return _with_own_shares(running, traffic)
     if known:
-        return _with_own_shares(known[max(known)], traffic)
+        return _with_own_shares(known[max(known, key=run_name)], traffic)
     if not traffic.shares:
+        if left_out:
+            raise ConfigError(f"traffic.name: no run of {traffic.name!r} can be read{left_out}")
         raise ConfigError(f"traffic.shares: experiment {traffic.name!r} is over; give traffic.shares.ID=...")
     return Experiment(traffic.name, dict(traffic.shares), "")
 

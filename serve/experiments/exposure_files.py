@@ -11,12 +11,16 @@ them, under the lock of `data.sources.event_log.exposures`.
 """
 
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import DamagedFile
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, HourlyRows
+from data.artifacts.records.json_files import read_json_file
 from data.sources.event_log.exposures import SCHEMA as SCHEMA
 from data.sources.event_log.exposures import exposure_files, exposures_folder
 from data.sources.schema import DataError
@@ -56,9 +60,16 @@ class ExposureRun:
             OSError: the storage does not answer.
         """
         try:
-            return Experiment.of_json(self.folder.read_json(EXPERIMENT))
-        except (TypeError, ValueError, AttributeError) as e:
-            raise DataError(f"{self.folder}/{EXPERIMENT}: not a run of an experiment ({e}); restore the file") from e
+            return read_json_file(self.folder, EXPERIMENT, self._own, "a run of an experiment")
+        except DamagedFile as e:
+            raise DataError(f"{e}") from e
+
+    def _own(self, value: Any) -> Experiment:
+        """The experiment that the file describes; ValueError if the folder is another run's."""
+        found = Experiment.of_json(value)
+        if [found.name, found.run] != self.folder.path.split("/")[-2:]:
+            raise ValueError(f"it describes run {found.run} of {found.name!r}")
+        return found
 
     @property
     def rows(self) -> HourlyFiles:
@@ -100,5 +111,6 @@ def read_earlier_layout(storage: Folder, name: str, since: str | None) -> Hourly
     read = exposure_files(folder).read_files([file for file in folder.names() if file.endswith(ENDING)])
     if since is None:
         return read
-    is_later = pc.greater_equal(read.table["time"], pa.scalar(since).cast(pa.timestamp("us", tz="UTC")))
+    begun = pa.scalar(datetime.fromisoformat(since), pa.timestamp("us", tz="UTC"))
+    is_later = pc.greater_equal(read.table["time"], begun)
     return replace(read, table=read.table.filter(is_later))

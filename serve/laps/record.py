@@ -10,6 +10,7 @@ from typing import Any
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE, Lock
+from data.artifacts.records.json_files import read_or_left_out
 from data.artifacts.structured import known_fields
 from serve.experiments.assignment import run_name
 
@@ -40,11 +41,18 @@ class LapRecord:
 
     @classmethod
     def open(cls, storage: Folder, config: str, lock: Lock = ALONE) -> "LapRecord":
-        """The lap that was interrupted last, if its values were the same, or a new one."""
+        """The lap that was interrupted last, if its values were the same, or a new one.
+
+        A damaged record is named, and its lap does not go on.
+        """
         laps = (storage / "laps").subfolders()
         if laps and laps[-1].exists(FILE):
-            last = cls(laps[-1], **known_fields(cls, laps[-1].read_json(FILE), {}), lock=lock)
-            if last.outcome is None and last.config == config:
+
+            def recorded(value: dict[str, Any]) -> LapRecord:
+                return cls(laps[-1], **known_fields(cls, value, {}), lock=lock)
+
+            last = read_or_left_out(laps[-1], FILE, recorded, "the record of a lap", "a new lap begins")
+            if last is not None and last.outcome is None and last.config == config:
                 return last
         began = datetime.now(UTC).isoformat()
         return cls(storage / "laps" / run_name(began), config, began, lock=lock)

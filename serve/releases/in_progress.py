@@ -8,8 +8,14 @@ from enum import Enum
 from typing import Any
 
 from data.artifacts.folders import Folder
+from data.artifacts.records.json_files import read_or_left_out
 from data.artifacts.structured import known_fields, to_json_keys
 from data.cluster.machine import pid_namespace
+
+CURE = (
+    "its name is that of a Milvus collection that a process was writing or dropping: drop that if no release names it,"
+    " and remove the file"
+)
 
 JSON_KEYS = {"operation": "fate"}
 """Keys of a marker's file that differ from the attribute's name."""
@@ -44,8 +50,15 @@ class InProgress:
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "InProgress":
-        """Reads the content of a marker's file; keys that a later version has added are ignored."""
+        """Reads the content of a marker's file; keys that a later version has added are ignored.
+
+        Raises:
+            TypeError, ValueError, KeyError: it is not that of a marker. A release or collection without a name is none:
+                what belongs to it is deleted.
+        """
         found = known_fields(cls, value, JSON_KEYS)
+        if not found["release"] or not found["collection"]:
+            raise ValueError("it names no release or no collection")
         return cls(**found | {"operation": Operation(found["operation"])})
 
     def as_json(self) -> dict[str, Any]:
@@ -76,9 +89,10 @@ class InProgressMarkers:
         self.folder.delete_file(f"{collection}.json")
 
     def all(self) -> list[InProgress]:
-        """All markers, those of dead processes included."""
+        """All markers, those of dead processes included. A damaged one is left out, and named."""
         names = [name for name in self.folder.files() if name.endswith(".json")]
-        return [InProgress.of_json(self.folder.read_json(name)) for name in names]
+        found = (read_or_left_out(self.folder, name, InProgress.of_json, "a marker", CURE) for name in names)
+        return [marker for marker in found if marker is not None]
 
 
 def is_this_host(host: str, namespace: str | None) -> bool:

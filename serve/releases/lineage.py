@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from data.artifacts.folders import MANIFEST
+from data.artifacts.json_text import DamagedFile, shaped
+from data.artifacts.records.json_files import left_out
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
@@ -34,11 +37,31 @@ def find_releases(registry: ReleaseRegistry, text: str) -> list[str]:
     Raises:
         ReleaseError: there is none.
     """
-    ids = [id_ for id_ in reversed(registry.ids()) if _begins_with(lineage_of(registry.manifest(id_)), text)]
+    ids = [id_ for id_ in reversed(registry.ids()) if _is_found(registry, id_, text)]
     if not ids:
         raise ReleaseError(f"find: {text!r} begins no release's {', '.join(SEARCHED)}")
     return ids
 
 
+def read_lineage(registry: ReleaseRegistry, release_id: str) -> dict[str, Any]:
+    """What `lineage_of` returns of a release.
+
+    Raises:
+        ReleaseError: there is no such release, or its manifest is damaged.
+        DamagedFile: its manifest lacks an entry.
+    """
+    manifest = registry.manifest(release_id)
+    return shaped(manifest, f"{registry.path(release_id)}/{MANIFEST}", lineage_of, "the manifest of a release")
+
+
+def _is_found(registry: ReleaseRegistry, release_id: str, text: str) -> bool:
+    try:
+        return _begins_with(read_lineage(registry, release_id), text)
+    except DamagedFile as e:
+        left_out(f"{e}")
+        return False
+
+
 def _begins_with(lineage: dict[str, Any], text: str) -> bool:
-    return any(str(lineage[name]).startswith(text) for name in SEARCHED)
+    found = (lineage[name] for name in SEARCHED)
+    return any(value is not None and str(value).startswith(text) for value in found)

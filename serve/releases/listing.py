@@ -5,6 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from data.artifacts.folders import MANIFEST
+from data.artifacts.json_text import DamagedFile, shaped
+from data.artifacts.records.json_files import left_out
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 
@@ -29,24 +32,34 @@ def release_state(release_id: str, live: LivePointer | None) -> str:
 
 
 def list_releases(registry: ReleaseRegistry) -> list[dict[str, Any]]:
-    """All releases, newest first, as JSON values. One that was evaluated on no query has no metrics."""
+    """All releases, newest first, as JSON values. One that was evaluated on no query has no metrics.
+
+    One whose manifest is damaged is left out, and named.
+    """
     live = registry.live()
     rows = []
     for release_id in reversed(registry.ids()):
-        manifest = registry.manifest(release_id)
-        names = (f"{metric}@{manifest['k']}" for metric in METRICS)
-        rows.append(
-            {
-                "release": release_id,
-                "created_at": manifest["created_at"],
-                "dataset": manifest["dataset"]["name"],
-                "num_items": manifest["num_items"],
-                "metrics": {name: manifest["metrics"][name] for name in names if name in manifest["metrics"]},
-                "state": release_state(release_id, live),
-                "traffic": live.traffic_share(release_id) if live is not None else 0.0,
-            }
-        )
+        place = f"releases/{release_id}/{MANIFEST}"
+        try:
+            row = shaped(registry.manifest(release_id), place, _described, "the manifest of a release")
+        except DamagedFile as e:
+            left_out(f"{e}")
+            continue
+        share = live.traffic_share(release_id) if live is not None else 0.0
+        rows.append({"release": release_id} | row | {"state": release_state(release_id, live), "traffic": share})
     return rows
+
+
+def _described(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of its release; raises an error such as KeyError where it lacks an entry."""
+    names = (f"{metric}@{manifest['k']}" for metric in METRICS)
+    datetime.fromisoformat(manifest["created_at"])
+    return {
+        "created_at": manifest["created_at"],
+        "dataset": manifest["dataset"]["name"],
+        "num_items": manifest["num_items"],
+        "metrics": {name: manifest["metrics"][name] for name in names if name in manifest["metrics"]},
+    }
 
 
 def age(created_at: str, now: datetime) -> str:

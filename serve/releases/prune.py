@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.leases import Lock
+from data.artifacts.records.json_files import left_out
 from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop, unload
 from serve.index.config import IndexConfig
 from serve.releases.in_progress import InProgress, Operation
+from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
 
 GRACE_S = 6 * 3600
 """Seconds. A process of another machine that has been publishing a release for longer counts as dead."""
@@ -45,13 +48,14 @@ def prune(
 
     Raises:
         ConfigError: keep is below 1.
+        ReleaseError: the live pointer is damaged, or names what can be no release: it is not known what is in use.
         IndexUnavailable: Milvus does not answer; when run again, it continues where it stopped.
     """
     if keep < 1:
         raise ConfigError(f"keep: {keep} must be at least 1")
     with registry.locked() as lock:
         ids, live = registry.ids(), registry.live()
-        in_use = {live.previous, *live.to_hold()} if live is not None else set()
+        in_use = _in_use(registry, live)
         old = [id_ for id_ in ids[:-keep] if id_ not in in_use]
         for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
             lock.require()
@@ -76,6 +80,12 @@ def prune(
     return Pruned(old, names)
 
 
+def _in_use(registry: ReleaseRegistry, live: LivePointer | None) -> set[str]:
+    """The releases that the pointer names, each by its folder's name."""
+    named = [] if live is None else [*filter(None, [live.previous]), *live.to_hold()]
+    return {registry.path(id_).name for id_ in named}
+
+
 def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
     """The names; raises LeaseLost before the next one where this process does not hold the lock any more."""
     for name in names:
@@ -85,8 +95,12 @@ def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
 
 def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock) -> bool:
     """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
-    folder = registry.path(marker.release)
-    is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
+    try:
+        folder = registry.path(marker.release)
+        is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
+    except ReleaseError as e:
+        left_out(f"what {marker.operation.name} has left of {marker.release!r} stays: {e}")
+        return False
     lock.require()
     if not is_used:
         drop(config, marker.collection)

@@ -1,20 +1,21 @@
 """The registry: all releases under `<storage>/releases`, and the live pointer beside them."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder, json_bytes
+from data.artifacts.json_text import DamagedFile, mapping, parsed, shaped
 from data.artifacts.leases import Lock
 from data.artifacts.plugins import require
+from data.artifacts.records.json_files import left_out, read_json_file
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
 from serve.releases.audit.history import HISTORY, record
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, Traffic, promoted, rolled_back
-from serve.releases.release import Release, ReleaseError
+from serve.releases.release import RELEASE_ID, Release, ReleaseError, created_at
 
 IN_PROGRESS = ".under-way"
 """Folder of the in-progress markers and of the lock files."""
@@ -23,6 +24,9 @@ POINTER = "live.json"
 
 DENYLISTS = ".withdrawn"
 """Folder of the denylists, one of which the pointer names."""
+
+Denylist = dict[str, dict[str, str]]
+"""`reason` and `since` (ISO timestamp) by item id, as the file of a denylist has them."""
 
 MAX_EXCLUDED_ITEMS = 1_000
 """The most items in the denylist, and the most removed items of a release.
@@ -48,25 +52,41 @@ class ReleaseRegistry:
         return InProgressMarkers(self.folder / IN_PROGRESS)
 
     def path(self, release_id: str) -> Folder:
-        """The folder of a release, whether it exists or not."""
+        """The folder of a release, whether it exists or not.
+
+        Raises:
+            ReleaseError: this can be no release's id.
+        """
+        if not RELEASE_ID.fullmatch(release_id):
+            raise self._no_such(release_id)
         return self.folder / release_id
 
     def ids(self) -> list[str]:
-        """Ids of all sealed releases, oldest first."""
-        sealed = [folder for folder in self.folder.subfolders() if is_sealed(folder)]
-        return [f.name for f in sorted(sealed, key=lambda folder: folder.read_json(MANIFEST)["created_at"])]
+        """Ids of all sealed releases, oldest first. One whose manifest is damaged is left out, and named."""
+        created: dict[str, str] = {}
+        for folder in filter(is_sealed, self.folder.subfolders()):
+            try:
+                manifest, place = open_sealed(folder, "release"), f"{folder}/{MANIFEST}"
+                created[folder.name] = shaped(manifest, place, created_at, "the manifest of a release")
+            except (NotSealed, DamagedFile) as e:
+                left_out(f"{e}")
+        return sorted(created, key=lambda id_: created[id_])
 
     def manifest(self, release_id: str) -> dict[str, Any]:
         """The manifest of a release.
 
         Raises:
-            ReleaseError: there is no such release; the message names those that exist.
+            ReleaseError: there is no such release; the message names those that exist. Or its manifest is damaged.
         """
+        folder = self.path(release_id)
         try:
-            return open_sealed(self.path(release_id), "release")
-        except NotSealed as e:
-            known = ", ".join(self.ids()) or "none: run python -m serve.publish"
-            raise ReleaseError(f"release {release_id!r}: no such release (there are: {known})") from e
+            return open_sealed(folder, "release")
+        except FileNotFoundError as e:
+            raise ReleaseError(f"release {release_id}: {e}") if is_sealed(folder) else self._no_such(release_id) from e
+
+    def _no_such(self, release_id: str) -> ReleaseError:
+        known = ", ".join(self.ids()) or "none: run python -m serve.publish"
+        return ReleaseError(f"release {release_id!r}: no such release (there are: {known})")
 
     def open(self, release_id: str) -> Release:
         """Opens a release and checks each of its files against the sha256 in the manifest.
@@ -109,14 +129,14 @@ class ReleaseRegistry:
         return self._pointer(self.folder.read_bytes(POINTER))
 
     def _pointer(self, content: bytes) -> LivePointer:
+        cure = (
+            f"put the newest file of {HISTORY}/ that has `promoted_at` in its place (python -m serve.history says what"
+            " each did). Do not remove it: it names the denylist, and items that were recalled would be back"
+        )
         try:
-            return LivePointer.of_json(json.loads(content))
-        except (TypeError, ValueError, AttributeError) as e:
-            raise ReleaseError(
-                f"{self.folder}/{POINTER}: not a live pointer ({e}); put the newest file of {HISTORY}/ that has"
-                " `promoted_at` in its place (python -m serve.history says what each did). Do not remove it: it names"
-                " the denylist, and items that were recalled would be back"
-            ) from e
+            return parsed(content, f"{self.folder}/{POINTER}", LivePointer.of_json, "a live pointer", cure)
+        except DamagedFile as e:
+            raise ReleaseError(f"{e}") from e
 
     def resolve(self, release_id: str | None) -> str:
         """Returns the given release id or, for None, the id of the live release.
@@ -186,9 +206,40 @@ class ReleaseRegistry:
                 self.manifest(release_id)
 
     def read_denylist(self, name: str | None) -> frozenset[str]:
-        """The item ids of a denylist, given the name that the pointer has for it; empty for None."""
-        return frozenset() if name is None else frozenset(self.folder.read_json(f"{DENYLISTS}/{name}"))
+        """The item ids of a denylist, given the name that the pointer has for it; empty for None.
+
+        Raises:
+            ReleaseError: as `denied`.
+        """
+        return frozenset(self.denied(name))
+
+    def denied(self, name: str | None) -> Denylist:
+        """The items of a denylist with why and since when they are on it; empty for None.
+
+        Raises:
+            ReleaseError: its file is damaged or missing. It is never taken for empty: recalled items would be back.
+        """
+        if name is None:
+            return {}
+        cure = (
+            "restore it from a copy of the storage. Without one, write {} into it, which ends all recalls, and at once"
+            f" give every recall again that python -m serve.history shows; the other files of {DENYLISTS}/ are earlier"
+            " lists"
+        )
+        try:
+            return read_json_file(self.folder, f"{DENYLISTS}/{name}", _denylist, "a denylist", cure)
+        except DamagedFile as e:
+            raise ReleaseError(f"{e}") from e
+        except FileNotFoundError as e:
+            raise ReleaseError(f"{self.folder}/{DENYLISTS}/{name}: the denylist is missing; {cure}") from e
 
     def locked(self, what: str = "registry") -> AbstractContextManager[Lock]:
         """Returns a lock on the pointer (`what="registry"`) or on a release (`what` is its id)."""
         return (self.folder / IN_PROGRESS).locked(what)
+
+
+def _denylist(value: Any) -> Denylist:
+    for item, entry in mapping(value).items():
+        if not (isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("reason", "since"))):
+            raise TypeError(f"item {item!r} has no reason and since")
+    return mapping(value)

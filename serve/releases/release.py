@@ -1,5 +1,6 @@
 """One release, opened: everything that is needed to answer a request."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,19 @@ if TYPE_CHECKING:
     from towers.checkpoint.checkpoint import Checkpoint
 
 
+RELEASE_ID = re.compile(r"[^./\\\0][^/\\\0]*")
+"""What may be a release's id: the name of its folder, and no other path to it, such as one with a slash at its end."""
+
+
 class ReleaseError(UserError, ValueError):
     """A release is missing, damaged or not sound, or cannot be brought into service."""
+
+
+def created_at(manifest: Mapping[str, Any]) -> str:
+    """When a release was sealed (ISO timestamp); KeyError or TypeError where its manifest does not say it."""
+    if not isinstance(moment := manifest["created_at"], str):
+        raise TypeError(f"created_at is {moment!r}")
+    return moment
 
 
 def log_read_us(manifest: Mapping[str, Any]) -> int:

@@ -14,19 +14,17 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.artifacts.errors import ConfigError
+from data.artifacts.errors import ConfigError, one_line
+from data.artifacts.records.json_files import left_out
 from serve.releases.audit.approvals import Approvals
 from serve.releases.pointer import LivePointer, utc_timestamp
-from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, ReleaseRegistry
+from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, Denylist, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.two_phase import RolloutResult, wait_until_followed
 from serve.rollout.waiting import wait_for_denylist
 
 ITEMS, ITEM_ID = "items.parquet", "item_id"
 """The file of a release with its items, and the column with their ids."""
-
-Denylist = dict[str, dict[str, str]]
-"""`reason` and `since` (ISO timestamp) by item id, as the file has them."""
 
 
 def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s: float) -> RolloutResult:
@@ -43,7 +41,7 @@ def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s:
         ConfigError: the list would become too long.
         NeedsApproval: a second operator must approve it first.
     """
-    items = sorted(items)
+    items = sorted(set(items))
     Approvals(registry.folder).check("withdraw", items=items, reason=reason)
     entry = {"reason": reason, "since": utc_timestamp()}
     ends = time.monotonic() + within_s
@@ -62,30 +60,34 @@ def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) ->
         ReleaseError: no release is live.
         NeedsApproval: a second operator must approve it first.
     """
-    items = sorted(items)
+    items = sorted(set(items))
     Approvals(registry.folder).check("withdraw", items=items, restore=True)
     restored = set(items)
     return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
 
 
 def unknown_items(registry: ReleaseRegistry, items: Iterable[str]) -> list[str]:
-    """The ids that no release has, sorted. The live release is read first, and others only as far as it takes."""
+    """The ids that no release has, sorted. The live release is read first, and others only as far as it takes.
+
+    A release whose items cannot be read is left out, and named.
+    """
     missing, live = set(items), registry.live()
     newest_first = reversed(registry.ids())
     for release_id in sorted(newest_first, key=lambda id_: live is None or id_ != live.release):
         if not missing:
             break
-        known = registry.path(release_id).read_table(ITEMS, [ITEM_ID])[ITEM_ID]
+        try:
+            known = registry.path(release_id).read_table(ITEMS, [ITEM_ID])[ITEM_ID]
+        except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut
+            left_out(f"{registry.path(release_id)}/{ITEMS}: cannot be read ({one_line(e)}); publish the release again")
+            continue
         missing -= set(known.filter(pc.is_in(known, pa.array(sorted(missing), known.type))).to_pylist())
     return sorted(missing)
 
 
 def read_denylist(registry: ReleaseRegistry, live: LivePointer | None) -> Denylist:
-    """The denylist that the pointer names; empty where it names none."""
-    if live is None or live.denylist is None:
-        return {}
-    found: Denylist = registry.folder.read_json(f"{DENYLISTS}/{live.denylist}")
-    return found
+    """The denylist that the pointer names; empty where it names none. It raises what `ReleaseRegistry.denied` does."""
+    return registry.denied(None if live is None else live.denylist)
 
 
 def _update(registry: ReleaseRegistry, change: Callable[[Denylist], Denylist], within_s: float) -> RolloutResult:

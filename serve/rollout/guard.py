@@ -82,10 +82,18 @@ class CanaryGuard:
         return reason
 
     def _deaths(self, registry: ReleaseRegistry, experiment: Experiment) -> list[str]:
-        """Names the replicas that have died while they took part in the experiment, where they are too many."""
+        """Names the replicas that have died while they took part in the experiment, where they are too many.
+
+        Where their heartbeats cannot be read, none counts as dead, and the exposures alone are judged.
+        """
         if self._replicas is None:
             self._replicas = ReplicaWatch(ReplicaRegistry.of(registry.folder), renews_clock=True)
-        dead = [each for each in self._replicas.look().dead if each.experiment == experiment.key]
+        try:
+            dead = [each for each in self._replicas.look().dead if each.experiment == experiment.key]
+        except (OSError, ValueError, TypeError) as e:
+            self.progress(f"guard: whether replicas have died is not judged: {one_line(e)}")
+            self._replicas.forget()  # who could not write meanwhile must not count as dead
+            return []
         if len(dead) <= self.config.max_deaths:
             return []
         named = ", ".join(str(heartbeat) for heartbeat in dead[:MAX_NAMED])

@@ -16,6 +16,8 @@ from typing import Any
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import DamagedFile
+from data.artifacts.records.json_files import read_json_file
 from data.artifacts.structured import known_fields, to_json_keys
 from data.cluster.machine import pid_namespace
 from serve.releases.in_progress import is_process_alive, is_this_host
@@ -35,6 +37,8 @@ READERS = 16
 
 CLOCK_CONTENT = b" " * 4096
 """What is written to read the storage's clock: on a full storage it fails, as the heartbeats there do."""
+
+CURE = "a replica that lives writes it again; if none does, python -m serve.prune removes it"
 
 JSON_KEYS = {"denylist": "withdrawn"}
 """Keys of a heartbeat's file that differ from the attribute's name."""
@@ -83,6 +87,11 @@ class Heartbeat:
         """Whether the replica answers as this pointer says."""
         experiment = None if live.experiment is None else live.experiment.key
         return (self.current, self.experiment, self.denylist) == (live.release, experiment, live.denylist)
+
+    @classmethod
+    def unreadable(cls, replica: str, why: str) -> "Heartbeat":
+        """What stands for a damaged heartbeat: nothing is known of its replica but that it may answer."""
+        return cls(replica=replica, host=f"a machine that is not known ({why})", pid=0)
 
     @property
     def is_gone(self) -> bool:
@@ -171,9 +180,16 @@ class ReplicaRegistry:
         ]
 
     def _read(self, name: str) -> tuple[Heartbeat, float] | None:
-        """A heartbeat and when it was written; None if another process has removed it meanwhile."""
+        """A heartbeat and when it was written; None if another process has removed it meanwhile.
+
+        One that is damaged counts as that of a replica that may answer. If it lives, it will write its next one.
+        """
         try:
-            return Heartbeat.of_json(self.folder.read_json(name)), self._mtime(name)
+            try:
+                heartbeat = read_json_file(self.folder, name, Heartbeat.of_json, "a heartbeat", CURE)
+            except DamagedFile as e:
+                heartbeat = Heartbeat.unreadable(name.removesuffix(".json"), f"{e}")
+            return heartbeat, self._mtime(name)
         except FileNotFoundError:
             return None
 

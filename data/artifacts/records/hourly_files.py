@@ -123,7 +123,9 @@ class HourlyFiles:
     def read_file(self, file: str) -> pa.Table | str:
         """The rows of a file; for a damaged file a sentence that names it. It raises what `read_files` raises."""
         try:
-            return self.folder.read_table(file).cast(self.schema).replace_schema_metadata(None)
+            table = self.folder.read_table(file)
+            _made_of(table.schema)
+            return table.cast(self.schema).replace_schema_metadata(None)
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut
@@ -186,10 +188,20 @@ class HourlyFiles:
         if not self.folder.exists(self.compacted(hour)):
             return frozenset()
         try:
-            metadata = self.folder.read_schema(self.compacted(hour)).metadata or {}
+            return _made_of(self.folder.read_schema(self.compacted(hour)))
         except (OSError, ValueError):  # whoever reads its rows names it
             return frozenset()
-        return frozenset(json.loads(metadata.get(COMPACTED, b"[]")))
+
+
+def _made_of(schema: pa.Schema) -> frozenset[str]:
+    """The files whose rows a file has, by the metadata of its schema; ValueError where these say it wrongly.
+
+    Its rows may be in other files too, so they cannot be counted.
+    """
+    found = json.loads((schema.metadata or {}).get(COMPACTED, b"[]"))
+    if not isinstance(found, list) or not all(isinstance(file, str) for file in found):
+        raise ValueError(f"its metadata {COMPACTED.decode()!r} is no list of files")
+    return frozenset(found)
 
 
 def hour_name(moment: datetime) -> str:

@@ -7,7 +7,6 @@ Each event is in one file, once. A file never changes, unless a user is forgotte
 not data, by the convention of Hive, Spark and pyarrow.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder, json_bytes
+from data.artifacts.json_text import parsed
 from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING
@@ -78,8 +78,17 @@ class EventLog:
 
     @property
     def until_us(self) -> int:
-        """The time up to which all accepted events are in the files, in microseconds since 1970; 0 at the beginning."""
-        return int(self.folder.read_json(UNTIL)["received_us"]) if self.folder.exists(UNTIL) else 0
+        """The time up to which all accepted events are in the files, in microseconds since 1970; 0 at the beginning.
+
+        Raises:
+            DamagedFile: it is not known, because the file that says it is damaged.
+        """
+        return self._until_us(self.folder.read_bytes(UNTIL)) if self.folder.exists(UNTIL) else 0
+
+    def _until_us(self, content: bytes) -> int:
+        cure = "remove it: the next compaction writes it again, and until then no event is read"
+        place, what = f"{self.folder}/{UNTIL}", "the time until which the log is complete"
+        return parsed(content, place, lambda value: int(value["received_us"]), what, cure)
 
     def set_until(self, until_us: int, lock: Lock = ALONE) -> None:
         """Records the time up to which all accepted events are in the files; it never goes back.
@@ -89,7 +98,7 @@ class EventLog:
         """
 
         def later(content: bytes | None) -> bytes:
-            if content is not None and until_us <= int(json.loads(content)["received_us"]):
+            if content is not None and until_us <= self._until_us(content):
                 return content
             return json_bytes({"received_us": until_us})
 

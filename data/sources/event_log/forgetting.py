@@ -4,15 +4,16 @@ Replicas write some seconds after they have answered, so rows from before a user
 who were forgotten lately are therefore noted in the folder of the log, as `_forgotten.json`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder, json_bytes
+from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import Lock, held_to_the_end
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
@@ -21,6 +22,8 @@ from data.sources.event_log.files import MICROS, Removal
 from data.sources.event_log.users import hashed
 
 FORGOTTEN = "_forgotten.json"
+
+CURE = "remove it, and forget again the users who were forgotten in the last hour: rows of theirs may have come since"
 
 LATE = timedelta(hours=1)
 """How long after a user was forgotten replicas may still write rows from before."""
@@ -37,17 +40,26 @@ def note_forgotten(log: Folder, users: Mapping[str, int], now: datetime, lock: L
     Args:
         users: by `logged_user`, when they were forgotten, in microseconds since 1970.
         lock: the lock of compaction, which this process holds.
+
+    Raises:
+        DamagedFile: it is not known who was forgotten before.
     """
     if not users and not log.exists(FORGOTTEN):
         return {}
     since_us = int((now - LATE).timestamp() * MICROS)
 
+    def noted(content: bytes) -> dict[str, int]:
+        return parsed(content, f"{log}/{FORGOTTEN}", _times, "the users who were forgotten lately", CURE)
+
     def still_recent(content: bytes | None) -> bytes:
-        before = {} if content is None else json.loads(content)
+        before = {} if content is None else noted(content)
         return json_bytes({user: at for user, at in {**before, **users}.items() if at >= since_us})
 
-    recent: dict[str, int] = json.loads(update_file(log, FORGOTTEN, still_recent, lock)[1])
-    return recent
+    return noted(update_file(log, FORGOTTEN, still_recent, lock)[1])
+
+
+def _times(value: Any) -> dict[str, int]:
+    return {user: int(at) for user, at in mapping(value).items()}
 
 
 def remove_users(files: HourlyFiles, users: Mapping[str, int], hours: Iterable[str], lock: Lock) -> int:

@@ -24,7 +24,8 @@ def parquet_footer(file: Folder) -> pq.FileMetaData | None:
         with file.filesystem.open_input_file(file.path) as stream:
             return pq.ParquetFile(stream).metadata
     except (pa.ArrowInvalid, OSError) as e:
-        cure = "if it is CSV, set data.source.format=csv, or for serve.refresh and recommend.users name it .csv"
+        cure = "if it is CSV, set data.source.format=csv, or for serve.refresh and recommend.users name it .csv; the"
+        cure += " outcomes of serve.lift are Parquet alone"
         raise DataError(f"{file}: not a Parquet file ({e}); {cure}") from e
 
 

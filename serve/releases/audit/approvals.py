@@ -5,7 +5,6 @@ around it: it guards against mistakes, and leaves a record.
 """
 
 import hashlib
-import json
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +12,10 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError, UserError
 from data.artifacts.folders import Folder, json_bytes
-from data.artifacts.json_text import json_text
+from data.artifacts.json_text import DamagedFile, json_text, parsed
 from data.artifacts.leases import Lock
 from data.artifacts.operators import operator
+from data.artifacts.records.json_files import left_out
 from data.artifacts.records.updates import update_file
 from data.artifacts.structured import known_fields
 from serve.releases.audit.history import record
@@ -56,9 +56,16 @@ class ApprovalRequest:
     approved_by: str | None = None
 
     @classmethod
-    def of_json(cls, content: bytes) -> "ApprovalRequest":
-        """Reads a request from the content of its file."""
-        return cls(**known_fields(cls, json.loads(content), {}))
+    def of_json(cls, content: bytes, place: str) -> "ApprovalRequest":
+        """Reads a request from the content of the file at `place`; raises DamagedFile where it is none."""
+        return parsed(content, place, cls._of_value, "a request for an approval", "remove it, and ask again")
+
+    @classmethod
+    def _of_value(cls, value: dict[str, Any]) -> "ApprovalRequest":
+        request = cls(**known_fields(cls, value, {}))
+        if datetime.fromisoformat(request.at).tzinfo is None:
+            raise ValueError(f"at is {request.at!r}, which has no time zone")
+        return request
 
     @property
     def is_valid(self) -> bool:
@@ -82,7 +89,18 @@ class Approvals:
 
     def required(self) -> list[str]:
         """The actions that need a second approval."""
-        return _required(self.folder.read_bytes(POLICY) if self.folder.exists(POLICY) else None)
+        return self._required(self.folder.read_bytes(POLICY) if self.folder.exists(POLICY) else None)
+
+    def _required(self, policy: bytes | None) -> list[str]:
+        """What a policy's file asks for. A damaged one is never taken for one that asks for nothing.
+
+        Raises:
+            DamagedFile: it is no policy.
+        """
+        if policy is None:
+            return []
+        cure = 'write {"require": ["promote", "withdraw"]} into it, then python -m serve.approve require=[...]'
+        return parsed(policy, f"{self.folder}/{POLICY}", _actions, "a policy of approvals", cure)
 
     def require(self, actions: list[str]) -> None:
         """Sets which actions need a second approval. To ask for fewer than before itself needs one.
@@ -98,7 +116,7 @@ class Approvals:
 
         def changed(before: bytes | None) -> bytes:
             nonlocal is_approved
-            if set(_required(before)) - set(actions) and not is_approved:
+            if set(self._required(before)) - set(actions) and not is_approved:
                 self._use("policy", {"require": sorted(actions)}, lock)
                 is_approved = True
             return content
@@ -125,14 +143,14 @@ class Approvals:
         id_ = hashlib.sha256(json_text([action, what], sort_keys=True).encode()).hexdigest()[:10]
 
         def asked_for(content: bytes | None) -> bytes:
-            found = _valid(content)
+            found = self._valid(content, id_)
             if content is not None and found is not None and found.approved_by is None:
                 return content
             return json_bytes(asdict(ApprovalRequest(id_, action, what, operator(), datetime.now(UTC).isoformat())))
 
         # The approved request is replaced, not deleted: of two processes that read it, one alone can do so.
         before, after = update_file(self.folder, f"{id_}.json", asked_for, lock)
-        used, request = _valid(before), ApprovalRequest.of_json(after)
+        used, request = self._valid(before, id_), ApprovalRequest.of_json(after, self._place(id_))
         if used is not None and used.approved_by is not None:
             lock.require()
             self.folder.delete_file(f"{id_}.json")
@@ -146,8 +164,8 @@ class Approvals:
     def waiting(self) -> list[ApprovalRequest]:
         """The requests that count, oldest first."""
         ids = (name.removesuffix(".json") for name in self.folder.names() if name.endswith(".json") and name != POLICY)
-        files = (self.folder.read_versioned(f"{id_}.json") for id_ in ids)
-        found = (_valid(file[0]) for file in files if file is not None)
+        files = ((self.folder.read_versioned(f"{id_}.json"), id_) for id_ in ids)
+        found = (self._valid(file[0], id_) for file, id_ in files if file is not None)
         return sorted((request for request in found if request is not None), key=lambda request: request.at)
 
     def approve(self, id_: str) -> ApprovalRequest:
@@ -158,7 +176,7 @@ class Approvals:
         """
 
         def approved(content: bytes | None) -> bytes:
-            request = _valid(content)
+            request = self._valid(content, id_)
             if request is None:
                 raise self._unknown(id_)
             if request.by == operator():
@@ -168,20 +186,30 @@ class Approvals:
         if id_ not in {one.id for one in self.waiting()}:
             raise self._unknown(id_)
         with self._locked() as lock:
-            request = ApprovalRequest.of_json(update_file(self.folder, f"{id_}.json", approved, lock)[1])
+            content = update_file(self.folder, f"{id_}.json", approved, lock)[1]
+        request = ApprovalRequest.of_json(content, self._place(id_))
         record(self.releases, action="approve", request=str(request))
         return request
+
+    def _valid(self, content: bytes | None, id_: str) -> ApprovalRequest | None:
+        """The request that a file has, if it still counts. A damaged one counts no more: it can be asked for again."""
+        try:
+            request = None if content is None else ApprovalRequest.of_json(content, self._place(id_))
+        except DamagedFile as e:
+            left_out(f"{e}")
+            return None
+        return request if request is not None and request.is_valid else None
+
+    def _place(self, id_: str) -> str:
+        return f"{self.folder}/{id_}.json"
 
     def _unknown(self, id_: str) -> ConfigError:
         known = ", ".join(one.id for one in self.waiting()) or "none"
         return ConfigError(f"request: {id_!r} does not wait for an approval (there are: {known})")
 
 
-def _required(policy: bytes | None) -> list[str]:
-    return [] if policy is None else list(json.loads(policy)["require"])
-
-
-def _valid(content: bytes | None) -> ApprovalRequest | None:
-    """The request that a file has, if it still counts."""
-    request = None if content is None else ApprovalRequest.of_json(content)
-    return request if request is not None and request.is_valid else None
+def _actions(value: Any) -> list[str]:
+    found = value["require"]
+    if not isinstance(found, list) or not set(found) <= set(ACTIONS):
+        raise ValueError(f"require is {found!r}")
+    return found

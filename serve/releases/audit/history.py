@@ -6,12 +6,16 @@ A change of what serves is recorded with the pointer as it was afterwards; other
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from rich.table import Table
 
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import mapping
 from data.artifacts.operators import operator, running_command
+from data.artifacts.records.json_files import read_or_left_out
 
 HISTORY = ".history"
 """Folder of the history below that of the releases; its files are named by their time."""
@@ -34,21 +38,33 @@ def record(folder: Folder, /, **what: Any) -> None:
 
 
 def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:
-    """The latest entries, newest first; entries of earlier versions have no `by` and no `command`."""
-    return list(_entries(releases / HISTORY, last))
+    """The latest entries, newest first; those of earlier versions have no `by` and no `command`.
+
+    A damaged one is left out, and named.
+    """
+    return list(islice(_entries(releases / HISTORY), last))
 
 
 def has_run(releases: Folder, name: str, since: str) -> bool:
     """Whether an experiment of this name that began at this ISO timestamp, in UTC, has ever had traffic."""
-    experiments = (entry.get("experiment") or {} for entry in _entries(releases / HISTORY, since=since))
+    entries = (entry for entry in _entries(releases / HISTORY, since) if "promoted_at" in entry)
+    experiments = (entry.get("experiment") or {} for entry in entries)
     return any((of.get("name"), of.get("since")) == (name, since) for of in experiments)
 
 
-def _entries(folder: Folder, last: int | None = None, since: str = "") -> Iterator[dict[str, Any]]:
-    for name in sorted((name for name in folder.names() if name >= since), reverse=True)[:last]:
-        if name.endswith(".json"):
-            entry: dict[str, Any] = folder.read_json(name)
-            yield {"at": name.removesuffix(".json"), "by": "", "command": ""} | entry
+def _entries(folder: Folder, since: str = "") -> Iterator[dict[str, Any]]:
+    for name in sorted((name for name in folder.names() if name >= since and name.endswith(".json")), reverse=True):
+        found = read_or_left_out(folder, name, partial(_entry, name), "an entry of the history", "remove the file")
+        if found is not None:
+            yield found
+
+
+def _entry(name: str, value: Any) -> dict[str, Any]:
+    """The content of an entry's file, if it can be shown; raises an error such as TypeError or KeyError if not."""
+    entry = {"at": name.removesuffix(".json"), "by": "", "command": ""} | mapping(value)
+    datetime.fromisoformat(entry["at"])
+    describe(entry)
+    return entry | {key: str(entry[key]) for key in ("by", "command")}
 
 
 def history_table(entries: list[dict[str, Any]]) -> Table:

@@ -86,7 +86,7 @@ class Gatekeeper:
         Raises:
             ConfigError: it is forced without a reason.
         """
-        if force and not reason:
+        if force and reason is None:
             raise ConfigError("reason: null; force=true needs a reason, for the release's manifest; reason='...'")
         return cls(config=config, evaluate=evaluate, reason=reason if force else None, show=show)
 

@@ -1,9 +1,9 @@
 """The results of sweeps, as the page shows them; nothing is written into their folders."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.artifacts.json_text import mapping, parsed
 from towers.sweeps.records import TRIALS_FILE, finite_number
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.points import COSTS
@@ -56,7 +56,8 @@ def read_sweep(folder: Path) -> SweepBoard:
     """
     board, monitor = read_board(folder)
     columns, rows = board.cells()
-    ran = json.loads((folder / SWEEP_FILE).read_text()) if (folder / SWEEP_FILE).exists() else {}
+    file = folder / SWEEP_FILE
+    ran = parsed(file.read_bytes(), str(file), mapping, "the record of a sweep") if file.exists() else {}
     commands = board.commands(ran["module"], ran.get("options", [])) if "module" in ran else []
     cost = next((name for name in COSTS if any(point.costs.get(name) for point in board.points)), "")
     measured = [(_says(point.given), point.costs.get(cost), point.mean) for point in board.points]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.json_text import mapping
 from data.sources.schema import SPLITS
 
 
@@ -21,8 +22,8 @@ class HistoryTimes:
     def __init__(self, folder: str, fingerprint: str) -> None:
         self._folder = Folder.of(folder)
         try:
-            manifest = self._folder.read_json(MANIFEST)
-        except (OSError, ValueError):
+            manifest = mapping(self._folder.read_json(MANIFEST))
+        except (OSError, ValueError, TypeError):
             manifest = {}
         is_known = manifest.get("fingerprint") == fingerprint and (manifest.get("clock") or {}).get("has_clock")
         self._files = frozenset(manifest["files"]) if is_known else frozenset()

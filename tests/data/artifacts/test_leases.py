@@ -172,3 +172,12 @@ def test_retries_end(monkeypatch: pytest.MonkeyPatch, store: ConditionalWrites, 
 
 def _raising(*_: object) -> None:
     raise OSError("no route")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"holder": 5}'])
+def test_a_damaged_lease_is_taken_over_like_that_of_a_dead_holder(
+    bucket: Folder, store: ConditionalWrites, path: str, short_leases: None, content: bytes
+) -> None:
+    store.create(path, content)
+    with (bucket / "locks").locked("name") as lock:
+        lock.require()

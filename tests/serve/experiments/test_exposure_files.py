@@ -1,5 +1,6 @@
 """Exposures on disk: a folder for each run, damaged files left out, hours compacted without loss or repetition."""
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -145,3 +146,55 @@ def test_files_are_of_the_hour_in_which_they_are_written(storage: Folder) -> Non
     run, before = ExposureRun.of(storage, AT_20), hour_name(datetime.now(UTC))
     run.write(AT_20, f"a-{time.time_ns()}", shown("1"))
     assert before <= run.rows.hours()[0] <= hour_name(datetime.now(UTC))
+
+
+def test_a_name_that_never_was_is_said_with_those_that_are(storage: Folder) -> None:
+    ExposureRun.of(storage, AT_20).write(AT_20, "a", shown("1"))
+    for shares in ({}, {"b": 0.2}):
+        with pytest.raises(ConfigError, match=r"traffic\.name: there is no experiment 'canray'; there are canary"):
+            choose_run(storage, TrafficConfig(name="canray", shares=shares), None, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"since": "yesterday"}, "yesterday"),
+        ({"since": "2026-01-31T10:00:00.000"}, "no time zone"),
+        ({"since": 5}, "since is 5"),
+        ({"since": None}, "since is None"),
+        ({"shares": None}, "shares is None"),
+        ({"shares": [1]}, "shares is"),
+        ({"shares": {"b": "x"}}, "shares is"),
+        ({"shares": {"b": 1.5}}, "between 0 and 1"),
+        ({"shares": {"b": 0}}, "between 0 and 1"),
+        ({"shares": {"b": 0.5, "c": 0.5}}, "less than 1"),
+        ({"shares": {"control": 0.5}}, "what the shares leave"),
+        ({"name": "other"}, "describes run .* of 'other'"),
+        ({"since": AT_5.since}, "describes run 2026-01-31T09"),
+        (None, "empty"),
+    ],
+)
+def test_the_only_run_of_a_name_is_named_where_its_file_is_damaged(
+    storage: Folder, changed: dict | None, said: str
+) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    run.write(AT_20, "a", shown("1"))
+    value = run.folder.read_json("experiment.json")
+    run.folder.write_bytes("experiment.json", b"" if changed is None else json.dumps(value | changed).encode())
+    for since in (None, "2026"):
+        with pytest.raises(ConfigError, match=rf"experiment\.json: not a run of an experiment \(.*{said}"):
+            choose_run(storage, CANARY, None, since)
+
+
+@pytest.mark.parametrize("made_of", [b"{garbage", b"5", b"[1]", b"null"])
+def test_a_compacted_file_that_does_not_say_what_it_is_made_of_is_damaged(storage: Folder, made_of: bytes) -> None:
+    """Its rows could count twice: they may be in the small files too."""
+    run = ExposureRun.of(storage, AT_20)
+    rows = shown("a", "b")
+    run.folder.write_table("2026-01-31T10.parquet", rows.replace_schema_metadata({"compacted": made_of}))
+    run.folder.write_table("2026-01-31T10/late.parquet", shown("late"))
+    read = run.read()
+    assert ids(read.table) == ["late"]
+    (damaged,) = read.damaged
+    assert "2026-01-31T10.parquet: left out" in damaged
+    assert run.rows.compact(NOW) == []

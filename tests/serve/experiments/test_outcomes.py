@@ -67,3 +67,46 @@ def test_how_many_outcomes_met_a_request_is_said() -> None:
     none = analyse("one", exposures, pa.table({"request_id": ["1.0", "2.0"], "value": [1.0, 1.0]}), shares)
     assert "NONE of 2 outcomes are of its requests" in str(analysis_table(none).caption)
     assert (none.as_json()["outcomes"], none.as_json()["outcomes_met"]) == (2, 0)
+
+
+def in_parts(tmp_path: Path, **parts: pa.Table) -> str:
+    for name, part in parts.items():
+        pq.write_table(part, tmp_path / f"{name}.parquet")
+    return str(tmp_path)
+
+
+def part(request_id: Any, value: Any) -> pa.Table:
+    return pa.table({"request_id": request_id, "value": value})
+
+
+def test_each_part_is_read_in_types_of_its_own(tmp_path: Path) -> None:
+    parts = {
+        "a": part(["1"], pa.array([3])),
+        "b": part([2], pa.array([1.5])),
+        "c": part(pa.array(["3"]).dictionary_encode(), pa.array(["0.25"])),
+        "d": part([], pa.nulls(0)),
+    }
+    (tmp_path / "e.parquet").write_bytes(b"")
+    found = read_outcomes(in_parts(tmp_path, **parts))
+    assert found.to_pydict() == {"request_id": ["1", "2", "3"], "value": [3.0, 1.5, 0.25]}
+
+
+def test_a_part_without_a_value_is_named(tmp_path: Path) -> None:
+    path = in_parts(tmp_path, a=part(["1"], pa.nulls(1)), b=part(["2"], pa.array([1])))
+    with pytest.raises(
+        DataError, match=r"a\.parquet, column 'value': 1 of 1 values are not finite, first None in row 1"
+    ):
+        read_outcomes(path)
+
+
+def test_a_folder_can_give_the_value(tmp_path: Path) -> None:
+    (tmp_path / "value=3").mkdir()
+    pq.write_table(pa.table({"request_id": ["1", "2"]}), tmp_path / "value=3" / "a.parquet")
+    assert read_outcomes(str(tmp_path)).to_pydict() == {"request_id": ["1", "2"], "value": [3.0, 3.0]}
+
+
+def test_nothing_but_files_of_0_bytes_are_no_outcomes(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "a.parquet"):
+        with pytest.raises(DataError, match="has 0 bytes, and is no Parquet file"):
+            read_outcomes(str(path))

@@ -56,3 +56,15 @@ def test_a_record_of_a_later_version_is_read(tmp_path: Path) -> None:
     first.step("dataset", lambda: "a")
     first.folder.write_json("lap.json", first.as_json() | {"cost": 3})
     assert LapRecord.open(storage, "values").steps == {"dataset": "a"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"config": "values"}', b'{"folder": "x"}'])
+def test_a_damaged_record_is_named_and_a_new_lap_begins(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Folder.of(str(tmp_path))
+    first = LapRecord.open(storage, "values")
+    first.step("dataset", lambda: "a")
+    first.folder.write_bytes("lap.json", content)
+    assert LapRecord.open(storage, "values").steps == {}
+    assert "lap.json: not the record of a lap" in caplog.text

@@ -196,3 +196,34 @@ def test_a_storage_that_does_not_answer_does_not_end_the_watch(storage: Folder) 
     CanaryGuard(replace(CONFIG, every_s=0.01), storage, said.append).watch(lambda _: next(looks))
     assert len(said) == 2
     assert "not a live pointer" in said[0]
+
+
+def judged_bad(storage: Folder) -> None:
+    running = experiment(storage)
+    exposures = pa.concat_tables([shown(CONTROL, 2000), shown("new", failed=200)])
+    ExposureRun.of(storage, running).write(running, "a-1", exposures)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"replica": "x"', b"[]"])
+def test_a_damaged_heartbeat_does_not_blind_the_guard(storage: Folder, content: bytes) -> None:
+    judged_bad(storage)
+    replicas = ReplicaRegistry.of(ReleaseRegistry.of(storage).folder)
+    replicas.write(Heartbeat(replica="whole"))
+    replicas.folder.write_bytes("cut.json", content)
+    said: list[str] = []
+    assert CanaryGuard(CONFIG, storage, said.append).check() is not None, said
+    assert ReleaseRegistry.of(storage).live().rolled_back == "new"
+
+
+def test_heartbeats_that_cannot_be_read_do_not_keep_the_guard_from_judging(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("read-only")
+
+    judged_bad(storage)
+    monkeypatch.setattr(ReplicaRegistry, "clock", fail)
+    monkeypatch.setattr("serve.rollout.guard.roll_back", lambda registry, *_, **__: registry.rollback())
+    said: list[str] = []
+    assert CanaryGuard(CONFIG, storage, said.append).check() is not None, said
+    assert said[0] == "guard: whether replicas have died is not judged: read-only"

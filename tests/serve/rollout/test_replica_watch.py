@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -62,9 +61,9 @@ class Meeting(Folder):
 
     readers: threading.Barrier = field(default_factory=lambda: threading.Barrier(2), compare=False)
 
-    def read_json(self, name: str) -> Any:
+    def read_bytes(self, name: str) -> bytes:
         self.readers.wait(60)
-        return super().read_json(name)
+        return super().read_bytes(name)
 
 
 def test_heartbeats_are_read_at_the_same_time(heartbeats: ReplicaRegistry) -> None:
@@ -162,3 +161,21 @@ def test_a_process_of_another_pid_namespace_is_not_dead_as_its_id_is_free_here(
     alive = sorted(heartbeat.replica for heartbeat in heartbeats.alive(heartbeats.clock()))
     assert alive == ["before", *(f"container-{number:02}" for number in range(40))]
     assert [heartbeat.replica for heartbeat in ReplicaWatch(heartbeats).look().dead] == ["here"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"repl', b"[]", b"null", b'{"replica": "cut", "holds": null}', b"\xff"])
+def test_a_damaged_heartbeat_is_of_a_replica_that_may_answer_until_prune_removes_it(
+    heartbeats: ReplicaRegistry, soon: float, content: bytes
+) -> None:
+    written(heartbeats, Heartbeat(replica="here"))
+    heartbeats.folder.write_bytes("cut.json", content)
+    assert names(heartbeats.alive(heartbeats.clock())) == ["cut", "here"]
+    named = {heartbeat.replica: str(heartbeat) for heartbeat in ReplicaWatch(heartbeats).look().alive}
+    assert "cut.json: not a heartbeat" in named["cut"]
+    expire(heartbeats)
+    assert heartbeats.folder.exists("cut.json"), "a replica that lives may be about to write it again"
+    at = time.time() - STALE_S
+    os.utime(f"{heartbeats.folder.path}/cut.json", times=(at, at))
+    expire(heartbeats)
+    assert names(heartbeats.alive(heartbeats.clock())) == ["here"]
+    assert not heartbeats.folder.exists("cut.json")

@@ -111,3 +111,34 @@ def test_the_command_says_who_may_still_answer_and_fails(registry: ReleaseRegist
         withdraw.task(load(recall))
     ReplicaRegistry.of(registry.folder).remove("cut-off")
     assert set(withdraw.task(load(recall))["withdrawn"]) == {"i1"}
+
+
+def test_a_damaged_heartbeat_may_be_of_a_replica_that_answers(registry: ReleaseRegistry, tmp_path: Path) -> None:
+    replicas = ReplicaRegistry.of(registry.folder)
+    replicas.folder.create().write_bytes("cut.json", b"")
+    recall = [f"storage.root={tmp_path}", "serve.ready_within_s=0.2", "items=[i1]", "reason=recalled"]
+    with pytest.raises(ReleaseError, match=r"items: i1: .* but cut on .*cut\.json: not a heartbeat.* may still answer"):
+        withdraw.task(load(recall))
+    replicas.remove("cut")
+    assert set(withdraw.task(load(recall))["withdrawn"]) == {"i1"}
+
+
+def test_an_item_that_is_named_twice_is_one_item(
+    registry: ReleaseRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    withdraw.task(load([f"storage.root={tmp_path}", "items=[i1,i1]", "reason=recalled"]))
+    assert "withdraw: 1 items are in no answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("reason", ["''", "' '", '"\\t"'])
+def test_a_blank_reason_is_none(reason: str) -> None:
+    with pytest.raises(ConfigError, match=r"reason: '.*' is blank; say why, reason='\.\.\.', or leave it out"):
+        load([f"reason={reason}"])
+
+
+def test_a_release_whose_items_cannot_be_read_does_not_end_a_recall(
+    registry: ReleaseRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (Path(registry.path("a").path) / ITEMS).write_bytes(b"PAR1cut")
+    assert unknown_items(registry, ["i2", "old"]) == ["old"]
+    assert f"a/{ITEMS}: cannot be read" in caplog.text
