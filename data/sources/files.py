@@ -2,17 +2,15 @@
 
 import codecs
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
 from data.artifacts.folders import Folder
-from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
 
 
@@ -160,49 +158,3 @@ def content_of(file: Folder) -> bytes:
         raise DataError(f"{file}: cannot be read ({e})") from e
     refuse_binary(file, content[:16])
     return content
-
-
-def lines(file: Folder) -> pa.Array:
-    """string [num_lines]: all lines of a text file that are not empty, without the white space around them.
-
-    The whole file is read into memory. It is decoded as latin-1 if it is not UTF-8.
-
-    Raises:
-        DataError: as for `content_of`, or it is UTF-16, or has NUL characters, which no text of one of the two has.
-    """
-    content = content_of(file)
-    if content.startswith(UTF_16_MARKS):
-        raise DataError(f"{file}: begins as UTF-16 does, and is read as UTF-8: save it as UTF-8")
-    if (at := content.find(0)) >= 0:
-        line = content.count(b"\n", 0, at) + 1
-        raise DataError(
-            f"{file}: has a NUL character in line {line}, as UTF-16 has many, and is read as UTF-8: save it as UTF-8,"
-            " or remove what is no text"
-        )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    split = pc.split_pattern(pa.array([text], pa.large_string()), "\n").flatten().cast(pa.string())
-    trimmed = pc.utf8_trim_whitespace(split)
-    return trimmed.filter(pc.not_equal(trimmed, ""))
-
-
-def split_lines(file: Folder, separator: str, names: Sequence[str]) -> pa.Table:
-    """Reads a small text file without quotes as a table of strings.
-
-    Args:
-        separator: the text between two fields, which may be longer than one character.
-        names: the names of all columns, in the file's order.
-
-    Raises:
-        DataError: a line has more or fewer fields than there are names.
-    """
-    all_lines = lines(file)
-    fields = pc.split_pattern(all_lines, separator)
-    is_invalid = pc.not_equal(pc.list_value_length(fields), len(names))
-    if pc.any(is_invalid).as_py():
-        line = all_lines[pc.index(is_invalid, True).as_py()].as_py()
-        raise DataError(f"{file}: {len(names)} fields separated by {separator!r} expected in each line, not {line!r}")
-    flat = pc.list_flatten(fields)
-    return pa.table({name: flat.take(np.arange(i, len(flat), len(names))) for i, name in enumerate(names)})

@@ -16,8 +16,9 @@ from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, noted, raw_block, read_in_parts, source
 from data.sources.tabular.delimited import Tell
 from data.sources.tabular.encodings import check_encoding
+from data.sources.tabular.names_as_rows import refuse_names
 from data.sources.tabular.parquet import untyped_nulls
-from data.sources.tabular.pieces import Piece, by_file, heads_of, pieces_of, place_of
+from data.sources.tabular.pieces import Piece, by_file, heads_of, pieces_of, place_in, place_of
 from data.sources.tabular.several_lines import SeveralLines
 from data.sources.tabular.text_stream import Delimited
 from data.sources.values.missing import SPELLINGS, MissingText
@@ -194,7 +195,9 @@ class TableSource(SourceConfig):
             file = str(pieces[0].file)
             blocks = [block for piece in pieces for block in piece.blocks(columns, tell)]
             if blocks:
-                whole = untyped_nulls(pa.concat_tables(blocks))
+                whole = pa.concat_tables(blocks)
+                refuse_names(whole, [c for c in columns if c in pieces[0].own], partial(place_in, pieces))
+                whole = untyped_nulls(whole)
                 raw = pa.table({name: whole[column] for name, column in names.items()})
                 tables.append(entity_table(raw, id_column, features, file, self.multi_separator, missing))
         if not tables:

@@ -1,6 +1,7 @@
 """The users whom batch inference is asked for: a table of ids, read part by part as the log is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +13,9 @@ from data.sources.files import TableFormat, files_at, format_of, layout_of
 from data.sources.schema import DataError
 from data.sources.settings import log_settings
 from data.sources.source import noted
+from data.sources.tabular.names_as_rows import refuse_names
 from data.sources.tabular.parquet import untyped_nulls
-from data.sources.tabular.pieces import by_file, pieces_of
+from data.sources.tabular.pieces import Piece, by_file, pieces_of, place_in
 from data.sources.tabular.several_lines import SeveralLines
 from data.sources.tabular.text_stream import Delimited
 from data.sources.values.ids import ids
@@ -45,7 +47,9 @@ def read_users(uri: str, source: Mapping[str, Any], progress: ProgressReporter =
     found, of_several_lines = [], SeveralLines()
     for pieces in by_file(pieces_of(uri, SETTING, [COLUMN], layout)):
         blocks = [block for piece in pieces for block in piece.blocks([COLUMN], of_several_lines)]
-        column = present(untyped_nulls(pa.concat_tables(blocks))[COLUMN], log.get("missing", ()))
+        whole = pa.concat_tables(blocks)
+        refuse_names(whole, [COLUMN], partial(_place, pieces))
+        column = present(untyped_nulls(whole)[COLUMN], log.get("missing", ()))
         found += checked(ids, column, f"{SETTING}: {pieces[0].file}, column {COLUMN!r}").chunks
     rows = pa.chunked_array(found, pa.string())
     users = rows.combine_chunks().drop_null().unique()
@@ -59,6 +63,10 @@ def read_users(uri: str, source: Mapping[str, Any], progress: ProgressReporter =
     for note in of_several_lines.notes("users"):
         progress(f"recommend: {noted(note)}")
     return users
+
+
+def _place(pieces: Sequence[Piece], row: int) -> str:
+    return f"{SETTING}: {place_in(pieces, row)}"
 
 
 def report_unknown(known: Vocabulary, user_ids: pa.Array, release_id: str, progress: ProgressReporter) -> None:

@@ -65,16 +65,16 @@ def _head(file: Folder, layout: Delimited, block_bytes: int) -> Head:
             names = tuple(reader.schema.names)
             has_rows = any(batch.num_rows for batch in reader) or bool(misfits)
     except pa.ArrowInvalid as e:
-        if not _is_empty(e, stream, layout):
+        if not _is_empty(e, stream):
             raise
         return Head(layout.names or (), False)
     hides_rows = stream.num_quotes % 2 == 1 or any("\n" in name or "\r" in name for name in names)
     return Head(names, has_rows or hides_rows)
 
 
-def _is_empty(error: Exception, stream: TextStream, layout: Delimited) -> bool:
+def _is_empty(error: Exception, stream: TextStream) -> bool:
     """Whether pyarrow's error says that there is nothing in the file; it also says so of one quote up to the end."""
-    return "Empty CSV file" in str(error) and stream.num_lines <= layout.skip_lines
+    return "Empty CSV file" in str(error) and not stream.num_lines
 
 
 def delimited_blocks(
@@ -104,10 +104,10 @@ def delimited_blocks(
                 num_rows += batch.num_rows
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, UnicodeError, OSError) as e:
-        if _is_empty(e, stream, layout):  # the survey reports an empty log
+        if _is_empty(e, stream):  # the survey reports an empty log
             return
         raise _unreadable(file, layout, columns, texts, e) from e
-    lines = num_rows + num_misfits + (layout.skip_lines if layout.names else 1)
+    lines = num_rows + num_misfits + (0 if layout.names else 1)
     is_one_line_each = stream.num_lines == lines and stream.num_quotes % 2 == 0 and not stream.has_doubtful_quote
     if num_misfits or not is_one_line_each:
         found = strict_read(file, layout, columns, texts)
@@ -173,7 +173,7 @@ def _options(
     layout: Delimited, columns: Sequence[str], on_misfit: object, block_bytes: int
 ) -> tuple[csv.ReadOptions, csv.ParseOptions, csv.ConvertOptions]:
     return (
-        csv.ReadOptions(block_size=block_bytes, column_names=layout.names, skip_rows=layout.skip_lines),
+        csv.ReadOptions(block_size=block_bytes, column_names=layout.names),
         csv.ParseOptions(
             delimiter=layout.delimiter,
             quote_char=layout.quote or False,

@@ -129,6 +129,15 @@ def place_of(pieces: Sequence[Piece], position: int) -> str:
     return f"{piece.file}, row {row}" + ("" if line is None else f" (line {line})")
 
 
+def place_in(pieces: Sequence[Piece], row: int) -> str:
+    """File and row (of a text file, the line too) of a row of one file, whose pieces these are.
+
+    Args:
+        row: the number of the row in the file, which counts from 0.
+    """
+    return place_of(pieces, pieces[0].start + row)
+
+
 def _refuse_row_for_names(
     columns: Sequence[str], head: Head, given: Collection[str], file: Folder, setting: str
 ) -> None:

@@ -100,20 +100,19 @@ def rows(file: Folder, layout: Delimited) -> Iterator[tuple[int, int, list[str]]
     Raises:
         DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
     """
-    text = itertools.islice(_lines(TextStream(file, layout)), layout.skip_lines, None)
     reader = csv.reader(
-        text,
+        _lines(TextStream(file, layout)),
         delimiter=layout.delimiter,
         quotechar=layout.quote or '"',
         quoting=csv.QUOTE_NONE if layout.quote is None else csv.QUOTE_MINIMAL,
         escapechar=layout.escape,
         strict=True,
     )
-    end = layout.skip_lines
+    end = 0
     with _large_values():
         try:
             for values in reader:
-                begin, end = end + 1, layout.skip_lines + reader.line_num
+                begin, end = end + 1, reader.line_num
                 if values:
                     yield begin, end, values
         except csv.Error as e:

@@ -18,7 +18,6 @@ class Delimited:
     Attributes:
         delimiter: the one character between columns.
         names: the names of the columns, in the file's order; None means that the file's first line has them.
-        skip_lines: number of lines before the first row, or before the line of names.
         quote: the character that may enclose values, which may then hold delimiters and line breaks; None if there is
             none. Doubled within such a value, it stands for itself.
         escape: the character before a quote, delimiter or line break that belongs to a value; None if there is none.
@@ -28,7 +27,6 @@ class Delimited:
 
     delimiter: str = ","
     names: tuple[str, ...] | None = None
-    skip_lines: int = 0
     quote: str | None = '"'
     escape: str | None = None
     encoding: str = "utf-8"

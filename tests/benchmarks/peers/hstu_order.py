@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
-from data.sources.files import split_lines
+from data.sources.tabular.plain_lines import lines
 
 COLUMNS = ("user_id", "item_id", "weight", "time")
 PLAIN = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 AVX512F AVX512_SKX"}
@@ -27,12 +27,12 @@ PLAIN = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 A
 def main(to: Path) -> None:
     folder = Folder.of(f"{os.environ['DATASETS']}/movielens-1m")
     name = next(name for name in ("ratings.dat", "ratings.dat.gz") if folder.exists(name))
-    ratings = split_lines(folder / name, "::", COLUMNS)
+    ratings = lines(folder / name).table("::", COLUMNS)
     times_N = ratings["time"].cast(pa.int64()).to_numpy()
     order_N, stable_N = (np.argsort(times_N, kind=kind) for kind in ("quicksort", "stable"))
-    lines = pc.binary_join_element_wise(*ratings.columns, "::").take(pa.array(order_N))
+    ordered = pc.binary_join_element_wise(*ratings.columns, "::").take(pa.array(order_N))
     to.mkdir(parents=True, exist_ok=True)
-    (to / "ratings.dat").write_text("\n".join(lines.to_pylist()) + "\n")
+    (to / "ratings.dat").write_text("\n".join(ordered.to_pylist()) + "\n")
     users_N, items_N = ratings["user_id"].cast(pa.int32()).to_numpy(), ratings["item_id"].to_numpy(zero_copy_only=False)
     moved = latest(users_N, items_N, order_N) != latest(users_N, items_N, stable_N)
     print(f"{to / 'ratings.dat'}: {len(times_N):,} ratings; {moved.mean():.1%} of the users have another latest item")

@@ -129,6 +129,93 @@ def test_a_nul_character_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @needs_ray
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_each_line_end_ends_a_line(written: Written, rows: Rows, end: str) -> None:
+    folder = written({"train.txt": f"u0 i0 i1{end}u1 i3 i4{end}{end}u2 i5\n"})
+    found = rows(InteractionListsSource(train=str(folder / "train.txt")).read())
+    assert [(row["user_id"], row["item_id"]) for row in found] == [
+        ("u0", "i0"),
+        ("u0", "i1"),
+        ("u1", "i3"),
+        ("u1", "i4"),
+        ("u2", "i5"),
+    ]
+
+
+@needs_ray
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\v", "\f", "\x1e"])
+def test_other_line_breaks_are_refused(written: Written, mark: str, encoding: str) -> None:
+    folder = written({"train.txt": f"ü a\r\n\rv b{mark}w c\n"}, encoding)
+    fault = refusal(train=str(folder / "train.txt"))
+    assert f"train.txt: line 3 holds the character U+{ord(mark):04X}" in fault and "end lines by LF" in fault
+
+
+@needs_ray
+def test_other_line_breaks_are_refused_in_latin_1(written: Written) -> None:
+    folder = written({"train.txt": "é a\nv b\x85w c\n"}, "latin-1")
+    assert "line 2 holds the character U+0085" in refusal(train=str(folder / "train.txt"))
+    (folder / "train.txt").write_text("é a\nà b\n", "latin-1")
+    InteractionListsSource(train=str(folder / "train.txt")).read()
+
+
+@needs_ray
+@pytest.mark.parametrize("space", ["\xa0", "\u2003", "\u3000"])
+def test_white_space_that_separates_no_ids_is_refused(written: Written, space: str) -> None:
+    folder = written({"train.txt": f"u0 i0\n\nu1{space}i1\n"})
+    assert f"ids separated by spaces or tabs expected in each line, not {f'u1{space}i1'!r} in line 3" in refusal(
+        train=str(folder / "train.txt")
+    )
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    "names", ["user item", "user_id\titem_id\ttimestamp", "userId movieId", "user_id:token item_id:token"]
+)
+def test_names_of_columns_are_no_ids(written: Written, names: str) -> None:
+    folder = written({"train.txt": f"{names}\nu0 i0\n", "joined.txt": f"u0 i0\nu1\n{names}\nu1 i1\n"})
+    for name, line in {"train.txt": 1, "joined.txt": 3}.items():
+        assert f"remove a line of names), not {names!r} in line {line}" in refusal(train=str(folder / name))
+    (folder / "train.txt").write_text("user i0\nitem i1\nu1 item_id\n")
+    InteractionListsSource(train=str(folder / "train.txt")).read()
+
+
+@needs_ray
+def test_lines_of_missing_ids_are_named(written: Written) -> None:
+    folder = written({"train.txt": "u1 a b\r\ru2\ru3 c nan\r"})
+    assert "such as {'user_id': 'u3', 'item_id': 'nan'} in line 4, by data.source.missing" in refusal(
+        train=str(folder / "train.txt")
+    )
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ('{"i0": [18446744073709551616]}', "numbers of more than 64 bits must be text"),
+        ('{"i0": [-18446744073709551616]}', "numbers of more than 64 bits must be text"),
+        ('{"i0": ' + 100_000 * "[" + 100_000 * "]" + "}", "recursion"),
+        ('{"i0": [1], "i0": [2]}', "'i0' has more than one value"),
+        ('{"i0": [1], "i1": ["x"]}', "attribute ids for each item"),
+        ('{"i0": [1]', "attribute ids for each item"),
+    ],
+)
+def test_attributes_that_cannot_be_read_are_refused(written: Written, content: str, cause: str) -> None:
+    folder = written({"train.txt": "u1 i0\n", "attributes.json": content})
+    fault = refusal(train=str(folder / "train.txt"), item_attributes=str(folder / "attributes.json"))
+    assert "attributes.json: expected a JSON object with a list of attribute ids" in fault and cause in fault
+
+
+@needs_ray
+@pytest.mark.parametrize("depth", [30, 300, 900])
+def test_attributes_in_lists_of_lists_are_refused(written: Written, depth: int) -> None:
+    folder = written({"train.txt": "u1 i0\n", "attributes.json": '{"i0": ' + depth * "[" + "1" + depth * "]" + "}"})
+    assert "attributes.json" in refusal(
+        train=str(folder / "train.txt"), item_attributes=str(folder / "attributes.json")
+    )
+
+
+@needs_ray
 def test_gowalla_has_its_published_counts(public_data: Callable[..., list[str]]) -> None:
     files = public_data(*(f"gowalla/{part}.txt.gz" for part in ("train", "test", "validation")))
     log = InteractionListsSource(train=files[0], test=files[1], validation=files[2]).read()

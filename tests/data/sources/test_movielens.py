@@ -15,6 +15,7 @@ from data.sources.survey import survey
 needs_ray = pytest.mark.usefixtures("ray_session")
 Written = Callable[..., Path]
 Rows = Callable[[RawLog], list[dict[str, Any]]]
+RATINGS = "userId,movieId,rating,timestamp\n"
 
 
 @needs_ray
@@ -103,7 +104,7 @@ def test_movielens_without_movies_has_no_items_table(written: Written) -> None:
             {"ratings.dat": "1::2::3::4\n1::2::3\n"},
             "ratings.dat: 1 rows do not have 7 columns, first the one in line 2.*'1::2::3'",
         ),
-        ({"ratings.csv": "u,i,r,t\n1,2,bad,4\n"}, "ratings.csv, column 'weight': 'bad'"),
+        ({"ratings.csv": f"{RATINGS}1,2,bad,4\n"}, "ratings.csv, column 'rating': 'bad'"),
         ({"ratings.dat": "1::2::3::4\n", "movies.dat": "1::A::X\n2::B\n"}, "movies.dat: 3 fields .*'2::B'"),
         (
             {"ratings.dat": "1::2::3::4\n", "movies.dat": "1::A::X\n1::B::X\n3::C::X\n"},
@@ -114,6 +115,52 @@ def test_movielens_without_movies_has_no_items_table(written: Written) -> None:
 def test_movielens_faults(written: Written, files: dict[str, str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         survey(MovieLensSource(path=str(written(files))).read())
+
+
+@needs_ray
+def test_columns_of_csv_are_found_by_name(written: Written, rows: Rows) -> None:
+    files = {
+        "ratings.csv": "movieId,note,userId,timestamp,rating\n2,x,1,1112486027,3.5\n",
+        "movies.csv": "movieId,genres,extra,title\n2,Comedy|Drama,y,Nice (1995)\n",
+    }
+    log = MovieLensSource(path=str(written(files))).read()
+    (row,) = rows(log)
+    assert [row[name] for name in ("user_id", "item_id", "weight", "time")] == ["1", "2", 3.5, 1112486027]
+    assert log.items is not None
+    assert log.items.select(["title", "genres"]).to_pylist() == [
+        {"title": "Nice (1995)", "genres": ["Comedy", "Drama"]}
+    ]
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("ratings.csv", "1,2,3,4\n1,3,4,5\n", r"'1,2,3,4'.* put userId,movieId,rating,timestamp before it"),
+        ("ratings.csv", "1,2,3,4\n", "'1,2,3,4'"),
+        ("ratings.csv", "userId,movieId,stars,timestamp\n1,2,3,4\n", "does not name 'rating' once"),
+        ("ratings.csv", "userId,movieId,rating,rating,timestamp\n1,2,3,3,4\n", "does not name 'rating' once"),
+        ("movies.csv", "2,Nice (1995),Comedy\n", r"'2,Nice \(1995\),Comedy'.* put movieId,title,genres before it"),
+        ("movies.csv", "id,title,genres\n2,Nice,Comedy\n", "does not name 'movieId' once"),
+    ],
+)
+def test_csv_whose_first_line_does_not_name_the_columns_is_refused(
+    written: Written, name: str, text: str, message: str
+) -> None:
+    folder = written({"ratings.csv": f"{RATINGS}1,2,3,4\n", name: text})
+    with pytest.raises(DataError, match=rf"/{name}: its first line .*{message}"):
+        MovieLensSource(path=str(folder)).read()
+
+
+@needs_ray
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_files_of_any_line_ends(written: Written, rows: Rows, end: str) -> None:
+    files = {"ratings.dat": "1::2::3::4\n2::2::3::5\n", "movies.dat": "2::A::X\n3::B::Y\n"}
+    files["users.dat"] = "2::M::25::3::12345\n1::F::18::3::12345\n"
+    log = MovieLensSource(path=str(written({name: text.replace("\n", end) for name, text in files.items()}))).read()
+    assert [row["user_id"] for row in rows(log)] == ["1", "2"]
+    assert log.items is not None and log.users is not None
+    assert log.items["item_id"].to_pylist() == ["2", "3"] and log.users["user_id"].to_pylist() == ["2", "1"]
 
 
 @needs_ray

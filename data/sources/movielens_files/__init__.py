@@ -1,0 +1,1 @@
+"""The files of MovieLens's releases beside the ratings."""
