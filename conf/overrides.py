@@ -22,7 +22,7 @@ BROUGHT_BY = {
 """Hydra's settings groups: the default choice, which has hardly any options, and the choice that has them."""
 
 OPEN_MAPPINGS = re.compile(
-    r"(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
+    r"\+{0,2}(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
     r"|rerank\.goals|ingest\.(properties|schemas)|hydra\.launcher\.runtime_env)(\.[^=]+)?="
 )
 """Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types, of
@@ -34,8 +34,11 @@ RELEASE_ID = re.compile(r"[\w.-]+")
 COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
 """What Hydra's shell completion can be asked for."""
 
-ENTRY = re.compile(r"data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)
-"""A value of an event type, or all of them: Hydra makes a mapping of dataclasses from a whole mapping alone."""
+ENTRY = re.compile(r"\+{0,2}data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)
+"""A value of an event type, or all of them, with `+` or without.
+
+Hydra makes a mapping of dataclasses from a whole mapping alone.
+"""
 
 
 def with_release(verb: str, arguments: Sequence[str]) -> list[str]:
@@ -96,7 +99,7 @@ def opened(arguments: Sequence[str]) -> list[str]:
     `data.events.buy.weight=5` it can make no event type, but of `data.events={buy: {weight: 5}}`.
     """
     whole = [_with_whole_entry(argument) for argument in arguments]
-    return [f"++{argument}" if OPEN_MAPPINGS.match(argument) else argument for argument in whole]
+    return [f"++{argument.lstrip('+')}" if OPEN_MAPPINGS.match(argument) else argument for argument in whole]
 
 
 def _with_whole_entry(argument: str) -> str:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, renamed
+from conf.text_keys import accept_numbers_as_text
 from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
@@ -146,7 +147,11 @@ class Config:
 
 
 def register() -> None:
-    """Registers the schemas with Hydra: the root as `schema`, each log source in the group `data/source`."""
+    """Registers the schemas with Hydra: the root as `schema`, each log source in the group `data/source`.
+
+    Keys that are text may be typed as numbers from then on.
+    """
+    accept_numbers_as_text()
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
     store = ConfigStore.instance()

@@ -6,10 +6,11 @@ beginning 810000000.0, and a label `true` the text True. In quotes of Hydra's ow
 
 import re
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from conf.text_keys import refuse_other_spellings
 from conf.verbs import override_key
 from data.sources.source import SourceConfig, sources
 
@@ -34,15 +35,20 @@ def text_kept(arguments: Sequence[str], config: type) -> list[str]:
     Args:
         arguments: overrides, and other arguments, which stay as they are.
         config: the dataclass of the root config.
+
+    Raises:
+        ConfigError: a key of a mapping would be another text.
     """
     return [_kept(argument, config) for argument in arguments]
 
 
 def _kept(argument: str, config: type) -> str:
     key, is_override, value = argument.partition("=")
-    if not is_override or not _is_text([config], override_key(argument).split(".")):
+    value, path = value.strip(), override_key(argument).split(".")
+    if is_override and value.startswith("{") and _are_all([config], path, _has_keys_of_text):
+        refuse_other_spellings(override_key(argument), re.sub(QUOTED, "", value), re.compile(CAST))
+    if not is_override or not _are_all([config], path, _is_text):
         return argument
-    value = value.strip()
     if "(" in re.sub(QUOTED, "", value):  # a function of Hydra's, such as range(1,3)
         return argument
     return f"{key}={(BEHIND_A_KEY if value.startswith('{') else ALONE).sub(_in_quotes, value)}"
@@ -53,12 +59,21 @@ def _in_quotes(found: re.Match[str]) -> str:
     return found[0] if text is None or AS_TYPED.fullmatch(text) else f"{found['before']}'{text}'"
 
 
-def _is_text(hints: Iterable[Any], path: Sequence[str]) -> bool:
-    """Whether all types that have this key within them hold text there, or lists or mappings of text, and some do."""
+def _are_all(hints: Iterable[Any], path: Sequence[str], accepted: Callable[[Any], bool]) -> bool:
+    """Whether all types that have this key within them are accepted there, and some are."""
     if path:
         within = [inner for hint in hints for inner in _within(hint, path[0])]
-        return bool(within) and _is_text(within, path[1:])
-    return all(_without_null(hint) in (str, list[str], dict[str, str]) for hint in hints)
+        return bool(within) and _are_all(within, path[1:], accepted)
+    return all(accepted(_without_null(hint)) for hint in hints)
+
+
+def _is_text(hint: Any) -> bool:
+    """Whether a type holds text, or a list or a mapping of text."""
+    return hint in (str, list[str], dict[str, str])
+
+
+def _has_keys_of_text(hint: Any) -> bool:
+    return get_origin(hint) is dict and get_args(hint)[0] is str
 
 
 def _within(hint: Any, name: str) -> list[Any]:

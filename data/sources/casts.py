@@ -15,12 +15,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import one_line
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
-from data.sources.values.columns import has_fixed_fraction, is_bytes, is_number, only, plain, shortest_text, whole_text
+from data.sources.values.columns import (
+    has_fixed_fraction,
+    is_bytes,
+    is_coarse,
+    only,
+    plain,
+    shortest_text,
+    whole_text,
+)
 from data.sources.values.ids import CURE, ids
 from data.sources.values.missing import present
-from data.sources.values.times import TimeUnit, parsed, seconds
+from data.sources.values.numbers import numbers
+from data.sources.values.times import WHOLE_SECONDS, TimeUnit, seconds
 
 HEAD_ROWS = 10_000
 """Number of rows of a log that `check_head` checks on the driver."""
@@ -31,27 +41,13 @@ MAX_SHOWN = 200
 Cast = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 
-def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """float64 from numbers, booleans or text; NaN and infinity stay as they are.
-
-    Raises:
-        DataError: the column has another type.
-    """
-    column = plain(column)
-    if pa.types.is_string(column.type):
-        return parsed(column)
-    if is_number(column.type) or pa.types.is_boolean(column.type):
-        return column.cast(pa.float64(), safe=False)
-    raise DataError(f"expected numbers, not {column.type}")
-
-
 def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """One string per row, from strings, numbers, booleans or dates; whole numbers without ".0" or an exponent.
 
     Equal numbers have one text whichever their type, and so have equal times of any unit.
 
     Raises:
-        DataError: the column holds lists, structs or bytes.
+        DataError: the column holds lists, structs or bytes, or times of a zone that nobody knows.
     """
     column = plain(column)
     if pa.types.is_nested(column.type) or is_bytes(column.type):
@@ -60,37 +56,13 @@ def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
         text = column.cast(pa.string())
     except pa.ArrowNotImplementedError as e:
         raise DataError(f"expected strings, numbers, booleans or dates, not {column.type}") from e
+    except pa.ArrowInvalid as e:  # Arrow does not know the time zone
+        raise DataError(
+            f"{column.type} cannot be written as text ({one_line(e)}): {CURE}, or to a timestamp in UTC"
+        ) from e
     if pa.types.is_floating(column.type):
         return pc.coalesce(whole_text(column), text)
     return shortest_text(column) if has_fixed_fraction(column.type) else text
-
-
-def vectors(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
-    """list<float> from lists of numbers, or from text such as "0.5|1" or "[0.5, 1]"; null where any value is missing.
-
-    Raises:
-        DataError: the column holds neither lists of numbers nor text.
-    """
-    column = plain(column)
-    kind = column.type
-    if pa.types.is_string(kind):
-        bare = pc.replace_substring_regex(column, r"[\[\]\s]", "")
-        separator = "," if pc.any(pc.match_substring(bare, ",")).as_py() else separator
-        column = pc.split_pattern(only(pc.not_equal(bare, ""), bare), separator)
-    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise DataError(f"expected lists of numbers, or text with numbers separated by {separator!r}, not {kind}")
-    return pa.chunked_array([_vectors(chunk) for chunk in column.chunks], pa.list_(pa.float32()))
-
-
-def _vectors(lists: pa.Array) -> pa.ListArray:
-    values = numbers(pa.chunked_array([pc.list_flatten(lists)])).combine_chunks().cast(pa.float32(), safe=False)
-    owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    lengths = np.bincount(owners, minlength=len(lists))
-    is_whole = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)
-    kept = (lengths > 0) & (np.bincount(owners, weights=~is_whole, minlength=len(lists)) == 0)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    found = pa.ListArray.from_arrays(offsets, values)
-    return pc.if_else(pa.array(kept), found, pa.scalar(None, found.type))
 
 
 def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
@@ -213,13 +185,20 @@ def checked(
         if cast is ids:
             expected, cure = f"an exact whole number, and ids must be strings or integers, not {column.type}", CURE
         elif pa.types.is_int64(result.type):
-            expected, how = "a time", "; write times as unix seconds or as 2019-10-01 00:00:07"
+            expected, cure, how = _expected_time(plain(column).type, cure)
         others = f" (nor are {count - 1} others)" if count > 1 else ""
         owner = f" ({owners[0]} {owners[1][row].as_py()!r})" if owners else ""
         value = repr(column[row].as_py())
         value = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
         raise DataError(f"{place}: {value} in row {row + 1}{owner} is not {expected}{others}: {cure}{how}")
     return result
+
+
+def _expected_time(kind: pa.DataType, cure: str) -> tuple[str, str, str]:
+    """What a value of a column of times should be, and the two parts of the cure."""
+    if is_coarse(kind):
+        return f"an exact time, because float{kind.bit_width} has too few digits", WHOLE_SECONDS, ""
+    return "a time", cure, "; write times as unix seconds or as 2019-10-01 00:00:07"
 
 
 def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -24,6 +24,9 @@ from data.sources.tabular.text_stream import Delimited
 from data.sources.values.missing import SPELLINGS, MissingText
 from data.sources.values.times import NO_CLOCK, TimeUnit
 
+SPELLED = {"\\t": "\t", "\\\\": "\\", '\\"': '"', "\\'": "'"}
+"""Characters of a layout by how they are typed where one cannot type them, or where they would need a backslash."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Columns:
@@ -77,7 +80,7 @@ class TableSource(SourceConfig):
         user_features: the features in the table of users; each is named like its column, or says which it is.
         item_features: the features in the table of items, likewise.
         multi_separator: the text between the values of a list that is stored as text.
-        delimiter: the character between the columns of CSV files.
+        delimiter: the character between the columns of CSV files; a tab may be written as the two characters "\\t".
         encoding: the encoding of CSV files.
         quote: the character that may enclose values in CSV files, which may then hold delimiters and line breaks;
             doubled within such a value, it stands for itself. Null if a quote is a character like any other.
@@ -103,6 +106,8 @@ class TableSource(SourceConfig):
     time_unit: TimeUnit = TimeUnit.s
 
     def __post_init__(self) -> None:
+        for name in ("delimiter", "quote", "escape"):
+            setattr(self, name, SPELLED.get(getattr(self, name), getattr(self, name)))
         _check_layout(self.delimiter, self.quote, self.escape)
         check_encoding(self.encoding, "data.source.encoding")
         if not self.multi_separator:
@@ -221,7 +226,7 @@ def _check_layout(delimiter: str, quote: str | None, escape: str | None) -> None
     """Raises ConfigError unless these characters are one each, and differ."""
     for name, value in {"delimiter": delimiter, "quote": quote, "escape": escape}.items():
         if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n"):
-            null = "" if name == "delimiter" else ", or null if there is none"
+            null = ", such as ; or \\t (a tab)" if name == "delimiter" else ", or null if there is none"
             raise ConfigError(
                 f"data.source.{name}: {value!r} must be one ASCII character other than a line break{null}"
             )

@@ -3,13 +3,14 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.sources.casts import checked, numbers
+from data.sources.casts import checked
 from data.sources.files import files_at
 from data.sources.schema import DataError
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import Piece, by_file, pieces_of
 from data.sources.values.ids import ids
 from data.sources.values.missing import present
+from data.sources.values.numbers import numbers
 
 SETTING, COLUMNS = "outcomes", ("request_id", "value")
 

@@ -11,7 +11,7 @@ import pytest
 from data.artifacts.structured import jsonable, structured
 from data.dataset.catalogue import Catalogue, feature_from_json, feature_to_json
 from data.dataset.vocabulary import fit_vocabulary
-from data.sources.casts import labels, numbers
+from data.sources.casts import labels
 from data.sources.entities import entity_table
 from data.sources.feature_kinds.kind import (
     COMPARISON,
@@ -24,6 +24,7 @@ from data.sources.feature_kinds.kind import (
     register_feature_kind,
 )
 from data.sources.schema import Feature
+from data.sources.values.numbers import numbers
 from serve.filters.expression import to_expression
 from serve.filters.grammar import FilterError, parse
 from serve.filters.masks import FilterColumns

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from data.sources.casts import numbers
 from data.sources.feature_kinds.kind import COMPARISON, NUMBER, FeatureKind, NumberScale, register_feature_kind
+from data.sources.values.numbers import numbers
 
 
 @register_feature_kind("numeric")

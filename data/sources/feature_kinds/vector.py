@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from data.sources.casts import vectors
 from data.sources.feature_kinds.kind import VECTOR, FeatureKind, register_feature_kind
+from data.sources.values.numbers import vectors
 
 
 @register_feature_kind("vector")

@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.records import arrow_compute as pc
-from data.sources.casts import numbers
 from data.sources.schema import DataError
 from data.sources.tabular.delimited import delimited_blocks, delimited_head
 from data.sources.tabular.names_as_rows import is_name, refuse_names
@@ -15,6 +14,7 @@ from data.sources.tabular.plain_lines import Lines, lines
 from data.sources.tabular.strict import MAX_SHOWN, line_of
 from data.sources.tabular.text_stream import Delimited
 from data.sources.values.missing import SPELLINGS, present
+from data.sources.values.numbers import numbers
 
 CSV = Delimited()
 """The layout of the releases in CSV, whose first line names the columns."""

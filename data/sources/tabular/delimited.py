@@ -59,7 +59,7 @@ def _head(file: Folder, layout: Delimited, block_bytes: int) -> Head:
         misfits.append(row.text)
         return "skip"
 
-    stream = TextStream(file, layout)
+    stream = TextStream(file, layout, is_lenient=True)  # a row that is told to `keep` must be UTF-8
     try:
         with csv.open_csv(_source(stream), *_options(layout, (), keep, block_bytes)) as reader:
             names = tuple(reader.schema.names)
@@ -68,6 +68,8 @@ def _head(file: Folder, layout: Delimited, block_bytes: int) -> Head:
         if not _is_empty(e, stream):
             raise
         return Head(layout.names or (), False)
+    if any("\ufffd" in name for name in names) and (cause := undecodable(file, layout)):
+        raise DataError(f"{file}: {cause}")
     hides_rows = stream.num_quotes % 2 == 1 or any("\n" in name or "\r" in name for name in names)
     return Head(names, has_rows or hides_rows)
 
@@ -88,30 +90,26 @@ def delimited_blocks(
 
     Raises:
         DataError: the file cannot be read in this layout, or a row has a wrong number of values, holds a line break
-            where there should be none, or seems to hide other rows between its quotes. It is raised after the blocks.
+            where there should be none, or seems to hide other rows between its quotes; or a value holds a quote or an
+            escape that is not what it seems. It may be raised after blocks.
     """
-    num_rows = num_misfits = 0
-
-    def skip(row: csv.InvalidRow) -> str:
-        nonlocal num_misfits
-        num_misfits += 1
-        return "skip"
-
+    num_rows = 0
     stream = TextStream(file, layout)
     try:
-        with csv.open_csv(_source(stream), *_options(layout, columns, skip, BLOCK_BYTES)) as reader:
+        # A row with a wrong number of values is an error here: pyarrow could tell no one of a row that is not UTF-8.
+        with csv.open_csv(_source(stream), *_options(layout, columns, None, BLOCK_BYTES)) as reader:
             for batch in reader:
                 num_rows += batch.num_rows
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, UnicodeError, OSError) as e:
         if _is_empty(e, stream):  # the survey reports an empty log
             return
-        raise _unreadable(file, layout, columns, texts, e) from e
-    lines = num_rows + num_misfits + (0 if layout.names else 1)
-    is_one_line_each = stream.num_lines == lines and stream.num_quotes % 2 == 0 and not stream.has_doubtful_quote
-    if num_misfits or not is_one_line_each:
+        raise _unreadable(file, layout, columns, texts, e, stream.has_backslash_quote) from e
+    is_one_line_each = stream.num_lines == num_rows + (0 if layout.names else 1)
+    is_clear = stream.num_quotes % 2 == 0 and not stream.has_doubtful_quote and not stream.has_odd_escape
+    if not (is_one_line_each and is_clear):
         found = strict_read(file, layout, columns, texts)
-        if fault := _fault(found, num_rows, layout, stream.has_backslash_quote):
+        if fault := _fault(file, found, num_rows, layout, stream.has_backslash_quote):
             raise DataError(f"{file}: {fault}")
         if tell is not None and found.num_multi_line:
             tell(file, found)
@@ -121,7 +119,7 @@ def _source(stream: TextStream) -> pa.PythonFile:
     return pa.PythonFile(stream, mode="r")
 
 
-def _fault(found: StrictRead, num_rows: int, layout: Delimited, has_backslash_quote: bool) -> str | None:
+def _fault(file: Folder, found: StrictRead, num_rows: int, layout: Delimited, has_backslash_quote: bool) -> str | None:
     """What is wrong with a file's rows, in words; None if nothing is.
 
     Args:
@@ -138,8 +136,26 @@ def _fault(found: StrictRead, num_rows: int, layout: Delimited, has_backslash_qu
             f"column {column!r} holds a line break in {found.num_broken} of {found.num_rows} rows, first in the one "
             f"that begins in line {line}: {closed}, or remove the line break"
         )
+    if found.spaced is not None:
+        line, column, text = found.spaced
+        unquoted = ", or set data.source.quote=null if quotes are text in this file" if layout.has_settings else ""
+        return (
+            f"column {column!r} has white space before a quote in {found.num_spaced} of {found.num_rows} rows, first in"
+            f" the one that begins in line {line} ({text!r}), so that the quote would belong to the value: remove the"
+            f" white space{unquoted}"
+        )
+    if found.odd is not None:
+        line, column, text = found.odd
+        none = ", or set data.source.escape=null if it escapes nothing" if layout.has_settings else ""
+        return (
+            f"column {column!r} has {layout.escape!r} before a character that needs no escape in {found.num_odd} of"
+            f" {found.num_rows} rows, first in the one that begins in line {line} ({text!r}): write what is meant, such"
+            f" as a line break between quotes, and double a {layout.escape!r} that belongs to the value{none}"
+        )
     if found.misfit is not None:
         line, num_values, text = found.misfit
+        if found.has_wrong_byte and (cause := undecodable(file, layout)):
+            return cause
         escape = ". If a backslash escapes quotes, set data.source.escape='\\'" if has_backslash_quote else ""
         return (
             f"{found.num_misfits} rows do not have {found.num_columns} columns, first the one in line {line}, which "
@@ -151,7 +167,12 @@ def _fault(found: StrictRead, num_rows: int, layout: Delimited, has_backslash_qu
 
 
 def _unreadable(
-    file: Folder, layout: Delimited, columns: Sequence[str], texts: Collection[str], error: Exception
+    file: Folder,
+    layout: Delimited,
+    columns: Sequence[str],
+    texts: Collection[str],
+    error: Exception,
+    has_backslash_quote: bool = False,
 ) -> DataError:
     """The error that says why pyarrow cannot read a file."""
     if isinstance(error, UnicodeError) or "invalid UTF8" in str(error):
@@ -162,7 +183,7 @@ def _unreadable(
             found = strict_read(file, layout, columns, texts)
         except (DataError, UnicodeError) as e:
             return e if isinstance(e, DataError) else _unreadable(file, layout, columns, texts, e)
-        if fault := _fault(found, found.num_rows, layout, False):
+        if fault := _fault(file, found, found.num_rows, layout, has_backslash_quote):
             return DataError(f"{file}: {fault}")
     elif kind := compression_of(file.name):
         return DataError(f"{file}: cannot be read ({error}); is it whole, and compressed by {kind} as its name says?")

@@ -19,6 +19,10 @@ POSITIONS_PER_FILE = 1 << 40
 """Positions reserved for the rows of each text file, whose number of rows is not known before it is read."""
 
 
+DELIMITERS = (";", "\t", "|", ",")
+"""What usually stands between columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """The part of a table that one task reads.
@@ -94,7 +98,7 @@ def pieces_of(
         if layout is not None:
             head, start = delimited_head(file, layout), number * POSITIONS_PER_FILE
             if head.has_rows:
-                _require(columns, head.names, given, file, setting)
+                _require(columns, head.names, given, file, setting, layout)
                 pieces.append(Piece(file, start, start, layout, head.names, given, frozenset(texts)))
             else:
                 _refuse_row_for_names(columns, head, given, file, setting)
@@ -151,16 +155,38 @@ def _refuse_row_for_names(
         )
 
 
-def _require(columns: Sequence[str], own: Sequence[str], given: Collection[str], file: Folder, setting: str) -> None:
+def _require(
+    columns: Sequence[str],
+    own: Sequence[str],
+    given: Collection[str],
+    file: Folder,
+    setting: str,
+    layout: Delimited | None = None,
+) -> None:
     """Raises DataError if a file lacks one of the columns, or has it twice."""
     missing = [column for column in columns if column not in own and column not in given]
     if missing:
         folders = f"; its folders give {', '.join(map(repr, given))}" if given else ""
         is_log = setting.startswith("data.source.")
         cure = "name them in data.source.columns or in the features" if is_log else f"rename it for {setting}"
+        cure = (_other_layout(own, layout, is_log) if layout is not None else None) or cure
         raise DataError(
             f"{file}: no column {', '.join(map(repr, missing))}; there are {', '.join(map(repr, own))}{folders}: {cure}"
         )
     twice = [column for column in columns if list(own).count(column) > 1]
     if twice:
         raise DataError(f"{file}: it has column {twice[0]!r} more than once: rename one")
+
+
+def _other_layout(names: Sequence[str], layout: Delimited, is_log: bool) -> str | None:
+    """The cure where the names of a text file's columns say that it has another layout; None if they do not."""
+    if any("\0" in name for name in names):
+        order = "be" if names[0].startswith("\0") else "le"
+        other = f"set data.source.encoding=utf-16-{order}" if is_log else f"save it as {layout.encoding}"
+        return f"it has NUL characters, as UTF-16 has many, so {other}"
+    between = next((one for one in DELIMITERS if one in names[0]), None) if len(names) == 1 else None
+    if between is None or between == layout.delimiter:
+        return None
+    shown = "\\t" if between == "\t" else between
+    other = f"""set 'data.source.delimiter="{shown}"'""" if is_log else f"write it with {layout.delimiter!r} there"
+    return f"columns seem to be separated by {between!r}, so {other}"

@@ -6,6 +6,7 @@ closed for one value up to the end of the file.
 
 import csv
 import itertools
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from operator import itemgetter, methodcaller
 
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
+from data.sources.tabular.escapes import NO_NULL, ODD_ESCAPE
 from data.sources.tabular.hidden_rows import CERTAIN, num_hidden_rows
 from data.sources.tabular.text_stream import Delimited, TextStream
 
@@ -21,6 +23,9 @@ MAX_VALUE = 8 << 20
 
 MAX_SHOWN = 80
 """Number of characters of a row that a message shows."""
+
+NO_UTF_8 = re.compile("[\udc80-\udcff]")
+"""What a byte that is not UTF-8 is read as."""
 
 
 @dataclass(slots=True)
@@ -32,8 +37,13 @@ class StrictRead:
         num_rows: number of rows with as many values as there are columns.
         num_misfits: number of the other rows.
         misfit: line, number of values and text of the first of them.
+        has_wrong_byte: whether one of them holds a byte that is not UTF-8.
         num_broken: number of rows with a line break inside a value that can have none.
         broken: line and column of the first of them.
+        num_spaced: number of values with white space before their quote, which is then text.
+        spaced: line, column and text of the first of them.
+        num_odd: number of values with an escape before a character that needs none.
+        odd: line, column and text of the first of them.
         swallowed: line of each row most of whose lines look like rows, so that its quotes seem to hide rows.
         suspected: line of each row that may look so by accident, being short and of two columns.
         num_multi_line: number of rows that span several lines.
@@ -44,8 +54,13 @@ class StrictRead:
     num_rows: int = 0
     num_misfits: int = 0
     misfit: tuple[int, int, str] | None = None
+    has_wrong_byte: bool = False
     num_broken: int = 0
     broken: tuple[int, str] | None = None
+    num_spaced: int = 0
+    spaced: tuple[int, str, str] | None = None
+    num_odd: int = 0
+    odd: tuple[int, str, str] | None = None
     swallowed: list[int] = field(default_factory=list)
     suspected: list[int] = field(default_factory=list)
     num_multi_line: int = 0
@@ -75,18 +90,21 @@ def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: C
         first = next(all_rows, None)
         if first is None:
             return found
-        names = tuple(first[2])
+        names = tuple(name.replace(ODD_ESCAPE, layout.escape or "") for name in first[2])
         if first[1] > first[0]:
             _judge_lines(found, first, first[2], layout, None)
     found.num_columns = len(names)
-    single = {number: name for number, name in enumerate(names) if name in read and name not in texts}
+    looked_at = {number: name for number, name in enumerate(names) if name in read}
+    single = {number: name for number, name in looked_at.items() if name not in texts}
     for row in all_rows:
         begin, end, values = row
         if len(values) != len(names):
             found.num_misfits += 1
             found.misfit = found.misfit or (begin, len(values), _formatted(values, layout))
+            found.has_wrong_byte |= any(map(NO_UTF_8.search, values))
         else:
             found.num_rows += 1
+            _judge_values(found, row, looked_at, single, layout)
             if end > begin:
                 _judge_lines(found, row, names, layout, single)
     return found
@@ -95,13 +113,13 @@ def strict_read(file: Folder, layout: Delimited, read: Collection[str], texts: C
 def rows(file: Folder, layout: Delimited) -> Iterator[tuple[int, int, list[str]]]:
     """Yields the first line, the last line (both count from 1) and the values of each row that is not empty.
 
-    The row of the columns' names is one of them.
+    The row of the columns' names is one of them. ODD_ESCAPE stands for an escape before a character that needs none.
 
     Raises:
         DataError: a quote is not closed, or text stands behind a closing quote; the message names the line.
     """
     reader = csv.reader(
-        _lines(TextStream(file, layout)),
+        _lines(TextStream(file, layout, marks_odd=True)),
         delimiter=layout.delimiter,
         quotechar=layout.quote or '"',
         quoting=csv.QUOTE_NONE if layout.quote is None else csv.QUOTE_MINIMAL,
@@ -172,8 +190,27 @@ def _judge_lines(
         (found.swallowed if len(names) > 2 or num_hidden >= CERTAIN else found.suspected).append(begin)
 
 
+def _judge_values(
+    found: StrictRead,
+    row: tuple[int, int, list[str]],
+    looked_at: dict[int, str],
+    single: Collection[int],
+    layout: Delimited,
+) -> None:
+    """Notes the values of a row that are not what their writer meant, in the columns that are read."""
+    begin, _, values = row
+    for number, name in looked_at.items():
+        value = values[number]
+        if ODD_ESCAPE in value and NO_NULL.search(value):
+            found.num_odd += 1
+            found.odd = found.odd or (begin, name, _formatted([value], layout))
+        if value[:1].isspace() and number in single and value.lstrip()[:1] == layout.quote:
+            found.num_spaced += 1
+            found.spaced = found.spaced or (begin, name, _formatted([value], layout))
+
+
 def _formatted(values: Sequence[str], layout: Delimited) -> str:
-    text = layout.delimiter.join(values)
+    text = layout.delimiter.join(values).replace(ODD_ESCAPE, layout.escape or "")
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 

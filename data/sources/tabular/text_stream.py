@@ -7,8 +7,12 @@ import numpy as np
 
 from data.artifacts.folders import Folder
 from data.sources.files import opened, refuse_binary
+from data.sources.tabular.escapes import ODD_ESCAPE, Escapes
 
 UTF_8 = ("utf-8", "utf-8-sig")
+
+LENGTHENED = 2
+"""The most by which a block becomes longer where escapes are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Delimited:
         quote: the character that may enclose values, which may then hold delimiters and line breaks; None if there is
             none. Doubled within such a value, it stands for itself.
         escape: the character before a quote, delimiter or line break that belongs to a value; None if there is none.
+            Before any other character it stands for itself, so that "\\N" is a value which may mean that there is none.
         encoding: of the text, such as "latin-1".
         has_settings: whether the user can set all this in `data.source`, for error messages.
     """
@@ -37,7 +42,12 @@ class TextStream:
     """The file object that pyarrow's CSV reader reads from.
 
     It decodes the file and drops a byte order mark. Its blocks never end in "\\r": of a line break "\\r\\n" that two
-    blocks share, pyarrow would drop the "\\n", even inside a quoted value.
+    blocks share, pyarrow would drop the "\\n", even inside a quoted value. It escapes an escape before a character that
+    needs none, which pyarrow would drop.
+
+    Args:
+        marks_odd: whether ODD_ESCAPE takes the place of such an escape.
+        is_lenient: whether bytes that are no UTF-8 become U+FFFD, where the text should be UTF-8.
 
     Attributes:
         num_lines: number of lines so far that are not empty.
@@ -48,17 +58,24 @@ class TextStream:
 
     closed = False
 
-    def __init__(self, file: Folder, layout: Delimited) -> None:
+    def __init__(self, file: Folder, layout: Delimited, *, marks_odd: bool = False, is_lenient: bool = False) -> None:
         self.num_lines = self.num_quotes = 0
         self.has_doubtful_quote = self.has_backslash_quote = False
         self._file, self._source = file, opened(file)
         is_utf_8 = codecs.lookup(layout.encoding).name in UTF_8
         self._decoder = None if is_utf_8 else codecs.getincrementaldecoder(layout.encoding)()
+        if is_utf_8 and is_lenient:
+            self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._is_start, self._is_over = True, False
         self._kept, self._last, self._has_line_end = b"", b"\n", False
         self._quote = (layout.quote or "").encode()
-        self._unfinished = tuple(c.encode() for c in ("\r", layout.quote, layout.escape) if c)
+        self._unfinished = [c.encode() for c in ("\r", layout.quote, layout.escape) if c]
         self._escape = ord(layout.escape) if layout.escape else None
+        self._escapes: Escapes | None = None
+        if layout.escape:
+            self._unfinished.append(f"{layout.escape}N".encode())
+            instead = ODD_ESCAPE if marks_odd else 2 * layout.escape
+            self._escapes = Escapes(layout.delimiter, layout.quote, layout.escape, instead)
         pairs = (layout.escape, layout.delimiter, "\n", "\r", 2 * (layout.quote or "\n")) if layout.escape else ()
         self._unclear = [f"{layout.escape}{pair}".encode() for pair in pairs]  # what a look at neighbours cannot judge
         self._tail = b""
@@ -68,15 +85,21 @@ class TextStream:
     def read(self, size: int = 1 << 20) -> bytes:
         """The next bytes of the text, at most `size` of them; none at its end."""
         block, self._kept = self._kept, b""
-        while not self._is_over and (len(block) < 2 or (self._is_first_line(block) and len(block) < size // 2)):
+        size = size if self._escapes is None else max(size // LENGTHENED, 4)
+        while not self._is_over and (len(block) < 3 or (self._is_first_line(block) and len(block) < size // 2)):
             block += self._decoded(size - len(block))
-        if not self._is_over and block.endswith(self._unfinished):
-            block, self._kept = block[:-1], block[-1:]
+        if not self._is_over and (end := next(filter(block.endswith, self._unfinished), b"")):
+            block, self._kept = block[: -len(end)], end
         if block and self._is_over and self._is_first_line(block):
             block += b"\n"  # pyarrow takes a line of names without an end for an empty file
         if block:
             self._count(block)
-        return block
+        return self._escapes.rewritten(block) if block and self._escapes is not None else block
+
+    @property
+    def has_odd_escape(self) -> bool:
+        """Whether an escape has stood before a character that needs none, other than in a value "\\N"."""
+        return self._escapes is not None and self._escapes.has_odd
 
     def _is_first_line(self, block: bytes) -> bool:
         """Whether the text has no line break up to the end of this block."""

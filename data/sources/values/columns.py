@@ -34,6 +34,11 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
+def is_coarse(kind: pa.DataType) -> bool:
+    """Whether a type is of floats that are too short for unix seconds: float32 or float16."""
+    return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
+
+
 def is_bytes(kind: pa.DataType) -> bool:
     """Whether a type is of bytes that are not declared to be text."""
     return bool(

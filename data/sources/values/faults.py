@@ -10,6 +10,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
+from data.sources.values.times import WHOLE_SECONDS
 
 MAX_TIME_S = 253_402_300_799
 """The end of the year 9999 in unix seconds. Later times are probably milliseconds."""
@@ -17,6 +18,11 @@ MAX_TIME_S = 253_402_300_799
 MISSING_ID = (
     "; an id is missing where it is blank or spelled as in data.source.missing, and where a floating-point number is"
     " not whole or too large to be exact"
+)
+
+NO_TIME = (
+    "; times in a float32 or float16 cannot be read beyond 16,777,215 or 2,047, where they are no longer exact:"
+    f" {WHOLE_SECONDS}"
 )
 
 FAULTS = pa.list_(
@@ -108,5 +114,7 @@ def refuse_faults(faults: list[dict[str, Any]], num_interactions: int, log: RawL
             where = f"first at {log.locate(first['position'])} ({first['example']})"
             messages.append(f"{check.column} {check.fault} in {count} of {num_interactions} rows, {where}")
     if messages:
-        hint = MISSING_ID if any(checks[fault["check"]].fault == "is missing" for fault in faults) else ""
+        found = {checks[fault["check"]] for fault in faults}
+        hint = MISSING_ID if any(check.fault == "is missing" for check in found) else ""
+        hint += NO_TIME if any(check.fault.endswith("as a time") for check in found) else ""
         raise DataError(f"{log.place}: {'; '.join(messages)}. Correct or remove these rows{hint}")

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.records import arrow_compute as pc
-from data.sources.casts import vectors
 from data.sources.entities import entity_table
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog
 from data.sources.tabular.parquet import untyped_nulls
 from data.sources.values.columns import plain
 from data.sources.values.missing import MissingText, present
+from data.sources.values.numbers import vectors
 
 CURE = "every column besides item_id is taken for vectors: leave it out of the file"
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
-from data.sources.values.columns import is_number, only, plain
+from data.sources.values.columns import MAX_EXACT, is_coarse, is_number, only, plain
 
 DATE = r"(?P<date>\d{4}-\d{2}-\d{2})"
 CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
@@ -35,6 +35,10 @@ NO_CLOCK = (
 """Cure in messages about a log without times."""
 
 
+WHOLE_SECONDS = "cast the column to int64, or write whole seconds, before it becomes such a type"
+"""Cure in messages about times in floats that are too short for them."""
+
+
 class TimeUnit(Enum):
     """Unit of numbers in the column of times, which count since 1970."""
 
@@ -50,6 +54,8 @@ PER_SECOND = {TimeUnit.s: 1, TimeUnit.ms: 10**3, TimeUnit.us: 10**6, TimeUnit.ns
 
 def seconds(column: pa.ChunkedArray, unit: TimeUnit = TimeUnit.s) -> pa.ChunkedArray:
     """int64 unix seconds, rounded down; what is no time becomes null.
+
+    So does a number in a float32 or float16 beyond the integers that such a type holds exactly.
 
     Args:
         column: numbers, timestamps, dates, or text that holds numbers or ISO-8601 times. A text may end with its zone:
@@ -68,6 +74,9 @@ def seconds(column: pa.ChunkedArray, unit: TimeUnit = TimeUnit.s) -> pa.ChunkedA
         return _of_integers(only(pc.less(column, pa.scalar(2**62, pa.uint64())), column).cast(pa.int64()), unit)
     if pa.types.is_integer(column.type):
         return _of_integers(column.cast(pa.int64(), safe=False), unit)
+    if is_coarse(column.type):  # beyond the bound, moments next to each other are stored as one
+        wide = column.cast(pa.float64())
+        return _of_floats(only(pc.less_equal(pc.abs(wide), float(MAX_EXACT[column.type])), wide), unit)
     if is_number(column.type):
         return _of_floats(column.cast(pa.float64()), unit)
     raise DataError(f"times must be numbers, timestamps, dates or ISO-8601 text, not {column.type}")

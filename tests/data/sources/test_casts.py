@@ -3,6 +3,7 @@
 from datetime import datetime, time
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -49,6 +50,20 @@ def test_labels_of_equal_values_are_equal() -> None:
             assert found == [f"2026-01-01 03:04:50{ending}", f"2026-01-01 00:00:00{ending}"]
     assert texts(pa.timestamp("us"), datetime(2026, 1, 1, microsecond=120_000)) == ["2026-01-01 00:00:00.12"]
     assert texts(pa.time64("ns"), time(3, 4, 10)) == texts(pa.time32("s"), time(3, 4, 10)) == ["03:04:10"]
+
+
+def test_times_in_a_zone_that_nobody_knows_have_no_text() -> None:
+    with pytest.raises(DataError, match=r"^timestamp\[us, tz=Mars/North\] cannot be written as text [^\n]* UTC$"):
+        casts.labels(column(1, kind=pa.timestamp("us", "Mars/North")))
+
+
+def test_times_in_floats_that_are_too_short_are_refused_with_a_cure() -> None:
+    for kind, known in ((pa.float32(), 2**24 - 1), (pa.float16(), 2**11 - 1)):
+        for late in (known + 1, -known - 1):
+            block = pa.table({"at": pa.array(np.array([known, late]), pa.float64()).cast(kind)})
+            with pytest.raises(DataError, match=f"row 2 is not an exact time, because float{kind.bit_width} .*int64"):
+                casts.check_head([block], {"time": "at"}, "f.parquet")
+            casts.check_head([block[:1]], {"time": "at"}, "f.parquet")
 
 
 @pytest.mark.parametrize("wrong", [b"bytes", {"a": 1}, ["a"]])

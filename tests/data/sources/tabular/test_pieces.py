@@ -200,3 +200,25 @@ def test_settings_of_text_files_are_checked(values: dict[str, str], message: str
 def test_the_format_by_name(name: str, kind: TableFormat) -> None:
     assert format_of(name) is kind
     assert is_tab_separated(name) == name.lower().startswith("a.tsv")
+
+
+@pytest.mark.parametrize(
+    ("content", "cure"),
+    [
+        (b"user_id;item_id;time\nu;i;1\n", r"""set 'data\.source\.delimiter=";"'"""),
+        (b"user_id\titem_id\ttime\nu\ti\t1\n", r"""set 'data\.source\.delimiter="\\t"'"""),
+        ("user_id,item_id,time\nu,i,1\n".encode("utf-16-le"), "set data.source.encoding=utf-16-le"),
+        ("user_id,item_id,time\nu,i,1\n".encode("utf-16-be"), "set data.source.encoding=utf-16-be"),
+        (b"user_id\nu\n", "name them in data.source.columns"),
+    ],
+)
+def test_a_file_of_another_layout_is_told_the_setting(tmp_path: Path, content: bytes, cure: str) -> None:
+    with pytest.raises(DataError, match=rf"log\.csv: no column .*: .*{cure}"):
+        log_in(write(tmp_path, {"log.csv": content}) / "log.csv").read()
+
+
+def test_a_layout_may_be_typed_with_a_backslash(tmp_path: Path) -> None:
+    found = log_in(tmp_path, delimiter="\\t", escape="\\\\", quote="\\'")
+    assert (found.delimiter, found.escape, found.quote) == ("\t", "\\", "'")
+    with pytest.raises(ConfigError, match=r"delimiter: 'tab' must be one ASCII character .* \\t \(a tab\)"):
+        log_in(tmp_path, delimiter="tab")

@@ -89,6 +89,14 @@ def test_days_have_fractions_and_dates_have_no_unit() -> None:
     assert seconds(pa.chunked_array([["2019-10-01", "18170"]]), TimeUnit.days).to_pylist() == [1_569_888_000] * 2
 
 
+@pytest.mark.parametrize(("kind", "most"), [(pa.float32(), 2**24 - 1), (pa.float16(), 2**11 - 1)])
+def test_times_in_floats_that_are_too_short_are_none(kind: pa.DataType, most: int) -> None:
+    values = pa.array([float(most), most + 1.0, -most - 1.0, None]).cast(kind)
+    for unit in (TimeUnit.s, TimeUnit.days):
+        found = seconds(pa.chunked_array([values]), unit).to_pylist()
+        assert found[0] is not None and found[1:] == [None] * 3
+
+
 def test_unsigned_integers_too_large_to_be_times_are_none() -> None:
     column = pa.chunked_array([pa.array([7, 2**63 + 7], pa.uint64())])
     assert seconds(column).to_pylist() == [7, None]
