@@ -35,10 +35,10 @@ def test_other_mappings_may_have_numbers_as_keys() -> None:
 
 def test_a_yaml_may_have_them_too(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    events = "events:\n  1: {weight: 2}\n  true: {}\n  '007': {weight: 3}\n"
+    events = "events:\n  2: {weight: 2}\n  true: {}\n  '007': {weight: 3}\n"
     (tmp_path / "data" / "numbered.yaml").write_text(f"defaults: [csv, _self_]\nsource: {{interactions: x}}\n{events}")
     found = typed(composed(["data=numbered"], [tmp_path])).data.events
-    assert {name: of.weight for name, of in found.items()} == {"1": 2, "true": 1, "007": 3}
+    assert {name: of.weight for name, of in found.items()} == {"2": 2, "true": 1, "007": 3}
 
 
 @pytest.mark.parametrize("key", ["007", "1_0", "True", "1.50", "1e3"])
