@@ -25,7 +25,7 @@ GROUPS = [f"g{(row * 7919) % 1000 // 100}" if row % 50 else "rare" for row in ra
 def popular(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PopularFallback:
     monkeypatch.setattr(fallback, "FEW", request.param)
     columns = FilterColumns(pa.table({"group": GROUPS}), FEATURES)
-    parts: Any = SimpleNamespace(counts_I=COUNTS_I, ties=TIES)
+    parts: Any = SimpleNamespace(popularity_I=COUNTS_I, ties=TIES)
     return PopularFallback("r", parts, columns)
 
 

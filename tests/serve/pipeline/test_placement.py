@@ -150,7 +150,7 @@ def test_features_that_no_item_was_trained_with_describe_nothing(world: World) -
 
 
 def test_ties_in_the_index_and_in_popular_items_follow_the_release(world: World) -> None:
-    parts = replace(world.parts, counts_I=np.ones_like(world.parts.counts_I))
+    parts = replace(world.parts, popularity_I=np.ones_like(world.parts.counts_I))
     columns = FilterColumns(parts.items.table, parts.items.features)
     top = PopularFallback("r", parts, columns).top(7, None, np.zeros(0, np.int64)).rows_K
     assert top.tolist() == parts.ties.rows_I[1:8].tolist() != list(range(1, 8))
