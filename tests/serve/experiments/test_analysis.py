@@ -170,5 +170,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"outcomes: .*nowhere\.parquet"):
         read_outcomes(str(tmp_path / "nowhere.parquet"))
     pq.write_table(pa.table({"request_id": ["1"]}), tmp_path / "half.parquet")
-    with pytest.raises(DataError, match="has no column value"):
+    with pytest.raises(
+        DataError, match=r"half\.parquet: no column 'value'; there are 'request_id': rename it for outcomes"
+    ):
         read_outcomes(str(tmp_path / "half.parquet"))

@@ -130,7 +130,7 @@ def test_an_item_that_is_named_twice_is_one_item(
     assert "withdraw: 1 items are in no answer" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("reason", ["''", "' '", '"\\t"'])
+@pytest.mark.parametrize("reason", ["''", "' '", "'\t'"])
 def test_a_blank_reason_is_none(reason: str) -> None:
     with pytest.raises(ConfigError, match=r"reason: '.*' is blank; say why, reason='\.\.\.', or leave it out"):
         load([f"reason={reason}"])
