@@ -9,9 +9,9 @@ from data.sources.schema import DataError
 from data.sources.values.columns import plain
 
 
-def _spelled(*words: str) -> pa.Array:
+def _spelled(*words: str) -> list[str]:
     names = ["id", *words, *(f"{word}{gap}id" for word in words for gap in ("", "_", "-", " "))]
-    return pa.array([f"{name}{kind}" for name in names for kind in ("", ":token")])
+    return [f"{name}{kind}" for name in names for kind in ("", ":token")]
 
 
 NAMES_OF_IDS = {"user_id": _spelled("user", "uid"), "item_id": _spelled("item", "iid", "movie", "product")}
@@ -24,7 +24,7 @@ def is_name(ids: pa.Array | pa.ChunkedArray, id_column: str) -> pa.Array | pa.Ch
     Args:
         id_column: "user_id" or "item_id".
     """
-    return pc.is_in(pc.ascii_lower(ids), NAMES_OF_IDS[id_column])
+    return pc.is_in(pc.ascii_lower(ids), pa.array(NAMES_OF_IDS[id_column]))
 
 
 def refuse_names(table: pa.Table, columns: Sequence[str], place: Callable[[int], str]) -> None:

@@ -118,7 +118,8 @@ def test_a_reranker_that_is_not_fitted_says_why(
         context=Context.of(dataset, FittedSplits.train.splits),
         totals={},
     )
-    _, said = measured_fit.fit_reranker_on(towers, checkpoint.reranker, dataset, VALIDATION, tiny, checkpoint.ties)
+    orders = checkpoint.ties, checkpoint.popularity_I
+    _, said = measured_fit.fit_reranker_on(towers, checkpoint.reranker, dataset, VALIDATION, tiny, *orders)
     assert re.match(
         r": not fitted, the validation part has \d+ users with items that are new to them, the towers place \d+ of"
         r" these, and retrieve such an item for \d+: too few",
