@@ -67,13 +67,12 @@ def fit_and_measure(
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
     is_validated, totals = has_validation(config, dataset), dict(towers.totals)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
-    cold_items, placement, popular = undecided(counts_I), UNDECIDED, BY_ALL
+    cold_items, placement, popular, recent_I = undecided(counts_I), UNDECIDED, BY_ALL, None
     if is_validated:
-        cold_items, placement, popular = _decide(towers, dataset, config, ties)
+        cold_items, placement, popular, recent_I = _decide(towers, dataset, config, ties)
         progress(f"items without training data: {cold_items}")
         progress(f"users without training data: {placement}")
         progress(f"popular items: {popular}")
-    recent_I = recent_of(dataset, towers.fit_on, popular.recent_share)
     popularity_I = popularity(counts_I, recent_I)
     reranker = towers.unfitted_reranker(config, dataset)
     if is_validated:
@@ -108,15 +107,20 @@ def measured_report(
 
 def _decide(
     towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder
-) -> tuple[ColdItemLength, FeaturePlacement, PopularItems]:
-    """Decides how items and users without training data are placed, sets the model so, and what is popular."""
+) -> tuple[ColdItemLength, FeaturePlacement, PopularItems, np.ndarray | None]:
+    """Decides how items and users without training data are placed, sets the model so, and what is popular.
+
+    Returns:
+        The decisions, and int64 [I], the interactions of each item among the latest ones; None where all count.
+    """
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, beside, most)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
-    recent_I = recent_of(dataset, towers.fit_on, RECENT_SHARE)
-    popular = decide_popular_items(held_out, counts_I, recent_I, k, batch_size, resamples, ties)
-    popularity_I = counts_I if popular.recent_share is None else popularity(counts_I, recent_I)
+    latest_I = recent_of(dataset, towers.fit_on, RECENT_SHARE)
+    popular = decide_popular_items(held_out, counts_I, latest_I, k, batch_size, resamples, ties)
+    recent_I = None if popular.recent_share is None else latest_I
+    popularity_I = popularity(counts_I, recent_I)
     queries = embed(towers.model, held_out, batch_size)
     cold_items = decide_length(queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties)
     towers.set_cold_length(cold_items.length)
@@ -124,7 +128,7 @@ def _decide(
         towers.model, queries, held_out, popularity_I, towers.item_vectors_ID, k, batch_size, resamples, ties
     )
     towers.model.places_by_features = placement.by_features
-    return cold_items, placement, popular
+    return cold_items, placement, popular, recent_I
 
 
 def fit_reranker_on(
