@@ -24,6 +24,10 @@ class ConfigError(UserError, ValueError):
     """A config value is refused, or values do not go together."""
 
 
+class NotAFolder(UserError, NotADirectoryError):
+    """A file lies where a folder should be."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what it was raised from, and so on. An error that is among its own causes comes once."""
     found: list[BaseException] = []

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from data.artifacts.conditional_writes import Version, conditional_writes
-from data.artifacts.errors import ConfigError
+from data.artifacts.errors import ConfigError, NotAFolder
 from data.artifacts.json_text import json_text, parsed
 from data.artifacts.leases import FileLock, Lock, leased
 from data.artifacts.replacing import replacing, uploading
@@ -92,25 +92,29 @@ class Folder:
 
     def subfolders(self) -> list["Folder"]:
         """The folders in this folder, sorted by name, without hidden ones (which are being built)."""
-        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        names = sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
+        names = sorted(i.base_name for i in self._entries() if i.type == fs.FileType.Directory)
         return [self / name for name in names if not name.startswith(".")]
 
     def files(self) -> list[str]:
         """The relative paths of all files in this folder and below, sorted, without the manifest."""
-        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
-        names = (i.path.removeprefix(self.path).lstrip("/") for i in infos if i.type == fs.FileType.File)
+        entries = (entry for entry in self._entries(recursive=True) if entry.type == fs.FileType.File)
+        names = (entry.path.removeprefix(self.path).lstrip("/") for entry in entries)
         return sorted(name for name in names if name != MANIFEST)
 
     def names(self) -> list[str]:
         """The names of the files that lie directly in this folder, sorted."""
-        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        return sorted(i.base_name for i in infos if i.type == fs.FileType.File)
+        return sorted(i.base_name for i in self._entries() if i.type == fs.FileType.File)
 
     def num_bytes(self) -> int:
         """Total size of all files in this folder and below."""
-        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
-        return sum(info.size for info in infos if info.type == fs.FileType.File)
+        return sum(info.size for info in self._entries(recursive=True) if info.type == fs.FileType.File)
+
+    def _entries(self, recursive: bool = False) -> list[fs.FileInfo]:
+        """What lies in this folder, and below it if `recursive`; nothing if the folder does not exist."""
+        try:
+            return self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=recursive, allow_not_found=True))
+        except NotADirectoryError as e:
+            raise NotAFolder(f"{self}: is a file, and should be a folder; move it away") from e
 
     def read_bytes(self, name: str) -> bytes:
         """The content of a file, not decompressed."""
@@ -202,8 +206,7 @@ class Folder:
             store, path = conditional_writes(self.uri), f"{self.path}/{name}"
             written = store.create(path, content) if version is None else store.replace(path, content, version)
             return written is not None
-        found = self.read_versioned(name)
-        if (found and found[1]) != version:
+        if ((found := self.read_versioned(name)) and found[1]) != version:
             return False
         self.write_bytes(name, content)
         return True
@@ -213,7 +216,6 @@ class Folder:
         """Holds the lock of this name as long as the block runs; other processes wait for it.
 
         On a disk it is a lock on a file; on an object store, a lease (data/artifacts/leases.py).
-
         Before a step that only the holder may take, call the lock's `require`.
 
         Raises:

@@ -16,16 +16,16 @@ from data.sources.event_log.forgetting import note_forgotten, remove_from, remov
 
 SCHEMA = pa.schema(
     [
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("request_id", pa.string()),
-        ("user", pa.string()),  # `logged_user`; null for a request without a user
-        ("experiment", pa.string()),
-        ("variant", pa.string()),
-        ("release_id", pa.string()),
-        ("degraded", pa.bool_()),
-        ("failed", pa.bool_()),  # the request raised an error and has no answer
-        ("took_ms", pa.float32()),
-        ("item_ids", pa.list_(pa.string())),
+        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("user", pa.string()),  # `logged_user`; null for a request without a user
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("release_id", pa.string(), nullable=False),
+        pa.field("degraded", pa.bool_(), nullable=False),
+        pa.field("failed", pa.bool_(), nullable=False),  # the request raised an error and has no answer
+        pa.field("took_ms", pa.float32(), nullable=False),
+        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
     ]
 )
 

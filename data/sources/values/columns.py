@@ -14,6 +14,20 @@ ZEROS = (
 )
 """Patterns of what says nothing in a fraction, and what is left in its place."""
 
+ROUNDED = r"^\s*[+-]?\d(?:\.(?P<fraction>\d+))?[eE]\+?(?P<exponent>\d{1,3})\s*$"
+"""Pattern of numbers with an exponent, such as 1.23457E+18, as spreadsheets write long whole numbers."""
+
+
+def is_rounded(text: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Whether a text is a number whose exponent says that it has more digits than are written; null counts as false.
+
+    From a million on: no program writes smaller whole numbers so.
+    """
+    found = pc.extract_regex(text, ROUNDED)
+    digits = pc.utf8_length(pc.struct_field(found, "fraction"))
+    exponent = pc.struct_field(found, "exponent").cast(pa.int32())
+    return pc.fill_null(pc.and_(pc.less(digits, exponent), pc.greater_equal(exponent, 6)), False)
+
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with dictionaries decoded and without extension types.

@@ -22,7 +22,7 @@ MISSING_ID = (
 
 NO_TIME = (
     "; times in a float32 or float16 cannot be read beyond 16,777,215 or 2,047, where they are no longer exact:"
-    f" {WHOLE_SECONDS}"
+    f" {WHOLE_SECONDS}; a text such as 1.57E+09 has been rounded, as spreadsheets do: export the column with all digits"
 )
 
 FAULTS = pa.list_(

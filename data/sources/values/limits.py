@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError, Feature
-from data.sources.values.columns import plain
+from data.sources.values.columns import is_rounded, plain
 from data.sources.values.times import parsed
 
 MAX_STRING_BYTES = 1024
@@ -123,20 +123,26 @@ def limit_notes(ids: pa.Array, items: pa.Table, features: Sequence[Feature]) -> 
 
 
 def id_notes(side: str, ids: pa.Array) -> list[str]:
-    """A sentence on the ids that are longer than a request may name; none if there are no such ids.
+    """A sentence each on the ids that are longer than a request may name, and on those that are rounded numbers.
 
     Args:
         side: "users" or "items".
     """
-    long = pc.greater(pc.utf8_length(ids), MAX_ID_CHARACTERS)
-    example = _first(ids, long)
-    if not example:
-        return []
-    short = f"{example[:20]}..."
-    return [
-        f"{side}: {_count(long)} ids have more than {MAX_ID_CHARACTERS} characters, such as {short!r}: no request can"
-        f" name them; use shorter ids"
-    ]
+    notes, long = [], pc.greater(pc.utf8_length(ids), MAX_ID_CHARACTERS)
+    if example := _first(ids, long):
+        short = f"{example[:20]}..."
+        notes.append(
+            f"{side}: {_count(long)} ids have more than {MAX_ID_CHARACTERS} characters, such as {short!r}: no request"
+            " can name them; use shorter ids"
+        )
+    fractions = ids.filter(pc.match_substring(ids, "."))
+    rounded = is_rounded(fractions)
+    if example := _first(fractions, rounded):
+        notes.append(
+            f"{side}: {_count(rounded)} ids are rounded numbers, such as {example!r}, as spreadsheets write long ones:"
+            " each may stand for several ids; export the column as text"
+        )
+    return notes
 
 
 def _flat(values: pa.ChunkedArray, feature: Feature) -> tuple[pa.ChunkedArray, pa.Array]:

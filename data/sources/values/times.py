@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
-from data.sources.values.columns import MAX_EXACT, is_coarse, is_number, only, plain
+from data.sources.values.columns import MAX_EXACT, is_coarse, is_number, is_rounded, only, plain
 
 DATE = r"(?P<date>\d{4}-\d{2}-\d{2})"
 CLOCK = r"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
@@ -60,7 +60,8 @@ def seconds(column: pa.ChunkedArray, unit: TimeUnit = TimeUnit.s) -> pa.ChunkedA
     Args:
         column: numbers, timestamps, dates, or text that holds numbers or ISO-8601 times. A text may end with its zone:
             "Z", "UTC", "GMT" or an offset such as "+02:00"; without one it is in UTC.
-        unit: the unit of numbers.
+        unit: the unit of numbers. Text that has lost digits, such as 1.57E+09, is no time, but in nanoseconds: there
+            floats are written so.
 
     Raises:
         DataError: the column has another type.
@@ -120,7 +121,8 @@ def _text_seconds(text: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:
             raise pa.ArrowInvalid("Arrow would read hexadecimal integers")
         return _of_integers(text.cast(pa.int64()), unit)
     except pa.ArrowInvalid:
-        return pc.coalesce(_of_floats(parsed(text), unit), _iso_seconds(text))
+        exact = text if unit is TimeUnit.ns else only(pc.invert(is_rounded(text)), text)
+        return pc.coalesce(_of_floats(parsed(exact), unit), _iso_seconds(text))
 
 
 def _iso_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:

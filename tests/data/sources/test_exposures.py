@@ -20,7 +20,8 @@ def us(hour: int, minute: int = 0) -> int:
 
 def shown(*rows: tuple[str, str | None, int]) -> pa.Table:
     """Exposures of these request ids, users and times."""
-    values = [{"request_id": id_, "user": user, "time": at, "item_ids": ["a"]} for id_, user, at in rows]
+    row = {"experiment": "e", "variant": "b", "release_id": "b", "degraded": False, "failed": False, "took_ms": 1.0}
+    values = [row | {"request_id": id_, "user": user, "time": at, "item_ids": ["a"]} for id_, user, at in rows]
     return pa.Table.from_pylist(values, schema=SCHEMA)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.artifacts.errors import ConfigError
+from data.artifacts.errors import ConfigError, UserError
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import hour_name
 from data.sources.schema import DataError
@@ -26,10 +26,29 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 def shown(*request_ids: str, at: str = "2026-01-31T10:30:00") -> pa.Table:
-    moment = pa.scalar(datetime.fromisoformat(at).replace(tzinfo=UTC), pa.timestamp("us", tz="UTC"))
-    columns = {"time": [moment] * len(request_ids), "request_id": request_ids, "variant": ["b"] * len(request_ids)}
-    absent = {field.name: pa.nulls(len(request_ids)) for field in SCHEMA if field.name not in columns}
-    return pa.table(columns | absent).select(SCHEMA.names).cast(SCHEMA)
+    row = {"time": datetime.fromisoformat(at).replace(tzinfo=UTC), "user": None, "experiment": "canary", "variant": "b"}
+    row |= {"release_id": "b", "degraded": False, "failed": False, "took_ms": 1.0, "item_ids": ["i"]}
+    return pa.Table.from_pylist([row | {"request_id": id_} for id_ in request_ids], schema=SCHEMA)
+
+
+def test_exposures_without_a_variant_are_left_out_and_named(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_5)
+    run.write(AT_5, "replica-a", shown("1", "2"))
+    hour = run.rows.hours()[0]
+    damaged = shown("3", "4").set_column(SCHEMA.get_field_index("variant"), "variant", pa.array(["b", None]))
+    pq.write_table(damaged, f"{run.folder.path}/{hour}/replica-b.parquet")
+    read = choose_run(storage, CANARY, AT_5, None).exposures
+    assert ids(read.table) == ["1", "2"]
+    assert [re.sub(".*/", "", said) for said in read.damaged] == [
+        "replica-b.parquet: left out, because it cannot be read as exposures"
+        " (Casting field 'variant' with null values to non-nullable)"
+    ]
+
+
+def test_a_file_where_the_folder_of_an_experiment_should_be_is_named(storage: Folder) -> None:
+    storage.create().write_bytes("exposures/canary", b"")
+    with pytest.raises(UserError, match="exposures/canary: is a file, and should be a folder; move it away"):
+        choose_run(storage, CANARY, None, None)
 
 
 def ids(table: pa.Table) -> list[str]:

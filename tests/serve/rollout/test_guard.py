@@ -127,7 +127,7 @@ def test_replicas_that_die_in_an_experiment_end_it(storage: Folder) -> None:
 
 def test_what_was_shown_before_the_experiment_began_does_not_count(storage: Folder) -> None:
     old = shown("new", failed=200).set_column(
-        0, "time", pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 400, pa.timestamp("us", tz="UTC"))
+        0, SCHEMA.field("time"), pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * 400, pa.timestamp("us", tz="UTC"))
     )
     earlier_layout = storage / "exposures" / "canary-new"
     earlier_layout.write_table("a-1.parquet", pa.concat_tables([shown(CONTROL, 2000), old]))

@@ -71,6 +71,16 @@ def test_ids_longer_than_a_request_may_name_are_said() -> None:
     assert "users: 1 ids have more than 256 characters" in id_notes("users", pa.array(["a", longest + "i"]))[0]
 
 
+def test_ids_that_a_spreadsheet_has_rounded_are_said() -> None:
+    assert not id_notes("items", pa.array(["1.5", "1e10", "v1.0E+0", "1.2E+3", "1.234567E+6", "1.23457E+1x"]))
+    assert not id_notes("items", pa.array([], pa.string()))
+    notes = id_notes("items", pa.array(["a", "1.23457E+18", "9.9e+17", "1.0"]))
+    assert notes == [
+        "items: 2 ids are rounded numbers, such as '1.23457E+18', as spreadsheets write long ones: each may stand for"
+        " several ids; export the column as text"
+    ]
+
+
 def test_ids_in_requests_have_no_white_space_around_them() -> None:
     request = RecommendRequest(user_id=" u1 ", history=["i1\t"], context={"channel": " app"})
     assert (request.user_id, request.history, request.context) == ("u1", ["i1"], {"channel": "app"})

@@ -38,6 +38,12 @@ def test_times_of_any_type_become_seconds_and_what_is_no_time_becomes_null(colum
     assert seconds(pa.chunked_array([column])).to_pylist() == expected
 
 
+@pytest.mark.parametrize(("text", "read"), [("1.57E+09", None), ("2e9", None), ("1.569888007e9", 1_569_888_007)])
+def test_a_number_that_has_lost_digits_is_no_time(text: str, read: int | None) -> None:
+    assert seconds(pa.chunked_array([[text, "5"]])).to_pylist() == [read, 5]
+    assert seconds(pa.chunked_array([["1.569888e+18"]]), TimeUnit.ns).to_pylist() == [1_569_888_000]
+
+
 @pytest.mark.parametrize(
     "text",
     [
