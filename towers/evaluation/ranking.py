@@ -76,26 +76,31 @@ class QueryVectors:
 def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
     """The user vectors of all queries, by their users' histories before the split and by their contexts.
 
+    Queries with histories of about the same length are embedded together, and padded to the longest of them alone.
+
     Raises:
         ValueError: the towers need times or types of the histories, and `held_out` was made without.
     """
     model.eval()
-    device = model.item_ids.table.weight.device
+    device, num_history, history = model.item_ids.table.weight.device, model.config.num_history, held_out.history
+    lengths_Q = np.minimum(history.lengths_U[held_out.user_rows_Q], num_history)
+    by_length_Q = np.argsort(lengths_Q, kind="stable")
     parts = []
-    for at in batches_of(len(held_out.user_rows_Q), batch_size):
-        history = held_out.history.last(held_out.user_rows_Q[at], model.config.num_history)
-        history_BL, rows_B = (torch.tensor(a, device=device) for a in (history, held_out.user_rows_Q[at]))
+    for batch in batches_of(len(by_length_Q), batch_size):
+        at = by_length_Q[batch]
+        user_rows_B, length = held_out.user_rows_Q[at], min(max(int(lengths_Q[at[-1]]), 1), num_history)
+        history_BL, rows_B = (torch.tensor(a, device=device) for a in (history.last(user_rows_B, length), user_rows_B))
         context_BC = None
         if model.context_values is not None and held_out.context_Q is not None:
             context_BC = torch.from_numpy(model.context.encode(held_out.context_Q[at])).to(device)
-        moments = Moments.latest(held_out.history, held_out.user_rows_Q[at], model.config.num_history, device)
+        moments = Moments.latest(history, user_rows_B, length, device)
         vectors_BD = model.user_vectors(rows_B, history_BL, context_BC, moments)
         parts.append((vectors_BD, model.is_known(rows_B, history_BL)))
     if not parts:
         return QueryVectors(
             torch.zeros(0, model.config.embedding_dim, device=device), torch.zeros(0, device=device) > 0
         )
-    return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return QueryVectors(*(torch.cat(column) for column in zip(*parts, strict=True))).take(np.argsort(by_length_Q))
 
 
 @torch.inference_mode()

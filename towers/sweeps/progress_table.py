@@ -1,4 +1,4 @@
-"""Progress of a sweep while it runs: one table on a terminal, one line per change elsewhere."""
+"""Progress of a sweep while it runs: one table on a terminal; elsewhere one line per change, and one a minute."""
 
 import sys
 import time
@@ -14,6 +14,9 @@ from towers.sweeps.records import Record, State, parameters, varying_parameters
 
 NUM_ENDED_SHOWN = 12
 """Number of trials, those that ended most recently, that the table lists beside the running ones."""
+
+INTERVAL_S = 60.0
+"""Seconds between two lines on a running trial where there is no terminal."""
 
 COLOURS = {State.finished: "green", State.failed: "red", State.lost: "red", State.pruned: "yellow"}
 
@@ -36,7 +39,7 @@ class ProgressTable:
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._announced: dict[int, object] = {}
         self._notice: str | None = None
-        self._started = time.time()
+        self._started = self._said_at = time.time()
 
     def __enter__(self) -> "ProgressTable":
         if self._console.is_terminal:
@@ -65,10 +68,23 @@ class ProgressTable:
             if self._announced.get(record.number) != record.state:
                 self._announced[record.number] = record.state
                 self._console.print(self._ended_line(record), highlight=False)
+        if not self._console.is_terminal:
+            self._say(running)
+
+    def _say(self, running: Sequence[RunningTrial]) -> None:
+        """Says which trials have started and, once in a while, how far each has come."""
         for trial in running:
-            if not self._console.is_terminal and trial.task is not None and trial.number not in self._announced:
+            if trial.task is not None and trial.number not in self._announced:
                 self._announced[trial.number] = "started"
                 self._console.print(f"trial {trial.number} started: {self._varying(trial.overrides)}", highlight=False)
+        if time.time() - self._said_at < INTERVAL_S:
+            return
+        self._said_at = time.time()
+        for trial in running:
+            if trial.epochs:
+                epoch, values, seconds, left = self._epoch_cells(trial)
+                more = f", {left} s left" if left else ""
+                self._console.print(f"trial {trial.number} epoch {epoch}  {values}  {seconds} s{more}", highlight=False)
 
     def _ended_line(self, record: Record) -> str:
         reason = f": {record.reason}" if record.reason else ""
@@ -106,15 +122,17 @@ class ProgressTable:
         ]  # fmt: skip
 
     def _running_row(self, trial: RunningTrial) -> list[str]:
+        epoch, values, seconds, left = self._epoch_cells(trial)
+        state = "waiting" if trial.task is None else "running"
+        return [*self._identity(trial.number, trial.overrides), epoch, values, state, seconds, left]
+
+    def _epoch_cells(self, trial: RunningTrial) -> tuple[str, str, str, str]:
+        """How far a trial has come: its latest epoch, the values of it, the seconds so far, and those left if known."""
         epoch, values = trial.epochs[-1] if trial.epochs else (0, {})
         seconds = 0.0 if trial.started_at is None else time.time() - trial.started_at
         epoch_of_total = f"{epoch}/{trial.num_epochs}" if trial.num_epochs else f"{epoch}"
         left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}" if epoch and trial.num_epochs else ""
-        state = "waiting" if trial.task is None else "running"
-        return [
-            *self._identity(trial.number, trial.overrides),
-            epoch_of_total, _epoch_cell(values), state, f"{seconds:.0f}", left,
-        ]  # fmt: skip
+        return epoch_of_total, _epoch_cell(values), f"{seconds:.0f}", left
 
     def _identity(self, number: int, overrides: Sequence[str]) -> list[str]:
         """The first cells of a row: number and varying parameters."""

@@ -1,0 +1,41 @@
+"""What a sweep prints where there is no terminal: a line per change and, once in a while, how far trials have come."""
+
+import io
+import time
+from unittest.mock import Mock
+
+import pytest
+from rich.console import Console
+
+from towers.sweeps import progress_table
+from towers.sweeps.placement import RunningTrial
+from towers.sweeps.progress_table import ProgressTable
+
+
+def trial(number: int, *epochs: float) -> RunningTrial:
+    values = [(epoch, {"ndcg@20": value}) for epoch, value in enumerate(epochs, start=1)]
+    overrides = [f"train.learning_rate={number / 10}"]
+    return RunningTrial(
+        number=number,
+        overrides=overrides,
+        queued_at=0.0,
+        started_at=time.time() - 40,
+        task=Mock(),
+        epochs=values,
+        num_epochs=4,
+    )
+
+
+def test_running_trials_are_told_of_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    table = ProgressTable([], 0, None, Console(file=out, width=160))
+    with table:
+        table([trial(1), trial(2)], [], None)
+        table([trial(1, 0.1), trial(2)], [], None)
+        assert out.getvalue().splitlines() == [
+            "trial 1 started: train.learning_rate=0.1",
+            "trial 2 started: train.learning_rate=0.2",
+        ]
+        monkeypatch.setattr(progress_table, "INTERVAL_S", 0.0)
+        table([trial(1, 0.1, 0.25), trial(2)], [], None)
+    assert out.getvalue().splitlines()[2:] == ["trial 1 epoch 2/4  ndcg@20 0.25  40 s, 40 s left"]
