@@ -73,13 +73,14 @@ def test_movielens_100k_folder(written: Written, rows: Rows) -> None:
     flags = "|".join("1" if i in (1, 16) else "0" for i in range(19))
     files = {
         "u.data": "196\t242\t3\t881250949\n",
-        "u.item": f"242|Kolya (1996)|24-Jan-1997||http://us.imdb.com/x|{flags}\n",
+        "u.item": f"242|Kolya (1996)|24-Jan-1997||http://us.imdb.com/x|{flags}\n"
+        f"243|Of No Genre (1997)||||{'|'.join('0' * 19)}\n",
         "u.user": "196|49|M|writer|55105\n",
     }
     log = MovieLensSource(path=str(written(files, "latin-1"))).read()
     assert rows(log)[0]["item_id"] == "242"
     assert log.items is not None and log.users is not None
-    assert log.items.to_pylist()[0]["genres"] == ["Action", "Thriller"]
+    assert log.items["genres"].to_pylist() == [["Action", "Thriller"], []]
     assert log.users.to_pylist() == [{"user_id": "196", "gender": "M", "age_group": "45", "occupation": "writer"}]
 
 
