@@ -20,7 +20,7 @@ class FixedTrials:
     """
 
     prunes = False
-    prefetch = 1
+    learns = False
 
     def __init__(self, jobs: Sequence[list[str]], first_number: int, earlier: Sequence[Record]) -> None:
         """Queues the jobs that no earlier launch has completed.
@@ -37,6 +37,9 @@ class FixedTrials:
 
     def next_trial(self) -> tuple[int, list[str]] | None:
         return self._waiting.popleft() if self._waiting else None
+
+    def withdraw(self, number: int) -> bool:
+        return False
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         return True

@@ -44,15 +44,18 @@ class TrialSource(Protocol):
 
     Attributes:
         prunes: whether the source may stop trials early; trials then wait for its decision after each epoch.
-        prefetch: number of trials that may be prepared while there is no room for them. A search prefers to wait for
-            results instead.
+        learns: whether a trial depends on how those before it have ended. Then the next one is asked for when no other
+            waits for a place, unless `hydra.launcher.max_concurrent` allows for more.
     """
 
     prunes: bool
-    prefetch: int
+    learns: bool
 
     def next_trial(self) -> tuple[int, list[str]] | None:
         """Number and overrides of another trial; None where there is none, or none yet."""
+
+    def withdraw(self, number: int) -> bool:
+        """Whether a trial that waits for a place is not wanted any more; the source then forgets it."""
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Takes the values of a trial's epoch; returns whether the trial should continue."""
@@ -99,6 +102,8 @@ class SweepRunner:
         self._running: dict[int, RunningTrial] = {}
         self._ended: list[Record] = []
         self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
+        self._most = self._max_concurrent + (0 if source.learns else 1)  # one more is prepared, to follow at once
+        self._one_waits = source.learns and settings.max_concurrent is None
 
     def run(self) -> list[Record]:
         """Runs all trials. Returns their records, in the order in which they ended.
@@ -129,7 +134,12 @@ class SweepRunner:
 
     def _fetch_trials(self) -> bool:
         """Takes trials from the source as long as more may run or wait. Returns False where the source has none."""
-        while len(self._running) < self._max_concurrent + self._source.prefetch:
+        for trial in [t for t in self._running.values() if t.task is None and self._source.withdraw(t.number)]:
+            trial.release()
+            del self._running[trial.number]
+        while len(self._running) < self._most:
+            if self._one_waits and any(trial.task is None for trial in self._running.values()):
+                return True
             if (following := self._source.next_trial()) is None:
                 return False
             self._queue(*following)

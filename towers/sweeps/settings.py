@@ -21,8 +21,9 @@ class LauncherConfig:
             resources of its training (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) are added
             to these. A trial starts once there is room for all of them.
         memory_gib: memory of a trial's own process in GiB; Ray places no more trials on a node than fit.
-        max_concurrent: how many trials may be placed or wait for a place at the same time; null means 64. An
-            autoscaling cluster grows for those that wait.
+        max_concurrent: how many trials may be placed or wait for a place at the same time. An autoscaling cluster grows
+            for those that wait. null means 64, of which no more than one waits in a search: each trial is to learn from
+            those before it.
         retries: how often a trial is tried again after it was lost: its process or its node died, it ran out of memory,
             or it hung. A trial that raises an error is not retried.
         hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.

@@ -16,6 +16,8 @@ import pytest
 from tests.towers.sweeps.app import BEGAN
 from tests.towers.sweeps.simulated import PLAIN, head, node
 from towers.sweeps.records import Record, Records, State
+from towers.sweeps.search.study import open_study
+from towers.sweeps.settings import SweeperConfig
 
 pytestmark = pytest.mark.slow
 
@@ -175,6 +177,10 @@ def test_a_search_finds_the_best_prunes_and_goes_on(tmp_path: Path) -> None:
     best = max(record.value("training.best_value") or 0.0 for record in found)
     assert best > 0.9
     assert f"best_value: {best}" in (folder / "optimization_results.yaml").read_text()
+    trials = open_study(SweeperConfig(), folder).trials
+    first_ended = min(trial.datetime_complete for trial in trials if trial.datetime_complete is not None)
+    asked = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
+    assert sum(at < first_ended for at in asked) <= 5, "four run, one waits, and the others learn from these"
     second = swept(folder, *search, "hydra.sweeper.trials=15")
     assert second.returncode == 0, second.stderr
     assert "12 of 15 trials are done already" in second.stdout

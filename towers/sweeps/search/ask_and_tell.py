@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.artifacts.errors import ConfigError
 from towers.sweeps.records import Record, State, finite_number
-from towers.sweeps.search.budget import Budget
+from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
@@ -52,7 +52,7 @@ class Search:
     With several seeds, trial number n of the sweep is seed n % num_seeds of trial n // num_seeds of the study.
     """
 
-    prefetch = 0
+    learns = True
 
     def __init__(self, config: SweeperConfig, space: SearchSpace, study: optuna.Study, monitor: str | None) -> None:
         """Joins the study, and queues unfinished trials of launches that have died.
@@ -97,6 +97,14 @@ class Search:
         index, seeds = point.waiting.popleft(), self._space.seeds
         return number * len(seeds) + index, self._space.overrides(point.trial.params, seeds[index])
 
+    def withdraw(self, number: int) -> bool:
+        """Whether the time was over before the first trial of a point has got a place; a later launch tries it."""
+        study_number, seed_index = divmod(number, len(self._space.seeds))
+        if seed_index or not self._budget.is_over():
+            return False
+        self._tell(study_number, TrialState.FAIL)
+        return True
+
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Decides by the values of the first seed; further seeds of a point always run to their end.
 
@@ -122,6 +130,7 @@ class Search:
         """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed."""
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
         point = self._points[study_number]
+        point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
         if seed_index == 0 and record.inputs is not None:
             point.trial.set_user_attr(INPUTS_ATTRIBUTE, record.inputs)
         if record.state is State.pruned:

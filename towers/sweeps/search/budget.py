@@ -10,6 +10,9 @@ from optuna.trial import TrialState
 SPENT_PREFIX = "spent-"
 """Prefix of a user attribute of the study with the seconds that a launch has taken; the id of the launch follows."""
 
+SECONDS_ATTRIBUTE = "seconds"
+"""User attribute of an Optuna trial with the seconds that it ran, without those that it waited for a place."""
+
 FINAL_SHARE = 1.25
 """The final fit takes this many times as long as the best trial: it learns from the validation part too."""
 
@@ -52,6 +55,5 @@ class Budget:
             return False
         kept = 0.0
         if self.has_final and len(self.study.directions) == 1:
-            duration = self.study.best_trial.duration
-            kept = 0.0 if duration is None else FINAL_SHARE * duration.total_seconds()
+            kept = FINAL_SHARE * float(self.study.best_trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
         return self._earlier + self.clock() - self._started + kept >= self.seconds
