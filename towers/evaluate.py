@@ -11,7 +11,6 @@ from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
 from towers.evaluation.presentation.published import published_beside
-from towers.model.config import FittedSplits
 from towers.training.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -22,20 +21,17 @@ def task(config: "Config") -> dict[str, Any]:
     """Measures `checkpoint` (default: the one that this config trains) on the test part of its dataset."""
     from conf.entry import run_folder
     from towers.checkpoint.backtest import measurable
-    from towers.evaluation.measure import evaluate
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep
     from towers.training.runs import open_for
+    from towers.training.stages.measured_again import measure_checkpoint
 
     connect(config.cluster)
     trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
     checkpoint = measurable(trained)
     if checkpoint is not trained:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
-    fit_on = FittedSplits(checkpoint.manifest["fit_on"])
-    model, reranker, item_ID = checkpoint.model, checkpoint.reranker, checkpoint.item_vectors_ID
-    orders = checkpoint.ties, checkpoint.popularity_I
-    report = evaluate(model, reranker, dataset, fit_on, config.evaluate, item_ID, *orders)
+    report = measure_checkpoint(config.evaluate, checkpoint, dataset)
     tracking, values = config.tracking, jsonable(config)
     published = published_beside(config.evaluate, dataset.manifest)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:

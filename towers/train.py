@@ -53,9 +53,9 @@ def task(config: "Config") -> dict[str, Any]:
     from data.dataset.preparation import prepare
     from towers.checkpoint.cost import cost
     from towers.evaluation.presentation.present import present
-    from towers.evaluation.report import report_of
     from towers.sweeps.trial import current_sweep, wants_same_code
     from towers.training.fit import train
+    from towers.training.stages.measured_again import report_by
 
     check_recipe(config)
     connect(config.cluster)
@@ -68,7 +68,7 @@ def task(config: "Config") -> dict[str, Any]:
         "training": checkpoint.manifest["training"],
         "cost": cost(checkpoint),
     }
-    report = report_of(checkpoint.manifest)
+    report = report_by(config.evaluate, checkpoint, dataset)
     tracking, values = config.tracking, jsonable(config)
     with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
         return summary | present(report, checkpoint.name, published, tracker, run_folder())

@@ -129,7 +129,10 @@ def value_lists(column: pa.Array, feature: Feature) -> pa.ListArray:
 
 def fit_vocabulary(column: pa.ChunkedArray, feature: Feature) -> Vocabulary:
     """The vocabulary of a feature column, without the values that occur on fewer rows than `min_count`."""
-    flat = pc.list_flatten(value_lists(column.combine_chunks(), feature))
-    counted = pa.table({"value": flat}).group_by("value").aggregate([([], "count_all")])
-    kept = counted.filter(pc.greater_equal(counted["count_all"], feature.min_count))["value"]
+    lists = value_lists(column.combine_chunks(), feature)
+    kept = pc.unique(pc.list_flatten(lists))
+    if feature.min_count > 1:  # a row may have a value several times
+        found = pa.table({"value": pc.list_flatten(lists), "row": pc.list_parent_indices(lists)})
+        counted = found.group_by(["value", "row"]).aggregate([]).group_by("value").aggregate([([], "count_all")])
+        kept = counted.filter(pc.greater_equal(counted["count_all"], feature.min_count))["value"]
     return Vocabulary.of(kept.filter(pc.not_equal(kept, "")))

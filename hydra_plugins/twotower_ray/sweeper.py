@@ -1,6 +1,7 @@
 """`hydra/sweeper=optuna`: a search by Optuna's samplers, which may stop trials early."""
 
 import copy
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,37 +84,35 @@ class OptunaSweeper(Sweeper):
 
         Both were done before where an earlier launch has got as far as that.
         """
-        from conf.verbs import decides
-        from data.artifacts.secrets import masked_override
-        from data.artifacts.structured import jsonable
-        from data.cluster.typed_commands import command
+        from conf.verbs import decides, override_key
+        from towers.sweeps.launch import config_options
         from towers.sweeps.records import Records
-        from towers.sweeps.results.found import FINAL, RECIPE, best_record, final_overrides, gain_lines, write_recipe
+        from towers.sweeps.results import found as results
 
         sweep, module = self.launcher.sweep(), self.task_function.__module__
         records = Records(folder, sweep.typed_in).read()
-        if (best := best_record(records, overrides)) is None:
+        if (best := results.best_record(records, overrides)) is None:
             print("sweep: no final fit: the best trial is of another launch, in another folder")
             return
-        config, given = copy.deepcopy(self.config), final_overrides(best, self.settings.final)
+        config, given = copy.deepcopy(self.config), results.final_overrides(best, self.settings.final)
         with open_dict(config):
-            config.hydra.sweep.dir = str(folder / FINAL)
+            config.hydra.sweep.dir = str(folder / results.FINAL)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
         (final,) = launcher.launch([given], 0)
-        values = jsonable(sweep.typed_config(sweep.trial_config(0, given)))
-        lines = gain_lines(
-            records, best, len(self.settings.starts), self.settings.objectives[0].metric, final.return_value
+        values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
+        objective = self.settings.objectives[0]
+        lines = results.gain_lines(
+            records, best, len(self.settings.starts), objective.metric, final.return_value, objective.is_minimized
         )
-        found = write_recipe(folder, values, partial(decides, module), lines)
+        found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:
             print(f"search: {line}")
-        data = [o for o in given if o.startswith("data=")]
-        of_data = [o for o in OmegaConf.to_container(self.config.hydra.overrides.task) if str(o).startswith("data")]
-        shown = map(masked_override, [*map(str, of_data), *data])
-        again = ["python", "-m", module, "--config-dir", str(folder / FINAL), *shown]
-        print(f"search: {found}; it is fitted again by\n  {command(*again, f'experiment={RECIPE}')}")
+        log = OmegaConf.select(self.config, "hydra.runtime.choices.data")
+        options = config_options(sys.argv[1:], self.config)
+        again = results.command_again(module, folder, options, log, given, override_key)
+        print(f"search: {found}; it is fitted again by\n  {again}")
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""

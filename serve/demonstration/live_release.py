@@ -16,10 +16,10 @@ from serve.rollout.promotion import promote
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.presentation.published import published_beside
 from towers.evaluation.presentation.tables import metrics_table
-from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
 from towers.training.config import Recipe
 from towers.training.fit import train, with_fit_on
+from towers.training.stages.measured_again import report_by
 from towers.training.stages.measured_fit import has_validation
 
 
@@ -45,11 +45,11 @@ def fit_checkpoint(config: DemonstratedConfig, heading: Headings) -> Checkpoint:
     checkpoint = train(config, dataset, storage)
     heading("evaluation on the full catalogue, beside its baselines")
     published = published_beside(config.evaluate, dataset.manifest)
-    show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
+    show(metrics_table(report_by(config.evaluate, checkpoint, dataset), checkpoint.name, published))
     if config.train.fit_on is FittedSplits.train and has_validation(config, dataset):
         heading("the final fit, on every interaction with the epochs found (train.fit_on=all), and its backtest")
         checkpoint = train(with_fit_on(config, FittedSplits.all), dataset, storage)
-        show(metrics_table(report_of(checkpoint.manifest), checkpoint.name, published))
+        show(metrics_table(report_by(config.evaluate, checkpoint, dataset), checkpoint.name, published))
     return checkpoint
 
 

@@ -46,14 +46,18 @@ def compare(
 
     A checkpoint whose towers have seen the test part is measured by its backtest.
 
+    Args:
+        config: what becomes of seen items, how many users are asked, and the cut-offs.
+
     Raises:
         CheckpointError: one of the checkpoints was trained on another dataset.
+        ConfigError: no user has a test interaction with an item that is new to them.
     """
     for one in (checkpoint, baseline):
         _check_dataset(one, dataset)
     checkpoint, baseline = measurable(checkpoint), measurable(baseline)
     needed = {name for one in (checkpoint, baseline) for name in one.model.config.history_columns}
-    held_out = queries_of(dataset, beside=needed)
+    held_out = queries_of(dataset, config.seen, needed, config.max_users)
     ours, theirs = (_accuracy_by_user(one, held_out, config) for one in (checkpoint, baseline))
     return [d for ranking in (TOWERS, RERANKED) for d in differences(ranking, ours[ranking], theirs[ranking], config)]
 

@@ -108,17 +108,10 @@ def _rows(
         scales = FeatureEncoder.of_json(catalogue, source.manifest[f"{side}_scales"]).scales
         for name, scale in encoder.scales.items():
             if isinstance(scale, Buckets) and isinstance(before := scales.get(name), Buckets):
-                yield f"{side}_features.tables.{name}.weight", _bucket_rows(scale, before)
+                yield f"{side}_features.tables.{name}.weight", before.rows_of(scale)
     yield "context_values.weight", _context_rows(model.context, source.model.context)
     if model.event_types is not None and source.model.event_types is not None:
         yield "event_types.values.weight", source.model.event_types.rows_of(model.event_types.names)
-
-
-def _bucket_rows(buckets: Buckets, before: Buckets) -> np.ndarray:
-    """int64 [rows of the buckets]: the earlier bucket that holds the lower edge of each."""
-    edges = np.array(buckets.edges)
-    lower = np.concatenate([[np.nan, np.nextafter(edges[0], -np.inf) if len(edges) else 0.0], edges])
-    return before.rows(lower).astype(np.int64)
 
 
 def _context_rows(context: Context, before: Context) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Confidence intervals and significance tests by resampling users.
+"""Confidence intervals and significance tests by resampling users, and random samples of users.
 
 Shape legend: Q queries (users), M columns (metrics), S resamples.
 """
@@ -13,6 +13,9 @@ LEVEL = 0.95
 SEED = 0
 """Seed of all resampling, so that the same measurement gives the same intervals."""
 
+SAMPLE_SEED = 20
+"""Seed of random samples of users; it is fixed, so that two models are compared on the same users."""
+
 RESAMPLES = 1_000
 """Default number of resamples of a bootstrap."""
 
@@ -21,6 +24,11 @@ FLIPS = 10_000
 
 CHUNK = 100
 """Number of resamples computed at a time, which bounds memory."""
+
+
+def drawn(num: int, most: int) -> np.ndarray:
+    """int64 [most]: the users of a sample, of `num`, ascending; the same ones for the same numbers."""
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False))
 
 
 def bootstrap_means(values_QM: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:

@@ -22,9 +22,7 @@ from data.sequences.histories import Sequences, latest_of, pair_keys
 from data.sequences.membership import is_among
 from data.sources.event_types import is_negative
 from towers.evaluation.config import LATEST, SeenItems
-
-SAMPLE_SEED = 20
-"""Seed of random samples of users; it is fixed, so that two models are compared on the same users."""
+from towers.evaluation.intervals import drawn
 
 
 @dataclass(frozen=True)
@@ -185,8 +183,13 @@ def queries_of(
 
 def check_queries(dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask) -> None:
     """Raises ConfigError if no user has a test interaction with an item that is new to them."""
-    if not any(len(part.users) for part in _parts(dataset, TEST, seen_items)):
+    if not has_queries(dataset, TEST, seen_items):
         raise ConfigError("test part: no user has an item there that is new to them; change data.split")
+
+
+def has_queries(dataset: PreparedDataset, split: str, seen_items: SeenItems = SeenItems.mask) -> bool:
+    """Whether a split has queries: it has none where its interactions are with items that their users have seen."""
+    return any(len(part.users) for part in _parts(dataset, split, seen_items))
 
 
 def earlier_splits(split: str) -> tuple[str, ...]:
@@ -238,11 +241,6 @@ def _held_out(dataset: PreparedDataset, split: str, name: str, users_U: np.ndarr
     """The interactions of a part of a held-out split that are relevant by their types."""
     held_out = dataset.part(name, split, columns=["user_row", "item_row", "context", "type"], users_U=users_U)
     return dataset.of_types(held_out, lambda of: of.relevant)
-
-
-def drawn(num: int, most: int) -> np.ndarray:
-    """int64 [most]: the queries of a sample, ascending; the same ones for the same numbers."""
-    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(num, most, replace=False))
 
 
 def _keys(interactions: Any, num_items: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -92,7 +93,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
         history_BL, rows_B = (torch.tensor(a, device=device) for a in (history.last(user_rows_B, length), user_rows_B))
         context_BC = None
         if model.context_values is not None and held_out.context_Q is not None:
-            context_BC = torch.from_numpy(model.context.encode(held_out.context_Q[at])).to(device)
+            context_BC = torch.from_numpy(model.context.encode(held_out.context_Q.take(pa.array(at)))).to(device)
         moments = Moments.latest(history, user_rows_B, length, device)
         vectors_BD = model.user_vectors(rows_B, history_BL, context_BC, moments)
         parts.append((vectors_BD, model.is_known(rows_B, history_BL)))

@@ -18,7 +18,7 @@ class TrainedValues:
 
     Attributes:
         bags: by feature name, bool [V].
-        numbers_F: bool; of a numeric feature, any number has been learnt as soon as one has.
+        numbers_F: bool; of a numeric feature, any number has been learnt as soon as two different ones have.
         vectors: by feature name, whether vectors have been learnt: any as soon as one has.
     """
 
@@ -39,7 +39,8 @@ class TrainedValues:
             bags[name][bag_NM[known_N].flatten()] = True
             bags[name][0] = False  # no value, or an unknown one
         vectors = {name: bool((vector_NE[known_N] != 0).any()) for name, vector_NE in encoded.vectors.items()}
-        return cls(bags, _present(encoded)[known_N].any(0), vectors)
+        values_NF, _ = encoded.numbers_NF.chunk(2, dim=1)
+        return cls(bags, (values_NF[known_N] != 0).any(0), vectors)  # of one number alone, all are 0 deviations away
 
     def describe(self, encoded: EncodedFeatures) -> Tensor:
         """bool [N]: rows that have at least one of these values."""

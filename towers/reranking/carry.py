@@ -8,27 +8,26 @@ is.
 Shape legend: I items (row 0 = padding), D dimension.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from data.dataset.vocabulary import Vocabulary
+from towers.model.features import FeatureEncoder
+from towers.model.numbers.buckets import Buckets
 from towers.reranking.reranker import Reranker
-
-Vocabularies = Mapping[str, Vocabulary]
-"""The vocabularies of the items' features, by feature name."""
 
 OF_THE_TOWERS = ("lift_VI", "deep.alignment_DD")
 """Parts of a re-ranker's state that belong to the towers and their splits, and are not carried over."""
 
 VALUE_TABLE = "deep.item_features.tables.{}.weight"
-"""The name of the embeddings of a feature's values: one row for each value that the towers know, and row 0."""
+"""The name of the embeddings of a feature's values: one row for each value or bucket that is known, and row 0."""
 
 
 @torch.no_grad()
 def carry_over(
-    source: Reranker, target: Reranker, fitted_I: Tensor, source_values: Vocabularies, target_values: Vocabularies
+    source: Reranker, target: Reranker, fitted_I: Tensor, known: FeatureEncoder, target_known: FeatureEncoder
 ) -> None:
     """Gives `target` the weights and calibration of `source`, and aligns its towers' vectors with those of `source`.
 
@@ -36,19 +35,28 @@ def carry_over(
 
     Args:
         target: an unfitted re-ranker with `is_carried`, of the same config, catalogue and context as `source`.
-        source_values, target_values: the feature values that the towers of each know; a value that is new to `target`
-            counts as unknown.
         fitted_I: bool, the items that the towers of `source` were fitted on; the others do not decide the alignment.
+        known, target_known: what the towers of `source` and of `target` know of the items' features. A value that is
+            new to `target` counts as unknown. A bucket of numbers takes over what the one with its lower edge means.
     """
     state = {name: tensor for name, tensor in source.state_dict().items() if name not in OF_THE_TOWERS}
-    for feature, values in target_values.items():
+    for feature, rows_V in _known_rows(known, target_known):
         if (key := VALUE_TABLE.format(feature)) in state:
-            rows = torch.from_numpy(source_values[feature].rows_of(values))
+            rows = torch.from_numpy(rows_V)
             state[key] = state[key][rows] * (rows > 0)[:, None]  # an unknown value adds nothing
     target.load_state_dict(target.state_dict() | state)
     target.eval()
     if target.deep is not None and target.deep.alignment_DD is not None:
         target.deep.alignment_DD.copy_(alignment(target.item_vectors_ID[fitted_I], source.item_vectors_ID[fitted_I]))
+
+
+def _known_rows(source: FeatureEncoder, target: FeatureEncoder) -> Iterator[tuple[str, np.ndarray]]:
+    """By feature with values or buckets, int64: for each of its rows in `target`, the row in `source`; 0 for none."""
+    for feature, values in target.vocabularies.items():
+        yield feature, source.vocabularies[feature].rows_of(values)
+    for feature, scale in target.scales.items():
+        if isinstance(scale, Buckets) and isinstance(before := source.scales[feature], Buckets):
+            yield feature, before.rows_of(scale)
 
 
 def alignment(from_ID: Tensor, to_ID: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from data.artifacts.json_text import json_text
 from data.cluster.typed_commands import command, override
 from towers.sweeps.placement import TrialPlacer
 from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished_lines
-from towers.sweeps.records import Record, Records
+from towers.sweeps.records import Record, Records, State
 from towers.sweeps.results.summary import DEFAULT_METRIC, SWEEP_FILE, present_results
 from towers.sweeps.reuse.inputs import InputsReader, changed_lines
 from towers.sweeps.runner import SweepRunner, TrialSource
@@ -88,7 +88,7 @@ def _present(folder: Path, config: DictConfig) -> None:
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives")
     metric = objectives[0].metric if objectives else DEFAULT_METRIC
     records = Records(folder).read()
-    if any(record.measured(metric) is not None for record in records):
+    if any(record.state is State.finished and record.measured(metric) is not None for record in records):
         present_results(folder, metric)
     elif any(isinstance(record.result, dict) for record in records):
         again = command("python", "-m", "towers.leaderboard", override("sweep", str(folder)), "metric=...")

@@ -6,6 +6,7 @@ from typing import Any
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from towers.sweeps.directions import is_better_when_lower
 
 
 @dataclass(kw_only=True)
@@ -81,11 +82,24 @@ class Objective:
 
     Attributes:
         metric: a dotted path into what the task returns, such as training.best_value (on the validation part).
-        direction: whether large or small values are better.
+        direction: whether large or small values are better; null means small ones of losses, times, sizes, errors and
+            Gini coefficients (towers/sweeps/directions.py), and large ones of all others.
     """
 
     metric: str = "training.best_value"
-    direction: Direction = Direction.maximize
+    direction: Direction | None = None
+
+    @property
+    def is_minimized(self) -> bool:
+        """Whether small values are better."""
+        if self.direction is None:
+            return is_better_when_lower(self.metric)
+        return self.direction is Direction.minimize
+
+    @property
+    def resolved(self) -> Direction:
+        """The direction, where it is given or follows from the metric."""
+        return Direction.minimize if self.is_minimized else Direction.maximize
 
 
 @dataclass(kw_only=True)
@@ -95,7 +109,8 @@ class Halving:
     Attributes:
         factor: at least 2, or 0, which lets every trial finish.
         first: the epoch of the first rung; each further rung is at `factor` times as many epochs.
-        metric: the value of an epoch by which trials are compared; null means train.monitor.
+        metric: the value of an epoch by which trials are compared: a low loss is better than a high one, and of other
+            values a high one. Null means train.monitor.
     """
 
     factor: int = bounded(0, at_least=0)

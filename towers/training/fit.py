@@ -13,6 +13,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
+from data.dataset.split import VALIDATION
 from data.sequences.histories import TIME, TYPE
 from data.sources.event_types import is_positive
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -81,15 +82,22 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             " that some would have none; set it to less"
         )
     if config.train.fit_on is FittedSplits.train and config.train.patience and not has_validation(config, dataset):
-        raise ConfigError("train.patience: there is no validation part to stop early on; set train.patience=0")
+        raise ConfigError(f"train.patience: {_why_not_validated(dataset)} to stop early on; set train.patience=0")
     if config.train.fit_on is FittedSplits.all and not has_validation(config, dataset):
         raise ConfigError(
-            "train.fit_on: all takes its number of epochs from a run that is validated, and there is no validation"
-            " part; change data.split, or set train.fit_on=train"
+            "train.fit_on: all takes its number of epochs from a run that is validated, and"
+            f" {_why_not_validated(dataset)}; change data.split, or set train.fit_on=train"
         )
     check_history_columns(config.model, dataset)
     check_queries(dataset, config.evaluate.seen)
     open_start(config, dataset)
+
+
+def _why_not_validated(dataset: PreparedDataset) -> str:
+    """What is not there to validate on, in words."""
+    if not dataset.manifest["counts"][VALIDATION]:
+        return "there is no validation part"
+    return "the validation part has no user with an item there that is new to them"
 
 
 def check_history_columns(model: ModelConfig, dataset: PreparedDataset) -> None:

@@ -21,6 +21,7 @@ class SweepBoard:
 
     Attributes:
         metric: The value that ranks.
+        title: What the table is ordered by.
         columns, rows: The table, as text.
         monitor: The value of the learning curves.
         curves: Epochs and values by trial.
@@ -31,6 +32,7 @@ class SweepBoard:
     """
 
     metric: str
+    title: str
     columns: list[str]
     rows: list[list[str]]
     monitor: str
@@ -63,7 +65,9 @@ def read_sweep(folder: Path) -> SweepBoard:
     measured = [(_says(point.given), point.costs.get(cost), point.mean) for point in board.points]
     costs = [(says, paid, mean) for says, paid, mean in measured if paid is not None and mean is not None]
     curves = _curves(board, monitor or "")
-    return SweepBoard(board.metric, columns, rows, monitor or "", curves, cost, costs, _by_parameter(board), commands)
+    return SweepBoard(
+        board.metric, board.title, columns, rows, monitor or "", curves, cost, costs, _by_parameter(board), commands
+    )
 
 
 def _curves(board: Leaderboard, monitor: str) -> dict[str, Curve]:

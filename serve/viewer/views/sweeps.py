@@ -72,7 +72,7 @@ class SweepsView:
 
 def show_board(board: SweepBoard) -> None:
     """Adds the leaderboard and its plots; a plot that would show nothing is left out."""
-    with panel(f"{board.metric}, best first"):
+    with panel(board.title):
         table(["rank", *board.columns[1:]], board.rows[:MAX_ROWS], "leaderboard")
         if len(board.rows) > MAX_ROWS:
             note(f"The first {MAX_ROWS} of {len(board.rows):,} points.")

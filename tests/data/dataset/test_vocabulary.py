@@ -52,6 +52,20 @@ def test_rare_values_stay_unknown() -> None:
     assert fit_vocabulary(column, feature).values.to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        (FeatureKind.multi_categorical, [["a", "b", "b"], ["a"], None]),
+        (FeatureKind.text, ["a b, b!", "A", None]),
+        (FeatureKind.categorical, ["a", "a", "b"]),
+    ],
+)
+def test_a_value_counts_once_in_a_row(kind: FeatureKind, column: list) -> None:
+    """`min_count` is of rows: a word that one title has twice is as rare as one that it has once."""
+    feature = Feature(name="field", kind=kind, min_count=2)
+    assert fit_vocabulary(pa.chunked_array([pa.array(column)]), feature).values.to_pylist() == ["a"]
+
+
 @pytest.mark.parametrize("type_", [pa.string(), pa.large_string()])
 @pytest.mark.parametrize("is_sorted", [True, False])
 @pytest.mark.parametrize("first", [0, 3])

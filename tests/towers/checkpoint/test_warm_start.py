@@ -16,7 +16,7 @@ from data.dataset.vocabulary import Vocabulary
 from tests.conftest import TINY
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
-from towers.checkpoint.warm_start import _bucket_rows, _context_rows, warm_start
+from towers.checkpoint.warm_start import _context_rows, warm_start
 from towers.model.build import build_model, encode_catalogues
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
@@ -50,9 +50,9 @@ def test_other_shapes_are_refused(checkpoint: Checkpoint, dataset: PreparedDatas
 
 def test_buckets_start_with_the_earlier_bucket_of_their_lower_edge() -> None:
     before, now = Buckets((1.0, 2.0, 3.0)), Buckets((1.5, 2.0, 9.0))
-    assert _bucket_rows(now, before).tolist() == [0, 2, 2, 3, 4]
-    assert _bucket_rows(now, now).tolist() == [0, 1, 2, 3, 4]
-    assert _bucket_rows(Buckets(()), before).tolist() == [0, 1]
+    assert before.rows_of(now).tolist() == [0, 2, 2, 3, 4]
+    assert now.rows_of(now).tolist() == [0, 1, 2, 3, 4]
+    assert before.rows_of(Buckets(())).tolist() == [0, 1]
 
 
 def test_context_values_are_found_by_feature_and_value() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,11 @@ from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.comparison import compare
 from towers.checkpoint.tensor_files import CheckpointError
+from towers.evaluation.config import SeenItems
+from towers.evaluation.measure import evaluate
 from towers.evaluation.paired import differences
 from towers.evaluation.report import report_of
+from towers.model.config import FittedSplits
 from towers.training.fit import train
 
 
@@ -45,6 +49,17 @@ def test_differences_are_paired_by_user(tiny: Config) -> None:
 def test_against_itself_nothing_differs(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
     found = compare(checkpoint, checkpoint, dataset, tiny.evaluate)
     assert {(d.difference, d.p, *d.interval) for d in found} == {(0, 1, 0, 0)}
+
+
+@pytest.mark.parametrize("values", [{"seen": SeenItems.keep}, {"seen": SeenItems.mask_200}, {"max_users": 40}], ids=str)
+def test_it_measures_as_an_evaluation_with_the_same_values_does(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, values: dict[str, Any]
+) -> None:
+    config = replace(tiny.evaluate, baselines=[], resamples=10, **values)
+    model, reranker, orders = checkpoint.model, checkpoint.reranker, (checkpoint.ties, checkpoint.popularity_I)
+    report = evaluate(model, reranker, dataset, FittedSplits.train, config, checkpoint.item_vectors_ID, *orders)
+    for d in compare(checkpoint, checkpoint, dataset, config):
+        assert d.checkpoint == pytest.approx(report.rankings[d.ranking][d.metric]), (d.ranking, d.metric)
 
 
 @pytest.mark.slow

@@ -52,6 +52,16 @@ def test_a_row_is_described_by_what_a_trained_row_has_too() -> None:
     assert described(given, given.known_N) == [False, True, True, True, False, False]
 
 
+def test_a_number_that_all_trained_rows_share_describes_nobody() -> None:
+    """Of another price nothing was learned, and of the same one nothing that tells a row from an unknown one."""
+    known = torch.tensor([False, True, True, False, False])
+    table = pa.table({"price": [2.0, 2.0, 2.0, 9.0]})
+    encoder = FeatureEncoder.fit(Catalogue("item_id", table, (PRICE,)), known[1:].numpy())
+    encoded = encoder.encode(table)
+    assert not TrainedValues.of(encoded, known).describe(encoded).any()
+    assert not encoded.numbers_NF[1:].any()
+
+
 def test_where_nothing_was_trained_nothing_is_described() -> None:
     assert not any(described(items(), torch.zeros(6, dtype=torch.bool)))
 

@@ -40,7 +40,15 @@ def test_a_constant_column_has_deviation_1(values: list[float]) -> None:
     scale = Scale.of(np.array(values))
     assert scale.std == 1.0
     assert scale.mean == pytest.approx(values[0], rel=1e-12)
-    assert scale.standardised(np.array([scale.mean + 0.1])).item() in (pytest.approx(0.1, abs=1e-6), 0.0)
+    assert scale.standardised(np.array([scale.mean + 0.1])).item() == 0.0
+
+
+def test_what_was_never_seen_to_differ_says_nothing() -> None:
+    """A weight that training multiplies by 0 is never trained: a new item's price would move it anywhere."""
+    for column in ([0.1] * 60, [math.nan] * 3, []):
+        scale = Scale.of(np.array(column, np.float64))
+        assert scale.standardised(np.array([0.2, 500.0, -1e300, math.nan])).tolist() == [0.0] * 4
+        assert Scale.of_json(json.loads(json.dumps(scale.as_json()))) == scale
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_values_that_are_not_finite_are_missing() -> None:
     scale = Scale.of(values)
     assert (scale.mean, scale.std) == (2.0, 1.0)
     assert scale.standardised(values).tolist() == [-1, 1, 0, 0, 0]
-    assert Scale.of(np.array([math.nan])) == Scale.of(np.zeros(0)) == Scale(0.0, 1.0)
+    assert Scale.of(np.array([math.nan])) == Scale.of(np.zeros(0)) == Scale(0.0, 1.0, 0.0)
 
 
 @given(st.lists(st.floats(), max_size=20), st.lists(st.floats(), max_size=5))

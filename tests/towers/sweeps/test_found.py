@@ -1,5 +1,10 @@
 """A search that starts from known recipes, ends in time, and leaves a yaml that reproduces what it has found."""
 
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +15,20 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from conf.schema import FOLDER, load, register
-from conf.verbs import decides
+from conf.schema import FOLDER, composed, load, register
+from conf.verbs import decides, override_key
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
 from tests.towers.sweeps.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
-from towers.sweeps.results.found import best_record, final_overrides, gain_lines, write_recipe
+from towers.sweeps.results.found import (
+    best_record,
+    command_again,
+    final_overrides,
+    gain_lines,
+    write_recipe,
+    yaml_values,
+)
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.space import SearchSpace
@@ -114,6 +126,63 @@ def test_the_final_fit_ends_where_later_epochs_were_worse() -> None:
     assert best_record(records, ["a=1"]) is None
 
 
+def test_a_trial_that_went_on_after_an_interruption_has_all_its_epochs() -> None:
+    """Of its epochs, those after the interruption alone are reported; of a training that was complete, none."""
+    resumed = trial(1, 0.5, 9)
+    assert final_overrides(replace(resumed, epochs=resumed.epochs[7:]), []) == ["a=1", "train.epochs=10"]
+    complete = replace(resumed, epochs=[], result={"training": {"best_value": 0.5, "best_epoch": 3, "epoch": 10}})
+    assert final_overrides(complete, []) == ["a=1", "train.epochs=3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ([], ["--config-dir", "/s/final"]),
+        (["--config-name", "other"], ["--config-dir", "/s/final", "--config-name", "other"]),
+        (["--config-dir", "my"], ["--config-dir", "my", 'hydra.searchpath=["file:///s/final"]']),
+        (
+            ["--config-dir", "my", "hydra.searchpath=[pkg://mine]"],
+            ["--config-dir", "my", 'hydra.searchpath=["pkg://mine","file:///s/final"]'],
+        ),
+    ],
+)
+def test_the_command_finds_what_was_found_and_the_users_own_yaml(options: list[str], wanted: list[str]) -> None:
+    """Hydra takes one --config-dir, and data=shop may lie in it."""
+    given = ["data=shop", "storage.root=/my var", "plugins=[mine]", "data.min_weight=2", "a=1", "train.epochs=3"]
+    again = command_again("towers.train", Path("/s"), options, "shop", given, override_key)
+    assert shlex.split(again) == [
+        "python", "-m", "towers.train", *wanted, "data=shop", "storage.root=/my var", "plugins=[mine]",
+        "data.min_weight=2", "experiment=found",
+    ]  # fmt: skip
+
+
+def test_the_command_names_the_log_that_an_experiment_has_chosen() -> None:
+    again = command_again("towers.train", Path("/s"), [], "gowalla", ["a=1"], override_key)
+    assert again == "python -m towers.train --config-dir /s/final data=gowalla experiment=found"
+
+
+@pytest.mark.slow
+def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
+    final = "evaluate.baselines=[popularity,recent_popularity,item_item_tuned,ease,ials]"
+    values = yaml_values(composed(["experiment=search", "model.dropout=0.5", "train.epochs=7", final]))
+    write_recipe(tmp_path / "a sweep", values, partial(decides, "towers.train"), [])
+    mine = tmp_path / "my" / "data" / "shop.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv}\n")
+    options, given = ["--config-dir", "my"], ["data=shop", "data.min_weight=2"]
+    again = command_again("towers.train", tmp_path / "a sweep", options, "shop", given, override_key)
+    command = f"{shlex.quote(sys.executable)}{again.removeprefix('python')} --cfg job"
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    again_config = OmegaConf.create(done.stdout)
+    assert (again_config.data.name, again_config.data.min_weight) == ("shop", 2)
+    assert (again_config.model.dropout, again_config.train.epochs) == (0.5, 7)
+    assert again_config.evaluate.baselines == ["popularity", "recent_popularity", "item_item_tuned", "ease", "ials"]
+
+
 def test_what_was_gained_is_said_with_its_interval() -> None:
     records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 1, State.pruned), trial(3, 0.34, 9)]
     final = {
@@ -132,9 +201,18 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
     ]
 
 
+def test_what_was_gained_of_a_value_that_is_better_when_lower() -> None:
+    records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 9)]
+    lines = gain_lines(records, records[2], 2, "training.best_value", None, minimize=True)
+    assert lines[1] == "the points known before reached 0.2500: the search gained +0.0500"
+
+
 def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
-    config = load(["experiment=search", "recipe=transformer", "model.dropout=0.5", "train.epochs=7", "data=synthetic"])
-    path = write_recipe(tmp_path, jsonable(config), partial(decides, "towers.train"), ["what was gained"])
+    settings = sweeper()
+    final = [each for each in settings.final if each.startswith("evaluate.")]
+    given = ["experiment=search", "recipe=transformer", "model.dropout=0.5", "train.epochs=7", "data=synthetic", *final]
+    config = load(given)
+    path = write_recipe(tmp_path, yaml_values(composed(given)), partial(decides, "towers.train"), ["what was gained"])
     text = path.read_text()
     assert text.startswith("# @package _global_\n# what was gained\n")
     values = OmegaConf.create(text)
@@ -142,7 +220,7 @@ def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     assert (values.model.history, values.model.dropout, values.train.epochs) == ("transformer", 0.5, 7)
     register()
     again = load([f"hydra.searchpath=[file://{path.parents[1]}]", "experiment=found"])
-    for group in ("model", "loss", "rerank"):
+    for group in ("model", "loss", "rerank", "evaluate"):
         assert jsonable(getattr(again, group)) == jsonable(getattr(config, group)), group
     assert again.train.epochs == 7
 

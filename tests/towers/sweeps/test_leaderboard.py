@@ -14,10 +14,11 @@ from scipy import stats
 
 from conf.schema import FOLDER, load
 from towers.sweeps.launch import config_options
-from towers.sweeps.records import Record, State
+from towers.sweeps.records import Record, Records, State
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.page import write_leaderboard
 from towers.sweeps.results.plots import draw, parameter_importance
+from towers.sweeps.results.summary import read_board
 
 
 def record(number: int, value: float | None, *overrides: str) -> Record:
@@ -122,6 +123,35 @@ def test_a_seed_that_diverged_does_not_count_in_the_mean() -> None:
     best, _ = Leaderboard.of(records, "training.best_value").points
     assert (best.mean, best.values) == (0.5, {"0": 0.5})
     assert best.states == "2 finished, 1 without a finite value"
+
+
+@pytest.mark.parametrize(
+    ("metric", "objectives", "best"),
+    [
+        ("training.loss", None, "2"),
+        ("cost.size_mib", None, "2"),
+        ("training.best_value", None, "1"),
+        ("training.loss", [{"metric": "training.best_value", "direction": "maximize"}], "2"),
+        ("training.loss", [{"metric": "training.loss", "direction": "maximize"}], "1"),
+        ("training.seconds", [{"metric": "v"}, {"metric": "training.seconds", "direction": None}], "2"),
+        ("x", [{"metric": "v"}, {"metric": "x", "direction": "minimize"}], "2"),
+        (None, [{"metric": "training.loss", "direction": None}], "2"),
+    ],
+)
+def test_the_best_has_the_lowest_loss_time_or_size_and_the_highest_of_anything_else(
+    tmp_path: Path, metric: str | None, objectives: list[dict[str, str | None]] | None, best: str
+) -> None:
+    """Trial 1 has the higher value of everything."""
+    for number, value in ((1, 0.9), (2, 0.1)):
+        of_training = {"best_value": value, "loss": value, "seconds": value}
+        result = {"training": of_training, "cost": {"size_mib": value}, "x": value, "v": value}
+        Records(tmp_path).add(Record(number=number, overrides=[f"a={number}"], state=State.finished, result=result))
+    if objectives is not None:
+        OmegaConf.save({"hydra": {"sweeper": {"objectives": objectives}}}, tmp_path / "multirun.yaml")
+    board, _ = read_board(tmp_path, metric)
+    assert board.points[0].given["a"] == best
+    assert board.commands("m")[0] == f"python -m m a={best}"
+    assert board.title.endswith("best first" if board.maximize else "best first (the lowest)")
 
 
 def test_commands_are_quoted_for_the_shell_and_keep_where_the_config_lies() -> None:

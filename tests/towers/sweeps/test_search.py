@@ -142,6 +142,54 @@ def test_an_epoch_that_is_not_finite_is_stopped(tmp_path: Path) -> None:
         assert not search.should_continue(number, 2, {"v": value})
 
 
+@pytest.mark.parametrize("first_to_end", [1, 2])
+def test_a_seed_that_fails_fails_its_point_alone_however_many_run_beside_it(tmp_path: Path, first_to_end: int) -> None:
+    config = SweeperConfig(trials=2, sampler=Sampler.random)
+    search = Search(config, space("a=choice(x,y)", "seed=0,1,2"), open_study(config, tmp_path), None)
+    trials = []
+    for seed in range(3):
+        number, overrides = search.next_trial() or (0, [])
+        trials.append((number, overrides))
+        if seed == 0:
+            search.trial_ended(finished(number, overrides, 0.5), None)
+    search.trial_ended(finished(*trials[first_to_end], None), None)
+    search.trial_ended(finished(*trials[3 - first_to_end], 0.4), None)
+    while (following := search.next_trial()) is not None:
+        search.trial_ended(finished(*following, 0.3), None)
+    states = [trial.state for trial in open_study(config, tmp_path).get_trials()]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize(
+    ("metric", "objective"),
+    [
+        ("loss", Objective()),
+        ("loss", Objective(metric="training.loss")),
+        ("ndcg@20", Objective(metric="training.loss")),
+        ("ndcg@20", Objective()),
+    ],
+)
+def test_halving_stops_what_is_worse_whichever_way_the_objective_goes(
+    tmp_path: Path, metric: str, objective: Objective
+) -> None:
+    """Optuna compares epochs as it compares objectives: a low loss looked bad to a search for a high value."""
+    halving = Halving(factor=3, metric=metric)
+    config = SweeperConfig(trials=9, halving=halving, sampler=Sampler.random, objectives=[objective])
+    search = Search(config, space("a=interval(0.0,1.0)"), open_study(config, tmp_path), metric)
+    sign = -1 if metric == "loss" else 1
+    for quality, goes_on in ((0.5, True), (0.3, False), (0.4, False), (0.9, True)):
+        number, _ = search.next_trial() or (0, [])
+        assert search.should_continue(number, 1, {metric: sign * quality}) is goes_on, quality
+
+
+def test_losses_times_and_sizes_are_minimized_unless_the_objective_says_otherwise() -> None:
+    low = ("training.loss", "training.seconds", "cost.size_mib", "cost.user_vector_ms", "metrics.gini@20")
+    assert all(Objective(metric=metric).is_minimized for metric in low)
+    assert not any(Objective(metric=metric).is_minimized for metric in ("training.best_value", "metrics.recall@20"))
+    assert not Objective(metric="training.loss", direction=Direction.maximize).is_minimized
+    assert Objective(metric="metrics.recall@20", direction=Direction.minimize).is_minimized
+
+
 def test_several_objectives_make_a_front(tmp_path: Path) -> None:
     config = SweeperConfig(
         trials=12,

@@ -1,5 +1,6 @@
 """What cannot be measured, or would fail in a worker, is refused before anything starts."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,13 +8,17 @@ import pytest
 
 from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from data.sources.event_types import EventType, EventTypes, Sign
-from towers.model.config import ModelConfig
+from tests.towers.evaluation.test_queries_by_part import in_parts
+from towers.evaluation.config import SeenItems
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.history.time_modes import HistoryTime
 from towers.train import demand, missing_value
 from towers.training.config import check_recipe
 from towers.training.fit import _check, check_history_columns
+from towers.training.stages.measured_fit import has_validation
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,33 @@ def test_more_workers_than_interactions(tiny: Config, dataset: PreparedDataset) 
         ConfigError, match=r"^train\.num_workers: 100000 are more than the [0-9]+ interactions to fit on"
     ):
         _check(replace(tiny, train=train), dataset)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, r"^train\.patience: the validation part has no user with an item there that is new to them to stop early"),
+        (
+            {"fit_on": FittedSplits.all, "patience": 0},
+            r"^train\.fit_on: all .* and the validation part has no user with",
+        ),
+    ],
+)
+def test_a_validation_part_of_repeated_items_alone_is_none(
+    tiny: Config, dataset: PreparedDataset, tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    """Nobody can be asked there: the mean of no metrics is NaN, and no epoch is better than another."""
+    from dataclasses import replace
+
+    repeated = in_parts(dataset, Folder.of(str(tmp_path)), validation="train")
+    config = replace(tiny, train=replace(tiny.train, **values))
+    assert not has_validation(config, repeated)
+    with pytest.raises(ConfigError, match=message):
+        _check(config, repeated)
+    _check(replace(tiny, train=replace(tiny.train, patience=0)), repeated)
+    keeping = replace(config, evaluate=replace(tiny.evaluate, seen=SeenItems.keep))
+    assert has_validation(keeping, repeated), "those who come back are asked"
+    assert has_validation(config, dataset)
 
 
 def test_more_workers_than_windows(tiny: Config, dataset: PreparedDataset) -> None:

@@ -18,10 +18,15 @@ from towers.training.runs import training_name
 USERS, ITEMS, EVENTS = 60, 40, 2400
 
 
-def overrides(folder: Path) -> list[str]:
-    """Users and items of two tastes: a user buys and views items of their own taste, and hides those of the other."""
+def overrides(folder: Path, num_late: int = 0) -> list[str]:
+    """Users and items of two tastes: a user buys and views items of their own taste, and hides those of the other.
+
+    Args:
+        num_late: number of items that come up in the last fifth of the log alone.
+    """
     random = np.random.default_rng(0)
     users, items = random.integers(0, USERS, EVENTS), random.integers(0, ITEMS, EVENTS)
+    items = np.where(np.arange(EVENTS) < 0.8 * EVENTS, items % (ITEMS - num_late), items)
     likes = users % 2 == items % 2
     events = np.where(likes, random.choice(["buy", "view"], EVENTS), random.choice(["hide", "shown"], EVENTS))
     channel = np.where(items % 4 < 2, "app", "web")
@@ -81,3 +86,18 @@ def test_all_that_a_log_says_is_learnt(ray_session: None, tmp_path: Path) -> Non
     kept, other = fitted(load([*given, "evaluate.seen=keep"]))
     assert name != other, "another task, another training"
     assert kept["recall@20"] > 0.6
+
+
+@pytest.mark.slow
+def test_a_final_fit_keeps_its_reranker_where_later_items_change_the_buckets_of_a_number(
+    ray_session: None, tmp_path: Path
+) -> None:
+    given = [each for each in overrides(tmp_path, num_late=12) if not each.startswith("data.source.item_features")]
+    features = "data.source.item_features=[{name: price, kind: numeric_quantiles}]"
+    config = load([*given, features, "train.fit_on=all", "train.epochs=2"])
+    storage = Folder.of(config.storage.root)
+    final = train(config, prepare(config.data, storage), storage)
+    measured = open_checkpoint(Folder.of(final.manifest["settled"]))
+    edges = [len(of.manifest["item_scales"]["price"]["edges"]) for of in (measured, final)]
+    assert edges[0] < edges[1], "or there would be nothing to carry over"
+    assert final.reranker.is_fitted

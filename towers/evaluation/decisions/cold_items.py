@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from towers.evaluation.decisions.placement import accuracy
-from towers.evaluation.intervals import SEED, intervals
-from towers.evaluation.queries import HeldOut, drawn
+from towers.evaluation.intervals import SEED, drawn, intervals
+from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, retrieve
 from towers.model.item_tower import shortened
 from towers.model.tie_order import TieOrder

@@ -45,6 +45,15 @@ class Buckets:
         row_N = 1 + np.searchsorted(np.array(self.edges), values_N, side="right")
         return np.where(np.isfinite(values_N), row_N, 0).astype(np.int32)
 
+    def rows_of(self, other: "Buckets") -> np.ndarray:
+        """int64 [other.num_rows]: for each row of other buckets, the row here of its bucket's lower edge; 0 for row 0.
+
+        Of the lowest bucket, which has none, the numbers just below its upper edge count.
+        """
+        edges = np.array(other.edges)
+        lower = np.concatenate([[np.nan, np.nextafter(edges[0], -np.inf) if len(edges) else 0.0], edges])
+        return self.rows(lower).astype(np.int64)
+
     def as_json(self) -> dict[str, list[float]]:
         """The edges, as a manifest holds them."""
         return {"edges": list(self.edges)}

@@ -27,8 +27,9 @@ class Scale:
     """A numeric feature's mean and standard deviation, without extreme values.
 
     Attributes:
-        limit: standardised values are clipped to [-limit, limit]; infinite in checkpoints of earlier versions, whose
-            towers were fitted to values that were not clipped.
+        limit: standardised values are clipped to [-limit, limit]; 0 where the values that it was fitted to are all the
+            same, so that the towers have learned nothing of other ones. Infinite in checkpoints of earlier versions,
+            whose towers were fitted to values that were not clipped.
         is_log: whether the values are taken as sign(x) log(1 + |x|) first.
     """
 
@@ -41,7 +42,8 @@ class Scale:
     def of(cls, values_N: np.ndarray, is_log: bool = False) -> "Scale":
         """The scale of a column.
 
-        A constant column gets the standard deviation 1, and so does one whose values differ by rounding alone.
+        A column without values, a constant one, and one whose values differ by rounding alone get the deviation
+        1 and the limit 0.
 
         Args:
             values_N: float64; NaN and infinite values are missing.
@@ -49,13 +51,13 @@ class Scale:
         """
         finite = values_N[np.isfinite(values_N)]
         if not len(finite):
-            return cls(0.0, 1.0, is_log=is_log)
+            return cls(0.0, 1.0, 0.0, is_log)
         finite = _signed_log(finite) if is_log else finite
         kept = finite[_within_fences(finite)]
         exponent = int(np.frexp(np.abs(kept).max())[1])
         scaled = np.ldexp(kept, -exponent)  # exact, and squares neither overflow nor vanish
         mean, std = (float(np.ldexp(moment, exponent)) for moment in (scaled.mean(), scaled.std()))
-        return cls(mean, std if std > ROUNDING * abs(mean) else 1.0, is_log=is_log)
+        return cls(mean, std, is_log=is_log) if std > ROUNDING * abs(mean) else cls(mean, 1.0, 0.0, is_log)
 
     def standardised(self, values_N: np.ndarray) -> np.ndarray:
         """float32 [N]: how many standard deviations each value is above the mean, clipped; 0 where it is missing."""

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.secrets import masked_override
+from data.cluster.typed_commands import command, in_quotes
 from towers.sweeps.records import Record, State
 
 FINAL, RECIPE = "final", "found"
@@ -14,6 +17,11 @@ FINAL, RECIPE = "final", "found"
 
 NOT_OF_A_RECIPE = ("data", "storage", "cluster", "tracking", "hydra")
 """Groups of the config that belong to a log or to a machine."""
+
+BESIDE_A_RECIPE = ("data", "storage", "cluster", "tracking", "plugins")
+"""Groups, and the one value, of overrides that the command needs beside the yaml."""
+
+SEARCH_PATH = "hydra.searchpath"
 
 LATE = 0.8
 """If the best epoch is not in the last part of the epochs, from this share on, the final fit ends there."""
@@ -27,13 +35,22 @@ def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record |
 def final_overrides(best: Record, final: Sequence[str]) -> list[str]:
     """The overrides of the final fit: those of the best trial, then those of `hydra.sweeper.final`.
 
-    The number of epochs is that of the trial, or of its best epoch where later ones were worse.
+    The number of epochs is that of the trial, or of its best epoch where later ones were worse. A trial that went on
+    after an interruption has reported its later epochs alone, and one whose training was complete has reported none.
     """
-    epochs, reached = len(best.epochs), best.measured("training.best_epoch")
-    if not epochs or reached is None:
+    last = best.epochs[-1][0] if best.epochs else best.measured("training.epoch")
+    reached = best.measured("training.best_epoch")
+    if not last or reached is None:
         return [*best.overrides, *final]
-    fitted = epochs if reached >= LATE * epochs else int(reached)
+    fitted = int(last) if reached >= LATE * last else int(reached)
     return [*best.overrides, *final, f"train.epochs={max(fitted, 1)}"]
+
+
+def yaml_values(config: DictConfig) -> dict[str, Any]:
+    """The values of a config as yaml has them: choices by their names, and not by the values that reports print."""
+    values = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    assert isinstance(values, dict), "a config is a mapping"
+    return {str(name): of for name, of in values.items()}
 
 
 def write_recipe(folder: Path, values: Mapping[str, Any], decides: Callable[[str], bool], head: Sequence[str]) -> Path:
@@ -41,7 +58,7 @@ def write_recipe(folder: Path, values: Mapping[str, Any], decides: Callable[[str
 
     Args:
         folder: the folder of the sweep; `--config-dir` names its folder `final`.
-        values: the whole config as JSON values.
+        values: the whole config, as `yaml_values` returns it.
         decides: whether a dotted key decides a result.
         head: lines for its head.
     """
@@ -64,7 +81,45 @@ def _deciding(values: Any, key: str, decides: Callable[[str], bool]) -> Any:
     return {name: _deciding(of, f"{key}.{name}", decides) for name, of in values.items() if decides(f"{key}.{name}")}
 
 
-def gain_lines(records: Sequence[Record], best: Record, num_starts: int, objective: str, final: Any) -> list[str]:
+def command_again(
+    module: str,
+    folder: Path,
+    options: Sequence[str],
+    log: str | None,
+    given: Sequence[str],
+    key_of: Callable[[str], str],
+) -> str:
+    """The command that fits what was found again, for a shell; secrets in it are masked.
+
+    Args:
+        module: what the sweep ran.
+        folder: the folder of the sweep.
+        options: arguments that say where the config of the sweep lies, such as `--config-dir` and its folder.
+        log: the choice of the group `data`; None where it is not known.
+        given: the overrides of the final fit.
+        key_of: gives the config key of an override.
+    """
+    shown = [each for each in given if key_of(each).partition(".")[0] in BESIDE_A_RECIPE]
+    if log is not None and not any(each.startswith("data=") for each in shown):  # chosen by an experiment
+        shown.insert(0, f"data={log}")
+    found = with_folder(options, str(folder / FINAL))
+    return command("python", "-m", module, *found, *map(masked_override, shown), f"experiment={RECIPE}")
+
+
+def with_folder(options: Sequence[str], folder: str) -> list[str]:
+    """Arguments that say where a config lies, with a further folder of yaml files. Hydra takes one `--config-dir`."""
+    if "--config-dir" not in options:
+        return ["--config-dir", folder, *options]
+    searched = next((each for each in options if each.startswith(f"{SEARCH_PATH}=")), None)
+    places = [] if searched is None else OverridesParser.create().parse_override(searched).value()
+    assert isinstance(places, list), "Hydra has taken it for one"
+    listed = ",".join(in_quotes(str(place)) for place in [*places, f"file://{folder}"])
+    return [*(each for each in options if each != searched), f"{SEARCH_PATH}=[{listed}]"]
+
+
+def gain_lines(
+    records: Sequence[Record], best: Record, num_starts: int, objective: str, final: Any, minimize: bool = False
+) -> list[str]:
     """What the search has gained on validation, and what its result is worth on the test part; a sentence each.
 
     Args:
@@ -72,6 +127,7 @@ def gain_lines(records: Sequence[Record], best: Record, num_starts: int, objecti
         num_starts: number of trials, the first ones, that were known points.
         objective: the dotted path of the value that was optimised.
         final: what the final fit returned.
+        minimize: whether low values of the objective are better.
     """
     finished = [r for r in records if r.state is State.finished and r.measured(objective) is not None]
     num_pruned = sum(r.state is State.pruned for r in records)
@@ -82,7 +138,9 @@ def gain_lines(records: Sequence[Record], best: Record, num_starts: int, objecti
     ]
     known = [value for r in finished if r.number < num_starts and (value := r.measured(objective)) is not None]
     if known and reached is not None:
-        lines.append(f"the points known before reached {max(known):.4f}: the search gained {reached - max(known):+.4f}")
+        before = min(known) if minimize else max(known)
+        gained = before - reached if minimize else reached - before
+        lines.append(f"the points known before reached {before:.4f}: the search gained {gained:+.4f}")
     if len(finished) > 1:
         lines.append(
             f"the best of {len(finished)} was chosen by this value, which flatters it; the test part was not looked at"

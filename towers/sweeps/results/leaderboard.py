@@ -49,6 +49,11 @@ class Leaderboard:
         """The best seed of the best point; None where no trial finished."""
         return self.points[0].best if self.points else None
 
+    @property
+    def title(self) -> str:
+        """What it is ordered by."""
+        return f"{self.metric}, best first{'' if self.maximize else ' (the lowest)'}"
+
     def arrow(self) -> pa.Table:
         """The leaderboard as a table with one row per point.
 
@@ -90,7 +95,7 @@ class Leaderboard:
         columns, rows = self.cells()
         is_tested = any(point.p is not None for point in self.points)
         caption = "p: paired t-tests against the best, over seeds, by Holm's correction" if is_tested else None
-        table = Table(title=f"{self.metric}, best first", caption=caption)
+        table = Table(title=self.title, caption=caption)
         for column in columns:
             table.add_column(column)
         for row in rows[:max_rows]:

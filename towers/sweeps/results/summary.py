@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from data.artifacts.errors import ConfigError
 from data.cluster.console import show
+from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Records
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.page import write_leaderboard
@@ -53,6 +54,9 @@ def write_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard,
 def read_board(folder: Path, metric: str | None = None) -> tuple[Leaderboard, str | None]:
     """Returns the leaderboard of a sweep, and the name of the value of an epoch that its learning curves show.
 
+    Low values are better where an objective of the sweep says so of the metric or, if none speaks of it, where they are
+    of such a metric (towers/sweeps/directions.py).
+
     Args:
         metric: as for `write_results`.
 
@@ -64,8 +68,8 @@ def read_board(folder: Path, metric: str | None = None) -> tuple[Leaderboard, st
         raise ConfigError(f"sweep: {folder} holds no trial that has ended")
     config = OmegaConf.load(folder / "multirun.yaml") if (folder / "multirun.yaml").exists() else OmegaConf.create()
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives") or []
-    first = objectives[0] if objectives else None
-    path = metric or (first.metric if first is not None else DEFAULT_METRIC)
-    minimize = first is not None and first.metric == path and str(first.direction).endswith("minimize")
+    path = metric or (objectives[0].metric if objectives else DEFAULT_METRIC)
+    given = next((str(each.direction) for each in objectives if each.metric == path and each.direction), None)
+    minimize = is_better_when_lower(path) if given is None else given.endswith("minimize")
     board = Leaderboard.of(records, path, not minimize)
     return board, OmegaConf.select(config, "train.monitor")

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.artifacts.errors import ConfigError
+from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
@@ -123,13 +124,18 @@ class Search:
             )
         if (value := finite_number(values[self._monitor])) is None:
             return False  # the others are better, whatever they have
-        point.trial.report(value, epoch)
+        is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
+        point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
         return not point.trial.should_prune()
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
-        """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed."""
+        """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed.
+
+        Seeds that end after another one of their point has failed change nothing.
+        """
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
-        point = self._points[study_number]
+        if (point := self._points.get(study_number)) is None:
+            return None
         point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
         if seed_index == 0 and record.inputs is not None:
             point.trial.set_user_attr(INPUTS_ATTRIBUTE, record.inputs)

@@ -33,7 +33,7 @@ def refuse_other_study(
     of_its_own = command(override("hydra.sweeper.study", f"{study.study_name}-2"))
     cure = f"give the new search a study of its own, such as {of_its_own}"
     search = {
-        "objectives": [f"{objective.metric} ({objective.direction.value})" for objective in objectives],
+        "objectives": [f"{objective.metric} ({objective.resolved.value})" for objective in objectives],
         "seeds": space.seeds,
     }
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))

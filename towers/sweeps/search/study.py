@@ -26,7 +26,7 @@ def open_study(config: SweeperConfig, folder: Path) -> optuna.Study:
         storage=_storage(config.storage or str(folder / JOURNAL_FILE)),
         sampler=_sampler(config),
         pruner=_pruner(config),
-        directions=[objective.direction.value for objective in config.objectives],
+        directions=[objective.resolved.value for objective in config.objectives],
         load_if_exists=True,
     )
 

@@ -26,8 +26,9 @@ from towers.evaluation.decisions.popular_items import recent_of
 from towers.evaluation.report import report_of
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
+from towers.model.features import FeatureEncoder
 from towers.model.tie_order import popularity
-from towers.reranking.carry import Vocabularies, carry_over
+from towers.reranking.carry import carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import checkpoint_folder, is_trained, training_name
@@ -66,10 +67,10 @@ def final_fit(
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
     final.set_cold_length(measured.model.cold_length)
     if found or not measured.reranker.is_fitted:
-        reranker = _carried(config, of_test, earlier.items.encoder.vocabularies, earlier.fit_on, dataset, final)
+        reranker = _carried(config, of_test, earlier.items.encoder, earlier.fit_on, dataset, final)
     else:
         progress(f"re-ranker: that of {measured.name} is carried over")
-        reranker = _carried(config, measured.reranker, measured.items.vocabularies, FittedSplits.train, dataset, final)
+        reranker = _carried(config, measured.reranker, _known(measured), FittedSplits.train, dataset, final)
     more = report_of(backtest.manifest).as_json() | {
         "backtest": str(backtest.folder),
         "settled": str(measured.folder),
@@ -95,7 +96,7 @@ def _backtest(
     config: Recipe, measured: Checkpoint, dataset: PreparedDataset, towers: FittedTowers, folder: Folder
 ) -> Checkpoint:
     """Seals the backtest with its report, which stands for that of the final towers."""
-    reranker = _carried(config, measured.reranker, measured.items.vocabularies, FittedSplits.train, dataset, towers)
+    reranker = _carried(config, measured.reranker, _known(measured), FittedSplits.train, dataset, towers)
     recent_I = recent_of(dataset, towers.fit_on, recent_share(measured))
     popularity_I = popularity(interaction_counts(dataset.items, towers.fit_on), recent_I)
     report = measured_report(towers, reranker, dataset, config, ties_of(dataset, folder), popularity_I)
@@ -116,7 +117,7 @@ def _backtest(
 def _carried(
     config: Recipe,
     source: Reranker,
-    values: Vocabularies,
+    known: FeatureEncoder,
     fit_on: FittedSplits,
     dataset: PreparedDataset,
     towers: FittedTowers,
@@ -124,9 +125,14 @@ def _carried(
     """The re-ranker `source`, of towers that were fitted on `fit_on`, over other towers of the same dataset.
 
     Args:
-        values: the values of the items' features that the towers of `source` know.
+        known: what the towers of `source` know of the items' features.
     """
     reranker = towers.unfitted_reranker(config, dataset, context=source.context)
     fitted_I = torch.from_numpy(interaction_counts(dataset.items, fit_on) > 0)
-    carry_over(source, reranker, fitted_I, values, towers.items.encoder.vocabularies)
+    carry_over(source, reranker, fitted_I, known, towers.items.encoder)
     return reranker
+
+
+def _known(checkpoint: Checkpoint) -> FeatureEncoder:
+    """What the towers of a checkpoint know of the items' features."""
+    return FeatureEncoder.of_json(checkpoint.items, checkpoint.manifest["item_scales"])

@@ -27,7 +27,7 @@ from towers.evaluation.decisions.popular_items import (
 from towers.evaluation.goals import GoalEvents
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.metrics import hits
-from towers.evaluation.queries import HeldOut, HeldOutInteractions, unwanted_among
+from towers.evaluation.queries import HeldOut, HeldOutInteractions, has_queries, unwanted_among
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
 from towers.evaluation.report import Report
 from towers.model.build import interaction_counts
@@ -39,6 +39,7 @@ from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
+from towers.training.stages.measured_again import MEASURED_BY, measured_by
 from towers.training.tracking import run_reference
 
 DECIDED = ("cold_items", "placement", "popular_items")
@@ -46,9 +47,9 @@ DECIDED = ("cold_items", "placement", "popular_items")
 
 
 def has_validation(config: Recipe, dataset: PreparedDataset) -> bool:
-    """Whether there is a validation part that the towers are not fitted on."""
+    """Whether there are queries of a validation part that the towers are not fitted on."""
     fits_on_it = config.train.fit_on is FittedSplits.train_validation
-    return not fits_on_it and bool(dataset.manifest["counts"][VALIDATION])
+    return not fits_on_it and has_queries(dataset, VALIDATION, config.evaluate.seen)
 
 
 def fit_and_measure(
@@ -230,6 +231,7 @@ def seal(
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),
         CODE: present_code(),
+        MEASURED_BY: measured_by(config.evaluate),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),
         "reranker_is_carried": reranker.is_carried,
         "tie_seed": tie_seed(folder.name),

@@ -1,0 +1,61 @@
+"""A checkpoint that is there already is measured as the present command says, and not as an earlier one did."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conf.schema import Config
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.report import report_of
+from towers.training.stages.measured_again import MEASURED_BY, report_by
+
+
+def test_with_the_same_values_the_report_is_that_of_the_training(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint
+) -> None:
+    said: list[str] = []
+    other = replace(tiny.evaluate, batch_size=64, published_on={"users": 1})
+    for config in (tiny.evaluate, other):
+        assert report_by(config, checkpoint, dataset, said.append) == report_of(checkpoint.manifest)
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"k": 10}, "evaluate.k was 20 and is 10"),
+        ({"ks": [20, 30]}, "evaluate.ks was [5, 10, 20, 50] and is [20, 30]"),
+        ({"max_users": 50}, "evaluate.max_users was None and is 50"),
+        ({"baselines": [Baseline.ease]}, "evaluate.baselines was ["),
+    ],
+    ids=str,
+)
+def test_with_other_values_it_is_measured_again(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, values: dict[str, Any], wanted: str
+) -> None:
+    said: list[str] = []
+    report = report_by(replace(tiny.evaluate, resamples=10, **values), checkpoint, dataset, said.append)
+    assert wanted in said[0] and said[0].endswith("and is measured again")
+    assert report.k == values.get("k", 20)
+    assert sorted(name for name in report.metrics if name.startswith("recall@")) == sorted(
+        f"recall@{k}" for k in values.get("ks", [5, 10, 20, 50])
+    )
+    assert (Baseline.ease.value in report.baselines) == ("baselines" in values)
+    if "max_users" in values:
+        assert report.num_queries == 50
+    else:
+        assert report.metrics["ndcg@20"] == pytest.approx(checkpoint.manifest["metrics"]["ndcg@20"])
+
+
+def test_a_report_of_an_earlier_version_is_compared_by_its_cut_offs(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint
+) -> None:
+    old = replace(checkpoint, manifest={k: v for k, v in checkpoint.manifest.items() if k != MEASURED_BY})
+    said: list[str] = []
+    assert report_by(replace(tiny.evaluate, resamples=10), old, dataset, said.append) == report_of(old.manifest)
+    assert not said
+    report_by(EvaluateConfig(ks=[10], k=10, resamples=10, baselines=[]), old, dataset, said.append)
+    assert "evaluate.k was 20 and is 10" in said[0] and "evaluate.ks was [5, 10, 20, 50] and is [10]" in said[0]

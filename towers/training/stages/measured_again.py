@@ -1,0 +1,66 @@
+"""Measures a checkpoint by other values of `evaluate` than those that its own report was made by."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from data.artifacts.structured import jsonable
+from data.cluster.console import ProgressReporter
+from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.backtest import measurable
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.measure import evaluate
+from towers.evaluation.report import Report, report_of
+from towers.model.config import FittedSplits
+
+MEASURED_BY = "measured_by"
+"""Key of a checkpoint's manifest with the values that its report was made by; earlier versions did not write it."""
+
+BESIDE = ("batch_size", "published", "published_on", "published_seen", "published_split")
+"""Values of `evaluate` that change nothing of what is measured."""
+
+
+def measured_by(config: EvaluateConfig) -> dict[str, Any]:
+    """The values that decide what a report holds, as JSON."""
+    return {name: value for name, value in jsonable(config).items() if name not in BESIDE}
+
+
+def report_by(
+    config: EvaluateConfig, checkpoint: Checkpoint, dataset: PreparedDataset, progress: ProgressReporter = print
+) -> Report:
+    """The report of a checkpoint, which is measured again where its own was made by other values.
+
+    What was decided on the validation part, and the re-ranker, stay as they are.
+
+    Args:
+        progress: called with a line of text about what differs.
+
+    Raises:
+        ConfigError: no user has a test interaction with an item that is new to them.
+    """
+    if not (differences := _differences(checkpoint.manifest, config)):
+        return report_of(checkpoint.manifest)
+    progress(f"train: {checkpoint.name} was measured by other values ({differences}), and is measured again")
+    return measure_checkpoint(config, checkpoint, dataset)
+
+
+def measure_checkpoint(config: EvaluateConfig, checkpoint: Checkpoint, dataset: PreparedDataset) -> Report:
+    """Measures a checkpoint, or its backtest where its towers have seen the test part, on the test part."""
+    one = measurable(checkpoint)
+    fit_on, orders = FittedSplits(one.manifest["fit_on"]), (one.ties, one.popularity_I)
+    report = evaluate(one.model, one.reranker, dataset, fit_on, config, one.item_vectors_ID, *orders)
+    if one is checkpoint:
+        return report
+    note = f"measured by the backtest {one.name}: the towers of {checkpoint.name} have seen the test part"
+    return replace(report, notes=[note, *report.notes])
+
+
+def _differences(manifest: Mapping[str, Any], config: EvaluateConfig) -> str:
+    """What a report was made by that is another value now; empty if there is nothing."""
+    now, before = measured_by(config), manifest.get(MEASURED_BY)
+    if before is None:  # what can be told from the report itself
+        cut_offs = sorted(int(name.partition("@")[2]) for name in manifest["metrics"] if name.startswith("recall@"))
+        before = now | {"k": manifest["k"]} | ({} if set(cut_offs) == set(now["ks"]) else {"ks": cut_offs})
+    keys = [key for key in now if key in before and before[key] != now[key]]
+    return "; ".join(f"evaluate.{key} was {before[key]} and is {now[key]}" for key in keys)
