@@ -44,8 +44,7 @@ class TrialSource(Protocol):
 
     Attributes:
         prunes: whether the source may stop trials early; trials then wait for its decision after each epoch.
-        learns: whether a trial depends on how those before it have ended. Then the next one is asked for when no other
-            waits for a place, unless `hydra.launcher.max_concurrent` allows for more.
+        learns: whether trials depend on how earlier ones ended: then one at a time waits, unless max_concurrent is set.
     """
 
     prunes: bool
@@ -98,12 +97,11 @@ class SweepRunner:
         self._placer, self._observe, self._stop = placer, observe, stop
         self._shared_sweep = ray.put(sweep)
         self._reports: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports).remote(source.prunes)
-        self._num_reports_read = 0
+        self._num_reports_read, self._ended = 0, list[Record]()
         self._running: dict[int, RunningTrial] = {}
-        self._ended: list[Record] = []
         self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
         self._most = self._max_concurrent + (0 if source.learns else 1)  # one more is prepared, to follow at once
-        self._one_waits = source.learns and settings.max_concurrent is None
+        self._waits_alone = source.learns and settings.max_concurrent is None
 
     def run(self) -> list[Record]:
         """Runs all trials. Returns their records, in the order in which they ended.
@@ -135,10 +133,9 @@ class SweepRunner:
     def _fetch_trials(self) -> bool:
         """Takes trials from the source as long as more may run or wait. Returns False where the source has none."""
         for trial in [t for t in self._running.values() if t.task is None and self._source.withdraw(t.number)]:
-            trial.release()
-            del self._running[trial.number]
+            self._running.pop(trial.number).release()
         while len(self._running) < self._most:
-            if self._one_waits and any(trial.task is None for trial in self._running.values()):
+            if self._waits_alone and any(trial.task is None for trial in self._running.values()):
                 return True
             if (following := self._source.next_trial()) is None:
                 return False
@@ -179,9 +176,8 @@ class SweepRunner:
                 self._retry_or_lose(trial, reason)
 
     def _start(self, trial: RunningTrial) -> None:
-        process_bundle = len(trial.worker_bundles)
-        strategy = PlacementGroupSchedulingStrategy(
-            trial.group, process_bundle, placement_group_capture_child_tasks=True
+        strategy = PlacementGroupSchedulingStrategy(  # its own process is in the last bundle
+            trial.group, len(trial.worker_bundles), placement_group_capture_child_tasks=True
         )
         environment = self._settings.process_runtime_env() or None
         trial.started_at = trial.last_report_at = time.time()
