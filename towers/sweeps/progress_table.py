@@ -35,6 +35,7 @@ class ProgressTable:
             total: number of trials, those of earlier launches included.
         """
         self._names, self._num_done, self._total = varying_parameters(overrides), num_done, total
+        self._num_compared = None if self._names else 0  # of a search, whose trials come to be known one by one
         self._console = console or Console(width=None if sys.stdout.isatty() else 160)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._announced: dict[int, object] = {}
@@ -57,7 +58,8 @@ class ProgressTable:
             ended: the records of the trials that have ended.
             notice: a line about what is waited for, if anything.
         """
-        if not self._names:
+        if self._num_compared is not None and self._num_compared != len(running) + len(ended):
+            self._num_compared = len(running) + len(ended)
             self._names = varying_parameters([*(t.overrides for t in running), *(r.overrides for r in ended)])
         if self._console.is_terminal:
             self._live.update(self._table(running, ended))
@@ -96,7 +98,7 @@ class ProgressTable:
 
     def _varying(self, overrides: Sequence[str]) -> str:
         given = parameters(overrides)
-        return " ".join(f"{name}={given[name]}" for name in self._names if name in given)
+        return " ".join(f"{name}={given[name]}" for name in self._names or given if name in given)
 
     def _table(self, running: Sequence[RunningTrial], ended: Sequence[Record]) -> Table:
         of_total = f" of {self._total}" if self._total else ""

@@ -39,3 +39,18 @@ def test_running_trials_are_told_of_once_in_a_while(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(progress_table, "INTERVAL_S", 0.0)
         table([trial(1, 0.1, 0.25), trial(2)], [], None)
     assert out.getvalue().splitlines()[2:] == ["trial 1 epoch 2/4  ndcg@20 0.25  40 s, 40 s left"]
+
+
+def test_the_parameters_of_a_search_are_shown_as_they_come_to_vary() -> None:
+    out = io.StringIO()
+    with ProgressTable([], 0, None, Console(file=out, width=160)) as table:
+        table([trial(1)], [], None)
+        table([trial(1), trial(2)], [], None)
+        third = trial(2)
+        third.number, third.overrides = 3, ["train.learning_rate=0.2", "recipe=ids"]
+        table([trial(1), trial(2), third], [], None)
+    assert out.getvalue().splitlines() == [
+        "trial 1 started: train.learning_rate=0.1",
+        "trial 2 started: train.learning_rate=0.2",
+        "trial 3 started: train.learning_rate=0.2 recipe=ids",
+    ]
