@@ -72,7 +72,7 @@ def fitted(config: Config) -> tuple[dict[str, float], str]:
     assert [feature.kind.name for feature in opened.items.features] == ["vector", "numeric_log"]
     of_goals = {goal["name"]: goal for goal in report_of(checkpoint.manifest).goals}
     assert {name: goal["weight"] for name, goal in of_goals.items()} == {"buy": 5, "view": 1, "hide": -2}
-    assert of_goals["buy"]["auc"] > 0.6, "half of the items are of the user's taste"
+    assert of_goals["buy"]["auc"] > 0.55, "most of what the towers retrieve is of the user's taste, bought or not"
     assert opened.reranker.goal_weights == {"buy": 5, "view": 1, "hide": -2}
     assert checkpoint.manifest["lift"].keys() >= {"value@20", "ndcg@20"}
     return checkpoint.manifest["metrics"], training_name(config, dataset)
