@@ -64,7 +64,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.capacity": ("capacity", "nodes", "index.exact_up_to"),
     "serve.watch": ("watch", "manifests.objectives"),
     "serve.page": ("page", "serve.num_candidates"),
-    "serve.recommend": ("cluster", "recommend", "release", "serve.num_candidates"),
+    "serve.recommend": ("cluster", "events", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, *DEPLOYED, "demo", "page"),
 }
 """The fields of the root config that each command uses; a dotted name stands for one value of a group."""

@@ -10,13 +10,12 @@ environment variable TWOTOWER_KEY.
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from serve.api.connection import connection, content, unreachable
+from serve.api.connection import connection, content, path_segment, unreachable
 from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserResponse
 from serve.api.events.sender import AsyncEventSender, EventSender
 from serve.api.events.unsent import EventsNotSent, SenderFull
@@ -231,11 +230,11 @@ def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]
 
 
 def _similar_path(item_id: str) -> str:
-    return f"/v1/items/{quote(item_id, safe='')}/similar"
+    return f"/v1/items/{path_segment(item_id)}/similar"
 
 
 def _user_path(user_id: str) -> str:
-    return f"/v1/users/{quote(user_id, safe='')}"
+    return f"/v1/users/{path_segment(user_id)}"
 
 
 def _events_body(events: Sequence[Mapping[str, Any]]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from data.cluster.background import LATE_S, PeriodicTask
 from data.cluster.failure_log import FailureLog, replica_logger
+from data.cluster.loopback import is_from_here
 from serve.access.config import AuthConfig, AuthKind, LimitsConfig
 from serve.access.key_file import read_records
 from serve.access.keys import Caller, KeyRing
@@ -25,6 +26,12 @@ LOGGED_EVERY_S = 60.0
 """Seconds after which a refusal of the same caller for the same reason is logged again."""
 
 UNREAD = "who may ask cannot be read again; what was known remains"
+
+OTHER_SITE = (
+    "nobody is asked for a key here, so call this endpoint by a name of this machine itself, such as localhost (header"
+    " Host), and from no web site of elsewhere (Origin); behind a proxy that asks, start it with auth=none"
+)
+"""What a request is told that a web site may be behind."""
 
 MAX_NAMES = 200
 """Most callers that metrics and logs name in a replica; further ones are OTHERS."""
@@ -78,12 +85,17 @@ class AccessControl:
     Args:
         authenticator: finds out who asks; None admits everybody.
         limits: how often each caller may ask.
+        is_for_loopback: as the attribute.
 
     Attributes:
+        is_for_loopback: whether nobody is asked because the endpoint listens on loopback alone.
         following: the task that follows changes of what the authenticator knows; None where it is not followed.
     """
 
-    def __init__(self, authenticator: Authenticator | None, limits: CallLimits | None = None) -> None:
+    def __init__(
+        self, authenticator: Authenticator | None, limits: CallLimits | None = None, is_for_loopback: bool = False
+    ) -> None:
+        self.is_for_loopback = is_for_loopback
         self._authenticator = authenticator
         self._limits = limits or CallLimits(LimitsConfig())
         self._calls: Counter[tuple[str, str]] = Counter()
@@ -99,7 +111,7 @@ class AccessControl:
             KeyFileError: the keys cannot be read.
         """
         if not config.asks:
-            return cls(None)
+            return cls(None, is_for_loopback=config.kind is AuthKind.loopback)
         authenticator = AUTHENTICATORS[config.kind](config)
         await authenticator.refresh()
         control = cls(authenticator, CallLimits(config.limits))
@@ -112,6 +124,15 @@ class AccessControl:
     def asks(self) -> bool:
         """Whether callers must show who they are."""
         return self._authenticator is not None
+
+    def require_from_here(self, host: str | None, origin: str | None) -> None:
+        """Raises Refused where a web site of elsewhere may ask, by these headers (see `is_from_here`).
+
+        Args:
+            host, origin: the headers of a request to an endpoint that is for loopback alone.
+        """
+        if not is_from_here(host, origin):
+            raise self._refusal("", 403, OTHER_SITE)
 
     @asynccontextmanager
     async def admitted(self, credentials: str | None, scopes: frozenset[Scope]) -> AsyncIterator[None]:

@@ -1,8 +1,13 @@
-"""Access control of HTTP requests, as ASGI middleware, and of gRPC calls."""
+"""Access control of HTTP requests, as ASGI middleware, and of gRPC calls.
+
+An endpoint on loopback that asks nobody is within reach of every web site that a browser on the machine shows. Requests
+that such a site sends, or under a name of its own, are refused.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,6 +32,7 @@ class AccessMiddleware:
             return
         given = (value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization")
         try:
+            _refuse_other_sites(scope)
             async with admitted(scope["method"], scope["path"], given):
                 await self._app(scope, receive, send)
         except Refused as e:
@@ -52,6 +58,14 @@ async def admitted(method: str, path: str, authorization: Iterable[str]) -> Asyn
         return
     async with control.admitted(_credentials(list(authorization)), scopes):
         yield
+
+
+def _refuse_other_sites(scope: Scope) -> None:
+    """Raises Refused where a web site may be behind a request that it must not send, see `require_from_here`."""
+    control = installed()
+    if control.is_for_loopback and accepted(scope["method"], scope["path"]) is not None:
+        headers = Headers(scope=scope)
+        control.require_from_here(headers.get("host"), headers.get("origin"))
 
 
 def _credentials(authorization: list[str]) -> str | None:

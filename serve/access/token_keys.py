@@ -1,6 +1,7 @@
 """The keys by which JSON Web Tokens are signed: a JSON Web Key Set, from a file or a URL, or a shared key."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import jwt
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.records.json_files import left_out
 from data.artifacts.secrets import recordable, secret, without_passwords
 from serve.access.config import JwtConfig
 
@@ -73,11 +75,14 @@ def _shared(algorithm: str) -> bytes:
 
 
 def _from_url(url: str) -> bytes:
+    ends = time.monotonic() + ANSWERS_WITHIN_S  # httpx waits as long for each part
     with httpx.stream("GET", url, timeout=ANSWERS_WITHIN_S) as answer:
         answer.raise_for_status()
         content = b""
         for part in answer.iter_bytes():
             content += part
+            if time.monotonic() > ends:
+                raise ValueError(f"not complete after {ANSWERS_WITHIN_S:g} s")
             if len(content) > LONGEST:
                 raise ValueError(f"longer than {LONGEST} bytes")
     return content
@@ -89,7 +94,14 @@ def _from_file(location: str) -> bytes:
 
 
 def _keys(content: Any, config: JwtConfig) -> TokenKeys:
-    """The keys of a set that are for signatures by the algorithm; others do not count."""
+    """The keys of a set that are for signatures by the algorithm; others do not count.
+
+    One that cannot be used is left out, and named, unless it is the only one (RFC 7517, section 5).
+
+    Raises:
+        TokenKeysError: there is none.
+        jwt.PyJWTError, ValueError, TypeError: none can be used.
+    """
     fitting = [
         key
         for key in content["keys"]
@@ -101,4 +113,14 @@ def _keys(content: Any, config: JwtConfig) -> TokenKeys:
         raise TokenKeysError(
             f"auth.jwt.jwks: {recordable(config.jwks)} has no key for signatures by {config.algorithm}"
         )
-    return {key.get("kid", ""): jwt.PyJWK(key, config.algorithm).key for key in fitting}
+    found: dict[str, Any] = {}
+    errors: list[Exception] = []
+    for key in fitting:
+        try:
+            found[key.get("kid", "")] = jwt.PyJWK(key, config.algorithm).key
+        except (jwt.PyJWTError, ValueError, TypeError) as e:
+            errors.append(e)
+            left_out(f"auth.jwt.jwks: {recordable(config.jwks)}: key {key.get('kid', '')!r} cannot be used ({e})")
+    if not found:
+        raise errors[0]
+    return found

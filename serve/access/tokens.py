@@ -51,8 +51,8 @@ class TokenAuthenticator:
         """The claims of a valid token; raises jwt.PyJWTError where it is not valid."""
         id_ = jwt.get_unverified_header(token).get("kid", "")
         key = self._keys.get(id_)
-        if key is None and not id_ and len(self._keys) == 1:
-            (key,) = self._keys.values()
+        if key is None and len(self._keys) == 1 and (not id_ or self._config.is_shared):
+            (key,) = self._keys.values()  # a shared key has no id, whatever a token says
         if key is None:
             self._is_one_unknown = True
             raise jwt.InvalidKeyError("it is signed by a key that is not in auth.jwt.jwks")

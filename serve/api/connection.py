@@ -7,6 +7,7 @@ import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -27,6 +28,11 @@ def connection(address: str, timeout_s: float, key: str | None, ca_file: str | N
         "headers": {"Authorization": f"Bearer {key}"} if key else {},
         "verify": True if ca_file is None else ssl.create_default_context(cafile=ca_file),
     }
+
+
+def path_segment(id_: str) -> str:
+    """Returns an id as a part of a path. The ids `.` and `..` are escaped too: they would lead to another path."""
+    return id_.replace(".", "%2E") if id_ in (".", "..") else quote(id_, safe="")
 
 
 def content(response: httpx.Response) -> bytes:

@@ -63,4 +63,4 @@ def _trimmed(value: Any) -> Any:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
+    return isinstance(value, str) and len(value) <= MAX_TEXT

@@ -8,7 +8,7 @@ interruption, the same command writes only the files that are missing.
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,21 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import is_sealed
 from data.cluster.console import ProgressReporter
 from serve.batch.config import RecommendConfig
+from serve.batch.forgotten import forgotten_users
 from serve.batch.recommender import BatchRecommender
 from serve.batch.users import read_users, report_unknown
+from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import log_read_us
 
 
 def recommend(
-    config: RecommendConfig, release_id: str, num_candidates: int, storage: Folder, progress: ProgressReporter = print
+    config: RecommendConfig,
+    release_id: str,
+    num_candidates: int,
+    storage: Folder,
+    progress: ProgressReporter = print,
+    events: EventsConfig | None = None,
 ) -> Folder:
     """Writes the files that are missing, and returns their folder. Needs a Ray session.
 
@@ -36,8 +44,10 @@ def recommend(
         num_candidates: Items to retrieve and to re-rank per user.
         storage: The storage root.
         progress: Takes one line after each file.
+        events: Where it is known who was forgotten: by the release's log they are unknown users. None forgets nobody.
 
     Raises:
+        StoreUnavailable: It is not known who was forgotten.
         DataError: recommend.users cannot be read.
         ReleaseError: There is no such release.
     """
@@ -50,24 +60,33 @@ def recommend(
         report_unknown(known_ids, user_ids, release_id, progress)
     live = registry.live()
     denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)
-    folder = storage / "recommendations" / f"{release_id}-{_digest(user_ids, config, num_candidates, denylist)}"
+    forgotten = _forgotten(events, user_ids, registry.manifest(release_id), progress)
+    depends_on = user_ids, config, num_candidates, denylist, forgotten
+    folder = storage / "recommendations" / f"{release_id}-{_digest(*depends_on)}"
     if is_sealed(folder):
         progress(f"recommend: {folder} is already there")
         return folder
     names = [f"part-{number:05d}.parquet" for number in range(-(-len(user_ids) // config.part_size))]
     missing = [name for name in names if not folder.create().exists(name)]
     started, num_done = time.perf_counter(), 0
-    arguments = (str(storage), release_id, str(folder), config.k, num_candidates, denylist)
+    arguments = (str(storage), release_id, str(folder), config.k, num_candidates, denylist, forgotten)
     for num_users in _write_parts(config, user_ids, names, missing, arguments):
         num_done += num_users
         rate = num_done / (time.perf_counter() - started)
         progress(f"recommend: {num_done:,} users, {rate:,.0f} users/s ({rate * config.k:,.0f} items/s)")
-    files = {name: folder.sha256(name) for name in names}
-    folder.write_json(
-        MANIFEST,
-        {"kind": "recommendations", "release": release_id, "k": config.k, "num_users": len(user_ids), "files": files},
-    )
+    about = {"kind": "recommendations", "release": release_id, "k": config.k, "num_users": len(user_ids)}
+    folder.write_json(MANIFEST, about | {"files": {name: folder.sha256(name) for name in names}})
     return folder
+
+
+def _forgotten(
+    events: EventsConfig | None, user_ids: pa.Array, manifest: Mapping[str, Any], progress: ProgressReporter
+) -> list[str]:
+    """Which users were forgotten since the log of the release was read, which is said."""
+    found = [] if events is None else forgotten_users(events, user_ids, log_read_us(manifest))
+    if found:
+        progress(f"recommend: {len(found):,} users were forgotten since the release's log: they get popular items")
+    return found
 
 
 def _write_parts(
@@ -92,11 +111,14 @@ def _write_parts(
         yield sum(batch["num_users"].to_pylist())
 
 
-def _digest(user_ids: pa.Array, config: RecommendConfig, num_candidates: int, denylist: list[str]) -> str:
+def _digest(
+    user_ids: pa.Array, config: RecommendConfig, num_candidates: int, denylist: list[str], forgotten: list[str]
+) -> str:
     """Returns a digest of everything, besides the release, that the recommendations depend on."""
     content = pa.BufferOutputStream()
     with pa.ipc.new_stream(content, pa.schema([("user_id", user_ids.type)])) as stream:
         stream.write_batch(pa.record_batch([user_ids], ["user_id"]))
-    digest = hashlib.sha256(f"{config.k} {config.part_size} {num_candidates} {denylist}".encode())
+    known = f"{config.k} {config.part_size} {num_candidates} {denylist}" + (f" {forgotten}" if forgotten else "")
+    digest = hashlib.sha256(known.encode())
     digest.update(content.getvalue())
     return digest.hexdigest()[:10]

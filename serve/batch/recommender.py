@@ -3,6 +3,8 @@
 Shape legend: Q users, K candidates, I item rows (row 0 is padding), D dimension.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,15 +41,24 @@ class BatchRecommender:
         k: Items per user.
         num_candidates: Items to retrieve and to re-rank per user.
         denylist: Ids of items that are never recommended.
+        forgotten: Ids of users of whom the release is to know nothing.
     """
 
     def __init__(
-        self, storage_root: str, release_id: str, folder: str, k: int, num_candidates: int, denylist: list[str]
+        self,
+        storage_root: str,
+        release_id: str,
+        folder: str,
+        k: int,
+        num_candidates: int,
+        denylist: list[str],
+        forgotten: Sequence[str] = (),
     ) -> None:
         release = ReleaseRegistry.of(Folder.of(storage_root)).open(release_id)
         check_golden(release)
         self._parts, self._folder, self._k, self._num_candidates = release.parts, Folder.of(folder), k, num_candidates
         self._denied_rows = release.parts.items.ids.rows(pa.array(denylist, pa.string()))
+        self._forgotten = pa.array(forgotten, pa.string())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Writes one file for each row of a batch.
@@ -67,9 +78,9 @@ class BatchRecommender:
     def table(self, user_ids: pa.Array) -> pa.Table:
         """Returns the recommendations of some users, one row each in the same order, with the columns of SCHEMA."""
         parts, no_rows = self._parts, np.zeros(0, dtype=np.int64)
-        queries = HeldOut(
-            parts.users.ids.rows(user_ids).astype(np.int32), (no_rows, no_rows), parts.seen, None, parts.history
-        )
+        is_forgotten_Q = pc.is_in(user_ids, self._forgotten).to_numpy(zero_copy_only=False)
+        rows_Q = np.where(is_forgotten_Q, 0, parts.users.ids.rows(user_ids)).astype(np.int32)
+        queries = HeldOut(rows_Q, (no_rows, no_rows), parts.seen, None, parts.history)
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
         retrieved = retrieve(vectors, queries, parts.popularity_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)

@@ -98,7 +98,8 @@ async def warm_up(runtime: ReleaseRuntime, release: Release, config: ServeConfig
     from serve.releases.golden_queries import read_golden
 
     golden = (await asyncio.to_thread(read_golden, release))[0]
-    asked = {"user_id": golden.user_id, "history": golden.item_ids[:1]}  # releases of earlier versions name neither
-    query, _ = runtime.adapter.query(RecommendRequest.model_validate(asked))
+    # Releases of earlier versions name neither. It is not validated: a log may have longer ids than a request.
+    asked = RecommendRequest.model_construct(user_id=golden.user_id, history=golden.item_ids[:1])
+    query, _ = runtime.adapter.query(asked)
     limits = BudgetLimits(WARM_UP_S, WARM_UP_S, new_breakers(config))
     await recommend(query, runtime.stages, runtime.adapter.fallback, limits)

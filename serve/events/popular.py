@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE, Lock
+from data.artifacts.records.json_files import left_out
 from data.sources.event_log.files import SCHEMA as EVENTS
 from data.sources.event_log.files import EventLog
 from data.sources.event_types import EventTypes, is_positive
@@ -63,7 +65,7 @@ class PopularNow:
         if not config.is_on or not config.popular_half_life_h or not folder.exists(FILE):
             return cls()
         now_us = time.time_ns() // 1000 if now_us is None else now_us
-        table = _decayed(folder.read_table(FILE), now_us, config.popular_half_life_h * HOUR_US)
+        table = _decayed(_written(folder), now_us, config.popular_half_life_h * HOUR_US)
         table, found = table.sort_by([("context", "ascending"), ("weight", "descending")]), {}
         for context in pc.unique(table["context"]).to_pylist():
             of_context = table.filter(pc.equal(table["context"], context))
@@ -86,6 +88,8 @@ def add_popular(
 ) -> None:
     """Adds the events of a part of the log, unless it was added before; the weights of before decay to now.
 
+    A damaged file is named, and what is popular is counted anew: the log itself must not wait for it.
+
     Args:
         part: its name, which no other part has.
         events: JSON values as `Event.as_json` gives them.
@@ -93,8 +97,8 @@ def add_popular(
     """
     folder = EventLog.of(storage).folder
     before, now_us = SCHEMA.empty_table(), max((int(event["received"]) for event in events), default=0)
-    if folder.exists(FILE):
-        before = folder.read_table(FILE)
+    if (found := _written_or_left_out(folder)) is not None:
+        before = found
         if (before.schema.metadata or {}).get(b"part", b"").decode() == part:
             return
         now_us = max(now_us, _time_us(before))
@@ -105,6 +109,29 @@ def add_popular(
     metadata = {"part": part, "time_us": str(now_us)}
     lock.require()
     folder.write_table(FILE, _heaviest(whole).cast(SCHEMA).replace_schema_metadata(metadata))
+
+
+def _written(folder: Folder) -> pa.Table:
+    """What compaction has written, by SCHEMA, with its metadata; OSError or ValueError where it cannot be read."""
+    table = folder.read_table(FILE)
+    try:
+        found = table.cast(SCHEMA).replace_schema_metadata(table.schema.metadata)
+        _time_us(found)
+    except pa.ArrowException as e:
+        raise ValueError(f"{folder}/{FILE}: {e}") from e
+    return found
+
+
+def _written_or_left_out(folder: Folder) -> pa.Table | None:
+    """The same; None where there is no such file, or a damaged one, which is named."""
+    if not folder.exists(FILE):
+        return None
+    try:
+        return _written(folder)
+    except (OSError, ValueError) as e:
+        folder.exists(FILE)  # raises OSError where the storage does not answer
+        left_out(f"{folder}/{FILE}: cannot be read ({one_line(e)}); what is popular now is counted anew from here on")
+        return None
 
 
 def _time_us(table: pa.Table) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from data.artifacts.errors import UserError
 from serve.events.event import Event
 from serve.events.state import UserState
 
@@ -18,7 +19,7 @@ class Outcome(Enum):
     forgotten = "forgotten"  # it happened before the user was forgotten: nothing of it is kept but its id
 
 
-class StoreUnavailable(OSError):
+class StoreUnavailable(UserError, OSError):
     """The store cannot be reached, does not answer in time, or cannot write."""
 
 

@@ -6,7 +6,7 @@ wrong conclusions:
 
 - The sample-ratio check, a chi-square test: do the variants have the numbers of users that their shares promise? Where
   they do not, something is wrong with the assignment or the recording, and no other number can be trusted.
-- A confidence interval (Welch) for an analysis at one time that was fixed beforehand.
+- A confidence interval for an analysis at one time that was fixed beforehand: Welch's, where both have as many users.
 - A confidence sequence (Waudby-Smith et al. 2021, "Time-uniform central limit theory", theorem 2.2), which holds
   however often one looks: as soon as it excludes 0, the experiment may be stopped.
 
@@ -44,14 +44,14 @@ EXPECTED_USERS = 10_000
 class VariantResult:
     """A variant compared with control.
 
-    For control itself lift and intervals are None. Intervals are None also if either has fewer than MIN_USERS users, if
-    no outcome differs from another, if the outcomes are too large for their deviation to be a finite number, or if the
-    variant has no share.
+    For control itself lift and intervals are None. So are they where one of both has no users. Intervals are None also
+    if either has fewer than MIN_USERS users, if no outcome differs from another, if the outcomes are too large for
+    their deviation to be a finite number, or if the variant has no share.
 
     Attributes:
         variant: `CONTROL` or a release id.
         num_users: users, and requests without a user, that were exposed to it.
-        mean: mean outcome per user.
+        mean: mean outcome per user; None where there are no users.
         lift: mean minus control's mean.
         relative_lift: the lift divided by control's mean; None where that is no finite number, as where the mean is 0.
         interval: 95 % confidence interval of the lift, valid for an analysis at one time fixed beforehand.
@@ -60,7 +60,7 @@ class VariantResult:
 
     variant: str
     num_users: int
-    mean: float
+    mean: float | None
     lift: float | None = None
     relative_lift: float | None = None
     interval: list[float] | None = None
@@ -161,19 +161,35 @@ def _compare(variant: str, value_U: np.ndarray, control_U: np.ndarray) -> Varian
     from scipy import stats  # its import takes half a second
 
     mean, control_mean = _mean(value_U), _mean(control_U)
+    if mean is None or control_mean is None:
+        return VariantResult(variant, len(value_U), mean)
     lift = mean - control_mean
     relative_lift = lift / control_mean if control_mean and math.isfinite(lift / control_mean) else None
     without_intervals = VariantResult(variant, len(value_U), mean, lift, relative_lift)
     if min(len(value_U), len(control_U)) < MIN_USERS:
         return without_intervals
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is looked at below
-        error = math.sqrt(value_U.var(ddof=1) / len(value_U) + control_U.var(ddof=1) / len(control_U))
+    error = _standard_error(value_U, control_U)
     if error == 0 or not math.isfinite(error) or not (_differ(value_U) or _differ(control_U)):
         return without_intervals
     fixed_radius = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
     anytime_radius = error * boundary(len(value_U) + len(control_U))
     intervals = [[lift - radius, lift + radius] for radius in (fixed_radius, anytime_radius)]
     return VariantResult(variant, len(value_U), mean, lift, relative_lift, *intervals)
+
+
+def _standard_error(value_U: np.ndarray, control_U: np.ndarray) -> float:
+    """The standard error of the lift; not finite where the outcomes are too large.
+
+    It is Welch's, except that the variance of whichever has fewer users counts as at least that of the other. Of rare
+    outcomes, such as purchases, a few hundred users may have none, or one that is small. Their own variance would be
+    too small together with their mean, and the intervals would exclude 0 where nothing differs.
+    """
+    smaller_U, larger_U = sorted((value_U, control_U), key=len)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite
+        variance, of_larger = smaller_U.var(ddof=1), larger_U.var(ddof=1)
+        if len(smaller_U) < len(larger_U):
+            variance = max(variance, of_larger)
+        return math.sqrt(variance / len(smaller_U) + of_larger / len(larger_U))
 
 
 def boundary(num_users: int, level: float = LEVEL, tightest: int = EXPECTED_USERS) -> float:
@@ -203,5 +219,5 @@ def _differ(value_U: np.ndarray) -> bool:
     return highest - lowest > ROUNDING * max(abs(lowest), abs(highest))
 
 
-def _mean(value_U: np.ndarray) -> float:
-    return float(value_U.mean()) if len(value_U) else 0.0
+def _mean(value_U: np.ndarray) -> float | None:
+    return float(value_U.mean()) if len(value_U) else None

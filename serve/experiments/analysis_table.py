@@ -26,7 +26,7 @@ def analysis_table(analysis: ExperimentAnalysis) -> Table:
         table.add_row(
             result.variant,
             f"{result.num_users:,}",
-            f"{result.mean:.4g}",
+            "" if result.mean is None else f"{result.mean:.4g}",
             "" if result.lift is None else f"{result.lift:+.4g}{relative}",
             _range(result.interval),
             _range(result.anytime_interval),

@@ -4,6 +4,11 @@ Each variant of an experiment is compared with control by its exposures (serve/e
 failed and of degraded answers, latency, and how much of the catalogue is recommended in equally many answers. A
 variant is worse where a difference exceeds its configured bound and, for failures, degradation and latency, is too
 large to be due to chance.
+
+What is due to chance is judged by users, each of whom counts once: the answers to one user, who may be a monitor that
+asks the same again and again, are alike. A request without a user counts by itself.
+
+Shape legend: N answers of a variant, U users.
 """
 
 from dataclasses import dataclass
@@ -18,6 +23,9 @@ from serve.experiments.assignment import CONTROL
 SIGNIFICANCE_LEVEL = 0.001
 """A difference counts if its p-value is below this, which is small because the analysis runs every few seconds."""
 
+MIN_USERS = 20
+"""Users of a variant, and of control, below which nothing is judged."""
+
 MIN_LATENCY_RISE_MS = 2.0
 """Milliseconds. A smaller rise of the 95th percentile never counts as slow, whatever the ratio."""
 
@@ -29,7 +37,8 @@ class GuardConfig:
     Attributes:
         enabled: whether serve.run watches experiments.
         every_s: seconds between two analyses.
-        min_requests: requests of each variant, and of control, before the variant is judged.
+        min_requests: requests of each variant, and of control, before the variant is judged; they must be of at least
+            MIN_USERS users.
         max_failed_rise: the largest difference between the variant's and control's share of failed requests.
         max_degraded_rise: the same for degraded answers.
         max_latency_ratio: the largest ratio of the variant's to control's 95th percentile of the latency.
@@ -52,63 +61,108 @@ class GuardConfig:
         check_bounds(self, "guard")
 
 
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The answers of one variant.
+
+    Attributes:
+        exposures: one row each.
+        user_N: int, the user of each; a request without a user is one of its own.
+        last_U: int64, the last row of each user.
+    """
+
+    exposures: pa.Table
+    user_N: np.ndarray
+    last_U: np.ndarray
+
+    @classmethod
+    def of(cls, exposures: pa.Table, variant: str) -> "_Answers":
+        """The answers of a variant that are recorded among these exposures."""
+        exposures = exposures.filter(pc.equal(exposures["variant"], variant))
+        users = pc.coalesce(exposures["user"], exposures["request_id"]).combine_chunks().dictionary_encode()
+        user_N = users.indices.to_numpy()
+        last_U = np.zeros(len(users.dictionary), dtype=np.int64)
+        np.maximum.at(last_U, user_N, np.arange(len(user_N)))
+        return cls(exposures, user_N, last_U)
+
+    def __len__(self) -> int:
+        return len(self.exposures)
+
+    @property
+    def num_users(self) -> int:
+        """How many users they are to."""
+        return len(self.last_U)
+
+    @property
+    def took_ms_N(self) -> np.ndarray:
+        """float32 [N]: milliseconds of each."""
+        took_ms: np.ndarray = self.exposures["took_ms"].to_numpy()
+        return took_ms
+
+    def bad(self, name: str) -> tuple[int, int]:
+        """How many of them failed, or are degraded, and how many users had such an answer."""
+        is_bad_N = self.exposures[name].to_numpy()
+        return int(is_bad_N.sum()), len(np.unique(self.user_N[is_bad_N]))
+
+    def num_distinct_items(self, num_users: int) -> int:
+        """The distinct items in the last answers to a number of users, spread evenly over all of them."""
+        chosen = np.linspace(0, self.num_users - 1, num_users).astype(np.int64)
+        rows = pa.array(np.sort(self.last_U)[chosen])
+        return len(pc.unique(pc.list_flatten(self.exposures["item_ids"].combine_chunks().take(rows))))
+
+
 def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:
     """Describes in words where a variant is worse than control; empty where none is, or where there is too little data.
 
     Args:
         exposures: the exposures of one experiment, with the schema `serve.experiments.exposures.SCHEMA`.
     """
-    by_variant = {
-        variant: exposures.filter(pc.equal(exposures["variant"], variant))
-        for variant in pc.unique(exposures["variant"]).to_pylist()
-    }
-    control = by_variant.pop(CONTROL, exposures.slice(0, 0))
-    if len(control) < config.min_requests:
-        return []
+    variants = pc.unique(exposures["variant"]).to_pylist()
+    judged = [variant for variant in variants if variant != CONTROL and can_be_judged(config, exposures, variant)]
     return [
         f"{variant}: {regression}"
-        for variant, trial in by_variant.items()
-        if len(trial) >= config.min_requests
-        for regression in _regressions(config, trial, control)
+        for variant in judged
+        for regression in _regressions(config, *(_Answers.of(exposures, each) for each in (variant, CONTROL)))
     ]
 
 
-def _regressions(config: GuardConfig, trial: pa.Table, control: pa.Table) -> list[str]:
-    """Describes where one variant's exposures are worse than control's."""
+def can_be_judged(config: GuardConfig, exposures: pa.Table, variant: str) -> bool:
+    """Whether a variant, and control, have given enough answers to enough users."""
+    both = (_Answers.of(exposures, each) for each in (variant, CONTROL))
+    return all(len(answers) >= config.min_requests and answers.num_users >= MIN_USERS for answers in both)
+
+
+def _regressions(config: GuardConfig, trial: _Answers, control: _Answers) -> list[str]:
+    """Describes where one variant's answers are worse than control's."""
     found = []
     for name, max_rise in (("failed", config.max_failed_rise), ("degraded", config.max_degraded_rise)):
-        bad, bad_control = (int(pc.sum(table[name]).as_py() or 0) for table in (trial, control))
+        (bad, bad_users), (bad_control, bad_users_control) = trial.bad(name), control.bad(name)
         rise = bad / len(trial) - bad_control / len(control)
-        if rise > max_rise and _p_of_rise(bad, len(trial), bad_control, len(control)) < SIGNIFICANCE_LEVEL:
+        p = _p_of_rise(bad_users, trial.num_users, bad_users_control, control.num_users)
+        if rise > max_rise and p < SIGNIFICANCE_LEVEL:
             found.append(f"{bad / len(trial):.1%} of its answers {name}, control's {bad_control / len(control):.1%}")
-    p95_ms, control_p95_ms = (float(np.percentile(table["took_ms"].to_numpy(), 95)) for table in (trial, control))
+    p95_ms, control_p95_ms = (float(np.percentile(answers.took_ms_N, 95)) for answers in (trial, control))
     bound_ms = max(config.max_latency_ratio * control_p95_ms, control_p95_ms + MIN_LATENCY_RISE_MS)
     if p95_ms > bound_ms and _is_significantly_slower(trial, control_p95_ms):
         found.append(f"p95 {p95_ms:.1f} ms, control's {control_p95_ms:.1f} ms")
-    num_answers = min(len(trial), len(control))
-    distinct, distinct_control = (_num_distinct_items(table, num_answers) for table in (trial, control))
+    num_users = min(trial.num_users, control.num_users)
+    distinct, distinct_control = (answers.num_distinct_items(num_users) for answers in (trial, control))
     if distinct < config.min_coverage_ratio * distinct_control:
-        found.append(f"{distinct:,} distinct items in {num_answers:,} answers, control {distinct_control:,}")
+        found.append(f"{distinct:,} distinct items in {num_users:,} answers, control {distinct_control:,}")
     return found
 
 
 def _p_of_rise(bad: int, num_trial: int, bad_control: int, num_control: int) -> float:
-    """The p-value of Fisher's exact test, one-sided: whether bad answers are more frequent than in control."""
+    """The p-value of Fisher's exact test, one-sided: whether more of the users have bad answers than in control."""
     from scipy import stats  # imported here, because the import takes half a second and few commands need it
 
     counts = [[bad, num_trial - bad], [bad_control, num_control - bad_control]]
     return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 
 
-def _is_significantly_slower(trial: pa.Table, control_p95_ms: float) -> bool:
-    """Whether more than 5 % of the variant's answers take longer than control's 95th percentile (binomial test)."""
+def _is_significantly_slower(trial: _Answers, control_p95_ms: float) -> bool:
+    """Whether the last answers to more than 5 % of the users take longer than control's 95th percentile (binomial)."""
     from scipy import stats
 
-    num_longer = int((trial["took_ms"].to_numpy() > control_p95_ms).sum())
-    return float(stats.binomtest(num_longer, len(trial), 0.05, alternative="greater").pvalue) < SIGNIFICANCE_LEVEL
-
-
-def _num_distinct_items(exposures: pa.Table, num_answers: int) -> int:
-    """The distinct items in a number of answers, spread evenly over all of them."""
-    indices = np.linspace(0, len(exposures) - 1, num_answers).astype(np.int64)
-    return len(pc.unique(pc.list_flatten(exposures["item_ids"].combine_chunks().take(pa.array(indices)))))
+    num_longer = int((trial.took_ms_N[trial.last_U] > control_p95_ms).sum())
+    return float(stats.binomtest(num_longer, trial.num_users, 0.05, alternative="greater").pvalue) < SIGNIFICANCE_LEVEL

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
-from serve.experiments.canary_analysis import GuardConfig
+from serve.experiments.canary_analysis import MIN_USERS, GuardConfig, can_be_judged
 from serve.experiments.exposure_files import ExposureRun
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
@@ -80,13 +80,15 @@ def try_release(
 
 
 def _judged(guard: GuardConfig, run: ExposureRun, release_id: str, progress: ProgressReporter) -> dict[str, Any]:
-    num_judged = int(pc.sum(pc.equal(run.read().table["variant"], release_id)).as_py() or 0)
-    if num_judged < guard.min_requests:
+    shown = run.read().table
+    num_answers = int(pc.sum(pc.equal(shown["variant"], release_id)).as_py() or 0)
+    is_judged = can_be_judged(guard, shown, release_id)
+    if not is_judged:
         progress(
-            f"cycle: {release_id} gave {num_judged} answers, and guard.min_requests is {guard.min_requests}: too few to"
-            " judge it by"
+            f"cycle: {release_id} gave {num_answers} answers: too few to judge it by. It takes {guard.min_requests}"
+            f" (guard.min_requests) to {MIN_USERS} users, and as many of the live release"
         )
-    return {"tried": True, "answers": num_judged, "judged": num_judged >= guard.min_requests}
+    return {"tried": True, "answers": num_answers, "judged": is_judged}
 
 
 def promote_tried(

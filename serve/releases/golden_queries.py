@@ -95,11 +95,16 @@ def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
         assert vector_D is not None, "a user with training interactions has a vector"
         rows_C, scores_C = _exact_search(parts, vector_D, asked.history)
         golden = replace(asked, vector=vector_D.tolist(), candidates=rows_C.tolist(), scores=scores_C.tolist())
-        (ranked,) = reranker.rank_all([golden.reranker_input("golden")])
         (user_id,) = parts.users.ids.ids(np.array([row])).to_pylist()
         item_ids = parts.items.ids.ids(rows_C).to_pylist()
-        recorded.append(replace(golden, ranked=_scores_of(ranked, rows_C), user_id=user_id, item_ids=item_ids))
+        recorded.append(replace(golden, ranked=_ranked(reranker, golden), user_id=user_id, item_ids=item_ids))
     return recorded
+
+
+def _ranked(reranker: RerankStage, golden: GoldenQuery) -> list[float]:
+    """The re-ranker's score of each candidate; a user who has seen all items has none."""
+    ranked = reranker.rank_all([golden.reranker_input("golden")]) if golden.candidates else []
+    return [score for one in ranked for score in _scores_of(one, golden.candidates)]
 
 
 def _asked(parts: Checkpoint, row: int) -> GoldenQuery:
@@ -118,7 +123,7 @@ def median_latency_ms(parts: Checkpoint, rounds: int = 5) -> float:
         started = time.perf_counter()
         encoder.vectors([golden.known])
         _exact_search(parts, np.array(golden.vector, dtype=np.float32), golden.history)
-        reranker.rank_all([golden.reranker_input("golden")])
+        _ranked(reranker, golden)
         took_s.append(time.perf_counter() - started)
     return 1000 * float(np.median(took_s))
 
@@ -205,9 +210,9 @@ def check_ranking(release: Release, reranker: RerankStage) -> None:
         ReleaseError: a score differs by more than TOLERANCE.
     """
     recorded = [golden for golden in read_golden(release) if golden.ranked]
-    ranked = reranker.rank_all([golden.reranker_input(release.id) for golden in recorded])
+    ranked = reranker.rank_all([golden.reranker_input(release.id) for golden in recorded]) if recorded else []
     for golden, one in zip(recorded, ranked, strict=True):
-        scores_C = np.array(_scores_of(one, np.array(golden.candidates)))
+        scores_C = np.array(_scores_of(one, golden.candidates))
         if not np.allclose(scores_C, golden.ranked, rtol=TOLERANCE, atol=TOLERANCE):
             raise _mismatch(release, golden, "re-ranking", np.abs(scores_C - golden.ranked).max())
 
@@ -239,7 +244,7 @@ def _exact_search(parts: Checkpoint, vector_D: np.ndarray, history: Sequence[int
     return parts.ties.rows_I[columns_1C[0].numpy()], scores_1C[0].numpy()
 
 
-def _scores_of(ranked: Ranked, rows_C: np.ndarray) -> list[float]:
+def _scores_of(ranked: Ranked, rows: Sequence[int]) -> list[float]:
     """The re-ranker's score of each of these rows, in their order, [C]."""
     by_row = dict(zip(ranked.rows_K.tolist(), ranked.scores_K.tolist(), strict=True))
-    return [by_row[row] for row in rows_C.tolist()]
+    return [by_row[row] for row in rows]

@@ -47,7 +47,7 @@ class IngressAlone:
     async def http(self, method: str, path: str, key: str | None = None, **content: Any) -> httpx.Response:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         transport = httpx.ASGITransport(api, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://endpoint") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
             return await client.request(method, path, headers=headers, **content)
 
     async def grpc(self, method: str, message: Message, key: str | None = None) -> Call:

@@ -43,6 +43,8 @@ def top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _top_k(scores_BI: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`top_k` by comparing every item."""
     scores_BK, rows_BK = scores_BI.topk(k, dim=1)
+    if k == 0:
+        return rows_BK, scores_BK
     lowest_B1 = scores_BK[:, -1:]
     cut_tie_N = ((scores_BI == lowest_B1).sum(1) > (scores_BK == lowest_B1).sum(1)).nonzero().flatten()
     if len(cut_tie_N):  # a tie across the boundary: which of the tied rows torch.topk keeps is undefined

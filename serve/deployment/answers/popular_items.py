@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -49,7 +50,7 @@ class PopularItems:
             now = await in_own_thread("popular-items", partial(PopularNow.read, self._config, self._storage))
         except (OSError, ValueError) as e:
             log_failure("what is popular now cannot be read", e)
-            return
+            now = replace(self._now)  # as if it had been read again, so that releases out of use are let go
         # what nobody has asked for since the reading before is dropped, with the release that it is of
         self._fallbacks = {key: made for key, made in self._fallbacks.items() if made[0] is self._now}
         self._now = now

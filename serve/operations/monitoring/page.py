@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from data.artifacts.errors import UserError
 from data.artifacts.json_text import json_text
+from data.cluster.loopback import is_from_here
 from serve.operations.monitoring.panels import DASHBOARDS
 from serve.operations.monitoring.prometheus import Prometheus, PrometheusUnavailable
 
@@ -66,7 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
-        """Answers a request."""
+        """Answers a request; web sites of elsewhere, which a browser here may show, are not told anything."""
+        if not is_from_here(self.headers.get("Host"), self.headers.get("Origin")):
+            self._answer(403, "text/plain", b"this page is for this machine: open it by a name of loopback")
+            return
         place = urlsplit(self.path)
         if place.path == "/":
             self._answer(200, "text/html; charset=utf-8", HTML.read_bytes())

@@ -60,9 +60,16 @@ async def control(keys: Keys) -> AsyncIterator[AccessControl]:
     install(AccessControl(None))
 
 
-async def ask(*authorization: str, method: str = "POST", path: str = "/v1/recommend", body: str = "") -> httpx.Response:
-    headers = [("authorization", value) for value in authorization]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+async def ask(
+    *authorization: str,
+    method: str = "POST",
+    path: str = "/v1/recommend",
+    body: str = "",
+    host: str = "localhost:8000",
+    origin: str | None = None,
+) -> httpx.Response:
+    headers = [("authorization", value) for value in authorization] + ([] if origin is None else [("origin", origin)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client:
         return await client.request(method, path, content=body or '{"user_id": "u1"}', headers=headers)
 
 
@@ -151,6 +158,36 @@ async def test_where_nobody_is_asked_everybody_is_admitted_and_without_a_control
     control_module._installed.clear()
     with pytest.raises(RuntimeError, match="no access control is installed"):
         await ask()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "127.1.2.3"])
+@pytest.mark.parametrize("origin", [None, "http://localhost:3000", "https://127.0.0.1"])
+async def test_an_endpoint_on_loopback_answers_this_machine(host: str, origin: str | None) -> None:
+    install(await AccessControl.start(AuthConfig()))
+    assert (await ask(host=host, origin=origin)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.example:8000", None),  # a name that leads to 127.0.0.1 by now
+        ("127.0.0.1.evil.example", None),
+        ("evil.example", "http://evil.example"),
+        ("localhost:8000", "https://evil.example"),  # a page that posts events
+        ("localhost:8000", "null"),
+        ("localhost:8000", "http://[x"),
+    ],
+)
+async def test_an_endpoint_on_loopback_answers_no_web_site_of_elsewhere(host: str, origin: str | None) -> None:
+    control = await AccessControl.start(AuthConfig())
+    install(control)
+    refused = await ask(host=host, origin=origin)
+    assert refused.status_code == 403
+    assert "call this endpoint by a name of this machine itself, such as localhost" in refused.json()["detail"]
+    assert control.take_calls() == {("", "forbidden"): 1}
+    assert (await ask(method="GET", path="/healthz", host=host, origin=origin)).status_code == 200, "says nothing"
+    install(await AccessControl.start(AuthConfig(kind=AuthKind.none)))
+    assert (await ask(host=host, origin=origin)).status_code == 200, "what is in front of it has asked"
 
 
 async def test_callers_beyond_a_number_share_a_name_in_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,8 @@ async def test_a_shared_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_KEY", "k" * 32)
     checks = await authenticator(None, jwks=None, algorithm="HS256")
     assert checks.find(signed("k" * 32, None, "HS256")) is not None
+    assert checks.find(signed("k" * 32, "any", "HS256")) is not None, "a shared key has no id"
+    assert checks.find(signed("l" * 32, "any", "HS256")) is None
     assert checks.find(signed("l" * 32, None, "HS256")) is None
     monkeypatch.setenv("JWT_KEY", "k" * 31)
     with pytest.raises(TokenKeysError, match="JWT_KEY: must have at least 32 bytes with HS256"):

@@ -1,5 +1,10 @@
 """The client: limits are checked before anything is sent, and failures say what happened."""
 
+import http.server
+import threading
+from collections.abc import Iterator
+from urllib.parse import unquote
+
 import pydantic
 import pytest
 
@@ -25,3 +30,41 @@ async def test_an_endpoint_that_is_not_there() -> None:
         with pytest.raises(EndpointError, match="no answer") as caught:
             await other.recommend(user_id="u")
     assert caught.value.status is None
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Refuses everything, and says by which path it was asked."""
+
+    def answer(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(f"asked: {self.path}".encode())
+
+    do_GET = do_DELETE = answer  # the names that the standard library calls
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("id_", [".", "..", "...", "a/../b", "../live", "a b", "%2E", "ä?#&", "a/similar"])
+def test_an_id_leads_to_no_other_path(address: str, id_: str) -> None:
+    with RecommendClient(address) as client:
+        for ask, path in (
+            (client.user, "/v1/users/{}"),
+            (client.forget, "/v1/users/{}"),
+            (client.similar, "/v1/items/{}/similar"),
+        ):
+            with pytest.raises(EndpointError, match="asked: ") as refused:
+                ask(id_)
+            asked = str(refused.value).rpartition("asked: ")[2].partition("?k=")[0]
+            assert asked.count("/") == path.count("/")
+            assert unquote(asked) == path.format(id_)

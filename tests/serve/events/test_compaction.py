@@ -12,7 +12,7 @@ import pytest
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import SCHEMA, EventLog
 from data.sources.schema import DataError
-from serve.events import compaction
+from serve.events import compaction, popular
 from serve.events.compaction import LogCompactor, compact
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
@@ -106,6 +106,19 @@ async def test_what_was_shown_to_a_forgotten_user_is_removed(
     analysed = analyse("canary", run.read().table, outcomes, experiment.variants)
     assert (analysed.outcomes.matched, analysed.outcomes.unmatched) == (1, 1)
     assert [result.num_users for result in analysed.results] == [0, 2]
+
+
+def test_a_damaged_file_of_popular_items_keeps_no_event_out_of_the_log(
+    values: EventsConfig, store: SqliteStore, log: EventLog, tmp_path: Path
+) -> None:
+    storage = Folder.of(str(tmp_path))
+    store.append([event("1")])
+    compact(values, store, storage)
+    log.folder.write_bytes(popular.FILE, log.folder.read_bytes(popular.FILE)[:-20])
+    store.append([event("2")])
+    assert compact(values, store, storage) == 1
+    assert all_ids(log) == ["1", "2"]
+    assert store.num_waiting() == 0
 
 
 class Busy(SqliteStore):

@@ -5,15 +5,19 @@ import gc
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.artifacts.folders import Folder
+from data.artifacts.records.json_files import left_out
 from data.sources.event_types import EventType, Sign
 from serve.deployment.answers import popular_items as popular_items_module
 from serve.deployment.answers.popular_items import PopularItems
@@ -32,6 +36,13 @@ def event(item: str, type: str, hour: float, **context: str) -> dict[str, Any]:
     time = int(hour * HOUR)
     values = {"event_id": f"{item}{hour}", "user_id": "u", "item_id": item, "type": type, "time": time}
     return values | {"value": None, "context": context, "request_id": None, "received": time}
+
+
+def other_table(_: bytes) -> bytes:
+    """A Parquet file with other columns."""
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.table({"context": [""], "item_id": ["a"], "heft": [1.0]}), content)
+    return content.getvalue().to_pybytes()
 
 
 @pytest.fixture
@@ -53,6 +64,21 @@ def test_weights_decay_and_each_part_counts_once(storage: Folder) -> None:
     assert now.items.keys() == {"", "part=morning"}, "of an evening two days ago, too little is left"
     assert now.at({"part": "morning"}) == "part=morning"
     assert now.at({"part": "evening"}) == now.at({}) == ""
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _: b"", other_table])
+def test_a_damaged_file_is_named_and_counted_anew(
+    storage: Folder, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    add_popular(CONFIG, storage, "1", [event("a", "buy", 0)])
+    folder = storage / "events"
+    folder.write_bytes(popular.FILE, damage(folder.read_bytes(popular.FILE)))
+    with pytest.raises((OSError, ValueError)):
+        PopularNow.read(CONFIG, storage)
+    left_out.cache_clear()
+    add_popular(CONFIG, storage, "2", [event("b", "buy", 1)])
+    assert PopularNow.read(CONFIG, storage, HOUR).items[""][0] == ["b"]
+    assert f"{folder}/{popular.FILE}: cannot be read" in caplog.text
 
 
 def test_the_heaviest_are_kept(storage: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +116,10 @@ class Adapter:
         return np.array([{"a": 1, "b": 2, "c": 3}[id_] for id_ in ids.to_pylist()])
 
 
+class Referable(str):
+    """A string to which a weak reference can be made."""
+
+
 def first(found: Any) -> list[int] | str:
     """The rows that are popular now; a string where those of the release answer."""
     return found if isinstance(found, str) else found._rows.tolist()
@@ -124,20 +154,24 @@ async def test_ids_are_looked_up_in_a_thread_and_what_was_popular_answers_meanwh
     assert threading.main_thread() not in adapter.threads
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
 async def test_a_release_that_is_not_asked_any_more_is_not_kept(
-    storage: Folder, monkeypatch: pytest.MonkeyPatch
+    storage: Folder, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
 ) -> None:
     monkeypatch.setattr(popular_items_module, "EVERY_S", 0.0)
     add_popular(CONFIG, storage, "1", [event("a", "buy", time.time() / 3600)])
     popular_items, adapter = PopularItems(CONFIG, storage), Adapter()
+    adapter.fallback = Referable(adapter.fallback)
     await popular_items.refresh()
     await becomes(popular_items, adapter, [1], {})
+    if is_damaged:
+        (storage / "events").write_bytes(popular.FILE, b"PAR1cut")
     for _ in range(2):
         await popular_items.refresh()
-    kept = weakref.ref(adapter)
+    kept = [weakref.ref(adapter), weakref.ref(adapter.fallback)]
     del adapter
     gc.collect()
-    assert kept() is None
+    assert [of() for of in kept] == [None, None]
 
 
 @pytest.mark.parametrize("off", [{"popular_half_life_h": 0}, {"store": "off"}])

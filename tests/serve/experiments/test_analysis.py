@@ -73,6 +73,33 @@ def test_nothing_may_stop_because_of_what_is_rounded(parts: tuple[float, ...]) -
     assert abs(trial.lift or 0) < 1e-12
 
 
+def test_a_small_variant_without_any_of_the_rare_outcomes_may_not_stop() -> None:
+    """Nothing differs: of all users one in a hundred buys. Of 100 users nobody does in a third of the experiments."""
+    random, shares = np.random.default_rng(0), {CONTROL: 0.95, "b": 0.05}
+    rows = [(f"{v}{n}", v, f"{v}{n}") for v, number in ((CONTROL, 1900), ("b", 100)) for n in range(number)]
+    exposures, found = shown(rows), []
+    for _ in range(30):
+        bought = {row[2]: 1.0 for row in rows if random.random() < 0.01}
+        found.append(analyse("one", exposures, outcomes(bought), shares).results[1])
+    assert sum(trial.mean == 0 for trial in found) > 5
+    assert sum(trial.may_stop for trial in found) <= 1
+    excluded = [
+        trial for trial in found if trial.interval is not None and not trial.interval[0] <= 0 <= trial.interval[1]
+    ]
+    assert len(excluded) <= 3
+    bought = {f"{v}{n}": 1.0 for v, number in ((CONTROL, 19), ("b", 30)) for n in range(number)}
+    assert analyse("one", exposures, outcomes(bought), shares).results[1].may_stop, "30 % in place of 1 %"
+
+
+def test_a_variant_that_nobody_was_shown_has_no_lift() -> None:
+    rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(5)]
+    for variants, shares in ((rows, {CONTROL: 0.95, "b": 0.05}), ([("a", "b", "c0")], SHARES)):
+        found = analyse("one", shown(variants), outcomes({"c0": 2.0}), shares)
+        assert [(result.lift, result.relative_lift) for result in found.results] == [(None, None)] * 2
+        assert None in [result.mean for result in found.results]
+        assert analysis_table(found).row_count == 2
+
+
 @pytest.mark.parametrize("largest", [1e100, 1e200, 1e-200])
 def test_outcomes_of_any_size_give_finite_numbers(largest: float) -> None:
     """The deviation of the second is beyond float64, that of the third is 0 in it."""

@@ -72,6 +72,11 @@ def test_too_few_answers_are_said(storage: Folder) -> None:
     assert tried(storage) == {"tried": True, "answers": 7, "judged": False}
 
 
+def test_too_few_answers_of_the_live_release_are_said(storage: Folder) -> None:
+    trial(storage, shown(CONTROL, 7), shown("new", 400))
+    assert tried(storage) == {"tried": True, "answers": 400, "judged": False}
+
+
 def test_the_guard_ends_a_bad_trial(storage: Folder) -> None:
     trial(storage, shown(CONTROL, 2000), shown("new", 400, failed=40))
     with pytest.raises(LapStopped, match="the trial was ended: guard: new: 10.0% of its answers failed"):

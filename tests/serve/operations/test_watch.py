@@ -48,6 +48,22 @@ def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         running_prometheus(nowhere, Objectives()).__enter__()
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Host": "localhost.evil.example"}, {"Origin": "https://evil.example"}]
+)
+def test_the_page_tells_web_sites_of_elsewhere_nothing(headers: dict[str, str]) -> None:
+    server = page_server(Prometheus("http://127.0.0.1:1"), free_port(), minutes=15)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://localhost:{server.server_port}/"
+        assert httpx.get(address).status_code == 200
+        for path in ("", "content"):
+            assert httpx.get(address + path, headers=headers).status_code == 403
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture(scope="module")
 def endpoint(tiny: Config, release: Release, own_events: EventsConfig, free_port: int) -> Iterator[str]:
     """An endpoint with all that has metrics: a guard, an approximate index, and room for few events at a time."""

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.sources.feature_kinds.kind import FeatureKind
 from serve.api.adapter import FieldError, RequestAdapter
+from serve.api.feature_values import checked_features
 from serve.api.schemas import RecommendRequest, SimilarRequest
 from serve.pipeline.breaker import CircuitBreaker, State
 from serve.pipeline.budget import BudgetLimits, RequestBudget
@@ -41,6 +43,13 @@ def test_features_are_refused_at_the_door_or_encoded(release: Release, features:
         return
     vector_D = asyncio.run(encoder.describe(query))
     assert vector_D is None or np.isfinite(vector_D).all()
+
+
+@pytest.mark.parametrize("text", ["One line.\nAnother\tone.", "東京\u3000タワー", "👩\u200d🚀", "a\u00a0b\u00ad"])
+def test_a_text_is_taken_as_a_log_has_it(text: str) -> None:
+    kinds = {"says": FeatureKind.text, "brand": FeatureKind.categorical, "tags": FeatureKind.multi_categorical}
+    given = {"says": text, "brand": text, "tags": [text]}
+    assert checked_features(given, kinds) == given
 
 
 async def test_a_value_that_a_stage_cannot_use_opens_no_breaker() -> None:

@@ -68,6 +68,25 @@ def test_neither_chance_nor_what_control_has_too_is_a_fault() -> None:
     assert find_regressions(CONFIG, shown("new", failed=100)) == [], "nothing to compare with"
 
 
+def of_one_user(exposures: pa.Table) -> pa.Table:
+    return exposures.set_column(2, SCHEMA.field("user"), pa.array(["monitor"] * len(exposures), pa.string()))
+
+
+def test_one_user_who_asks_again_and_again_ends_no_canary() -> None:
+    """Such as a monitor: with a deadline that is too short, or a history of its own, that no other user has."""
+    trial = shown("new")
+    assert faults(trial, of_one_user(shown("new", 2000, degraded=2000, items=10))) == []
+    assert faults(trial, of_one_user(shown("new", 2000, failed=2000))) == []
+    assert faults(trial, of_one_user(shown("new", 2000, ms=50))) == []
+    assert faults(of_one_user(shown("new", 2000, failed=2000, ms=50, items=10))) == [], "nobody else asks"
+    assert faults(trial, control=pa.concat_tables([shown(CONTROL), of_one_user(shown(CONTROL, 2000, items=10))])) == []
+
+
+def test_requests_of_nobody_count_by_themselves() -> None:
+    nobody = shown("new", failed=20).set_column(2, SCHEMA.field("user"), pa.nulls(400, pa.string()))
+    assert faults(nobody) == ["new: 5.0% of its answers failed, control's 0.0%"]
+
+
 @pytest.fixture
 def storage(tmp_path: Path) -> Folder:
     """Two releases that nobody opens: the guard reads exposures and moves the pointer."""
