@@ -22,6 +22,9 @@ from towers.sweeps.settings import SweeperConfig
 LAUNCH_ATTRIBUTE = "launch"
 """User attribute of an Optuna trial with the id of the launch that runs it."""
 
+BEST_VALUE = "training.best_value"
+"""The objective that is the best of the values of `train.monitor` after the epochs."""
+
 REQUEUED_PREFIX = "again-"
 """Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
 
@@ -109,6 +112,8 @@ class Search:
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Decides by the values of the first seed; further seeds of a point always run to their end.
 
+        When the time is over, trials go on that are ahead of all that have finished.
+
         Raises:
             ConfigError: the values lack the one that halving compares.
         """
@@ -116,17 +121,25 @@ class Search:
         point = self._points.get(study_number)
         if point is None or seed_index or not self.prunes:
             return True
-        if self._budget.is_over():
-            return False
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
             )
         if (value := finite_number(values[self._monitor])) is None:
             return False  # the others are better, whatever they have
+        if self._budget.is_over():
+            return self._is_ahead(value)
         is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
         point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
         return not point.trial.should_prune()
+
+    def _is_ahead(self, value: float) -> bool:
+        """Whether an epoch's value is better than that of each finished trial, where the objective is its best one."""
+        objective = self._config.objectives[0]
+        if len(self._config.objectives) > 1 or objective.metric != BEST_VALUE or self._config.halving.metric:
+            return False
+        best = self._study.best_value
+        return value < best if objective.is_minimized else value > best
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed.

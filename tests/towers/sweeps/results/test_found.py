@@ -105,6 +105,7 @@ def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path:
     assert search.should_continue(first[0], 1, {"v": 1.0}) and not search.withdraw(waiting[0])
     search.trial_ended(finished(first[0], first[1], 1.0), None)
     assert not search.should_continue(second[0], 1, {"v": 1.0})
+    assert search.should_continue(second[0], 2, {"v": 1.1}), "it is ahead of all that have finished"
     assert search.withdraw(waiting[0])
     assert search.next_trial() is None
     longer = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
