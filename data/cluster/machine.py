@@ -208,6 +208,18 @@ def pid_namespace() -> str | None:
         return None
 
 
+def process_start(pid: int) -> str | None:
+    """When a process was started, which tells it from a later one of the same id; None where that cannot be read."""
+    if sys.platform != "linux":
+        import psutil
+
+        return f"{psutil.Process(pid).create_time()}" if psutil.pid_exists(pid) else None
+    try:  # in ticks since the machine was started: psutil's time would change with the clock
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
 def stay_on_core(core: int) -> None:
     """Keeps the calling thread on one core, where the system can do that."""
     if hasattr(os, "sched_setaffinity"):

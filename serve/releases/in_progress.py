@@ -10,7 +10,7 @@ from typing import Any
 from data.artifacts.folders import Folder
 from data.artifacts.records.json_files import read_or_left_out
 from data.artifacts.structured import known_fields, to_json_keys
-from data.cluster.machine import pid_namespace
+from data.cluster.machine import pid_namespace, process_start
 
 CURE = (
     "its name is that of a Milvus collection that a process was writing or dropping: drop that if no release names it,"
@@ -38,6 +38,7 @@ class InProgress:
         operation: what the process is doing with the release.
         since: when the operation began, in Unix seconds.
         host, pid, namespace: the machine, the id of the process, and the `pid_namespace` in which it has that id.
+        started: its `process_start`; None where an earlier version has not recorded it.
     """
 
     release: str
@@ -47,6 +48,7 @@ class InProgress:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     namespace: str | None = None
+    started: str | None = None
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "InProgress":
@@ -68,7 +70,7 @@ class InProgress:
     def is_abandoned(self, grace_s: float) -> bool:
         """Whether the process is gone; on another machine it counts as gone `grace_s` seconds after its beginning."""
         if is_this_host(self.host, self.namespace):
-            return not is_process_alive(self.pid)
+            return not is_process_alive(self.pid, self.started)
         return time.time() - self.since > grace_s
 
 
@@ -81,7 +83,8 @@ class InProgressMarkers:
     def set(self, release: str, collection: str, operation: Operation) -> None:
         """Records that this process begins an operation."""
         self.folder.create()
-        marker = InProgress(release, collection, operation, time.time(), namespace=pid_namespace())
+        started, namespace = process_start(os.getpid()), pid_namespace()
+        marker = InProgress(release, collection, operation, time.time(), namespace=namespace, started=started)
         self.folder.write_json(f"{collection}.json", marker.as_json())
 
     def clear(self, collection: str) -> None:
@@ -105,12 +108,17 @@ def is_this_host(host: str, namespace: str | None) -> bool:
     return host == socket.gethostname() and namespace == pid_namespace()
 
 
-def is_process_alive(pid: int) -> bool:
-    """Whether a process of that id runs on this machine."""
+def is_process_alive(pid: int, started: str | None = None) -> bool:
+    """Whether a process of that id runs on this machine.
+
+    Args:
+        started: its `process_start`, by which it is told from another process that has its id now; None if unknown.
+    """
     try:
         os.kill(pid, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:  # it runs, and belongs to another user
         pass
-    return True
+    found = None if started is None else process_start(pid)
+    return found is None or found == started

@@ -19,7 +19,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.json_text import DamagedFile
 from data.artifacts.records.json_files import read_json_file
 from data.artifacts.structured import known_fields, to_json_keys
-from data.cluster.machine import pid_namespace
+from data.cluster.machine import pid_namespace, process_start
 from serve.releases.in_progress import is_process_alive, is_this_host
 from serve.releases.pointer import LivePointer
 
@@ -51,6 +51,7 @@ class Heartbeat:
     Attributes:
         replica: unique name of the replica.
         host, pid, namespace: the machine, the id of its process, and the `pid_namespace` in which it has that id.
+        started: the `process_start` of that process; None where an earlier version has not recorded it.
         current: id of the release with which it answers; None while it starts.
         holds: memory in MiB of each release that it has loaded, by release id.
         failed: why it could not load a release, by `attempt_key`.
@@ -65,6 +66,7 @@ class Heartbeat:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     namespace: str | None = field(default_factory=pid_namespace)
+    started: str | None = field(default_factory=lambda: process_start(os.getpid()))
     current: str | None = None
     holds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Heartbeat:
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> "Heartbeat":
         """Reads the content of a heartbeat's file; keys that a later version has added are ignored."""
-        unsaid = {"namespace": None}  # by a heartbeat of an earlier version
+        unsaid = {"namespace": None, "started": None}  # by a heartbeat of an earlier version
         return cls(**unsaid | known_fields(cls, value, JSON_KEYS))
 
     def as_json(self) -> dict[str, Any]:
@@ -96,12 +98,16 @@ class Heartbeat:
     @property
     def is_gone(self) -> bool:
         """Whether its process can be looked up here, and does not run."""
-        return is_this_host(self.host, self.namespace) and not is_process_alive(self.pid)
+        return is_this_host(self.host, self.namespace) and not self._is_alive
 
     @property
     def is_running(self) -> bool:
-        """Whether a process of its id can be looked up here, and runs."""
-        return is_this_host(self.host, self.namespace) and is_process_alive(self.pid)
+        """Whether its process can be looked up here, and runs."""
+        return is_this_host(self.host, self.namespace) and self._is_alive
+
+    @property
+    def _is_alive(self) -> bool:
+        return is_process_alive(self.pid, self.started)
 
     def __str__(self) -> str:
         return f"{self.replica} on {self.host}"

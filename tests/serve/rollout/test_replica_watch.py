@@ -163,6 +163,15 @@ def test_a_process_of_another_pid_namespace_is_not_dead_as_its_id_is_free_here(
     assert [heartbeat.replica for heartbeat in ReplicaWatch(heartbeats).look().dead] == ["here"]
 
 
+def test_a_process_that_has_the_id_of_a_dead_replica_now_is_not_taken_for_it(heartbeats: ReplicaRegistry) -> None:
+    """A machine gives the ids of processes that have ended to others: sooner or later, one of these lives."""
+    heartbeats.write(Heartbeat(replica="here"))
+    written(heartbeats, Heartbeat(replica="died", started="1"), STALE_S)
+    assert names(heartbeats.alive(heartbeats.clock())) == ["here"]
+    watch = ReplicaWatch(heartbeats).look()
+    assert (names(watch.alive), names(watch.dead)) == (["here"], ["died"])
+
+
 @pytest.mark.parametrize("content", [b"", b'{"repl', b"[]", b"null", b'{"replica": "cut", "holds": null}', b"\xff"])
 def test_a_damaged_heartbeat_is_of_a_replica_that_may_answer_until_prune_removes_it(
     heartbeats: ReplicaRegistry, soon: float, content: bytes
