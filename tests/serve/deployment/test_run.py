@@ -160,7 +160,7 @@ async def test_bodies_that_come_slowly_take_no_place(fused: tuple[str, str]) -> 
     slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
     for number, (_, writer) in enumerate(slow):
         method = ("POST", "PUT", "DELETE", "PATCH", "GET", "POST")[number % 6] if has_haproxy() else "POST"
-        head = f"{method} /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{"
+        head = f"{method} /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n{{"
         writer.write(head.encode())
         await writer.drain()
     async with httpx.AsyncClient(base_url=fused[0], timeout=60) as client:
@@ -189,7 +189,7 @@ async def test_a_body_that_comes_slowly_is_not_waited_for_where_none_is_taken(fu
         return
     slow = [await asyncio.open_connection(*fused[0].removeprefix("http://").split(":")) for _ in range(2 * IN_FLIGHT)]
     for _, writer in slow:
-        writer.write(b"PUT /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+        writer.write(b"PUT /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{")
         await writer.drain()
     async with asyncio.timeout(60):
         statuses = Counter([(await reader.readline())[:12] for reader, _ in slow])
