@@ -1,11 +1,14 @@
 """What tests of the page do with a browser: open a view, wait, photograph it, and look for faults of its layout."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from serve.client import RecommendClient
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -89,6 +92,18 @@ def photograph(page: "Page", name: str, tmp_path: Path) -> Path:
     return file
 
 
+def ask_until_drawn(page: "Page", endpoint: str, user: str) -> None:
+    """Asks the endpoint until the live view shows its answers."""
+    plot = page.get_by_label("Answers per second, last hour")
+
+    def is_drawn() -> bool:
+        client.recommend(user_id=user)
+        return plot.is_visible() and re.search(r"\bok (0\.0*)?[1-9]", page.locator(".view").inner_text()) is not None
+
+    with RecommendClient(endpoint) as client:
+        wait_until(is_drawn, 120)
+
+
 def faults_of_layout(page: "Page") -> list[str]:
     """Returns what is wrong with how a page looks: wider than the window, clipped texts, empty plots."""
     wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -113,6 +128,12 @@ def check(page: "Page") -> None:
     """Nothing is clipped, empty, or out of reach of a keyboard or a screen reader."""
     assert not faults_of_layout(page)
     assert not serious_faults_of_access(page)
+
+
+def examine(page: "Page", name: str, tmp_path: Path) -> None:
+    """Checks a view, and keeps a picture of it."""
+    check(page)
+    photograph(page, name, tmp_path)
 
 
 def finds_an_emptied_plot(page: "Page") -> bool:

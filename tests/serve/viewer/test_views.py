@@ -22,7 +22,7 @@ from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
 from serve.viewer.reading.item_map import MARKED
 from tests.benchmarks.harness.servers import free_port
-from tests.serve.viewer.browsing import GROUPS, check, finds_an_emptied_plot, opened, photograph, wait_until
+from tests.serve.viewer.browsing import GROUPS, ask_until_drawn, examine, finds_an_emptied_plot, opened, wait_until
 from tests.serve.viewer.conftest import Pages
 from tests.serve.viewer.small_sweep import write_sweep
 
@@ -79,8 +79,7 @@ def test_answers(chromium: "Browser", address: str, known_user: str, tmp_path: P
         before = items(page)
         assert len(before) == 10
         assert page.get_by_label("time per stage").get_attribute("aria-label").count(" ms") >= 3  # type: ignore[union-attr]
-        check(page)
-        photograph(page, "answers", tmp_path)
+        examine(page, "answers", tmp_path)
         page.get_by_label("items", exact=True).fill("4")
         wait_until(lambda: items(page) == before[:4])
         page.get_by_text("this request as curl and Python").click()
@@ -136,8 +135,7 @@ def test_side_by_side(chromium: "Browser", address: str, known_user: str, tmp_pa
         page.get_by_text("Overlap of the first 10").wait_for()
         page.locator(".plot canvas").wait_for()
         page.wait_for_timeout(500)
-        check(page)
-        photograph(page, "side-by-side", tmp_path)
+        examine(page, "side-by-side", tmp_path)
 
 
 def test_items(chromium: "Browser", address: str, known_user: str, tmp_path: Path) -> None:
@@ -153,8 +151,7 @@ def test_items(chromium: "Browser", address: str, known_user: str, tmp_path: Pat
         page.get_by_label("user on the map").fill(known_user)
         page.locator(".plot.tall canvas").wait_for()
         page.wait_for_timeout(500)
-        check(page)
-        photograph(page, "items", tmp_path)
+        examine(page, "items", tmp_path)
         for feature in ("", "genres"):
             page.get_by_label("colour").click()
             page.get_by_role("option", name=feature or "none", exact=True).click()
@@ -171,8 +168,7 @@ def test_releases(chromium: "Browser", address: str, release: "Release", tmp_pat
         page.wait_for_timeout(500)
         page.get_by_text("read it").click()
         assert "Intended use" in page.locator("pre.card-text").inner_text()
-        check(page)
-        photograph(page, "releases", tmp_path)
+        examine(page, "releases", tmp_path)
 
 
 @pytest.mark.slow
@@ -200,8 +196,7 @@ def test_a_canary_beside_control(
             control, canary = (row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all())
             assert (control[0], control[4], canary[0]) == ("control", "", "canary")
             assert re.fullmatch(r"\+0\.00% \(-\d+\.\d\d% to \+\d+\.\d\d%\)", canary[4])
-            check(page)
-            photograph(page, "canary", tmp_path)
+            examine(page, "canary", tmp_path)
             registry.promote(release.id)
             wait_until(lambda: not table.is_visible(), 30)
     finally:
@@ -210,19 +205,10 @@ def test_a_canary_beside_control(
 
 
 def test_live(chromium: "Browser", address: str, endpoint: str, known_user: str, tmp_path: Path) -> None:
-    with opened(chromium, address, "/live") as page, RecommendClient(endpoint) as client:
-        plot = page.get_by_label("Answers per second, last hour")
-
-        def is_drawn() -> bool:
-            client.recommend(user_id=known_user)
-            return (
-                plot.is_visible() and re.search(r"\bok (0\.0*)?[1-9]", page.locator(".view").inner_text()) is not None
-            )
-
-        wait_until(is_drawn, 120)
+    with opened(chromium, address, "/live") as page:
+        ask_until_drawn(page, endpoint, known_user)
         page.wait_for_timeout(500)
-        check(page)
-        photograph(page, "live", tmp_path)
+        examine(page, "live", tmp_path)
 
 
 def test_sweeps(chromium: "Browser", address: str, tmp_path: Path) -> None:
@@ -231,8 +217,7 @@ def test_sweeps(chromium: "Browser", address: str, tmp_path: Path) -> None:
         page.locator(".plot canvas").nth(1).wait_for()
         page.wait_for_timeout(500)
         assert "model.embedding_dim=32" in page.locator("pre.code").first.inner_text()
-        check(page)
-        photograph(page, "sweeps", tmp_path)
+        examine(page, "sweeps", tmp_path)
         assert finds_an_emptied_plot(page)
 
 
@@ -240,11 +225,19 @@ def test_sweeps(chromium: "Browser", address: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("scheme", "width"), [("light", 400), ("dark", 1280), ("dark", 400)])
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_in_the_dark_and_on_a_telephone(
-    chromium: "Browser", address: str, known_user: str, view: str, scheme: str, width: int, tmp_path: Path
+    chromium: "Browser",
+    address: str,
+    endpoint: str,
+    known_user: str,
+    view: str,
+    scheme: str,
+    width: int,
+    tmp_path: Path,
 ) -> None:
     with opened(chromium, address, VIEWS[view].format(user=known_user), width, scheme) as page:
         page.wait_for_load_state("networkidle")
+        if view == "live":
+            ask_until_drawn(page, endpoint, known_user)
         page.locator(".view .items li, .view .plot canvas").first.wait_for()
         page.wait_for_timeout(2000)
-        check(page)
-        photograph(page, f"{view}-{scheme}-{width}", tmp_path)
+        examine(page, f"{view}-{scheme}-{width}", tmp_path)
