@@ -92,25 +92,24 @@ class Folder:
 
     def subfolders(self) -> list["Folder"]:
         """The folders in this folder, sorted by name, without hidden ones (which are being built)."""
-        names = sorted(i.base_name for i in self._entries() if i.type == fs.FileType.Directory)
+        names = sorted(i.base_name for i in self.entries() if i.type == fs.FileType.Directory)
         return [self / name for name in names if not name.startswith(".")]
 
     def files(self) -> list[str]:
         """The relative paths of all files in this folder and below, sorted, without the manifest."""
-        entries = (entry for entry in self._entries(recursive=True) if entry.type == fs.FileType.File)
-        names = (entry.path.removeprefix(self.path).lstrip("/") for entry in entries)
+        names = (i.path.removeprefix(self.path).lstrip("/") for i in self.entries(recursive=True) if i.is_file)
         return sorted(name for name in names if name != MANIFEST)
 
     def names(self) -> list[str]:
         """The names of the files that lie directly in this folder, sorted."""
-        return sorted(i.base_name for i in self._entries() if i.type == fs.FileType.File)
+        return sorted(i.base_name for i in self.entries() if i.is_file)
 
     def num_bytes(self) -> int:
         """Total size of all files in this folder and below."""
-        return sum(info.size for info in self._entries(recursive=True) if info.type == fs.FileType.File)
+        return sum(info.size for info in self.entries(recursive=True) if info.is_file)
 
-    def _entries(self, recursive: bool = False) -> list[fs.FileInfo]:
-        """What lies in this folder, and below it if `recursive`; nothing if the folder does not exist."""
+    def entries(self, recursive: bool = False) -> list[fs.FileInfo]:
+        """What lies in this folder, and below it if `recursive`; nothing if there is no such folder."""
         try:
             return self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=recursive, allow_not_found=True))
         except NotADirectoryError as e:

@@ -60,8 +60,7 @@ def leftovers(parent: Folder, older_than_s: float) -> list[Folder]:
     Args:
         older_than_s: only folders that were last changed longer ago than this, in seconds.
     """
-    infos = parent.filesystem.get_file_info(fs.FileSelector(parent.path, allow_not_found=True))
-    dead = [i for i in infos if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
+    dead = [i for i in parent.entries() if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
     return [parent / i.base_name for i in dead if time.time() - i.mtime.timestamp() > older_than_s]
 
 

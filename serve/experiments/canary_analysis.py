@@ -117,19 +117,27 @@ def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:
     Args:
         exposures: the exposures of one experiment, with the schema `serve.experiments.exposures.SCHEMA`.
     """
-    variants = pc.unique(exposures["variant"]).to_pylist()
-    judged = [variant for variant in variants if variant != CONTROL and can_be_judged(config, exposures, variant)]
+    control = _Answers.of(exposures, CONTROL)
+    trials = {
+        variant: _Answers.of(exposures, variant)
+        for variant in pc.unique(exposures["variant"]).to_pylist()
+        if variant != CONTROL
+    }
     return [
         f"{variant}: {regression}"
-        for variant in judged
-        for regression in _regressions(config, *(_Answers.of(exposures, each) for each in (variant, CONTROL)))
+        for variant, trial in trials.items()
+        if _are_enough(config, trial, control)
+        for regression in _regressions(config, trial, control)
     ]
 
 
 def can_be_judged(config: GuardConfig, exposures: pa.Table, variant: str) -> bool:
     """Whether a variant, and control, have given enough answers to enough users."""
-    both = (_Answers.of(exposures, each) for each in (variant, CONTROL))
-    return all(len(answers) >= config.min_requests and answers.num_users >= MIN_USERS for answers in both)
+    return _are_enough(config, *(_Answers.of(exposures, each) for each in (variant, CONTROL)))
+
+
+def _are_enough(config: GuardConfig, *of_variants: _Answers) -> bool:
+    return all(len(answers) >= config.min_requests and answers.num_users >= MIN_USERS for answers in of_variants)
 
 
 def _regressions(config: GuardConfig, trial: _Answers, control: _Answers) -> list[str]:

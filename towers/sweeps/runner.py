@@ -100,8 +100,6 @@ class SweepRunner:
         self._num_reports_read, self._ended = 0, list[Record]()
         self._running: dict[int, RunningTrial] = {}
         self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
-        self._most = self._max_concurrent + (0 if source.learns else 1)  # one more is prepared, to follow at once
-        self._waits_alone = source.learns and settings.max_concurrent is None
 
     def run(self) -> list[Record]:
         """Runs all trials. Returns their records, in the order in which they ended.
@@ -134,8 +132,9 @@ class SweepRunner:
         """Takes trials from the source as long as more may run or wait. Returns False where the source has none."""
         for trial in [t for t in self._running.values() if t.task is None and self._source.withdraw(t.number)]:
             self._running.pop(trial.number).release()
-        while len(self._running) < self._most:
-            if self._waits_alone and any(trial.task is None for trial in self._running.values()):
+        learns, is_bounded = self._source.learns, self._settings.max_concurrent is not None
+        while len(self._running) < self._max_concurrent + (not learns):  # of what is known, one more is prepared
+            if learns and not is_bounded and any(trial.task is None for trial in self._running.values()):
                 return True
             if (following := self._source.next_trial()) is None:
                 return False

@@ -121,8 +121,10 @@ def _text_seconds(text: pa.ChunkedArray, unit: TimeUnit) -> pa.ChunkedArray:
             raise pa.ArrowInvalid("Arrow would read hexadecimal integers")
         return _of_integers(text.cast(pa.int64()), unit)
     except pa.ArrowInvalid:
-        exact = text if unit is TimeUnit.ns else only(pc.invert(is_rounded(text)), text)
-        return pc.coalesce(_of_floats(parsed(exact), unit), _iso_seconds(text))
+        numbers = parsed(text)
+        if unit is not TimeUnit.ns and numbers.null_count < len(numbers):
+            numbers = only(pc.invert(is_rounded(text)), numbers)
+        return pc.coalesce(_of_floats(numbers, unit), _iso_seconds(text))
 
 
 def _iso_seconds(text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,9 +1,6 @@
 """A search that starts from known recipes, ends in time, and leaves a yaml that reproduces what it has found."""
 
-import os
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +16,7 @@ from conf.schema import FOLDER, composed, load, register
 from conf.verbs import decides, override_key
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
+from tests.towers.sweeps.results.shell import composed_in_a_shell
 from tests.towers.sweeps.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import (
@@ -172,13 +170,7 @@ def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
     mine.write_text("defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv}\n")
     options, given = ["--config-dir", "my"], ["data=shop", "data.min_weight=2"]
     again = command_again("towers.train", tmp_path / "a sweep", options, "shop", given, override_key)
-    command = f"{shlex.quote(sys.executable)}{again.removeprefix('python')} --cfg job"
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
-    done = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    again_config = OmegaConf.create(done.stdout)
+    again_config = composed_in_a_shell(again, tmp_path)
     assert (again_config.data.name, again_config.data.min_weight) == ("shop", 2)
     assert (again_config.model.dropout, again_config.train.epochs) == (0.5, 7)
     assert again_config.evaluate.baselines == ["popularity", "recent_popularity", "item_item_tuned", "ease", "ials"]

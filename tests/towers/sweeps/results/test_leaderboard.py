@@ -1,10 +1,7 @@
 """From records to a leaderboard: means over seeds, paired tests, what goes with the best, and pictures of all of it."""
 
 import math
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from conf.schema import FOLDER, load
+from conf.schema import load
+from tests.towers.sweeps.results.shell import composed_in_a_shell
 from towers.sweeps.launch import config_options
 from towers.sweeps.records import Record, Records, State
 from towers.sweeps.results.leaderboard import Leaderboard
@@ -200,12 +198,6 @@ def test_what_is_printed_runs_in_a_shell(tmp_path: Path) -> None:
     overrides += ["+train.labels.zone='a&b,c'", "data.source.multi_separator='$x'"]
     best = Record(number=0, overrides=overrides, state=State.finished, result={"v": 1.0})
     (again,) = Leaderboard.of([best], "v").commands("towers.train", ["--config-dir", "my"])
-    command = f"{shlex.quote(sys.executable)}{again.removeprefix('python')} --cfg job"
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
-    done = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    config = OmegaConf.create(done.stdout)
+    config = composed_in_a_shell(again, tmp_path)
     assert (config.train.labels.zone, config.train.epochs) == ("a&b,c", 7)
     assert (config.data.source.delimiter, config.data.source.multi_separator) == (";", "$x")
