@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from data.artifacts.json_text import json_text
+from data.cluster.machine import process_start
+from data.cluster.processes import is_process_alive
 from data.cluster.ray_compatibility.leftovers import haproxy_folders, stop_ray
 
 MARK = "started_by_twotower.json"
@@ -41,7 +41,7 @@ def tidy_at_exit(started: Mapping[str, Any]) -> None:
     session, pid = Path(started["session_dir"]), os.getpid()
     mark = {
         "pid": pid,
-        "started": psutil.Process(pid).create_time(),
+        "started": process_start(pid),
         "node_id": started["node_id"],
         "socket": started["raylet_socket_name"],
     }
@@ -106,15 +106,12 @@ def _is_alive(mark: Path) -> bool:
     """Whether the process that started a session runs, or its raylet answers, as to a process in another container."""
     try:
         of = json.loads(mark.read_text())
-        try:
-            if abs(psutil.Process(of["pid"]).create_time() - of["started"]) < 1:
-                return True
-        except psutil.NoSuchProcess:
-            pass
+        if is_process_alive(of["pid"], of["started"]):
+            return True
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(of["socket"].removeprefix("unix://"))
     except (FileNotFoundError, ConnectionRefusedError):
         return False
-    except (OSError, ValueError, KeyError, psutil.Error):  # it cannot be told, so it is left alone
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it cannot be told, so it is left alone
         return True
     return True

@@ -24,6 +24,8 @@ from pymilvus.exceptions import MilvusException
 
 from data.artifacts.json_text import json_text
 from data.artifacts.secrets import secret
+from data.cluster.machine import process_start
+from data.cluster.processes import is_process_alive
 from serve.index.address import MilvusAddress
 from serve.index.config import TOKEN, IndexConfig
 from serve.index.faiss_library import milvus_lite
@@ -161,7 +163,7 @@ def _is_owner(path: Path, owner: dict[str, Any]) -> bool:
         listening = {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
         return (
             owner["path"] == str(path.resolve())
-            and abs(process.create_time() - owner["started"]) < 1
+            and is_process_alive(owner["pid"], owner["started"])
             and owner["port"] in listening
         )
     except psutil.Error:  # there is no such process, or it is another user's
@@ -173,7 +175,7 @@ def _owner_of(path: Path, address: str) -> dict[str, Any]:
     pid = os.getpid()
     return {
         "pid": pid,
-        "started": psutil.Process(pid).create_time(),
+        "started": process_start(pid),
         "path": str(path.resolve()),
         "port": int(address.rsplit(":", 1)[1]),
     }

@@ -11,6 +11,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.records.json_files import read_or_left_out
 from data.artifacts.structured import known_fields, to_json_keys
 from data.cluster.machine import pid_namespace, process_start
+from data.cluster.processes import is_process_alive, is_this_host
 
 CURE = (
     "its name is that of a Milvus collection that a process was writing or dropping: drop that if no release names it,"
@@ -96,29 +97,3 @@ class InProgressMarkers:
         names = [name for name in self.folder.files() if name.endswith(".json")]
         found = (read_or_left_out(self.folder, name, InProgress.of_json, "a marker", CURE) for name in names)
         return [marker for marker in found if marker is not None]
-
-
-def is_this_host(host: str, namespace: str | None) -> bool:
-    """Whether processes of that host name and namespace can be looked up by their ids here.
-
-    Args:
-        namespace: what `pid_namespace` says there; None where that was not recorded. Containers often share a host name
-            and each count their processes from 1.
-    """
-    return host == socket.gethostname() and namespace == pid_namespace()
-
-
-def is_process_alive(pid: int, started: str | None = None) -> bool:
-    """Whether a process of that id runs on this machine.
-
-    Args:
-        started: its `process_start`, by which it is told from another process that has its id now; None if unknown.
-    """
-    try:
-        os.kill(pid, 0)  # signal 0 only checks whether the process exists
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, and belongs to another user
-        pass
-    found = None if started is None else process_start(pid)
-    return found is None or found == started

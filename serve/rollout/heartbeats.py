@@ -20,7 +20,7 @@ from data.artifacts.json_text import DamagedFile
 from data.artifacts.records.json_files import read_json_file
 from data.artifacts.structured import known_fields, to_json_keys
 from data.cluster.machine import pid_namespace, process_start
-from serve.releases.in_progress import is_process_alive, is_this_host
+from data.cluster.processes import is_process_alive, is_this_host
 from serve.releases.pointer import LivePointer
 
 REPLICAS = ".replicas"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from data.cluster.machine import process_start
 from data.cluster.own_sessions import KEPT, MARK, tidy
 
 REPOSITORY = Path(__file__).parents[3]
@@ -82,8 +82,8 @@ def left(session: Path) -> set[str]:
 def test_sessions_of_processes_that_are_gone_keep_their_logs_and_nothing_else(
     tmp_path: Path, short_folder: Path
 ) -> None:
-    gone = {"pid": 2**22 + 1, "started": 1.0, "node_id": "a" * 56, "socket": str(tmp_path / "none")}
-    own = {**gone, "pid": os.getpid(), "started": psutil.Process().create_time()}
+    gone = {"pid": 2**22 + 1, "started": "1", "node_id": "a" * 56, "socket": str(tmp_path / "none")}
+    own = {**gone, "pid": os.getpid(), "started": process_start(os.getpid())}
     others = made(tmp_path, "2026-01-01_00", None)
     running = made(tmp_path, "2026-01-02_00", own)
     with socket.socket(socket.AF_UNIX) as raylet:

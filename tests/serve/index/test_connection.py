@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 
 from conf.entry import FOLDER
+from data.cluster.machine import process_start
 from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import parse
 from serve.index.collection import drop, write_collection
@@ -103,6 +103,18 @@ def test_a_dead_owner_is_taken_over(config: IndexConfig) -> None:
     create(config, "mine")
 
 
+def test_an_owner_is_found_by_an_upgraded_process(config: IndexConfig) -> None:
+    """Earlier versions wrote when the owner was started as a number, by the clock of that time."""
+    owner = python(HOLD, config)
+    assert owner.stdout is not None
+    assert owner.stdout.readline().strip() == "held"
+    written = json.loads(owner_file(config).read_text())
+    owner_file(config).write_text(json.dumps(written | {"started": 1.5}))
+    create(config, "shared")
+    assert json.loads(owner_file(config).read_text())["pid"] == owner.pid
+    owner.communicate("", timeout=60)
+
+
 def test_a_stale_file_does_not_lead_into_a_strangers_database(config: IndexConfig, tmp_path: Path) -> None:
     """Its port is that of another project's Milvus Lite now."""
     theirs = IndexConfig(uri=str(tmp_path / "theirs" / "milvus.db"))
@@ -113,10 +125,10 @@ def test_a_stale_file_does_not_lead_into_a_strangers_database(config: IndexConfi
     owner_file(config).parent.mkdir(parents=True)
     for stale in (
         owner | {"path": config.uri, "pid": 2**22 - 3},  # its process is gone
-        owner | {"path": config.uri, "started": owner["started"] - 60},  # its process id is another's now
+        owner | {"path": config.uri, "started": "1"},  # its process id is another's now
         owner,  # of another .db
         {"pid": owner["pid"], "port": owner["port"]},  # by an earlier version
-        {"pid": os.getpid(), "port": owner["port"], "path": config.uri, "started": psutil.Process().create_time()},
+        {"pid": os.getpid(), "port": owner["port"], "path": config.uri, "started": process_start(os.getpid())},
     ):
         owner_file(config).write_text(json.dumps(stale))
         create(config, "mine")
