@@ -14,6 +14,7 @@ from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import HistoryOrder, Sequences
 from data.sequences.others import OtherItems
+from data.sequences.ragged import Ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class TrainBatch:
             none.
         times_BL: int64, unix seconds of the history's items, 0 at padding. None where the sequences hold none.
         types_BL: int16, types of the events of the history, see `Sequences.types_N`, 0 at padding. None likewise.
+        own_items: all items of the user of each row. None where they may be negatives of the user.
     """
 
     user_rows_B: np.ndarray
@@ -43,6 +45,7 @@ class TrainBatch:
     context: np.ndarray | None = None
     times_BL: np.ndarray | None = None
     types_BL: np.ndarray | None = None
+    own_items: Ragged | None = None
 
 
 class Shard(Protocol):
@@ -67,6 +70,7 @@ class ShardBatches:
         history_length: L, number of items in a history.
         order: which of a user's other interactions make up the history.
         feedback: weights, explicit negatives and contexts of the interactions.
+        with_own_items: whether batches have all items of their users.
     """
 
     shard: Shard | Examples
@@ -75,6 +79,7 @@ class ShardBatches:
     history_length: int
     order: HistoryOrder
     feedback: Feedback = field(default_factory=Feedback)
+    with_own_items: bool = False
     _loaded: Examples | None = None
     _others: OtherItems | None = None
 
@@ -91,7 +96,8 @@ class ShardBatches:
             weights = self.feedback.weights(self.sequences, users, positions)
             context = self.feedback.contexts(self.sequences, users, positions)
             unwanted, unwanted_weights = self.feedback.draw(users, random)
-            yield TrainBatch(users, items, history, weights, unwanted, unwanted_weights, context, *moments)
+            own = Ragged.items_of(self.sequences, users) if self.with_own_items else None
+            yield TrainBatch(users, items, history, weights, unwanted, unwanted_weights, context, *moments, own)
 
     def _history(self, users: np.ndarray, positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if self.order is HistoryOrder.others:

@@ -19,6 +19,7 @@ from data.sequences.batches import ShardBatches, TrainBatch
 from data.sequences.buffers import Buffer, Examples, Piece
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
+from data.sequences.ragged import Ragged
 from data.sequences.windows import WindowBatches
 
 BUFFER_ROWS = 16_000_000
@@ -156,12 +157,14 @@ def _joined(batches: Sequence[TrainBatch]) -> TrainBatch:
     return TrainBatch(*map(_concatenated, zip(*map(_values, batches), strict=True)))  # type: ignore[arg-type]
 
 
-def _values(batch: TrainBatch) -> list[np.ndarray | None]:
+def _values(batch: TrainBatch) -> list[np.ndarray | Ragged | None]:
     return [getattr(batch, name) for name in FIELDS]
 
 
-def _concatenated(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    there = [values for values in columns if values is not None]
+def _concatenated(columns: Sequence[np.ndarray | Ragged | None]) -> np.ndarray | Ragged | None:
+    if ragged := [values for values in columns if isinstance(values, Ragged)]:
+        return Ragged.joined(ragged)
+    there = [values for values in columns if isinstance(values, np.ndarray)]
     if not there or there[0].ndim == 1:
         return np.concatenate(there) if there else None
     widest = max(values.shape[1] for values in there)

@@ -13,6 +13,7 @@ from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
 from data.sequences.histories import Sequences
 from data.sequences.positions import positions_from_the_end
+from data.sequences.ragged import Ragged
 
 BATCHES_PER_BUCKET = 32
 """Windows are bucketed by length among this many batches. Without that, half of a batch may be padding."""
@@ -31,6 +32,7 @@ class WindowBatches:
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
         feedback: weights, explicit negatives and contexts of the interactions.
+        with_own_items: whether batches have all items of their users.
     """
 
     shard: Shard | Examples
@@ -39,6 +41,7 @@ class WindowBatches:
     length: int
     smallest_count: Callable[[int], int] = int
     feedback: Feedback = field(default_factory=Feedback)
+    with_own_items: bool = False
     _ends: tuple[np.ndarray, np.ndarray] | None = None
 
     def num_examples(self) -> int:
@@ -64,7 +67,8 @@ class WindowBatches:
             within = positions[at][:, None] + 1 - longest + np.arange(longest)
             context = self.feedback.contexts(self.sequences, users[at], within)
             moments = self.sequences.moments_before(users[at], positions[at], longest)
-            yield TrainBatch(users[at], targets, history, weights, unwanted, unwanted_weights, context, *moments)
+            own = Ragged.items_of(self.sequences, users[at]) if self.with_own_items else None
+            yield TrainBatch(users[at], targets, history, weights, unwanted, unwanted_weights, context, *moments, own)
 
     def _window_ends(self) -> tuple[np.ndarray, np.ndarray]:
         """User rows and positions of the last item of each window."""

@@ -29,7 +29,7 @@ from towers.training.epochs.finite import FiniteSteps, check_weights
 from towers.training.losses import LOSSES
 from towers.training.losses.config import LossConfig
 from towers.training.negatives.mixture import NegativeMixture
-from towers.training.negatives.same_items import have_negatives, same_items
+from towers.training.negatives.same_items import OwnItems, have_negatives, same_items
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.optimizer import Optimizers
 
@@ -70,7 +70,8 @@ class Objective:
                 f"loss.kind: {self.config.kind} takes no weights, and the log's interactions have some; set"
                 " loss.weighted=false, or give the loss the argument weight_B"
             )
-        loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD, weight_b)
+        users_items = OwnItems.of(batch, items_b)
+        loss = self._contrast(query_bD, items_b, own_bD, drawn_S, drawn_SD, weight_b, users_items)
         if unwanted is not None:
             margin_b = (query_bD * (unwanted_bD[0] - own_bD)).sum(1)
             loss = loss + self.config.explicit * self._explicit(margin_b, items_b, unwanted, weight_b)
@@ -109,11 +110,13 @@ class Objective:
         drawn_S: Tensor,
         drawn_SD: Tensor,
         weight_b: Tensor | None,
+        users_items: OwnItems | None,
     ) -> Tensor:
         """The loss of queries and their positives against drawn negatives and, if configured, in-batch ones."""
         negative_C, negative_CD, log_q_C, num_in_batch = drawn_S, drawn_SD, None, 0
         if not self._loss.shares_negatives:
-            pair_E = (items_b == drawn_S).nonzero().flatten()
+            is_own_b = items_b == drawn_S if users_items is None else users_items.have(drawn_S)
+            pair_E = is_own_b.nonzero().flatten()
             excluded_2E = torch.stack([pair_E, pair_E])
         else:
             if self.config.in_batch and not self.config.full:
@@ -121,7 +124,7 @@ class Objective:
                 num_in_batch = len(all_items_B) - 1
                 negative_C = torch.cat([all_items_B, drawn_S])
                 negative_CD = torch.cat([gather_rows(own_bD), drawn_SD])
-            excluded_2E = same_items(items_b, negative_C)
+            excluded_2E = same_items(items_b, negative_C) if users_items is None else users_items.among(negative_C)
             if self.config.log_q and not self.config.full:
                 log_q_C = self._mixture.log_q(num_in_batch, query_bD.device)[negative_C]
         positive_b = (query_bD * own_bD).sum(1)

@@ -31,6 +31,7 @@ from towers.training.epochs.epoch import Batches, WorkerState, run_epoch
 from towers.training.epochs.shards import load_shards, save_shard
 from towers.training.job import Job, SharedInputs
 from towers.training.loop import Objective
+from towers.training.losses.config import SeenNegatives
 from towers.training.optimizer import Optimizers
 from towers.training.progress import Progress, load_progress, save_progress
 from towers.training.tracking import Tracker
@@ -113,20 +114,28 @@ def _batches(job: Job, shared: SharedInputs) -> Batches:
     """This worker's training examples: windows of whole histories, or single interactions with their histories."""
     rank, num_workers = ray.train.get_context().get_world_rank(), job.train.num_workers
     size = job.train.batch_size // num_workers
+    masks_own = job.loss.seen is SeenNegatives.mask
     if shared.streamed is not None:
-        of_buffer = partial(_batches_of, job.model, size)
+        of_buffer = partial(_batches_of, job.model, size, masks_own)
         return StreamedBatches(shared.streamed, rank, num_workers, of_buffer, size, shared.num_examples)
     assert shared.sequences is not None and shared.feedback is not None, "what is not streamed is in memory"
     shard = ray.train.get_dataset_shard("train")
-    return _batches_of(job.model, size, shard, shared.sequences, shared.feedback)
+    return _batches_of(job.model, size, masks_own, shard, shared.sequences, shared.feedback)
 
 
 def _batches_of(
-    model: ModelConfig, batch_size: int, shard: Shard | Examples, sequences: Sequences, feedback: Feedback
+    model: ModelConfig,
+    batch_size: int,
+    with_own_items: bool,
+    shard: Shard | Examples,
+    sequences: Sequences,
+    feedback: Feedback,
 ) -> ShardBatches | WindowBatches:
     """The batches of a shard in memory; the arguments are those of `ShardBatches`."""
     if model.history_encoder.trains_on_all_positions:
-        return WindowBatches(shard, sequences, batch_size, model.history_length, all_reduce_min, feedback)
+        return WindowBatches(
+            shard, sequences, batch_size, model.history_length, all_reduce_min, feedback, with_own_items
+        )
     return ShardBatches(
         shard=shard,
         sequences=sequences,
@@ -134,6 +143,7 @@ def _batches_of(
         history_length=model.num_history,
         order=model.history_order,
         feedback=feedback,
+        with_own_items=with_own_items,
     )
 
 

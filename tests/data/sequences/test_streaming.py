@@ -1,7 +1,7 @@
 """Streamed parts: each example once with its own history, many users in each batch, the same for a seed."""
 
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -57,12 +57,16 @@ def parts(has_two: bool = False, **options: object) -> StreamedParts:
     return StreamedParts(dataset=InParts(has_two), sizes=sizes, splits=splits, num_items=NUM_ITEMS, **options)  # type: ignore[arg-type]
 
 
-def single(rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 64) -> ShardBatches:
-    return ShardBatches(rows, sequences, size, L, HistoryOrder.before, feedback)
+def single(
+    rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 64, with_own_items: bool = False
+) -> ShardBatches:
+    return ShardBatches(rows, sequences, size, L, HistoryOrder.before, feedback, with_own_items)
 
 
-def windows(rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 16) -> WindowBatches:
-    return WindowBatches(rows, sequences, size, L, int, feedback)
+def windows(
+    rows: Examples, sequences: Sequences, feedback: Feedback, size: int = 16, with_own_items: bool = False
+) -> WindowBatches:
+    return WindowBatches(rows, sequences, size, L, int, feedback, with_own_items)
 
 
 def streamed(
@@ -106,6 +110,19 @@ def test_what_comes_with_an_example_is_its_own() -> None:
         for user, item, weight in zip(batch.user_rows_B, batch.negative_rows, batch.negative_weights, strict=True):
             wanted = {5: {(1, 2.0), (2, 2.0)}, 130: {(3, 3.0)}}.get(int(user), {(0, 0.0)})
             assert (int(item), float(weight)) in wanted
+
+
+@pytest.mark.parametrize("make", [single, windows])
+def test_a_batch_has_all_items_of_its_users(make: Callable[..., ShardBatches | WindowBatches]) -> None:
+    """Those that are put together from what buffers leave, too."""
+    whole = Sequences.of(LOG, len(LENGTHS_U) + 1)
+    of_buffer = partial(make, size=64, with_own_items=True)
+    for batch in StreamedBatches(parts(), 0, 1, of_buffer, 64, NUM_ROWS, 1000).epoch(1):
+        own = batch.own_items
+        assert own is not None and len(own.lengths_B) == len(batch.user_rows_B)
+        of_rows = np.split(own.values_K, np.cumsum(own.lengths_B))
+        for user, items in zip(batch.user_rows_B, of_rows[:-1], strict=True):
+            assert items.tolist() == whole.of_user(user).tolist()
 
 
 def encoded(context: pa.Array | pa.ChunkedArray) -> np.ndarray:

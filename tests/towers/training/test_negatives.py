@@ -6,12 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.training.loop import Objective
-from towers.training.losses.config import LossConfig
+from data.sequences.batches import TrainBatch
+from data.sequences.ragged import Ragged
+from tests.towers.model.test_two_tower import ITEMS, model
+from towers.training.loop import Objective, user_vectors_and_positives
+from towers.training.losses.config import LossConfig, SeenNegatives
 from towers.training.negatives import NegativeSampler
 from towers.training.negatives.log_q import log_expected_count
 from towers.training.negatives.popular import PopularSampler
-from towers.training.negatives.same_items import same_items
+from towers.training.negatives.same_items import OwnItems, same_items
 from towers.training.negatives.uniform import UniformSampler
 
 
@@ -54,6 +57,58 @@ def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: 
     pairs = same_items(torch.tensor(positives), torch.tensor(candidates, dtype=torch.int64))
     wanted = [(b, c) for b, item in enumerate(positives) for c, other in enumerate(candidates) if item == other]
     assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=6),
+    st.lists(st.integers(1, 6), max_size=12),
+    st.data(),
+)
+def test_own_items_are_all_pairs_of_a_positive_and_an_item_of_its_user(
+    users: list[list[int]], candidates: list[int], drawn: st.DataObject
+) -> None:
+    """Positives are a user's own items too, such as suggested ones, which are not among the user's interactions."""
+    rows = sorted(drawn.draw(st.lists(st.integers(0, len(users) - 1), min_size=1, max_size=8)))
+    positives = drawn.draw(st.lists(st.integers(1, 6), min_size=len(rows), max_size=len(rows)))
+    own = [set(users[row]) | {p for r, p in zip(rows, positives, strict=True) if r == row} for row in rows]
+    row_K = [row for row, items in enumerate(users) for _ in items] + rows
+    items_K = [item for items in users for item in items] + positives
+    found = OwnItems(torch.tensor(row_K), torch.tensor(items_K), torch.tensor(rows))
+    pairs = found.among(torch.tensor(candidates, dtype=torch.int64))
+    wanted = [(b, c) for b, items in enumerate(own) for c, item in enumerate(candidates) if item in items]
+    assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
+    asked = torch.tensor([1 + b % 6 for b in range(len(rows))])
+    assert found.have(asked).tolist() == [1 + b % 6 in items for b, items in enumerate(own)]
+
+
+def loss_of(config: LossConfig, counts_I: np.ndarray, is_window: bool) -> tuple[float, list[list[float]]]:
+    """The loss of a user who has the items 1, 2, 3, 4 and 6, and the scores of all items for each positive."""
+    towers, history = model(history="transformer" if is_window else "pooled").eval(), np.array([[0, 1, 2, 3]], np.int32)
+    positives, user = np.array([[0, 2, 3, 4]] if is_window else [4], np.int32), np.array([1], np.int32)
+    own = Ragged(np.array([1, 2, 3, 4, 6, 2], np.int32), np.array([6]))
+    batch = TrainBatch(user, positives, history, own_items=own)
+    found = Objective(config, counts_I)(towers, batch, torch.Generator().manual_seed(0), torch.device("cpu"))
+    query_bD, _ = user_vectors_and_positives(towers, batch, torch.device("cpu"))
+    scores_bI = query_bD @ towers.item_vectors(torch.arange(ITEMS)).T / config.temperature
+    return found.item(), scores_bI.tolist()
+
+
+@pytest.mark.parametrize(("is_window", "positives"), [(False, [4]), (True, [2, 3, 4])])
+def test_with_seen_mask_only_what_the_user_does_not_have_is_a_negative(is_window: bool, positives: list[int]) -> None:
+    """Of the items 1 to 6 that is item 5, and then the loss is that of a pair."""
+    counts_I = (np.arange(ITEMS) > 0) & (np.arange(ITEMS) <= 6)
+    masked, scores = loss_of(LossConfig(full=True, seen=SeenNegatives.mask), counts_I, is_window)
+    pairs = [np.logaddexp(of[p], of[5]) - of[p] for of, p in zip(scores, positives, strict=True)]
+    assert masked == pytest.approx(np.mean(pairs), rel=1e-5)
+    bilateral = LossConfig(kind="bilateral", exponent=1.5, full=True, seen=SeenNegatives.mask)
+    pairs = [1.5 * of[5] - of[p] for of, p in zip(scores, positives, strict=True)]
+    assert loss_of(bilateral, counts_I, is_window)[0] == pytest.approx(np.mean(pairs), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "bpr"])
+def test_with_seen_mask_a_positive_whose_negatives_are_all_its_users_counts_nothing(kind: str) -> None:
+    counts_I = np.isin(np.arange(ITEMS), [1, 2, 3, 6]).astype(np.int64)
+    assert loss_of(LossConfig(kind=kind, num_uniform=8, seen=SeenNegatives.mask), counts_I, False)[0] == 0.0
 
 
 def test_expected_counts_are_those_of_the_mixture() -> None:

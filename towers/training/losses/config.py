@@ -1,11 +1,19 @@
 """Configuration of the loss and of its negatives."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from towers.training.losses import LOSSES
 from towers.training.negatives import NEGATIVE_SAMPLERS, POPULAR, UNIFORM
+
+
+class SeenNegatives(Enum):
+    """Whether items that a user has among the positives serve as negatives of that user."""
+
+    keep = "keep"
+    mask = "mask"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,6 +33,8 @@ class LossConfig:
         full: whether all items with training data are candidates, for small catalogues; other negatives and log_q are
             then not used.
         log_q: whether to correct for how often a negative is expected to be drawn.
+        seen: whether other items that a user has among the positives are negatives of that user too. `mask` leaves them
+            out (false negatives): where recommendations leave out what a user has seen, the towers need not rank it.
         weighted: whether interactions count in the mean by their weights; false counts all alike.
         explicit: how much it counts, beside the loss of a positive, that the positive is before an item that its user
             does not want, where the log has such negatives; 0 leaves them out.
@@ -39,6 +49,7 @@ class LossConfig:
     negatives: dict[str, int] = bounded(factory=dict, at_least=0)
     full: bool = False
     log_q: bool = True
+    seen: SeenNegatives = SeenNegatives.keep
     weighted: bool = True
     explicit: float = bounded(1.0, at_least=0)
 
