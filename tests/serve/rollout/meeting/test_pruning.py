@@ -52,3 +52,14 @@ def test_a_prune_that_has_lost_its_lock_frees_nothing_more(bucket: Folder, monke
     with pytest.raises(LeaseLost):
         prune(INDEX, registry, 9, lambda _: None)
     assert freed == ["r2"]
+
+
+def test_what_a_dead_process_has_staged_on_an_object_store_goes(
+    bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = three_releases(bucket)
+    (registry.folder / ".r4.0123abcd.partial").create().write_bytes("rows.json", b"[]")
+    (registry.folder / ".r5.0123abcd.partial").create()
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    assert prune(INDEX, registry, 9, lambda _: None).leftovers == []
+    assert prune(INDEX, registry, 9, lambda _: None, grace_s=-60).leftovers == [".r4.0123abcd.partial"]
