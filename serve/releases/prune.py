@@ -67,7 +67,9 @@ def prune(
             for marker in registry.in_progress.all()
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
-        dropped = [m.collection for m in markers if _finish(config, registry, m, lock) and m.release not in old]
+        dropped = [
+            m.collection for m in markers if _finish(config, registry, m, lock, grace_s) and m.release not in old
+        ]
         idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
         if idle:  # under the lock: a promotion that comes later has its collection loaded again
             unload(config, _as_long_as_held(lock, idle))
@@ -93,7 +95,7 @@ def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock) -> bool:
+def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock, grace_s: float) -> bool:
     """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
     try:
         folder = registry.path(marker.release)
@@ -104,7 +106,15 @@ def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, 
     lock.require()
     if not is_used:
         drop(config, marker.collection)
-        if not is_sealed(folder):
+        if not is_sealed(folder) and not _is_being_published(registry, marker.release, grace_s):
             folder.delete()
     registry.in_progress.clear(marker.collection)
     return not is_used
+
+
+def _is_being_published(registry: ReleaseRegistry, release_id: str, grace_s: float) -> bool:
+    """Whether a process that lives publishes the release: on an object store, its files come before it is sealed."""
+    return any(
+        marker.release == release_id and marker.operation is Operation.publish and not marker.is_abandoned(grace_s)
+        for marker in registry.in_progress.all()
+    )
