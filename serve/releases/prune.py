@@ -67,16 +67,14 @@ def prune(
             for marker in registry.in_progress.all()
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
-        dropped = [
-            m.collection for m in markers if _finish(config, registry, m, lock, grace_s) and m.release not in old
-        ]
+        finished = [m for m in markers if _finish(config, registry, m, lock, grace_s, progress)]
         idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
         if idle:  # under the lock: a promotion that comes later has its collection loaded again
             unload(config, _as_long_as_held(lock, idle))
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()
-    names = [*dropped, *(folder.name for folder in folders)]
+    names = [*(m.collection for m in finished if m.release not in old), *(folder.name for folder in folders)]
     for name in names:
         progress(f"prune: {name}, which belonged to no release")
     return Pruned(old, names)
@@ -95,8 +93,15 @@ def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock, grace_s: float) -> bool:
-    """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
+def _finish(
+    config: IndexConfig,
+    registry: ReleaseRegistry,
+    marker: InProgress,
+    lock: Lock,
+    grace_s: float,
+    progress: ProgressReporter,
+) -> bool:
+    """Drops a marked collection, unless its release was sealed after all; returns whether it is gone."""
     try:
         folder = registry.path(marker.release)
         is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
@@ -105,7 +110,11 @@ def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, 
         return False
     lock.require()
     if not is_used:
-        drop(config, marker.collection)
+        if not drop(config, marker.collection) and marker.operation is Operation.prune:
+            progress(
+                f"prune: collection {marker.collection} is not in Milvus at {config.address}; if its release was"
+                " published to another index.uri, it is still there: drop it"
+            )
         if not is_sealed(folder) and not _is_being_published(registry, marker.release, grace_s):
             folder.delete()
     registry.in_progress.clear(marker.collection)

@@ -88,3 +88,13 @@ def test_files_that_a_live_process_copies_to_an_object_store_stay(
     registry.in_progress.folder.write_json("dead.json", dead.as_json())
     prune(INDEX, registry, 9, lambda _: None)
     assert registry.path("r4").files() == []
+
+
+def test_a_collection_that_is_elsewhere_is_named(registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its release was published to another `index.uri`: nothing else would name it any more."""
+    said: list[str] = []
+    registry.promote("r3")
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    monkeypatch.setattr("serve.releases.prune.drop", lambda *_: False)
+    assert prune(INDEX, registry, 1, said.append).releases == ["r1"]
+    assert [line for line in said if line.startswith(f"prune: collection r1 is not in Milvus at {INDEX.address}; if")]
