@@ -74,13 +74,19 @@ def _build(
     except LeaseLost:  # the collection is the one that the new holder of the lock builds
         raise
     except BaseException:  # also for Ctrl-C: no sealed release would name the collection
-        drop(config, collection)
+        if not _is_sealed_with(registry, draft.id, collection):
+            drop(config, collection)
         raise
     registry.in_progress.clear(collection)
     seconds = time.perf_counter() - started
     progress(
         f"{verb}: release {draft.id}, {num_items:,} items in {collection}, recall@20 {recall:.3f}, {seconds:.1f} s"
     )
+
+
+def _is_sealed_with(registry: ReleaseRegistry, release_id: str, collection: str) -> bool:
+    """Whether the release was sealed with this collection before what followed failed."""
+    return is_sealed(registry.path(release_id)) and registry.manifest(release_id)["collection"] == collection
 
 
 def _with_progress(

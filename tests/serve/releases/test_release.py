@@ -17,6 +17,8 @@ from serve.index.collection import drop, list_collections
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable
+from serve.releases.building import build
+from serve.releases.building.seal import seal_release
 from serve.releases.golden_queries import GOLDEN_FILE, read_golden
 from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
@@ -54,6 +56,25 @@ def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoi
     assert publish(index, checkpoint, storage) == release_id
     with connected(index) as client:
         assert list_collections(client, index) == [registry.manifest(release_id)["collection"]]
+
+
+def test_what_is_sealed_keeps_its_collection_whatever_fails_then(
+    tiny: Config, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an object store that does not delete what was staged, or Ctrl-C."""
+
+    def sealed_and_stopped(*arguments: Any) -> None:
+        seal_release(*arguments)
+        raise KeyboardInterrupt
+
+    dropped: list[str] = []
+    monkeypatch.setattr(build, "write_collection", lambda *_: checkpoint.items.table.num_rows)
+    monkeypatch.setattr(build, "check_recall", lambda *_: 1.0)
+    monkeypatch.setattr(build, "seal_release", sealed_and_stopped)
+    monkeypatch.setattr(build, "drop", lambda _, name: dropped.append(name))
+    with pytest.raises(KeyboardInterrupt):
+        publish(tiny.index, checkpoint, Folder.of(str(tmp_path)))
+    assert (len(ReleaseRegistry.of(Folder.of(str(tmp_path))).ids()), dropped) == (1, [])
 
 
 def test_a_release_carries_what_it_serves(release: Release) -> None:
