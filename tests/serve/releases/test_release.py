@@ -23,6 +23,7 @@ from serve.releases.golden_queries import GOLDEN_FILE, read_golden
 from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.pointer import LivePointer, rolled_back
+from serve.releases.prune import prune
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -54,8 +55,28 @@ def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoi
     release_id, registry = publish(index, checkpoint, storage), ReleaseRegistry.of(storage)
     drop(index, registry.manifest(release_id)["collection"])
     assert publish(index, checkpoint, storage) == release_id
+    before = registry.manifest(release_id)["collection"]
     with connected(index) as client:
-        assert list_collections(client, index) == [registry.manifest(release_id)["collection"]]
+        assert list_collections(client, index) == [before]
+        client.delete(before, ids=[1], timeout=10)
+        assert publish(index, checkpoint, storage) == release_id, "one item is lost"
+        prune(index, registry, 9, lambda _: None)
+        now = registry.open_served(release_id).collection_now()
+        assert now != before
+        assert list_collections(client, index) == [now], "nothing names the one of before"
+
+
+def test_a_release_with_a_damaged_file_is_published_again(
+    tiny: Config, checkpoint: Checkpoint, release: Release, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    storage, index = Folder.of(str(tmp_path)), replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    registry = ReleaseRegistry.of(storage)
+    shutil.copytree(release.parts.folder.path, registry.path(release.id).path)
+    damage(registry, release.id, "model.safetensors")
+    assert publish(index, checkpoint, storage, said.append) == release.id
+    assert any("model.safetensors: missing or changed" in line and "; publishing the" in line for line in said)
+    registry.open(release.id)
 
 
 def test_what_is_sealed_keeps_its_collection_whatever_fails_then(
