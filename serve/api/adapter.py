@@ -1,6 +1,7 @@
 """The request adapter: converts requests with external ids to queries in rows, and answers in rows back."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class RequestAdapter:
     def set_denylist(self, item_ids: Iterable[str]) -> None:
         """Keeps these items, and those that the release itself has removed, out of all answers from now on."""
         self._denied_rows = tuple(sorted(self.known_rows(self._removed.union(item_ids))))
+        self._denied = frozenset(self._denied_rows)
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
         """Returns the request as a query in rows, and its ids and names that this release does not know.
@@ -117,6 +119,18 @@ class RequestAdapter:
         )
         return query, {"unknown_items": unknown}
 
+    def without_denied(self, response: Response) -> Response:
+        """Returns the response without items that were put on the denylist while it was made."""
+        if self._denied.isdisjoint(response.rows):
+            return response
+        denied = self._denied_rows
+        kept = ~np.isin(response.rows, denied)
+        rows, scores = np.array(response.rows)[kept].tolist(), np.array(response.scores)[kept].tolist()
+        if (found := response.found) is not None:
+            others = ~np.isin(found.rows_K, denied)
+            found = replace(found, rows_K=found.rows_K[others], scores_K=found.scores_K[others])
+        return replace(response, rows=rows, scores=scores, found=found)
+
     def answer(
         self,
         response: Response,
@@ -140,7 +154,7 @@ class RequestAdapter:
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         explained: dict[str, Any] = {}
         if (explanation := response.explanation) is not None:
-            each = explanations(response.rows, explanation, self.items)
+            each = explanations(response.rows, explanation, self.items, self._denied_rows)
             for extra, item_explanation in zip(extras, each, strict=True):
                 extra["explanation"] = item_explanation
             num_candidates = 0 if explanation.candidates is None else len(explanation.candidates.rows_K)

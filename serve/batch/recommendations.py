@@ -25,7 +25,7 @@ from serve.batch.recommender import BatchRecommender
 from serve.batch.users import read_users, report_unknown
 from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import log_read_us
+from serve.releases.release import ReleaseError, log_read_us
 
 
 def recommend(
@@ -49,7 +49,7 @@ def recommend(
     Raises:
         StoreUnavailable: It is not known who was forgotten.
         DataError: recommend.users cannot be read.
-        ReleaseError: There is no such release.
+        ReleaseError: There is no such release; or items were recalled while the files were written.
     """
     registry = ReleaseRegistry.of(storage)
     removed = frozenset(registry.manifest(release_id).get("withdrawn", ()))
@@ -58,8 +58,7 @@ def recommend(
     if config.users:
         user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"], progress)
         report_unknown(known_ids, user_ids, release_id, progress)
-    live = registry.live()
-    denylist = sorted(registry.read_denylist(None if live is None else live.denylist) | removed)
+    denylist = sorted(_recalled(registry) | removed)
     forgotten = _forgotten(events, user_ids, registry.manifest(release_id), progress)
     depends_on = user_ids, config, num_candidates, denylist, forgotten
     folder = storage / "recommendations" / f"{release_id}-{_digest(*depends_on)}"
@@ -74,9 +73,25 @@ def recommend(
         num_done += num_users
         rate = num_done / (time.perf_counter() - started)
         progress(f"recommend: {num_done:,} users, {rate:,.0f} users/s ({rate * config.k:,.0f} items/s)")
+    _refuse_recalled(registry, denylist, folder)
     about = {"kind": "recommendations", "release": release_id, "k": config.k, "num_users": len(user_ids)}
     folder.write_json(MANIFEST, about | {"files": {name: folder.sha256(name) for name in names}})
     return folder
+
+
+def _recalled(registry: ReleaseRegistry) -> frozenset[str]:
+    """The items that no release may answer with now."""
+    live = registry.live()
+    return registry.read_denylist(None if live is None else live.denylist)
+
+
+def _refuse_recalled(registry: ReleaseRegistry, denylist: list[str], folder: Folder) -> None:
+    """Raises ReleaseError where items were recalled that were not on the denylist when the files were begun."""
+    if missed := sorted(_recalled(registry).difference(denylist)):
+        raise ReleaseError(
+            f"items: {', '.join(missed[:5])} {'was' if len(missed) == 1 else 'were'} recalled meanwhile (there are"
+            f" {len(missed)}), and files in {folder} may have them: it stays without a manifest. Run the command again"
+        )
 
 
 def _forgotten(

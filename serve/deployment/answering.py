@@ -136,13 +136,13 @@ class RequestAnswerer:
         return history
 
     async def _similar(self, request: SimilarRequest, runtime: ReleaseRuntime, arrived: float) -> dict[str, Any]:
-        query, unknown = to_query(runtime.adapter.similar, request)
-        limits = self._limits(request.timeout_ms, runtime, arrived)
-        answer = await similar(query, runtime.stages, runtime.adapter.fallback, limits)
+        adapter, limits = runtime.adapter, self._limits(request.timeout_ms, runtime, arrived)
+        query, unknown = to_query(adapter.similar, request)
+        answer = adapter.without_denied(await similar(query, runtime.stages, adapter.fallback, limits))
         self._count(answer, None)
         request_id = serve_request_id()
-        self._records.add_similar(runtime.adapter, answer, request_id, 1000 * (_now() - arrived))
-        return runtime.adapter.answer(answer, unknown, request_id, stale=self._releases.is_stale)
+        self._records.add_similar(adapter, answer, request_id, 1000 * (_now() - arrived))
+        return adapter.answer(answer, unknown, request_id, stale=self._releases.is_stale)
 
     def _refuse_stale(self) -> None:
         if self._releases.is_stale and self._config.stale_pointer is StalePointer.refuse:
@@ -207,7 +207,7 @@ class RequestAnswerer:
             limits = self._limits(request.timeout_ms, runtime, arrived)
             read_state = self._state_reader(query, request, adapter)
             fallback = self._popular.of(adapter, request.context)
-            answer = await recommend(query, runtime.stages, fallback, limits, read_state)
+            answer = adapter.without_denied(await recommend(query, runtime.stages, fallback, limits, read_state))
             stale = self._releases.is_stale
             content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
         except Exception:

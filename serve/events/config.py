@@ -28,7 +28,8 @@ class EventsConfig:
         uri: With `redis`: its address, such as redis://host:6379/0, or rediss:// for TLS. The password comes from
             REDIS_PASSWORD in the environment.
         cluster: Whether `uri` is a node of a Redis cluster.
-        check_durability: Whether to refuse a Redis that answers before its disk has what it was given.
+        check_durability: Whether to refuse a Redis that answers before its disk has what it was given, or that removes
+            keys when its memory is full.
         types: The types of events by name. An event of another type is refused.
         history: Most events that are kept of a user, the latest ones. Events that are not positive give way first.
         seen_days: Days for which an item counts as seen after an event that says so.

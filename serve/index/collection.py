@@ -114,22 +114,23 @@ def unload(config: IndexConfig, names: Iterable[str]) -> None:
                 client.release_collection(name, timeout=config.timeout_s)
 
 
-def drop(config: IndexConfig, name: str) -> None:
-    """Drops a collection of ours, if it exists.
+def drop(config: IndexConfig, name: str) -> bool:
+    """Drops a collection of ours, if it exists; returns whether it did.
 
     Raises:
         IndexUnavailable: Milvus does not answer, or the collection is not one that serve.publish made.
     """
     with connected(config) as client:
-        _drop(client, config, name)
+        return _drop(client, config, name)
 
 
-def _drop(client: MilvusClient, config: IndexConfig, name: str) -> None:
+def _drop(client: MilvusClient, config: IndexConfig, name: str) -> bool:
     if not client.has_collection(name, timeout=config.timeout_s):
-        return
+        return False
     if not _is_ours(config, client.describe_collection(name, timeout=config.timeout_s)):
         raise IndexUnavailable(f"collection {name}: is not one that serve.publish made; nothing was dropped")
     client.drop_collection(name, timeout=config.timeout_s)
+    return True
 
 
 def _is_ours(config: IndexConfig, described: dict[str, Any]) -> bool:

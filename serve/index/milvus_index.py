@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,7 +15,7 @@ from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import ERRORS, async_client, connected, milvus_address, unavailable
-from serve.index.protocol import MAX_TIED, TIE_MARGIN, Hits, IndexUnavailable, check_query
+from serve.index.protocol import MAX_TIED, TIE_MARGIN, CollectionMissing, Hits, check_query
 from towers.model.tie_order import TieOrder
 
 MAX_OVERFETCH = 200
@@ -26,7 +27,6 @@ MAX_K = 16_384
 
 COMPARED_PER_HIT = 8
 """An inverted file compares at least this many items, on average, for each hit asked for."""
-
 
 REOPEN_S = 2.0
 """Seconds between two attempts to open the collection again while searches fail."""
@@ -49,12 +49,13 @@ class MilvusIndex:
         dim: int,
         address: str,
         ties: TieOrder | None = None,
+        collection_now: Callable[[], str] | None = None,
     ) -> None:
         self.release_id = release_id
         self.num_items = num_items
         self.dim = dim
         self._config = config
-        self._collection = collection
+        self._collection, self._collection_now = collection, collection_now
         self._address = address
         self._ties = ties
         self._client: AsyncMilvusClient | None = None
@@ -72,14 +73,18 @@ class MilvusIndex:
         num_items: int,
         dim: int,
         ties: TieOrder | None = None,
+        collection_now: Callable[[], str] | None = None,
     ) -> "MilvusIndex":
         """Loads the collection in Milvus, which blocks for as long as that takes.
+
+        Args:
+            collection_now: see `PublishedItems`; asked where the collection is gone while the index is open.
 
         Raises:
             IndexUnavailable: Milvus does not have the collection, or does not answer.
         """
         address, resources = _opened(config, collection)
-        index = cls(config, collection, release_id, num_items, dim, address, ties)
+        index = cls(config, collection, release_id, num_items, dim, address, ties, collection_now)
         index._open_resources = resources
         return index
 
@@ -199,7 +204,7 @@ class MilvusIndex:
         """Opens the collection again in the background, at most every REOPEN_S seconds, while searches fail.
 
         The owner of a .db may have ended, so that another process owns it, or nobody; a server may have been started
-        anew; somebody may have released the collection.
+        anew; somebody may have released the collection, or lost it and published the release again.
         """
         is_reopening = self._reopening is not None and not self._reopening.done()
         if not is_reopening and time.monotonic() - self._reopened_at > REOPEN_S:
@@ -207,15 +212,24 @@ class MilvusIndex:
 
     async def _reopen(self) -> None:
         try:
-            address, resources = await asyncio.to_thread(_opened, self._config, self._collection)
+            collection, address, resources = await asyncio.to_thread(self._open_again)
         except Exception as e:  # the searches that follow will fail, say so, and lead here again
             log_failure(f"collection {self._collection} is not opened again", e)
         else:
             before, self._address, self._open_resources = self._open_resources, address, resources
+            self._collection = collection
             await self._close_client()
             before.close()
         finally:
             self._reopened_at = time.monotonic()
+
+    def _open_again(self) -> tuple[str, str, ExitStack]:
+        try:
+            return self._collection, *_opened(self._config, self._collection)
+        except CollectionMissing:
+            if self._collection_now is None:
+                raise
+            return (name := self._collection_now()), *_opened(self._config, name)
 
 
 def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
@@ -228,6 +242,6 @@ def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
         address = resources.enter_context(milvus_address(config))
         with connected(config) as client:
             if not client.has_collection(collection, timeout=config.timeout_s):
-                raise IndexUnavailable(f"collection {collection} is not in Milvus at {config.address}; publish again")
+                raise CollectionMissing(f"collection {collection} is not in Milvus at {config.address}; publish again")
             client.load_collection(collection, timeout=config.timeout_s * 10)
         return address, resources.pop_all()

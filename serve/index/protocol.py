@@ -24,6 +24,10 @@ class IndexUnavailable(UserError, ConnectionError):
     """The index cannot answer, most often because Milvus does not. The message names the address and the cure."""
 
 
+class CollectionMissing(IndexUnavailable):
+    """Milvus answers, and does not have the collection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hits:
     """Found items, best first.

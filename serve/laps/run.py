@@ -91,16 +91,16 @@ class _Lap:
         step("gate", lambda: self._gate(recipe, dataset))
         checkpoint = step("train", lambda: str(train(recipe, dataset, self._storage, self._progress).folder))
         release_id = step("release", lambda: self._publish(checkpoint))
+        _require_there("release", self._registry.path(release_id))
         step("trial", lambda: self._try(release_id))
         step("promotion", lambda: self._promote(release_id))
         return self._record.end("promoted")
 
     def _dataset(self) -> PreparedDataset:
         """The lap's dataset; it stays the same when the lap goes on, whatever events have come meanwhile."""
-        folder = self._record.step("dataset", self._prepare)
-        if not is_sealed(Folder.of(folder)):
-            raise LapStopped(f"its dataset {folder} is not there any more; start the next lap")
-        return PreparedDataset.open(Folder.of(folder))
+        folder = Folder.of(self._record.step("dataset", self._prepare))
+        _require_there("dataset", folder)
+        return PreparedDataset.open(folder)
 
     def _prepare(self) -> str:
         return str(prepare(self._config.data, self._storage, self._progress).folder)
@@ -136,8 +136,9 @@ class _Lap:
 
     def _recipe(self, start: str | None) -> Any:
         """The config with what its training starts from; a lap that starts anew leaves that as it is."""
-        if start is None:
+        if start is None or "train" in self._record.steps:
             return self._config
+        _require_there("first checkpoint", Folder.of(start))
         root: Any = self._config  # a dataclass, as the root configuration is
         return replace(root, train=replace(root.train, start_from=start))
 
@@ -161,8 +162,9 @@ class _Lap:
 
     def _publish(self, checkpoint: str) -> str:
         gatekeeper = Gatekeeper(config=self._config.gate, evaluate=self._config.evaluate, show=show)
-        opened = open_checkpoint(Folder.of(checkpoint))
-        return publish(self._config.index, opened, self._storage, self._progress, gatekeeper)
+        folder = Folder.of(checkpoint)
+        _require_there("checkpoint", folder)
+        return publish(self._config.index, open_checkpoint(folder), self._storage, self._progress, gatekeeper)
 
     def _try(self, release_id: str) -> dict[str, Any]:
         config = self._config
@@ -176,6 +178,12 @@ class _Lap:
         return promote_tried(
             self._record, self._config.index, self._registry, release_id, self._within_s, self._progress
         )
+
+
+def _require_there(what: str, folder: Folder) -> None:
+    """Stops a lap that was interrupted, and of which somebody has removed something since: it could never go on."""
+    if not is_sealed(folder):
+        raise LapStopped(f"its {what} {folder} is not there any more; start the next lap")
 
 
 def _digest(config: LapConfig) -> str:

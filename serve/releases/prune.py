@@ -67,14 +67,14 @@ def prune(
             for marker in registry.in_progress.all()
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
-        dropped = [m.collection for m in markers if _finish(config, registry, m, lock) and m.release not in old]
+        finished = [m for m in markers if _finish(config, registry, m, lock, grace_s, progress)]
         idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
         if idle:  # under the lock: a promotion that comes later has its collection loaded again
             unload(config, _as_long_as_held(lock, idle))
     folders = leftovers(registry.folder, grace_s)
     for folder in folders:
         folder.delete()
-    names = [*dropped, *(folder.name for folder in folders)]
+    names = [*(m.collection for m in finished if m.release not in old), *(folder.name for folder in folders)]
     for name in names:
         progress(f"prune: {name}, which belonged to no release")
     return Pruned(old, names)
@@ -93,8 +93,15 @@ def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, lock: Lock) -> bool:
-    """Drops a marked collection, unless its release was sealed after all; returns whether it was dropped."""
+def _finish(
+    config: IndexConfig,
+    registry: ReleaseRegistry,
+    marker: InProgress,
+    lock: Lock,
+    grace_s: float,
+    progress: ProgressReporter,
+) -> bool:
+    """Drops a marked collection, unless its release was sealed after all; returns whether it is gone."""
     try:
         folder = registry.path(marker.release)
         is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection
@@ -103,8 +110,20 @@ def _finish(config: IndexConfig, registry: ReleaseRegistry, marker: InProgress, 
         return False
     lock.require()
     if not is_used:
-        drop(config, marker.collection)
-        if not is_sealed(folder):
+        if not drop(config, marker.collection) and marker.operation is Operation.prune:
+            progress(
+                f"prune: collection {marker.collection} is not in Milvus at {config.address}; if its release was"
+                " published to another index.uri, it is still there: drop it"
+            )
+        if not is_sealed(folder) and not _is_being_published(registry, marker.release, grace_s):
             folder.delete()
     registry.in_progress.clear(marker.collection)
     return not is_used
+
+
+def _is_being_published(registry: ReleaseRegistry, release_id: str, grace_s: float) -> bool:
+    """Whether a process that lives publishes the release: on an object store, its files come before it is sealed."""
+    return any(
+        marker.release == release_id and marker.operation is Operation.publish and not marker.is_abandoned(grace_s)
+        for marker in registry.in_progress.all()
+    )

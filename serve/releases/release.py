@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
+from data.artifacts.seals import open_sealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,14 @@ class Release:
     def collection(self) -> str:
         """Physical name of its Milvus collection; never an alias."""
         return self.manifest["collection"]
+
+    def collection_now(self) -> str:
+        """The name of its collection by its manifest as it is now: one that was lost is published again under another.
+
+        Raises:
+            NotSealed: the release does not exist any more.
+        """
+        return str(open_sealed(self.parts.folder, "release")["collection"])
 
     @property
     def removed_items(self) -> frozenset[str]:

@@ -37,7 +37,8 @@ def event_blocks(
     """
     log = EventLog.of(Folder.of(root))
     for file in log.files_of(day):
-        events = log.read(file)
+        if (events := log.read_listed(file)) is None:
+            continue
         events = events.filter(pc.less_equal(events["received"], pa.scalar(until_us).cast(TIME)))
         yield _block(events, events["time"], events["received"], events["type"], context, spellings)
 
@@ -108,7 +109,8 @@ def _acts(root: str, day: str, until_us: int, passive: Collection[str]) -> pa.Ta
     log, first = EventLog.of(Folder.of(root)), date.fromisoformat(day)
     days = [str(first + timedelta(days=number)) for number in range(CLICKED_LATER.days + 1)]
     columns = ["request_id", "item_id", "user_id", "type", "received"]
-    tables = [log.read(file, columns) for of_day in days for file in log.files_of(of_day)]
+    read = (log.read_listed(file, columns) for of_day in days for file in log.files_of(of_day))
+    tables = [table for table in read if table is not None]
     if not tables:
         return pa.table({name: pa.array([], pa.string()) for name in columns[:3]})
     events = pa.concat_tables(tables)

@@ -65,6 +65,7 @@ async def open_index(config: IndexConfig, release: Release) -> ItemIndex:
             dim=release.parts.dim,
             columns=lambda: release.columns,
             ties=release.parts.ties,
+            collection_now=release.collection_now,
             vectors=release.stored_vectors,
         )
 

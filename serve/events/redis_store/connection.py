@@ -16,6 +16,9 @@ from serve.events.protocol import StoreUnavailable
 PASSWORD = "REDIS_PASSWORD"
 """The secret that holds the password."""
 
+KEEPS_ALL = "noeviction"
+"""The policy by which a Redis whose memory is full refuses to write, and removes nothing."""
+
 
 def connect(config: EventsConfig, timeout_s: float) -> Any:
     """Returns a client whose calls each take at most about `timeout_s` seconds, and are not repeated by themselves.
@@ -38,10 +41,10 @@ def check_durability(client: Any, uri: str) -> None:
     """Refuses a Redis that may forget what it has answered for. One that does not tell its settings is trusted.
 
     Raises:
-        StoreUnavailable: It does not write each command to its disk before it answers.
+        StoreUnavailable: It does not write each command to its disk before it answers, or makes room by removing keys.
     """
     try:
-        found = client.config_get("append*")
+        found = client.config_get("append*", "maxmemory*")
     except redis.ResponseError:  # hosted ones forbid CONFIG
         return
     if (found.get("appendonly"), found.get("appendfsync")) != ("yes", "always"):
@@ -49,6 +52,13 @@ def check_durability(client: Any, uri: str) -> None:
             f"events.uri: {recordable(uri)} may lose accepted events when it dies (appendonly"
             f" {found.get('appendonly')}, appendfsync {found.get('appendfsync')}): set appendonly yes and appendfsync"
             " always, or events.check_durability=false"
+        )
+    policy = found.get("maxmemory-policy", KEEPS_ALL)
+    if found.get("maxmemory", "0") != "0" and policy != KEEPS_ALL:
+        raise StoreUnavailable(
+            f"events.uri: {recordable(uri)} removes accepted events, or the ids by which each counts once, when its"
+            f" memory is full (maxmemory {found['maxmemory']}, maxmemory-policy {policy}): set maxmemory-policy"
+            f" {KEEPS_ALL}, or events.check_durability=false"
         )
 
 

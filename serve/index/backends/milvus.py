@@ -13,6 +13,5 @@ async def open_milvus(config: IndexConfig, items: PublishedItems) -> ItemIndex:
     """Loads the collection in Milvus; raises IndexUnavailable if Milvus does not answer or lacks the collection."""
     from serve.index.milvus_index import MilvusIndex
 
-    return await asyncio.to_thread(
-        MilvusIndex.open, config, items.collection, items.release_id, items.num_items, items.dim, items.ties
-    )
+    named = items.collection, items.release_id, items.num_items, items.dim, items.ties, items.collection_now
+    return await asyncio.to_thread(MilvusIndex.open, config, *named)

@@ -20,6 +20,8 @@ class PublishedItems:
         dim: Length of an item vector.
         ties: The order of items with equal scores; None is the order of rows.
         columns: Returns the items' features prepared for filters. It takes seconds for a million items and blocks.
+        collection_now: Returns the name of the collection that the release has now, which is another one where it was
+            lost and published again; None where that cannot be told. It blocks.
         vectors: Returns the item vectors as the release's own files have them, float32 [num_items, D], mapped where
             they lie on a disk; None where the release has no such file, and Milvus alone has them. It blocks.
     """
@@ -30,4 +32,5 @@ class PublishedItems:
     dim: int
     columns: Callable[[], FilterColumns]
     ties: TieOrder | None = None
+    collection_now: Callable[[], str] | None = None
     vectors: Callable[[], np.ndarray | None] = lambda: None

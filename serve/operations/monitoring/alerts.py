@@ -17,6 +17,10 @@ SLOW = (("1d", "2h", 3.0), ("3d", "6h", 1.0))
 """Windows and burn rates: 2 % of a month's budget in an hour or 5 % in six; 10 % in a day or in three."""
 
 
+BY_GRPC = '{route=~"grpc .+"}'
+"""The calls by gRPC among the requests of the replicas."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """One alert rule.
@@ -173,9 +177,13 @@ def _burns(windows: tuple[tuple[str, str, float], ...], budget: float, share: An
 
 
 def _failed(window: str) -> str:
-    """The share of requests with a 5xx, as HAProxy counts them or, without it, the replicas."""
-    refused = HAPROXY.replace("}", ',code="5xx"}')
-    at_haproxy = f"{rate(refused, window=window)} / {rate(HAPROXY, window=window)}"
+    """The share of requests that fail, as HAProxy counts those by HTTP, and the replicas those by gRPC.
+
+    HAProxy refuses some itself, and cannot read the status of a call by gRPC. Without it, the replicas count all.
+    """
+    refused, by_http = HAPROXY.replace("}", ',code="5xx"}'), rate(HAPROXY, window=window)
+    by_grpc = {name: f"({rate(name + BY_GRPC, window=window)} or 0 * {by_http})" for name in (ERRORS, REQUESTS)}
+    at_haproxy = f"({rate(refused, window=window)} + {by_grpc[ERRORS]}) / ({by_http} + {by_grpc[REQUESTS]})"
     at_replicas = f"{rate(ERRORS, window=window)} / {rate(REQUESTS, window=window)}"
     return f"({at_haproxy} or {at_replicas})"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from data.artifacts.leases import LeaseLost, Lock
-from data.artifacts.seals import is_sealed
+from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import collection_name, drop, write_collection
 from serve.index.config import IndexConfig
@@ -30,7 +30,7 @@ def build_release(
     progress: ProgressReporter,
     gatekeeper: Gatekeeper | None,
 ) -> None:
-    """Makes the release, unless it exists with its whole collection already.
+    """Makes the release, unless it exists with all of its files and its whole collection already.
 
     Args:
         verb: the command in whose name progress is reported.
@@ -43,13 +43,25 @@ def build_release(
         Where any of these is raised, there is no release, and no collection is left.
     """
     with registry.locked(draft.id) as lock:
+        before: str | None = None
         if is_sealed(registry.path(draft.id)):
-            num_items = count_items(config, registry.manifest(draft.id)["collection"])
-            if num_items == draft.parts.items.table.num_rows:
+            before = registry.manifest(draft.id)["collection"]
+            if (wrong := _wrong_with(config, registry, draft, before)) is None:
                 progress(f"{verb}: release {draft.id} is already published")
                 return
-            progress(f"{verb}: the collection of release {draft.id} is incomplete; publishing the release again")
-        _build(config, registry, draft, verb, progress, gatekeeper, lock)
+            progress(f"{verb}: {wrong}; publishing the release again")
+        _build(config, registry, draft, verb, progress, gatekeeper, lock, before)
+
+
+def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDraft, collection: str) -> str | None:
+    """What is wrong with a release that was sealed before, in words; None where it is whole."""
+    try:
+        open_sealed(registry.path(draft.id), "release", verify=True)
+    except NotSealed as e:
+        return f"{e}"
+    if count_items(config, collection) != draft.parts.items.table.num_rows:
+        return f"the collection of release {draft.id} is incomplete"
+    return None
 
 
 def _build(
@@ -60,7 +72,14 @@ def _build(
     progress: ProgressReporter,
     gatekeeper: Gatekeeper | None,
     lock: Lock,
+    before: str | None,
 ) -> None:
+    """Builds the release.
+
+    Args:
+        before: the collection of the release that this one replaces, which the next `serve.prune` drops: replicas that
+            search in it find the new one when it is gone.
+    """
     started, parts, collection = time.perf_counter(), draft.parts, collection_name(draft.id)
     gate = gatekeeper(parts, registry) if gatekeeper is not None else None
     registry.in_progress.set(draft.id, collection, Operation.publish)
@@ -70,17 +89,25 @@ def _build(
         recall = check_recall(config, collection, parts)
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
         lock.require()
+        if before is not None:  # as long as the release is not sealed anew, it is still used
+            registry.in_progress.set(draft.id, before, Operation.prune)
         seal_release(registry, draft, measured)
     except LeaseLost:  # the collection is the one that the new holder of the lock builds
         raise
     except BaseException:  # also for Ctrl-C: no sealed release would name the collection
-        drop(config, collection)
+        if not _is_sealed_with(registry, draft.id, collection):
+            drop(config, collection)
         raise
     registry.in_progress.clear(collection)
     seconds = time.perf_counter() - started
     progress(
         f"{verb}: release {draft.id}, {num_items:,} items in {collection}, recall@20 {recall:.3f}, {seconds:.1f} s"
     )
+
+
+def _is_sealed_with(registry: ReleaseRegistry, release_id: str, collection: str) -> bool:
+    """Whether the release was sealed with this collection before what followed failed."""
+    return is_sealed(registry.path(release_id)) and registry.manifest(release_id)["collection"] == collection
 
 
 def _with_progress(

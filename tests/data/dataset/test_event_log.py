@@ -65,6 +65,14 @@ def storage(tmp_path: Path) -> Folder:
     return storage
 
 
+def test_a_file_that_compaction_deletes_while_the_log_is_read_is_left_out(storage: Folder) -> None:
+    """The user of all of its events was forgotten."""
+    blocks = event_blocks(storage.path, DAY, LATER, [])
+    read = [next(blocks)]
+    EventLog.of(storage).folder.delete_file(f"date={DAY}/part-2.parquet")
+    assert [len(block) for block in (*read, *blocks)] == [5]
+
+
 def rows(*blocks: pa.Table) -> list[tuple[Any, ...]]:
     table = pa.concat_tables(blocks)
     return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "type", "context")), strict=True))

@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
 from serve.api.adapter import RequestAdapter
 from serve.api.schemas import Item, RecommendRequest
-from serve.pipeline.messages import Explanation, Response
+from serve.pipeline.messages import Explanation, Nearest, Ranked, Response
 from serve.pipeline.source import Source
 from serve.releases.release import Release
 
@@ -64,3 +65,27 @@ def test_an_explanation_repeats_the_filter_as_it_was_given(release: Release, con
     response = Response(release.id, [1], [0.5], Source.popular, False, [], {}, explanation)
     content = adapter.answer(response, unknown, "id", filter=request.filter)
     assert json.loads(orjson.dumps(content))["explained"]["filter"] == condition
+
+
+def test_an_explanation_names_no_recalled_item(release: Release) -> None:
+    adapter = RequestAdapter(release, num_candidates=100)
+    recalled, other = adapter.ids([2, 3])
+    nearest = Nearest(np.array([[2, 3], [3, 2]]), np.array([[0.5, 0.25], [0.5, 0.25]], dtype=np.float32))
+    explanation = Explanation(candidates=None, ranked=None, nearest=nearest, num_excluded=0)
+    response = Response(release.id, [1, 4], [0.5, 0.4], Source.towers, False, [], {}, explanation)
+    adapter.set_denylist([recalled])
+    items = json.loads(orjson.dumps(adapter.answer(response, {}, "id")))["items"]
+    named = [[near["id"] for near in item["explanation"]["nearest_history"]] for item in items]
+    assert named == [[other], [other]]
+
+
+def test_candidates_that_are_recalled_leave_the_others_in_their_order(release: Release) -> None:
+    adapter = RequestAdapter(release, num_candidates=100)
+    found = Ranked(release.id, np.array([5, 2, 3, 4]), np.array([4, 3, 2, 1], dtype=np.float32))
+    made = Response(release.id, [5, 2, 3], [4.0, 3.0, 2.0], Source.towers, False, [], {}, None, found)
+    assert adapter.without_denied(made) is made
+    adapter.set_denylist(adapter.ids([2, 4]))
+    left = adapter.without_denied(made)
+    assert (left.rows, left.scores) == ([5, 3], [4.0, 2.0])
+    assert left.found is not None
+    assert left.found.rows_K.tolist() == [5, 3]

@@ -98,3 +98,21 @@ def test_withdrawn_items_are_left_out_and_others_come_instead(
         assert len(set(new)) == 5
         assert not set(new) & gone
         assert [item for item in new if item in old] == [item for item in old if item in new], "in the order of before"
+
+
+def test_items_that_are_recalled_meanwhile_leave_no_complete_files(
+    written: Folder, release: Release, storage: Folder
+) -> None:
+    registry, gone = ReleaseRegistry.of(storage), tables(written)[0]["item_ids"][0].as_py()[0]
+    before = {folder.name for folder in (storage / "recommendations").subfolders()}
+
+    def recalls(_: str) -> None:
+        deny(registry, [gone], "recalled", 5)
+
+    try:
+        with pytest.raises(ReleaseError, match=f"items: {gone} was recalled meanwhile .* without a manifest"):
+            recommend(RecommendConfig(k=4, part_size=100), release.id, NUM_CANDIDATES, storage, recalls)
+    finally:
+        restore(registry, [gone], 5)
+    (begun,) = (one for one in (storage / "recommendations").subfolders() if one.name not in before)
+    assert not begun.exists(MANIFEST)

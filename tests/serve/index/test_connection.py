@@ -54,6 +54,10 @@ print(len(ended), set(ended))
 """
 
 
+TWO_ITEMS = pa.table({"row": [1, 2], "vector": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32()))})
+QUERY_D = np.array([1, 0], dtype=np.float32)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> IndexConfig:
     return IndexConfig(uri=str(tmp_path / "deep" / "milvus.db"))
@@ -142,19 +146,17 @@ def test_a_stale_file_does_not_lead_into_a_strangers_database(config: IndexConfi
 
 async def test_an_open_index_survives_the_end_of_the_owner(config: IndexConfig) -> None:
     """Another process owned the .db; it ends, and this process becomes the owner."""
-    table = pa.table({"row": [1, 2], "vector": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32()))})
-    write_collection(config, "twotower_ray_shared", [table], [], 2)
+    write_collection(config, "twotower_ray_shared", [TWO_ITEMS], [], 2)
     owner = python(HOLD, config)
     assert owner.stdout is not None
     assert owner.stdout.readline().strip() == "held"
     index = MilvusIndex.open(config, "twotower_ray_shared", "r", 2, 2)
-    query_D = np.array([1, 0], dtype=np.float32)
-    assert (await index.search(query_D, 1)).rows.tolist() == [1]
+    assert (await index.search(QUERY_D, 1)).rows.tolist() == [1]
     owner.communicate("", timeout=60)
     deadline, failed = time.monotonic() + 60, 0
     while True:
         try:
-            assert (await index.search(query_D, 1)).rows.tolist() == [1]
+            assert (await index.search(QUERY_D, 1)).rows.tolist() == [1]
             break
         except IndexUnavailable:
             failed += 1
@@ -164,20 +166,32 @@ async def test_an_open_index_survives_the_end_of_the_owner(config: IndexConfig) 
     await index.close()
 
 
+async def answers_again(index: MilvusIndex) -> None:
+    for _ in range(300):
+        with suppress(IndexUnavailable):
+            await index.search(QUERY_D, 1)
+            break
+        await asyncio.sleep(0.2)
+    assert (await index.search(QUERY_D, 1)).rows.tolist() == [1]
+    await index.close()
+
+
 async def test_a_collection_that_somebody_released_is_loaded_again(config: IndexConfig) -> None:
-    table = pa.table({"row": [1, 2], "vector": pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32()))})
     with connected(config) as client:
-        write_collection(config, "twotower_ray_released", [table], [], 2)
+        write_collection(config, "twotower_ray_released", [TWO_ITEMS], [], 2)
         index = MilvusIndex.open(config, "twotower_ray_released", "r", 2, 2)
         client.release_collection("twotower_ray_released", timeout=10)
-        deadline = time.monotonic() + 60
-        while True:
-            with suppress(IndexUnavailable):
-                assert (await index.search(np.array([1, 0], dtype=np.float32), 1)).rows.tolist() == [1]
-                break
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.2)
-        await index.close()
+        await answers_again(index)
+
+
+async def test_a_collection_that_was_lost_is_searched_as_it_was_published_again(config: IndexConfig) -> None:
+    before, now = "twotower_ray_lost", "twotower_ray_anew"
+    with connected(config):
+        write_collection(config, before, [TWO_ITEMS], [], 2)
+        index = MilvusIndex.open(config, before, "r", 2, 2, collection_now=lambda: now)
+        drop(config, before)
+        write_collection(config, now, [TWO_ITEMS], [], 2)
+        await answers_again(index)
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "http://localhost", "http://no-such-host.invalid:19530"])

@@ -146,17 +146,25 @@ WRONG = {
 }
 """What is otherwise on a day on which an alert is raised, by the alert."""
 
+FAILS_BY_GRPC = {
+    'ray_twotower_request_ms_count{route="grpc Recommend"}': "0+6000x200",
+    'ray_twotower_request_ms_bucket{route="grpc Recommend",le="100.0"}': "0+5990x200",
+    'ray_twotower_errors_total{route="grpc Recommend",code="500"}': "0+200x200",
+}
+"""A day on which calls by gRPC fail, whose status HAProxy does not see."""
+
 
 def test_alerts_are_raised_by_what_they_are_for_and_by_nothing_else(tmp_path: Path) -> None:
     assert set(WRONG) == {alert.name for alert in alerts(OBJECTIVES)}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules(OBJECTIVES)))
     written = {rule["alert"]: rule for rule in rules(OBJECTIVES)["groups"][0]["rules"]}
-    days = {"quiet": dict[str, str]()} | WRONG
+    days = {"quiet": dict[str, str](), "gRPC": FAILS_BY_GRPC} | WRONG
     more = {"ErrorBudgetFast": {"ErrorBudgetSlow"}, "LatencyBudgetFast": {"LatencyBudgetSlow"}}
+    more["gRPC"] = {"ErrorBudgetFast", "ErrorBudgetSlow"}
     tests = []
     for day, changed in days.items():
         series = [{"series": name, "values": values} for name, values in {**QUIET, **changed}.items()]
-        raised = {day, *more.get(day, ())} - {"quiet"}
+        raised = {day, *more.get(day, ())} - {"quiet", "gRPC"}
         expected = [
             {"eval_time": "175m", "alertname": name, "exp_alerts": [_firing(rule, name)] if name in raised else []}
             for name, rule in written.items()

@@ -17,10 +17,13 @@ from serve.index.collection import drop, list_collections
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable
+from serve.releases.building import build
+from serve.releases.building.seal import seal_release
 from serve.releases.golden_queries import GOLDEN_FILE, read_golden
 from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.pointer import LivePointer, rolled_back
+from serve.releases.prune import prune
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -52,8 +55,47 @@ def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoi
     release_id, registry = publish(index, checkpoint, storage), ReleaseRegistry.of(storage)
     drop(index, registry.manifest(release_id)["collection"])
     assert publish(index, checkpoint, storage) == release_id
+    before = registry.manifest(release_id)["collection"]
     with connected(index) as client:
-        assert list_collections(client, index) == [registry.manifest(release_id)["collection"]]
+        assert list_collections(client, index) == [before]
+        client.delete(before, ids=[1], timeout=10)
+        assert publish(index, checkpoint, storage) == release_id, "one item is lost"
+        prune(index, registry, 9, lambda _: None)
+        now = registry.open_served(release_id).collection_now()
+        assert now != before
+        assert list_collections(client, index) == [now], "nothing names the one of before"
+
+
+def test_a_release_with_a_damaged_file_is_published_again(
+    tiny: Config, checkpoint: Checkpoint, release: Release, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    storage, index = Folder.of(str(tmp_path)), replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    registry = ReleaseRegistry.of(storage)
+    shutil.copytree(release.parts.folder.path, registry.path(release.id).path)
+    damage(registry, release.id, "model.safetensors")
+    assert publish(index, checkpoint, storage, said.append) == release.id
+    assert any("model.safetensors: missing or changed" in line and "; publishing the" in line for line in said)
+    registry.open(release.id)
+
+
+def test_what_is_sealed_keeps_its_collection_whatever_fails_then(
+    tiny: Config, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an object store that does not delete what was staged, or Ctrl-C."""
+
+    def sealed_and_stopped(*arguments: Any) -> None:
+        seal_release(*arguments)
+        raise KeyboardInterrupt
+
+    dropped: list[str] = []
+    monkeypatch.setattr(build, "write_collection", lambda *_: checkpoint.items.table.num_rows)
+    monkeypatch.setattr(build, "check_recall", lambda *_: 1.0)
+    monkeypatch.setattr(build, "seal_release", sealed_and_stopped)
+    monkeypatch.setattr(build, "drop", lambda _, name: dropped.append(name))
+    with pytest.raises(KeyboardInterrupt):
+        publish(tiny.index, checkpoint, Folder.of(str(tmp_path)))
+    assert (len(ReleaseRegistry.of(Folder.of(str(tmp_path))).ids()), dropped) == (1, [])
 
 
 def test_a_release_carries_what_it_serves(release: Release) -> None:

@@ -9,6 +9,7 @@ from conf.schema import load
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
+from serve.releases.in_progress import InProgress, Operation
 from serve.releases.pointer import staging
 from serve.releases.prune import prune
 from serve.releases.registry import ReleaseRegistry
@@ -52,3 +53,48 @@ def test_a_prune_that_has_lost_its_lock_frees_nothing_more(bucket: Folder, monke
     with pytest.raises(LeaseLost):
         prune(INDEX, registry, 9, lambda _: None)
     assert freed == ["r2"]
+
+
+def test_what_a_dead_process_has_staged_on_an_object_store_goes(
+    bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = three_releases(bucket)
+    (registry.folder / ".r4.0123abcd.partial").create().write_bytes("rows.json", b"[]")
+    (registry.folder / ".r5.0123abcd.partial").create()
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    assert prune(INDEX, registry, 9, lambda _: None).leftovers == []
+    assert prune(INDEX, registry, 9, lambda _: None, grace_s=-60).leftovers == [".r4.0123abcd.partial"]
+
+
+def test_files_that_a_live_process_copies_to_an_object_store_stay(
+    bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that had begun the same release died; the next attempt has not sealed its files yet."""
+    registry, dropped = three_releases(bucket), list[str]()
+
+    def drops(_: object, name: str) -> bool:
+        dropped.append(name)
+        return True
+
+    dead = InProgress("r4", "dead", Operation.publish, since=0.0, host="elsewhere")
+    registry.in_progress.folder.write_json("dead.json", dead.as_json())
+    registry.in_progress.set("r4", "alive", Operation.publish)
+    registry.path("r4").create().write_bytes("rows.json", b"[]")
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    monkeypatch.setattr("serve.releases.prune.drop", drops)
+    prune(INDEX, registry, 9, lambda _: None)
+    assert (dropped, registry.path("r4").files()) == (["dead"], ["rows.json"])
+    registry.in_progress.clear("alive")
+    registry.in_progress.folder.write_json("dead.json", dead.as_json())
+    prune(INDEX, registry, 9, lambda _: None)
+    assert registry.path("r4").files() == []
+
+
+def test_a_collection_that_is_elsewhere_is_named(registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its release was published to another `index.uri`: nothing else would name it any more."""
+    said: list[str] = []
+    registry.promote("r3")
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    monkeypatch.setattr("serve.releases.prune.drop", lambda *_: False)
+    assert prune(INDEX, registry, 1, said.append).releases == ["r1"]
+    assert [line for line in said if line.startswith(f"prune: collection r1 is not in Milvus at {INDEX.address}; if")]
