@@ -12,6 +12,7 @@ from data.cluster.code_digest import CODE
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
+from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
@@ -82,7 +83,17 @@ def fit_and_measure(
     report = measured_report(towers, reranker, dataset, config, ties, popularity_I)
     decided = dict(zip(DECIDED, (cold_items.as_json(), placement.as_json(), popular.as_json()), strict=True))
     more = report.as_json() | {"training": totals} | decided
-    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more, recent_I)
+    return seal(folder, config, dataset, towers, reranker, name, known_splits(dataset), more, recent_I)
+
+
+def known_splits(dataset: PreparedDataset) -> tuple[str, ...]:
+    """The splits whose interactions make up the histories of a measured checkpoint: those before the test part.
+
+    Of the events of an endpoint, all of them where no moment divides the splits. The endpoint adds to a history what
+    it lacks, and could not tell a user's latest events, which are in the test part, from those that are there already.
+    """
+    has_events = dataset.manifest.get("events_until_us") is not None
+    return SPLITS if has_events and not dataset.manifest.get("boundaries") else (TRAIN, VALIDATION)
 
 
 def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
