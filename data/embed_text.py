@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Writes the vectors; returns the file, the number of items, and the length of a vector."""
-    from data.sources.values.text_vectors import vectors_of, write_vectors
+    from data.sources.values.text_vectors import place_of_vectors, vectors_of, write_vectors
 
     settings = config.embed
+    place = place_of_vectors(settings)
     connect(config.cluster)
     items = config.data.source.read().items
     if items is None:
         raise ConfigError("data.source: the log has no table of items, so there are no texts")
     vectors_NE = vectors_of(items, settings)
-    write_vectors(settings, items["item_id"], vectors_NE)
+    write_vectors(settings, place, items["item_id"], vectors_NE)
     length = vectors_NE.shape[1]
     print(f"embed_text: {len(items):,} items, vectors of length {length}, in {settings.to}")
     return {"file": settings.to, "items": len(items), "length": length}

@@ -69,6 +69,7 @@ class RequestAdapter:
         self._context, self._goals = release.parts.context, release.parts.goal_weights
         self.items.prepare()
         self._num_candidates, self._renderer = num_candidates, ItemRenderer(items)
+        self._vector_lengths = items.vector_lengths
         self._removed = release.removed_items
         self.set_denylist(())
 
@@ -222,7 +223,7 @@ class RequestAdapter:
 
     def _check_features(self, features: dict[str, Any]) -> dict[str, Any]:
         try:
-            return checked_features(features, {f.name: f.kind for f in self.features})
+            return checked_features(features, {f.name: f.kind for f in self.features}, self._vector_lengths)
         except ValueError as e:
             raise FieldError(("features",), str(e)) from e
 

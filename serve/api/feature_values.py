@@ -10,12 +10,15 @@ MAX_TEXT, MAX_VALUES, MAX_LENGTH = 1000, 100, 4096
 """Limits on the features of an item in a request: characters of a text, values of a list, numbers of a vector."""
 
 
-def checked_features(features: Mapping[str, Any], kinds: Mapping[str, FeatureKind]) -> dict[str, Any]:
+def checked_features(
+    features: Mapping[str, Any], kinds: Mapping[str, FeatureKind], lengths: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Returns the features with numbers as floats, and texts trimmed as the log's.
 
     Args:
         features: Values by name, as the request has them.
         kinds: The kinds of the release's features.
+        lengths: The length of the vectors of each feature that has some; an empty one counts as missing.
 
     Raises:
         ValueError: A name or a type is not of this release; the message names the feature.
@@ -25,6 +28,11 @@ def checked_features(features: Mapping[str, Any], kinds: Mapping[str, FeatureKin
             raise ValueError(f"features: {name[:50]!r} is unknown; known: {', '.join(kinds) or 'none'}")
         if not _fits(kinds[name], value):
             raise ValueError(f"features.{name}: must be {_wanted(kinds[name])}")
+        if kinds[name].is_vector and lengths and value and len(value) != lengths[name]:
+            raise ValueError(
+                f"features.{name}: must be a list of {lengths[name]} numbers, as the items of this release have them;"
+                f" it has {len(value)}"
+            )
     return {
         name: float(value) if kinds[name].is_number and value is not None else _trimmed(value)
         for name, value in features.items()

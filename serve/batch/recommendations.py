@@ -1,7 +1,8 @@
 """Batch inference: the recommendations of many users as Parquet files, computed by Ray Data.
 
-Each user gets the items that the endpoint would return. Users are divided into parts, one file each. After an
-interruption, the same command writes only the files that are missing.
+Each user gets the items that the endpoint would return for a request without a context, if it knew no events: what came
+after the release's log does not count. Users are divided into parts, one file each. After an interruption, the same
+command writes only the files that are missing.
 
     <storage>/recommendations/<release>-<digest of users and k>/part-00000.parquet ... manifest.json (written last)
 """

@@ -4,16 +4,17 @@ Shape legend: N texts, W words, E length of a vector.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pyarrow import fs
 from scipy import sparse
 from scipy.sparse import linalg
 
-from data.artifacts.errors import ConfigError, UserError
+from data.artifacts.errors import ConfigError, UserError, one_line
 from data.artifacts.folders import Folder
 from data.sources.values.text_vectors_config import EmbedTextConfig
 
@@ -29,12 +30,35 @@ def vectors_of(items: pa.Table, config: EmbedTextConfig) -> np.ndarray:
     return by_model(texts, config.model, config.batch_size)
 
 
-def write_vectors(config: EmbedTextConfig, item_ids: pa.ChunkedArray, vectors_NE: np.ndarray) -> None:
-    """Writes the Parquet file `config.to` with the columns `item_id` and `config.name`."""
+def place_of_vectors(config: EmbedTextConfig) -> tuple[Folder, str]:
+    """The folder of the file `config.to`, which is created if it is not there, and the file's name.
+
+    To be called before texts are embedded, which may take hours.
+
+    Raises:
+        ConfigError: there is a folder in the file's place, or its own folder cannot be created.
+    """
+    file = Folder.of(config.to)
+    folder = replace(file, path=file.path.rpartition("/")[0])
+    try:
+        if file.filesystem.get_file_info(file.path).type == fs.FileType.Directory:
+            raise ConfigError(f"embed.to: {config.to} is a folder; name a file, such as {config.to}/vectors.parquet")
+        return folder.create(), file.name
+    except OSError as e:
+        raise ConfigError(f"embed.to: {config.to} cannot be written ({one_line(e)}); name another file") from e
+
+
+def write_vectors(
+    config: EmbedTextConfig, place: tuple[Folder, str], item_ids: pa.ChunkedArray, vectors_NE: np.ndarray
+) -> None:
+    """Writes a Parquet file with the columns `item_id` and `config.name`; readers see all of it or what was there.
+
+    Args:
+        place: of the file, as `place_of_vectors` returns it.
+    """
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_NE.ravel()), vectors_NE.shape[1])
-    target = Folder.of(config.to)
-    with target.filesystem.open_output_stream(target.path) as file:
-        pq.write_table(pa.table({"item_id": item_ids, config.name: vectors}), file)
+    folder, name = place
+    folder.write_table(name, pa.table({"item_id": item_ids, config.name: vectors}))
 
 
 def texts_of(items: pa.Table, columns: list[str]) -> pa.Array:

@@ -23,7 +23,7 @@ def with_state(
     """The query with what is known of its user from events.
 
     - The history grows by the items of positive events, with their times and types if the user tower takes them. Those
-      that the request names too count once.
+      that the request names too count once, and as seen, whatever their events say.
     - Items that count as seen are left out of the answer, if the query leaves out seen items.
     - Context that the request lacks is that of the user's last event.
     - Of a user who was forgotten after the release's log was read, the release's own history does not count.
@@ -45,6 +45,7 @@ def with_state(
         known_types = [adapter.type_rows.get(name, 0) for name in positives.types]
         types = tuple(known_types[type_] for type_, row in zip(positives.type_, rows, strict=True) if row)
     among = set(recent) if query.history else ()
+    named = tuple(row for row in query.history if row in among)
     known = state.context(now_us, config)
     return replace(
         query,
@@ -52,7 +53,7 @@ def with_state(
         recent=recent,
         recent_times=times,
         recent_types=types,
-        seen=adapter.known_rows(state.seen_at(now_us, config)),
+        seen=(*adapter.known_rows(state.seen_at(now_us, config)), *named),
         history=tuple(row for row in query.history if row not in among),
         context=adapter.context_rows({**known, **context}) if known else query.context,
     )

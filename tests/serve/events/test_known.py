@@ -16,6 +16,7 @@ from serve.events.event import MICROS
 from serve.events.sqlite_store import SqliteStore
 from serve.events.state import UserState
 from serve.pipeline.messages import Query
+from serve.pipeline.retriever import excluded_rows
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.release import Release, log_read_us
 from tests.conformance.events import config, event, now_us
@@ -79,7 +80,9 @@ def test_the_state_and_the_request_add_to_the_query(
     state = state_of(values, "u", [*ids(release, [3, 9]), "not in the release"], type="view")
     request, query = asked(adapter, history=ids(release, [9, 4]), exclude=ids(release, [5]), user_id="u")
     found = with_state(query, state, request.context, adapter, values)
-    assert (found.recent, found.history, found.seen) == ((3, 9), (4,), ())
+    assert (found.recent, found.history, found.seen) == ((3, 9), (4,), (9,)), "viewed, and named by the request"
+    without = excluded_rows(query, np.array(query.history)).tolist()
+    assert excluded_rows(found, np.array([3, 9, 4])).tolist() == without == [4, 5, 9], "an event takes nothing back"
     assert found.exclude == query.exclude
     clicked = with_state(query, state_of(values, "v", ids(release, [7])), {}, adapter, values)
     assert (clicked.recent, clicked.seen) == ((7,), (7,))

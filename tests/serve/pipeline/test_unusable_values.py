@@ -52,6 +52,14 @@ def test_a_text_is_taken_as_a_log_has_it(text: str) -> None:
     assert checked_features(given, kinds) == given
 
 
+def test_a_vector_of_another_length_is_refused_by_its_name() -> None:
+    kinds, lengths = {"picture": FeatureKind.vector}, {"picture": 3}
+    for given in ([0.5, 1, 0], [], None):
+        assert checked_features({"picture": given}, kinds, lengths) == {"picture": given}
+    with pytest.raises(ValueError, match=r"^features.picture: must be a list of 3 numbers, .*; it has 2$"):
+        checked_features({"picture": [0.5, 1]}, kinds, lengths)
+
+
 async def test_a_value_that_a_stage_cannot_use_opens_no_breaker() -> None:
     async def refuse() -> None:
         raise UnusableValue("features: 1e999")

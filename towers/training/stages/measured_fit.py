@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from data.artifacts.folders import Folder
 from data.artifacts.plugins import recorded
@@ -13,6 +12,7 @@ from data.cluster.code_digest import CODE
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
+from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
@@ -24,22 +24,20 @@ from towers.evaluation.decisions.popular_items import (
     decide_popular_items,
     recent_of,
 )
-from towers.evaluation.goals import GoalEvents
 from towers.evaluation.measure import evaluate, measure
-from towers.evaluation.metrics import hits
-from towers.evaluation.queries import HeldOut, HeldOutInteractions, has_queries, unwanted_among
-from towers.evaluation.ranking import QueryVectors, Ranking, embed, lists_of, retrieve
+from towers.evaluation.queries import HeldOut, has_queries
+from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
 from towers.evaluation.report import Report
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder, popularity, tie_seed
-from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
 from towers.training.stages.measured_again import MEASURED_BY, measured_by
+from towers.training.stages.rerank_queries import queries_to_fit
 from towers.training.tracking import run_reference
 
 DECIDED = ("cold_items", "placement", "popular_items")
@@ -85,7 +83,17 @@ def fit_and_measure(
     report = measured_report(towers, reranker, dataset, config, ties, popularity_I)
     decided = dict(zip(DECIDED, (cold_items.as_json(), placement.as_json(), popular.as_json()), strict=True))
     more = report.as_json() | {"training": totals} | decided
-    return seal(folder, config, dataset, towers, reranker, name, (TRAIN, VALIDATION), more, recent_I)
+    return seal(folder, config, dataset, towers, reranker, name, known_splits(dataset), more, recent_I)
+
+
+def known_splits(dataset: PreparedDataset) -> tuple[str, ...]:
+    """The splits whose interactions make up the histories of a measured checkpoint: those before the test part.
+
+    Of the events of an endpoint, all of them where no moment divides the splits. The endpoint adds to a history what
+    it lacks, and could not tell a user's latest events, which are in the test part, from those that are there already.
+    """
+    has_events = dataset.manifest.get("events_until_us") is not None
+    return SPLITS if has_events and not dataset.manifest.get("boundaries") else (TRAIN, VALIDATION)
 
 
 def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
@@ -148,17 +156,17 @@ def fit_reranker_on(
     """
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, split, config.evaluate.seen, beside, most)
-    batch_size = config.evaluate.batch_size
-    queries = embed(towers.model, held_out, batch_size)
-    found = retrieve(queries, held_out, popularity_I, towers.item_vectors_ID, batch_size, ties=ties)
-    interactions = HeldOutInteractions.of(dataset, split, held_out)
-    unwanted_QK = unwanted_among(dataset, split, held_out.user_rows_Q, found.rows_QK) if dataset.event_types else None
-    goals_QKA = None
-    if reranker.goals is not None:
-        goals_QKA = GoalEvents.of(dataset, split, reranker.config.goals).among(held_out.user_rows_Q, found.rows_QK)
-    to_fit = _rerank_queries(reranker, queries, found, held_out, interactions, config.seed, unwanted_QK, goals_QKA)
+    batch_size, takes_context = config.evaluate.batch_size, towers.model.context_values is not None
+
+    def retrieved(asked: HeldOut) -> tuple[QueryVectors, Ranking]:
+        queries = embed(towers.model, asked, batch_size)
+        return queries, retrieve(queries, asked, popularity_I, towers.item_vectors_ID, batch_size, ties=ties)
+
+    of_users = retrieved(held_out)
+    by_context = retrieved if takes_context else None
+    to_fit = queries_to_fit(reranker, dataset, split, held_out, of_users, by_context, config.seed)
     fitted = fit_reranker(reranker, to_fit, config.seed)
-    measured = measure(found, held_out, len(popularity_I), list(config.evaluate.ks))
+    measured = measure(of_users[1], held_out, len(popularity_I), list(config.evaluate.ks))
     if not fitted:
         return measured, f": not fitted, {too_few_hits(to_fit, len(held_out.user_rows_Q), split)}"
     return measured, _said(fitted)
@@ -173,27 +181,6 @@ def _said(fitted: dict[str, float]) -> str:
         said += "; cross-entropy of each goal over that of one probability for all: "
         said += "  ".join(f"{k} {v:.4f}" for k, v in goals.items())
     return said
-
-
-def _rerank_queries(
-    reranker: Reranker,
-    queries: QueryVectors,
-    found: Ranking,
-    held_out: HeldOut,
-    interactions: HeldOutInteractions,
-    seed: int,
-    unwanted_QK: np.ndarray | None,
-    goals_QKA: np.ndarray | None,
-) -> RerankQueries:
-    """The interactions of users whom the towers place, as queries to fit the re-ranker on; `seed` draws the sample."""
-    interactions = interactions.take(found.by_towers_Q[interactions.query_N].nonzero()[0])
-    hit_QK = hits(found.rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
-    context_NC = reranker.context.encode(interactions.context_N)
-    arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, context_NC)
-    hit, owner, items, context = map(torch.from_numpy, arrays)
-    unwanted, goals = (None if of is None else torch.from_numpy(of) for of in (unwanted_QK, goals_QKA))
-    lists, most = lists_of(queries, found, held_out, reranker.context), reranker.config.max_queries
-    return RerankQueries.of_interactions(lists, hit, owner, items, context, unwanted, goals, most, seed)
 
 
 def seal(

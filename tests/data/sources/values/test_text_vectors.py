@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.artifacts.errors import ConfigError, UserError
-from data.sources.values.text_vectors import by_model, by_words, texts_of
+from data.sources.values.text_vectors import by_model, by_words, place_of_vectors, texts_of, write_vectors
+from data.sources.values.text_vectors_config import EmbedTextConfig
 
 TEXTS = pa.array(
     [
@@ -69,3 +71,20 @@ def test_a_model_of_sentences_is_taken_from_its_folder(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UserError, match="needs the package sentence-transformers"):
         by_model(pa.array(["a"]), str(tmp_path), 1)
+
+
+def test_the_folder_of_the_file_is_made_before_texts_are_embedded(tmp_path: Path) -> None:
+    config = EmbedTextConfig(to=f"{tmp_path}/not/there/titles.parquet", name="title")
+    place = place_of_vectors(config)
+    for value in (1.0, 2.0):  # the second one replaces the first
+        write_vectors(config, place, pa.chunked_array([["a", "b"]]), np.full((2, 3), value, np.float32))
+    assert pq.read_table(config.to).to_pydict() == {"item_id": ["a", "b"], "title": [[2.0] * 3] * 2}
+    assert [file.name for file in (tmp_path / "not/there").iterdir()] == ["titles.parquet"]
+
+
+def test_a_place_where_no_file_can_be_is_refused_before_texts_are_embedded(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^embed\.to: .* is a folder; name a file, such as .*/vectors\.parquet$"):
+        place_of_vectors(EmbedTextConfig(to=str(tmp_path)))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^embed\.to: .*/file/titles\.parquet cannot be written"):
+        place_of_vectors(EmbedTextConfig(to=f"{tmp_path}/file/titles.parquet"))
