@@ -12,6 +12,7 @@ from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE, code_digest
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
+from data.sources.event_types import EventType, EventTypes, Sign
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
@@ -33,6 +34,12 @@ ADDED_TO_MODEL = {
 }
 ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
+NEUTRAL_OF_FEATURES = {
+    "kind": ("categorical", "multi_categorical", "numeric", "vector"),
+    "max_values": (16,),
+    "min_count": (1,),
+}
+"""Values of a dataset's features with which names have nothing of them, as they had before."""
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
@@ -92,7 +99,36 @@ def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(dataset: PreparedDataset, *values: Any) -> str:
-    return hashlib.sha256(json.dumps([dataset.fingerprint, *values], sort_keys=True).encode()).hexdigest()[:10]
+    determining = [dataset.fingerprint, *values, *_reading(dataset)]
+    return hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _reading(dataset: PreparedDataset) -> list[Any]:
+    """JSON values of how a training reads a dataset beyond what its files hold; empty where all of it is neutral.
+
+    Two datasets may have equal files, and so equal fingerprints, and differ in the kind of a feature, in what an event
+    type means, or in whether their times are moments.
+    """
+    manifest = dataset.manifest
+    read: dict[str, Any] = {}
+    for side in ("user_features", "item_features"):
+        for feature in manifest.get(side, ()):
+            others = {k: feature[k] for k, of in NEUTRAL_OF_FEATURES.items() if k in feature and feature[k] not in of}
+            read |= {f"{side}.{feature['name']}": others} if others else {}
+    types = EventTypes.of_manifest(manifest.get("event_types")).types
+    read |= {f"event_types.{code}": said for code, of in enumerate(types.values()) if (said := _reading_of_type(of))}
+    clock = manifest.get("clock")
+    if clock is not None and clock["has_clock"] != (clock["last"] > manifest["counts"]["raw_interactions"]):
+        read["has_clock"] = clock["has_clock"]
+    return [read] if read else []
+
+
+def _reading_of_type(of: EventType) -> list[str]:
+    """What an event type means that neither the weights nor the places of its interactions in the files show."""
+    if of.sign is Sign.ignore:
+        return ["ignored"] if of.is_kept else []
+    used = {"seen": of.is_seen} | ({"relevant": of.relevant} if of.sign is Sign.positive else {"towers": of.towers})
+    return [f"not {name}" for name, value in used.items() if not value]
 
 
 def open_for(config: Recipe, storage: Folder, checkpoint: str | None) -> tuple[Checkpoint, PreparedDataset]:

@@ -3,15 +3,19 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed, sealing
+from data.dataset.catalogue import feature_to_json
+from data.dataset.clock import Clock
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
+from data.sources.event_types import EventType, EventTypes, Sign
+from data.sources.schema import Feature
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
@@ -25,6 +29,9 @@ from towers.training.stages.fit_towers import FittedTowers
 
 class Dataset:
     fingerprint = "9467ba103285f919737c0971a2527b2a5146bf0bcd7235641a82828b4f442aba"
+
+    def __init__(self, **manifest: Any) -> None:
+        self.manifest = manifest
 
 
 DATASET = cast(PreparedDataset, Dataset())
@@ -94,6 +101,36 @@ def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     assert len({*names, *timed}) == 5
     NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
+
+
+def test_datasets_of_equal_files_that_are_read_otherwise_have_runs_of_their_own() -> None:
+    """A feature's kind, the meaning of an event type and what times are stand in the manifest alone."""
+
+    def feature(kind: str = "numeric", **values: Any) -> dict[str, Any]:
+        return {"item_features": [feature_to_json(Feature(name="price", kind=kind, **values))]}
+
+    def event(**values: Any) -> dict[str, Any]:
+        return {"event_types": EventTypes({"buy": EventType(), "hide": EventType(**values)}).as_manifest()}
+
+    def clock(has_clock: bool, last: int) -> dict[str, Any]:
+        return {"clock": Clock(has_clock, False, 0, last).as_manifest(), "counts": {"raw_interactions": 9}}
+
+    same = [
+        feature(), feature(column="cost"), event(), event(weight=2.0), event(sign=Sign.ignore), event(towers=False),
+        event(sign=Sign.negative), clock(True, 99), clock(False, 9),
+    ]  # fmt: skip
+    others = [
+        feature("numeric_log"), feature("numeric_quantiles"), feature("text"), feature("categorical", min_count=2),
+        feature("categorical", max_values=3), event(seen=False), event(relevant=False),
+        event(sign=Sign.ignore, seen=True), event(sign=Sign.negative, seen=False),
+        event(sign=Sign.negative, seen=False, towers=False), clock(False, 99), clock(True, 9),
+    ]  # fmt: skip
+    config, datasets = load([]), [cast(PreparedDataset, Dataset(**manifest)) for manifest in (*same, *others)]
+    names = [training_name(config, of) for of in datasets]
+    assert set(names[: len(same)]) == {"synthetic-fac8523ae5"}, "they keep the name that they had"
+    assert len(set(names)) == 1 + len(others) - 1, "a type that is not seen is so whatever its sign"
+    folders = {checkpoint_folder(config, of, Folder.of("var")).name for of in datasets}
+    assert len(folders) == len(set(names))
 
 
 def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: PreparedDataset) -> None:
