@@ -1,8 +1,11 @@
 """Names of runs: what was trained by earlier versions is found again."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,10 +23,11 @@ from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.context import Context
+from towers.training.job import Job
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.runs import checkpoint_folder, open_for, training_name
-from towers.training.stages import measured_fit
+from towers.training.stages import fit_towers, measured_fit
 from towers.training.stages.fit_towers import FittedTowers
 
 
@@ -139,6 +143,27 @@ def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: P
     text = str(caught.value)
     assert text.startswith("checkpoint: none in ")
     assert "run python -m towers.train with the same values first, or name another one (checkpoint=FOLDER)" in text
+
+
+def test_towers_of_the_same_name_are_trained_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trials of a sweep over `rerank` would delete each other's saved epochs; real Ray Train would take minutes."""
+    running: list[str] = []
+    most: list[int] = []
+
+    def fit(name: str) -> SimpleNamespace:
+        running.append(name)
+        most.append(running.count(name))
+        time.sleep(0.2)
+        running.remove(name)
+        return SimpleNamespace(metrics={})
+
+    monkeypatch.setattr(fit_towers, "trainer", lambda job, *_: SimpleNamespace(fit=lambda: fit(job.name)))
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [cast(Job, SimpleNamespace(name=name)) for name in ("a", "a", "b")]
+        list(pool.map(lambda job: fit_towers._run(job, DATASET, Folder.of(str(tmp_path))), jobs))
+    assert len(most) == 3 and max(most) == 1
 
 
 def test_a_reranker_that_is_not_fitted_says_why(
