@@ -115,6 +115,17 @@ def _cure(kind: str) -> str:
     return f"restore the file, or remove the folder if the {kind} is not needed"
 
 
+def named_in(folder: Folder, place: str) -> Folder:
+    """The folder at a place that an artifact in `folder` names as text, without the options and secrets of a URI.
+
+    In the bucket of `folder`, it is opened as that one was: by the same endpoint and with the same credentials.
+    """
+    store = f"{folder.filesystem.type_name}://"
+    if folder.is_local or "?" in place or not place.startswith(f"{store}{folder.path.partition('/')[0]}/"):
+        return Folder.of(place)
+    return replace(folder, path=place.removeprefix(store).rstrip("/"))
+
+
 def verify_files(folder: Folder, manifest: dict[str, Any], names: Iterable[str]) -> None:
     """Computes the sha256 of these files of a sealed folder and compares it with the manifest.
 

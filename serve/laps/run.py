@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
-from data.artifacts.seals import NotSealed, is_sealed
+from data.artifacts.seals import NotSealed, is_sealed, named_in
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter, show
 from data.dataset.preparation import prepare
@@ -97,10 +97,10 @@ class _Lap:
 
     def _dataset(self) -> PreparedDataset:
         """The lap's dataset; it stays the same when the lap goes on, whatever events have come meanwhile."""
-        folder = self._record.step("dataset", self._prepare)
-        if not is_sealed(Folder.of(folder)):
+        folder = named_in(self._storage, self._record.step("dataset", self._prepare))
+        if not is_sealed(folder):
             raise LapStopped(f"its dataset {folder} is not there any more; start the next lap")
-        return PreparedDataset.open(Folder.of(folder))
+        return PreparedDataset.open(folder)
 
     def _prepare(self) -> str:
         return str(prepare(self._config.data, self._storage, self._progress).folder)
@@ -109,7 +109,7 @@ class _Lap:
         live = self._registry.live()
         if live is None:
             return None
-        folder = Folder.of(self._registry.manifest(live.release)["dataset"]["folder"])
+        folder = named_in(self._storage, self._registry.manifest(live.release)["dataset"]["folder"])
         try:
             drift = measure_drift(PreparedDataset.open(folder), dataset)
         except NotSealed:
@@ -161,7 +161,7 @@ class _Lap:
 
     def _publish(self, checkpoint: str) -> str:
         gatekeeper = Gatekeeper(config=self._config.gate, evaluate=self._config.evaluate, show=show)
-        opened = open_checkpoint(Folder.of(checkpoint))
+        opened = open_checkpoint(named_in(self._storage, checkpoint))
         return publish(self._config.index, opened, self._storage, self._progress, gatekeeper)
 
     def _try(self, release_id: str) -> dict[str, Any]:

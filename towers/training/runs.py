@@ -49,7 +49,7 @@ def training_name(config: Recipe, dataset: PreparedDataset) -> str:
     does not go on.
     """
     code = f"-{present_code()[:8]}" if wants_same_code() else ""
-    return f"{config.data.name}-{_digest(dataset, *_determining(config))}{code}"
+    return f"{config.data.name}-{_digest(dataset, *_determining(config, dataset))}{code}"
 
 
 def present_code() -> str:
@@ -72,7 +72,7 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
 
     Its name has a digest of everything that decides the weights of the towers and of the re-ranker.
     """
-    digest = _digest(dataset, *_determining(config), _without(jsonable(config.rerank), ADDED_TO_RERANK))
+    digest = _digest(dataset, *_determining(config, dataset), _without(jsonable(config.rerank), ADDED_TO_RERANK))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
@@ -81,13 +81,13 @@ def _code(plugins: tuple[str, ...]) -> str:
     return code_digest(*plugins)
 
 
-def _determining(config: Recipe) -> list[Any]:
+def _determining(config: Recipe, dataset: PreparedDataset) -> list[Any]:
     """JSON values of everything but the dataset that decides the towers' weights."""
     loss = _without(jsonable(config.loss), ADDED_TO_LOSS)
     model = _without(jsonable(config.model), ADDED_TO_MODEL)
     placement = {*PLACEMENT, "num_workers"} if config.model.divides_rows else PLACEMENT
     train = {name: value for name, value in jsonable(config.train).items() if name not in placement}
-    if (start := start_fingerprint(train["start_from"])) is not None:
+    if (start := start_fingerprint(train["start_from"], dataset.folder)) is not None:
         train["start_from"] = start  # another checkpoint in its place makes another training
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
     return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]

@@ -32,6 +32,7 @@ from towers.training.stages.fit_towers import FittedTowers
 
 
 class Dataset:
+    folder = Folder.of("var")
     fingerprint = "9467ba103285f919737c0971a2527b2a5146bf0bcd7235641a82828b4f442aba"
 
     def __init__(self, **manifest: Any) -> None:
