@@ -135,10 +135,10 @@ def _skipped(answers: pa.Table, acts: pa.Table) -> pa.Table:
     position_N = np.arange(len(items)) - starts[parent_N]
     pairs = pa.table({"request_id": answers["request_id"].take(pa.array(parent_N)), "item_id": items})
     is_acted_N = _is_among(pairs, acts)
-    last = np.full(len(answers), -1, dtype=np.int64)
-    np.maximum.at(last, parent_N[is_acted_N], position_N[is_acted_N])
     is_shown_N = position_N < answers["num_shown"].to_numpy()[parent_N]
-    at = np.flatnonzero(is_shown_N & ~is_acted_N & (position_N < last[parent_N]))
+    last, acted = np.full(len(answers), -1, dtype=np.int64), np.flatnonzero(is_acted_N & is_shown_N)
+    np.maximum.at(last, parent_N[acted], position_N[acted])
+    at = np.flatnonzero(~is_acted_N & (position_N < last[parent_N]))
     of_answer = pa.array(parent_N[at])
     return pa.table(
         {
