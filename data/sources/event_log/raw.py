@@ -50,6 +50,7 @@ def skipped_blocks(
     passive: Collection[str],
     name: str,
     spellings: Sequence[str] = (),
+    hours: Collection[str] | None = None,
 ) -> Iterator[pa.Table]:
     """The items that answers of a day showed above one that their user acted on, and that the user did not act on.
 
@@ -62,12 +63,15 @@ def skipped_blocks(
         passive: Types of events that are no acts, such as impressions.
         name: The event type that the interactions get.
         spellings: Text that stands for a missing id or value, besides blank text; acts without a user do not count.
+        hours: The hours whose answers are read, so that each pass over a log reads those of the first; None reads all.
     """
     acts = _acts(root, day, until_us, passive)
     if not len(acts):
         return
     log = DecisionLog.of(Folder.of(root))
     for hour in log.hours_of(day):
+        if hours is not None and hour not in hours:
+            continue
         try:
             for answers in log.folder.read_groups(log.compacted(hour)):
                 skipped = _skipped(answers, acts)
