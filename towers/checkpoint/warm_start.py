@@ -71,12 +71,13 @@ def warm_start(
 
 def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarray]) -> None:
     """Raises CheckpointError where a table is hashed, and the checkpoint has hashed the same rows to other places."""
+    weights, learned = (dict(of.named_parameters()) for of in (model, source.model))
     for name, before_N in rows.items():
         is_hashed = [_is_hashed(of, name) for of in (model, source.model)]
         if not any(is_hashed):
             continue
         is_known = before_N > 0
-        if not all(is_hashed) or model.get_parameter(name).shape != source.model.get_parameter(name).shape:
+        if not all(is_hashed) or weights[name].shape != learned[name].shape:
             reason = (
                 "is not hashed as this training hashes it; give model.tables the same value, and model.hash_rows the"
                 " same or, where the log has grown beyond it, more than there are ids"
