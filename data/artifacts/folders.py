@@ -150,9 +150,9 @@ class Folder:
         """The value in a JSON file; raises DamagedFile, with its path, where it holds none."""
         return parsed(self.read_bytes(name), f"{self}/{name}", lambda value: value)
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: Any, sort_keys: bool = True) -> None:
         """Writes a value as JSON, like `write_bytes`; numbers that are not finite become null."""
-        self.write_bytes(name, json_bytes(value))
+        self.write_bytes(name, json_bytes(value, sort_keys))
 
     def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table in a Parquet file, or some of its columns."""
@@ -244,6 +244,6 @@ def _version_of(content: bytes) -> Version:
     return {"e_tag": hashlib.sha256(content).hexdigest()}
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any, sort_keys: bool = True) -> bytes:
     """A JSON file's content; numbers that are not finite become null."""
-    return (json_text(value, indent=2, sort_keys=True) + "\n").encode()
+    return (json_text(value, indent=2, sort_keys=sort_keys) + "\n").encode()

@@ -34,7 +34,8 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
     Args:
         target: where the sealed folder goes.
         manifest: the content of the manifest; the block may add keys to it. When the block ends, `files` (sha256 by
-            file name) and `fingerprint` (of all files) are added.
+            file name) and `fingerprint` (of all files) are added. Keys keep their order, which is that of weights for
+            features, contexts and goals.
     """
     staging = replace(target, path=f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
     try:
@@ -42,13 +43,13 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
         files = {name: staging.sha256(name) for name in staging.files()}
         sealed = {**manifest, "files": files, "fingerprint": fingerprint(files)}
         if target.is_local:
-            staging.write_json(MANIFEST, sealed)
+            staging.write_json(MANIFEST, sealed, sort_keys=False)
             _replace(staging, target)
         else:  # an object store cannot rename: the copy is complete once its manifest is there, which is written last
             if is_sealed(target):
                 remove_sealed(target)  # no reader may see parts of both
             fs.copy_files(staging.path, target.path, staging.filesystem, target.filesystem)
-            target.write_json(MANIFEST, sealed)
+            target.write_json(MANIFEST, sealed, sort_keys=False)
         manifest.update(sealed)
     finally:
         staging.delete()
@@ -123,6 +124,17 @@ def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str,
 
 def _cure(kind: str) -> str:
     return f"restore the file, or remove the folder if the {kind} is not needed"
+
+
+def named_in(folder: Folder, place: str) -> Folder:
+    """The folder at a place that an artifact in `folder` names as text, without the options and secrets of a URI.
+
+    In the bucket of `folder`, it is opened as that one was: by the same endpoint and with the same credentials.
+    """
+    store = f"{folder.filesystem.type_name}://"
+    if folder.is_local or "?" in place or not place.startswith(f"{store}{folder.path.partition('/')[0]}/"):
+        return Folder.of(place)
+    return replace(folder, path=place.removeprefix(store).rstrip("/"))
 
 
 def verify_files(folder: Folder, manifest: dict[str, Any], names: Iterable[str]) -> None:

@@ -53,7 +53,7 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
     source_rows = np.concatenate([source_rows, before.num_rows + new])
     table = pa.concat_tables([described, rows]).take(source_rows)
     table = table.append_column("row", pa.array(np.arange(1, table.num_rows + 1)))
-    for name in (name for name in before.column_names if name.endswith("_count")):
+    for name in [name for name in before.column_names if name not in table.column_names]:  # numbers of interactions
         counts = np.concatenate([before[name].to_numpy(), np.zeros(len(new), np.int64)])
         table = table.append_column(name, pa.array(counts))
     table = table.select(before.column_names).cast(before.schema).combine_chunks()

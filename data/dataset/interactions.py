@@ -17,7 +17,12 @@ from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
-from data.sources.survey import above, with_ids
+from data.sources.survey import Survey, above, with_ids
+
+CHANGED = "was changed while it was read: prepare it anew"
+
+Counts = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By split, its numbers of positives by user row and by item row."""
 
 POSITIVES, OTHERS = "interactions", "others"
 """Folders of a dataset: its positives, and its negatives with the events that only count as seen."""
@@ -46,7 +51,7 @@ def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabular
     def encode(batch: pa.Table) -> pa.Table:
         user_rows_of, item_rows_of = ray.get(shared)
         if batch["fault"].null_count < len(batch):
-            raise DataError(f"{place} was changed while it was read: prepare it anew")
+            raise DataError(f"{place} {CHANGED}")
         batch = above(with_ids(batch), min_weight)
         batch = types.classified(batch) if types else batch
         user_rows, item_rows = user_rows_of.rows(batch["user_id"]), item_rows_of.rows(batch["item_id"])
@@ -115,6 +120,32 @@ def count_interactions(staging: Folder, split: str, num_users: int, num_items: i
             for rows, counts in ((batch["user_row"], by_user), (batch["item_row"], by_item)):
                 add_counts(rows.to_numpy(), counts)
     return by_user, by_item
+
+
+def refuse_changed(found: Survey, counts: Counts, staging: Folder, log: RawLog, has_unsplit: bool) -> None:
+    """Raises DataError if what was written is not what the survey found, because the log was changed in between.
+
+    Interactions with ids that the survey did not see would be those of row 0. Fewer ones than it found are no fault of
+    an event log, from which users are forgotten at any time.
+
+    Args:
+        counts: by split, what `count_interactions` returned.
+        has_unsplit: whether positives without a split are left out.
+    """
+    num_written = sum(int(by_user.sum()) for by_user, _ in counts.values())
+    missing = [found.num_others - count_others(staging)]
+    missing += [] if has_unsplit else [found.num_interactions - num_written]
+    is_unknown = any(by[0] for of_split in counts.values() for by in of_split)
+    if is_unknown or min(missing) < 0 or (max(missing) > 0 and log.events_until_us is None):
+        raise DataError(f"{log.place} {CHANGED}")
+
+
+def count_others(staging: Folder) -> int:
+    """Number of the interactions of a dataset that are no positives, by the files' footers."""
+    if not staging.exists(OTHERS):
+        return 0
+    files = pads.dataset(f"{staging.path}/{OTHERS}", schema=INTERACTIONS, filesystem=staging.filesystem)
+    return int(files.count_rows())
 
 
 def add_counts(rows: np.ndarray, counts: np.ndarray) -> None:

@@ -27,7 +27,7 @@ from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect
-from data.dataset.interactions import count_interactions, write_interactions
+from data.dataset.interactions import count_interactions, refuse_changed, write_interactions
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
@@ -105,6 +105,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
+        refuse_changed(found, counts, staging, log, has_unsplit=config.split.kind is SplitKind.given)
         _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     progress(f"dataset {config.name}: prepared in {folder}")

@@ -14,7 +14,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed
 from data.dataset.catalogue import Catalogue
 from data.dataset.clock import Clock
-from data.dataset.schema import INTERACTIONS
+from data.dataset.schema import INTERACTIONS, by_number
 from data.sequences.histories import Sequences, SequencesPart, in_order
 from data.sources.event_types import EventType, EventTypes
 from data.sources.schema import SPLITS
@@ -131,7 +131,7 @@ class PreparedDataset:
         """
         wanted = tuple(f"{kind}/split={split}/" for split in splits)
         names = [n for n in self.manifest["files"] if n.startswith(wanted)]
-        return [f"{self.folder.path}/{name}" for name in sorted(names)]
+        return [f"{self.folder.path}/{name}" for name in sorted(names, key=by_number)]
 
     def interactions(self, *splits: str, columns: list[str] | None = None) -> pa.Table:
         """The interactions of these splits, one split after the other, each by user and then oldest first.
@@ -170,7 +170,8 @@ class PreparedDataset:
 
     def part_names(self, *splits: str, kinds: Sequence[str] = ("interactions",)) -> list[str]:
         """The names of the parts that have interactions of these kinds in these splits, in the order of their users."""
-        return sorted({path.rpartition("/")[2] for kind in kinds for path in self.paths(*splits, kind=kind)})
+        names = {path.rpartition("/")[2] for kind in kinds for path in self.paths(*splits, kind=kind)}
+        return sorted(names, key=by_number)
 
     def part(
         self,

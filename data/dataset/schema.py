@@ -1,4 +1,4 @@
-"""The columns of interactions in a prepared dataset."""
+"""The columns of interactions in a prepared dataset, and the order of its files."""
 
 import pyarrow as pa
 
@@ -25,3 +25,8 @@ sorted by user_row, each user's oldest first.
 def columns_of(has_types: bool) -> pa.Schema:
     """The columns that are written: INTERACTIONS, without event types where the log has none."""
     return INTERACTIONS if has_types else INTERACTIONS.remove(INTERACTIONS.get_field_index("type"))
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """Sorts the files of parts by number, which has five digits or, from the hundred thousandth part on, more."""
+    return len(name), name

@@ -70,7 +70,11 @@ class EventLogSource(SourceConfig):
         parts: list[Part] = [partial(event_blocks, self.root, day, until_us, context, spellings) for day in days]
         if self.skipped is not None:
             more = until_us, context, tuple(self.passive), SKIPPED, spellings
-            parts += [partial(skipped_blocks, self.root, day, *more) for day in self._decisions().days()]
+            answers = self._decisions()
+            parts += [
+                partial(skipped_blocks, self.root, day, *more, hours=tuple(answers.hours_of(day)))
+                for day in answers.days()
+            ]
         interactions = read_in_parts(parts)
         if base is None:
             return RawLog(interactions, None, None, (), (), str(log.folder), context, _moment, events_until_us=until_us)

@@ -69,7 +69,7 @@ def recommend(
     names = [f"part-{number:05d}.parquet" for number in range(-(-len(user_ids) // config.part_size))]
     missing = [name for name in names if not folder.create().exists(name)]
     started, num_done = time.perf_counter(), 0
-    arguments = (str(storage), release_id, str(folder), config.k, num_candidates, denylist, forgotten)
+    arguments = (storage, release_id, folder, config.k, num_candidates, denylist, forgotten)
     for num_users in _write_parts(config, user_ids, names, missing, arguments):
         num_done += num_users
         rate = num_done / (time.perf_counter() - started)

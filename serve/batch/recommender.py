@@ -35,7 +35,7 @@ class BatchRecommender:
     """Recommends items to many users by one release, and writes what it recommends as Parquet files.
 
     Args:
-        storage_root: The storage that holds the release.
+        storage: The storage that holds the release.
         release_id: The release.
         folder: Where the files are written.
         k: Items per user.
@@ -46,17 +46,17 @@ class BatchRecommender:
 
     def __init__(
         self,
-        storage_root: str,
+        storage: Folder,
         release_id: str,
-        folder: str,
+        folder: Folder,
         k: int,
         num_candidates: int,
         denylist: list[str],
         forgotten: Sequence[str] = (),
     ) -> None:
-        release = ReleaseRegistry.of(Folder.of(storage_root)).open(release_id)
+        release = ReleaseRegistry.of(storage).open(release_id)
         check_golden(release)
-        self._parts, self._folder, self._k, self._num_candidates = release.parts, Folder.of(folder), k, num_candidates
+        self._parts, self._folder, self._k, self._num_candidates = release.parts, folder, k, num_candidates
         self._denied_rows = release.parts.items.ids.rows(pa.array(denylist, pa.string()))
         self._forgotten = pa.array(forgotten, pa.string())
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
-from data.artifacts.seals import NotSealed, is_sealed
+from data.artifacts.seals import NotSealed, is_sealed, named_in
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter, show
 from data.dataset.preparation import prepare
@@ -98,7 +98,7 @@ class _Lap:
 
     def _dataset(self) -> PreparedDataset:
         """The lap's dataset; it stays the same when the lap goes on, whatever events have come meanwhile."""
-        folder = Folder.of(self._record.step("dataset", self._prepare))
+        folder = named_in(self._storage, self._record.step("dataset", self._prepare))
         _require_there("dataset", folder)
         return PreparedDataset.open(folder)
 
@@ -109,7 +109,7 @@ class _Lap:
         live = self._registry.live()
         if live is None:
             return None
-        folder = Folder.of(self._registry.manifest(live.release)["dataset"]["folder"])
+        folder = named_in(self._storage, self._registry.manifest(live.release)["dataset"]["folder"])
         try:
             drift = measure_drift(PreparedDataset.open(folder), dataset)
         except NotSealed:
@@ -138,7 +138,7 @@ class _Lap:
         """The config with what its training starts from; a lap that starts anew leaves that as it is."""
         if start is None or "train" in self._record.steps:
             return self._config
-        _require_there("first checkpoint", Folder.of(start))
+        _require_there("first checkpoint", named_in(self._storage, start))
         root: Any = self._config  # a dataclass, as the root configuration is
         return replace(root, train=replace(root.train, start_from=start))
 
@@ -162,7 +162,7 @@ class _Lap:
 
     def _publish(self, checkpoint: str) -> str:
         gatekeeper = Gatekeeper(config=self._config.gate, evaluate=self._config.evaluate, show=show)
-        folder = Folder.of(checkpoint)
+        folder = named_in(self._storage, checkpoint)
         _require_there("checkpoint", folder)
         return publish(self._config.index, open_checkpoint(folder), self._storage, self._progress, gatekeeper)
 

@@ -35,7 +35,7 @@ def publish(
         ReleaseError: a search in the collection does not find what exact search finds.
         Where any of these is raised, there is no release, and no collection is left.
     """
-    for line in freshness(checkpoint.manifest):
+    for line in freshness(checkpoint.manifest, folder=checkpoint.folder):
         progress(f"publish: {line}")
     draft = _draft(config, checkpoint)
     build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed
+from data.artifacts.seals import NotSealed, named_in
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
@@ -23,7 +22,7 @@ def measurable(checkpoint: Checkpoint) -> Checkpoint:
     """
     if not is_final(checkpoint.manifest):
         return checkpoint
-    folder = Folder.of(checkpoint.manifest["backtest"])
+    folder = named_in(checkpoint.folder, checkpoint.manifest["backtest"])
     try:
         return open_checkpoint(folder)
     except NotSealed as e:

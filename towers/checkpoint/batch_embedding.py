@@ -4,7 +4,7 @@ Shape legend: B items of a batch, N items of the catalogue, D dimension.
 """
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import pyarrow as pa
 import ray.data
@@ -28,7 +28,7 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
         batch_size: items per call of the item tower.
         num_gpus: GPUs reserved per task; 0 computes on CPUs.
     """
-    embed = partial(_embed, str(checkpoint.folder))
+    embed = partial(_embed, checkpoint.folder)
     table, size = checkpoint.items.table, BATCHES_PER_BLOCK * batch_size
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     items = ray.data.from_arrow(blocks)
@@ -36,7 +36,7 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
 
 
 @torch.inference_mode()
-def _embed(checkpoint: str, batch: pa.Table) -> pa.Table:
+def _embed(checkpoint: Folder, batch: pa.Table) -> pa.Table:
     rows_B = torch.tensor(batch["row"].to_numpy()).to(DEVICE)
     return _with_vectors(batch, _tower(checkpoint).item_vectors(rows_B))
 
@@ -53,7 +53,11 @@ def _with_vectors(items: pa.Table, vector_ND: torch.Tensor) -> pa.Table:
     return items.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, vector_ND.shape[1]))
 
 
-@cache
-def _tower(checkpoint: str) -> ItemTower:
+_towers: dict[str, ItemTower] = {}
+
+
+def _tower(checkpoint: Folder) -> ItemTower:
     """The item tower, loaded once per worker process; it needs a part of the checkpoint's files."""
-    return open_item_tower(Folder.of(checkpoint)).to(DEVICE)
+    if (name := str(checkpoint)) not in _towers:
+        _towers[name] = open_item_tower(checkpoint).to(DEVICE)
+    return _towers[name]

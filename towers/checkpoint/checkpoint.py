@@ -28,6 +28,7 @@ from data.sequences.histories import Sequences, SequencesPart
 from data.sources.schema import RECENT_COUNT
 from towers.checkpoint.histories import write_histories
 from towers.checkpoint.on_demand import Later, OnDemand
+from towers.checkpoint.opening.order import in_order_of_weights
 from towers.checkpoint.opening.parts import SEQUENCES_FILE, Parts
 from towers.checkpoint.opening.weights import refuse_not_finite
 from towers.checkpoint.tensor_files import save_tensors
@@ -200,4 +201,4 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     """
     manifest = open_sealed(folder, "checkpoint", verify=True)
     require(manifest.get("plugins", ()), f"checkpoint {folder.name}", same_version=False)
-    return load(folder, manifest)
+    return load(folder, in_order_of_weights(manifest))

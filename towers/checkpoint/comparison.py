@@ -2,6 +2,7 @@
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.seals import named_in
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.backtest import measurable
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -36,7 +37,7 @@ def open_with_dataset(folder: Folder) -> tuple[Checkpoint, PreparedDataset]:
         CheckpointError: the checkpoint is damaged.
     """
     checkpoint = open_checkpoint(folder)
-    return checkpoint, PreparedDataset.open(Folder.of(checkpoint.manifest["dataset"]["folder"]))
+    return checkpoint, PreparedDataset.open(named_in(folder, checkpoint.manifest["dataset"]["folder"]))
 
 
 def compare(

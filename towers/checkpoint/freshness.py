@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed
+from data.artifacts.seals import NotSealed, named_in
 from data.dataset.inputs import changed_inputs
 from data.dataset.prepared import PreparedDataset
 
@@ -15,17 +15,18 @@ NUM_NAMED = 3
 """Number of changed files that a warning names."""
 
 
-def freshness(manifest: dict[str, Any], now: float | None = None) -> list[str]:
+def freshness(manifest: dict[str, Any], now: float | None = None, folder: Folder | None = None) -> list[str]:
     """Lines about what a checkpoint or a release has learned: how old that is, and warnings of what is newer.
 
     Args:
         manifest: of the checkpoint or the release.
         now: unix time in seconds; None means the present.
+        folder: of the checkpoint or the release; the dataset is opened by the same credentials, where it lies beside.
 
     Returns:
         No line about its age where the manifest does not say, or the log has no clock.
     """
-    dataset = _dataset(manifest)
+    dataset = _dataset(manifest, folder)
     lines = _ages(manifest.get("newest_interaction"), dataset, time.time() if now is None else now)
     if dataset is not None and (changed := changed_inputs(dataset)):
         others = f" and {len(changed) - NUM_NAMED:,} more" if len(changed) > NUM_NAMED else ""
@@ -50,9 +51,10 @@ def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> 
     return lines
 
 
-def _dataset(manifest: dict[str, Any]) -> PreparedDataset | None:
+def _dataset(manifest: dict[str, Any], folder: Folder | None) -> PreparedDataset | None:
+    named = manifest["dataset"]["folder"]
     try:
-        return PreparedDataset.open(Folder.of(manifest["dataset"]["folder"]))
+        return PreparedDataset.open(Folder.of(named) if folder is None else named_in(folder, named))
     except NotSealed:
         return None
 

@@ -5,6 +5,7 @@ Neither the tables of users nor the re-ranker nor what users have seen is read, 
 
 from data.artifacts.folders import Folder
 from data.artifacts.seals import open_sealed
+from towers.checkpoint.opening.order import in_order_of_weights
 from towers.checkpoint.opening.parts import Parts
 from towers.model.item_tower import ItemTower
 
@@ -16,4 +17,4 @@ def open_item_tower(folder: Folder) -> ItemTower:
         NotSealed: the folder holds no complete checkpoint, or one of these files is missing or changed.
         CheckpointError: a file is damaged or does not fit the others.
     """
-    return Parts(folder, open_sealed(folder, "checkpoint"), serves=True).item_tower
+    return Parts(folder, in_order_of_weights(open_sealed(folder, "checkpoint")), serves=True).item_tower

@@ -16,6 +16,7 @@ from towers.model.context import Context
 from towers.model.features import FeatureEncoder
 from towers.model.layers import IdEmbedding
 from towers.model.numbers.buckets import Buckets
+from towers.model.numbers.scale import Scale
 from towers.model.tables.hashed import hashed_tables
 from towers.model.two_tower import TwoTower
 
@@ -43,7 +44,7 @@ def warm_start(
         CheckpointError: the checkpoint has towers of another shape.
     """
     state, learned = model.state_dict(), source.model.state_dict()
-    rows = dict(_rows(model, source, ids, encoders))
+    rows, columns = dict(_rows(model, source, ids, encoders)), dict(_number_columns(source, encoders))
     _check_hashed(model, source, rows)
     for name, weight in state.items():
         if name == OF_SMOOTHING:
@@ -55,6 +56,9 @@ def warm_start(
             is_known = torch.from_numpy(rows[name] > 0)
             is_known[0] = True  # row 0 stands for what is unknown, in both
             weight[is_known] = before[torch.from_numpy(rows[name])[is_known]]
+        elif before is not None and name in columns and len(before) == len(weight):
+            now, then = columns[name]
+            weight.index_copy_(1, now, before.index_select(1, then))
         elif before is not None and name not in rows and before.shape == weight.shape:
             weight.copy_(before)
         elif not name.startswith(OF_FEATURES):
@@ -67,12 +71,13 @@ def warm_start(
 
 def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarray]) -> None:
     """Raises CheckpointError where a table is hashed, and the checkpoint has hashed the same rows to other places."""
+    weights, learned = (dict(of.named_parameters()) for of in (model, source.model))
     for name, before_N in rows.items():
         is_hashed = [_is_hashed(of, name) for of in (model, source.model)]
         if not any(is_hashed):
             continue
         is_known = before_N > 0
-        if not all(is_hashed) or model.get_parameter(name).shape != source.model.get_parameter(name).shape:
+        if not all(is_hashed) or weights[name].shape != learned[name].shape:
             reason = (
                 "is not hashed as this training hashes it; give model.tables the same value, and model.hash_rows the"
                 " same or, where the log has grown beyond it, more than there are ids"
@@ -112,6 +117,26 @@ def _rows(
     yield "context_values.weight", _context_rows(model.context, source.model.context)
     if model.event_types is not None and source.model.event_types is not None:
         yield "event_types.values.weight", source.model.event_types.rows_of(model.event_types.names)
+
+
+def _number_columns(
+    source: Checkpoint, encoders: tuple[FeatureEncoder, FeatureEncoder]
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """The names of the weights of numbers, and which of their columns stand for the same as which of the checkpoint's.
+
+    A feature has two columns (`EncodedFeatures.numbers_NF`): its number, and whether that is missing.
+    """
+    for side, catalogue, encoder in zip(("user", "item"), (source.users, source.items), encoders, strict=True):
+        earlier = FeatureEncoder.of_json(catalogue, source.manifest[f"{side}_scales"])
+        now, then = (
+            {name: s.is_log for name, s in of.scales.items() if isinstance(s, Scale)} for of in (encoder, earlier)
+        )
+        same = [name for name in now if now[name] == then.get(name)]
+        at_now, at_then = (
+            torch.tensor([at + list(of).index(name) for at in (0, len(of)) for name in same], dtype=torch.int64)
+            for of in (now, then)
+        )
+        yield f"{side}_features.linear.weight", (at_now, at_then)
 
 
 def _context_rows(context: Context, before: Context) -> np.ndarray:

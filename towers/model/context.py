@@ -31,12 +31,16 @@ class Context:
 
     @classmethod
     def of(cls, dataset: PreparedDataset, splits: Sequence[str]) -> "Context":
-        """The features of the dataset, with the values in the interactions of these splits."""
+        """The features of the dataset, with the values in the interactions of these splits, which are read in parts."""
         if not dataset.context:
             return cls()
-        values = values_of(dataset, splits)
-        columns = {name: pc.list_element(values, at) for at, name in enumerate(dataset.context)}
-        return cls({name: Vocabulary.of(_most_frequent(column)) for name, column in columns.items()})
+        counts = [pa.schema([("value", pa.string()), ("count", pa.int64())]).empty_table() for _ in dataset.context]
+        for split in splits:  # one after the other: of equally frequent values, those that come first are kept
+            for part in dataset.parts(split, columns=["context"]):
+                values = part["context"].combine_chunks()
+                counts = [_counted(counted, pc.list_element(values, at)) for at, counted in enumerate(counts)]
+        kept = map(_most_frequent, counts)
+        return cls({name: Vocabulary.of(values) for name, values in zip(dataset.context, kept, strict=True)})
 
     def __len__(self) -> int:
         """Number of context features (C)."""
@@ -75,12 +79,14 @@ class Context:
         return cls({name: Vocabulary(pa.array(known, pa.string())) for name, known in values.items()})
 
 
-def values_of(dataset: PreparedDataset, splits: Sequence[str]) -> pa.Array:
-    """list<string> [N]: the context of each interaction of these splits, one value per feature."""
-    return dataset.interactions(*splits, columns=["context"])["context"].combine_chunks()
+def _counted(counts: pa.Table, values: pa.Array) -> pa.Table:
+    """The distinct values, in the order in which they came first, and the `count` of each, with further values."""
+    of_part = pc.value_counts(values.drop_null())
+    more = pa.table({"value": of_part.field("values"), "count": of_part.field("counts")})
+    both = pa.concat_tables([counts, more]).group_by("value", use_threads=False)
+    return both.aggregate([("count", "sum")]).rename_columns(counts.column_names)
 
 
-def _most_frequent(column: pa.Array) -> pa.Array:
-    counts = pc.value_counts(column.drop_null())
-    best = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[:MAX_VALUES]
-    return counts.field("values").take(best)
+def _most_frequent(counts: pa.Table) -> pa.ChunkedArray:
+    best = np.argsort(-counts["count"].to_numpy(), kind="stable")[:MAX_VALUES]
+    return counts["value"].take(pa.array(best))

@@ -19,6 +19,19 @@ PRECOMPUTE_CHUNK = 65_536
 """Rows that `precompute` embeds at a time."""
 
 
+class ByFeature(nn.ModuleDict):
+    """Modules by the names of features, which may be those of a module's own methods, such as `type`, `items` or `to`.
+
+    `get_parameter`, which asks for attributes, does not find these.
+    """
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        self._modules[name] = module
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # `training`, also where a feature is called so
+
+
 class FeatureEmbedding(nn.Module):
     """Sum of an id's embedded features: the mean embedding of each categorical one, linear maps of numbers and vectors.
 
@@ -43,7 +56,7 @@ class FeatureEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self._names, self._embedding_dim = list(encoded.bags), embedding_dim
-        self.tables = nn.ModuleDict()
+        self.tables = ByFeature()
         for name, bag in encoded.bags.items():
             self.tables[name] = table(encoder.num_rows(name), embedding_dim, 0.1 * embedding_dim**-0.5)
             self.register_buffer(f"bag_{name}", bag, persistent=False)
@@ -53,7 +66,7 @@ class FeatureEmbedding(nn.Module):
         if encoded.numbers_NF.shape[1]:
             self.linear = nn.Linear(encoded.numbers_NF.shape[1], embedding_dim, bias=False)
             nn.init.normal_(self.linear.weight, std=0.1 * embedding_dim**-0.5)
-        self.projections = nn.ModuleDict()
+        self.projections = ByFeature()
         for name, vector_NE in encoded.vectors.items():
             projection = nn.Linear(vector_NE.shape[1], embedding_dim, bias=False)
             nn.init.normal_(projection.weight, std=0.1 * embedding_dim**-0.5)

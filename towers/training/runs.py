@@ -12,6 +12,7 @@ from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE, code_digest
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
+from data.sources.event_types import EventType, EventTypes, Sign
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import SeenItems
@@ -33,6 +34,12 @@ ADDED_TO_MODEL = {
 }
 ADDED_TO_RERANK = {"goals": {}, "experts": 1}
 """Keys that came to be after runs had been named, and their values with which earlier names stay valid."""
+NEUTRAL_OF_FEATURES = {
+    "kind": ("categorical", "multi_categorical", "numeric", "vector"),
+    "max_values": (16,),
+    "min_count": (1,),
+}
+"""Values of a dataset's features with which names have nothing of them, as they had before."""
 
 
 def training_name(config: Recipe, dataset: PreparedDataset) -> str:
@@ -42,7 +49,7 @@ def training_name(config: Recipe, dataset: PreparedDataset) -> str:
     does not go on.
     """
     code = f"-{present_code()[:8]}" if wants_same_code() else ""
-    return f"{config.data.name}-{_digest(dataset, *_determining(config))}{code}"
+    return f"{config.data.name}-{_digest(dataset, *_determining(config, dataset))}{code}"
 
 
 def present_code() -> str:
@@ -65,7 +72,7 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
 
     Its name has a digest of everything that decides the weights of the towers and of the re-ranker.
     """
-    digest = _digest(dataset, *_determining(config), _without(jsonable(config.rerank), ADDED_TO_RERANK))
+    digest = _digest(dataset, *_determining(config, dataset), _without(jsonable(config.rerank), ADDED_TO_RERANK))
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
@@ -74,13 +81,13 @@ def _code(plugins: tuple[str, ...]) -> str:
     return code_digest(*plugins)
 
 
-def _determining(config: Recipe) -> list[Any]:
+def _determining(config: Recipe, dataset: PreparedDataset) -> list[Any]:
     """JSON values of everything but the dataset that decides the towers' weights."""
     loss = _without(jsonable(config.loss), ADDED_TO_LOSS)
     model = _without(jsonable(config.model), ADDED_TO_MODEL)
     placement = {*PLACEMENT, "num_workers"} if config.model.divides_rows else PLACEMENT
     train = {name: value for name, value in jsonable(config.train).items() if name not in placement}
-    if (start := start_fingerprint(train["start_from"])) is not None:
+    if (start := start_fingerprint(train["start_from"], dataset.folder)) is not None:
         train["start_from"] = start  # another checkpoint in its place makes another training
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
     return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]
@@ -92,7 +99,36 @@ def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(dataset: PreparedDataset, *values: Any) -> str:
-    return hashlib.sha256(json.dumps([dataset.fingerprint, *values], sort_keys=True).encode()).hexdigest()[:10]
+    determining = [dataset.fingerprint, *values, *_reading(dataset)]
+    return hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _reading(dataset: PreparedDataset) -> list[Any]:
+    """JSON values of how a training reads a dataset beyond what its files hold; empty where all of it is neutral.
+
+    Two datasets may have equal files, and so equal fingerprints, and differ in the kind of a feature, in what an event
+    type means, or in whether their times are moments.
+    """
+    manifest = dataset.manifest
+    read: dict[str, Any] = {}
+    for side in ("user_features", "item_features"):
+        for feature in manifest.get(side, ()):
+            others = {k: feature[k] for k, of in NEUTRAL_OF_FEATURES.items() if k in feature and feature[k] not in of}
+            read |= {f"{side}.{feature['name']}": others} if others else {}
+    types = EventTypes.of_manifest(manifest.get("event_types")).types
+    read |= {f"event_types.{code}": said for code, of in enumerate(types.values()) if (said := _reading_of_type(of))}
+    clock = manifest.get("clock")
+    if clock is not None and clock["has_clock"] != (clock["last"] > manifest["counts"]["raw_interactions"]):
+        read["has_clock"] = clock["has_clock"]
+    return [read] if read else []
+
+
+def _reading_of_type(of: EventType) -> list[str]:
+    """What an event type means that neither the weights nor the places of its interactions in the files show."""
+    if of.sign is Sign.ignore:
+        return ["ignored"] if of.is_kept else []
+    used = {"seen": of.is_seen} | ({"relevant": of.relevant} if of.sign is Sign.positive else {"towers": of.towers})
+    return [f"not {name}" for name, value in used.items() if not value]
 
 
 def open_for(config: Recipe, storage: Folder, checkpoint: str | None) -> tuple[Checkpoint, PreparedDataset]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed
+from data.artifacts.seals import NotSealed, named_in
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.warm_start import warm_start
@@ -28,9 +28,9 @@ def open_start(config: Recipe, dataset: PreparedDataset) -> Checkpoint | None:
     """
     if config.train.start_from is None:
         return None
-    checkpoint = _open(config.train.start_from)
+    checkpoint = _open(named_in(dataset.folder, config.train.start_from))
     if FittedSplits(checkpoint.manifest["fit_on"]) is FittedSplits.all:
-        checkpoint = _open(checkpoint.manifest["settled"])
+        checkpoint = _open(named_in(checkpoint.folder, checkpoint.manifest["settled"]))
     fit_on, newest = FittedSplits(checkpoint.manifest["fit_on"]), checkpoint.manifest["newest_interaction"]
     if fit_on is not FittedSplits.train:
         raise ConfigError(
@@ -63,8 +63,8 @@ def starting_weights(
     return model.state_dict()
 
 
-def _open(folder: str) -> Checkpoint:
+def _open(folder: Folder) -> Checkpoint:
     try:
-        return open_checkpoint(Folder.of(folder))
+        return open_checkpoint(folder)
     except NotSealed as e:
         raise ConfigError(f"train.start_from: there is no checkpoint in {folder}; name another, or null") from e

@@ -51,6 +51,7 @@ def skipped_blocks(
     passive: Collection[str],
     name: str,
     spellings: Sequence[str] = (),
+    hours: Collection[str] | None = None,
 ) -> Iterator[pa.Table]:
     """The items that answers of a day showed above one that their user acted on, and that the user did not act on.
 
@@ -63,12 +64,15 @@ def skipped_blocks(
         passive: Types of events that are no acts, such as impressions.
         name: The event type that the interactions get.
         spellings: Text that stands for a missing id or value, besides blank text; acts without a user do not count.
+        hours: The hours whose answers are read, so that each pass over a log reads those of the first; None reads all.
     """
     acts = _acts(root, day, until_us, passive)
     if not len(acts):
         return
     log = DecisionLog.of(Folder.of(root))
     for hour in log.hours_of(day):
+        if hours is not None and hour not in hours:
+            continue
         try:
             for answers in log.folder.read_groups(log.compacted(hour)):
                 skipped = _skipped(answers, acts)
@@ -137,10 +141,10 @@ def _skipped(answers: pa.Table, acts: pa.Table) -> pa.Table:
     position_N = np.arange(len(items)) - starts[parent_N]
     pairs = pa.table({"request_id": answers["request_id"].take(pa.array(parent_N)), "item_id": items})
     is_acted_N = _is_among(pairs, acts)
-    last = np.full(len(answers), -1, dtype=np.int64)
-    np.maximum.at(last, parent_N[is_acted_N], position_N[is_acted_N])
     is_shown_N = position_N < answers["num_shown"].to_numpy()[parent_N]
-    at = np.flatnonzero(is_shown_N & ~is_acted_N & (position_N < last[parent_N]))
+    last, acted = np.full(len(answers), -1, dtype=np.int64), np.flatnonzero(is_acted_N & is_shown_N)
+    np.maximum.at(last, parent_N[acted], position_N[acted])
+    at = np.flatnonzero(~is_acted_N & (position_N < last[parent_N]))
     of_answer = pa.array(parent_N[at])
     return pa.table(
         {

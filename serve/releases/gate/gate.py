@@ -7,8 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from data.artifacts.errors import ConfigError
-from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed
+from data.artifacts.seals import NotSealed, named_in
 from data.cluster.console import show
 from data.dataset.prepared import PreparedDataset
 from serve.releases.gate.checks import (
@@ -150,7 +149,7 @@ def _open_live(registry: ReleaseRegistry) -> Release | None:
 def _open_dataset(checkpoint: Checkpoint) -> PreparedDataset:
     folder = checkpoint.manifest["dataset"]["folder"]
     try:
-        return PreparedDataset.open(Folder.of(folder))
+        return PreparedDataset.open(named_in(checkpoint.folder, folder))
     except NotSealed as e:
         raise GateError(
             f"{folder}: the dataset whose test part this checkpoint is measured on is not there; prepare it again, or"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import safetensors.numpy
 
 from data.artifacts.folders import Folder
+from data.artifacts.seals import named_in
 from data.dataset.catalogue import Catalogue
 from data.sequences.histories import Sequences
 from data.sources.schema import Feature
@@ -160,7 +161,8 @@ class ReleasedCatalogue:
 
     @ReadOnce
     def _times(self) -> HistoryTimes:
-        return HistoryTimes(self.manifest["dataset"]["folder"], self.manifest["dataset"]["fingerprint"])
+        dataset = self.manifest["dataset"]
+        return HistoryTimes(named_in(self.folder, dataset["folder"]), dataset["fingerprint"])
 
     def history_times(self, user_id: str) -> list[datetime]:
         """Returns when the items of `history` were taken; empty where that is not known."""

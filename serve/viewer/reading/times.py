@@ -19,8 +19,8 @@ class HistoryTimes:
         fingerprint: of the dataset by which the release was made.
     """
 
-    def __init__(self, folder: str, fingerprint: str) -> None:
-        self._folder = Folder.of(folder)
+    def __init__(self, folder: Folder, fingerprint: str) -> None:
+        self._folder = folder
         try:
             manifest = mapping(self._folder.read_json(MANIFEST))
         except (OSError, ValueError, TypeError):

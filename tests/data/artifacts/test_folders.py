@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed, fingerprint, is_sealed, open_sealed, sealing
+from data.artifacts.seals import NotSealed, fingerprint, is_sealed, named_in, open_sealed, sealing
 
 
 def sealed(folder: Folder, content: bytes = b"x") -> None:
@@ -55,6 +55,17 @@ def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     sealed(folder)
     with pytest.raises(NotSealed, match="holds a 'dataset', not a 'release'"):
         open_sealed(folder, "release")
+
+
+def test_what_an_artifact_names_is_opened_with_its_endpoint_and_credentials(bucket: Folder, tmp_path: Path) -> None:
+    """Manifests name other artifacts without the options of the URI that `storage.root` is."""
+    dataset, checkpoint = bucket / "datasets" / "d", bucket / "checkpoints" / "c"
+    sealed(dataset)
+    named = str(dataset)
+    assert "secret" not in named and "endpoint" not in named
+    assert is_sealed(named_in(checkpoint, named)) and named_in(checkpoint, named) == dataset
+    assert named_in(checkpoint, str(tmp_path)) == Folder.of(str(tmp_path)), "on the disk"
+    assert named_in(Folder.of(str(tmp_path)), f"{tmp_path}/d") == Folder.of(str(tmp_path)) / "d"
 
 
 def test_sealing_again_on_an_object_store_leaves_no_file_of_before(bucket: Folder) -> None:

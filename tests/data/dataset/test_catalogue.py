@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
+from data.dataset.catalogue_update import updated
+from data.sources.schema import Feature
 
 MANY = 300_000
 """Rows of which Parquet's reader makes several chunks."""
@@ -20,3 +22,22 @@ def test_a_large_table_is_in_one_piece(tmp_path: Path) -> None:
     assert folder.read_table("items.parquet")["title"].num_chunks > 1
     table = Catalogue.load(folder, "items", "item_id", []).table
     assert {column.num_chunks for column in table.columns} == {1}
+
+
+def test_a_feature_may_be_called_a_count() -> None:
+    """Such as review_count: only the numbers of interactions are the catalogue's own."""
+    rows = pa.table({"item_id": ["a", "b"], "title": ["A", "B"], "review_count": [7.0, 9.0]})
+    table = pa.table({"row": pa.array([1, 2], pa.int32())} | dict(zip(rows.column_names, rows.columns, strict=True)))
+    items = Catalogue(
+        "item_id", table.append_column("train_count", pa.array([5, 6])), (Feature(name="review_count", kind="numeric"),)
+    )
+    new = pa.table({"item_id": ["b", "c"], "title": ["B", "C"], "review_count": [8.0, None]})
+    update = updated(items, new)
+    assert update.items.table.to_pydict() == {
+        "row": [1, 2, 3],
+        "item_id": ["a", "b", "c"],
+        "title": ["A", "B", "C"],
+        "review_count": [7.0, 8.0, None],
+        "train_count": [5, 6, 0],
+    }
+    assert (update.added.to_pylist(), update.changed.to_pylist()) == (["c"], ["b"])

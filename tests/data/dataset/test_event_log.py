@@ -104,6 +104,25 @@ def test_what_stands_above_an_act_was_passed_over(storage: Folder) -> None:
     ], "of request 1, only the act on e was accepted by then"  # fmt: skip
 
 
+def test_an_act_on_what_was_not_shown_passes_nothing_over(storage: Folder) -> None:
+    """Clients send the request id of the latest answer with each act, also with one on an item found elsewhere."""
+    shown = pa.Table.from_pylist([answer("5", "ab", "cg")], schema=decisions.SCHEMA)
+    decision_log = decisions.DecisionLog.of(storage)
+    decision_log.folder.write_table(f".hours/{DAY}T10/a.parquet", shown)
+    decision_log.compact(datetime(2026, 2, 1, tzinfo=UTC))
+    EventLog.of(storage).write("part-3", [event("x", "g", 9, request_id="5")])
+    found = rows(*skipped_blocks(storage.path, DAY, LATER, [], ["impression"], "skipped"))
+    assert {row[0] for row in found} == {"u", "v"}
+
+
+def test_an_hour_that_is_compacted_while_a_log_is_read_waits_for_the_next_time(storage: Folder) -> None:
+    """The survey has not seen its items: they would be unknown ones."""
+    more = DAY, LATER, [], ["impression"], "skipped"
+    assert not [*skipped_blocks(storage.path, *more, hours=["2026-01-31T08"])]
+    (hour,) = decisions.DecisionLog.of(storage).hours_of(DAY)
+    assert rows(*skipped_blocks(storage.path, *more, hours=[hour])) == rows(*skipped_blocks(storage.path, *more))
+
+
 def test_a_request_id_of_several_users_says_nothing(storage: Folder) -> None:
     EventLog.of(storage).write("part-3", [event("x", "e", 9, request_id="1")])
     found = rows(*skipped_blocks(storage.path, DAY, LATER, [], ["impression"], "skipped"))

@@ -85,3 +85,12 @@ def test_parts_must_follow_one_another() -> None:
     parts = [pa.table({"user_row": [user], "item_row": [1]}) for user in (3, 2)]
     with pytest.raises(ValueError, match="a part begins with user row 2, and row 3 was in an earlier part"):
         Sequences.of_parts(parts, 5, 2)
+
+
+def test_the_hundred_thousandth_part_comes_after_those_before_it() -> None:
+    """By its name it came after part-10000: users of an earlier part then followed those of a later one."""
+    numbers = [1, 9, 10_000, 99_999, 100_000, 100_001, 1_000_000]
+    files = [f"interactions/split={split}/part-{number:05d}.parquet" for split in SPLITS for number in numbers]
+    dataset = PreparedDataset(Folder.of("var"), {"files": dict.fromkeys(reversed(files), "")})
+    assert [int(name[5:-8]) for name in dataset.part_names(*SPLITS)] == numbers
+    assert [int(path.rpartition("-")[2][:-8]) for path in dataset.paths("train")] == numbers

@@ -1,6 +1,7 @@
 """Preparation, by real Ray: what comes out is sorted, split, counted, and the same each time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,11 @@ import pytest
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
+from data.dataset import preparation
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.sources.schema import DataError
+from data.sources.survey import Survey, survey
 
 MAPPING = ("data=parquet", "data.name=mine", "data.split.kind=leave_last_out")
 
@@ -66,6 +69,23 @@ def test_a_whole_dataset_is_not_prepared_twice(dataset: PreparedDataset, tiny: C
     again = prepare(tiny.data, Folder.of(tiny.storage.root), said.append)
     assert again.folder == dataset.folder
     assert said == [f"dataset synthetic: already prepared in {dataset.folder}"]
+
+
+def test_a_log_that_changes_while_it_is_read_is_refused(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids that the survey has not seen would be written as unknown ones, without a word."""
+    columns = {"item_id": ["x", "y", "z"] * 2, "time": [1, 2, 3] * 2}
+    log = written(tmp_path, user_id=[*"aaabbb"], **columns)
+
+    def then_changed(*of: Any) -> Survey:
+        found = survey(*of)
+        written(tmp_path, user_id=[*"aaaccc"], **columns)
+        return found
+
+    monkeypatch.setattr(preparation, "survey", then_changed)
+    with pytest.raises(DataError, match="was changed while it was read: prepare it anew"):
+        prepared(tmp_path, log)
 
 
 def test_a_dataset_of_other_code_is_said_and_prepared_again_where_that_is_wanted(

@@ -54,8 +54,8 @@ def test_a_text_is_taken_as_a_log_has_it(text: str) -> None:
 
 def test_a_vector_of_another_length_is_refused_by_its_name() -> None:
     kinds, lengths = {"picture": FeatureKind.vector}, {"picture": 3}
-    for given in ([0.5, 1, 0], [], None):
-        assert checked_features({"picture": given}, kinds, lengths) == {"picture": given}
+    for vector in ([0.5, 1, 0], [], None):
+        assert checked_features({"picture": vector}, kinds, lengths) == {"picture": vector}
     with pytest.raises(ValueError, match=r"^features.picture: must be a list of 3 numbers, .*; it has 2$"):
         checked_features({"picture": [0.5, 1]}, kinds, lengths)
 

@@ -4,16 +4,20 @@ import json
 import shutil
 from collections.abc import Callable
 from copy import deepcopy as copy_of
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 import safetensors.torch
 import torch
+from pyarrow import fs
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
+from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.item_tower import open_item_tower
 from towers.checkpoint.tensor_files import CheckpointError
@@ -119,6 +123,16 @@ def test_the_item_tower_opens_alone(copy: Path, checkpoint: Checkpoint, monkeypa
     rows = torch.tensor([5, 1, 17])
     with torch.inference_mode():
         assert torch.equal(tower.item_vectors(rows), checkpoint.model.item_vectors(rows))
+
+
+@pytest.mark.slow
+def test_an_embedding_worker_opens_it_by_the_endpoint_and_the_credentials_of_its_storage(
+    checkpoint: Checkpoint, ray_session: None, bucket: Folder
+) -> None:
+    folder = bucket / checkpoint.name
+    fs.copy_files(checkpoint.folder.path, folder.path, checkpoint.folder.filesystem, folder.filesystem)
+    found = item_vectors(replace(checkpoint, folder=folder), batch_size=64).to_pandas().sort_values("row")
+    assert np.allclose(np.stack(found["vector"]), checkpoint.item_vectors_ID[1:].numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "items.parquet", "items.vocabularies.parquet"])

@@ -1,6 +1,8 @@
 """Towers that start with the weights of a checkpoint know what it has learned, also where the dataset has grown."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +12,22 @@ import torch
 from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.dataset.catalogue import Catalogue
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from data.dataset.vocabulary import Vocabulary
+from data.sources.schema import Feature
 from tests.conftest import TINY
+from tests.towers.model.test_two_tower import DIM, USERS, side
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.checkpoint.warm_start import _context_rows, warm_start
 from towers.model.build import build_model, encode_catalogues
 from towers.model.config import FittedSplits, ModelConfig
 from towers.model.context import Context
+from towers.model.features import FeatureEncoder
 from towers.model.numbers.buckets import Buckets
-from towers.model.two_tower import TwoTower, all_item_vectors
+from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.training.fit import train
 from towers.training.start import open_start
 
@@ -53,6 +59,29 @@ def test_buckets_start_with_the_earlier_bucket_of_their_lower_edge() -> None:
     assert before.rows_of(now).tolist() == [0, 2, 2, 3, 4]
     assert now.rows_of(now).tolist() == [0, 1, 2, 3, 4]
     assert before.rows_of(Buckets(())).tolist() == [0, 1]
+
+
+def test_numbers_are_found_by_feature() -> None:
+    """What is new, or taken otherwise now, starts fresh, and the others keep what was learned, whatever their order."""
+
+    def towers(seed: int, **kinds: str) -> tuple[TwoTower, Catalogue, FeatureEncoder]:
+        table = pa.table({"item_id": list("abc")} | {name: [1.0, 2.0, 4.0] for name in kinds})
+        items = Catalogue("item_id", table, tuple(Feature(name=name, kind=kind) for name, kind in kinds.items()))
+        encoder = FeatureEncoder.fit(items)
+        inputs = TowerInputs(encoder, encoder.encode(table), torch.ones(4, dtype=torch.bool))
+        return build_model(ModelConfig(embedding_dim=DIM), side(USERS), inputs, seed), items, encoder
+
+    before, catalogue, learned = towers(0, price="numeric", year="numeric", size="numeric_quantiles")
+    now, _, encoder = towers(1, year="numeric", age="numeric", price="numeric_log", size="numeric")
+    users = Catalogue("user_id", pa.table({"user_id": [f"{row}" for row in range(1, USERS)]}), ())
+    manifest = {"user_scales": {}, "item_scales": learned.scales_to_json()}
+    source = SimpleNamespace(model=before, users=users, items=catalogue, manifest=manifest, folder="old")
+    fresh = now.item_features.get_parameter("linear.weight").detach().clone()
+    ids = users.ids, catalogue.ids
+    warm_start(now, cast(Checkpoint, source), ids, (FeatureEncoder((), {}, {}), encoder))
+    found, was = (of.item_features.get_parameter("linear.weight") for of in (now, before))
+    assert torch.equal(found[:, [0, 4]], was[:, [1, 3]]), "year, and whether it is missing"
+    assert torch.equal(found[:, [1, 2, 3, 5, 6, 7]], fresh[:, [1, 2, 3, 5, 6, 7]])
 
 
 def test_context_values_are_found_by_feature_and_value() -> None:

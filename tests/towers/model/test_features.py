@@ -9,12 +9,14 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.vocabulary import fit_vocabulary
 from data.sources.schema import Feature, FeatureKind
-from towers.model.build import encode_catalogues
-from towers.model.config import FittedSplits
+from towers.model.build import build_model, encode_catalogues
+from towers.model.config import FittedSplits, ModelConfig
 from towers.model.feature_embedding import FeatureEmbedding
 from towers.model.features import FeatureEncoder
 from towers.model.tables.whole import WholeTable, dense_table
-from towers.model.two_tower import TowerInputs
+from towers.model.two_tower import TowerInputs, all_item_vectors
+from towers.training.epochs.shards import _divided_state, divided_weights
+from towers.training.optimizer import Optimizers
 
 FEATURES = (
     Feature(name="studio", kind=FeatureKind.categorical),
@@ -146,3 +148,22 @@ def test_sparse_gradients_are_those_of_the_dense_tables_and_name_the_values_of_t
     assert gradients["tables.genres.weight"].coalesce().indices()[0].tolist() == [0, 1, 2], "not 3, which is z"
     with torch.no_grad():
         assert torch.allclose(embedding(rows), vectors)
+
+
+def test_a_feature_may_have_the_name_of_a_method() -> None:
+    """Many catalogues have a column called type."""
+    names = ("type", "items", "to", "training")
+    features = *(Feature(name=name, kind="categorical") for name in names), Feature(name="float", kind="vector")
+    table = pa.table(dict.fromkeys(names, ["a", "b"]) | {"float": [[1.0, 0.0], [0.0, 1.0]]})
+    fitted = FeatureEncoder.fit(Catalogue("item_id", table, features))
+    items = TowerInputs(fitted, fitted.encode(table), torch.ones(3, dtype=torch.bool))
+    towers = build_model(ModelConfig(embedding_dim=8, tables="sharded"), items, items, seed=0).train()
+    towers.item_vectors(torch.arange(3)).sum().backward()
+    weights = dict(towers.named_parameters())
+    assert {f"item_features.tables.{name}.weight" for name in names} < weights.keys()
+    assert all(weight.grad is not None for name, weight in weights.items() if name.startswith("item_"))
+    again = build_model(ModelConfig(embedding_dim=8, tables="sharded"), items, items, seed=1).eval()
+    again.load_state_dict(towers.state_dict())
+    assert torch.equal(all_item_vectors(again), all_item_vectors(towers.eval()))
+    optimizers = Optimizers(towers, 0.1, 0.0)
+    assert len(_divided_state(towers, optimizers)) == 2 * len(divided_weights(towers))

@@ -1,5 +1,6 @@
 """What a request comes with, as rows: the same for a log and for a request; and what it tells of items."""
 
+from collections.abc import Iterator
 from math import log
 from typing import Any, cast
 
@@ -17,14 +18,15 @@ VALUES = [["app", "evening"], ["web", None], ["fax", "night"]]
 
 
 class Log:
-    """Four interactions, with items 1, 1, 1 and 2 of three."""
+    """Four interactions, with items 1, 1, 1 and 2 of three, in two parts: no process holds those of a whole log."""
 
     context = ("channel",)
     items = type("Items", (), {"ids": range(4)})
 
-    def interactions(self, *splits: str, columns: list[str]) -> pa.Table:
-        table = pa.table({"item_row": [1, 1, 1, 2], "context": [["app"], ["app"], ["web"], [None]]})
-        return table.select(columns)
+    def parts(self, *splits: str, columns: list[str]) -> Iterator[pa.Table]:
+        table = pa.table({"item_row": [1, 1, 1, 2], "context": [["web"], ["app"], ["app"], [None]]})
+        for start in (0, 2):
+            yield table.slice(start, 2).select(columns)
 
 
 LOG = cast(PreparedDataset, Log())
@@ -53,6 +55,12 @@ def test_the_most_frequent_values_count(monkeypatch: pytest.MonkeyPatch) -> None
     assert Context.of(LOG, ["train"]).as_json() == {"channel": ["app", "web"]}
     monkeypatch.setattr(context, "MAX_VALUES", 1)
     assert Context.of(LOG, ["train"]).as_json() == {"channel": ["app"]}
+
+
+def test_of_equally_frequent_values_the_first_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "MAX_VALUES", 2)
+    monkeypatch.setattr(Log, "parts", lambda *_, columns: [pa.table({"context": [[of]]}) for of in "cab"])
+    assert Context.of(LOG, ["train"]).as_json() == {"channel": ["a", "c"]}
 
 
 def test_lift_by_hand() -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from towers.training.distributed import average_gradients, global_weight
+from towers.training.epochs.epoch import _mean_loss
 
 SIZES = {"ids": (50, 4), "words": (1000, 4), "wide": (7, 6)}
 TOUCHED = {"ids": ([3, 3, 9], [9]), "words": ([0, 999, 5, 6], [5, 5]), "wide": ([1], [2, 6, 6])}
@@ -35,7 +36,9 @@ def exchange(rank: int, folder: Path) -> None:
     named = {f"rows.{name}": tables[name].weight.grad.indices()[0] for name in SIZES}
     weight, of_weights = global_weight(torch.tensor(rank + 1)), global_weight(torch.tensor(rank + 1.0))
     assert isinstance(weight, torch.Tensor) and isinstance(of_weights, torch.Tensor)
-    save_file({**found, **named, "weight": weight, "weight of weights": of_weights}, folder / f"{rank}.safetensors")
+    loss = torch.tensor(_mean_loss(iter(torch.tensor([[1.0, 3.0], [5.0, 9.0]])[rank])))
+    others = {"weight": weight, "weight of weights": of_weights, "loss": loss}
+    save_file({**found, **named, **others}, folder / f"{rank}.safetensors")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -52,3 +55,4 @@ def test_gradients_are_the_mean_and_name_the_rows_that_a_worker_touched(tmp_path
             assert found[f"rows.{name}"].tolist() == sorted({*rows[0], *rows[1]})
         assert found["weight"].item() == pytest.approx((rank + 1) * 2 / 3)
         assert found["weight of weights"].item() == pytest.approx((rank + 1) * 2 / 3)
+        assert found["loss"].item() == 4.5, "an epoch's loss is that of all workers' positives"

@@ -74,6 +74,7 @@ def fitted(config: Config) -> tuple[dict[str, float], str]:
     assert {name: goal["weight"] for name, goal in of_goals.items()} == {"buy": 5, "view": 1, "hide": -2}
     assert of_goals["buy"]["auc"] > 0.55, "most of what the towers retrieve is of the user's taste, bought or not"
     assert opened.reranker.goal_weights == {"buy": 5, "view": 1, "hide": -2}
+    assert opened.reranker.goals is not None and opened.reranker.goals.names == ("buy", "view", "hide")
     assert checkpoint.manifest["lift"].keys() >= {"value@20", "ndcg@20"}
     return checkpoint.manifest["metrics"], training_name(config, dataset)
 

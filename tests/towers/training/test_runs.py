@@ -1,30 +1,42 @@
 """Names of runs: what was trained by earlier versions is found again."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed, sealing
+from data.dataset.catalogue import feature_to_json
+from data.dataset.clock import Clock
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
+from data.sources.event_types import EventType, EventTypes, Sign
+from data.sources.schema import Feature
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.context import Context
+from towers.training.job import Job
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
 from towers.training.runs import checkpoint_folder, open_for, training_name
-from towers.training.stages import measured_fit
+from towers.training.stages import fit_towers, measured_fit
 from towers.training.stages.fit_towers import FittedTowers
 
 
 class Dataset:
+    folder = Folder.of("var")
     fingerprint = "9467ba103285f919737c0971a2527b2a5146bf0bcd7235641a82828b4f442aba"
+
+    def __init__(self, **manifest: Any) -> None:
+        self.manifest = manifest
 
 
 DATASET = cast(PreparedDataset, Dataset())
@@ -96,12 +108,63 @@ def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
 
 
+def test_datasets_of_equal_files_that_are_read_otherwise_have_runs_of_their_own() -> None:
+    """A feature's kind, the meaning of an event type and what times are stand in the manifest alone."""
+
+    def feature(kind: str = "numeric", **values: Any) -> dict[str, Any]:
+        return {"item_features": [feature_to_json(Feature(name="price", kind=kind, **values))]}
+
+    def event(**values: Any) -> dict[str, Any]:
+        return {"event_types": EventTypes({"buy": EventType(), "hide": EventType(**values)}).as_manifest()}
+
+    def clock(has_clock: bool, last: int) -> dict[str, Any]:
+        return {"clock": Clock(has_clock, False, 0, last).as_manifest(), "counts": {"raw_interactions": 9}}
+
+    same = [
+        feature(), feature(column="cost"), event(), event(weight=2.0), event(sign=Sign.ignore), event(towers=False),
+        event(sign=Sign.negative), clock(True, 99), clock(False, 9),
+    ]  # fmt: skip
+    others = [
+        feature("numeric_log"), feature("numeric_quantiles"), feature("text"), feature("categorical", min_count=2),
+        feature("categorical", max_values=3), event(seen=False), event(relevant=False),
+        event(sign=Sign.ignore, seen=True), event(sign=Sign.negative, seen=False),
+        event(sign=Sign.negative, seen=False, towers=False), clock(False, 99), clock(True, 9),
+    ]  # fmt: skip
+    config, datasets = load([]), [cast(PreparedDataset, Dataset(**manifest)) for manifest in (*same, *others)]
+    names = [training_name(config, of) for of in datasets]
+    assert set(names[: len(same)]) == {"synthetic-fac8523ae5"}, "they keep the name that they had"
+    assert len(set(names)) == 1 + len(others) - 1, "a type that is not seen is so whatever its sign"
+    folders = {checkpoint_folder(config, of, Folder.of("var")).name for of in datasets}
+    assert len(folders) == len(set(names))
+
+
 def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: PreparedDataset) -> None:
     with pytest.raises(NotSealed) as caught:
         open_for(replace(tiny, seed=987), Folder.of(tiny.storage.root), None)
     text = str(caught.value)
     assert text.startswith("checkpoint: none in ")
     assert "run python -m towers.train with the same values first, or name another one (checkpoint=FOLDER)" in text
+
+
+def test_towers_of_the_same_name_are_trained_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trials of a sweep over `rerank` would delete each other's saved epochs; real Ray Train would take minutes."""
+    running: list[str] = []
+    most: list[int] = []
+
+    def fit(name: str) -> SimpleNamespace:
+        running.append(name)
+        most.append(running.count(name))
+        time.sleep(0.2)
+        running.remove(name)
+        return SimpleNamespace(metrics={})
+
+    monkeypatch.setattr(fit_towers, "trainer", lambda job, *_: SimpleNamespace(fit=lambda: fit(job.name)))
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [cast(Job, SimpleNamespace(name=name)) for name in ("a", "a", "b")]
+        list(pool.map(lambda job: fit_towers._run(job, DATASET, Folder.of(str(tmp_path))), jobs))
+    assert len(most) == 3 and max(most) == 1
 
 
 def test_a_reranker_that_is_not_fitted_says_why(

@@ -19,6 +19,7 @@ from towers.evaluation.queries import HeldOut
 from towers.model.tie_order import TieOrder, tie_seed
 from towers.model.two_tower import TwoTower
 from towers.training.config import Schedule
+from towers.training.distributed import sum_over_workers, world_size
 from towers.training.epochs.finite import NotFinite, cure
 from towers.training.epochs.validation import validation_metrics
 from towers.training.job import Job
@@ -81,7 +82,9 @@ def run_epoch(run: WorkerState) -> dict[str, float]:
 
 
 def _mean_loss(losses: Iterator[Tensor]) -> float:
-    """The mean of an epoch's losses; they are added up where they are, on the device.
+    """The mean of an epoch's losses over steps and workers, which have different positives and equally many steps.
+
+    The losses are added up where they are, on the device.
 
     Raises:
         UserError: there was no step, because this worker has no training examples.
@@ -94,7 +97,7 @@ def _mean_loss(losses: Iterator[Tensor]) -> float:
             "train.num_workers: a worker has nothing to train on. Each needs interactions, and with model.history="
             "transformer users with at least two; set fewer workers, or another model.history"
         )
-    return total.item() / steps
+    return sum_over_workers(total).item() / (steps * world_size())
 
 
 def _rates(run: WorkerState) -> Iterator[float]:

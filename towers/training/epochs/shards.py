@@ -115,7 +115,8 @@ def divided_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _divided_state(model: nn.Module, optimizers: Optimizers) -> dict[str, Tensor]:
     """The same of the state that optimizers keep of the rows of these tables."""
-    rows_of = {id(model.get_parameter(name)): rows for name, rows in divided_weights(model).items()}
+    weights = dict(model.named_parameters())
+    rows_of = {id(weights[name]): rows for name, rows in divided_weights(model).items()}
     return {key: rows_of[id(table)] for key, table in optimizers.row_state().items() if id(table) in rows_of}
 
 

@@ -52,8 +52,8 @@ class Loss(ABC):
             log_q_C: float32, log of how often each negative is expected to be drawn; None leaves the correction out.
             excluded_2E: int64, pairs (query, negative) that must not count because the negative is the query's positive
                 item, ordered by query: accidental hits, and the positive itself where it is among the negatives; with
-                `loss.seen=mask` also the other items of the query's user (false negatives). Each pair is there once. None
-                means that there are none.
+                `loss.seen=mask` also the other items of the query's user (false negatives). Each pair is there once.
+                None means that there are none.
             config: the configuration of the loss.
             weight_B: float32, how much each positive counts in the mean, at least 0; None means that all count alike. A
                 loss that is never used with weights may leave it out.

@@ -124,8 +124,13 @@ def fit_towers(
 
 
 def _run(job: Job, dataset: PreparedDataset, storage: Folder) -> ray.train.Result:
-    """Runs Ray Train to the end; raises Pruned where the sweep ended the training."""
-    result = trainer(job, dataset, storage).fit()
+    """Runs Ray Train to the end; raises Pruned where the sweep ended the training.
+
+    Trials that differ in the re-ranker alone, say, have the same towers: the first trains them, and the others, which
+    would save epochs in the same place, wait and find them trained.
+    """
+    with (storage / "training" / ".locks").locked(job.name):
+        result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
         best = metrics["best_value"]
         at_best = "" if best is None else f", {job.train.monitor} {best:.4g} at best"
