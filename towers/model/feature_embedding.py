@@ -26,6 +26,7 @@ class ByFeature(nn.ModuleDict):
     """
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
+        assert module is not None, "each feature has a module"
         self._modules[name] = module
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -32,7 +32,7 @@ def context_lift(context: Context, dataset: PreparedDataset, splits: Sequence[st
             is_known_N = rows_N > 0
             cells, counts = np.unique(rows_N[is_known_N] * len(total_I) + items_N[is_known_N], return_counts=True)
             count_VI.reshape(-1)[cells] += counts.astype(np.int32)
-    for row in count_VI.any(1).nonzero()[0]:
+    for row in np.flatnonzero(count_VI.any(1)):
         share = count_VI[row].sum() / total_I.sum()
         lift_VI[row] = np.log((count_VI[row] + PRIOR_STRENGTH * share) / (total_I + PRIOR_STRENGTH) / share)
     return lift_VI
