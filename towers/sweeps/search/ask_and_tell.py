@@ -1,7 +1,5 @@
 """A search by Optuna's ask-and-tell interface: asks for a trial when there is room, and reports how it ended."""
 
-import time
-import uuid
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,30 +7,19 @@ from statistics import fmean
 
 import optuna
 from hydra.core.utils import JobReturn
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from data.artifacts.errors import ConfigError
 from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
+from towers.sweeps.search.launches import Launch
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
 
-LAUNCH_ATTRIBUTE = "launch"
-"""User attribute of an Optuna trial with the id of the launch that runs it."""
-
 BEST_VALUE = "training.best_value"
 """The objective that is the best of the values of `train.monitor` after the epochs."""
-
-REQUEUED_PREFIX = "again-"
-"""Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
-
-HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S = 10.0, 60.0
-"""Interval at which a launch writes the time into its study, and the age at which that time counts as too old.
-
-Another launch then tries the trials of that launch again.
-"""
 
 
 @dataclass
@@ -51,7 +38,7 @@ class _Point:
 
 
 class Search:
-    """A source of trials (`TrialSource`, towers/sweeps/runner.py) that asks Optuna until enough trials are done.
+    """A source of trials (`TrialSource`, towers/sweeps/trial_sources.py) that asks Optuna until enough trials are done.
 
     With several seeds, trial number n of the sweep is seed n % num_seeds of trial n // num_seeds of the study.
     """
@@ -69,13 +56,10 @@ class Search:
         """
         self._config, self._space, self._study, self._monitor = config, space, study, monitor
         self.prunes = config.halving.factor > 0
-        self._launch = uuid.uuid4().hex
+        self._launch = Launch(study)
         seconds = None if config.minutes is None else 60 * config.minutes
-        self._budget = Budget(study, self._launch, seconds, bool(config.final))
-        self._heartbeat_at = 0.0
+        self._budget = Budget(study, self._launch.id, seconds, bool(config.final))
         self._points: dict[int, _Point] = {}
-        self._send_heartbeat()
-        self._requeue_unfinished()
         if not study.get_trials(deepcopy=False):
             for start in config.starts:
                 study.enqueue_trial(space.point(start))
@@ -85,16 +69,20 @@ class Search:
         """Number of trials of the study that need not be tried again, those of other launches included."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
+    def heartbeat(self) -> None:
+        """Writes into the study that this launch lives, and how long it has taken."""
+        if self._launch.heartbeat():
+            self._budget.record()
+
     def next_trial(self) -> tuple[int, list[str]] | None:
         """Another seed of a point whose first seed has finished, or else a new point; None if there are enough."""
-        self._send_heartbeat()
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
             if self._num_left <= 0 or self._budget.is_over():
                 return None
             self._num_left -= 1
             trial = self._study.ask(self._space.distributions)
-            trial.set_user_attr(LAUNCH_ATTRIBUTE, self._launch)
+            self._launch.takes(trial)
             number = trial.number
             self._points[number] = _Point(trial, deque([0]))
         point = self._points[number]
@@ -118,9 +106,10 @@ class Search:
             ConfigError: the values lack the one that halving compares.
         """
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        point = self._points.get(study_number)
-        if point is None or seed_index or not self.prunes:
+        if seed_index or not self.prunes:
             return True
+        if (point := self._point(study_number)) is None:
+            return False
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
@@ -147,7 +136,8 @@ class Search:
         Seeds that end after another one of their point has failed change nothing.
         """
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
-        if (point := self._points.get(study_number)) is None:
+        self._budget.record()
+        if (point := self._point(study_number)) is None:
             return None
         point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
         if seed_index == 0 and record.inputs is not None:
@@ -173,32 +163,17 @@ class Search:
                 return f"hydra.sweeper.objectives: {objective.metric} {what} what the trial returned"
         return None
 
+    def _point(self, study_number: int) -> _Point | None:
+        """A point that runs; None where it has ended, or where another launch took this one for dead and has it."""
+        point = self._points.get(study_number)
+        if point is not None and self._study.get_trials(deepcopy=False)[study_number].state.is_finished():
+            del self._points[study_number]
+            return None
+        return point
+
     def _tell(self, study_number: int, outcome: TrialState | list[float]) -> None:
         point = self._points.pop(study_number)
         if isinstance(outcome, list):
-            self._study.tell(point.trial, outcome)
+            self._study.tell(point.trial, outcome, skip_if_finished=True)
         else:
-            self._study.tell(point.trial, state=outcome)
-
-    def _send_heartbeat(self) -> None:
-        if time.time() - self._heartbeat_at > HEARTBEAT_INTERVAL_S:
-            self._heartbeat_at = time.time()
-            self._study.set_user_attr(self._launch, self._heartbeat_at)
-            self._budget.record()
-
-    def _requeue_unfinished(self) -> None:
-        """Queues, once, each trial that has failed or belongs to a launch that has died."""
-        attributes = self._study.user_attrs
-        for trial in self._study.get_trials(deepcopy=False):
-            abandoned = trial.state is TrialState.RUNNING and _launch_is_dead(trial, attributes)
-            if abandoned:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-            requeued = f"{REQUEUED_PREFIX}{trial.number}"
-            if (abandoned or trial.state is TrialState.FAIL) and not self._study.user_attrs.get(requeued):
-                self._study.set_user_attr(requeued, True)
-                self._study.enqueue_trial(trial.params)
-
-
-def _launch_is_dead(trial: FrozenTrial, attributes: Mapping[str, object]) -> bool:
-    heartbeat_at = attributes.get(str(trial.user_attrs.get(LAUNCH_ATTRIBUTE)), 0.0)
-    return time.time() - float(str(heartbeat_at)) > HEARTBEAT_TIMEOUT_S
+            self._study.tell(point.trial, state=outcome, skip_if_finished=True)
