@@ -50,7 +50,9 @@ class OptunaSweeper(Sweeper):
         Raises:
             ConfigError: there is nothing to search, the study was made for another search, or the launcher is not
                 `hydra/launcher=ray`.
+            NothingFound: no trial has finished.
         """
+        from towers.sweeps.results.found import NothingFound, why_nothing
         from towers.sweeps.search.ask_and_tell import Search
         from towers.sweeps.search.same_study import refuse_other_study
         from towers.sweeps.search.space import SearchSpace
@@ -72,9 +74,11 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self.launcher.earlier()
         search = Search(self.settings, space, study, self._monitor())
-        self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
+        ended = self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
         best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
         self._save(best, folder)
+        if not best:
+            raise NothingFound(why_nothing(ended, folder))
         if self.settings.final and len(best) == 1:
             self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder)
         return best

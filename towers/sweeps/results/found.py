@@ -8,9 +8,12 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.errors import UserError
 from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command, in_quotes
+from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
+from towers.sweeps.trial_process import LOG_FILE
 
 FINAL, RECIPE = "final", "found"
 """The folder of the final fit in that of the sweep, and the name of the yaml of what was found."""
@@ -25,6 +28,22 @@ SEARCH_PATH = "hydra.searchpath"
 
 LATE = 0.8
 """If the best epoch is not in the last part of the epochs, from this share on, the final fit ends there."""
+
+
+class NothingFound(UserError):
+    """No trial of a search has finished, so that none is the best."""
+
+
+def why_nothing(ended: Sequence[Record], folder: Path) -> str:
+    """What to say where a search has found nothing.
+
+    Args:
+        ended: records of the trials of this launch.
+        folder: the folder of the sweep.
+    """
+    counts = f" ({state_counts(ended)})" if ended else ""
+    reason = next((f"; trial {r.number} {r.state.value}: {r.reason}" for r in reversed(ended) if r.reason), "")
+    return f"search: no trial has finished{counts}{reason}; output of each trial: {folder}/*/{LOG_FILE}"
 
 
 def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record | None:

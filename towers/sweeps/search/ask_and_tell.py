@@ -18,6 +18,9 @@ from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
 
+MAX_FAILED_AT_FIRST = 8
+"""If so many trials have failed and no other one has ended, the search ends: the mistake is not in their points."""
+
 BEST_VALUE = "training.best_value"
 """The objective that is the best of the values of `train.monitor` after the epochs."""
 
@@ -64,6 +67,7 @@ class Search:
             for start in config.starts:
                 study.enqueue_trial(space.point(start))
         self._num_left = config.trials - self.num_done()
+        self._num_failed, self._is_late = 0, False
 
     def num_done(self) -> int:
         """Number of trials of the study that need not be tried again, those of other launches included."""
@@ -78,7 +82,7 @@ class Search:
         """Another seed of a point whose first seed has finished, or else a new point; None if there are enough."""
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
-            if self._num_left <= 0 or self._budget.is_over():
+            if not self._may_ask():
                 return None
             self._num_left -= 1
             trial = self._study.ask(self._space.distributions)
@@ -89,10 +93,27 @@ class Search:
         index, seeds = point.waiting.popleft(), self._space.seeds
         return number * len(seeds) + index, self._space.overrides(point.trial.params, seeds[index])
 
+    def _may_ask(self) -> bool:
+        """Whether another point may start. When the time is over, one does only if no other one finishes or runs."""
+        if self._num_left <= 0 or (self._num_failed >= MAX_FAILED_AT_FIRST and not self.num_done()):
+            return False
+        if not self._budget.is_spent():
+            return True
+        if self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            return False
+        if not self._is_late:
+            self._is_late = True
+            print(
+                f"search: hydra.sweeper.minutes={self._config.minutes:g} are over, and no trial has finished yet: no"
+                " more start, and one that runs goes on to its end (fewer train.epochs make trials shorter)"
+            )
+        return not self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
     def withdraw(self, number: int) -> bool:
         """Whether the time was over before the first trial of a point has got a place; a later launch tries it."""
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        if seed_index or not self._budget.is_over():
+        has_others = len(self._points) > 1
+        if seed_index or not (self._budget.is_over() or (has_others and self._budget.is_spent())):
             return False
         self._tell(study_number, TrialState.FAIL)
         return True
@@ -146,6 +167,7 @@ class Search:
             return self._tell(study_number, TrialState.PRUNED)
         values = [record.measured(objective.metric) for objective in self._config.objectives]
         if record.state is not State.finished or None in values:
+            self._num_failed += record.state is not State.interrupted
             return self._tell(study_number, TrialState.FAIL)
         point.values.append([value for value in values if value is not None])
         if seed_index == 0:

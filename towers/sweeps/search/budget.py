@@ -55,12 +55,16 @@ class Budget:
 
     def is_over(self) -> bool:
         """Whether no time is left but for the final fit. It is never over before a trial has finished."""
+        return self.seconds is not None and self._has_finished() and self.is_spent()
+
+    def is_spent(self) -> bool:
+        """The same, whether a trial has finished or not."""
         if self.seconds is None:
             return False
-        finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not finished:
-            return False
         kept = 0.0
-        if self.has_final and len(self.study.directions) == 1:
+        if self.has_final and len(self.study.directions) == 1 and self._has_finished():
             kept = FINAL_SHARE * float(self.study.best_trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
         return self.spent() + kept >= self.seconds
+
+    def _has_finished(self) -> bool:
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

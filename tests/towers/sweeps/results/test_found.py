@@ -96,11 +96,12 @@ def test_a_budget_keeps_time_for_the_final_fit() -> None:
 
 
 def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path: Path) -> None:
-    config = SweeperConfig(trials=50, minutes=1e-6, halving=Halving(factor=3))
+    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
     search = Search(config, space(*SPACE), open_study(config, tmp_path), "v")
     first, second, waiting = search.next_trial(), search.next_trial(), search.next_trial()
     assert first is not None and second is not None and waiting is not None
     assert search.should_continue(first[0], 1, {"v": 1.0}) and not search.withdraw(waiting[0])
+    search._budget.seconds = 0.0
     search.trial_ended(finished(first[0], first[1], 1.0), None)
     assert not search.should_continue(second[0], 1, {"v": 1.0})
     assert search.should_continue(second[0], 2, {"v": 1.1}), "it is ahead of all that have finished"

@@ -1,0 +1,67 @@
+"""How a search ends: when its time is over, and when its trials fail one after the other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.towers.sweeps.test_search import finished, searched, space
+from towers.sweeps.records import Record, State
+from towers.sweeps.results.found import why_nothing
+from towers.sweeps.search.ask_and_tell import MAX_FAILED_AT_FIRST, Search
+from towers.sweeps.search.study import open_study
+from towers.sweeps.settings import Halving, SweeperConfig
+
+SPACE = space("a=interval(0.0,1.0)")
+
+
+def begun(folder: Path, **settings: Any) -> Search:
+    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3), **settings)
+    return Search(config, SPACE, open_study(config, folder), "v")
+
+
+def test_when_the_time_is_over_no_trial_starts_though_none_has_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trial that halving stops made room for another one, and so on until one had finished, hours later."""
+    search = begun(tmp_path)
+    runs, waits = search.next_trial(), search.next_trial()
+    assert runs is not None and waits is not None
+    search._budget.seconds = 0.0
+    assert search.withdraw(waits[0]), "another one runs"
+    assert search.next_trial() is None and search.next_trial() is None
+    assert search.should_continue(runs[0], 1, {"v": 0.1}), "one at least is finished"
+    search.trial_ended(finished(*runs, None), None)
+    last = search.next_trial()
+    assert last is not None, "nothing runs, and nothing has finished"
+    assert not search.withdraw(last[0]) and search.next_trial() is None
+    search.trial_ended(finished(*last, 0.5), None)
+    assert search.next_trial() is None
+    assert capsys.readouterr().out.count("hydra.sweeper.minutes=60 are over, and no trial has finished yet") == 1
+
+
+def test_a_search_all_of_whose_trials_fail_ends(tmp_path: Path) -> None:
+    """Such as one whose log has a mistake: a thousand trials failed one after the other, however few the minutes."""
+    assert len(searched(tmp_path, lambda _: None, SPACE, trials=1000)) == MAX_FAILED_AT_FIRST
+    again = searched(tmp_path, lambda _: 0.5, SPACE, trials=20)
+    assert len(again) == 20, "the mistake is mended"
+
+
+def test_a_search_some_of_whose_trials_fail_goes_on(tmp_path: Path) -> None:
+    values = [*[None] * (MAX_FAILED_AT_FIRST - 1), 0.5, *[None] * 20]
+    assert len(searched(tmp_path, lambda _: values.pop(0), SPACE, trials=len(values))) == 28
+    states = [trial.state for trial in open_study(SweeperConfig(), tmp_path).get_trials()]
+    assert states.count(TrialState.COMPLETE) == 1
+
+
+def test_what_is_said_where_nothing_was_found() -> None:
+    def failed(number: int) -> Record:
+        return Record(number=number, overrides=[], state=State.failed, reason=f"DataError: no file {number}")
+
+    said = why_nothing([failed(0), failed(1)], Path("/s"))
+    assert said == (
+        "search: no trial has finished (2 failed); trial 1 failed: DataError: no file 1; output of each trial:"
+        " /s/*/log.txt"
+    )
+    assert why_nothing([], Path("/s")).startswith("search: no trial has finished; output")
