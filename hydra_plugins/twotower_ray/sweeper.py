@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,6 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
+
+if TYPE_CHECKING:
+    from towers.sweeps.search.study import Reached
 
 RESULTS_FILE = "optimization_results.yaml"
 """The file in the folder of the sweep with the best trials, under the keys that Hydra's own Optuna sweeper writes."""
@@ -56,7 +59,7 @@ class OptunaSweeper(Sweeper):
         from towers.sweeps.search.ask_and_tell import Search
         from towers.sweeps.search.same_study import refuse_other_study
         from towers.sweeps.search.space import SearchSpace
-        from towers.sweeps.search.study import best_trials, open_study
+        from towers.sweeps.search.study import Reached, best_trials, open_study
 
         if not hasattr(self.launcher, "run"):  # isinstance would fail: Hydra executes plugin modules a second time
             raise ConfigError(
@@ -80,10 +83,10 @@ class OptunaSweeper(Sweeper):
         if not best:
             raise NothingFound(why_nothing(ended, folder))
         if self.settings.final and len(best) == 1:
-            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder)
+            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder, Reached.of(study))
         return best
 
-    def _fit_finally(self, overrides: list[str], folder: Path) -> None:
+    def _fit_finally(self, overrides: list[str], folder: Path, reached: "Reached") -> None:
         """Fits the best point once more, writes it as a yaml, and says what was gained.
 
         Both were done before where an earlier launch has got as far as that.
@@ -106,10 +109,7 @@ class OptunaSweeper(Sweeper):
         )
         (final,) = launcher.launch([given], 0)
         values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
-        objective = self.settings.objectives[0]
-        lines = results.gain_lines(
-            records, best, len(self.settings.starts), objective.metric, final.return_value, objective.is_minimized
-        )
+        lines = results.gain_lines(records, best, reached, self.settings.objectives[0].metric, final.return_value)
         found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:
             print(f"search: {line}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -10,6 +11,7 @@ from tests.towers.sweeps.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import why_nothing
 from towers.sweeps.search.ask_and_tell import MAX_FAILED_AT_FIRST, Search
+from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.study import open_study
 from towers.sweeps.settings import Halving, SweeperConfig
 
@@ -19,6 +21,42 @@ SPACE = space("a=interval(0.0,1.0)")
 def begun(folder: Path, **settings: Any) -> Search:
     config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3), **settings)
     return Search(config, SPACE, open_study(config, folder), "v")
+
+
+def test_a_budget_keeps_time_for_the_final_fit() -> None:
+    study, now = optuna.create_study(direction="maximize"), [0.0]
+    budget = Budget(study, "first", 100.0, has_final=True, clock=lambda: now[0])
+    now[0] = 1000.0
+    assert not budget.is_over(), "one trial at least is finished"
+    now[0] = 80.0
+    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={SECONDS_ATTRIBUTE: 10.0}))
+    assert not budget.is_over(), "the final fit takes 12.5 s"
+    now[0] = 90.0
+    assert budget.is_over()
+    now[0] = 1000.0
+    budget.record()
+    assert Budget(study, "second", 1001.0, False, lambda: now[0]).is_over() is False
+    later = Budget(study, "third", 1001.0, False, lambda: now[0])
+    now[0] += 2.0
+    assert later.is_over(), "what earlier launches have taken counts"
+    assert not Budget(study, "fourth", None, True, lambda: now[0]).is_over()
+
+
+def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path: Path) -> None:
+    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
+    search = Search(config, SPACE, open_study(config, tmp_path), "v")
+    first, second, waiting = search.next_trial(), search.next_trial(), search.next_trial()
+    assert first is not None and second is not None and waiting is not None
+    assert search.should_continue(first[0], 1, {"v": 1.0}) and not search.withdraw(waiting[0])
+    search._budget.seconds = 0.0
+    search.trial_ended(finished(first[0], first[1], 1.0), None)
+    assert not search.should_continue(second[0], 1, {"v": 1.0})
+    assert search.should_continue(second[0], 2, {"v": 1.1}), "it is ahead of all that have finished"
+    assert search.withdraw(waiting[0])
+    assert search.next_trial() is None
+    longer = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
+    later = Search(longer, SPACE, open_study(longer, tmp_path), "v").next_trial()
+    assert later is not None and later[1] == waiting[1], "a launch with more time tries what had to wait"
 
 
 def test_when_the_time_is_over_no_trial_starts_though_none_has_finished(

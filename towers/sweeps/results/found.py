@@ -13,6 +13,7 @@ from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command, in_quotes
 from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
+from towers.sweeps.search.study import Reached
 from towers.sweeps.trial_process import LOG_FILE
 
 FINAL, RECIPE = "final", "found"
@@ -137,32 +138,30 @@ def with_folder(options: Sequence[str], folder: str) -> list[str]:
 
 
 def gain_lines(
-    records: Sequence[Record], best: Record, num_starts: int, objective: str, final: Any, minimize: bool = False
+    records: Sequence[Record], best: Record, reached: Reached, objective: str, final: Any = None
 ) -> list[str]:
     """What the search has gained on validation, and what its result is worth on the test part; a sentence each.
 
     Args:
         records: of all trials of the search.
-        num_starts: number of trials, the first ones, that were known points.
+        best: of the best trial; of several seeds, of the first one.
+        reached: what the points of the search have reached.
         objective: the dotted path of the value that was optimised.
-        final: what the final fit returned.
-        minimize: whether low values of the objective are better.
+        final: what the final fit returned; None if it did not finish.
     """
-    finished = [r for r in records if r.state is State.finished and r.measured(objective) is not None]
-    num_pruned = sum(r.state is State.pruned for r in records)
-    reached = best.measured(objective)
+    num_pruned, at_best = sum(r.state is State.pruned for r in records), reached.best(reached.finished)
     lines = [
         f"{len(records)} trials, {num_pruned} of them stopped early, {sum(r.seconds for r in records) / 60:.0f} minutes"
-        f" of trials; {objective} {reached:.4f} at best (trial {best.number})"
+        f" of trials; {objective} {at_best:.4f} at best (trial {best.number})"
     ]
-    known = [value for r in finished if r.number < num_starts and (value := r.measured(objective)) is not None]
-    if known and reached is not None:
-        before = min(known) if minimize else max(known)
-        gained = before - reached if minimize else reached - before
+    if reached.known:
+        before = reached.best(reached.known)
+        gained = before - at_best if reached.minimize else at_best - before
         lines.append(f"the points known before reached {before:.4f}: the search gained {gained:+.4f}")
-    if len(finished) > 1:
+    if len(reached.finished) > 1:
         lines.append(
-            f"the best of {len(finished)} was chosen by this value, which flatters it; the test part was not looked at"
+            f"the best of {len(reached.finished)} was chosen by this value, which flatters it; the test part was not"
+            " looked at"
         )
     return [*lines, *_test_lines(final)]
 

@@ -13,7 +13,7 @@ from data.artifacts.errors import ConfigError
 from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
-from towers.sweeps.search.launches import Launch
+from towers.sweeps.search.launches import START_ATTRIBUTE, Launch
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
@@ -65,7 +65,7 @@ class Search:
         self._points: dict[int, _Point] = {}
         if not study.get_trials(deepcopy=False):
             for start in config.starts:
-                study.enqueue_trial(space.point(start))
+                study.enqueue_trial(space.point(start), {START_ATTRIBUTE: True})
         self._num_left = config.trials - self.num_done()
         self._num_failed, self._is_late = 0, False
 

@@ -1,5 +1,6 @@
 """The Optuna study of a search: its storage, sampler and pruner, and its best trials."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from towers.sweeps.search.launches import START_ATTRIBUTE
 from towers.sweeps.settings import Sampler, SweeperConfig
 
 JOURNAL_FILE = "study.journal"
@@ -36,6 +38,33 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     return study.best_trials if len(study.directions) > 1 else [study.best_trial]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What the points of a study have reached by its first objective, each as the mean over its seeds.
+
+    Attributes:
+        finished: of all points that have finished.
+        known: of those among them that are of `hydra.sweeper.starts`.
+        minimize: whether low values are better.
+    """
+
+    finished: list[float]
+    known: list[float]
+    minimize: bool
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> "Reached":
+        """The values of the study's trials, of all launches."""
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = [(trial.values[0], START_ATTRIBUTE in trial.user_attrs) for trial in trials]
+        minimize = study.directions[0] is optuna.study.StudyDirection.MINIMIZE
+        return cls(finished=[of for of, _ in values], known=[of for of, known in values if known], minimize=minimize)
+
+    def best(self, values: list[float]) -> float:
+        """The best of these values."""
+        return min(values) if self.minimize else max(values)
 
 
 def _storage(location: str) -> BaseStorage:

@@ -1,4 +1,4 @@
-"""A search that starts from known recipes, ends in time, and leaves a yaml that reproduces what it has found."""
+"""A search that starts from known recipes, and leaves a yaml that reproduces what it has found."""
 
 import shlex
 from dataclasses import replace
@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,10 +27,9 @@ from towers.sweeps.results.found import (
     yaml_values,
 )
 from towers.sweeps.search.ask_and_tell import Search
-from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.space import SearchSpace
-from towers.sweeps.search.study import open_study
-from towers.sweeps.settings import Halving, SweeperConfig
+from towers.sweeps.search.study import Reached, open_study
+from towers.sweeps.settings import SweeperConfig
 from towers.training.config import check_recipe
 
 SPACE = ("a=interval(0.0,1.0)", "b=choice(0.0,0.01)", "c=choice(x,y)")
@@ -74,42 +72,6 @@ def test_a_start_outside_of_the_space_is_named(start: dict[str, Any], message: s
 
 def test_a_value_of_the_command_line_replaces_those_of_the_starts() -> None:
     assert space(*SPACE, "b=0.5").point({"a": 0.5, "b": 0.01}) == {"a": 0.5}
-
-
-def test_a_budget_keeps_time_for_the_final_fit() -> None:
-    study, now = optuna.create_study(direction="maximize"), [0.0]
-    budget = Budget(study, "first", 100.0, has_final=True, clock=lambda: now[0])
-    now[0] = 1000.0
-    assert not budget.is_over(), "one trial at least is finished"
-    now[0] = 80.0
-    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={SECONDS_ATTRIBUTE: 10.0}))
-    assert not budget.is_over(), "the final fit takes 12.5 s"
-    now[0] = 90.0
-    assert budget.is_over()
-    now[0] = 1000.0
-    budget.record()
-    assert Budget(study, "second", 1001.0, False, lambda: now[0]).is_over() is False
-    later = Budget(study, "third", 1001.0, False, lambda: now[0])
-    now[0] += 2.0
-    assert later.is_over(), "what earlier launches have taken counts"
-    assert not Budget(study, "fourth", None, True, lambda: now[0]).is_over()
-
-
-def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path: Path) -> None:
-    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
-    search = Search(config, space(*SPACE), open_study(config, tmp_path), "v")
-    first, second, waiting = search.next_trial(), search.next_trial(), search.next_trial()
-    assert first is not None and second is not None and waiting is not None
-    assert search.should_continue(first[0], 1, {"v": 1.0}) and not search.withdraw(waiting[0])
-    search._budget.seconds = 0.0
-    search.trial_ended(finished(first[0], first[1], 1.0), None)
-    assert not search.should_continue(second[0], 1, {"v": 1.0})
-    assert search.should_continue(second[0], 2, {"v": 1.1}), "it is ahead of all that have finished"
-    assert search.withdraw(waiting[0])
-    assert search.next_trial() is None
-    longer = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
-    later = Search(longer, space(*SPACE), open_study(longer, tmp_path), "v").next_trial()
-    assert later is not None and later[1] == waiting[1], "a launch with more time tries what had to wait"
 
 
 def trial(number: int, value: float, best_epoch: int, state: State = State.finished) -> Record:
@@ -177,6 +139,24 @@ def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
     assert again_config.evaluate.baselines == ["popularity", "recent_popularity", "item_item_tuned", "ease", "ials"]
 
 
+def test_known_points_are_those_of_the_starts_also_where_they_were_tried_again_or_have_several_seeds(
+    tmp_path: Path,
+) -> None:
+    """Their numbers do not tell: the second is tried again as the fourth, and each has two trials of the sweep."""
+    starts = [{"a": 0.25, "b": 0.01, "c": "y"}, {"a": 0.75, "b": 0, "c": "x"}]
+    config = SweeperConfig(trials=3, starts=starts)
+    with_seeds = space(*SPACE, "seed=0,1")
+    search = Search(config, with_seeds, open_study(config, tmp_path), "v")
+    failed = 2
+    while (following := search.next_trial()) is not None:
+        number, overrides = following
+        search.trial_ended(finished(number, overrides, None if number == failed else 0.1 * number), None)
+    assert searched(tmp_path, lambda given: 0.9 - float(given["seed"]), with_seeds, trials=3, starts=starts)
+    reached = Reached.of(open_study(config, tmp_path))
+    assert len(reached.finished) == 3
+    assert reached.known == pytest.approx([0.05, 0.4])
+
+
 def test_what_was_gained_is_said_with_its_interval() -> None:
     records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 1, State.pruned), trial(3, 0.34, 9)]
     final = {
@@ -185,7 +165,8 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
         "floors": {"popularity": {"ndcg@20": 0.1}, "iALS, tuned": {"ndcg@20": 0.28}},
         "intervals": {"towers": {"ndcg@20": [0.30, 0.32]}, "iALS, tuned": {"ndcg@20": [0.27, 0.29]}},
     }
-    lines = gain_lines(records, records[3], 2, "training.best_value", final)
+    reached = Reached(finished=[0.30, 0.25, 0.34], known=[0.30, 0.25], minimize=False)
+    lines = gain_lines(records, records[3], reached, "training.best_value", final)
     assert lines == [
         "4 trials, 1 of them stopped early, 4 minutes of trials; training.best_value 0.3400 at best (trial 3)",
         "the points known before reached 0.3000: the search gained +0.0400",
@@ -197,7 +178,8 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
 
 def test_what_was_gained_of_a_value_that_is_better_when_lower() -> None:
     records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 9)]
-    lines = gain_lines(records, records[2], 2, "training.best_value", None, minimize=True)
+    reached = Reached(finished=[0.30, 0.25, 0.2], known=[0.30, 0.25], minimize=True)
+    lines = gain_lines(records, records[2], reached, "training.best_value")
     assert lines[1] == "the points known before reached 0.2500: the search gained +0.0500"
 
 
