@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
 from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
 
@@ -89,7 +91,8 @@ class OptunaSweeper(Sweeper):
     def _fit_finally(self, overrides: list[str], folder: Path, reached: "Reached") -> None:
         """Fits the best point once more, writes it as a yaml, and says what was gained.
 
-        Both were done before where an earlier launch has got as far as that.
+        Both were done before where an earlier launch has got as far as that. If the fit fails, the yaml is written all
+        the same, and the error of the fit is raised in the end.
         """
         from conf.verbs import decides, override_key
         from towers.sweeps.launch import config_options
@@ -107,9 +110,16 @@ class OptunaSweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
-        (final,) = launcher.launch([given], 0)
+        with Folder.of(str(folder / results.FINAL)).locked("fit"):  # a launch beside this one finds it done
+            (final,) = launcher.launch([given], 0)
+        has_finished = final.status is JobStatus.COMPLETED
         values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
-        lines = results.gain_lines(records, best, reached, self.settings.objectives[0].metric, final.return_value)
+        metric, result = self.settings.objectives[0].metric, final.return_value if has_finished else None
+        lines = results.gain_lines(records, best, reached, metric, result)
+        if not has_finished:
+            lines.append(
+                "the final fit has failed, so nothing is known of the test part; the same command tries it again"
+            )
         found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:
             print(f"search: {line}")
@@ -117,6 +127,7 @@ class OptunaSweeper(Sweeper):
         options = config_options(sys.argv[1:], self.config)
         again = results.command_again(module, folder, options, log, given, override_key)
         print(f"search: {found}; it is fitted again by\n  {again}")
+        _ = final.return_value  # raises where it has failed
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""
