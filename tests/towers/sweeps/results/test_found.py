@@ -201,6 +201,12 @@ def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     assert again.train.epochs == 7
 
 
+def test_the_final_fit_is_measured_beside_the_baseline_of_repeated_consumption() -> None:
+    """Where a log is of repeats, it is the one to beat. It is measured where seen items are kept alone."""
+    (named,) = [each for each in sweeper().final if each.startswith("evaluate.baselines=")]
+    assert "own_items" in named
+
+
 @pytest.mark.slow
 def test_each_known_point_is_a_config_that_trains() -> None:
     settings = sweeper()
