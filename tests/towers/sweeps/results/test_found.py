@@ -201,6 +201,15 @@ def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     assert again.train.epochs == 7
 
 
+def test_what_was_found_has_the_values_by_which_trials_were_cheap_as_they_are_elsewhere(tmp_path: Path) -> None:
+    """Or the release that is trained by it has a re-ranker of one epoch on 500 queries."""
+    values = yaml_values(composed(["experiment=search", *sweeper().final]))
+    found = OmegaConf.load(write_recipe(tmp_path, values, partial(decides, "towers.train"), []))
+    plain = load()
+    assert found.evaluate.resamples == plain.evaluate.resamples
+    assert OmegaConf.to_container(found.rerank) == jsonable(plain.rerank)
+
+
 def test_the_final_fit_is_measured_beside_the_baseline_of_repeated_consumption() -> None:
     """Where a log is of repeats, it is the one to beat. It is measured where seen items are kept alone."""
     (named,) = [each for each in sweeper().final if each.startswith("evaluate.baselines=")]
