@@ -104,7 +104,9 @@ class OptunaSweeper(Sweeper):
         if (best := results.best_record(records, overrides)) is None:
             print("sweep: no final fit: the best trial is of another launch, in another folder")
             return
-        config, given = copy.deepcopy(self.config), results.final_overrides(best, self.settings.final)
+        typed_in = {override_key(str(each)) for each in self.config.hydra.overrides.task}
+        final_values = [each for each in self.settings.final if override_key(each) not in typed_in]
+        config, given = copy.deepcopy(self.config), results.final_overrides(best, final_values)
         with open_dict(config):
             config.hydra.sweep.dir = str(folder / results.FINAL)
         launcher = Plugins.instance().instantiate_launcher(

@@ -143,7 +143,8 @@ class SweeperConfig:
         halving: early stopping of trials that fall behind.
         starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere.
         final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;
-            the point is then written as a yaml too (towers/sweeps/results/found.py). Empty means neither.
+            the point is then written as a yaml too (towers/sweeps/results/found.py). Values on the command line go
+            before. Empty means neither.
     """
 
     sampler: Sampler = Sampler.tpe

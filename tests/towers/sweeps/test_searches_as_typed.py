@@ -1,4 +1,4 @@
-"""Searches by the command line that end badly: what is left then, and what is said."""
+"""Searches by the command line and their final fits: also of one that fails, or where nothing is found."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SEARCH = ("x=interval(-1.0,1.0)", "hydra/sweeper=optuna", "hydra.launcher.max_co
 def test_a_final_fit_that_fails_takes_nothing_of_what_was_found(tmp_path: Path) -> None:
     """Tuning the baselines may run out of memory after an hour of search."""
     folder, mended = tmp_path / "sweep", tmp_path / "mended"
-    failing = ("hydra.sweeper.trials=2", "hydra.sweeper.final=[what=raise]", f"unless={mended}")
+    failing = ("hydra.sweeper.trials=2", "hydra.sweeper.final=['what=raise']", f"unless={mended}")
     first = swept(folder, *SEARCH, *failing)
     assert first.returncode != 0
     assert "number: 0 is not wanted" in first.stderr
@@ -40,3 +40,12 @@ def test_a_search_all_of_whose_trials_fail_is_an_error(tmp_path: Path) -> None:
     assert (
         "search: no trial has finished (8 failed); trial 7 failed: ValueError: number: 0 is not wanted" in done.stderr
     )
+
+
+def test_what_is_typed_holds_for_the_final_fit_too(tmp_path: Path) -> None:
+    """Such as evaluate.baselines=[popularity], by which one means to spare the tuning of others."""
+    final = "hydra.sweeper.final=['number=7','epochs=1']"
+    done = swept(tmp_path / "sweep", *SEARCH, "hydra.sweeper.trials=2", "number=3", final)
+    assert done.returncode == 0, done.stderr
+    (fitted,) = records(tmp_path / "sweep" / "final")
+    assert {"number=3", "epochs=1"} < set(fitted.overrides) and "number=7" not in fitted.overrides
