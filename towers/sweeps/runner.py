@@ -5,7 +5,7 @@ So no trial withholds workers from another, and removing its placement group end
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
 
@@ -164,7 +164,7 @@ class SweepRunner:
         self._num_reports_read += len(reports)
         for number, epoch, values in reports:
             trial = self._running.get(number)
-            should_continue = self._source.should_continue(number, epoch, values)
+            should_continue = self._goes_on(number, epoch, values)
             if self._source.prunes:
                 self._reports.decide.remote(number, epoch, should_continue)
             if trial is not None:
@@ -173,6 +173,15 @@ class SweepRunner:
         for number, at in started_at.items():
             if (trial := self._running.get(number)) is not None and trial.task is not None and not trial.epochs:
                 trial.started_at = max(at, trial.started_at or 0.0)
+
+    def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        """Whether a trial should continue. After its last epoch it is over anyway, and the source is not asked.
+
+        Halving would compare trials that go on at this epoch, with a learning rate that has still to fall, with it.
+        """
+        trial = self._running.get(number)
+        is_last = trial is not None and epoch == trial.num_epochs
+        return is_last or self._source.should_continue(number, epoch, values)
 
     def _finish(self, trial: RunningTrial) -> None:
         """Ends a trial whose process has returned or was lost."""

@@ -30,7 +30,7 @@ class TrialSource(Protocol):
         """Whether a trial that waits for a place is not wanted any more; the source then forgets it."""
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Takes the values of a trial's epoch; returns whether the trial should continue."""
+        """Takes the values of a trial's epoch, but not of its last one; returns whether the trial should continue."""
 
     def objection(self, record: Record) -> str | None:
         """Why a finished trial is of no use to the source, and counts as failed; None where it is of use."""

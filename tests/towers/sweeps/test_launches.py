@@ -8,13 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.towers.sweeps.test_search import finished, space
-from towers.sweeps.placement import RunningTrial
-from towers.sweeps.runner import SweepRunner
 from towers.sweeps.search import launches
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.budget import SPENT_PREFIX, Budget
 from towers.sweeps.search.study import open_study
-from towers.sweeps.settings import Halving, LauncherConfig, SweeperConfig
+from towers.sweeps.settings import Halving, SweeperConfig
 
 SPACE = space("a=interval(0.0,1.0)")
 
@@ -34,27 +32,6 @@ def joined(folder: Path, **settings: object) -> Search:
 
 def states(folder: Path) -> list[TrialState]:
     return [trial.state for trial in open_study(SweeperConfig(), folder).get_trials()]
-
-
-def test_the_runner_lets_a_search_breathe_while_a_trial_waits_for_its_place() -> None:
-    """Then no other one is asked for, however long those that run take."""
-
-    class Counted(Search):
-        def __init__(self) -> None:
-            self.num = 0
-
-        def heartbeat(self) -> None:
-            self.num += 1
-
-        def withdraw(self, number: int) -> bool:
-            return False
-
-    runner, source = SweepRunner.__new__(SweepRunner), Counted()
-    runner._source, runner._settings, runner._max_concurrent = source, LauncherConfig(), 64
-    runner._running = {0: RunningTrial(number=0, overrides=[], queued_at=0.0)}
-    for _ in range(3):
-        assert runner._fetch_trials()
-    assert source.num == 3
 
 
 def test_a_launch_that_asks_for_nothing_is_not_taken_for_dead(tmp_path: Path, clock: list[float]) -> None:
