@@ -79,6 +79,39 @@ def test_when_the_time_is_over_no_trial_starts_though_none_has_finished(
     assert capsys.readouterr().out.count("hydra.sweeper.minutes=60 are over, and no trial has finished yet") == 1
 
 
+def test_when_the_time_is_over_further_seeds_start_only_of_what_is_ahead(tmp_path: Path) -> None:
+    """Or with seeds=3 two more trials of each point that runs would follow."""
+    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
+    search = Search(config, space("a=interval(0.0,1.0)", "seed=0,1"), open_study(config, tmp_path), "v")
+    for _ in range(2):
+        search.trial_ended(finished(*(search.next_trial() or (0, [])), 0.5), None)
+    behind, ahead = [search.next_trial() or (0, []) for _ in range(2)]
+    search.trial_ended(finished(*behind, 0.4), None)
+    search.trial_ended(finished(*ahead, 0.6), None)
+    second_of_behind = search.next_trial() or (0, [])
+    assert second_of_behind[0] == behind[0] + 1
+    search._budget.seconds = 0.0
+    second_of_ahead = search.next_trial() or (0, [])
+    assert second_of_ahead[0] == ahead[0] + 1 and search.next_trial() is None
+    assert search.should_continue(second_of_behind[0], 1, {"v": 0.1}), "it runs already, and the last one"
+
+
+def test_when_the_time_is_over_a_point_behind_waits_for_another_launch(tmp_path: Path) -> None:
+    config = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
+    search = Search(config, space("a=interval(0.0,1.0)", "seed=0,1,2"), open_study(config, tmp_path), "v")
+    for _ in range(3):
+        search.trial_ended(finished(*(search.next_trial() or (0, [])), 0.5), None)
+    first = search.next_trial() or (0, [])
+    search.trial_ended(finished(*first, 0.4), None)
+    second = search.next_trial() or (0, [])
+    search._budget.seconds = 0.0
+    assert search.next_trial() is None
+    assert not search.should_continue(second[0], 1, {"v": 0.9}), "the third seed is not to come"
+    search.trial_ended(finished(*second, 0.4), None)
+    states = [trial.state for trial in open_study(config, tmp_path).get_trials()]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL]
+
+
 def test_a_search_all_of_whose_trials_fail_ends(tmp_path: Path) -> None:
     """Such as one whose log has a mistake: a thousand trials failed one after the other, however few the minutes."""
     assert len(searched(tmp_path, lambda _: None, SPACE, trials=1000)) == MAX_FAILED_AT_FIRST

@@ -79,7 +79,12 @@ class Search:
             self._budget.record()
 
     def next_trial(self) -> tuple[int, list[str]] | None:
-        """Another seed of a point whose first seed has finished, or else a new point; None if there are enough."""
+        """Another seed of a point whose first seed has finished, or else a new point; None if there are enough.
+
+        When the time is over, further seeds start only of a point that is ahead of all that have finished.
+        """
+        if self._budget.is_over():
+            self._give_up_seeds()
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
             if not self._may_ask():
@@ -119,7 +124,7 @@ class Search:
         return True
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Decides by the values of the first seed; further seeds of a point always run to their end.
+        """Decides by the values of the first seed; further seeds of a point run to their end unless it is given up.
 
         When the time is over, trials go on that are ahead of all that have finished.
 
@@ -127,10 +132,12 @@ class Search:
             ConfigError: the values lack the one that halving compares.
         """
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        if seed_index or not self.prunes:
+        if not self.prunes:
             return True
         if (point := self._point(study_number)) is None:
             return False
+        if seed_index:
+            return True
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
@@ -145,11 +152,21 @@ class Search:
 
     def _is_ahead(self, value: float) -> bool:
         """Whether an epoch's value is better than that of each finished trial, where the objective is its best one."""
-        objective = self._config.objectives[0]
-        if len(self._config.objectives) > 1 or objective.metric != BEST_VALUE or self._config.halving.metric:
+        is_of_objective = self._config.objectives[0].metric == BEST_VALUE and not self._config.halving.metric
+        return is_of_objective and self._is_best(value)
+
+    def _is_best(self, value: float) -> bool:
+        """Whether a value of the objective is better than that of each finished trial; with several ones, never."""
+        if len(self._config.objectives) > 1:
             return False
         best = self._study.best_value
-        return value < best if objective.is_minimized else value > best
+        return value < best if self._config.objectives[0].is_minimized else value > best
+
+    def _give_up_seeds(self) -> None:
+        """Gives up points of which seeds have still to start, unless they are ahead; a later launch tries them."""
+        for number, point in list(self._points.items()):
+            if point.waiting and not self._is_best(point.values[0][0]):
+                self._tell(number, TrialState.FAIL)
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed.
