@@ -68,7 +68,10 @@ def launch(
     ran = {"module": command_module(sweep.task_function), "options": config_options(sys.argv[1:], config)}
     (folder / SWEEP_FILE).write_text(json_text(ran))
     if num_done:
-        print(f"sweep: {num_done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
+        again = (
+            "hydra.sweeper.study=NAME begins anew" if source.learns else "hydra.launcher.resume=false does them again"
+        )
+        print(f"sweep: {num_done} of {total} trials are done already ({again})")
     with (
         connected(settings) as can_grow,
         ProgressTable(overrides, num_done, total) as table,

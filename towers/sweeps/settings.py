@@ -29,7 +29,8 @@ class LauncherConfig:
             or it hung. A trial that raises an error is not retried.
         hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.
         timeout_s: seconds that a trial may take; null means without limit.
-        resume: whether trials that an earlier launch in the same sweep folder has completed are not run again.
+        resume: whether trials that an earlier launch in the same sweep folder has completed are not run again. A search
+            goes on in any case: hydra.sweeper.study begins another one.
         same_code: whether such trials must have been run with the code as it is now, and so must the datasets and
             checkpoints that trials find. Their config and their log must be the same in any case.
         ship_code: whether this code is sent to a cluster that was not started here (a Ray job has its code there
