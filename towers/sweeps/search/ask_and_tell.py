@@ -140,7 +140,9 @@ class Search:
             return True
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
-                f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
+                f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}. A"
+                " metric of validation needs a validation part with items that are new to its users: change"
+                " data.split, or name a value that there is"
             )
         if (value := finite_number(values[self._monitor])) is None:
             return False  # the others are better, whatever they have
