@@ -139,7 +139,7 @@ class SweeperConfig:
         study: name of the Optuna study; launches with the same study and storage share their trials. Null means the
             name of the sweep's folder.
         storage: a path to a journal file, or the URL of a database; null keeps a journal in the sweep's folder.
-        seed: seed of the sampler.
+        seed: seed of the sampler; later launches of a study go on with other points.
         startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
         halving: early stopping of trials that fall behind.
         starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere.

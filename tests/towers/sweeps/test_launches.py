@@ -12,7 +12,7 @@ from towers.sweeps.search import launches
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.budget import SPENT_PREFIX, Budget
 from towers.sweeps.search.study import open_study
-from towers.sweeps.settings import Halving, SweeperConfig
+from towers.sweeps.settings import Halving, Sampler, SweeperConfig
 
 SPACE = space("a=interval(0.0,1.0)")
 
@@ -100,3 +100,19 @@ def test_the_time_of_a_launch_that_is_killed_counts_though_it_asked_for_nothing(
     killed.heartbeat()
     study = open_study(SweeperConfig(), tmp_path)
     assert any(name.startswith(SPENT_PREFIX) and spent > 0 for name, spent in study.user_attrs.items())
+
+
+@pytest.mark.parametrize("sampler", list(Sampler))
+def test_a_later_launch_tries_other_points(tmp_path: Path, sampler: Sampler) -> None:
+    """With the same random numbers it tried those of the first one again, as did a launch beside it."""
+
+    def points(search: Search) -> list[str]:
+        found = [search.next_trial() or (0, []) for _ in range(4)]
+        for number, overrides in found:
+            search.trial_ended(finished(number, overrides, 0.5), None)
+        return [overrides[0] for _, overrides in found]
+
+    tried = [point for _ in range(3) for point in points(joined(tmp_path, trials=20, sampler=sampler))]
+    assert len(set(tried)) == len(tried) == 12
+    again = points(joined(tmp_path / "again", trials=20, sampler=sampler))
+    assert again == tried[:4], "the first launch of a study has the points of its seed"
