@@ -127,7 +127,9 @@ class OptunaSweeper(Sweeper):
             print(f"search: {line}")
         log = OmegaConf.select(self.config, "hydra.runtime.choices.data")
         options = config_options(sys.argv[1:], self.config)
-        again = results.command_again(module, folder, options, log, given, override_key)
+        beside = results.beside_recipe(log, given, override_key)
+        beside += results.values_beside(values, results.yaml_values(sweep.plain_config(beside)))
+        again = results.command_again(module, folder, options, beside)
         print(f"search: {found}; it is fitted again by\n  {again}")
         _ = final.return_value  # raises where it has failed
 

@@ -1,7 +1,7 @@
 """What a search has found: the best point fitted once more, the yaml that reproduces it, and what was gained."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data.artifacts.errors import UserError
 from data.artifacts.secrets import masked_override
-from data.cluster.typed_commands import command, in_quotes
+from data.cluster.typed_commands import command, in_quotes, override
 from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
 from towers.sweeps.search.study import Reached
@@ -101,29 +101,59 @@ def _deciding(values: Any, key: str, decides: Callable[[str], bool]) -> Any:
     return {name: _deciding(of, f"{key}.{name}", decides) for name, of in values.items() if decides(f"{key}.{name}")}
 
 
-def command_again(
-    module: str,
-    folder: Path,
-    options: Sequence[str],
-    log: str | None,
-    given: Sequence[str],
-    key_of: Callable[[str], str],
-) -> str:
+def beside_recipe(log: str | None, given: Sequence[str], key_of: Callable[[str], str]) -> list[str]:
+    """The overrides of the final fit that say which log it is of, and where things lie.
+
+    Args:
+        log: the choice of the group `data`, which an experiment may have made; None where it is not known.
+        given: the overrides of the final fit.
+        key_of: gives the config key of an override.
+    """
+    shown = [each for each in given if key_of(each).partition(".")[0] in BESIDE_A_RECIPE]
+    chosen = [] if log is None or any(each.startswith("data=") for each in shown) else [f"data={log}"]
+    return [*chosen, *shown]
+
+
+def values_beside(values: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
+    """Overrides of the values beside a recipe that an experiment has set, and no override.
+
+    Args:
+        values: the whole config, as `yaml_values` returns it.
+        plain: the one that is composed without the experiment.
+    """
+    return [line for name in BESIDE_A_RECIPE for line in _changed(name, values.get(name), plain.get(name))]
+
+
+def _changed(key: str, value: Any, plain: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(plain, Mapping) and value and plain:
+        for name, of in value.items():
+            yield from _changed(f"{key}.{name}", of, plain.get(name))
+    elif value != plain:
+        yield override(key, value) if isinstance(value, str) else f"{key}={_as_typed(value)}"
+
+
+def _as_typed(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{name}:{_as_typed(of)}' for name, of in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, str):
+        return in_quotes(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def command_again(module: str, folder: Path, options: Sequence[str], beside: Sequence[str]) -> str:
     """The command that fits what was found again, for a shell; secrets in it are masked.
 
     Args:
         module: what the sweep ran.
         folder: the folder of the sweep.
         options: arguments that say where the config of the sweep lies, such as `--config-dir` and its folder.
-        log: the choice of the group `data`; None where it is not known.
-        given: the overrides of the final fit.
-        key_of: gives the config key of an override.
+        beside: overrides of the log, and of where things lie.
     """
-    shown = [each for each in given if key_of(each).partition(".")[0] in BESIDE_A_RECIPE]
-    if log is not None and not any(each.startswith("data=") for each in shown):  # chosen by an experiment
-        shown.insert(0, f"data={log}")
     found = with_folder(options, str(folder / FINAL))
-    return command("python", "-m", module, *found, *map(masked_override, shown), f"experiment={RECIPE}")
+    return command("python", "-m", module, *found, *map(masked_override, beside), f"experiment={RECIPE}")
 
 
 def with_folder(options: Sequence[str], folder: str) -> list[str]:

@@ -1,6 +1,5 @@
 """A search that starts from known recipes, and leaves a yaml that reproduces what it has found."""
 
-import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from conf.schema import FOLDER, composed, load, register
-from conf.verbs import decides, override_key
+from conf.verbs import decides
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
-from tests.towers.sweeps.results.shell import composed_in_a_shell
 from tests.towers.sweeps.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import (
     best_record,
-    command_again,
     final_overrides,
     gain_lines,
     write_recipe,
@@ -94,49 +91,6 @@ def test_a_trial_that_went_on_after_an_interruption_has_all_its_epochs() -> None
     assert final_overrides(replace(resumed, epochs=resumed.epochs[7:]), []) == ["a=1", "train.epochs=10"]
     complete = replace(resumed, epochs=[], result={"training": {"best_value": 0.5, "best_epoch": 3, "epoch": 10}})
     assert final_overrides(complete, []) == ["a=1", "train.epochs=3"]
-
-
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ([], ["--config-dir", "/s/final"]),
-        (["--config-name", "other"], ["--config-dir", "/s/final", "--config-name", "other"]),
-        (["--config-dir", "my"], ["--config-dir", "my", 'hydra.searchpath=["file:///s/final"]']),
-        (
-            ["--config-dir", "my", "hydra.searchpath=[pkg://mine]"],
-            ["--config-dir", "my", 'hydra.searchpath=["pkg://mine","file:///s/final"]'],
-        ),
-    ],
-)
-def test_the_command_finds_what_was_found_and_the_users_own_yaml(options: list[str], wanted: list[str]) -> None:
-    """Hydra takes one --config-dir, and data=shop may lie in it."""
-    given = ["data=shop", "storage.root=/my var", "plugins=[mine]", "data.min_weight=2", "a=1", "train.epochs=3"]
-    again = command_again("towers.train", Path("/s"), options, "shop", given, override_key)
-    assert shlex.split(again) == [
-        "python", "-m", "towers.train", *wanted, "data=shop", "storage.root=/my var", "plugins=[mine]",
-        "data.min_weight=2", "experiment=found",
-    ]  # fmt: skip
-
-
-def test_the_command_names_the_log_that_an_experiment_has_chosen() -> None:
-    again = command_again("towers.train", Path("/s"), [], "gowalla", ["a=1"], override_key)
-    assert again == "python -m towers.train --config-dir /s/final data=gowalla experiment=found"
-
-
-@pytest.mark.slow
-def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
-    final = "evaluate.baselines=[popularity,recent_popularity,item_item_tuned,ease,ials]"
-    values = yaml_values(composed(["experiment=search", "model.dropout=0.5", "train.epochs=7", final]))
-    write_recipe(tmp_path / "a sweep", values, partial(decides, "towers.train"), [])
-    mine = tmp_path / "my" / "data" / "shop.yaml"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv}\n")
-    options, given = ["--config-dir", "my"], ["data=shop", "data.min_weight=2"]
-    again = command_again("towers.train", tmp_path / "a sweep", options, "shop", given, override_key)
-    again_config = composed_in_a_shell(again, tmp_path)
-    assert (again_config.data.name, again_config.data.min_weight) == ("shop", 2)
-    assert (again_config.model.dropout, again_config.train.epochs) == (0.5, 7)
-    assert again_config.evaluate.baselines == ["popularity", "recent_popularity", "item_item_tuned", "ease", "ials"]
 
 
 def test_known_points_are_those_of_the_starts_also_where_they_were_tried_again_or_have_several_seeds(
