@@ -119,6 +119,20 @@ def test_a_search_all_of_whose_trials_fail_ends(tmp_path: Path) -> None:
     assert len(again) == 20, "the mistake is mended"
 
 
+def test_a_search_ends_after_its_time_though_all_that_go_to_their_end_fail(tmp_path: Path) -> None:
+    """Halving stops the others, so that not all have failed."""
+    search = begun(tmp_path)
+    best, other = search.next_trial() or (0, []), search.next_trial() or (0, [])
+    assert search.should_continue(best[0], 1, {"v": 0.9}) and not search.should_continue(other[0], 1, {"v": 0.1})
+    search.trial_ended(finished(*best, None), None)
+    search.trial_ended(Record(number=other[0], overrides=other[1], state=State.pruned), None)
+    search._budget.seconds, num_late = 0.0, 0
+    while (late := search.next_trial()) is not None:
+        num_late += 1
+        search.trial_ended(Record(number=late[0], overrides=late[1], state=State.pruned), None)
+    assert num_late == MAX_FAILED_AT_FIRST
+
+
 def test_a_search_some_of_whose_trials_fail_goes_on(tmp_path: Path) -> None:
     values = [*[None] * (MAX_FAILED_AT_FIRST - 1), 0.5, *[None] * 20]
     assert len(searched(tmp_path, lambda _: values.pop(0), SPACE, trials=len(values))) == 28

@@ -67,7 +67,7 @@ class Search:
             for start in config.starts:
                 study.enqueue_trial(space.point(start), {START_ATTRIBUTE: True})
         self._num_left = config.trials - self.num_done()
-        self._num_failed, self._is_late = 0, False
+        self._num_failed, self._num_late, self._is_late = 0, 0, False
 
     def num_done(self) -> int:
         """Number of trials of the study that need not be tried again, those of other launches included."""
@@ -112,7 +112,10 @@ class Search:
                 f"search: hydra.sweeper.minutes={self._config.minutes:g} are over, and no trial has finished yet: no"
                 " more start, and one that runs goes on to its end (fewer train.epochs make trials shorter)"
             )
-        return not self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            return False
+        self._num_late += 1
+        return self._num_late <= MAX_FAILED_AT_FIRST
 
     def withdraw(self, number: int) -> bool:
         """Whether the time was over before the first trial of a point has got a place; a later launch tries it."""
