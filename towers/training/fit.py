@@ -88,6 +88,11 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
     check_recipe(config)
     check_goals(config.rerank.goals, dataset.event_types)
     num_fitted = num_examples(dataset, config.model, config.train.fit_on)
+    if not num_fitted and config.model.history_encoder.trains_on_all_positions:
+        raise ConfigError(
+            f"model.history: {config.model.history} learns from what follows in a history, and no user has two"
+            " interactions to fit on; set model.history=pooled, or change data.split"
+        )
     if config.train.num_workers > num_fitted:
         what = "windows of histories" if config.model.history_encoder.trains_on_all_positions else "interactions"
         raise ConfigError(
