@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.towers.sweeps.test_search import space
+from tests.towers.sweeps.search.test_search import space
 from towers.sweeps.placement import RunningTrial
 from towers.sweeps.runner import SweepRunner
 from towers.sweeps.search.ask_and_tell import Search

@@ -14,7 +14,7 @@ from conf.schema import FOLDER, composed, load, register
 from conf.verbs import decides
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
-from tests.towers.sweeps.test_search import finished, searched, space
+from tests.towers.sweeps.search.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import (
     best_record,

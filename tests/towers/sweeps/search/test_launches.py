@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.towers.sweeps.test_search import finished, space
+from tests.towers.sweeps.search.test_search import finished, space
 from towers.sweeps.search import launches
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.budget import SPENT_PREFIX, Budget

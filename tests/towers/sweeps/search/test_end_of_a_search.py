@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.towers.sweeps.test_search import finished, searched, space
+from tests.towers.sweeps.search.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import why_nothing
 from towers.sweeps.search.ask_and_tell import MAX_FAILED_AT_FIRST, Search
