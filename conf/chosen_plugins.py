@@ -73,7 +73,7 @@ def refuse_shadows(folders: Sequence[Path], ours: Path) -> None:
 
 def _of_files(group: str, options: str, folders: Sequence[Path]) -> Iterator[str]:
     for folder in folders:
-        for option in options.split(","):
+        for option in options.strip(" []").split(","):  # a sweep over files, or a list of several at once
             path = folder / group.replace(".", "/") / f"{option.strip()}.yaml"
             if path.is_file():
                 try:

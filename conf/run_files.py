@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,23 @@ from data.artifacts.secrets import MASK, masked_override, recordable
 
 RUN_FILES = ".hydra"
 """The folder of these files in the folder of a run, which bears the name that Hydra gives it."""
+
+
+@cache
+def free_folder(path: str) -> str:
+    """Makes a folder and returns its path, with a number behind it where another run of the same second has it.
+
+    In one process, the same path is always the same folder.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = path if number == 1 else f"{path}-{number}"
+        try:
+            Path(folder).mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("some number is free")
 
 
 def write_run_files(folder: Path, config: DictConfig) -> None:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, renamed
+from conf.run_files import free_folder
 from conf.text_keys import accept_numbers_as_text
 from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
@@ -154,6 +155,7 @@ def register() -> None:
     accept_numbers_as_text()
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
+    OmegaConf.register_new_resolver("free_folder", free_folder, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, source in sources().items():

@@ -21,8 +21,8 @@ from towers.sweeps.settings import LauncherConfig
 if TYPE_CHECKING:
     from towers.sweeps.records import Record
     from towers.sweeps.reuse.inputs import InputsReader
-    from towers.sweeps.runner import TrialSource
     from towers.sweeps.trial_process import SweepContext
+    from towers.sweeps.trial_sources import TrialSource
 
 
 @dataclass
@@ -46,7 +46,7 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs and returns what each returned; reading the value of a job that did not finish raises."""
-        from towers.sweeps.fixed_trials import FixedTrials
+        from towers.sweeps.trial_sources import FixedTrials
 
         jobs = [list(overrides) for overrides in job_overrides]
         earlier = self.earlier()

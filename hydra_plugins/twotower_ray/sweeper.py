@@ -5,18 +5,23 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
 from data.artifacts.structured import structured
 from towers.sweeps.settings import SweeperConfig
+
+if TYPE_CHECKING:
+    from towers.sweeps.search.study import Reached
 
 RESULTS_FILE = "optimization_results.yaml"
 """The file in the folder of the sweep with the best trials, under the keys that Hydra's own Optuna sweeper writes."""
@@ -50,11 +55,13 @@ class OptunaSweeper(Sweeper):
         Raises:
             ConfigError: there is nothing to search, the study was made for another search, or the launcher is not
                 `hydra/launcher=ray`.
+            NothingFound: no trial has finished.
         """
+        from towers.sweeps.results.found import NothingFound, why_nothing
         from towers.sweeps.search.ask_and_tell import Search
         from towers.sweeps.search.same_study import refuse_other_study
         from towers.sweeps.search.space import SearchSpace
-        from towers.sweeps.search.study import best_trials, open_study
+        from towers.sweeps.search.study import Reached, best_trials, open_study
 
         if not hasattr(self.launcher, "run"):  # isinstance would fail: Hydra executes plugin modules a second time
             raise ConfigError(
@@ -72,17 +79,20 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self.launcher.earlier()
         search = Search(self.settings, space, study, self._monitor())
-        self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
+        ended = self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
         best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
         self._save(best, folder)
+        if not best:
+            raise NothingFound(why_nothing(ended, folder))
         if self.settings.final and len(best) == 1:
-            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder)
+            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder, Reached.of(study))
         return best
 
-    def _fit_finally(self, overrides: list[str], folder: Path) -> None:
+    def _fit_finally(self, overrides: list[str], folder: Path, reached: "Reached") -> None:
         """Fits the best point once more, writes it as a yaml, and says what was gained.
 
-        Both were done before where an earlier launch has got as far as that.
+        Both were done before where an earlier launch has got as far as that. If the fit fails, the yaml is written all
+        the same, and the error of the fit is raised in the end.
         """
         from conf.verbs import decides, override_key
         from towers.sweeps.launch import config_options
@@ -94,25 +104,34 @@ class OptunaSweeper(Sweeper):
         if (best := results.best_record(records, overrides)) is None:
             print("sweep: no final fit: the best trial is of another launch, in another folder")
             return
-        config, given = copy.deepcopy(self.config), results.final_overrides(best, self.settings.final)
+        typed_in = {override_key(str(each)) for each in self.config.hydra.overrides.task}
+        final_values = [each for each in self.settings.final if override_key(each) not in typed_in]
+        config, given = copy.deepcopy(self.config), results.final_overrides(best, final_values)
         with open_dict(config):
             config.hydra.sweep.dir = str(folder / results.FINAL)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
-        (final,) = launcher.launch([given], 0)
+        with Folder.of(str(folder / results.FINAL)).locked("fit"):  # a launch beside this one finds it done
+            (final,) = launcher.launch([given], 0)
+        has_finished = final.status is JobStatus.COMPLETED
         values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
-        objective = self.settings.objectives[0]
-        lines = results.gain_lines(
-            records, best, len(self.settings.starts), objective.metric, final.return_value, objective.is_minimized
-        )
+        metric, result = self.settings.objectives[0].metric, final.return_value if has_finished else None
+        lines = results.gain_lines(records, best, reached, metric, result)
+        if not has_finished:
+            lines.append(
+                "the final fit has failed, so nothing is known of the test part; the same command tries it again"
+            )
         found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:
             print(f"search: {line}")
         log = OmegaConf.select(self.config, "hydra.runtime.choices.data")
         options = config_options(sys.argv[1:], self.config)
-        again = results.command_again(module, folder, options, log, given, override_key)
+        beside = results.beside_recipe(log, given, override_key)
+        beside += results.values_beside(values, results.yaml_values(sweep.plain_config(beside)))
+        again = results.command_again(module, folder, options, beside)
         print(f"search: {found}; it is fitted again by\n  {again}")
+        _ = final.return_value  # raises where it has failed
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""

@@ -8,9 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from conf.entry import FOLDER, TRACEBACK, launch
-from conf.schema import Config, load
+from conf.run_files import free_folder
+from conf.schema import Config, load, register
 from serve.deployment.settings import Topology
 
 REQUIRED = {
@@ -131,6 +133,19 @@ def test_summary_is_written_into_the_run_directory(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (summary,) = (tmp_path / "var" / "runs" / "prepare").rglob("summary.json")
     assert json.loads(summary.read_text())["counts"]["items"] == 100
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    """Such as those that a loop of a shell starts side by side: the summary of the last one was that of all."""
+    register()
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        overrides = [f"storage.root={tmp_path}", "hydra.job.name=train"]
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    folder = str(config.hydra.run.dir)
+    assert Path(folder).is_dir() and Path(folder).parent == tmp_path / "runs" / "train"
+    assert config.hydra.run.dir == folder, "a run has one folder, however often it is asked for"
+    of_another_process = free_folder.__wrapped__
+    assert [of_another_process(folder) for _ in range(2)] == [f"{folder}-2", f"{folder}-3"]
 
 
 def test_an_object_store_holds_artifacts_and_this_machine_its_runs(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from towers.sweeps.progress_table import ProgressTable, state_counts, unfinished
 from towers.sweeps.records import Record, Records, State
 from towers.sweeps.results.summary import DEFAULT_METRIC, SWEEP_FILE, present_results
 from towers.sweeps.reuse.inputs import InputsReader, changed_lines
-from towers.sweeps.runner import SweepRunner, TrialSource
+from towers.sweeps.runner import SweepRunner
 from towers.sweeps.session import connected, stop_on_interrupt
 from towers.sweeps.settings import LauncherConfig
 from towers.sweeps.trial_process import LOG_FILE, SweepContext, sweep_folder
+from towers.sweeps.trial_sources import TrialSource
 
 
 def earlier_records(folder: Path, inputs: InputsReader) -> list[Record]:
@@ -67,7 +68,10 @@ def launch(
     ran = {"module": command_module(sweep.task_function), "options": config_options(sys.argv[1:], config)}
     (folder / SWEEP_FILE).write_text(json_text(ran))
     if num_done:
-        print(f"sweep: {num_done} of {total} trials are done already (hydra.launcher.resume=false does them again)")
+        again = (
+            "hydra.sweeper.study=NAME begins anew" if source.learns else "hydra.launcher.resume=false does them again"
+        )
+        print(f"sweep: {num_done} of {total} trials are done already ({again})")
     with (
         connected(settings) as can_grow,
         ProgressTable(overrides, num_done, total) as table,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
-from typing import Protocol
 
 import ray
 from hydra.core.utils import JobReturn, JobStatus
@@ -28,6 +27,7 @@ from towers.sweeps.settings import LauncherConfig
 from towers.sweeps.trial import Pruned
 from towers.sweeps.trial_process import SweepContext, run_trial
 from towers.sweeps.trial_reports import TrialReports
+from towers.sweeps.trial_sources import TrialSource
 
 POLL_S, PLACING_POLL_S = 0.1, 0.01
 """Longest time in seconds between two rounds of the runner, and the same while a trial is about to be placed."""
@@ -37,33 +37,6 @@ DEFAULT_MAX_CONCURRENT = 64
 
 Observer = Callable[[Sequence[RunningTrial], Sequence[Record], str | None], None]
 """Takes the trials that run or wait, the records of those that have ended, and a line about what is waited for."""
-
-
-class TrialSource(Protocol):
-    """Where trials come from: a fixed list (towers/sweeps/fixed_trials.py) or a search (towers/sweeps/search).
-
-    Attributes:
-        prunes: whether the source may stop trials early; trials then wait for its decision after each epoch.
-        learns: whether trials depend on how earlier ones ended: then one at a time waits, unless max_concurrent is set.
-    """
-
-    prunes: bool
-    learns: bool
-
-    def next_trial(self) -> tuple[int, list[str]] | None:
-        """Number and overrides of another trial; None where there is none, or none yet."""
-
-    def withdraw(self, number: int) -> bool:
-        """Whether a trial that waits for a place is not wanted any more; the source then forgets it."""
-
-    def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Takes the values of a trial's epoch; returns whether the trial should continue."""
-
-    def objection(self, record: Record) -> str | None:
-        """Why a finished trial is of no use to the source, and counts as failed; None where it is of use."""
-
-    def trial_ended(self, record: Record, job: JobReturn | None) -> None:
-        """Takes the end of a trial; `job` is None where its process was lost or never ran."""
 
 
 class SweepRunner:
@@ -130,6 +103,7 @@ class SweepRunner:
 
     def _fetch_trials(self) -> bool:
         """Takes trials from the source as long as more may run or wait. Returns False where the source has none."""
+        self._source.heartbeat()
         for trial in [t for t in self._running.values() if t.task is None and self._source.withdraw(t.number)]:
             self._running.pop(trial.number).release()
         learns, is_bounded = self._source.learns, self._settings.max_concurrent is not None
@@ -190,7 +164,7 @@ class SweepRunner:
         self._num_reports_read += len(reports)
         for number, epoch, values in reports:
             trial = self._running.get(number)
-            should_continue = self._source.should_continue(number, epoch, values)
+            should_continue = self._goes_on(number, epoch, values)
             if self._source.prunes:
                 self._reports.decide.remote(number, epoch, should_continue)
             if trial is not None:
@@ -199,6 +173,15 @@ class SweepRunner:
         for number, at in started_at.items():
             if (trial := self._running.get(number)) is not None and trial.task is not None and not trial.epochs:
                 trial.started_at = max(at, trial.started_at or 0.0)
+
+    def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        """Whether a trial should continue. After its last epoch it is over anyway, and the source is not asked.
+
+        Halving would compare trials that go on at this epoch, with a learning rate that has still to fall, with it.
+        """
+        trial = self._running.get(number)
+        is_last = trial is not None and epoch == trial.num_epochs
+        return is_last or self._source.should_continue(number, epoch, values)
 
     def _finish(self, trial: RunningTrial) -> None:
         """Ends a trial whose process has returned or was lost."""

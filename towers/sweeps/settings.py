@@ -29,7 +29,8 @@ class LauncherConfig:
             or it hung. A trial that raises an error is not retried.
         hangs_after_s: seconds without a report of an epoch after which a trial is given up; null means never.
         timeout_s: seconds that a trial may take; null means without limit.
-        resume: whether trials that an earlier launch in the same sweep folder has completed are not run again.
+        resume: whether trials that an earlier launch in the same sweep folder has completed are not run again. A search
+            goes on in any case: hydra.sweeper.study begins another one.
         same_code: whether such trials must have been run with the code as it is now, and so must the datasets and
             checkpoints that trials find. Their config and their log must be the same in any case.
         ship_code: whether this code is sent to a cluster that was not started here (a Ray job has its code there
@@ -138,12 +139,13 @@ class SweeperConfig:
         study: name of the Optuna study; launches with the same study and storage share their trials. Null means the
             name of the sweep's folder.
         storage: a path to a journal file, or the URL of a database; null keeps a journal in the sweep's folder.
-        seed: seed of the sampler.
+        seed: seed of the sampler; later launches of a study go on with other points.
         startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
         halving: early stopping of trials that fall behind.
         starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere.
         final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;
-            the point is then written as a yaml too (towers/sweeps/results/found.py). Empty means neither.
+            the point is then written as a yaml too (towers/sweeps/results/found.py). Values on the command line go
+            before. Empty means neither.
     """
 
     sampler: Sampler = Sampler.tpe

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from ray.actor import ActorHandle
 
@@ -116,6 +116,11 @@ class SweepContext:
         with read_write(task_config), open_dict(task_config):
             task_config.pop("hydra", None)
         return task_config
+
+    def plain_config(self, overrides: Sequence[str]) -> DictConfig:
+        """The config that these overrides compose outside of the sweep, without that of Hydra."""
+        loader, name = self.hydra_context.config_loader, self.config.hydra.job.config_name
+        return self.task_config(loader.load_configuration(name, list(overrides), RunMode.RUN))
 
     def typed_config(self, config: DictConfig) -> Any:
         """The config of one trial as the task takes it.

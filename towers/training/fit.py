@@ -34,6 +34,8 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     In a trial of a sweep that wants the present code (`hydra.launcher.same_code`), a checkpoint of other code is
     trained again and replaced.
 
+    Of processes that train the same towers at the same time, one does so and the others wait for it.
+
     Each catalogue is encoded once, and the items are embedded once, with the final weights. With `train.fit_on=all`,
     the run with `fit_on=train` is trained first, if that was not done before: it decides the number of epochs.
 
@@ -46,13 +48,24 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
         ConfigError: parts of the configuration do not go together, or the dataset has nothing to measure on.
         Pruned: this training is a trial of a sweep that ended it early.
     """
-    folder = checkpoint_folder(config, dataset, storage)
+    folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
     if is_trained(folder):
         progress(f"train: {folder.name} is already trained{_by_other_code(config, dataset, storage)}")
         return open_checkpoint(folder)
-    if is_sealed(folder):
-        progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
     _check(config, dataset)
+    with (storage / "training" / ".locks").locked(name):  # trials that differ in the re-ranker alone share the towers
+        if is_trained(folder):  # by a process that held the lock
+            progress(f"train: {folder.name} is already trained")
+            return open_checkpoint(folder)
+        if is_sealed(folder):
+            progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
+        return _fit(config, dataset, storage, folder, progress)
+
+
+def _fit(
+    config: Recipe, dataset: PreparedDataset, storage: Folder, folder: Folder, progress: ProgressReporter
+) -> Checkpoint:
+    """Fits and seals the checkpoint in `folder`; with `fit_on=all` that of the measured fit first."""
     if config.train.fit_on is FittedSplits.all:
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, measured, dataset, storage, progress)
@@ -75,6 +88,11 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
     check_recipe(config)
     check_goals(config.rerank.goals, dataset.event_types)
     num_fitted = num_examples(dataset, config.model, config.train.fit_on)
+    if not num_fitted and config.model.history_encoder.trains_on_all_positions:
+        raise ConfigError(
+            f"model.history: {config.model.history} learns from what follows in a history, and no user has two"
+            " interactions to fit on; set model.history=pooled, or change data.split"
+        )
     if config.train.num_workers > num_fitted:
         what = "windows of histories" if config.model.history_encoder.trains_on_all_positions else "interactions"
         raise ConfigError(

@@ -11,11 +11,11 @@ from hydra.types import HydraContext, RunMode
 
 from conf.schema import FOLDER
 from conf.verbs import decides
-from towers.sweeps.fixed_trials import FixedTrials
 from towers.sweeps.launch import earlier_records
 from towers.sweeps.records import Record, Records, State
 from towers.sweeps.reuse.inputs import InputsReader
 from towers.sweeps.trial_process import SweepContext
+from towers.sweeps.trial_sources import FixedTrials
 
 GRID = """# @package _global_
 data:

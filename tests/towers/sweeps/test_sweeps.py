@@ -183,7 +183,7 @@ def test_a_search_finds_the_best_prunes_and_goes_on(tmp_path: Path) -> None:
     assert sum(at < first_ended for at in asked) <= 5, "four run, one waits, and the others learn from these"
     second = swept(folder, *search, "hydra.sweeper.trials=15")
     assert second.returncode == 0, second.stderr
-    assert "12 of 15 trials are done already" in second.stdout
+    assert "12 of 15 trials are done already (hydra.sweeper.study=NAME begins anew)" in second.stdout
     assert len(records(folder)) == 15
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from conf.schema import Config, load
@@ -103,6 +104,14 @@ def test_a_validation_part_of_repeated_items_alone_is_none(
     keeping = replace(config, evaluate=replace(tiny.evaluate, seen=SeenItems.keep))
     assert has_validation(keeping, repeated), "those who come back are asked"
     assert has_validation(config, dataset)
+
+
+def test_a_log_of_users_who_came_once_has_nothing_for_a_transformer() -> None:
+    """The cure was to set train.num_workers to less than 1."""
+    users = SimpleNamespace(table=pa.table({"train_count": [1, 1, 0]}))
+    once: Any = SimpleNamespace(event_types=EventTypes({}), users=users)
+    with pytest.raises(ConfigError, match=r"^model\.history: transformer learns .* no user has two interactions"):
+        _check(load(["model=transformer", "loss=uniform_softmax"]), once)
 
 
 def test_more_workers_than_windows(tiny: Config, dataset: PreparedDataset) -> None:

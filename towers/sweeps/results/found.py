@@ -1,16 +1,20 @@
 """What a search has found: the best point fitted once more, the yaml that reproduces it, and what was gained."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.errors import UserError
 from data.artifacts.secrets import masked_override
-from data.cluster.typed_commands import command, in_quotes
+from data.cluster.typed_commands import command, in_quotes, override
+from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
+from towers.sweeps.search.study import Reached
+from towers.sweeps.trial_process import LOG_FILE
 
 FINAL, RECIPE = "final", "found"
 """The folder of the final fit in that of the sweep, and the name of the yaml of what was found."""
@@ -25,6 +29,22 @@ SEARCH_PATH = "hydra.searchpath"
 
 LATE = 0.8
 """If the best epoch is not in the last part of the epochs, from this share on, the final fit ends there."""
+
+
+class NothingFound(UserError):
+    """No trial of a search has finished, so that none is the best."""
+
+
+def why_nothing(ended: Sequence[Record], folder: Path) -> str:
+    """What to say where a search has found nothing.
+
+    Args:
+        ended: records of the trials of this launch.
+        folder: the folder of the sweep.
+    """
+    counts = f" ({state_counts(ended)})" if ended else ""
+    reason = next((f"; trial {r.number} {r.state.value}: {r.reason}" for r in reversed(ended) if r.reason), "")
+    return f"search: no trial has finished{counts}{reason}; output of each trial: {folder}/*/{LOG_FILE}"
 
 
 def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record | None:
@@ -81,29 +101,59 @@ def _deciding(values: Any, key: str, decides: Callable[[str], bool]) -> Any:
     return {name: _deciding(of, f"{key}.{name}", decides) for name, of in values.items() if decides(f"{key}.{name}")}
 
 
-def command_again(
-    module: str,
-    folder: Path,
-    options: Sequence[str],
-    log: str | None,
-    given: Sequence[str],
-    key_of: Callable[[str], str],
-) -> str:
+def beside_recipe(log: str | None, given: Sequence[str], key_of: Callable[[str], str]) -> list[str]:
+    """The overrides of the final fit that say which log it is of, and where things lie.
+
+    Args:
+        log: the choice of the group `data`, which an experiment may have made; None where it is not known.
+        given: the overrides of the final fit.
+        key_of: gives the config key of an override.
+    """
+    shown = [each for each in given if key_of(each).partition(".")[0] in BESIDE_A_RECIPE]
+    chosen = [] if log is None or any(each.startswith("data=") for each in shown) else [f"data={log}"]
+    return [*chosen, *shown]
+
+
+def values_beside(values: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
+    """Overrides of the values beside a recipe that an experiment has set, and no override.
+
+    Args:
+        values: the whole config, as `yaml_values` returns it.
+        plain: the one that is composed without the experiment.
+    """
+    return [line for name in BESIDE_A_RECIPE for line in _changed(name, values.get(name), plain.get(name))]
+
+
+def _changed(key: str, value: Any, plain: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(plain, Mapping) and value and plain:
+        for name, of in value.items():
+            yield from _changed(f"{key}.{name}", of, plain.get(name))
+    elif value != plain:
+        yield override(key, value) if isinstance(value, str) else f"{key}={_as_typed(value)}"
+
+
+def _as_typed(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{name}:{_as_typed(of)}' for name, of in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, str):
+        return in_quotes(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def command_again(module: str, folder: Path, options: Sequence[str], beside: Sequence[str]) -> str:
     """The command that fits what was found again, for a shell; secrets in it are masked.
 
     Args:
         module: what the sweep ran.
         folder: the folder of the sweep.
         options: arguments that say where the config of the sweep lies, such as `--config-dir` and its folder.
-        log: the choice of the group `data`; None where it is not known.
-        given: the overrides of the final fit.
-        key_of: gives the config key of an override.
+        beside: overrides of the log, and of where things lie.
     """
-    shown = [each for each in given if key_of(each).partition(".")[0] in BESIDE_A_RECIPE]
-    if log is not None and not any(each.startswith("data=") for each in shown):  # chosen by an experiment
-        shown.insert(0, f"data={log}")
     found = with_folder(options, str(folder / FINAL))
-    return command("python", "-m", module, *found, *map(masked_override, shown), f"experiment={RECIPE}")
+    return command("python", "-m", module, *found, *map(masked_override, beside), f"experiment={RECIPE}")
 
 
 def with_folder(options: Sequence[str], folder: str) -> list[str]:
@@ -118,32 +168,30 @@ def with_folder(options: Sequence[str], folder: str) -> list[str]:
 
 
 def gain_lines(
-    records: Sequence[Record], best: Record, num_starts: int, objective: str, final: Any, minimize: bool = False
+    records: Sequence[Record], best: Record, reached: Reached, objective: str, final: Any = None
 ) -> list[str]:
     """What the search has gained on validation, and what its result is worth on the test part; a sentence each.
 
     Args:
         records: of all trials of the search.
-        num_starts: number of trials, the first ones, that were known points.
+        best: of the best trial; of several seeds, of the first one.
+        reached: what the points of the search have reached.
         objective: the dotted path of the value that was optimised.
-        final: what the final fit returned.
-        minimize: whether low values of the objective are better.
+        final: what the final fit returned; None if it did not finish.
     """
-    finished = [r for r in records if r.state is State.finished and r.measured(objective) is not None]
-    num_pruned = sum(r.state is State.pruned for r in records)
-    reached = best.measured(objective)
+    num_pruned, at_best = sum(r.state is State.pruned for r in records), reached.best(reached.finished)
     lines = [
         f"{len(records)} trials, {num_pruned} of them stopped early, {sum(r.seconds for r in records) / 60:.0f} minutes"
-        f" of trials; {objective} {reached:.4f} at best (trial {best.number})"
+        f" of trials; {objective} {at_best:.4f} at best (trial {best.number})"
     ]
-    known = [value for r in finished if r.number < num_starts and (value := r.measured(objective)) is not None]
-    if known and reached is not None:
-        before = min(known) if minimize else max(known)
-        gained = before - reached if minimize else reached - before
+    if reached.known:
+        before = reached.best(reached.known)
+        gained = before - at_best if reached.minimize else at_best - before
         lines.append(f"the points known before reached {before:.4f}: the search gained {gained:+.4f}")
-    if len(finished) > 1:
+    if len(reached.finished) > 1:
         lines.append(
-            f"the best of {len(finished)} was chosen by this value, which flatters it; the test part was not looked at"
+            f"the best of {len(reached.finished)} was chosen by this value, which flatters it; the test part was not"
+            " looked at"
         )
     return [*lines, *_test_lines(final)]
 

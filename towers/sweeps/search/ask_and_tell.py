@@ -1,7 +1,5 @@
 """A search by Optuna's ask-and-tell interface: asks for a trial when there is room, and reports how it ended."""
 
-import time
-import uuid
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,30 +7,22 @@ from statistics import fmean
 
 import optuna
 from hydra.core.utils import JobReturn
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from data.artifacts.errors import ConfigError
 from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
+from towers.sweeps.search.launches import START_ATTRIBUTE, Launch
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
 
-LAUNCH_ATTRIBUTE = "launch"
-"""User attribute of an Optuna trial with the id of the launch that runs it."""
+MAX_FAILED_AT_FIRST = 8
+"""If so many trials have failed and no other one has ended, the search ends: the mistake is not in their points."""
 
 BEST_VALUE = "training.best_value"
 """The objective that is the best of the values of `train.monitor` after the epochs."""
-
-REQUEUED_PREFIX = "again-"
-"""Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
-
-HEARTBEAT_INTERVAL_S, HEARTBEAT_TIMEOUT_S = 10.0, 60.0
-"""Interval at which a launch writes the time into its study, and the age at which that time counts as too old.
-
-Another launch then tries the trials of that launch again.
-"""
 
 
 @dataclass
@@ -51,7 +41,7 @@ class _Point:
 
 
 class Search:
-    """A source of trials (`TrialSource`, towers/sweeps/runner.py) that asks Optuna until enough trials are done.
+    """A source of trials (`TrialSource`, towers/sweeps/trial_sources.py) that asks Optuna until enough trials are done.
 
     With several seeds, trial number n of the sweep is seed n % num_seeds of trial n // num_seeds of the study.
     """
@@ -69,48 +59,75 @@ class Search:
         """
         self._config, self._space, self._study, self._monitor = config, space, study, monitor
         self.prunes = config.halving.factor > 0
-        self._launch = uuid.uuid4().hex
+        self._launch = Launch(study)
         seconds = None if config.minutes is None else 60 * config.minutes
-        self._budget = Budget(study, self._launch, seconds, bool(config.final))
-        self._heartbeat_at = 0.0
+        self._budget = Budget(study, self._launch.id, seconds, bool(config.final))
         self._points: dict[int, _Point] = {}
-        self._send_heartbeat()
-        self._requeue_unfinished()
         if not study.get_trials(deepcopy=False):
             for start in config.starts:
-                study.enqueue_trial(space.point(start))
+                study.enqueue_trial(space.point(start), {START_ATTRIBUTE: True})
         self._num_left = config.trials - self.num_done()
+        self._num_failed, self._num_late, self._is_late = 0, 0, False
 
     def num_done(self) -> int:
         """Number of trials of the study that need not be tried again, those of other launches included."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
+    def heartbeat(self) -> None:
+        """Writes into the study that this launch lives, and how long it has taken."""
+        if self._launch.heartbeat():
+            self._budget.record()
+
     def next_trial(self) -> tuple[int, list[str]] | None:
-        """Another seed of a point whose first seed has finished, or else a new point; None if there are enough."""
-        self._send_heartbeat()
+        """Another seed of a point whose first seed has finished, or else a new point; None if there are enough.
+
+        When the time is over, further seeds start only of a point that is ahead of all that have finished.
+        """
+        if self._budget.is_over():
+            self._give_up_seeds()
         number = next((number for number, point in self._points.items() if point.waiting), None)
         if number is None:
-            if self._num_left <= 0 or self._budget.is_over():
+            if not self._may_ask():
                 return None
             self._num_left -= 1
             trial = self._study.ask(self._space.distributions)
-            trial.set_user_attr(LAUNCH_ATTRIBUTE, self._launch)
+            self._launch.takes(trial)
             number = trial.number
             self._points[number] = _Point(trial, deque([0]))
         point = self._points[number]
         index, seeds = point.waiting.popleft(), self._space.seeds
         return number * len(seeds) + index, self._space.overrides(point.trial.params, seeds[index])
 
+    def _may_ask(self) -> bool:
+        """Whether another point may start. When the time is over, one does only if no other one finishes or runs."""
+        if self._num_left <= 0 or (self._num_failed >= MAX_FAILED_AT_FIRST and not self.num_done()):
+            return False
+        if not self._budget.is_spent():
+            return True
+        if self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            return False
+        if not self._is_late:
+            self._is_late = True
+            print(
+                f"search: hydra.sweeper.minutes={self._config.minutes:g} are over, and no trial has finished yet: no"
+                " more start, and one that runs goes on to its end (fewer train.epochs make trials shorter)"
+            )
+        if self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            return False
+        self._num_late += 1
+        return self._num_late <= MAX_FAILED_AT_FIRST
+
     def withdraw(self, number: int) -> bool:
         """Whether the time was over before the first trial of a point has got a place; a later launch tries it."""
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        if seed_index or not self._budget.is_over():
+        has_others = len(self._points) > 1
+        if seed_index or not (self._budget.is_over() or (has_others and self._budget.is_spent())):
             return False
         self._tell(study_number, TrialState.FAIL)
         return True
 
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Decides by the values of the first seed; further seeds of a point always run to their end.
+        """Decides by the values of the first seed; further seeds of a point run to their end unless it is given up.
 
         When the time is over, trials go on that are ahead of all that have finished.
 
@@ -118,12 +135,17 @@ class Search:
             ConfigError: the values lack the one that halving compares.
         """
         study_number, seed_index = divmod(number, len(self._space.seeds))
-        point = self._points.get(study_number)
-        if point is None or seed_index or not self.prunes:
+        if not self.prunes:
+            return True
+        if (point := self._point(study_number)) is None:
+            return False
+        if seed_index:
             return True
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
-                f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}"
+                f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}. A"
+                " metric of validation needs a validation part with items that are new to its users: change"
+                " data.split, or name a value that there is"
             )
         if (value := finite_number(values[self._monitor])) is None:
             return False  # the others are better, whatever they have
@@ -135,11 +157,21 @@ class Search:
 
     def _is_ahead(self, value: float) -> bool:
         """Whether an epoch's value is better than that of each finished trial, where the objective is its best one."""
-        objective = self._config.objectives[0]
-        if len(self._config.objectives) > 1 or objective.metric != BEST_VALUE or self._config.halving.metric:
+        is_of_objective = self._config.objectives[0].metric == BEST_VALUE and not self._config.halving.metric
+        return is_of_objective and self._is_best(value)
+
+    def _is_best(self, value: float) -> bool:
+        """Whether a value of the objective is better than that of each finished trial; with several ones, never."""
+        if len(self._config.objectives) > 1:
             return False
         best = self._study.best_value
-        return value < best if objective.is_minimized else value > best
+        return value < best if self._config.objectives[0].is_minimized else value > best
+
+    def _give_up_seeds(self) -> None:
+        """Gives up points of which seeds have still to start, unless they are ahead; a later launch tries them."""
+        for number, point in list(self._points.items()):
+            if point.waiting and not self._is_best(point.values[0][0]):
+                self._tell(number, TrialState.FAIL)
 
     def trial_ended(self, record: Record, job: JobReturn | None) -> None:
         """Reports a point to Optuna: its mean once all its seeds have finished, or that it was pruned or has failed.
@@ -147,7 +179,8 @@ class Search:
         Seeds that end after another one of their point has failed change nothing.
         """
         study_number, seed_index = divmod(record.number, len(self._space.seeds))
-        if (point := self._points.get(study_number)) is None:
+        self._budget.record()
+        if (point := self._point(study_number)) is None:
             return None
         point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
         if seed_index == 0 and record.inputs is not None:
@@ -156,6 +189,7 @@ class Search:
             return self._tell(study_number, TrialState.PRUNED)
         values = [record.measured(objective.metric) for objective in self._config.objectives]
         if record.state is not State.finished or None in values:
+            self._num_failed += record.state is not State.interrupted
             return self._tell(study_number, TrialState.FAIL)
         point.values.append([value for value in values if value is not None])
         if seed_index == 0:
@@ -173,32 +207,17 @@ class Search:
                 return f"hydra.sweeper.objectives: {objective.metric} {what} what the trial returned"
         return None
 
+    def _point(self, study_number: int) -> _Point | None:
+        """A point that runs; None where it has ended, or where another launch took this one for dead and has it."""
+        point = self._points.get(study_number)
+        if point is not None and self._study.get_trials(deepcopy=False)[study_number].state.is_finished():
+            del self._points[study_number]
+            return None
+        return point
+
     def _tell(self, study_number: int, outcome: TrialState | list[float]) -> None:
         point = self._points.pop(study_number)
         if isinstance(outcome, list):
-            self._study.tell(point.trial, outcome)
+            self._study.tell(point.trial, outcome, skip_if_finished=True)
         else:
-            self._study.tell(point.trial, state=outcome)
-
-    def _send_heartbeat(self) -> None:
-        if time.time() - self._heartbeat_at > HEARTBEAT_INTERVAL_S:
-            self._heartbeat_at = time.time()
-            self._study.set_user_attr(self._launch, self._heartbeat_at)
-            self._budget.record()
-
-    def _requeue_unfinished(self) -> None:
-        """Queues, once, each trial that has failed or belongs to a launch that has died."""
-        attributes = self._study.user_attrs
-        for trial in self._study.get_trials(deepcopy=False):
-            abandoned = trial.state is TrialState.RUNNING and _launch_is_dead(trial, attributes)
-            if abandoned:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-            requeued = f"{REQUEUED_PREFIX}{trial.number}"
-            if (abandoned or trial.state is TrialState.FAIL) and not self._study.user_attrs.get(requeued):
-                self._study.set_user_attr(requeued, True)
-                self._study.enqueue_trial(trial.params)
-
-
-def _launch_is_dead(trial: FrozenTrial, attributes: Mapping[str, object]) -> bool:
-    heartbeat_at = attributes.get(str(trial.user_attrs.get(LAUNCH_ATTRIBUTE)), 0.0)
-    return time.time() - float(str(heartbeat_at)) > HEARTBEAT_TIMEOUT_S
+            self._study.tell(point.trial, state=outcome, skip_if_finished=True)

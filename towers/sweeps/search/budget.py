@@ -35,25 +35,36 @@ class Budget:
     has_final: bool
     clock: Callable[[], float] = time.monotonic
     _started: float = field(init=False)
-    _earlier: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock()
-        attributes = self.study.user_attrs
-        self._earlier = sum(float(of) for name, of in attributes.items() if name.startswith(SPENT_PREFIX))
+
+    @property
+    def _key(self) -> str:
+        return f"{SPENT_PREFIX}{self.launch}"
 
     def record(self) -> None:
         """Writes into the study how long this launch has taken."""
-        self.study.set_user_attr(f"{SPENT_PREFIX}{self.launch}", self.clock() - self._started)
+        self.study.set_user_attr(self._key, self.clock() - self._started)
+
+    def spent(self) -> float:
+        """Seconds that this launch has taken, and the others by what they wrote last; they may run beside it."""
+        written = self.study.user_attrs.items()
+        others = sum(float(of) for name, of in written if name.startswith(SPENT_PREFIX) and name != self._key)
+        return others + self.clock() - self._started
 
     def is_over(self) -> bool:
         """Whether no time is left but for the final fit. It is never over before a trial has finished."""
+        return self.seconds is not None and self._has_finished() and self.is_spent()
+
+    def is_spent(self) -> bool:
+        """The same, whether a trial has finished or not."""
         if self.seconds is None:
             return False
-        finished = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not finished:
-            return False
         kept = 0.0
-        if self.has_final and len(self.study.directions) == 1:
+        if self.has_final and len(self.study.directions) == 1 and self._has_finished():
             kept = FINAL_SHARE * float(self.study.best_trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
-        return self._earlier + self.clock() - self._started + kept >= self.seconds
+        return self.spent() + kept >= self.seconds
+
+    def _has_finished(self) -> bool:
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

@@ -1,7 +1,9 @@
 """The Optuna study of a search: its storage, sampler and pruner, and its best trials."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -9,6 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from towers.sweeps.search.launches import START_ATTRIBUTE
 from towers.sweeps.settings import Sampler, SweeperConfig
 
 JOURNAL_FILE = "study.journal"
@@ -21,14 +24,15 @@ def open_study(config: SweeperConfig, folder: Path) -> optuna.Study:
         folder: the folder of the sweep, which names the study and holds its journal unless the config sets these.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=config.study or folder.name,
         storage=_storage(config.storage or str(folder / JOURNAL_FILE)),
-        sampler=_sampler(config),
         pruner=_pruner(config),
         directions=[objective.resolved.value for objective in config.objectives],
         load_if_exists=True,
     )
+    study.sampler = _sampler(config, len(study.get_trials(deepcopy=False)))
+    return study
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -38,6 +42,33 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     return study.best_trials if len(study.directions) > 1 else [study.best_trial]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What the points of a study have reached by its first objective, each as the mean over its seeds.
+
+    Attributes:
+        finished: of all points that have finished.
+        known: of those among them that are of `hydra.sweeper.starts`.
+        minimize: whether low values are better.
+    """
+
+    finished: list[float]
+    known: list[float]
+    minimize: bool
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> "Reached":
+        """The values of the study's trials, of all launches."""
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = [(trial.values[0], START_ATTRIBUTE in trial.user_attrs) for trial in trials if trial.values]
+        minimize = study.directions[0] is optuna.study.StudyDirection.MINIMIZE
+        return cls(finished=[of for of, _ in values], known=[of for of, known in values if known], minimize=minimize)
+
+    def best(self, values: list[float]) -> float:
+        """The best of these values."""
+        return min(values) if self.minimize else max(values)
+
+
 def _storage(location: str) -> BaseStorage:
     if "://" in location:
         return RDBStorage(location)
@@ -45,16 +76,25 @@ def _storage(location: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(location))
 
 
-def _sampler(config: SweeperConfig) -> BaseSampler:
+def _sampler(config: SweeperConfig, num_earlier: int) -> BaseSampler:
+    """The sampler of this launch.
+
+    Args:
+        num_earlier: trials that the study has. With the seed of the launch that has asked for them, this one would draw
+            the same points once more.
+    """
+    seed = config.seed
+    if num_earlier:
+        seed = int(np.random.SeedSequence([config.seed, num_earlier]).generate_state(1)[0])
     match config.sampler:
         case Sampler.tpe if config.startup is not None:
-            return TPESampler(seed=config.seed, constant_liar=True, n_startup_trials=config.startup)
+            return TPESampler(seed=seed, constant_liar=True, n_startup_trials=config.startup)
         case Sampler.tpe:
-            return TPESampler(seed=config.seed, constant_liar=True)
+            return TPESampler(seed=seed, constant_liar=True)
         case Sampler.random:
-            return RandomSampler(seed=config.seed)
+            return RandomSampler(seed=seed)
         case Sampler.nsga2:
-            return NSGAIISampler(seed=config.seed)
+            return NSGAIISampler(seed=seed)
 
 
 def _pruner(config: SweeperConfig) -> BasePruner:

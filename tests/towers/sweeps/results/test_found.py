@@ -1,37 +1,32 @@
-"""A search that starts from known recipes, ends in time, and leaves a yaml that reproduces what it has found."""
+"""A search that starts from known recipes, and leaves a yaml that reproduces what it has found."""
 
-import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from conf.schema import FOLDER, composed, load, register
-from conf.verbs import decides, override_key
+from conf.verbs import decides
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
-from tests.towers.sweeps.results.shell import composed_in_a_shell
-from tests.towers.sweeps.test_search import finished, searched, space
+from tests.towers.sweeps.search.test_search import finished, searched, space
 from towers.sweeps.records import Record, State
 from towers.sweeps.results.found import (
     best_record,
-    command_again,
     final_overrides,
     gain_lines,
     write_recipe,
     yaml_values,
 )
 from towers.sweeps.search.ask_and_tell import Search
-from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.space import SearchSpace
-from towers.sweeps.search.study import open_study
-from towers.sweeps.settings import Halving, SweeperConfig
+from towers.sweeps.search.study import Reached, open_study
+from towers.sweeps.settings import SweeperConfig
 from towers.training.config import check_recipe
 
 SPACE = ("a=interval(0.0,1.0)", "b=choice(0.0,0.01)", "c=choice(x,y)")
@@ -76,41 +71,6 @@ def test_a_value_of_the_command_line_replaces_those_of_the_starts() -> None:
     assert space(*SPACE, "b=0.5").point({"a": 0.5, "b": 0.01}) == {"a": 0.5}
 
 
-def test_a_budget_keeps_time_for_the_final_fit() -> None:
-    study, now = optuna.create_study(direction="maximize"), [0.0]
-    budget = Budget(study, "first", 100.0, has_final=True, clock=lambda: now[0])
-    now[0] = 1000.0
-    assert not budget.is_over(), "one trial at least is finished"
-    now[0] = 80.0
-    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={SECONDS_ATTRIBUTE: 10.0}))
-    assert not budget.is_over(), "the final fit takes 12.5 s"
-    now[0] = 90.0
-    assert budget.is_over()
-    now[0] = 1000.0
-    budget.record()
-    assert Budget(study, "second", 1001.0, False, lambda: now[0]).is_over() is False
-    later = Budget(study, "third", 1001.0, False, lambda: now[0])
-    now[0] += 2.0
-    assert later.is_over(), "what earlier launches have taken counts"
-    assert not Budget(study, "fourth", None, True, lambda: now[0]).is_over()
-
-
-def test_when_the_time_is_over_no_trial_starts_and_those_that_run_stop(tmp_path: Path) -> None:
-    config = SweeperConfig(trials=50, minutes=1e-6, halving=Halving(factor=3))
-    search = Search(config, space(*SPACE), open_study(config, tmp_path), "v")
-    first, second, waiting = search.next_trial(), search.next_trial(), search.next_trial()
-    assert first is not None and second is not None and waiting is not None
-    assert search.should_continue(first[0], 1, {"v": 1.0}) and not search.withdraw(waiting[0])
-    search.trial_ended(finished(first[0], first[1], 1.0), None)
-    assert not search.should_continue(second[0], 1, {"v": 1.0})
-    assert search.should_continue(second[0], 2, {"v": 1.1}), "it is ahead of all that have finished"
-    assert search.withdraw(waiting[0])
-    assert search.next_trial() is None
-    longer = SweeperConfig(trials=50, minutes=60, halving=Halving(factor=3))
-    later = Search(longer, space(*SPACE), open_study(longer, tmp_path), "v").next_trial()
-    assert later is not None and later[1] == waiting[1], "a launch with more time tries what had to wait"
-
-
 def trial(number: int, value: float, best_epoch: int, state: State = State.finished) -> Record:
     result = {"training": {"best_value": value, "best_epoch": best_epoch}}
     epochs = [(epoch, {"ndcg@20": value}) for epoch in range(1, 11)]
@@ -133,47 +93,22 @@ def test_a_trial_that_went_on_after_an_interruption_has_all_its_epochs() -> None
     assert final_overrides(complete, []) == ["a=1", "train.epochs=3"]
 
 
-@pytest.mark.parametrize(
-    ("options", "wanted"),
-    [
-        ([], ["--config-dir", "/s/final"]),
-        (["--config-name", "other"], ["--config-dir", "/s/final", "--config-name", "other"]),
-        (["--config-dir", "my"], ["--config-dir", "my", 'hydra.searchpath=["file:///s/final"]']),
-        (
-            ["--config-dir", "my", "hydra.searchpath=[pkg://mine]"],
-            ["--config-dir", "my", 'hydra.searchpath=["pkg://mine","file:///s/final"]'],
-        ),
-    ],
-)
-def test_the_command_finds_what_was_found_and_the_users_own_yaml(options: list[str], wanted: list[str]) -> None:
-    """Hydra takes one --config-dir, and data=shop may lie in it."""
-    given = ["data=shop", "storage.root=/my var", "plugins=[mine]", "data.min_weight=2", "a=1", "train.epochs=3"]
-    again = command_again("towers.train", Path("/s"), options, "shop", given, override_key)
-    assert shlex.split(again) == [
-        "python", "-m", "towers.train", *wanted, "data=shop", "storage.root=/my var", "plugins=[mine]",
-        "data.min_weight=2", "experiment=found",
-    ]  # fmt: skip
-
-
-def test_the_command_names_the_log_that_an_experiment_has_chosen() -> None:
-    again = command_again("towers.train", Path("/s"), [], "gowalla", ["a=1"], override_key)
-    assert again == "python -m towers.train --config-dir /s/final data=gowalla experiment=found"
-
-
-@pytest.mark.slow
-def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
-    final = "evaluate.baselines=[popularity,recent_popularity,item_item_tuned,ease,ials]"
-    values = yaml_values(composed(["experiment=search", "model.dropout=0.5", "train.epochs=7", final]))
-    write_recipe(tmp_path / "a sweep", values, partial(decides, "towers.train"), [])
-    mine = tmp_path / "my" / "data" / "shop.yaml"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv}\n")
-    options, given = ["--config-dir", "my"], ["data=shop", "data.min_weight=2"]
-    again = command_again("towers.train", tmp_path / "a sweep", options, "shop", given, override_key)
-    again_config = composed_in_a_shell(again, tmp_path)
-    assert (again_config.data.name, again_config.data.min_weight) == ("shop", 2)
-    assert (again_config.model.dropout, again_config.train.epochs) == (0.5, 7)
-    assert again_config.evaluate.baselines == ["popularity", "recent_popularity", "item_item_tuned", "ease", "ials"]
+def test_known_points_are_those_of_the_starts_also_where_they_were_tried_again_or_have_several_seeds(
+    tmp_path: Path,
+) -> None:
+    """Their numbers do not tell: the second is tried again as the fourth, and each has two trials of the sweep."""
+    starts = [{"a": 0.25, "b": 0.01, "c": "y"}, {"a": 0.75, "b": 0, "c": "x"}]
+    config = SweeperConfig(trials=3, starts=starts)
+    with_seeds = space(*SPACE, "seed=0,1")
+    search = Search(config, with_seeds, open_study(config, tmp_path), "v")
+    failed = 2
+    while (following := search.next_trial()) is not None:
+        number, overrides = following
+        search.trial_ended(finished(number, overrides, None if number == failed else 0.1 * number), None)
+    assert searched(tmp_path, lambda given: 0.9 - float(given["seed"]), with_seeds, trials=3, starts=starts)
+    reached = Reached.of(open_study(config, tmp_path))
+    assert len(reached.finished) == 3
+    assert reached.known == pytest.approx([0.05, 0.4])
 
 
 def test_what_was_gained_is_said_with_its_interval() -> None:
@@ -184,7 +119,8 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
         "floors": {"popularity": {"ndcg@20": 0.1}, "iALS, tuned": {"ndcg@20": 0.28}},
         "intervals": {"towers": {"ndcg@20": [0.30, 0.32]}, "iALS, tuned": {"ndcg@20": [0.27, 0.29]}},
     }
-    lines = gain_lines(records, records[3], 2, "training.best_value", final)
+    reached = Reached(finished=[0.30, 0.25, 0.34], known=[0.30, 0.25], minimize=False)
+    lines = gain_lines(records, records[3], reached, "training.best_value", final)
     assert lines == [
         "4 trials, 1 of them stopped early, 4 minutes of trials; training.best_value 0.3400 at best (trial 3)",
         "the points known before reached 0.3000: the search gained +0.0400",
@@ -196,7 +132,8 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
 
 def test_what_was_gained_of_a_value_that_is_better_when_lower() -> None:
     records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 9)]
-    lines = gain_lines(records, records[2], 2, "training.best_value", None, minimize=True)
+    reached = Reached(finished=[0.30, 0.25, 0.2], known=[0.30, 0.25], minimize=True)
+    lines = gain_lines(records, records[2], reached, "training.best_value")
     assert lines[1] == "the points known before reached 0.2500: the search gained +0.0500"
 
 
@@ -216,6 +153,21 @@ def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     for group in ("model", "loss", "rerank", "evaluate"):
         assert jsonable(getattr(again, group)) == jsonable(getattr(config, group)), group
     assert again.train.epochs == 7
+
+
+def test_what_was_found_has_the_values_by_which_trials_were_cheap_as_they_are_elsewhere(tmp_path: Path) -> None:
+    """Or the release that is trained by it has a re-ranker of one epoch on 500 queries."""
+    values = yaml_values(composed(["experiment=search", *sweeper().final]))
+    found = OmegaConf.load(write_recipe(tmp_path, values, partial(decides, "towers.train"), []))
+    plain = load()
+    assert found.evaluate.resamples == plain.evaluate.resamples
+    assert OmegaConf.to_container(found.rerank) == jsonable(plain.rerank)
+
+
+def test_the_final_fit_is_measured_beside_the_baseline_of_repeated_consumption() -> None:
+    """Where a log is of repeats, it is the one to beat. It is measured where seen items are kept alone."""
+    (named,) = [each for each in sweeper().final if each.startswith("evaluate.baselines=")]
+    assert "own_items" in named
 
 
 @pytest.mark.slow

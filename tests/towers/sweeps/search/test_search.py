@@ -111,7 +111,7 @@ def test_halving_stops_what_is_behind(tmp_path: Path) -> None:
         )
     assert epochs[0.1] == epochs[0.2] == epochs[0.3] == 1
     assert epochs[0.95] > 1
-    with pytest.raises(ValueError, match="an epoch reports no 'v'"):
+    with pytest.raises(ValueError, match="an epoch reports no 'v'; it has w. .* change data.split"):
         search.should_continue(search.next_trial()[0], 1, {"w": 1.0})  # type: ignore[index]
 
 

@@ -1,11 +1,42 @@
-"""Trials that are known before the sweep starts, such as a grid, as Hydra's own sweepers hand them over."""
+"""Where the trials of a sweep come from. Those of a search come from towers/sweeps/search."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 
 from towers.sweeps.records import Record
+
+
+class TrialSource(Protocol):
+    """Where trials come from: a fixed list, or a search (towers/sweeps/search).
+
+    Attributes:
+        prunes: whether the source may stop trials early; trials then wait for its decision after each epoch.
+        learns: whether trials depend on how earlier ones ended: then one at a time waits, unless max_concurrent is set.
+    """
+
+    prunes: bool
+    learns: bool
+
+    def heartbeat(self) -> None:
+        """Called in every round of the sweep, also where no trial is asked for because all places are taken."""
+
+    def next_trial(self) -> tuple[int, list[str]] | None:
+        """Number and overrides of another trial; None where there is none, or none yet."""
+
+    def withdraw(self, number: int) -> bool:
+        """Whether a trial that waits for a place is not wanted any more; the source then forgets it."""
+
+    def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        """Takes the values of a trial's epoch, but not of its last one; returns whether the trial should continue."""
+
+    def objection(self, record: Record) -> str | None:
+        """Why a finished trial is of no use to the source, and counts as failed; None where it is of use."""
+
+    def trial_ended(self, record: Record, job: JobReturn | None) -> None:
+        """Takes the end of a trial; `job` is None where its process was lost or never ran."""
 
 
 class TrialFailed(RuntimeError):
@@ -13,7 +44,7 @@ class TrialFailed(RuntimeError):
 
 
 class FixedTrials:
-    """A source of trials (`TrialSource`, towers/sweeps/runner.py) that are given as a list.
+    """Trials that are known before the sweep starts, such as a grid, as Hydra's own sweepers hand them over.
 
     Attributes:
         done: records of trials that an earlier launch has completed, by their overrides; they do not run again.
@@ -34,6 +65,9 @@ class FixedTrials:
         numbered = enumerate(jobs, first_number)
         self._waiting = deque((number, job) for number, job in numbered if tuple(job) not in self.done)
         self._ended: dict[tuple[str, ...], tuple[Record, JobReturn | None]] = {}
+
+    def heartbeat(self) -> None:
+        return None
 
     def next_trial(self) -> tuple[int, list[str]] | None:
         return self._waiting.popleft() if self._waiting else None

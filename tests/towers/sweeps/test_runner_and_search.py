@@ -1,0 +1,56 @@
+"""What the runner of a sweep tells a search, and when."""
+
+from pathlib import Path
+
+from tests.towers.sweeps.search.test_search import space
+from towers.sweeps.placement import RunningTrial
+from towers.sweeps.runner import SweepRunner
+from towers.sweeps.search.ask_and_tell import Search
+from towers.sweeps.search.study import open_study
+from towers.sweeps.settings import Halving, LauncherConfig, Sampler, SweeperConfig
+
+
+def runner_of(source: Search, running: dict[int, RunningTrial]) -> SweepRunner:
+    """A runner without a cluster."""
+    runner = SweepRunner.__new__(SweepRunner)
+    runner._source, runner._settings, runner._max_concurrent, runner._running = source, LauncherConfig(), 64, running
+    return runner
+
+
+class Counted(Search):
+    """Counts its heartbeats."""
+
+    def __init__(self) -> None:
+        self.num = 0
+
+    def heartbeat(self) -> None:
+        self.num += 1
+
+    def withdraw(self, number: int) -> bool:
+        return False
+
+
+def test_a_search_has_heartbeats_while_a_trial_waits_for_its_place() -> None:
+    """Then no other one is asked for, however long those that run take."""
+    source = Counted()
+    runner = runner_of(source, {0: RunningTrial(number=0, overrides=[], queued_at=0.0)})
+    for _ in range(3):
+        assert runner._fetch_trials()
+    assert source.num == 3
+
+
+def test_a_trial_in_the_middle_of_its_epochs_is_not_compared_with_those_that_end_there(tmp_path: Path) -> None:
+    """In experiment=search, recipe=ids has 27 epochs and the others 18, after which the rate of the ids has to fall."""
+    config = SweeperConfig(trials=9, halving=Halving(first=2, factor=3), sampler=Sampler.random)
+    search = Search(config, space("a=interval(0.0,1.0)"), open_study(config, tmp_path), "v")
+    running: dict[int, RunningTrial] = {}
+    runner = runner_of(search, running)
+
+    def goes_on(num_epochs: int, values: dict[int, float]) -> list[bool]:
+        number, overrides = search.next_trial() or (0, [])
+        running[number] = RunningTrial(number=number, overrides=overrides, queued_at=0.0, num_epochs=num_epochs)
+        return [runner._goes_on(number, epoch, {"v": value}) for epoch, value in values.items()]
+
+    assert goes_on(18, {2: 0.10, 6: 0.20, 18: 0.30}) == [True, True, True]
+    assert goes_on(27, {2: 0.11, 6: 0.21, 18: 0.29}) == [True, True, True]
+    assert goes_on(27, {2: 0.12, 6: 0.22, 18: 0.28}) == [True, True, False], "behind one that has as many epochs"
