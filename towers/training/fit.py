@@ -34,8 +34,6 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     In a trial of a sweep that wants the present code (`hydra.launcher.same_code`), a checkpoint of other code is
     trained again and replaced.
 
-    Of processes that train the same towers at the same time, one does so and the others wait for it.
-
     Each catalogue is encoded once, and the items are embedded once, with the final weights. With `train.fit_on=all`,
     the run with `fit_on=train` is trained first, if that was not done before: it decides the number of epochs.
 
@@ -48,24 +46,13 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
         ConfigError: parts of the configuration do not go together, or the dataset has nothing to measure on.
         Pruned: this training is a trial of a sweep that ended it early.
     """
-    folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
+    folder = checkpoint_folder(config, dataset, storage)
     if is_trained(folder):
         progress(f"train: {folder.name} is already trained{_by_other_code(config, dataset, storage)}")
         return open_checkpoint(folder)
+    if is_sealed(folder):
+        progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
     _check(config, dataset)
-    with (storage / "training" / ".locks").locked(name):  # trials that differ in the re-ranker alone share the towers
-        if is_trained(folder):  # by a process that held the lock
-            progress(f"train: {folder.name} is already trained")
-            return open_checkpoint(folder)
-        if is_sealed(folder):
-            progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
-        return _fit(config, dataset, storage, folder, progress)
-
-
-def _fit(
-    config: Recipe, dataset: PreparedDataset, storage: Folder, folder: Folder, progress: ProgressReporter
-) -> Checkpoint:
-    """Fits and seals the checkpoint in `folder`; with `fit_on=all` that of the measured fit first."""
     if config.train.fit_on is FittedSplits.all:
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, measured, dataset, storage, progress)
