@@ -60,7 +60,7 @@ class Reached:
     def of(cls, study: optuna.Study) -> "Reached":
         """The values of the study's trials, of all launches."""
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        values = [(trial.values[0], START_ATTRIBUTE in trial.user_attrs) for trial in trials]
+        values = [(trial.values[0], START_ATTRIBUTE in trial.user_attrs) for trial in trials if trial.values]
         minimize = study.directions[0] is optuna.study.StudyDirection.MINIMIZE
         return cls(finished=[of for of, _ in values], known=[of for of, known in values if known], minimize=minimize)
 

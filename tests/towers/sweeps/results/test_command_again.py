@@ -41,7 +41,7 @@ def test_the_command_names_the_log_that_an_experiment_has_chosen() -> None:
 
 OF_MY_OWN = """# @package _global_
 defaults: [search, override /data: csv, _self_]
-plugins: [towers]
+plugins: [colorsys]
 data:
   name: shop
   min_weight: 2.0
@@ -50,8 +50,11 @@ data:
 """
 
 
-def test_the_values_of_the_log_that_an_experiment_of_ones_own_has_set_are_in_the_command(tmp_path: Path) -> None:
+def test_the_values_of_the_log_that_an_experiment_of_ones_own_has_set_are_in_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or what was found is fitted to another split, or to another log, without a word."""
+    monkeypatch.setenv("TWOTOWER_PLUGINS", "")
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(OF_MY_OWN)
     config = composed(["experiment=mine", "storage.root=/there"], [tmp_path])
