@@ -56,6 +56,6 @@ def test_the_history_of_a_forgotten_user_does_not_count(made: Config, tmp_path: 
     SqliteStore(values).forget(first, now_us())
     users = pa.array([first, second, "nobody"])
     gone = forgotten_users(values, users, log_read_us(release.manifest))
-    found = BatchRecommender(str(storage), release.id, str(tmp_path), 5, 50, [], gone).table(users).to_pylist()
+    found = BatchRecommender(storage, release.id, Folder.of(str(tmp_path)), 5, 50, [], gone).table(users).to_pylist()
     assert [row["source"] for row in found] == [Source.popular.value, Source.towers.value, Source.popular.value]
     assert found[0]["item_ids"] == found[2]["item_ids"]
