@@ -167,17 +167,21 @@ class Sequences:
         of_N = self.items_N if of_N is None else of_N
         return of_N[self.offsets_U1[user_row] : self.offsets_U1[user_row + 1]]
 
-    def of_users(self, user_rows_B: np.ndarray, of_N: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def of_users(
+        self, user_rows_B: np.ndarray, of_N: np.ndarray | None = None, most: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """All items of these users: for each, the index into `user_rows_B` and the item row, user after user.
 
         Args:
             of_N: values of the interactions, in the order of `items_N`, to take in place of the items.
+            most: of each user the latest ones, at most so many; None takes all.
         """
         of_N = self.items_N if of_N is None else of_N
-        lengths = self.lengths_U[user_rows_B]
-        owner = np.repeat(np.arange(len(user_rows_B)), lengths)
-        within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return owner, of_N[self.offsets_U1[user_rows_B][owner] + within]
+        ends_B = self.offsets_U1[user_rows_B + 1]
+        lengths_B = ends_B - self.offsets_U1[user_rows_B]
+        lengths_B = lengths_B if most is None else np.minimum(lengths_B, most)
+        owner = np.repeat(np.arange(len(user_rows_B)), lengths_B)
+        return owner, of_N[np.repeat(ends_B - np.cumsum(lengths_B), lengths_B) + np.arange(len(owner))]
 
     def last(self, user_rows_B: np.ndarray, length: int) -> np.ndarray:
         """int32 [B, length]: each user's latest items, oldest first, padded with 0 on the left."""

@@ -29,11 +29,8 @@ class Ragged:
     @classmethod
     def items_of(cls, sequences: Sequences, user_rows_B: np.ndarray) -> "Ragged":
         """All items of the user of each row, the latest MOST of them."""
-        lengths_B = np.minimum(sequences.lengths_U[user_rows_B], MOST).astype(np.int64)
-        first_B = sequences.offsets_U1[user_rows_B + 1] - lengths_B
-        before_B = np.cumsum(lengths_B) - lengths_B
-        at_K = np.repeat(first_B - before_B, lengths_B) + np.arange(lengths_B.sum())
-        return cls(sequences.items_N[at_K], lengths_B)
+        row_K, items_K = sequences.of_users(user_rows_B, most=MOST)
+        return cls(items_K, np.bincount(row_K, minlength=len(user_rows_B)))
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
