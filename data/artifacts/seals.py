@@ -126,11 +126,14 @@ def _cure(kind: str) -> str:
     return f"restore the file, or remove the folder if the {kind} is not needed"
 
 
-def named_in(folder: Folder, place: str) -> Folder:
+def named_in(folder: Folder | None, place: str) -> Folder:
     """The folder at a place that an artifact in `folder` names as text, without the options and secrets of a URI.
 
-    In the bucket of `folder`, it is opened as that one was: by the same endpoint and with the same credentials.
+    In the bucket of `folder`, it is opened as that one was: by the same endpoint and with the same credentials. Without
+    a `folder` it is opened by its text alone.
     """
+    if folder is None:
+        return Folder.of(place)
     store = f"{folder.filesystem.type_name}://"
     if folder.is_local or "?" in place or not place.startswith(f"{store}{folder.path.partition('/')[0]}/"):
         return Folder.of(place)

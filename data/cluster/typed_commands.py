@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -15,11 +17,13 @@ def command(*arguments: str) -> str:
     return shlex.join(arguments)
 
 
-def override(key: str, value: str) -> str:
-    """The override by which Hydra gives a text to a key: in quotes of its own where it would take the text otherwise.
+def override(key: str, value: Any) -> str:
+    """The override by which Hydra gives a value to a key: a text in quotes where Hydra would take it otherwise.
 
     A path may hold `=`, `,`, brackets or letters of other scripts, all of which Hydra reads as something else.
     """
+    if not isinstance(value, str):
+        return f"{key}={_as_typed(value)}"
     plain = f"{key}={value}"
     return plain if _is_read_as(plain, value) else f"{key}={in_quotes(value)}"
 
@@ -29,6 +33,17 @@ def in_quotes(value: str) -> str:
     # a backslash is one, except before a quote, where two of them are; OmegaConf looks for `${` in what remains
     text = QUOTE.sub(lambda found: found[1] * 2 + '\\"', value.replace("${", "\\${"))
     return f'"{END.sub(lambda found: found[0] * 2, text)}"'
+
+
+def _as_typed(value: Any) -> str:
+    """A value in Hydra's grammar, all texts in quotes."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{name}:{_as_typed(of)}' for name, of in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_typed, value))}]"
+    if isinstance(value, str):
+        return in_quotes(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_read_as(plain: str, value: str) -> bool:

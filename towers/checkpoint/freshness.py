@@ -52,9 +52,8 @@ def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> 
 
 
 def _dataset(manifest: dict[str, Any], folder: Folder | None) -> PreparedDataset | None:
-    named = manifest["dataset"]["folder"]
     try:
-        return PreparedDataset.open(Folder.of(named) if folder is None else named_in(folder, named))
+        return PreparedDataset.open(named_in(folder, manifest["dataset"]["folder"]))
     except NotSealed:
         return None
 

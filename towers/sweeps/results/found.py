@@ -129,18 +129,7 @@ def _changed(key: str, value: Any, plain: Any) -> Iterator[str]:
         for name, of in value.items():
             yield from _changed(f"{key}.{name}", of, plain.get(name))
     elif value != plain:
-        yield override(key, value) if isinstance(value, str) else f"{key}={_as_typed(value)}"
-
-
-def _as_typed(value: Any) -> str:
-    """A value in Hydra's grammar."""
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{name}:{_as_typed(of)}' for name, of in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_as_typed, value))}]"
-    if isinstance(value, str):
-        return in_quotes(value)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        yield override(key, value)
 
 
 def command_again(module: str, folder: Path, options: Sequence[str], beside: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ def start_fingerprint(folder: str | None, beside: Folder | None = None) -> str |
     if folder is None:
         return None
     try:
-        place = Folder.of(folder) if beside is None else named_in(beside, folder)
+        place = named_in(beside, folder)
         if not is_sealed(place):
             return None
         manifest = place.read_json(MANIFEST)
