@@ -66,6 +66,11 @@ class RunningTrial:
         return sum(bundle.get("CPU", 0.0) for bundle in self.worker_bundles)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it has had the last of its epochs, as far as their number is known."""
+        return bool(self.epochs) and self.epochs[-1][0] == self.num_epochs
+
+    @property
     def demand(self) -> str:
         """A text that names the resources that its training asks for."""
         kinds = [" and ".join(f"{amount:g} {name}" for name, amount in of.items()) for of in self.worker_bundles]

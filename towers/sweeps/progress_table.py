@@ -18,6 +18,9 @@ NUM_ENDED_SHOWN = 12
 INTERVAL_S = 60.0
 """Seconds between two lines on a running trial where there is no terminal."""
 
+MEASURED = "trained, being measured"
+"""The state of a trial that has had its last epoch: the re-ranker is fitted, and both are measured beside baselines."""
+
 COLOURS = {State.finished: "green", State.failed: "red", State.lost: "red", State.pruned: "yellow"}
 
 
@@ -85,7 +88,7 @@ class ProgressTable:
         for trial in running:
             if trial.epochs:
                 epoch, values, seconds, left = self._epoch_cells(trial)
-                more = f", {left} s left" if left else ""
+                more = f", {MEASURED}" if trial.is_trained else f", {left} s left" if left else ""
                 self._console.print(f"trial {trial.number} epoch {epoch}  {values}  {seconds} s{more}", highlight=False)
 
     def _ended_line(self, record: Record) -> str:
@@ -125,7 +128,7 @@ class ProgressTable:
 
     def _running_row(self, trial: RunningTrial) -> list[str]:
         epoch, values, seconds, left = self._epoch_cells(trial)
-        state = "waiting" if trial.task is None else "running"
+        state = "waiting" if trial.task is None else MEASURED if trial.is_trained else "running"
         return [*self._identity(trial.number, trial.overrides), epoch, values, state, seconds, left]
 
     def _epoch_cells(self, trial: RunningTrial) -> tuple[str, str, str, str]:
@@ -133,7 +136,8 @@ class ProgressTable:
         epoch, values = trial.epochs[-1] if trial.epochs else (0, {})
         seconds = 0.0 if trial.started_at is None else time.time() - trial.started_at
         epoch_of_total = f"{epoch}/{trial.num_epochs}" if trial.num_epochs else f"{epoch}"
-        left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}" if epoch and trial.num_epochs else ""
+        is_known = epoch and trial.num_epochs and not trial.is_trained
+        left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}" if is_known else ""
         return epoch_of_total, _epoch_cell(values), f"{seconds:.0f}", left
 
     def _identity(self, number: int, overrides: Sequence[str]) -> list[str]:

@@ -41,6 +41,14 @@ def test_running_trials_are_told_of_once_in_a_while(monkeypatch: pytest.MonkeyPa
     assert out.getvalue().splitlines()[2:] == ["trial 1 epoch 2/4  ndcg@20 0.25  40 s, 40 s left"]
 
 
+def test_after_the_last_epoch_a_trial_is_being_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_table, "INTERVAL_S", 0.0)
+    out = io.StringIO()
+    with ProgressTable([], 0, None, Console(file=out, width=160)) as table:
+        table([trial(1, 0.1, 0.2, 0.25, 0.3)], [], None)
+    assert out.getvalue().splitlines()[1:] == ["trial 1 epoch 4/4  ndcg@20 0.3  40 s, trained, being measured"]
+
+
 def test_the_parameters_of_a_search_are_shown_as_they_come_to_vary() -> None:
     out = io.StringIO()
     with ProgressTable([], 0, None, Console(file=out, width=160)) as table:

@@ -14,7 +14,7 @@ from towers.training.losses.config import LossConfig, SeenNegatives
 from towers.training.negatives import NegativeSampler
 from towers.training.negatives.log_q import log_expected_count
 from towers.training.negatives.popular import PopularSampler
-from towers.training.negatives.same_items import OwnItems, same_items
+from towers.training.negatives.same_items import LAST_BITS, OwnItems, same_items
 from towers.training.negatives.uniform import UniformSampler
 
 
@@ -59,17 +59,17 @@ def test_same_items_are_all_pairs_of_one_item(positives: list[int], candidates: 
     assert [tuple(pair) for pair in pairs.T.tolist()] == wanted
 
 
-@given(
-    st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=6),
-    st.lists(st.integers(1, 6), max_size=12),
-    st.data(),
-)
+ROWS = st.integers(1, 6) | st.integers(1 + (LAST_BITS + 1), 6 + (LAST_BITS + 1))
+"""Item rows, of which some differ in their first bits alone."""
+
+
+@given(st.lists(st.lists(ROWS, max_size=5), min_size=1, max_size=6), st.lists(ROWS, max_size=12), st.data())
 def test_own_items_are_all_pairs_of_a_positive_and_an_item_of_its_user(
     users: list[list[int]], candidates: list[int], drawn: st.DataObject
 ) -> None:
     """Positives are a user's own items too, such as suggested ones, which are not among the user's interactions."""
     rows = sorted(drawn.draw(st.lists(st.integers(0, len(users) - 1), min_size=1, max_size=8)))
-    positives = drawn.draw(st.lists(st.integers(1, 6), min_size=len(rows), max_size=len(rows)))
+    positives = drawn.draw(st.lists(ROWS, min_size=len(rows), max_size=len(rows)))
     own = [set(users[row]) | {p for r, p in zip(rows, positives, strict=True) if r == row} for row in rows]
     row_K = [row for row, items in enumerate(users) for _ in items] + rows
     items_K = [item for items in users for item in items] + positives

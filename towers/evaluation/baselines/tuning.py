@@ -3,9 +3,9 @@
 Shape legend: Q queries, I items (row 0 = unknown), D dimension.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -72,11 +72,11 @@ class Tuner:
 
     def ials(self) -> tuple[Ranking, str]:
         """The ranking of iALS, and the settings that were chosen, in words."""
-        best, reached = ALS_START, self._value(self._rank_ials, ALS_START)
+        best, reached = ALS_START, self._value("iALS", self._rank_ials, ALS_START)
         for step in ALS_STEPS:
             for change in step:
                 tried = replace(best, **change)
-                if (value := self._value(self._rank_ials, tried)) > reached:
+                if (value := self._value("iALS", self._rank_ials, tried)) > reached:
                     best, reached = tried, value
         return self._final(self._rank_ials, best), f"iALS, tuned: {best}"
 
@@ -84,32 +84,29 @@ class Tuner:
         """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
         if len(self._dataset.items.ids) > MAX_ITEMS:
             return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
-        best = self._best_while_rising(self._rank_ease, REGULARISATIONS)
+        reached, best = -np.inf, REGULARISATIONS[0]
+        for tried in REGULARISATIONS:
+            if (value := self._value("EASE", self._rank_ease, tried)) <= reached:
+                break
+            reached, best = value, tried
         return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"
 
     def item_item_tuned(self) -> tuple[Ranking, str]:
         """The ranking of the item-item filter, and the exponent that was chosen."""
-        best = max(EXPONENTS, key=lambda exponent: self._value(self._rank_filter, exponent))
+        best = max(EXPONENTS, key=partial(self._value, "item-item filter", self._rank_filter))
         return self._final(self._rank_filter, best), f"item-item filter, tuned: popularity exponent {best:g}"
 
-    def _best_while_rising(self, fit: Fit[S], settings: Iterable[S]) -> S:
-        reached, best = -np.inf, None
-        for tried in settings:
-            if (value := self._value(fit, tried)) <= reached:
-                break
-            reached, best = value, tried
-        assert best is not None, "any value is above minus infinity"
-        return best
-
-    def _value(self, fit: Fit[S], settings: S) -> float:
-        """nDCG at evaluate.k on the validation part; 0 where there is none, so that the first settings stay."""
+    def _value(self, baseline: str, fit: Fit[S], settings: S) -> float:
+        """nDCG at evaluate.k on the validation part, printed; 0 if there is none, so that the first settings stay."""
         if not len(self._validation.user_rows_Q):
             return 0.0
         counts_I = interaction_counts(self._dataset.items, FittedSplits.train)
         ranking = fit(settings, self._train, self._validation, counts_I)
         hit_QK = hits(ranking.rows_QK, self._validation.relevant, len(counts_I))
-        k = self._config.k
-        return float(per_query(hit_QK, self._validation.num_relevant_Q, [k])[f"ndcg@{k}"].mean())
+        metric = f"ndcg@{self._config.k}"
+        value = float(per_query(hit_QK, self._validation.num_relevant_Q, [self._config.k])[metric].mean())
+        print(f"baselines: {baseline}, {settings}: {metric} {value:.4f} on the validation part", flush=True)
+        return value
 
     def _final(self, fit: Fit[S], settings: S) -> Ranking:
         counts_I = interaction_counts(self._dataset.items, self._fit_on)

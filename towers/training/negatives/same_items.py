@@ -1,7 +1,7 @@
 """Negatives that do not count: the positive itself (accidental hits), and what else its user has chosen (false
 negatives). And positives that no other negative is left for.
 
-Shape legend: B positives, R rows of a batch, K items of its users, C candidates, E pairs.
+Shape legend: B positives, R rows of a batch, K items of its users (k some of them), C candidates, E pairs.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from data.sequences.batches import TrainBatch
+
+LAST_BITS = (1 << 17) - 1
+"""The bits of an item row that are looked up before it is searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ class OwnItems:
         Each pair is there once, ordered by positive.
         """
         num_candidates = len(candidate_rows_C)
-        of_K, candidate_E = same_items(self.items_K, candidate_rows_C)
-        keys_E = (self.row_K[of_K] * num_candidates + candidate_E).unique()  # ascending
+        likely_k = _likely_among(self.items_K, candidate_rows_C)
+        of_k, candidate_E = same_items(self.items_K[likely_k], candidate_rows_C)
+        keys_E = (self.row_K[likely_k[of_k]] * num_candidates + candidate_E).unique()  # ascending
         row_E, candidate_E = keys_E // num_candidates, keys_E % num_candidates
         positive_E, at_E = _matches(self.row_B, row_E)
         return torch.stack([positive_E, candidate_E[at_E]])
@@ -66,6 +70,17 @@ def same_items(positive_rows_B: Tensor, candidate_rows_C: Tensor) -> Tensor:
     sorted_C, order_C = candidate_rows_C.sort(stable=True)
     positive_E, at_E = _matches(positive_rows_B, sorted_C)
     return torch.stack([positive_E, order_C[at_E]])
+
+
+def _likely_among(item_rows_K: Tensor, candidate_rows_C: Tensor) -> Tensor:
+    """int64 [k]: indices, ascending, of all items that are among the candidates, and of few that are not.
+
+    A batch's users have many more items than it has candidates, and most are none of these. Looking up the last bits
+    of a row leaves these out at a twentieth of the cost of searching for each.
+    """
+    is_there = torch.zeros(LAST_BITS + 1, dtype=torch.bool, device=candidate_rows_C.device)
+    is_there[candidate_rows_C.long() & LAST_BITS] = True
+    return is_there[item_rows_K.long() & LAST_BITS].nonzero().flatten()
 
 
 def _matches(values_B: Tensor, ascending_C: Tensor) -> tuple[Tensor, Tensor]:
