@@ -53,7 +53,7 @@ class ExplicitNegatives:
         Args:
             user_rows: int, of any shape.
         """
-        count = self.sequences.lengths_U[user_rows]
+        count = self.sequences.lengths_of(user_rows)
         within = (random.random(user_rows.shape) * count).astype(np.int64)
         index = np.where(count > 0, self.sequences.offsets_U1[user_rows] + within, 0)
         if not len(self.weights_M):

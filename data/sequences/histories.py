@@ -143,13 +143,22 @@ class Sequences:
         return SequencesPart(0, self.lengths_U, {"item_row": self.items_N} | beside)
 
     @property
+    def num_users(self) -> int:
+        """U, row 0 included."""
+        return len(self.offsets_U1) - 1
+
+    @property
     def lengths_U(self) -> np.ndarray:
-        """int64 [U]: each user's number of items."""
+        """int64 [U]: each user's number of items; a pass over all users."""
         return np.diff(self.offsets_U1)
+
+    def lengths_of(self, user_rows_B: np.ndarray) -> np.ndarray:
+        """int64 [B]: the number of items of each of these users."""
+        return self.offsets_U1[user_rows_B + 1] - self.offsets_U1[user_rows_B]
 
     def pair_keys(self, num_items: int) -> np.ndarray:
         """int64 [N]: one number for each pair of user and item, by user; `num_items` counts row 0."""
-        owner_N = np.repeat(np.arange(len(self.lengths_U), dtype=np.int64), self.lengths_U)
+        owner_N = np.repeat(np.arange(self.num_users, dtype=np.int64), self.lengths_U)
         return pair_keys(owner_N, self.items_N, num_items)
 
     def distinct_pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -177,15 +186,14 @@ class Sequences:
             most: of each user the latest ones, at most so many; None takes all.
         """
         of_N = self.items_N if of_N is None else of_N
-        ends_B = self.offsets_U1[user_rows_B + 1]
-        lengths_B = ends_B - self.offsets_U1[user_rows_B]
+        ends_B, lengths_B = self.offsets_U1[user_rows_B + 1], self.lengths_of(user_rows_B)
         lengths_B = lengths_B if most is None else np.minimum(lengths_B, most)
         owner = np.repeat(np.arange(len(user_rows_B)), lengths_B)
         return owner, of_N[np.repeat(ends_B - np.cumsum(lengths_B), lengths_B) + np.arange(len(owner))]
 
     def last(self, user_rows_B: np.ndarray, length: int) -> np.ndarray:
         """int32 [B, length]: each user's latest items, oldest first, padded with 0 on the left."""
-        return self.before(user_rows_B, self.lengths_U[user_rows_B], length)
+        return self.before(user_rows_B, self.lengths_of(user_rows_B), length)
 
     def before(
         self, user_rows_B: np.ndarray, positions_B: np.ndarray, length: int, of_N: np.ndarray | None = None

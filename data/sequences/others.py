@@ -36,7 +36,7 @@ class Repeats:
     @classmethod
     def of(cls, sequences: Sequences) -> "Repeats | None":
         """The repeats of a log; None if no user has an item more than once."""
-        owner_N = np.repeat(np.arange(len(sequences.lengths_U)), sequences.lengths_U)
+        owner_N = np.repeat(np.arange(sequences.num_users), sequences.lengths_U)
         key_N = owner_N * (int(sequences.items_N.max(initial=0)) + 1) + sequences.items_N
         order_N = np.argsort(key_N, kind="stable")
         is_first_N = np.diff(key_N[order_N], prepend=-1) != 0
@@ -80,7 +80,7 @@ class OtherItems:
 
         If there are more than L, these are a random window that may wrap around from the latest to the oldest.
         """
-        repeats, lengths_B = self.repeats, self.sequences.lengths_U[user_rows_B]
+        repeats, lengths_B = self.repeats, self.sequences.lengths_of(user_rows_B)
         if repeats is None:
             num_targets_B, before_B = 1, positions_B
         else:

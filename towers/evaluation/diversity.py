@@ -43,7 +43,7 @@ class ItemSimilarity:
         values_N = edges.values().numpy()
         length_I = np.sqrt(np.bincount(items_N, weights=values_N.astype(np.float64) ** 2, minlength=num_items))
         unit_N = (values_N / length_I[items_N]).astype(np.float32)
-        return cls(sparse.csr_array((unit_N, (items_N, users_N)), shape=(num_items, len(sequences.lengths_U))))
+        return cls(sparse.csr_array((unit_N, (items_N, users_N)), shape=(num_items, sequences.num_users)))
 
     def diversity(self, ranked_QK: np.ndarray, k: int) -> np.ndarray:
         """float64 [Q]: mean of 1 - cosine over the pairs of items in the first k ranks (Ziegler et al. 2005).

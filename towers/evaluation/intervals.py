@@ -23,7 +23,10 @@ FLIPS = 10_000
 """Default number of sign flips of a test."""
 
 CHUNK = 100
-"""Number of resamples computed at a time, which bounds memory."""
+"""Number of resamples that are computed at a time at most."""
+
+ENTRIES = 1 << 24
+"""Number of draws that are held at a time, which bounds memory where there are many users (24 bytes each)."""
 
 
 def drawn(num: int, most: int) -> np.ndarray:
@@ -60,7 +63,7 @@ def sign_flip_test(difference_QM: np.ndarray, seed: int, flips: int = FLIPS) -> 
     reached_M = np.zeros(difference_QM.shape[1], dtype=np.int64)
     num_queries, done = len(difference_QM), 0
     while done < flips:
-        size = min(CHUNK, flips - done)
+        size = min(_at_a_time(num_queries), flips - done)
         bits = np.unpackbits(random.integers(0, 256, (size, -(-num_queries // 8)), dtype=np.uint8), axis=1)
         # sum of signs * d = 2 * (sum of d where the bit is set) - (sum of d)
         flipped_SM = 2 * (bits[:, :num_queries].astype(np.float32) @ difference_QM) - difference_QM.sum(0)
@@ -70,10 +73,14 @@ def sign_flip_test(difference_QM: np.ndarray, seed: int, flips: int = FLIPS) -> 
 
 
 def _draws(num_queries: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """How often each query is drawn in each resample: float32 [CHUNK, Q] at a time; each row sums to Q."""
-    random = np.random.default_rng(seed)
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
+    """How often each query is drawn in each resample: float32 [s, Q] at a time; each row sums to Q."""
+    random, at_a_time = np.random.default_rng(seed), _at_a_time(num_queries)
+    for start in range(0, resamples, at_a_time):
+        size = min(at_a_time, resamples - start)
         drawn_SQ = random.integers(0, num_queries, (size, num_queries))
         flat = (drawn_SQ + np.arange(size)[:, None] * num_queries).ravel()
         yield np.bincount(flat, minlength=size * num_queries).reshape(size, num_queries).astype(np.float32)
+
+
+def _at_a_time(num_queries: int) -> int:
+    return max(min(CHUNK, ENTRIES // max(num_queries, 1)), 1)

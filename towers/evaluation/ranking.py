@@ -84,7 +84,7 @@ def embed(model: TwoTower, held_out: HeldOut, batch_size: int) -> QueryVectors:
     """
     model.eval()
     device, num_history, history = model.item_ids.table.weight.device, model.config.num_history, held_out.history
-    lengths_Q = np.minimum(history.lengths_U[held_out.user_rows_Q], num_history)
+    lengths_Q = np.minimum(history.lengths_of(held_out.user_rows_Q), num_history)
     by_length_Q = np.argsort(lengths_Q, kind="stable")
     parts = []
     for batch in batches_of(len(by_length_Q), batch_size):

@@ -84,7 +84,7 @@ def hit_pairs(ranking: Ranking, held_out: HeldOut, num_items: int, k: int) -> np
 def random_recall(held_out: HeldOut, num_items: int, k: int) -> np.ndarray:
     """float64 [Q]: the expected recall of k unseen items drawn at random; `num_items` includes row 0."""
     owners, _ = held_out.seen.distinct_pairs()
-    num_seen_Q = np.bincount(owners, minlength=len(held_out.seen.lengths_U))[held_out.user_rows_Q]
+    num_seen_Q = np.bincount(owners, minlength=held_out.seen.num_users)[held_out.user_rows_Q]
     return np.minimum(1.0, k / np.maximum(num_items - 1 - num_seen_Q, 1))
 
 

@@ -16,7 +16,7 @@ def degree_normalised(sequences: Sequences, num_items: int) -> Tensor:
     R has a 1 for each distinct interaction; D_u and D_i hold the numbers of them by user and by item.
     """
     users_N, items_N = sequences.distinct_pairs()
-    num_users = len(sequences.lengths_U)
+    num_users = sequences.num_users
     degree_U, degree_I = np.bincount(users_N, minlength=num_users), np.bincount(items_N, minlength=num_items)
     values = torch.from_numpy((1 / np.sqrt(degree_U[users_N] * degree_I[items_N])).astype(np.float32))
     indices = torch.from_numpy(np.stack([users_N, items_N]))

@@ -32,7 +32,7 @@ def smooth(model: TwoTower, sequences: Sequences) -> None:
 def all_user_vectors(model: TwoTower, sequences: Sequences) -> Tensor:
     """float32 [U, D]: the vectors of all users, with the latest items of `sequences` as their histories."""
     model.eval()
-    rows, device = np.arange(len(sequences.lengths_U)), model.item_ids.table.weight.device
+    rows, device = np.arange(sequences.num_users), model.item_ids.table.weight.device
     length, vectors = model.config.num_history, []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]

@@ -136,8 +136,9 @@ class ProgressTable:
         epoch, values = trial.epochs[-1] if trial.epochs else (0, {})
         seconds = 0.0 if trial.started_at is None else time.time() - trial.started_at
         epoch_of_total = f"{epoch}/{trial.num_epochs}" if trial.num_epochs else f"{epoch}"
-        is_known = epoch and trial.num_epochs and not trial.is_trained
-        left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}" if is_known else ""
+        if not epoch or not trial.num_epochs or trial.is_trained:
+            return epoch_of_total, _epoch_cell(values), f"{seconds:.0f}", ""
+        left = f"{seconds / epoch * (trial.num_epochs - epoch):.0f}"
         return epoch_of_total, _epoch_cell(values), f"{seconds:.0f}", left
 
     def _identity(self, number: int, overrides: Sequence[str]) -> list[str]:

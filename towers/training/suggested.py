@@ -52,7 +52,7 @@ class SuggestedPositives:
             share: probability that a positive is replaced.
         """
         weights_II, _ = item_filter(sequences, num_items)
-        all_users_U = np.arange(len(sequences.lengths_U), dtype=np.int32)
+        all_users_U = np.arange(sequences.num_users, dtype=np.int32)
         no_relevant = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         counts_I = np.bincount(sequences.items_N, minlength=num_items)
         queries = HeldOut(all_users_U, no_relevant, sequences)

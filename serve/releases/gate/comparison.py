@@ -57,7 +57,7 @@ def queries_for_both(
 ) -> SharedQueries:
     """The test queries of a checkpoint's dataset whose users are also known to another checkpoint."""
     held_out = queries_of(dataset, seen_items, (TIME, TYPE))
-    activity_Q = quartiles(held_out.history.lengths_U[held_out.user_rows_Q])
+    activity_Q = quartiles(held_out.history.lengths_of(held_out.user_rows_Q))
     kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
     return SharedQueries(held_out.take(kept), activity_Q[kept] == 1, len(activity_Q))
 

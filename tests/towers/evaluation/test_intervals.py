@@ -33,6 +33,13 @@ def test_columns_share_their_draws_and_the_seed_settles_them() -> None:
     assert (means != bootstrap_means(values, seed=4, resamples=250)).any()
 
 
+def test_draws_that_are_held_one_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = bootstrap_means(sample(1), seed=3, resamples=50)
+    monkeypatch.setattr("towers.evaluation.intervals.ENTRIES", 1)
+    assert bootstrap_means(sample(1), seed=3, resamples=50) == pytest.approx(together, abs=1e-6)
+    assert sign_flip_test(sample(2, mean=0.3), seed=0, flips=200)[0] == pytest.approx(1 / 201)
+
+
 def test_p_is_the_share_of_all_sign_flips_by_hand() -> None:
     difference = np.array([[1.0], [2.0], [3.0], [-1.0], [0.5]])
     flips = itertools.product((-1, 1), repeat=5)

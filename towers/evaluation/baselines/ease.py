@@ -19,7 +19,7 @@ def ease(sequences: Sequences, num_items: int, regularisation: float) -> np.ndar
     P = (X'X + regularisation)^-1 and a zero diagonal.
     """
     users_N, items_N = sequences.distinct_pairs()
-    shape = (len(sequences.lengths_U), num_items)
+    shape = (sequences.num_users, num_items)
     seen_UI = sparse.csr_array((np.ones(len(users_N), np.float64), (users_N, items_N)), shape=shape)
     gram_II = (seen_UI.T @ seen_UI).toarray()
     gram_II[np.diag_indices(num_items)] += regularisation

@@ -83,7 +83,7 @@ def solve(rows: Sequences, other_ND: Tensor, settings: AlsSettings) -> Tensor:
 def distinct(sequences: Sequences, num_items: int) -> Sequences:
     """Each user's distinct items."""
     users_N, items_N = sequences.distinct_pairs()
-    return _grouped(users_N, items_N, len(sequences.lengths_U))
+    return _grouped(users_N, items_N, sequences.num_users)
 
 
 def _grouped(owners_N: np.ndarray, members_N: np.ndarray, num_owners: int) -> Sequences:

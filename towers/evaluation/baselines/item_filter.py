@@ -54,7 +54,7 @@ def rank_by_filter(
     weights_IT = _with_columns(weights_II, ties)
     tie_I = torch.from_numpy((TIE * counts_I / max(counts_I.max(), 1)).astype(np.float32))
     owners_N, items_N = held_out.history.distinct_pairs()
-    shape = (len(held_out.history.lengths_U), len(counts_I))
+    shape = (held_out.history.num_users, len(counts_I))
     seen_UI = sparse.csr_array((np.ones(len(owners_N), np.float32), (owners_N, items_N)), shape=shape)
 
     tie_T = tie_I[torch.from_numpy(ties.rows_I)]

@@ -116,7 +116,7 @@ class Tuner:
         item_ID = fit_items(fitted, len(counts_I), settings)
         rows_Q = held_out.user_rows_Q
         user_UD = solve(distinct(held_out.history, len(counts_I)), item_ID, settings)
-        known_Q = torch.from_numpy(held_out.history.lengths_U[rows_Q] > 0)
+        known_Q = torch.from_numpy(held_out.history.lengths_of(rows_Q) > 0)
         queries = QueryVectors(user_UD[torch.from_numpy(rows_Q.astype(np.int64))], known_Q)
         return retrieve(queries, held_out, counts_I, item_ID, self._config.batch_size, ties=self._ties)
 

@@ -37,7 +37,7 @@ class Moments(NamedTuple):
         cls, sequences: Sequences, user_rows_B: np.ndarray, length: int, device: torch.device | str = "cpu"
     ) -> "Moments":
         """The moments of the items that `sequences.last(user_rows_B, length)` returns."""
-        positions_B = sequences.lengths_U[user_rows_B]
+        positions_B = sequences.lengths_of(user_rows_B)
         return cls.of_arrays(*sequences.moments_before(user_rows_B, positions_B, length), device)
 
 

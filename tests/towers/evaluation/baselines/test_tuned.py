@@ -61,7 +61,9 @@ def test_als_finds_two_tastes() -> None:
     assert all(scores[user, 6:].min() > scores[user, 1:6].max() for user in range(11, 21))
 
 
-def test_validation_chooses(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_chooses(
+    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(tuning, "ALS_STEPS", ([{"unobserved": 30.0}], [{"dim": 8}]))
     tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
     for baseline in (Baseline.ials, Baseline.ease, Baseline.item_item_tuned):
@@ -69,7 +71,9 @@ def test_validation_chooses(dataset: PreparedDataset, monkeypatch: pytest.Monkey
         assert said.startswith(baseline.value)
         assert ranking.rows_QK.shape[0] == len(queries_of(dataset).user_rows_Q)
         assert (ranking.rows_QK[:, 0] > 0).all()
-    values = {exponent: tuner._value(tuner._rank_filter, exponent) for exponent in tuning.EXPONENTS}
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("baselines: item-item filter")]
+    assert len(lines) == len(tuning.EXPONENTS), "long work says how far it has come"
+    values = {exponent: tuner._value("", tuner._rank_filter, exponent) for exponent in tuning.EXPONENTS}
     assert tuner.item_item_tuned()[1].endswith(f"{max(values, key=lambda e: values[e]):g}")
     monkeypatch.setattr(tuning, "MAX_ITEMS", 5)
     assert tuner.ease() == (None, "no EASE: it inverts a matrix of all pairs of items, and there are more than 5")
