@@ -3,9 +3,9 @@
 Shape legend: Q queries, I items (row 0 = unknown), D dimension.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -26,12 +26,15 @@ from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder
 
 ALS_START = AlsSettings(unobserved=0.1, regularisation=0.003)
-ALS_STEPS = (
-    [{"unobserved": value} for value in (0.01, 0.03, 0.3, 1.0)],
-    [{"regularisation": value} for value in (0.001, 0.01)],
-    [{"dim": value} for value in (128, 256)],
-)
-"""Settings of iALS that are tried one after the other: the best of each step is where the next one starts."""
+ALS_VALUES: dict[str, tuple[float, ...]] = {
+    "unobserved": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "regularisation": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+    "dim": (64, 128, 256),
+}
+"""Values of the settings of iALS."""
+
+ALS_ORDER = ("unobserved", "regularisation", "unobserved", "regularisation", "dim")
+"""The settings that are varied one after the other, up or down from the best so far as long as that is better."""
 
 REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 """Values of EASE that are tried, up to the first one that is worse than the one before."""
@@ -42,6 +45,15 @@ EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5)
 S = TypeVar("S")
 Fit = Callable[[S, Sequences, HeldOut, np.ndarray], Ranking]
 """Ranks for queries with some settings, fitted to sequences; the last argument counts interactions by item."""
+
+
+def _climb(choices: Sequence[S], start: S, value_of: Callable[[S], float]) -> S:
+    """The choice that is reached from `start` over neighbours as long as each is better than the one before."""
+    at = choices.index(start)
+    for step in (1, -1):
+        while 0 <= at + step < len(choices) and value_of(choices[at + step]) > value_of(choices[at]):
+            at += step
+    return choices[at]
 
 
 class Tuner:
@@ -72,12 +84,10 @@ class Tuner:
 
     def ials(self) -> tuple[Ranking, str]:
         """The ranking of iALS, and the settings that were chosen, in words."""
-        best, reached = ALS_START, self._value("iALS", self._rank_ials, ALS_START)
-        for step in ALS_STEPS:
-            for change in step:
-                tried = replace(best, **change)
-                if (value := self._value("iALS", self._rank_ials, tried)) > reached:
-                    best, reached = tried, value
+        value_of = cache(partial(self._value, "iALS", self._rank_ials))
+        best = ALS_START
+        for name in ALS_ORDER:
+            best = _climb([replace(best, **{name: value}) for value in ALS_VALUES[name]], best, value_of)
         return self._final(self._rank_ials, best), f"iALS, tuned: {best}"
 
     def ease(self) -> tuple[Ranking | None, str]:
