@@ -22,7 +22,7 @@ COMPACTED = b"compacted"
 """Key of the metadata of a compacted file; its value is a JSON list of the files whose rows it has."""
 
 GRACE = timedelta(minutes=10)
-"""An hour is compacted when it has been over for this long: by then no process writes to it any more."""
+"""An hour is compacted when it has been over for this long: by then hardly a process writes to it any more."""
 
 GROUP = 20_000
 """Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
@@ -84,13 +84,21 @@ class HourlyFiles:
         """The hours that have files, the oldest first, such as 2026-01-31T09."""
         return sorted({*self.compacted_hours(), *self.open_hours()})
 
-    def write(self, file: str, rows: pa.Table) -> None:
-        """Writes rows as a file of the present hour, by a name that is unique among those of all processes."""
-        self.write_parts(file, [rows])
+    def write(self, file: str, rows: pa.Table, begun: datetime | None = None) -> None:
+        """Writes rows as a file of an hour.
 
-    def write_parts(self, file: str, parts: Iterable[pa.Table]) -> None:
+        A write that fails may have reached the storage all the same. Written again by the same arguments, each row is
+        read once, also where the hour has been compacted meanwhile.
+
+        Args:
+            file: its name, unique among those of all processes.
+            begun: the moment whose hour it is; None means now.
+        """
+        self.write_parts(file, [rows], begun)
+
+    def write_parts(self, file: str, parts: Iterable[pa.Table], begun: datetime | None = None) -> None:
         """Writes rows like `write`, one part after the other; one at a time is in memory."""
-        name = f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}"
+        name = f"{self.part(hour_name(begun or datetime.now(UTC)))}/{file}{ENDING}"
         self.folder.write_tables(name, self.schema, parts, use_dictionary=_repeating(self.schema))
 
     def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> HourlyRows:
