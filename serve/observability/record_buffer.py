@@ -19,7 +19,7 @@ R = TypeVar("R")
 class Batch(Generic[R]):
     """Records that are written together, again and again until the storage has said that it has them.
 
-    A write may fail and have reached the storage all the same, as where its answer comes too late. So `name` and `begun`
+    A write may fail and have reached the storage all the same, as where the answer is late. So `name` and `begun`
     alone decide where a batch goes: the next attempt replaces what the one before has written.
 
     Attributes:
