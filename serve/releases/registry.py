@@ -12,7 +12,7 @@ from data.artifacts.plugins import require
 from data.artifacts.records.json_files import left_out, read_json_file
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
-from serve.releases.audit.changes import record_change
+from serve.releases.audit.changes import record_changes, try_to_record
 from serve.releases.audit.history import HISTORY, Stamp
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, Traffic, promoted, rolled_back
@@ -190,11 +190,11 @@ class ReleaseRegistry:
                 self._require_possible(before, after)
                 is_old = before is not None and after.answers_like(before)
                 after = replace(after, change=before.change if before and is_old else Stamp.now())
-                record_change(self.folder, before)
+                try_to_record(self.folder, before)
                 lock.require()
                 if self.folder.replace_if(found and found[1], POINTER, json_bytes(after.as_json())):
                     break
-            record_change(self.folder, after)
+            record_changes(self.folder, before, after)
             return after
 
     def _require_possible(self, before: LivePointer | None, after: LivePointer) -> None:

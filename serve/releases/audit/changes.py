@@ -4,6 +4,7 @@ The pointer itself says who changed it, when, by which command, and under which 
 whoever changes or reads it next can tell whether the entry is there, and knows all that it should say.
 """
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -12,15 +13,22 @@ from serve.releases.audit.history import HISTORY, read_history
 from serve.releases.pointer import LivePointer
 
 
-def record_change(releases: Folder, live: LivePointer | None) -> None:
-    """Adds the change that has led to a pointer to the history, unless it is there; each change is there once.
+def record_changes(releases: Folder, *pointers: LivePointer | None) -> None:
+    """Adds the changes that have led to these pointers to the history, unless they are there; each is there once.
 
     Args:
         releases: the folder of all releases.
-        live: a pointer that is in force, or was. One that an earlier version wrote says nothing of its change.
+        pointers: the one that is in force, or was. One that an earlier version wrote says nothing of its change.
     """
-    if live is not None and (entry := _missing(releases, live)) is not None and live.change is not None:
-        (releases / HISTORY).write_json(f"{live.change.entry}.json", entry)
+    for live in pointers:
+        if live is not None and live.change is not None and (entry := _missing(releases, live)) is not None:
+            (releases / HISTORY).write_json(f"{live.change.entry}.json", entry)
+
+
+def try_to_record(releases: Folder, live: LivePointer | None) -> None:
+    """As `record_changes`, before another change: a history that cannot be written to must not keep a rollback back."""
+    with suppress(OSError):
+        record_changes(releases, live)
 
 
 def history_of(releases: Folder, live: LivePointer | None, last: int) -> list[dict[str, Any]]:

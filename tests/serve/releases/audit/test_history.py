@@ -94,6 +94,18 @@ def test_a_change_whose_process_was_killed_before_it_was_in_the_history_is_there
     assert len(read_history(registry.folder, 9)) == 4, "each once"
 
 
+def test_a_history_that_cannot_be_written_keeps_no_rollback_back(registry: ReleaseRegistry) -> None:
+    registry.promote("a")
+    Path(registry.folder.path, HISTORY).rename(Path(registry.folder.path, "moved"))
+    registry.folder.write_bytes(HISTORY, b"a file where the folder should be")
+    for change in (lambda: registry.promote("b"), registry.rollback):
+        with pytest.raises(OSError, match="history"):
+            change()
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.rolled_back) == ("a", "b")
+
+
 def test_the_history_is_shown_where_the_pointer_is_damaged(registry: ReleaseRegistry, tmp_path: Path) -> None:
     registry.promote("a")
     registry.folder.write_bytes(POINTER, b"{")
