@@ -66,7 +66,8 @@ class Config:
         checkpoint: the folder of the checkpoint to evaluate, compare or publish; null means the one that this config
             trains.
         baseline: the folder of the checkpoint with which towers.compare compares `checkpoint`.
-        release: a release id; null means the newest release for serve.promote, and the live one for other commands.
+        release: a release id; null means the newest release for serve.promote, the checkpoint for serve.publish, and
+            the live one for other commands.
         keep: the number of newest releases that serve.prune keeps.
         percent: the share of the users, in percent, that serve.promote gives to the release; below 100 it is a canary.
         sweep: the folder of the sweep that towers.leaderboard shows; null means the newest sweep.

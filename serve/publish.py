@@ -1,15 +1,18 @@
 """Publishes a checkpoint as a release: `python -m serve.publish checkpoint=...`.
 
-A checkpoint that is published already is not published again, unless its Milvus collection is incomplete.
+A checkpoint that is published already is not published again, unless its Milvus collection is incomplete. `release=ID`
+makes the collection of a release again, of the release's own files; one made by serve.refresh has no checkpoint.
 
 Examples:
     python -m serve.publish checkpoint=var/checkpoints/NAME
+    python -m serve.publish release=ID
     python -m serve.publish train.fit_on=all
 """
 
 from typing import TYPE_CHECKING, Any
 
 from conf.next_command import next_command
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
 from serve.releases.audit.history import record
@@ -20,7 +23,24 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Publishes `checkpoint` (default: the one that this config trains)."""
+    """Publishes `checkpoint` (default: the one that this config trains), or restores the collection of `release`."""
+    registry = ReleaseRegistry.of(Folder.of(config.storage.root))
+    if config.release is None:
+        release_id = _published(config)
+        print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
+    else:
+        from serve.releases.building.restore import restore_collection
+
+        if config.checkpoint is not None:
+            raise ConfigError(f"release: {config.release}, and checkpoint: {config.checkpoint}; give one of them")
+        restore_collection(config.index, registry, release_id := config.release)
+        print(f"Next: {next_command('serve.verify', f'release={release_id}')}")
+    record(registry.folder, action="publish", release=release_id, reason=config.reason)
+    manifest = registry.manifest(release_id)
+    return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
+
+
+def _published(config: "Config") -> str:
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.publish import publish
     from towers.checkpoint.checkpoint import open_checkpoint
@@ -32,12 +52,7 @@ def task(config: "Config") -> dict[str, Any]:
         open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
     )
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
-    release_id = publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
-    print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
-    registry = ReleaseRegistry.of(storage)
-    record(registry.folder, action="publish", release=release_id, reason=config.reason)
-    manifest = registry.manifest(release_id)
-    return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
+    return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
 
 
 if __name__ == "__main__":

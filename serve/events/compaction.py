@@ -14,8 +14,8 @@ from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
-from data.sources.event_log.files import EventLog, Removal
-from data.sources.event_log.users import user_key
+from data.sources.event_log.files import EventLog
+from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import forget_exposures, keep_exposures
@@ -47,6 +47,7 @@ def compact(
     """
     log, num_events, num_parts = EventLog.of(storage), 0, 0
     with log.folder.locked(LOCK) as lock:
+        remove_events(log, {}, lock)  # from files that were damaged and have been restored
         end = store.end()
         while (part := store.part(MAX_PART, end)) is not None:
             if num_parts and stopped():
@@ -56,7 +57,7 @@ def compact(
                 if config.popular_half_life_h:
                     add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:
-                log.remove(Removal(part.forgotten, user_key), lock)
+                remove_events(log, part.forgotten, lock)
                 forget_decisions(storage, part.forgotten)
                 forget_exposures(storage, part.forgotten)
             log.set_until(part.until_us, lock)

@@ -76,16 +76,17 @@ class ExposureRun:
         """The files of the run."""
         return exposure_files(self.folder)
 
-    def write(self, experiment: Experiment, file: str, exposures: pa.Table) -> None:
-        """Writes exposures, by SCHEMA, as a file of the present hour.
+    def write(self, experiment: Experiment, file: str, exposures: pa.Table, begun: datetime | None = None) -> None:
+        """Writes exposures, by SCHEMA, as a file of an hour.
 
         Args:
             experiment: whose run this is.
             file: its name, unique among those of all replicas.
+            begun: as for `HourlyFiles.write`.
         """
         if not self.folder.exists(EXPERIMENT):
             self.folder.write_json(EXPERIMENT, asdict(experiment))
-        self.rows.write(file, exposures)
+        self.rows.write(file, exposures, begun)
 
     def read(self) -> HourlyRows:
         """Reads all exposures of the run. A damaged file is left out and named.

@@ -1,7 +1,6 @@
 """The exposure log of a replica: which users got which items of which variant, written every few seconds."""
 
 import time
-import uuid
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.users import user_key
 from serve.experiments.assignment import Assignment, Experiment
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
-from serve.observability.record_buffer import RecordBuffer
+from serve.observability.record_buffer import Batch, RecordBuffer
 from serve.pipeline.messages import Response
 
 FLUSH_INTERVAL_S = 10.0
@@ -79,11 +78,11 @@ class ExposureLog:
         """The number of exposures that were lost since this was last asked."""
         return self._buffer.take_lost()
 
-    def _write(self, waiting: list[tuple[Experiment, dict[str, Any]]]) -> None:
+    def _write(self, batch: Batch[tuple[Experiment, dict[str, Any]]]) -> None:
         by_run: dict[str, tuple[Experiment, list[dict[str, Any]]]] = {}
-        for experiment, exposure in waiting:
+        for experiment, exposure in batch.records:
             by_run.setdefault(experiment.key, (experiment, []))[1].append(exposure)
         for experiment, exposures in by_run.values():
             table = pa.Table.from_pylist(exposures, schema=SCHEMA)
             run = ExposureRun.of(self._storage, experiment)
-            run.write(experiment, f"{self._replica}-{uuid.uuid4().hex[:12]}", table)
+            run.write(experiment, f"{self._replica}-{batch.name}", table, batch.begun)

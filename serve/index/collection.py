@@ -18,7 +18,7 @@ from serve.filters.expression import column_name
 from serve.filters.grammar import MISSING_NUMBER
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
-from serve.index.protocol import IndexUnavailable
+from serve.index.protocol import AGAIN, IndexUnavailable
 
 OWNER = "twotower_ray"
 """Prefix of the names of our collections, and their description. No other collection is ever listed or dropped."""
@@ -162,7 +162,7 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
     vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
     with connected(config) as client:
         if not client.has_collection(name, timeout=config.timeout_s):
-            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; publish the release again")
+            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; {AGAIN}")
         client.load_collection(name, timeout=config.timeout_s * 10)
         batches = client.query_iterator(
             name, batch_size=8192, filter="row > 0", output_fields=["row", "vector"], timeout=config.timeout_s
@@ -174,7 +174,7 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
             vectors[rows - 1] = np.array([entity["vector"] for entity in batch], dtype=np.float32)
         batches.close()
     if (missing := int(np.isnan(vectors[:, 0]).sum())) > 0:
-        raise IndexUnavailable(f"collection {name}: lacks {missing} of {num_items} items; publish the release again")
+        raise IndexUnavailable(f"collection {name}: lacks {missing} of {num_items} items; {AGAIN}")
     return vectors
 
 

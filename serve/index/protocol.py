@@ -20,6 +20,10 @@ MAX_TIED = 8192
 items those come that the order of ties puts first. Of more equal items, some that the search has found come."""
 
 
+AGAIN = "python -m serve.publish release=ID, with the id of its release, makes it again"
+"""What to do about a collection that is not there, or not as it should be."""
+
+
 class IndexUnavailable(UserError, ConnectionError):
     """The index cannot answer, most often because Milvus does not. The message names the address and the cure."""
 

@@ -199,7 +199,7 @@ async def check_retrieval(release: Release, index: ItemIndex) -> None:
     if found and (mean := float(np.mean(found))) < MIN_RECALL:
         raise ReleaseError(
             f"release {release.id}: the index finds {mean:.3f} of the golden queries' items, {MIN_RECALL} at least are"
-            " required; its vectors may be those of another release, publish again"
+            f" required; python -m serve.publish release={release.id} makes its collection again, if that is wrong"
         )
 
 

@@ -20,14 +20,15 @@ def release_state(release_id: str, live: LivePointer | None) -> str:
     live: has all of the traffic, or what an experiment leaves to it.
     on trial: has a share of the traffic in an experiment.
     staged: the replicas are loading it.
-    previous: a rollback would return to it.
+    previous: a rollback would return to it. Where one would end an experiment, or has just ended one, there is none.
     rolled back: a rollback has taken it out of service.
     """
     if live is None:
         return ""
     rolled_back = dict.fromkeys((live.rolled_back or "").split(", "), "rolled back")
     in_part = dict.fromkeys(live.others, "on trial") | dict.fromkeys(live.staged, "staged")
-    states = {live.previous: "previous"} | rolled_back | in_part | {live.release: "live"}
+    returns_to = live.previous if live.experiment is None and live.rolled_back is None else None
+    states = {returns_to: "previous"} | rolled_back | in_part | {live.release: "live"}
     return states.get(release_id, "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from data.artifacts.errors import UserError
 from data.artifacts.structured import known_fields, to_json_keys
 from serve.experiments.assignment import Experiment
-from serve.releases.audit.history import OF_EVERY_ENTRY
+from serve.releases.audit.history import OF_EVERY_ENTRY, Stamp
 
 JSON_KEYS = {"staged": "candidates", "denylist": "withdrawn"}
 """Keys of live.json that differ from the attribute's name."""
@@ -60,6 +60,7 @@ class LivePointer:
             that stages other releases in their place.
         experiment: which other releases have a share of the traffic; None where the live release has all of it.
         denylist: file name of the list of items that no release may answer with (see serve/rollout/denylist.py).
+        change: who changed what serves, and when; None where an earlier version did.
         later: keys of live.json that a later version has added, with their values: they stay as they are.
     """
 
@@ -72,6 +73,7 @@ class LivePointer:
     attempt: str | None = None
     experiment: Experiment | None = None
     denylist: str | None = None
+    change: Stamp | None = field(default=None, compare=False)
     later: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -87,6 +89,8 @@ class LivePointer:
         }
         if fields.get("experiment") is not None:
             fields["experiment"] = Experiment.of_json(fields["experiment"])
+        if fields.get("change") is not None:
+            fields["change"] = Stamp(**known_fields(Stamp, fields["change"], {}))
         return cls(**fields)
 
     def as_json(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder, json_bytes
@@ -12,7 +12,8 @@ from data.artifacts.plugins import require
 from data.artifacts.records.json_files import left_out, read_json_file
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed, verify_files
 from serve.experiments.assignment import Experiment
-from serve.releases.audit.history import HISTORY, record
+from serve.releases.audit.changes import record_changes, try_to_record
+from serve.releases.audit.history import HISTORY, Stamp
 from serve.releases.in_progress import InProgressMarkers
 from serve.releases.pointer import LivePointer, Traffic, promoted, rolled_back
 from serve.releases.release import RELEASE_ID, Release, ReleaseError, created_at
@@ -171,7 +172,8 @@ class ReleaseRegistry:
         """Replaces the pointer, in one atomic step, by what `change` makes of it; one change at a time.
 
         Where another process has replaced the pointer all the same (one whose lock had been taken over), `change` is
-        called again with the pointer that is there now: no change is ever lost.
+        called again with the pointer that is there now: no change is ever lost. The history has each change of what
+        serves once, also that of a process that was killed before it could add it: the next change adds it.
 
         Raises:
             ReleaseError: the new pointer gives traffic to a release that does not exist.
@@ -186,11 +188,13 @@ class ReleaseRegistry:
                 if after == before:
                     return after
                 self._require_possible(before, after)
+                is_old = before is not None and after.answers_like(before)
+                after = replace(after, change=before.change if before and is_old else Stamp.now())
+                try_to_record(self.folder, before)
                 lock.require()
                 if self.folder.replace_if(found and found[1], POINTER, json_bytes(after.as_json())):
                     break
-            if not after.answers_like(before):
-                record(self.folder, **after.as_json())
+            record_changes(self.folder, before, after)
             return after
 
     def _require_possible(self, before: LivePointer | None, after: LivePointer) -> None:

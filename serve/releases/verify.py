@@ -20,7 +20,7 @@ from serve.index.collection import count
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
-from serve.index.protocol import Hits, recall
+from serve.index.protocol import AGAIN, Hits, recall
 from serve.releases.golden_queries import check_golden, check_retrieval
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -52,7 +52,8 @@ def verify(
     in_collection, num_items = count_items(config, release.collection), release.parts.items.table.num_rows
     if in_collection != num_items:
         raise ReleaseError(
-            f"{release.collection}: holds {in_collection} items, the release has {num_items}; publish again"
+            f"{release.collection}: holds {in_collection} items, the release has {num_items}; python -m serve.publish"
+            f" release={release_id} makes it again"
         )
     measured = check_recall(config, release.collection, release.parts)
     asyncio.run(_check_retrieval(config, release))
@@ -73,7 +74,9 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> flo
     """
     measured = asyncio.run(_recall(config, collection, parts))
     if measured < MIN_RECALL:
-        raise ReleaseError(f"{collection}: recall@20 against exact search is {measured:.3f}, below {MIN_RECALL}")
+        raise ReleaseError(
+            f"{collection}: recall@20 against exact search is {measured:.3f}, below {MIN_RECALL}; {AGAIN}"
+        )
     return measured
 
 

@@ -14,6 +14,7 @@ from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.artifacts.records.hourly_files import HourlyRows, hour_name
+from data.artifacts.records.latest_rows import latest
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.exposures import locked
 from serve.experiments.assignment import Experiment
@@ -65,6 +66,7 @@ class CanaryGuard:
         registry = ReleaseRegistry.of(self.storage)
         live = registry.live()
         if live is None or live.experiment is None:
+            self._begin(None)
             return None
         self._read_new(live.experiment)
         regressions = [*self._deaths(registry, live.experiment), *find_regressions(self.config, self._exposures)]
@@ -124,16 +126,20 @@ class CanaryGuard:
         The first time it reads from the latest hour back, as far as the analysis needs.
         """
         run = ExposureRun.of(self.storage, experiment).rows
-        hours = run.hours()[::-1]
-        if self._experiment_key == experiment.key:
-            hours = hours[:READ_AGAIN]
-        else:
-            self._experiment_key, self._files_read, self._exposures = experiment.key, set(), SCHEMA.empty_table()
+        hours, is_first = run.hours()[::-1], self._experiment_key != experiment.key
+        if is_first:
+            self._begin(None)  # until all of it is read: where the storage fails meanwhile, the next check begins anew
             self._add(read_earlier_layout(self.storage, experiment.name, experiment.since))
-        for hour in hours:
+        for hour in hours[: None if is_first else READ_AGAIN]:
             if len(self._exposures) < MAX_EXPOSURES or hour in hours[:READ_AGAIN]:
-                self._add(run.read_hour(hour, but=frozenset(self._files_read)))
+                self._add(run.read_hour(hour, frozenset(self._files_read), MAX_EXPOSURES))
                 self._files_read.add(run.compacted(hour))
+        self._files_read = {file for file in self._files_read if file.startswith(tuple(hours[:READ_AGAIN]))}
+        self._experiment_key = experiment.key
+
+    def _begin(self, experiment_key: str | None) -> None:
+        """Forgets what was read of another run; None: no run is watched."""
+        self._experiment_key, self._files_read, self._exposures = experiment_key, set(), SCHEMA.empty_table()
 
     def _compact(self, experiment: Experiment) -> None:
         """Compacts the run's files, once an hour; what is wrong with one of them keeps nobody from judging."""
@@ -151,5 +157,5 @@ class CanaryGuard:
         for damaged in read.damaged:
             self.progress(f"guard: {damaged}")
         self._files_read |= set(read.files)
-        exposures = pa.concat_tables([self._exposures, read.table]).sort_by("time")
-        self._exposures = exposures.slice(max(len(exposures) - MAX_EXPOSURES, 0))
+        if len(read.table):
+            self._exposures = latest(SCHEMA, [self._exposures, read.table], MAX_EXPOSURES)

@@ -16,13 +16,14 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import ALONE, Lock, held_to_the_end
+from data.artifacts.records.latest_rows import latest
 
 ENDING = ".parquet"
 COMPACTED = b"compacted"
 """Key of the metadata of a compacted file; its value is a JSON list of the files whose rows it has."""
 
 GRACE = timedelta(minutes=10)
-"""An hour is compacted when it has been over for this long: by then no process writes to it any more."""
+"""An hour is compacted when it has been over for this long: by then hardly a process writes to it any more."""
 
 GROUP = 20_000
 """Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
@@ -84,20 +85,29 @@ class HourlyFiles:
         """The hours that have files, the oldest first, such as 2026-01-31T09."""
         return sorted({*self.compacted_hours(), *self.open_hours()})
 
-    def write(self, file: str, rows: pa.Table) -> None:
-        """Writes rows as a file of the present hour, by a name that is unique among those of all processes."""
-        self.write_parts(file, [rows])
+    def write(self, file: str, rows: pa.Table, begun: datetime | None = None) -> None:
+        """Writes rows as a file of an hour.
 
-    def write_parts(self, file: str, parts: Iterable[pa.Table]) -> None:
+        A write that fails may have reached the storage all the same. Written again by the same arguments, each row is
+        read once, also where the hour has been compacted meanwhile.
+
+        Args:
+            file: its name, unique among those of all processes.
+            begun: the moment whose hour it is; None means now.
+        """
+        self.write_parts(file, [rows], begun)
+
+    def write_parts(self, file: str, parts: Iterable[pa.Table], begun: datetime | None = None) -> None:
         """Writes rows like `write`, one part after the other; one at a time is in memory."""
-        name = f"{self.part(hour_name(datetime.now(UTC)))}/{file}{ENDING}"
+        name = f"{self.part(hour_name(begun or datetime.now(UTC)))}/{file}{ENDING}"
         self.folder.write_tables(name, self.schema, parts, use_dictionary=_repeating(self.schema))
 
-    def read_hour(self, hour: str, but: frozenset[str] = frozenset()) -> HourlyRows:
+    def read_hour(self, hour: str, but: frozenset[str] = frozenset(), at_most: int | None = None) -> HourlyRows:
         """Reads the rows of an hour. A damaged file is left out and named.
 
         Args:
             but: files that are left out, by their paths in the folder.
+            at_most: if given, the latest rows alone, see `latest`.
 
         Raises:
             OSError: the storage does not answer.
@@ -105,27 +115,33 @@ class HourlyFiles:
         for _ in range(3):  # files may be compacted between listing and reading
             compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
             with suppress(FileNotFoundError):
-                return self.read_files([file for file in (*compacted, *self.files(hour)) if file not in but])
+                return self.read_files([file for file in (*compacted, *self.files(hour)) if file not in but], at_most)
         raise OSError(f"{self.folder}/{hour}: its files vanish while they are read")
 
-    def read_files(self, files: Sequence[str]) -> HourlyRows:
-        """Reads files of the folder, by their paths in it.
+    def read_files(self, files: Sequence[str], at_most: int | None = None) -> HourlyRows:
+        """Reads files of the folder, by their paths in it, or their latest rows alone, see `read_hour`.
 
         Raises:
             FileNotFoundError: one is gone.
             OSError: the storage does not answer.
         """
-        read = [self.read_file(file) for file in files]
-        tables = [found for found in read if isinstance(found, pa.Table)]
-        damaged = tuple(found for found in read if isinstance(found, str))
-        return HourlyRows(pa.concat_tables([self.schema.empty_table(), *tables]), tuple(files), damaged)
+        damaged: list[str] = []
 
-    def read_file(self, file: str) -> pa.Table | str:
+        def tables() -> Iterator[pa.Table]:
+            for file in files:
+                if isinstance(found := self.read_file(file, at_most), str):
+                    damaged.append(found)
+                else:
+                    yield found
+
+        return HourlyRows(latest(self.schema, tables(), at_most), tuple(files), tuple(damaged))
+
+    def read_file(self, file: str, at_most: int | None = None) -> pa.Table | str:
         """The rows of a file; for a damaged file a sentence that names it. It raises what `read_files` raises."""
         try:
-            table = self.folder.read_table(file)
-            _made_of(table.schema)
-            return table.cast(self.schema).replace_schema_metadata(None)
+            _made_of(self.folder.read_schema(file))
+            groups = (group.cast(self.schema) for group in self.folder.read_groups(file))
+            return latest(self.schema, groups, at_most)
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut

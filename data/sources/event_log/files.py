@@ -2,6 +2,7 @@
 
     <storage>/events/date=2026-01-31/<part>.parquet    events that happened on this day (UTC)
                     /_until.json                       until when the log is complete
+                    /_unread.json                      damaged files, and who is to be removed from them
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
 not data, by the convention of Hive, Spark and pyarrow.
@@ -11,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from data.artifacts.folders import Folder, json_bytes
@@ -47,6 +47,10 @@ UNTIL, DATE = "_until.json", "date="
 
 MICROS = 1_000_000
 """Microseconds in a second: all times of events are int microseconds since 1970 in UTC."""
+
+
+class DamagedEvents(DataError):
+    """A file of the event log cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ class EventLog:
         """The events of a file.
 
         Raises:
-            DataError: It is of another version, or damaged.
+            DamagedEvents: It is damaged.
+            DataError: It is of another version.
         """
         place = f"{self.folder}/{file}"
         try:
@@ -133,7 +138,7 @@ class EventLog:
                 )
             table = self.folder.read_table(file)
         except (OSError, pa.ArrowInvalid) as e:
-            raise DataError(f"{place}: cannot be read as Parquet ({e}); restore the file, or remove it") from e
+            raise DamagedEvents(f"{place}: cannot be read as Parquet ({e}); restore the file, or remove it") from e
         return table.select(list(columns)) if columns is not None else table.cast(SCHEMA)
 
     def read_listed(self, file: str, columns: Sequence[str] | None = None) -> pa.Table | None:
@@ -148,51 +153,11 @@ class EventLog:
                 raise
             return None
 
-    def remove(self, is_removed: "Removal", lock: Lock = ALONE) -> int:
-        """Removes events from all files; returns how many.
-
-        Args:
-            lock: The lock of compaction, which this process holds.
-        """
-        removed = 0
-        for file in self.files():
-            table = self.read(file)
-            kept_N = ~is_removed(table["user_id"], table["received"].cast(pa.int64()).to_numpy())
-            if kept_N.all():
-                continue
-            removed += int((~kept_N).sum())
-            lock.require()
-            if kept_N.any():
-                self.folder.write_table(file, table.filter(pa.array(kept_N)))
-            else:
-                self.folder.delete_file(file)
-        return removed
-
     def read_until(self, until_us: int) -> Iterator[pa.Table]:
         """The events that were accepted until a moment, file by file."""
         for file in self.files():
             table = self.read(file)
             yield table.filter(pc.less_equal(table["received"], pa.scalar(until_us).cast(TIME)))
-
-
-class Removal:
-    """Decides which events of users are removed: those that were accepted until the users were forgotten.
-
-    Args:
-        forgotten: When users were forgotten, in microseconds since 1970, by key.
-        key: Returns the key of a user id.
-    """
-
-    def __init__(self, forgotten: Mapping[str, int], key: Any) -> None:
-        self._forgotten, self._key = forgotten, key
-
-    def __call__(self, user_ids_N: pa.ChunkedArray, received_N: np.ndarray) -> np.ndarray:
-        """bool [N]: which events are removed; `received_N` is int64."""
-        encoded = user_ids_N.combine_chunks().dictionary_encode()
-        until_U = np.array([self._forgotten.get(self._key(id_), -1) for id_ in encoded.dictionary.to_pylist()])
-        if not len(until_U):
-            return np.zeros(len(received_N), dtype=bool)
-        return received_N <= until_U[encoded.indices.to_numpy()]
 
 
 def days_of(log: Folder) -> list[str]:

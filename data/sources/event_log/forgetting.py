@@ -18,7 +18,8 @@ from data.artifacts.leases import Lock, held_to_the_end
 from data.artifacts.records import arrow_compute as pc
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
 from data.artifacts.records.updates import update_file
-from data.sources.event_log.files import MICROS, Removal
+from data.sources.event_log.files import MICROS
+from data.sources.event_log.removal import Removal
 from data.sources.event_log.users import hashed
 
 FORGOTTEN = "_forgotten.json"

@@ -6,7 +6,6 @@ On the request path an answer costs one entry of a list. Ids, hashes and columns
 import hashlib
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from data.sources.event_log.decisions import SCHEMA, DecisionLog
 from data.sources.event_log.forgetting import logged_user
 from data.sources.event_log.users import user_key
 from serve.events.decisions.config import DecisionsConfig
-from serve.observability.record_buffer import RecordBuffer
+from serve.observability.record_buffer import Batch, RecordBuffer
 from serve.pipeline.messages import Response
 
 IdsOfRows = Callable[[np.ndarray], pa.Array]
@@ -124,8 +123,8 @@ class DecisionRecorder:
         """The number of answers that were dropped since this was last asked."""
         return self._buffer.take_lost()
 
-    def _write(self, decisions: list[Decision]) -> None:
-        self._log.write_parts(f"{self._replica}-{uuid.uuid4().hex[:12]}", self._parts(decisions))
+    def _write(self, batch: Batch[Decision]) -> None:
+        self._log.write_parts(f"{self._replica}-{batch.name}", self._parts(batch.records), batch.begun)
 
     def _parts(self, decisions: Sequence[Decision]) -> Iterator[pa.Table]:
         """The rows in parts, with a pause after each has been written."""

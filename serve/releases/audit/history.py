@@ -4,7 +4,8 @@ A change of what serves is recorded with the pointer as it was afterwards; other
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -24,6 +25,34 @@ OF_EVERY_ENTRY = {"at", "by", "command"}
 """Fields that every entry has beside what was done; they have columns of their own in the table."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When, by whom and by which command something was done.
+
+    Attributes:
+        entry: the name of its entry in the history, without the ending.
+        at: ISO timestamp, in UTC.
+        by: the operator.
+        command: the command with its overrides; empty where none runs.
+    """
+
+    entry: str
+    at: str
+    by: str
+    command: str
+
+    @classmethod
+    def now(cls) -> "Stamp":
+        """That of something that this process does now."""
+        moment = datetime.now(UTC)
+        entry = f"{moment.isoformat(timespec='microseconds')}-{uuid.uuid4().hex[:8]}"
+        return cls(entry, moment.isoformat(timespec="milliseconds"), operator(), running_command())
+
+    def on(self, what: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of the entry that says this of something."""
+        return {**what, "at": self.at, "by": self.by, "command": self.command}
+
+
 def record(folder: Folder, /, **what: Any) -> None:
     """Adds an entry to the history.
 
@@ -31,10 +60,8 @@ def record(folder: Folder, /, **what: Any) -> None:
         folder: that of all releases.
         what: JSON values that say what was done.
     """
-    now = datetime.now(UTC)
-    entry = {**what, "at": now.isoformat(timespec="milliseconds"), "by": operator(), "command": running_command()}
-    name = f"{now.isoformat(timespec='microseconds')}-{uuid.uuid4().hex[:8]}"
-    (folder / HISTORY).write_json(f"{name}.json", entry)
+    stamp = Stamp.now()
+    (folder / HISTORY).write_json(f"{stamp.entry}.json", stamp.on(what))
 
 
 def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:

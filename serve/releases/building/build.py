@@ -5,7 +5,8 @@ searched is the release's folder sealed, and only then does the release exist.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,10 +17,15 @@ from serve.index.collection import collection_name, drop, write_collection
 from serve.index.config import IndexConfig
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.building.seal import seal_release
-from serve.releases.gate.gate import Gatekeeper
 from serve.releases.in_progress import Operation
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
 from serve.releases.verify import check_recall, count_items
+from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.opening.parts import VECTORS_FILE
+
+Gate = Callable[[Checkpoint, ReleaseRegistry], dict[str, Any] | None]
+"""Returns what the manifest says of the gate, or raises GateError; a `Gatekeeper` is one."""
 
 
 def build_release(
@@ -28,7 +34,7 @@ def build_release(
     draft: ReleaseDraft,
     verb: str,
     progress: ProgressReporter,
-    gatekeeper: Gatekeeper | None,
+    gatekeeper: Gate | None,
 ) -> None:
     """Makes the release, unless it exists with all of its files and its whole collection already.
 
@@ -56,11 +62,13 @@ def build_release(
 def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDraft, collection: str) -> str | None:
     """What is wrong with a release that was sealed before, in words; None where it is whole."""
     try:
-        open_sealed(registry.path(draft.id), "release", verify=True)
-    except NotSealed as e:
+        manifest = open_sealed(registry.path(draft.id), "release", verify=True)
+        if count_items(config, collection) != draft.parts.items.table.num_rows:
+            return f"the collection of release {draft.id} is incomplete"
+        if VECTORS_FILE in manifest["files"]:
+            check_recall(config, collection, registry.open_served(draft.id).parts)
+    except (NotSealed, ReleaseError) as e:
         return f"{e}"
-    if count_items(config, collection) != draft.parts.items.table.num_rows:
-        return f"the collection of release {draft.id} is incomplete"
     return None
 
 
@@ -70,7 +78,7 @@ def _build(
     draft: ReleaseDraft,
     verb: str,
     progress: ProgressReporter,
-    gatekeeper: Gatekeeper | None,
+    gatekeeper: Gate | None,
     lock: Lock,
     before: str | None,
 ) -> None:

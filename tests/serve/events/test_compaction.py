@@ -11,6 +11,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import SCHEMA, EventLog
+from data.sources.event_log.removal import UNREAD
 from data.sources.schema import DataError
 from serve.events import compaction, popular
 from serve.events.compaction import LogCompactor, compact
@@ -87,6 +88,40 @@ def test_a_forgotten_user_is_removed_and_all_others_stay(
     compact(values, store, storage)
     assert all_ids(log) == ["2", "5"]
     assert not [file for file in log.files() if file.startswith("date=2026-01-31")]
+
+
+def test_a_damaged_file_keeps_nobody_in_the_log_who_was_forgotten(
+    values: EventsConfig, store: SqliteStore, log: EventLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Folder.of(str(tmp_path))
+    for ids, day in ((("1", "2"), DAY), (("3", "4"), DAY + 86_400 * MICROS)):
+        store.append([event(ids[0], time_us=day), event(ids[1], user_id="v", time_us=day)])
+        compact(values, store, storage)
+    damaged = Path(log.folder.path, log.files()[0])
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-30])
+    store.forget("u", now_us())
+    store.append([event("5")])
+    assert compact(values, store, storage) == 1
+    assert store.num_waiting() == 0, "the log goes on"
+    assert f"{damaged}: cannot be read as Parquet" in caplog.text
+    assert [id_ for file in log.files()[1:] for id_ in log.read(file)["event_id"].to_pylist()] == ["4", "5"]
+    compact(values, store, storage)
+    damaged.write_bytes(content)
+    compact(values, store, storage)
+    assert all_ids(log) == ["2", "4", "5"], "removed from the restored file too"
+    assert not log.folder.exists(UNREAD)
+
+
+def test_a_log_of_a_later_version_stays_as_it_is(
+    values: EventsConfig, store: SqliteStore, log: EventLog, tmp_path: Path
+) -> None:
+    log.folder.write_table("date=2026-01-31/a.parquet", SCHEMA.empty_table().replace_schema_metadata(None))
+    store.append([event("1", user_id="v")])
+    store.forget("u", now_us())
+    with pytest.raises(DataError, match="update the stack"):
+        compact(values, store, Folder.of(str(tmp_path)))
+    assert store.num_waiting() == 1
 
 
 async def test_what_was_shown_to_a_forgotten_user_is_removed(

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ from data.sources.event_log.decisions import DecisionLog
 from serve.events.decisions import recorder as recorder_module
 from serve.events.decisions.config import DecisionsConfig
 from serve.events.decisions.recorder import PART, DecisionRecorder
+from serve.experiments.assignment import Assignment, Experiment
+from serve.experiments.exposure_files import ExposureRun
+from serve.experiments.exposures import ExposureLog
 from serve.pipeline.messages import Ranked, Response
 from serve.pipeline.source import Source
 
@@ -104,3 +108,23 @@ async def test_what_is_dropped_is_counted_and_what_fails_is_tried_again(storage:
     await recorder.flush(at_once=True)
     assert recorder.take_lost() == 0
     assert [row["request_id"] for row in read(storage)] == ["0", "1"]
+
+
+async def test_a_write_that_reached_the_storage_and_failed_all_the_same_is_counted_once(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, exposures = DecisionRecorder(DecisionsConfig(every_s=60), storage, "a"), ExposureLog(storage, "a")
+    write, experiment = Folder.write_tables, Experiment("canary", {"b": 0.5}, "2026-01-31T09:05:00.250+00:00")
+
+    def answered_late(*arguments: Any, **options: Any) -> None:
+        write(*arguments, **options)
+        raise OSError("timeout")
+
+    for request_id in ("1", "2"):
+        monkeypatch.setattr(Folder, "write_tables", answered_late if request_id == "1" else write)
+        recorder.add(answer([1], [1]), ids, request_id, 1.0)
+        exposures.add_failure(Assignment(experiment, "b"), "b", "u", request_id, 1.0)
+        await recorder.flush(at_once=True)
+        await exposures.flush(at_once=True)
+    assert [row["request_id"] for row in read(storage)] == ["1", "2"]
+    assert sorted(ExposureRun.of(storage, experiment).read().table["request_id"].to_pylist()) == ["1", "2"]

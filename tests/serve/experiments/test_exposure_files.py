@@ -217,3 +217,16 @@ def test_a_compacted_file_that_does_not_say_what_it_is_made_of_is_damaged(storag
     (damaged,) = read.damaged
     assert "2026-01-31T10.parquet: left out" in damaged
     assert run.rows.compact(NOW) == []
+
+
+def test_the_latest_exposures_of_an_hour_are_read_without_the_others(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    for minute in (50, 10, 30, 20, 40):
+        run.folder.write_table(f"2026-01-31T10/{minute}.parquet", shown(f"{minute}", at=f"2026-01-31T10:{minute}:00"))
+    assert run.rows.compact(NOW)
+    run.folder.write_table("2026-01-31T10/55.parquet", shown("55", at="2026-01-31T10:55:00"))
+    Path(run.folder.path, "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
+    read = run.rows.read_hour("2026-01-31T10", at_most=2)
+    assert read.table["request_id"].to_pylist() == ["50", "55"]
+    assert (len(read.files), len(read.damaged)) == (3, 1)
+    assert ids(run.rows.read_hour("2026-01-31T10", at_most=9).table) == ids(run.read().table)

@@ -3,10 +3,11 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
-from serve.observability.record_buffer import RecordBuffer
+from serve.observability.record_buffer import Batch, RecordBuffer
 
 
 class Storage:
@@ -14,17 +15,19 @@ class Storage:
 
     def __init__(self) -> None:
         self.taken: list[list[int]] = []
+        self.files: dict[tuple[str, datetime], list[int]] = {}
         self.num_writing, self.fails = 0, False
         self.answers = threading.Event()
         self.answers.set()
 
-    def write(self, records: list[int]) -> None:
+    def write(self, batch: Batch[int]) -> None:
         self.num_writing += 1
         self.answers.wait(60)
         self.num_writing -= 1
+        self.files[batch.name, batch.begun] = batch.records
         if self.fails:
             raise OSError("full")
-        self.taken.append(records)
+        self.taken.append(batch.records)
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ async def test_what_the_storage_refuses_waits_again_as_far_as_there_is_room(stor
     assert buffer.take_lost() == 1
     storage.fails = False
     await buffer.flush()
-    assert storage.taken == [[0, 2]]
+    assert storage.taken == [[0, 1]], "the same batch"
 
 
 async def test_it_is_not_written_before_it_is_due(storage: Storage) -> None:
@@ -81,3 +84,16 @@ async def test_it_is_not_written_before_it_is_due(storage: Storage) -> None:
     assert storage.taken == []
     await buffer.flush(at_once=True)
     assert storage.taken == [[1]]
+
+
+async def test_what_the_storage_has_and_says_it_has_not_is_written_to_the_same_place(storage: Storage) -> None:
+    buffer = RecordBuffer("decisions", storage.write, 0.0, max_waiting=9)
+    storage.fails = True
+    buffer.add(0)
+    await buffer.flush()
+    buffer.add(1)
+    await buffer.flush()
+    storage.fails = False
+    buffer.add(2)
+    await buffer.flush()
+    assert list(storage.files.values()) == [[0], [1, 2]], "each record once"

@@ -6,19 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from conf.schema import Config
+from conf.schema import load as load_config
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from serve.client import RecommendClient
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
-from serve.index.collection import count
+from serve.index.collection import count, drop, write_collection
 from serve.index.connection import connected
 from serve.pipeline.messages import Candidates, Query, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
+from serve.publish import task as publish_task
+from serve.releases.building.restore import restore_collection
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.lineage import lineage_of
 from serve.releases.model_card import CARD_FILE
@@ -127,6 +132,35 @@ def test_run_again_it_finds_the_release_and_nothing_new_is_none(
     as_it_is = rows(live, described(live, "i00005"), described(live, "i00006", title=None))
     assert refresh(tiny.index, registry, live, as_it_is, (), said.append) == live.id
     assert said[-1] == f"refresh: nothing would change in {live.id}"
+
+
+def test_a_refreshed_release_whose_collection_is_lost_comes_back_of_its_own_files(
+    tiny: Config, registry: ReleaseRegistry, live: Release
+) -> None:
+    before = refreshed(tiny, registry, live, NEW)
+    registry.promote(before.id)
+    registry.path(live.id).delete()
+    drop(tiny.index, before.collection)
+    with pytest.raises(ReleaseError, match=f"python -m serve.publish release={before.id} makes it again"):
+        verify(tiny.index, registry, before.id, silent)
+    run = load_config([f"storage.root={Path(registry.folder.path).parent}", f"index.uri={tiny.index.uri}"])
+    publish_task(replace(run, release=before.id))
+    after = registry.open(before.id)
+    assert verify(tiny.index, registry, before.id, silent)["release"] == before.id
+    assert after.collection != before.collection
+    assert after.manifest["files"].keys() == before.manifest["files"].keys()
+    for entry in ("created_at", "gate", "refreshed", "withdrawn", "num_fitted_items", "memory_mib"):
+        assert after.manifest[entry] == before.manifest[entry], entry
+    said: list[str] = []
+    restore_collection(tiny.index, registry, before.id, said.append)
+    assert said == [f"publish: release {before.id} is already published"]
+    vectors = pa.array(after.parts.item_vectors_ID[1:].flip(0).reshape(-1).numpy())
+    wrong = after.parts.items.table.append_column("vector", pa.FixedSizeListArray.from_arrays(vectors, after.parts.dim))
+    write_collection(tiny.index, after.collection, [wrong], after.parts.items.features, after.parts.dim)
+    restore_collection(tiny.index, registry, before.id, said.append)
+    assert verify(tiny.index, registry, before.id, silent)["release"] == before.id, "not those of other items"
+    with pytest.raises(ConfigError, match=f"release: {before.id}, and checkpoint: x; give one of them"):
+        publish_task(replace(run, release=before.id, checkpoint="x"))
 
 
 def test_of_two_at_a_time_the_second_does_not_undo_the_first(

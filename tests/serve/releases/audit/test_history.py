@@ -11,6 +11,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.operators import _command, begin_command, operator, running_command
 from serve import keys
 from serve.experiments.assignment import Experiment
+from serve.history import task
 from serve.releases.audit.history import HISTORY, history_table, read_history, record
 from serve.releases.pointer import LivePointer, promoted, with_experiment
 from serve.releases.registry import POINTER, ReleaseRegistry
@@ -67,6 +68,48 @@ def test_changes_of_what_serves_say_who_made_them(registry: ReleaseRegistry) -> 
     assert len(read_history(registry.folder, 2)) == 2
     shown = [str(cell) for column in history_table(entries).columns for cell in column.cells]
     assert "live: a, rolled back: b, because: slow" in shown
+
+
+def test_a_change_whose_process_was_killed_before_it_was_in_the_history_is_there_all_the_same(
+    registry: ReleaseRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.promote("a")
+    history = registry.folder / HISTORY
+    token = _command.set("serve.promote release=b")
+    registry.promote("b")
+    _command.reset(token)
+    history.delete_file(history.names()[-1])  # as a kill between the pointer and the history leaves it
+    monkeypatch.setenv("OPERATOR", "grace")
+    record(registry.folder, action="publish", release="c")
+    shown = task(load([f"storage.root={tmp_path}"]))["history"]
+    assert [(entry["release"], entry["by"], entry["command"]) for entry in shown] == [
+        ("c", "grace", ""),
+        ("b", "ada", "serve.promote release=b"),
+        ("a", "ada", ""),
+    ]
+    registry.promote("c")
+    changes = [(entry["release"], entry["by"]) for entry in read_history(registry.folder, 9) if "action" not in entry]
+    assert changes == [("c", "grace"), ("b", "ada"), ("a", "ada")]
+    registry.promote("c")
+    assert len(read_history(registry.folder, 9)) == 4, "each once"
+
+
+def test_a_history_that_cannot_be_written_keeps_no_rollback_back(registry: ReleaseRegistry) -> None:
+    registry.promote("a")
+    Path(registry.folder.path, HISTORY).rename(Path(registry.folder.path, "moved"))
+    registry.folder.write_bytes(HISTORY, b"a file where the folder should be")
+    for change in (lambda: registry.promote("b"), registry.rollback):
+        with pytest.raises(OSError, match="history"):
+            change()
+    live = registry.live()
+    assert live is not None
+    assert (live.release, live.rolled_back) == ("a", "b")
+
+
+def test_the_history_is_shown_where_the_pointer_is_damaged(registry: ReleaseRegistry, tmp_path: Path) -> None:
+    registry.promote("a")
+    registry.folder.write_bytes(POINTER, b"{")
+    assert [entry["release"] for entry in task(load([f"storage.root={tmp_path}"]))["history"]] == ["a"]
 
 
 def test_entries_of_earlier_versions_are_shown(registry: ReleaseRegistry) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from serve.releases.listing import list_releases, releases_table
+from serve.experiments.assignment import Experiment
+from serve.releases.listing import list_releases, release_state, releases_table
+from serve.releases.pointer import LivePointer, experiment_ended, promoted, rolled_back, with_experiment
 
 MANIFEST: dict[str, Any] = {
     "created_at": "2026-01-01T00:00:00+00:00",
@@ -46,3 +48,20 @@ def test_each_release_is_listed_by_what_it_was_evaluated_on() -> None:
     with (console := Console(width=200)).capture() as said:
         console.print(releases_table(rows, datetime(2026, 1, 2, tzinfo=UTC)))
     assert "recall@10 0.1000, ndcg@10 0.0500" in said.get()
+
+
+def test_previous_is_the_release_to_which_a_rollback_would_return_and_no_other() -> None:
+    live = promoted(promoted(None, "a"), "b")
+    canary = with_experiment(live, Experiment("canary-c", {"c": 0.05}, "2026-01-31T09:00:00.000+00:00"))
+    ended = rolled_back(canary)
+    assert rolled_back(ended).release == "b", "not the one before"
+    assert states(live) == {"a": "previous", "b": "live"}
+    assert states(canary) == {"b": "live", "c": "on trial"}
+    assert states(ended) == {"b": "live", "c": "rolled back"}
+    kept = experiment_ended(canary, canary.experiment)
+    assert (rolled_back(kept).release, states(kept)) == ("a", {"a": "previous", "b": "live"})
+
+
+def states(live: LivePointer) -> dict[str, str]:
+    found = {release_id: release_state(release_id, live) for release_id in "abc"}
+    return {release_id: state for release_id, state in found.items() if state}
