@@ -64,7 +64,7 @@ class Tuner:
 
     @cached_property
     def _validation(self) -> HeldOut:
-        return HeldOut.of(self._dataset, VALIDATION, self._config.seen)
+        return HeldOut.of(self._dataset, VALIDATION, self._config.seen, most=self._config.max_users)
 
     @cached_property
     def _train(self) -> Sequences:

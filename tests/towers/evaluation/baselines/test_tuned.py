@@ -79,6 +79,11 @@ def test_validation_chooses(
     assert tuner.ease() == (None, "no EASE: it inverts a matrix of all pairs of items, and there are more than 5")
 
 
+def test_a_sample_of_users_is_one_for_tuning_too(dataset: PreparedDataset) -> None:
+    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(max_users=7), None)
+    assert len(tuner._validation.user_rows_Q) == 7
+
+
 def test_sequences_without_items_give_no_vectors() -> None:
     assert (solve(Sequences.nothing(3), torch.ones(2, 2), AlsSettings(0.1, 0.1, 2)) == 0).all()
 
