@@ -23,10 +23,10 @@ BROUGHT_BY = {
 
 OPEN_MAPPINGS = re.compile(
     r"\+{0,2}(traffic\.shares|train\.labels|serve\.\w+\.labels|loss\.negatives|evaluate\.published_on|data\.events"
-    r"|rerank\.goals|ingest\.(properties|schemas)|hydra\.launcher\.runtime_env)(\.[^=]+)?="
+    r"|events\.types|capacity\.machines|rerank\.goals|ingest\.(properties|schemas)|hydra\.launcher\.runtime_env)(\.[^=]+)?="
 )
 """Mappings whose keys the user chooses: releases, node labels, registered negative samplers, counts, event types, of
-which some are goals, properties and schemas of Kafka, environments. An entry may be given, or a mapping as a whole."""
+which some are goals, machines, properties and schemas of Kafka, environments. An entry may be given, or a mapping."""
 
 RELEASE_ID = re.compile(r"[\w.-]+")
 """What a word without a key is taken for, where a command takes a release."""
@@ -34,11 +34,14 @@ RELEASE_ID = re.compile(r"[\w.-]+")
 COMPLETION = re.compile(r"(install|uninstall|query)=(bash|fish|zsh)")
 """What Hydra's shell completion can be asked for."""
 
-ENTRY = re.compile(r"\+{0,2}data\.events\.([^.=]+)(?:\.(\w+))?=(.*)", re.DOTALL)
-"""A value of an event type, or all of them, with `+` or without.
+ENTRY = re.compile(r"\+{0,2}(data\.events|events\.types|capacity\.machines)\.([^.=]+)(?:\.(\w+))?=([^(]*)", re.DOTALL)
+"""A value of an event type or a machine, or all of them, with `+` or without; not by a function, such as range(1,3).
 
 Hydra makes a mapping of dataclasses from a whole mapping alone.
 """
+
+CHOICE = re.compile(r"""(?:"[^"]*"|'[^']*'|\{[^{}]*\}|\[[^\[\]]*\]|[^,])+""")
+"""One of the values of a sweep."""
 
 
 def with_release(verb: str, arguments: Sequence[str]) -> list[str]:
@@ -96,17 +99,20 @@ def opened(arguments: Sequence[str]) -> list[str]:
     """The same overrides; one that gives a mapping a key of its own need not say so with `+`.
 
     Hydra takes `traffic.shares.ID=0.1` for a misspelt name, because no default has that key. Of
-    `data.events.buy.weight=5` it can make no event type, but of `data.events={buy: {weight: 5}}`.
+    `data.events.buy.weight=5` it can make no event type, but of `data.events={buy: {weight: 5}}`; and of a sweep over
+    `data.events.buy.weight=1,5` one over two such mappings.
     """
     whole = [_with_whole_entry(argument) for argument in arguments]
     return [f"++{argument.lstrip('+')}" if OPEN_MAPPINGS.match(argument) else argument for argument in whole]
 
 
 def _with_whole_entry(argument: str) -> str:
-    if (found := ENTRY.match(argument)) is None:
+    if (found := ENTRY.fullmatch(argument)) is None:
         return argument
-    name, field, value = found.groups()
-    return f"data.events={{{name}: {value if field is None else f'{{{field}: {value}}}'}}}"
+    mapping, name, field, value = found.groups()
+    values = CHOICE.findall(value) or [value]
+    entries = values if field is None else [f"{{{field}: {each}}}" for each in values]
+    return f"{mapping}={','.join(f'{{{name}: {entry}}}' for entry in entries)}"
 
 
 def complaint(text: str, error: BaseException | None = None) -> str:

@@ -18,6 +18,7 @@ from conf.overrides import complaint, opened, renamed
 from conf.run_files import free_folder
 from conf.text_keys import accept_numbers_as_text
 from conf.typed_text import text_kept
+from conf.yaml_text import keep_text
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
@@ -151,9 +152,10 @@ class Config:
 def register() -> None:
     """Registers the schemas with Hydra: the root as `schema`, each log source in the group `data/source`.
 
-    Keys that are text may be typed as numbers from then on.
+    Keys that are text may be typed as numbers from then on, and values of yaml files that are text as any word.
     """
     accept_numbers_as_text()
+    keep_text()
     OmegaConf.register_new_resolver("sweep_id", sweep_id, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("on_disk", on_disk, replace=True)
     OmegaConf.register_new_resolver("free_folder", free_folder, replace=True)

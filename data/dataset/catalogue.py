@@ -13,6 +13,7 @@ import pyarrow.dataset as pads
 from data.artifacts.folders import Folder
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
+from data.sources.values.columns import fitting, in_one
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Catalogue:
     @cached_property
     def ids(self) -> Vocabulary:
         """The external ids; their rows are those of the table."""
-        return Vocabulary(self.table[self.id_column].combine_chunks())
+        return Vocabulary(in_one(self.table[self.id_column]))
 
     @property
     def vector_lengths(self) -> dict[str, int]:
@@ -50,7 +51,7 @@ class Catalogue:
         folder.write_table(f"{name}.parquet", self.table)
         if not self.vocabularies:
             return
-        values = pa.chunked_array([v.values for v in self.vocabularies.values()], pa.string())
+        values = fitting(*(vocabulary.values for vocabulary in self.vocabularies.values()))
         names = np.repeat(list(self.vocabularies), [len(v.values) for v in self.vocabularies.values()])
         flat = pa.table({"feature": pa.array(names.tolist(), pa.string()), "value": values})
         folder.write_table(f"{name}.vocabularies.parquet", flat)
@@ -64,7 +65,7 @@ class Catalogue:
         if is_fitted:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
-            vocabularies = {name: Vocabulary(of["value"].combine_chunks()) for name, of in rows.items()}
+            vocabularies = {name: Vocabulary(in_one(of["value"])) for name, of in rows.items()}
         table = folder.read_table(f"{name}.parquet").combine_chunks()  # rows are taken of chunks in O(all rows)
         return cls(id_column, table, specs, vocabularies)
 

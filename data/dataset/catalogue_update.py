@@ -51,7 +51,7 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
     source_rows = np.arange(before.num_rows)  # of each item: its row in the old table, or behind it in the new rows
     source_rows[at[changed] - 1] = before.num_rows + changed
     source_rows = np.concatenate([source_rows, before.num_rows + new])
-    table = pa.concat_tables([described, rows]).take(source_rows)
+    table = pa.concat_tables([described, rows.cast(described.schema)]).take(source_rows)
     table = table.append_column("row", pa.array(np.arange(1, table.num_rows + 1)))
     for name in [name for name in before.column_names if name not in table.column_names]:  # numbers of interactions
         counts = np.concatenate([before[name].to_numpy(), np.zeros(len(new), np.int64)])
@@ -76,4 +76,4 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(pa.list_(pa.string()))
     if pa.types.is_list(column.type):
         return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), SEPARATOR)
-    return pc.fill_null(column.cast(pa.string()), SEPARATOR)
+    return pc.fill_null(column if pa.types.is_large_string(column.type) else column.cast(pa.string()), SEPARATOR)

@@ -15,6 +15,7 @@ from data.dataset.split import SplitConfig
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey
+from data.sources.values.columns import fitting, in_one
 from data.sources.values.item_vectors import ItemVectors
 from data.sources.values.limits import id_notes, limit_notes, refuse_infinite
 from data.sources.values.missing import missing_lines
@@ -95,11 +96,11 @@ def inspect(
             coverage = Coverage.of(side, ids, table_ids, name)
             coverage.check(place)
             coverages.append(coverage)
-            ids_of_side = pc.unique(pa.chunked_array([ids_of_side, table_ids]))
+            ids_of_side = pc.unique(fitting(ids_of_side, table_ids))
         notes += dominance_notes(side, ids, counts)
         notes += [*look_alike_notes(side, ids_of_side), *id_notes(side, ids_of_side)]
     if log.items is not None:
-        notes += limit_notes(log.items["item_id"].combine_chunks(), log.items, log.item_features)
+        notes += limit_notes(in_one(log.items["item_id"]), log.items, log.item_features)
     notes += [str(coverage) for coverage in coverages if coverage.is_low]
     notes += [
         f"{count:,} events are left out, whose {name.partition('.')[2]} is blank or spelled as in data.source.missing"
@@ -115,9 +116,9 @@ def _tables(side: str, log: RawLog, vectors: ItemVectors | None) -> dict[str, tu
     found = {}
     table = log.users if side == "users" else log.items
     if table is not None:
-        found[side] = table[f"{side.removesuffix('s')}_id"].combine_chunks(), log.place
+        found[side] = in_one(table[f"{side.removesuffix('s')}_id"]), log.place
     if side == "items" and vectors is not None:
-        found["item_vectors"] = vectors.table["item_id"].combine_chunks(), vectors.place
+        found["item_vectors"] = in_one(vectors.table["item_id"]), vectors.place
     return found
 
 

@@ -34,6 +34,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey, survey
+from data.sources.values.columns import in_one
 from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
 
 
@@ -152,11 +153,11 @@ def _catalogue(
     """All ids of the table and of the interactions, sorted; the features of an id that the table lacks are null."""
     table = table if table is not None else pa.table({id_column: pa.array([], pa.string())})
     ids = Vocabulary.of(table[id_column], ids_in_log)
-    index = pc.index_in(ids.values, value_set=table[id_column].combine_chunks())
+    index = pc.index_in(ids.values, value_set=in_one(table[id_column]))
     columns = {"row": pa.array(np.arange(1, len(ids), dtype=np.int32)), id_column: ids.values}
     if id_column == "item_id":
         title = table["title"] if "title" in table.column_names else table[id_column]
-        columns["title"] = pc.coalesce(title.combine_chunks().take(index), ids.values)
+        columns["title"] = in_one(pc.coalesce(in_one(title).cast(pa.large_string()).take(index), ids.values))
     for feature in features:
         columns[feature.name] = _take(table, feature, index)
     return Catalogue(id_column, pa.table(columns), features)
@@ -164,7 +165,8 @@ def _catalogue(
 
 def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
     """The feature's values at these rows of the table; null where the index is null."""
-    column = table[feature.name].combine_chunks().cast(feature.kind.arrow_type)
+    kind, column = feature.kind.arrow_type, table[feature.name]
+    column = in_one(column.cast(kind)) if pa.types.is_string(kind) else column.combine_chunks().cast(kind)
     return feature.kind.clean(column).take(index)
 
 

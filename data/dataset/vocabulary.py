@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.sequences.membership import distinct
 from data.sources.schema import Feature
+from data.sources.values.columns import fitting, in_one
 from data.sources.values.string_hashes import StringHashes
 from data.sources.values.string_index import StringIndex, is_ascending
 
@@ -25,19 +27,23 @@ hash table of the whole vocabulary would take longer to build."""
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Distinct strings, sorted unless some were added later. The value at index i has row i + 1."""
+    """Distinct strings, sorted unless some were added later. The value at index i has row i + 1.
+
+    Attributes:
+        values: `string`, or `large_string` where they are more than one array of `string` holds.
+    """
 
     values: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
 
     @classmethod
     def of(cls, *columns: pa.Array | pa.ChunkedArray) -> "Vocabulary":
         """The vocabulary of all values in these columns of strings, without nulls."""
-        chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
-        filled = [chunk for chunk in chunks if len(chunk)]
-        if len(filled) == 1 and filled[0].type == pa.string() and not filled[0].null_count and is_ascending(filled[0]):
+        strings = fitting(*columns)
+        filled = [chunk for chunk in strings.chunks if len(chunk)]
+        if len(filled) == 1 and not filled[0].null_count and is_ascending(filled[0]):
             return cls(filled[0])  # without a hash table of millions
-        distinct = pc.unique(pa.chunked_array(chunks, pa.string())).drop_null()
-        return cls(distinct.take(pc.sort_indices(distinct)))
+        found = pc.unique(strings).drop_null()
+        return cls(in_one(found.take(pc.sort_indices(found))))
 
     def __len__(self) -> int:
         """Number of rows, including row 0."""
@@ -132,7 +138,8 @@ def fit_vocabulary(column: pa.ChunkedArray, feature: Feature) -> Vocabulary:
     lists = value_lists(column.combine_chunks(), feature)
     kept = pc.unique(pc.list_flatten(lists))
     if feature.min_count > 1:  # a row may have a value several times
-        found = pa.table({"value": pc.list_flatten(lists), "row": pc.list_parent_indices(lists)})
-        counted = found.group_by(["value", "row"]).aggregate([]).group_by("value").aggregate([([], "count_all")])
-        kept = counted.filter(pc.greater_equal(counted["count_all"], feature.min_count))["value"]
+        value_M = pc.index_in(pc.list_flatten(lists), value_set=kept).to_numpy()
+        row_M = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+        counts = np.bincount(distinct(row_M * len(kept) + value_M) % max(len(kept), 1), minlength=len(kept))
+        kept = kept.filter(pa.array(counts >= feature.min_count))
     return Vocabulary.of(kept.filter(pc.not_equal(kept, "")))

@@ -8,6 +8,7 @@ import pyarrow as pa
 from data.artifacts.records import arrow_compute as pc
 from data.sources.casts import Cast, checked, labels
 from data.sources.schema import DataError, Feature
+from data.sources.values.columns import in_one
 from data.sources.values.ids import ids
 from data.sources.values.limits import refuse_infinite, refuse_long_values, refuse_many_features
 from data.sources.values.missing import MissingText, present
@@ -86,7 +87,7 @@ def check_distinct(ids: pa.ChunkedArray, id_column: str, place: str) -> None:
     Raises:
         DataError: an id occurs twice.
     """
-    counts = pc.value_counts(ids.combine_chunks())
+    counts = pc.value_counts(in_one(ids))
     twice = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         example = twice[0].as_py()

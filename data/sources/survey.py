@@ -17,6 +17,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes, is_positive
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog
+from data.sources.values.columns import in_one, totals
 from data.sources.values.faults import CHECKS, FAULTS, checks_of_kept, faults_in, refuse_faults
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     missing_ids = _counted(blocks, "missing").sort_by("missing")
     missing = np.sum([np.zeros(len(log.context)), *filter(len, blocks["missing_context"].to_pylist())], axis=0)
     return Survey(
-        users["user_id"].combine_chunks(),
-        items["item_id"].combine_chunks(),
+        in_one(users["user_id"]),
+        in_one(items["item_id"]),
         TimeCounts(times_ref),
         num_positives,
         num_kept - num_positives,
@@ -170,13 +171,15 @@ def _without_times(found: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _counted(blocks: pa.Table, name: str) -> pa.Table:
     """The distinct values of a column of the log, and the `count` of each, from the lists of all blocks."""
-    counts = pa.table({name: pc.list_flatten(blocks[name]), "count": pc.list_flatten(blocks[f"{name}_count"])})
-    if blocks.num_rows == 1:
-        return counts
-    return counts.group_by(name, use_threads=False).aggregate([("count", "sum")]).rename_columns([name, "count"])
+    values, counts = pc.list_flatten(blocks[name]), pc.list_flatten(blocks[f"{name}_count"])
+    if blocks.num_rows != 1:
+        values, counts = totals(values, counts)
+    return pa.table({name: values, "count": counts})
 
 
 def _one_list(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """The values as one list; ids of many blocks may be more than `string` holds."""
+    values = values.cast(pa.large_string()) if pa.types.is_string(values.type) else values
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return pa.ListArray.from_arrays([0, len(flat)], flat)
 

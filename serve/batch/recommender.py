@@ -89,10 +89,11 @@ class BatchRecommender:
         rows_QK, scores_QK = ranked.rows_QK[:, : self._k], ranked.scores_QK[:, : self._k]
         is_item_QK = rows_QK > 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(is_item_QK.sum(1))]), pa.int32())
-        items, scores = parts.items.ids.ids(rows_QK[is_item_QK]), pa.array(scores_QK[is_item_QK], pa.float32())
+        items = parts.items.ids.ids(rows_QK[is_item_QK]).cast(pa.string())  # of all ids, it may be `large_string`
+        scores = pa.array(scores_QK[is_item_QK], pa.float32())
         sources = pa.array(np.where(ranked.by_towers_Q, Source.towers.value, Source.popular.value), pa.string())
         lists = (pa.ListArray.from_arrays(offsets, values) for values in (items, scores))
-        return pa.table([user_ids, *lists, sources], schema=SCHEMA)
+        return pa.table([user_ids.cast(pa.string()), *lists, sources], schema=SCHEMA)
 
 
 def without_denied(found: Ranking, denied_rows: np.ndarray, num_kept: int) -> Ranking:

@@ -18,6 +18,7 @@ from data.sources.tabular.parquet import untyped_nulls
 from data.sources.tabular.pieces import Piece, by_file, pieces_of, place_in
 from data.sources.tabular.several_lines import SeveralLines
 from data.sources.tabular.text_stream import Delimited
+from data.sources.values.columns import fitting, in_one
 from data.sources.values.ids import ids
 from data.sources.values.missing import present
 
@@ -51,8 +52,8 @@ def read_users(uri: str, source: Mapping[str, Any], progress: ProgressReporter =
         refuse_names(whole, [COLUMN], partial(_place, pieces))
         column = present(untyped_nulls(whole)[COLUMN], log.get("missing", ()))
         found += checked(ids, column, f"{SETTING}: {pieces[0].file}, column {COLUMN!r}").chunks
-    rows = pa.chunked_array(found, pa.string())
-    users = rows.combine_chunks().drop_null().unique()
+    rows = fitting(*found)
+    users = in_one(rows.drop_null().unique())
     if not len(users):
         raise DataError(f"{SETTING}: {uri} names no user in its column {COLUMN}")
     if rows.null_count:

@@ -1,6 +1,7 @@
 """Drafts a release from a checkpoint and has it built: the mechanism behind `python -m serve.publish`."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -55,9 +56,15 @@ def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
         folder.delete_file(MANIFEST)
 
     return ReleaseDraft(
-        id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value),
+        id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value, *_named(checkpoint.manifest)),
         parts=checkpoint,
         manifest_entries={"checkpoint": checkpoint.name, "checkpoint_fingerprint": fingerprint},
         embed_items=embed_items,
         write_model=write_model,
     )
+
+
+def _named(manifest: dict[str, Any]) -> list[str]:
+    """What requests call the contexts and the event types that a checkpoint takes, which is in none of its files."""
+    types = manifest.get("event_types") if manifest["model"].get("history_types") else None
+    return [*manifest.get("context", ()), *(of["name"] for of in (types or {}).get("types", ()))]

@@ -70,7 +70,8 @@ class EvaluateConfig:
             (mask_200) masked where they are among the user's latest 200.
         batch_size: number of users scored at a time.
         max_users: number of users of the test part on whom all is measured, drawn at random where it has more; the
-            report says so, and its intervals are those of a sample of this size. Null measures on all users.
+            report says so, and its intervals are those of a sample of this size. Baselines are tuned on as many users
+            of the validation part. Null takes all users.
         baselines: recommenders that are measured beside the towers; by default those that need no tuning.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
         resamples: number of bootstrap resamples per confidence interval.

@@ -35,6 +35,9 @@ order: identical vectors would then differ in their last bit."""
 BLOCK_ITEMS = 1 << 16
 """Items whose scores are in memory at a time for a batch of queries: a multiple of SAME_SUMS."""
 
+MOST_SCORED = 1 << 24
+"""Pairs of a user and a popular item that are looked at together, in some 20 bytes each: a robot may have seen all."""
+
 Scorer = Callable[[slice], tuple[Iterable[Tensor], Tensor]]
 """Maps a slice of queries to the scores of all items, as blocks of columns one after the other [B, T of the block], and
 to whether the towers know the user, bool [B]."""
@@ -145,25 +148,35 @@ def rank_by_popularity(
 ) -> Ranking:
     """Every user gets the most popular items that they have not seen.
 
-    Only the head of the catalogue is scored: k items more than the longest history, so that k new ones remain for all.
+    Only the head of the catalogue is scored: k items more than the longest history of the users who are ranked at a
+    time, so that k new ones remain for all. These have histories of about the same length.
     """
-    longest = int(held_out.seen.lengths_U.max(initial=0))
-    best_H = most_popular(popularity_I, ties)[: k + longest]
+    lengths_Q = held_out.seen.lengths_of(held_out.user_rows_Q)
+    best_H = most_popular(popularity_I, ties)[: k + int(lengths_Q.max(initial=0))]
     position_I = np.full(len(popularity_I), len(best_H))
     position_I[best_H] = np.arange(len(best_H))
-    chunks = batches_of(len(held_out.user_rows_Q), batch_size)
-    parts = [_first_unseen(best_H, position_I, held_out, at, k) for at in chunks]
-    rows_QK = np.concatenate(parts)
+    rows_QK = np.full((len(lengths_Q), min(k, len(popularity_I))), -1, dtype=np.int64)
+    by_length_Q = np.argsort(lengths_Q, kind="stable")
+    while len(by_length_Q):
+        at = by_length_Q[:batch_size]
+        at = at[lengths_Q[at] <= 2 * (k + lengths_Q[at[0]])]
+        at = at[: max(MOST_SCORED // (k + int(lengths_Q[at[-1]])), 1)]
+        rows_QK[at] = _first_unseen(best_H[: k + int(lengths_Q[at[-1]])], position_I, held_out, at, k)
+        by_length_Q = by_length_Q[len(at) :]
     scores_QK = np.where(rows_QK < 0, -np.inf, popularity_I[rows_QK]).astype(np.float32)
     return Ranking(rows_QK, scores_QK, np.zeros(len(rows_QK), dtype=bool))
 
 
-def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut, at: slice, k: int) -> np.ndarray:
-    """int64 [B, K]: the first k of best_H that each user of a batch has not seen; -1 where there are fewer."""
+def _first_unseen(best_H: np.ndarray, position_I: np.ndarray, held_out: HeldOut, at: np.ndarray, k: int) -> np.ndarray:
+    """int64 [B, K]: the first k of best_H that each user of a batch has not seen; -1 where there are fewer.
+
+    Args:
+        position_I: of each item among the most popular ones, of which `best_H` are the first.
+    """
     user_rows_B = held_out.user_rows_Q[at]
     owner, items = held_out.seen.of_users(user_rows_B)
     new_BH = np.ones((len(user_rows_B), len(best_H) + 1), dtype=bool)
-    new_BH[owner, position_I[items]] = False
+    new_BH[owner, np.minimum(position_I[items], len(best_H))] = False
     rank_BH = np.cumsum(new_BH[:, :-1], axis=1) - 1
     query, position = np.nonzero(new_BH[:, :-1] & (rank_BH < k))
     rows_BK = np.full((len(user_rows_B), min(k, len(position_I))), -1, dtype=np.int64)

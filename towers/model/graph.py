@@ -3,11 +3,18 @@
 Shape legend: U users, I items (row 0 of both = unknown), N distinct interactions.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
-from data.sequences.histories import Sequences
+from data.sequences.histories import Sequences, pair_keys
+from data.sequences.membership import distinct
+
+BLOCK = 1 << 24
+"""Interactions whose distinct ones are looked for at a time, in some 40 bytes each."""
 
 
 def degree_normalised(sequences: Sequences, num_items: int) -> Tensor:
@@ -22,3 +29,49 @@ def degree_normalised(sequences: Sequences, num_items: int) -> Tensor:
     indices = torch.from_numpy(np.stack([users_N, items_N]))
     shape = (num_users, num_items)
     return torch.sparse_coo_tensor(indices, values, shape, is_coalesced=True, check_invariants=False)
+
+
+def degrees(sequences: Sequences, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [U] and [I]: the numbers of distinct interactions by user and by item; some users are looked at at a time.
+
+    Args:
+        num_items: row 0 included.
+    """
+    degree_U, degree_I = np.zeros(sequences.num_users, np.int64), np.zeros(num_items, np.int64)
+    for at in _blocks(sequences):
+        users_N, items_N = _of_rows(sequences, np.arange(at.start, at.stop))
+        degree_U[at] = np.bincount(users_N, minlength=at.stop - at.start)
+        degree_I += np.bincount(items_N, minlength=num_items)
+    return degree_U, degree_I
+
+
+def normalised_of_some(
+    sequences: Sequences, degree_U: np.ndarray, degree_I: np.ndarray, every: int
+) -> sparse.csr_array:
+    """The rows of every n-th user, from row 0 on, of the matrix that `degree_normalised` returns: float32 [U / n, I].
+
+    Args:
+        degree_U, degree_I: those of all interactions, as `degrees` returns them.
+        every: n.
+    """
+    rows = np.arange(0, sequences.num_users, every)
+    users_N, items_N = _of_rows(sequences, rows)
+    values_N = (1 / np.sqrt(degree_U[rows[users_N]] * degree_I[items_N])).astype(np.float32)
+    return sparse.csr_array((values_N, (users_N, items_N)), shape=(len(rows), len(degree_I)))
+
+
+def _of_rows(sequences: Sequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct interactions of some users: the index into `rows` and the item of each, int64, in this order."""
+    owners_N, items_N = sequences.of_users(rows)
+    num_items = int(items_N.max(initial=0)) + 1
+    keys_N = distinct(pair_keys(owners_N, items_N, num_items))
+    return keys_N // num_items, keys_N % num_items
+
+
+def _blocks(sequences: Sequences) -> Iterator[slice]:
+    """Slices of users, one after the other, who have at most BLOCK interactions together, or of a single user."""
+    start, ends_U = 0, sequences.offsets_U1[1:]
+    while start < sequences.num_users:
+        stop = int(np.searchsorted(ends_U, sequences.offsets_U1[start] + BLOCK, side="right"))
+        yield slice(start, stop := max(stop, start + 1))
+        start = stop

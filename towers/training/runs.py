@@ -49,7 +49,7 @@ def training_name(config: Recipe, dataset: PreparedDataset) -> str:
     does not go on.
     """
     code = f"-{present_code()[:8]}" if wants_same_code() else ""
-    return f"{config.data.name}-{_digest(dataset, *_determining(config, dataset))}{code}"
+    return f"{config.data.name}-{_digest(dataset, config.model.history_types, *_determining(config, dataset))}{code}"
 
 
 def present_code() -> str:
@@ -72,7 +72,8 @@ def checkpoint_folder(config: Recipe, dataset: PreparedDataset, storage: Folder)
 
     Its name has a digest of everything that decides the weights of the towers and of the re-ranker.
     """
-    digest = _digest(dataset, *_determining(config, dataset), _without(jsonable(config.rerank), ADDED_TO_RERANK))
+    rerank = _without(jsonable(config.rerank), ADDED_TO_RERANK)
+    digest = _digest(dataset, config.model.history_types, *_determining(config, dataset), rerank)
     return storage / "checkpoints" / f"{config.data.name}-{digest}"
 
 
@@ -98,16 +99,19 @@ def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in neutral or value != neutral[key]}
 
 
-def _digest(dataset: PreparedDataset, *values: Any) -> str:
-    determining = [dataset.fingerprint, *values, *_reading(dataset)]
+def _digest(dataset: PreparedDataset, takes_types: bool, *values: Any) -> str:
+    determining = [dataset.fingerprint, *values, *_reading(dataset, takes_types)]
     return hashlib.sha256(json.dumps(determining, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _reading(dataset: PreparedDataset) -> list[Any]:
+def _reading(dataset: PreparedDataset, takes_types: bool) -> list[Any]:
     """JSON values of how a training reads a dataset beyond what its files hold; empty where all of it is neutral.
 
     Two datasets may have equal files, and so equal fingerprints, and differ in the kind of a feature, in what an event
-    type means, or in whether their times are moments.
+    type means, in whether their times are moments, or in what contexts and event types are called. Requests name these.
+
+    Args:
+        takes_types: whether the towers take the event types of histories.
     """
     manifest = dataset.manifest
     read: dict[str, Any] = {}
@@ -118,6 +122,10 @@ def _reading(dataset: PreparedDataset) -> list[Any]:
     types = EventTypes.of_manifest(manifest.get("event_types")).types
     read |= {f"event_types.{code}": said for code, of in enumerate(types.values()) if (said := _reading_of_type(of))}
     clock = manifest.get("clock")
+    if context := manifest.get("context"):
+        read["context"] = context
+    if types and takes_types:
+        read["event_type_names"] = list(types)
     if clock is not None and clock["has_clock"] != (clock["last"] > manifest["counts"]["raw_interactions"]):
         read["has_clock"] = clock["has_clock"]
     return [read] if read else []

@@ -17,7 +17,6 @@ from data.dataset.split import VALIDATION
 from data.sequences.feedback import ExplicitNegatives, Feedback
 from data.sequences.histories import order_of
 from data.sequences.positions import continue_positions
-from data.sources.event_types import is_negative_of_towers
 from towers.evaluation.queries import HeldOut
 from towers.model.build import interaction_counts, split_counts
 from towers.model.config import FittedSplits, IdTableStart
@@ -26,7 +25,7 @@ from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import Recipe
-from towers.training.epochs.streamed import is_streamed, num_examples, streamed_parts
+from towers.training.epochs.streamed import ExplicitNegativesOfTowers, is_streamed, num_examples, streamed_parts
 from towers.training.job import Job, SharedInputs
 from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives
@@ -90,7 +89,8 @@ def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context
     negatives, weights_N = None, _weights(dataset, fit_on)
     if dataset.event_types:
         columns = ["user_row", "item_row", "time", "weight"]
-        others = dataset.of_types(dataset.others(*fit_on.splits, columns=[*columns, "type"]), is_negative_of_towers)
+        negatives_among = ExplicitNegativesOfTowers.of(dataset, fit_on)
+        others = negatives_among(dataset.others(*fit_on.splits, columns=[*columns, "type"]))
         if others.num_rows:
             positives = dataset.interactions(*fit_on.splits, columns=columns)
             sizes = len(dataset.users.ids), len(dataset.items.ids)

@@ -1,5 +1,6 @@
 """Columns of any Arrow type in the few types that casts know, and numbers written as text."""
 
+import numpy as np
 import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
@@ -13,6 +14,9 @@ ZEROS = (
     (r"^-?0E.*$", "0"),
 )
 """Patterns of what says nothing in a fraction, and what is left in its place."""
+
+MOST_BYTES = 2**31 - 2
+"""Bytes of text in one Arrow array of `string`: those of 60 million ids of 36 characters. More need `large_string`."""
 
 ROUNDED = r"^\s*[+-]?\d(?:\.(?P<fraction>\d+))?[eE]\+?(?P<exponent>\d{1,3})\s*$"
 """Pattern of numbers with an exponent, such as 1.23457E+18, as spreadsheets write long whole numbers."""
@@ -95,3 +99,38 @@ def shortest_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     for pattern, replacement in ZEROS:
         text = pc.replace_substring_regex(text, pattern, replacement)
     return pc.utf8_lower(text) if pa.types.is_decimal(column.type) else text
+
+
+def fitting(*columns: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
+    """The strings of some columns, one after the other: `string` if one array can hold all, otherwise `large_string`.
+
+    Arrow refuses to put more into one array of `string`, and in some places makes a damaged one of them (`group_by`).
+    """
+    chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
+    num_bytes = sum(pc.sum(pc.binary_length(chunk)).as_py() or 0 for chunk in chunks)
+    kind = pa.string() if num_bytes <= MOST_BYTES else pa.large_string()
+    return pa.chunked_array([chunk.cast(kind) for chunk in chunks], kind)
+
+
+def in_one(*columns: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """What `fitting` returns, as one array."""
+    return fitting(*columns).combine_chunks()
+
+
+def totals(values: pa.ChunkedArray, counts: pa.ChunkedArray) -> tuple[pa.ChunkedArray | pa.Array, pa.ChunkedArray]:
+    """The distinct values, and the sum of the counts of each, int64.
+
+    Args:
+        values: integers, or strings of any number of bytes.
+        counts: int64, of the same length.
+    """
+    values = fitting(values) if pa.types.is_large_string(values.type) else values
+    if pa.types.is_large_string(values.type):  # `group_by` aborts the process, or makes a damaged array
+        distinct = pc.unique(values)
+        rows = pc.index_in(values, value_set=distinct).to_numpy()
+        sums = np.zeros(len(distinct), np.int64)
+        np.add.at(sums, rows, counts.to_numpy())
+        return distinct, pa.chunked_array([sums])
+    summed = pa.table({"value": values, "count": counts}).group_by("value", use_threads=False)
+    found = summed.aggregate([("count", "sum")])
+    return found["value"], found["count_sum"]

@@ -13,7 +13,7 @@ from data.sources.entities import entity_table
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog
 from data.sources.tabular.parquet import untyped_nulls
-from data.sources.values.columns import plain
+from data.sources.values.columns import in_one, plain
 from data.sources.values.missing import MissingText, present
 from data.sources.values.numbers import vectors
 
@@ -77,11 +77,11 @@ def with_vectors(log: RawLog, found: ItemVectors, ids_in_log: pa.Array) -> RawLo
     of_file, features = found.table, (*log.item_features, *found.features)
     if log.items is None:
         return replace(log, items=of_file, item_features=features)
-    known = log.items["item_id"].combine_chunks()
+    known = in_one(log.items["item_id"])
     is_new = pc.and_(pc.is_in(of_file["item_id"], ids_in_log), pc.invert(pc.is_in(of_file["item_id"], known)))
     more = of_file.select(["item_id"]).filter(is_new)
     items = pa.concat_tables([log.items, more], promote_options="default") if len(more) else log.items
-    index = pc.index_in(items["item_id"].combine_chunks(), value_set=of_file["item_id"].combine_chunks())
+    index = pc.index_in(in_one(items["item_id"]), value_set=in_one(of_file["item_id"]))
     for feature in found.features:
         items = items.append_column(feature.name, of_file[feature.name].combine_chunks().take(index))
     return replace(log, items=items, item_features=features)

@@ -111,8 +111,7 @@ def limit_notes(ids: pa.Array, items: pa.Table, features: Sequence[Feature]) -> 
     for feature in features:
         if not feature.kind.is_filterable or feature.kind.is_number:
             continue
-        column = pa.chunked_array([items[feature.name].combine_chunks()])
-        flat, owners = _flat(column, feature)
+        flat, owners = _flat(items[feature.name], feature)
         long = pc.greater(pc.utf8_length(flat), MAX_FILTER_CHARACTERS)
         if example := _first(ids.take(owners), long):
             notes.append(

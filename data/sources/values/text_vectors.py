@@ -62,7 +62,7 @@ def write_vectors(
 
 
 def texts_of(items: pa.Table, columns: list[str]) -> pa.Array:
-    """string [N]: the columns of each row, joined by spaces; a missing value is left out.
+    """large_string [N]: the columns of each row, joined by spaces; a missing value is left out.
 
     Raises:
         ConfigError: there is no such column.
@@ -71,11 +71,11 @@ def texts_of(items: pa.Table, columns: list[str]) -> pa.Array:
         raise ConfigError(f"embed.columns: {', '.join(missing)} is not in the table of items: {items.column_names}")
     parts = []
     for name in columns:
-        column = items[name].combine_chunks()
+        column = items[name]
         if pa.types.is_list(column.type):
             column = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
-        parts.append(pc.fill_null(column.cast(pa.string()), ""))
-    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, " "))
+        parts.append(pc.fill_null(column.cast(pa.large_string()).combine_chunks(), ""))
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, pa.scalar(" ", pa.large_string())))
 
 
 def by_words(texts: pa.Array, length: int) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Releases: published once, verified, promoted by one atomic step; a damaged one never takes traffic."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -24,7 +27,7 @@ from serve.releases.lineage import find_releases, lineage_of
 from serve.releases.model_card import CARD_FILE
 from serve.releases.pointer import LivePointer, rolled_back
 from serve.releases.prune import prune
-from serve.releases.publish import publish
+from serve.releases.publish import _draft, publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.promotion import promote
@@ -48,6 +51,21 @@ def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint
     said: list[str] = []
     assert publish(tiny.index, checkpoint, Folder.of(tiny.storage.root), said.append) == release.id
     assert said[-1] == f"publish: release {release.id} is already published"
+
+
+def test_what_requests_call_contexts_and_event_types_is_content_of_a_release() -> None:
+    """Two checkpoints that differ in these names alone may have equal files."""
+
+    def id_of(takes_types: bool = False, types: Sequence[str] = (), **manifest: object) -> str:
+        named = {"event_types": {"types": [{"name": name} for name in types]}} if types else {}
+        model = {"history_types": takes_types}
+        manifest |= {"dataset": {"name": "shop"}, "fingerprint": "12ab", "model": model} | named
+        return _draft(IndexConfig(), cast(Checkpoint, SimpleNamespace(name="shop-1", manifest=manifest))).id
+
+    before = "shop-" + hashlib.sha256(b"12ab FLAT").hexdigest()[:10]
+    assert id_of() == id_of(context={}) == id_of(types=["buy"]) == before
+    assert len({before, id_of(context={"device": ["web"]}), id_of(context={"platform": ["web"]})}) == 3
+    assert len({before, id_of(True, ["buy", "view"]), id_of(True, ["buy", "visit"])}) == 3
 
 
 def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -47,9 +47,11 @@ def test_slices_of_a_group_part_the_relevant_pairs() -> None:
         assert sum(part.pairs_N.astype(int) for part in found if part.group == group).tolist() == [1, 1, 1, 1]
 
 
-def test_chance_is_k_of_the_unseen_items() -> None:
+def test_chance_is_k_of_the_unseen_items(monkeypatch: pytest.MonkeyPatch) -> None:
     assert random_recall(HELD_OUT, num_items=6, k=2).tolist() == [2 / 4, 2 / 4, 2 / 5]
     assert random_recall(HELD_OUT, num_items=6, k=50).tolist() == [1, 1, 1]
+    monkeypatch.setattr("towers.evaluation.slices.BATCH", 2)
+    assert random_recall(HELD_OUT, num_items=6, k=2).tolist() == [2 / 4, 2 / 4, 2 / 5]
 
 
 def test_shares_sum_to_one() -> None:

@@ -131,6 +131,24 @@ def test_buckets_hold_equally_many_values() -> None:
     assert FeatureEncoder.of_json(of, encoder.scales_to_json()).scales == encoder.scales
 
 
+@pytest.mark.parametrize("rare", [[1.0], [-1.0], [1.0, 2.0, 3.0], [-1.0, 1.0]])
+def test_a_value_that_nearly_all_have_is_told_from_the_others(rare: list[float]) -> None:
+    values = np.array([*[0.0] * 990, *rare])
+    buckets = Buckets.of(values)
+    assert not set(buckets.rows(np.array(rare)).tolist()) & set(buckets.rows(np.zeros(1)).tolist())
+    below, above = ([value for value in rare if (value > 0) is is_above] for is_above in (False, True))
+    assert len(set(buckets.rows(values).tolist())) == 1 + bool(below) + bool(above), "one bucket for few values"
+
+
+def test_there_are_never_more_buckets_than_asked_for() -> None:
+    random = np.random.default_rng(0)
+    for most in (1, 2, 5, 32):
+        for spread in (0.3, 2, 20):
+            values = np.round(random.normal(size=200) * spread)
+            used = np.unique(Buckets.of(values, most).rows(values))
+            assert used.tolist() == list(range(1, len(used) + 1)) and len(used) <= min(most, len(np.unique(values)))
+
+
 def test_a_request_may_describe_an_item_by_a_vector() -> None:
     kinds = {"field": Feature(name="field", kind="vector").kind}
     assert checked_features({"field": [1, 2.5]}, kinds) == {"field": [1, 2.5]}

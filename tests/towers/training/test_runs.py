@@ -138,6 +138,23 @@ def test_datasets_of_equal_files_that_are_read_otherwise_have_runs_of_their_own(
     assert len(folders) == len(set(names))
 
 
+def test_what_requests_call_contexts_and_event_types_counts() -> None:
+    """These names are in no file of a dataset, and the endpoint has them of the checkpoint."""
+
+    def name(model: str = "history_types=false", **manifest: Any) -> str:
+        return training_name(load([f"model.{model}"]), cast(PreparedDataset, Dataset(**manifest)))
+
+    def types(*names: str) -> dict[str, Any]:
+        return {"event_types": EventTypes(dict.fromkeys(names, EventType())).as_manifest()}
+
+    assert name(context=[]) == name()
+    assert len({name(), name(context=["device"]), name(context=["platform"])}) == 3
+    assert len({name(context=["device", "daypart"]), name(context=["daypart", "device"])}) == 2
+    taken = "history_types=true"
+    assert len({name(taken, **types("buy", "view")), name(taken, **types("buy", "visit")), name(taken)}) == 3
+    assert name(**types("buy", "view")) == name(**types("buy", "visit")) == name(), "towers that do not know of types"
+
+
 def test_a_config_that_was_not_trained_says_to_train_it(tiny: Config, dataset: PreparedDataset) -> None:
     with pytest.raises(NotSealed) as caught:
         open_for(replace(tiny, seed=987), Folder.of(tiny.storage.root), None)

@@ -16,7 +16,7 @@ from towers.evaluation.config import RANKS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import BLOCK_ITEMS, Ranking, rank
 from towers.evaluation.retrieval import ScoreColumns
-from towers.model.graph import degree_normalised
+from towers.model.graph import degrees, normalised_of_some
 from towers.model.tie_order import TieOrder
 
 POPULARITY_EXPONENT = 0.25
@@ -93,12 +93,11 @@ def item_filter(sequences: Sequences, num_items: int, exponent: float = POPULARI
     seen items count equally, and the factor D_i^1/4 (D_i^exponent) favours popular items. n is above 1 where the pairs
     of items of all users would not fit into memory.
     """
-    edges = degree_normalised(sequences, num_items)
-    users_N, items_N = edges.indices().numpy()
-    pairs = int((np.bincount(users_N).astype(np.int64) ** 2).sum())
+    degree_U, degree_I = degrees(sequences, num_items)
+    pairs = int((degree_U**2).sum())
     every = max(-(-pairs // (MAX_PAIRS if num_items**2 > MAX_PAIRS else 10 * MAX_PAIRS)), 1)
-    kept_UI = sparse.csr_array((edges.values().numpy(), (users_N, items_N)), shape=tuple(edges.shape))[::every]
-    popularity_I = np.bincount(items_N, minlength=num_items).astype(np.float32) ** exponent
+    kept_UI = normalised_of_some(sequences, degree_U, degree_I, every)
+    popularity_I = degree_I.astype(np.float32) ** exponent
     weighted_UI = kept_UI.copy()
     weighted_UI.data *= popularity_I[weighted_UI.indices]
     weights_II = (kept_UI.T.tocsr() @ weighted_UI).tocsr()

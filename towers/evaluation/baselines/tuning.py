@@ -26,15 +26,25 @@ from towers.model.config import FittedSplits
 from towers.model.tie_order import TieOrder
 
 ALS_START = AlsSettings(unobserved=0.1, regularisation=0.003)
-ALS_VALUES: dict[str, tuple[float, ...]] = {
-    "unobserved": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "regularisation": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
-    "dim": (64, 128, 256),
-}
-"""Values of the settings of iALS."""
 
-ALS_ORDER = ("unobserved", "regularisation", "unobserved", "regularisation", "dim")
-"""The settings that are varied one after the other, up or down from the best so far as long as that is better."""
+
+def unobserved_weights(of: AlsSettings) -> list[AlsSettings]:
+    """The settings with each of the weights of unobserved pairs, ascending."""
+    return [replace(of, unobserved=weight) for weight in (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)]
+
+
+def regularisations(of: AlsSettings) -> list[AlsSettings]:
+    """The settings with each of the weights of lengths, ascending."""
+    return [replace(of, regularisation=weight) for weight in (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)]
+
+
+def dimensions(of: AlsSettings) -> list[AlsSettings]:
+    """The settings with each of the dimensions, ascending."""
+    return [replace(of, dim=dim) for dim in (64, 128, 256)]
+
+
+ALS_STEPS = (unobserved_weights, regularisations, unobserved_weights, regularisations, dimensions)
+"""What is varied, one after the other, up or down from the best settings so far as long as that is better."""
 
 REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 """Values of EASE that are tried, up to the first one that is worse than the one before."""
@@ -76,7 +86,7 @@ class Tuner:
 
     @cached_property
     def _validation(self) -> HeldOut:
-        return HeldOut.of(self._dataset, VALIDATION, self._config.seen)
+        return HeldOut.of(self._dataset, VALIDATION, self._config.seen, most=self._config.max_users)
 
     @cached_property
     def _train(self) -> Sequences:
@@ -86,8 +96,8 @@ class Tuner:
         """The ranking of iALS, and the settings that were chosen, in words."""
         value_of = cache(partial(self._value, "iALS", self._rank_ials))
         best = ALS_START
-        for name in ALS_ORDER:
-            best = _climb([replace(best, **{name: value}) for value in ALS_VALUES[name]], best, value_of)
+        for settings_beside in ALS_STEPS:
+            best = _climb(settings_beside(best), best, value_of)
         return self._final(self._rank_ials, best), f"iALS, tuned: {best}"
 
     def ease(self) -> tuple[Ranking | None, str]:

@@ -16,6 +16,8 @@ MOST_BUCKETS = 32
 class Buckets:
     """The buckets of a numeric feature, which hold about equally many of the values that it was fitted to.
 
+    A value that occurs more often has a bucket of its own: if nearly all are 0, the others are not among them.
+
     Attributes:
         edges: ascending; bucket number n holds the values from edge n - 1 (included) to edge n.
     """
@@ -29,11 +31,15 @@ class Buckets:
         Args:
             values_N: float64; NaN and infinite values are missing.
         """
-        finite = values_N[np.isfinite(values_N)]
+        finite = np.sort(values_N[np.isfinite(values_N)])
         if not len(finite):
             return cls(())
-        edges = np.unique(np.quantile(finite, np.arange(1, most) / most, method="higher"))
-        return cls(tuple(edges[edges > finite.min()].tolist()))
+        firsts, num_buckets = np.unique(
+            np.quantile(finite, np.arange(most) / most, method="higher"), return_counts=True
+        )
+        behind = np.searchsorted(finite, firsts[num_buckets > 1], side="right")
+        edges = np.union1d(firsts, finite[behind[behind < len(finite)]])
+        return cls(tuple(edges[edges > finite[0]].tolist()))
 
     @property
     def num_rows(self) -> int:

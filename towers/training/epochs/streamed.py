@@ -34,7 +34,7 @@ def streamed_parts(
         num_items=len(dataset.items.ids),
         is_weighted=is_weighted(dataset, splits),
         encode=context.encode if model.context and len(context) else None,
-        negatives=_Negatives(dataset) if has_negatives else None,
+        negatives=ExplicitNegativesOfTowers.of(dataset, fit_on) if has_negatives else None,
     )
 
 
@@ -57,10 +57,25 @@ def num_examples(dataset: PreparedDataset, model: ModelConfig, fit_on: FittedSpl
 
 
 @dataclass(frozen=True)
-class _Negatives:
-    """Selects the explicit negatives of the towers from the interactions that are not positives."""
+class ExplicitNegativesOfTowers:
+    """Selects the explicit negatives that the towers learn from, of interactions that are no positives.
+
+    Items without positives to fit on are none of them. The towers know all of these by the same vector of unknown ids,
+    and by features that other items have too: to push one of them away would push every new item away.
+
+    Attributes:
+        is_fitted_I: bool, the items that have positives to fit on, by row.
+    """
 
     dataset: PreparedDataset
+    is_fitted_I: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: PreparedDataset, fit_on: FittedSplits) -> "ExplicitNegativesOfTowers":
+        """Those of a dataset whose splits are fitted on."""
+        return cls(dataset, interaction_counts(dataset.items, fit_on) > 0)
 
     def __call__(self, others: pa.Table) -> pa.Table:
-        return self.dataset.of_types(others, is_negative_of_towers)
+        """The negatives among these interactions, which have the columns `item_row` and `type`."""
+        negatives = self.dataset.of_types(others, is_negative_of_towers)
+        return negatives.filter(pa.array(self.is_fitted_I[negatives["item_row"].to_numpy()]))

@@ -1,5 +1,6 @@
 """Baselines, worked by hand: what is popular, what is popular of late, and one hop over the interactions."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,26 @@ def test_popularity_is_the_top_k_of_counts(k: int) -> None:
     wanted_scores, wanted_rows = top_k(scores, k)[::-1]
     wanted = torch.where(torch.isinf(wanted_scores), -1, wanted_rows).numpy()
     assert (found.rows_QK == wanted).all()
+
+
+def test_a_robot_among_the_users_does_not_decide_how_much_memory_popularity_takes() -> None:
+    """For each user of a batch, as many popular items were looked at as the user with the most has seen."""
+    num_users, num_items = 400, 20_000
+    of_users = np.random.default_rng(0).integers(1, num_items, 9 * num_users)
+    items_N = np.concatenate([of_users, np.arange(1, num_items)]).astype(np.int32)
+    offsets_U1 = np.concatenate([[0, 0], 9 * np.arange(1, num_users + 1), [len(items_N)]])
+    users_Q = np.arange(1, num_users + 2, dtype=np.int32)
+    held_out = HeldOut(users_Q, (np.array([0]), np.array([1])), Sequences(offsets_U1, items_N))
+    counts_I = np.arange(num_items)
+    tracemalloc.start()
+    found = rank_by_popularity(held_out, counts_I, batch_size=512, k=20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < num_users * num_items
+    assert (found.rows_QK[-1] == -1).all(), "the robot has seen all"
+    for user, rows in zip(users_Q[:-1], found.rows_QK, strict=False):
+        seen = set(held_out.seen.of_user(user).tolist())
+        assert rows.tolist() == [row for row in range(num_items - 1, 0, -1) if row not in seen][:20]
 
 
 def test_recent_counts_are_of_the_latest_share(dataset: PreparedDataset) -> None:

@@ -85,7 +85,7 @@ def test_als_finds_two_tastes() -> None:
 def test_validation_chooses(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tuning, "ALS_VALUES", tuning.ALS_VALUES | {"regularisation": (0.003,), "dim": (8, 64)})
+    monkeypatch.setattr(tuning, "ALS_STEPS", tuning.ALS_STEPS[:1])
     tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
     for baseline in (Baseline.ials, Baseline.ease, Baseline.item_item_tuned):
         ranking, said = getattr(tuner, baseline.name)()
@@ -103,6 +103,11 @@ def test_validation_chooses(
 def test_a_setting_is_varied_as_long_as_that_is_better() -> None:
     values = {1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0, 5: 6.0, 6: 9.0}
     assert [tuning._climb(list(values), start, values.__getitem__) for start in values] == [1, 4, 4, 4, 6, 6]
+
+
+def test_a_sample_of_users_is_one_for_tuning_too(dataset: PreparedDataset) -> None:
+    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(max_users=7), None)
+    assert len(tuner._validation.user_rows_Q) == 7
 
 
 def test_sequences_without_items_give_no_vectors() -> None:
