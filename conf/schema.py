@@ -16,9 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, renamed
 from conf.run_files import free_folder
-from conf.text_keys import accept_numbers_as_text
+from conf.text_as_written import accept_numbers_as_text, keep_text
 from conf.typed_text import text_kept
-from conf.yaml_text import keep_text
 from data.artifacts.bounds import bounded
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from conf.text_keys import refuse_other_spellings
+from conf.text_as_written import refuse_other_spellings
 from conf.verbs import override_key
 from data.sources.source import SourceConfig, sources
 
