@@ -167,6 +167,13 @@ class Sequences:
         pairs = distinct(self.pair_keys(num_items))
         return pairs // num_items, pairs % num_items
 
+    def distinct_pairs_of(self, user_rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct items of these users: the index into `user_rows_B` and the item row, int64, sorted by both."""
+        owners, items = self.of_users(user_rows_B)
+        num_items = int(items.max(initial=0)) + 1
+        pairs = distinct(pair_keys(owners, items, num_items))
+        return pairs // num_items, pairs % num_items
+
     def of_user(self, user_row: int, of_N: np.ndarray | None = None) -> np.ndarray:
         """int32: the item rows of one user, oldest first, as a view that must not be written to.
 

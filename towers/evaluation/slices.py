@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.sequences.histories import pair_keys
-from data.sequences.membership import distinct
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, batches_of
 
@@ -90,9 +88,8 @@ def random_recall(held_out: HeldOut, num_items: int, k: int) -> np.ndarray:
     """float64 [Q]: the expected recall of k unseen items drawn at random; `num_items` includes row 0."""
     num_seen_Q = np.zeros(len(held_out.user_rows_Q), dtype=np.int64)
     for at in batches_of(len(num_seen_Q), BATCH):
-        owners, items = held_out.seen.of_users(held_out.user_rows_Q[at])
-        of_pairs = distinct(pair_keys(owners, items, num_items)) // num_items
-        num_seen_Q[at] = np.bincount(of_pairs, minlength=len(num_seen_Q[at]))
+        owners, _ = held_out.seen.distinct_pairs_of(held_out.user_rows_Q[at])
+        num_seen_Q[at] = np.bincount(owners, minlength=len(num_seen_Q[at]))
     return np.minimum(1.0, k / np.maximum(num_items - 1 - num_seen_Q, 1))
 
 

@@ -10,8 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from data.sequences.histories import Sequences, pair_keys
-from data.sequences.membership import distinct
+from data.sequences.histories import Sequences
 
 BLOCK = 1 << 24
 """Interactions whose distinct ones are looked for at a time, in some 40 bytes each."""
@@ -39,7 +38,7 @@ def degrees(sequences: Sequences, num_items: int) -> tuple[np.ndarray, np.ndarra
     """
     degree_U, degree_I = np.zeros(sequences.num_users, np.int64), np.zeros(num_items, np.int64)
     for at in _blocks(sequences):
-        users_N, items_N = _of_rows(sequences, np.arange(at.start, at.stop))
+        users_N, items_N = sequences.distinct_pairs_of(np.arange(at.start, at.stop))
         degree_U[at] = np.bincount(users_N, minlength=at.stop - at.start)
         degree_I += np.bincount(items_N, minlength=num_items)
     return degree_U, degree_I
@@ -55,17 +54,9 @@ def normalised_of_some(
         every: n.
     """
     rows = np.arange(0, sequences.num_users, every)
-    users_N, items_N = _of_rows(sequences, rows)
+    users_N, items_N = sequences.distinct_pairs_of(rows)
     values_N = (1 / np.sqrt(degree_U[rows[users_N]] * degree_I[items_N])).astype(np.float32)
     return sparse.csr_array((values_N, (users_N, items_N)), shape=(len(rows), len(degree_I)))
-
-
-def _of_rows(sequences: Sequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct interactions of some users: the index into `rows` and the item of each, int64, in this order."""
-    owners_N, items_N = sequences.of_users(rows)
-    num_items = int(items_N.max(initial=0)) + 1
-    keys_N = distinct(pair_keys(owners_N, items_N, num_items))
-    return keys_N // num_items, keys_N % num_items
 
 
 def _blocks(sequences: Sequences) -> Iterator[slice]:

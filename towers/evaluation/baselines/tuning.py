@@ -104,11 +104,7 @@ class Tuner:
         """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
         if len(self._dataset.items.ids) > MAX_ITEMS:
             return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
-        reached, best = -np.inf, REGULARISATIONS[0]
-        for tried in REGULARISATIONS:
-            if (value := self._value("EASE", self._rank_ease, tried)) <= reached:
-                break
-            reached, best = value, tried
+        best = _climb(REGULARISATIONS, REGULARISATIONS[0], cache(partial(self._value, "EASE", self._rank_ease)))
         return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"
 
     def item_item_tuned(self) -> tuple[Ranking, str]:
