@@ -1,6 +1,7 @@
 """Replacing a file as a whole, so that a crash at any moment leaves the old content or the new."""
 
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -8,6 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
+
+PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.partial")
+"""The name of a file that `replacing` lets write; it is there after a block only if the process was killed in it."""
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of this name, which may follow those of folders, is one that a killed process did not complete."""
+    return PARTIAL.fullmatch(name.rpartition("/")[2]) is not None
 
 
 @contextmanager

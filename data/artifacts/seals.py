@@ -19,6 +19,7 @@ from pyarrow import fs
 from data.artifacts.errors import UserError
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.json_text import mapping, parsed
+from data.artifacts.replacing import is_partial
 
 
 class NotSealed(UserError, FileNotFoundError):
@@ -30,6 +31,7 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
     """Builds a sealed folder: yields an empty folder to fill, then seals it and moves it to `target`.
 
     If the block raises, nothing is left of the folder. If something else has sealed `target` by then, it is replaced.
+    Files that a killed worker has not completed are no part of it: the worker that does its work again writes them.
 
     Args:
         target: where the sealed folder goes.
@@ -40,6 +42,8 @@ def sealing(target: Folder, manifest: dict[str, Any]) -> Iterator[Folder]:
     staging = replace(target, path=f"{_parent(target)}/.{target.name}.{uuid.uuid4().hex[:8]}.partial").create()
     try:
         yield staging
+        for name in filter(is_partial, staging.files()):
+            staging.delete_file(name)
         files = {name: staging.sha256(name) for name in staging.files()}
         sealed = {**manifest, "files": files, "fingerprint": fingerprint(files)}
         if target.is_local:

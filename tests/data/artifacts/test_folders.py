@@ -1,6 +1,8 @@
 """Sealed folders: whole or not there."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +85,27 @@ def test_sealing_again_replaces_and_leaves_no_leftovers(tmp_path: Path) -> None:
     sealed(folder, b"new")
     assert folder.read_bytes("a/b.bin") == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from data.artifacts.replacing import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_bytes(b"a whole copy, or a part of it")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_worker_leaves_is_not_sealed(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    with sealing(folder, {"kind": "dataset"}) as staging:
+        place = Path(staging.path, "split=train", "part-00000.parquet")
+        assert subprocess.run([sys.executable, "-c", KILLED, str(place)], check=False).returncode == -9
+        assert len(list(place.parent.iterdir())) == 1, "the worker was killed before its file was whole"
+        staging.write_bytes("split=train/part-00000.parquet", b"x")  # by the worker that does it again
+    manifest = open_sealed(folder, "dataset", verify=True)
+    assert list(manifest["files"]) == folder.files() == ["split=train/part-00000.parquet"]
 
 
 def test_a_partial_folder_beside_it_is_not_listed(tmp_path: Path) -> None:
