@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from data.sequences.feedback import ExplicitNegatives, Feedback
 from data.sequences.histories import Sequences, order_of
+from data.sequences.membership import is_among
 
 
 class Examples(NamedTuple):
@@ -35,7 +36,7 @@ class Piece(NamedTuple):
 
     Attributes:
         positives: sorted by user, each user's oldest first.
-        others: their explicit negatives; those of other users may be among them. None where the log has none.
+        others: their explicit negatives. None where the log has none.
     """
 
     positives: pa.Table
@@ -49,6 +50,7 @@ class Piece(NamedTuple):
 
         Args:
             positives: one split after the other, each by user and oldest first.
+            others: explicit negatives; those of users without an example are left out.
         """
         users_N = positives["user_row"].to_numpy()
         if (users_N[1:] < users_N[:-1]).any():
@@ -57,6 +59,8 @@ class Piece(NamedTuple):
         start, stop = max(start, 0), min(stop, len(users_N))
         first = int(np.searchsorted(users_N, users_N[start], side="left"))
         end = int(np.searchsorted(users_N, users_N[stop - 1], side="right"))
+        if others is not None:
+            others = others.filter(pa.array(is_among(others["user_row"].to_numpy(), users_N[first:end])))
         return cls(positives.slice(first, end - first), others, start - first, stop - first)
 
 
@@ -121,11 +125,9 @@ def _negatives(pieces: Sequence[Piece], numbered: pa.Table, num_items: int) -> E
     for piece in pieces:
         rows_U = np.unique(piece.positives["user_row"].to_numpy())
         if piece.others is not None:
-            rows_M = piece.others["user_row"].to_numpy()
-            at_M = np.searchsorted(rows_U, rows_M).clip(max=len(rows_U) - 1)
+            at_M = np.searchsorted(rows_U, piece.others["user_row"].to_numpy())
             others = piece.others.select(["user_row", "item_row", "time", "weight"])
-            others = others.set_column(0, "user_row", pa.array((first + at_M).astype(np.int32)))
-            found.append(others.filter(pa.array(rows_U[at_M] == rows_M)))
+            found.append(others.set_column(0, "user_row", pa.array((first + at_M).astype(np.int32))))
         first += len(rows_U)
     if not found:
         return None

@@ -3,6 +3,7 @@
 Shape legend: B batch, L window length, N interactions, M negatives, U users (row 0 included), C context features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,27 +26,24 @@ class ExplicitNegatives:
 
     @classmethod
     def of(cls, negatives: pa.Table, positives: pa.Table, num_users: int, num_items: int) -> "ExplicitNegatives":
-        """The negatives of a log. If a user has both wanted and rejected an item, the latest interaction decides.
+        """The negatives of a log whose users are in one part; the arguments are those of `not_taken_back`.
 
         Args:
-            negatives: columns `user_row`, `item_row`, `time` and `weight`, each user's oldest first.
-            positives: columns `user_row`, `item_row` and `time`.
-            num_users, num_items: row 0 included.
+            num_users: row 0 included.
         """
-        keys_M, keys_N = (
-            pair_keys(table["user_row"].to_numpy(), table["item_row"].to_numpy(), num_items)
-            for table in (negatives, positives)
-        )
-        times_M, times_N = (table["time"].to_numpy() for table in (negatives, positives))
-        order_N = np.lexsort((times_N, keys_N))
-        last_M = np.searchsorted(keys_N[order_N], keys_M, side="right") - 1  # the latest positive of the same pair
-        found_M = order_N[last_M.clip(min=0)] if len(order_N) else np.zeros(len(keys_M), dtype=np.int64)
-        is_taken_back_M = np.zeros(len(keys_M), dtype=bool)
-        if len(order_N):
-            is_taken_back_M = (last_M >= 0) & (keys_N[found_M] == keys_M) & (times_N[found_M] > times_M)
-        kept = negatives.filter(pa.array(~is_taken_back_M))
-        order = order_of(kept)
-        return cls(Sequences.of(kept, num_users), kept["weight"].to_numpy()[order].astype(np.float32))
+        return cls.of_parts([not_taken_back(negatives, positives, num_items)], num_users)
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[pa.Table], num_users: int) -> "ExplicitNegatives":
+        """The negatives of a log in parts of whole users, each with users that come after those of the parts before.
+
+        Args:
+            parts: what `not_taken_back` left of each.
+            num_users: row 0 included.
+        """
+        sequences = Sequences.of_parts(parts, num_users, sum(map(len, parts)))
+        weights = [part["weight"].to_numpy()[order_of(part)].astype(np.float32) for part in parts]
+        return cls(sequences, np.concatenate([np.zeros(0, np.float32), *weights]))
 
     def draw(self, user_rows: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One negative of each user, drawn at random: its item row, int32, and its weight, float32; 0 without any.
@@ -62,6 +60,31 @@ class ExplicitNegatives:
             np.where(count > 0, self.sequences.items_N[index], 0).astype(np.int32),
             np.where(count > 0, self.weights_M[index], 0).astype(np.float32),
         )
+
+
+def not_taken_back(negatives: pa.Table, positives: pa.Table, num_items: int) -> pa.Table:
+    """Negatives of some users: if a user has both wanted and rejected an item, the latest interaction decides.
+
+    Args:
+        negatives: columns `user_row`, `item_row`, `time` and `weight`, each user's oldest first.
+        positives: columns `user_row`, `item_row` and `time`, all of these users.
+        num_items: row 0 included.
+
+    Returns:
+        columns `user_row`, `item_row` and `weight`.
+    """
+    keys_M, keys_N = (
+        pair_keys(table["user_row"].to_numpy(), table["item_row"].to_numpy(), num_items)
+        for table in (negatives, positives)
+    )
+    times_M, times_N = (table["time"].to_numpy() for table in (negatives, positives))
+    order_N = np.lexsort((times_N, keys_N))
+    last_M = np.searchsorted(keys_N[order_N], keys_M, side="right") - 1  # the latest positive of the same pair
+    found_M = order_N[last_M.clip(min=0)] if len(order_N) else np.zeros(len(keys_M), dtype=np.int64)
+    is_taken_back_M = np.zeros(len(keys_M), dtype=bool)
+    if len(order_N):
+        is_taken_back_M = (last_M >= 0) & (keys_N[found_M] == keys_M) & (times_N[found_M] > times_M)
+    return negatives.select(["user_row", "item_row", "weight"]).filter(pa.array(~is_taken_back_M))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from scipy.stats import rankdata
 
 from data.artifacts.errors import ConfigError
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import pair_keys
-from data.sequences.membership import is_among
+from data.sequences.membership import distinct, is_among
 from data.sources.event_types import EventTypes
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, embed, lists_of
@@ -44,7 +43,7 @@ def check_goals(goals: Mapping[str, float], types: EventTypes) -> None:
 
 @dataclass(frozen=True)
 class GoalEvents:
-    """The distinct pairs of user and item with an event of each goal in one split.
+    """The distinct pairs of user and item with an event of each goal in one split, of some users.
 
     Attributes:
         weights: of the goals, by name, in the order of A; empty without goals.
@@ -57,18 +56,27 @@ class GoalEvents:
     num_items: int
 
     @classmethod
-    def of(cls, dataset: PreparedDataset, split: str, weights: Mapping[str, float]) -> "GoalEvents":
-        """The events of `split` of these types, whatever their sign."""
+    def of(
+        cls, dataset: PreparedDataset, split: str, weights: Mapping[str, float], user_rows_Q: np.ndarray
+    ) -> "GoalEvents":
+        """The events of `split` of these types, whatever their sign; they are read in parts, one at a time.
+
+        Args:
+            user_rows_Q: the users who are asked for; those of no others are held.
+        """
+        num_items, columns = len(dataset.items.ids), ["user_row", "item_row", "type"]
         if not weights:
-            return cls({}, (), len(dataset.items.ids))
-        columns, num_items = ["user_row", "item_row", "type"], len(dataset.items.ids)
-        events = pa.concat_tables(
-            [dataset.interactions(split, columns=columns), dataset.others(split, columns=columns)]
-        )
-        users_N, items_N, types_N = (events[name].to_numpy() for name in columns)
-        keys_N = pair_keys(users_N, items_N, num_items)
+            return cls({}, (), num_items)
+        users_U = np.zeros(len(dataset.users.ids), dtype=bool)
+        users_U[user_rows_Q] = True
         codes = [list(dataset.event_types.types).index(name) for name in weights]
-        return cls(weights, tuple(np.unique(keys_N[types_N == code]) for code in codes), num_items)
+        found: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in codes]
+        for part in dataset.parts(split, columns=columns, kinds=("interactions", "others"), users_U=users_U):
+            users_N, items_N, types_N = (part[name].to_numpy() for name in columns)
+            for code, keys in zip(codes, found, strict=True):
+                of_goal = types_N == code
+                keys.append(distinct(pair_keys(users_N[of_goal], items_N[of_goal], num_items)))
+        return cls(weights, tuple(map(np.concatenate, found)), num_items)  # users of one part come after those before
 
     def among(self, user_rows_Q: np.ndarray, rows_QK: np.ndarray) -> np.ndarray:
         """bool [Q, K, A]: whether the user of each query had an event of each goal with each item.

@@ -106,7 +106,8 @@ def evaluate(
         notes.insert(0, f"measured on {num:,} of {of:,} users, drawn at random")
     popular_I = counts_I if popularity_I is None else popularity_I
     towers = tower_rankings(model, reranker, held_out, popular_I, config.batch_size, item_vectors_ID, ties)
-    rankings, goals = baselines | towers, GoalEvents.of(dataset, TEST, reranker.config.goals)
+    rankings = baselines | towers
+    goals = GoalEvents.of(dataset, TEST, reranker.config.goals, held_out.user_rows_Q)
     similarity = ItemSimilarity.of(histories_of_many(dataset, earlier_splits(TEST)), len(counts_I))
     columns = _columns_of(rankings, held_out, counts_I, goals, similarity, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}

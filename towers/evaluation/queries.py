@@ -19,7 +19,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.schema import INTERACTIONS
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences, latest_of, pair_keys
-from data.sequences.membership import is_among
+from data.sequences.membership import distinct, is_among
 from data.sources.event_types import is_negative
 from towers.evaluation.config import LATEST, SeenItems
 from towers.evaluation.intervals import drawn
@@ -76,11 +76,12 @@ class HeldOut:
         keys = np.concatenate([np.zeros(0, np.int64), *(of.keys for of in parts)])
         context_Q = pa.chunked_array([of.context for of in parts], INTERACTIONS.field("context").type).combine_chunks()
         earlier = dataset.sequences(*before, beside=beside, users_U=users_U)
-        seen = earlier if not dataset.event_types else dataset.seen(*before, users_U=users_U)
         if seen_items is SeenItems.keep:
             seen = Sequences.nothing(len(dataset.users.ids))
         elif seen_items is SeenItems.mask_200:
             seen = earlier.latest(LATEST)
+        else:
+            seen = dataset.seen(*before, users_U=users_U) if dataset.event_types else earlier
         relevant = np.searchsorted(users_Q, keys // num_items), keys % num_items
         return cls(users_Q, relevant, seen, context_Q, None if earlier is seen else earlier, num)
 
@@ -153,17 +154,18 @@ def unwanted_among(dataset: PreparedDataset, split: str, user_rows_Q: np.ndarray
     Args:
         rows_QK: int64, item rows; -1 where there is none.
     """
-    columns = ["user_row", "item_row", "weight", "type"]
-    negatives = dataset.of_types(dataset.others(split, columns=columns), is_negative)
-    if not dataset.event_types or not negatives.num_rows:
-        return np.zeros(rows_QK.shape, dtype=np.float32)
-    num_items = len(dataset.items.ids)
-    keys_M, first_M = np.unique(_keys(negatives, num_items), return_index=True)
-    weights_M = negatives["weight"].to_numpy()[first_M]
-    wanted_QK = pair_keys(user_rows_Q[:, None], rows_QK, num_items)
-    at_QK = np.searchsorted(keys_M, wanted_QK).clip(max=len(keys_M) - 1)
-    found_QK = (keys_M[at_QK] == wanted_QK) & (rows_QK > 0)
-    return np.where(found_QK, weights_M[at_QK], 0).astype(np.float32)
+    num_items, columns = len(dataset.items.ids), ["user_row", "item_row", "weight", "type"]
+    wanted_QK = np.where(rows_QK > 0, pair_keys(user_rows_Q[:, None], rows_QK, num_items), -1)
+    wanted, keys, weights = distinct(wanted_QK.ravel()), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for part in dataset.parts(split, columns=columns, kinds=("others",)):  # of each, what is asked for is held
+        negatives = dataset.of_types(part, is_negative)
+        keys_N = _keys(negatives, num_items)
+        is_wanted_N = is_among(keys_N, wanted)
+        keys.append(keys_N[is_wanted_N])
+        weights.append(negatives["weight"].to_numpy()[is_wanted_N])
+    keys_M, first_M = np.unique(np.concatenate(keys), return_index=True)
+    weights_M = np.append(np.concatenate(weights)[first_M], np.float32(0))
+    return weights_M[np.where(is_among(wanted_QK, keys_M), np.searchsorted(keys_M, wanted_QK), len(keys_M))]
 
 
 def queries_of(

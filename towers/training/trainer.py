@@ -14,7 +14,7 @@ from data.artifacts.folders import Folder
 from data.cluster.ray_compatibility.train import in_placement_group, trainer_class
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import VALIDATION
-from data.sequences.feedback import ExplicitNegatives, Feedback
+from data.sequences.feedback import Feedback
 from data.sequences.histories import order_of
 from data.sequences.positions import continue_positions
 from towers.evaluation.queries import HeldOut
@@ -25,7 +25,7 @@ from towers.model.spectral import spectral_start
 from towers.model.two_tower import TowerInputs
 from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import Recipe
-from towers.training.epochs.streamed import ExplicitNegativesOfTowers, is_streamed, num_examples, streamed_parts
+from towers.training.epochs.streamed import explicit_negatives, is_streamed, num_examples, streamed_parts
 from towers.training.job import Job, SharedInputs
 from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives
@@ -81,26 +81,17 @@ def shared_inputs(
 
 
 def feedback_of(dataset: PreparedDataset, fit_on: FittedSplits, context: Context | None = None) -> Feedback:
-    """Weights, explicit negatives and contexts of the interactions that are fitted on.
+    """Weights, explicit negatives and contexts of the interactions that are fitted on, which are read in parts.
 
     Args:
         context: the context features that the towers take; None means none.
     """
-    negatives, weights_N = None, _weights(dataset, fit_on)
-    if dataset.event_types:
-        columns = ["user_row", "item_row", "time", "weight"]
-        negatives_among = ExplicitNegativesOfTowers.of(dataset, fit_on)
-        others = negatives_among(dataset.others(*fit_on.splits, columns=[*columns, "type"]))
-        if others.num_rows:
-            positives = dataset.interactions(*fit_on.splits, columns=columns)
-            sizes = len(dataset.users.ids), len(dataset.items.ids)
-            negatives = ExplicitNegatives.of(others, positives, *sizes)
     context_NC = None
     if context is not None and len(context):
         parts = dataset.parts(*fit_on.splits, columns=["user_row", "context"])
         encoded = (context.encode(part["context"].combine_chunks())[order_of(part)] for part in parts)
         context_NC = np.concatenate([rows_NC.astype(np.int16) for rows_NC in encoded])
-    return Feedback(weights_N, negatives, context_NC)
+    return Feedback(_weights(dataset, fit_on), explicit_negatives(dataset, fit_on), context_NC)
 
 
 def _weights(dataset: PreparedDataset, fit_on: FittedSplits) -> np.ndarray | None:

@@ -54,7 +54,7 @@ def queries_to_fit(
     if dataset.event_types:
         unwanted_QK = torch.from_numpy(unwanted_among(dataset, split, held_out.user_rows_Q, rows_QK))
     if reranker.goals is not None:
-        events = GoalEvents.of(dataset, split, reranker.config.goals)
+        events = GoalEvents.of(dataset, split, reranker.config.goals, held_out.user_rows_Q)
         goals_QKA = torch.from_numpy(events.among(held_out.user_rows_Q, rows_QK))
     hit_QK = hits(rows_QK, held_out.relevant, len(reranker.item_vectors_ID))
     arrays = (hit_QK, interactions.query_N, interactions.item_rows_N, reranker.context.encode(interactions.context_N))
