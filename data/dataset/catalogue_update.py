@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from data.dataset.catalogue import Catalogue
 from data.sources.entities import check_lengths
+from data.sources.values.columns import whole
 
 SEPARATOR = "\x1f"
 
@@ -40,7 +41,8 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
         DataError: a vector has another length than those of the catalogue.
     """
     before, at = items.table.combine_chunks(), items.ids.rows(rows["item_id"])
-    rows = rows.select(["item_id", "title", *(feature.name for feature in items.features)]).combine_chunks()
+    names = ["item_id", "title", *(feature.name for feature in items.features)]
+    rows = pa.table({name: whole(rows[name]) for name in names})
     check_lengths(rows, "item_id", items.features, "rows", items.vector_lengths)
     titles = before["title"].take(pa.array(at - 1, mask=at == 0))
     rows = rows.set_column(1, "title", pc.coalesce(rows["title"], titles, rows["item_id"]))
@@ -51,12 +53,12 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
     source_rows = np.arange(before.num_rows)  # of each item: its row in the old table, or behind it in the new rows
     source_rows[at[changed] - 1] = before.num_rows + changed
     source_rows = np.concatenate([source_rows, before.num_rows + new])
-    table = pa.concat_tables([described, rows.cast(described.schema)]).take(source_rows)
-    table = table.append_column("row", pa.array(np.arange(1, table.num_rows + 1)))
+    both = {name: whole(described[name], rows[name]).take(pa.array(source_rows)) for name in rows.column_names}
+    table = pa.table(both | {"row": pa.array(np.arange(1, len(source_rows) + 1), before["row"].type)})
     for name in [name for name in before.column_names if name not in table.column_names]:  # numbers of interactions
         counts = np.concatenate([before[name].to_numpy(), np.zeros(len(new), np.int64)])
-        table = table.append_column(name, pa.array(counts))
-    table = table.select(before.column_names).cast(before.schema).combine_chunks()
+        table = table.append_column(name, pa.array(counts, before[name].type))
+    table = table.select(before.column_names)
     ids = rows["item_id"]
     return CatalogueUpdate(replace(items, table=table), ids.take(pa.array(new)), ids.take(pa.array(changed)))
 
@@ -75,5 +77,6 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
         column = column.cast(pa.list_(pa.string()))
     if pa.types.is_list(column.type):
-        return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), SEPARATOR)
+        separator = pa.scalar(SEPARATOR, column.type.value_type)
+        return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), separator)
     return pc.fill_null(column if pa.types.is_large_string(column.type) else column.cast(pa.string()), SEPARATOR)

@@ -34,7 +34,7 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import SPLITS, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey, survey
-from data.sources.values.columns import in_one
+from data.sources.values.columns import in_one, whole
 from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
 
 
@@ -165,8 +165,7 @@ def _catalogue(
 
 def _take(table: pa.Table, feature: Feature, index: pa.Array) -> pa.Array:
     """The feature's values at these rows of the table; null where the index is null."""
-    kind, column = feature.kind.arrow_type, table[feature.name]
-    column = in_one(column.cast(kind)) if pa.types.is_string(kind) else column.combine_chunks().cast(kind)
+    column = whole(table[feature.name].cast(feature.kind.arrow_type))
     return feature.kind.clean(column).take(index)
 
 

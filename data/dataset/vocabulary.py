@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from data.sequences.membership import distinct
 from data.sources.schema import Feature
-from data.sources.values.columns import fitting, in_one
+from data.sources.values.columns import fitting, in_one, whole
 from data.sources.values.string_hashes import StringHashes
 from data.sources.values.string_index import StringIndex, is_ascending
 
@@ -127,7 +127,7 @@ def value_lists(column: pa.Array, feature: Feature) -> pa.ListArray:
         column: of the Arrow type of the feature's kind.
 
     Returns:
-        list<string> of the column's length; null rows become empty lists.
+        list<string>, or of `large_string`, of the column's length; null rows become empty lists.
     """
     lists = feature.kind.value_lists(column)
     return pc.if_else(pc.is_valid(lists), lists, pa.scalar([], lists.type))
@@ -135,7 +135,7 @@ def value_lists(column: pa.Array, feature: Feature) -> pa.ListArray:
 
 def fit_vocabulary(column: pa.ChunkedArray, feature: Feature) -> Vocabulary:
     """The vocabulary of a feature column, without the values that occur on fewer rows than `min_count`."""
-    lists = value_lists(column.combine_chunks(), feature)
+    lists = value_lists(whole(column), feature)
     kept = pc.unique(pc.list_flatten(lists))
     if feature.min_count > 1:  # a row may have a value several times
         value_M = pc.index_in(pc.list_flatten(lists), value_set=kept).to_numpy()

@@ -17,6 +17,7 @@ from torch.nn import functional
 from data.dataset.catalogue import Catalogue
 from data.dataset.vocabulary import Vocabulary, fit_vocabulary, value_lists
 from data.sources.schema import DataError, Feature
+from data.sources.values.columns import whole
 from towers.model.numbers import number_scale, scale_of_json
 from towers.model.numbers.buckets import Buckets
 from towers.model.numbers.scale import Scale
@@ -68,9 +69,13 @@ class FeatureEncoder:
         Args:
             is_fitted_N: bool, for each row of the table whether its id has training data; None means that all have.
         """
-        table = catalogue.table if is_fitted_N is None else catalogue.table.filter(pa.array(is_fitted_N))
-        vocabularies = {f.name: fit_vocabulary(table[f.name], f) for f in catalogue.features if f.kind.has_vocabulary}
-        numbers = {f.name: table[f.name].to_numpy() for f in catalogue.features if f.kind.is_number}
+
+        def values(name: str) -> pa.ChunkedArray:
+            column = catalogue.table[name]
+            return column if is_fitted_N is None else column.filter(pa.array(is_fitted_N))
+
+        vocabularies = {f.name: fit_vocabulary(values(f.name), f) for f in catalogue.features if f.kind.has_vocabulary}
+        numbers = {f.name: values(f.name).to_numpy() for f in catalogue.features if f.kind.is_number}
         kinds = {f.name: f.kind for f in catalogue.features}
         scales = {name: number_scale(kinds[name], values.astype(np.float64)) for name, values in numbers.items()}
         return cls(catalogue.features, vocabularies, scales, catalogue.vector_lengths)
@@ -92,7 +97,7 @@ class FeatureEncoder:
         return scale.num_rows if isinstance(scale, Buckets) else len(self.vocabularies[name])
 
     def _bag(self, table: pa.Table, feature: Feature) -> Tensor:
-        lists = value_lists(table[feature.name].combine_chunks(), feature)
+        lists = value_lists(whole(table[feature.name]), feature)
         rows = self.vocabularies[feature.name].rows(pc.list_flatten(lists))
         owner = pc.list_parent_indices(lists).to_numpy()
         known = rows > 0

@@ -104,17 +104,38 @@ def shortest_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def fitting(*columns: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
     """The strings of some columns, one after the other: `string` if one array can hold all, otherwise `large_string`.
 
-    Arrow refuses to put more into one array of `string`, and in some places makes a damaged one of them (`group_by`).
+    Lists of strings become lists of either. Arrow refuses to put more into one array of `string`, and in some places
+    makes a damaged one of them (`group_by`).
     """
     chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
-    num_bytes = sum(pc.sum(pc.binary_length(chunk)).as_py() or 0 for chunk in chunks)
+    of_lists = any(pa.types.is_list(column.type) for column in columns)
+    texts = (pc.list_flatten(chunk) if of_lists else chunk for chunk in chunks)
+    num_bytes = sum(pc.sum(pc.binary_length(text)).as_py() or 0 for text in texts)
     kind = pa.string() if num_bytes <= MOST_BYTES else pa.large_string()
+    kind = pa.list_(kind) if of_lists else kind
     return pa.chunked_array([chunk.cast(kind) for chunk in chunks], kind)
 
 
 def in_one(*columns: pa.ChunkedArray | pa.Array) -> pa.Array:
     """What `fitting` returns, as one array."""
-    return fitting(*columns).combine_chunks()
+    return _joined(fitting(*columns))
+
+
+def whole(*columns: pa.ChunkedArray) -> pa.Array:
+    """Columns of users or items, one after the other, as one array: text, in lists too, is as wide as it must be.
+
+    Values that are no text have the type of the first column.
+    """
+    kind = columns[0].type
+    of_kind = kind.value_type if pa.types.is_list(kind) else kind
+    if pa.types.is_string(of_kind) or pa.types.is_large_string(of_kind):
+        return in_one(*columns)
+    return _joined(pa.chunked_array([chunk for column in columns for chunk in column.cast(kind).chunks], kind))
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    """The chunks as one array; a single one as it is, which Arrow would copy."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def totals(values: pa.ChunkedArray, counts: pa.ChunkedArray) -> tuple[pa.ChunkedArray | pa.Array, pa.ChunkedArray]:

@@ -113,7 +113,8 @@ def limit_notes(ids: pa.Array, items: pa.Table, features: Sequence[Feature]) -> 
             continue
         flat, owners = _flat(items[feature.name], feature)
         long = pc.greater(pc.utf8_length(flat), MAX_FILTER_CHARACTERS)
-        if example := _first(ids.take(owners), long):
+        if (at := pc.index(long, True).as_py()) >= 0:
+            example = ids[owners[at].as_py()].as_py()
             notes.append(
                 f"items, feature {feature.name!r}: {_count(long)} values have more than {MAX_FILTER_CHARACTERS}"
                 f" characters, such as one of item {example!r}: answers show them, and no filter can name them"
@@ -148,8 +149,9 @@ def _flat(values: pa.ChunkedArray, feature: Feature) -> tuple[pa.ChunkedArray, p
     """All values of a column, and the row of each."""
     if not feature.kind.is_list:
         return values, pa.array(np.arange(len(values)))
-    lists = values.combine_chunks()
-    return pc.list_flatten(lists), pc.list_parent_indices(lists)
+    starts = np.cumsum([0, *map(len, values.chunks)])
+    owners = [start + pc.list_parent_indices(c).to_numpy() for start, c in zip(starts, values.chunks, strict=False)]
+    return pc.list_flatten(values), pa.array(np.concatenate([np.zeros(0, np.int64), *owners]))
 
 
 def _first_of(mask: pa.ChunkedArray) -> tuple[int, str] | None:

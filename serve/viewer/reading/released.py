@@ -223,8 +223,7 @@ def _filterable(feature: Feature, column: pa.ChunkedArray) -> FilterableFeature:
         bounds = None if found["min"] is None else (float(found["min"]), float(found["max"]))
         return FilterableFeature(feature.name, operators, True, [], bounds)
     flat = pc.list_flatten(column) if feature.kind.is_list else column
-    counted = pa.table({"value": flat}).group_by("value").aggregate([([], "count_all")])
-    common = counted.filter(pc.is_valid(counted["value"])).sort_by(
-        [("count_all", "descending"), ("value", "ascending")]
-    )
+    counts = pc.value_counts(flat.drop_null())  # `group_by` does not take more than 2 GiB of text
+    counted = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+    common = counted.sort_by([("count", "descending"), ("value", "ascending")])
     return FilterableFeature(feature.name, operators, False, common["value"][:MAX_VALUES].to_pylist(), None)
