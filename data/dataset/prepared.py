@@ -139,14 +139,14 @@ class PreparedDataset:
         Args:
             columns: the columns to read, of `data.dataset.schema.INTERACTIONS`; None means all.
         """
-        return pa.concat_tables([self._read(split, columns) for split in splits])
+        return pa.concat_tables([self._read_files(self.paths(split), columns) for split in splits])
 
     def others(self, *splits: str, columns: list[str] | None = None) -> pa.Table:
         """The interactions of these splits that are no positives, in the order and with the columns of `interactions`.
 
         They are negatives, and events that count as seen and say nothing else.
         """
-        return pa.concat_tables([self._read(split, columns, "others") for split in splits])
+        return pa.concat_tables([self._read_files(self.paths(split, kind="others"), columns) for split in splits])
 
     def parts(
         self,
@@ -182,14 +182,18 @@ class PreparedDataset:
         users_U: np.ndarray | None = None,
     ) -> pa.Table:
         """One of the `parts`; empty where it has no interactions in these splits."""
-        files = [path for kind in kinds for split in splits for path in self.paths(split, kind=kind)]
-        part = self._read_files([path for path in files if path.endswith(f"/{name}")], columns)
+        part = self._read_files(self._paths_of(name, splits, kinds), columns)
         return part if users_U is None else part.filter(pa.array(users_U[part["user_row"].to_numpy()]))
 
     def part_rows(self, name: str, *splits: str) -> int:
         """The number of positives of a part in these splits, by the files' footers."""
-        paths = [path for path in self.paths(*splits) if path.endswith(f"/{name}")]
+        paths = self._paths_of(name, splits, ("interactions",))
         return int(pads.dataset(paths, schema=INTERACTIONS, filesystem=self.folder.filesystem).count_rows())
+
+    def _paths_of(self, name: str, splits: Sequence[str], kinds: Sequence[str]) -> list[str]:
+        """The files of a part, without a look at those of all others."""
+        files = [f"{kind}/split={split}/{name}" for kind in kinds for split in splits]
+        return [f"{self.folder.path}/{file}" for file in files if file in self.manifest["files"]]
 
     def sequences(self, *splits: str, beside: Collection[str] = (), users_U: np.ndarray | None = None) -> Sequences:
         """Each user's items in these splits, oldest first: those of the positives, which make up the history.
@@ -236,9 +240,6 @@ class PreparedDataset:
         if not (types := self.event_types):
             return interactions
         return interactions.filter(pa.array(types.having(property_of)[interactions["type"].to_numpy()]))
-
-    def _read(self, split: str, columns: list[str] | None, kind: str = "interactions") -> pa.Table:
-        return self._read_files(self.paths(split, kind=kind), columns)
 
     def _read_files(self, paths: Sequence[str], columns: Collection[str] | None) -> pa.Table:
         schema = pa.schema([f for f in INTERACTIONS if columns is None or f.name in columns])

@@ -1,6 +1,7 @@
 """A dataset is read in parts of whole users: the same sequences as from all interactions at once, in less memory."""
 
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -94,3 +95,23 @@ def test_the_hundred_thousandth_part_comes_after_those_before_it() -> None:
     dataset = PreparedDataset(Folder.of("var"), {"files": dict.fromkeys(reversed(files), "")})
     assert [int(name[5:-8]) for name in dataset.part_names(*SPLITS)] == numbers
     assert [int(path.rpartition("-")[2][:-8]) for path in dataset.paths("train")] == numbers
+
+
+class Listed(dict[str, str]):
+    """The files of a manifest, which counts how often all of them are looked at."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_files_of_a_part_are_found_without_a_look_at_all_others(divided: PreparedDataset) -> None:
+    """Each part looked at the files of all, so that a pass took time by the square of the number of users."""
+    files = Listed(divided.manifest["files"])
+    dataset = PreparedDataset(divided.folder, divided.manifest | {"files": files})
+    num_rows = sum(map(len, dataset.parts(*SPLITS, columns=["user_row"])))
+    assert num_rows == sum(divided.manifest["counts"].values())
+    assert sum(dataset.part_rows(name, *SPLITS) for name in dataset.part_names(*SPLITS)) == num_rows
+    assert files.times == 2, "once for each list of the names"
