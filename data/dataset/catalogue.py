@@ -13,7 +13,7 @@ import pyarrow.dataset as pads
 from data.artifacts.folders import Folder
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
-from data.sources.values.columns import fitting, in_one
+from data.sources.values.columns import fitting, in_one, whole
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,16 @@ class Catalogue:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
             vocabularies = {name: Vocabulary(in_one(of["value"])) for name, of in rows.items()}
-        table = folder.read_table(f"{name}.parquet").combine_chunks()  # rows are taken of chunks in O(all rows)
-        return cls(id_column, table, specs, vocabularies)
+        return cls(id_column, _read_whole(folder, f"{name}.parquet"), specs, vocabularies)
+
+
+def _read_whole(folder: Folder, name: str) -> pa.Table:
+    """A Parquet file with each column in one array: of chunks, rows are taken in O(all rows).
+
+    One column is read at a time, so that no more than one is in memory twice.
+    """
+    columns = folder.read_schema(name).names
+    return pa.table({column: whole(folder.read_table(name, [column])[column]) for column in columns})
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

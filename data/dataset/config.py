@@ -43,7 +43,8 @@ class DataConfig:
         item_vectors: a Parquet file with `item_id` and columns of vectors, such as `data.embed_text` writes; they
             become item features of kind vector.
         clock: whether times are moments (seconds) or no more than an order; auto concludes it from the numbers.
-        users_per_part: number of users in one file of interactions. One task prepares one such part in memory.
+        users_per_part: number of users in one file of interactions. One task prepares one such part in memory; of more
+            than 200 parts, a 200th of them.
     """
 
     name: str

@@ -9,6 +9,9 @@ import pyarrow.compute as pc
 from data.sources.schema import DataError
 from data.sources.values.ids import undecorated
 
+LOOKED_AT = 1 << 17
+"""Number of ids that are looked at together."""
+
 MIN_COVERED = 0.8
 """A note says so if fewer of a log's ids than this share have a row in their table."""
 
@@ -91,10 +94,14 @@ def look_alike_notes(side: str, ids: pa.Array) -> list[str]:
         side: "users" or "items".
         ids: distinct ids.
     """
-    plain = undecorated(ids)
-    others = pc.unique(plain.filter(pc.not_equal(plain, ids)))  # without a decorated one, no two ids are alike
-    may_be = pc.is_in(plain, value_set=others)
-    table = pa.table({"plain": plain.filter(may_be), "id": ids.filter(may_be)})
+    parts = [ids.slice(start, LOOKED_AT) for start in range(0, len(ids), LOOKED_AT)]
+    decorated = [part.filter(pc.not_equal(undecorated(part), part)) for part in parts]
+    others = pc.unique(pa.chunked_array([undecorated(part) for part in decorated], ids.type))
+    if not len(others):  # without a decorated one, no two ids are alike
+        return []
+    alike = [part.filter(pc.is_in(undecorated(part), value_set=others)) for part in parts]
+    found = pa.chunked_array(alike, ids.type)
+    table = pa.table({"plain": undecorated(found), "id": found})
     groups = table.group_by("plain").aggregate([("id", "min"), ("id", "max"), ([], "count_all")])
     several = groups.filter(pc.greater(groups["count_all"], 1))
     if not several.num_rows:

@@ -17,7 +17,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.event_types import EventTypes, is_positive
 from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog
-from data.sources.values.columns import in_one, totals
+from data.sources.values.columns import totals, whole
 from data.sources.values.faults import CHECKS, FAULTS, checks_of_kept, faults_in, refuse_faults
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
         merge = ray.remote(_merged)
         while len(refs) > 1:  # in tasks, so that this process reads what they found together alone
             refs = [merge.remote(*refs[at : at + MERGED]) for at in range(0, len(refs), MERGED)]
-        blocks_ref, times_ref = ray.remote(num_returns=2)(_without_times).remote(refs.pop())
-        blocks = ray.get(blocks_ref)
+        *counted_refs, times_ref = ray.remote(num_returns=4)(_divided).remote(refs.pop())
+        blocks, users, items = ray.get(counted_refs)  # without a copy: they lie in Ray's object store
     except RayTaskError as e:
         cause = str(e.cause).partition("\n")[0]  # the other lines are Ray's
         raise DataError(f"{log.place}: reading it failed: {cause}") from e
@@ -120,21 +120,20 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
     refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log, types)
-    users, items = (_counted(blocks, name).sort_by(name) for name in ("user_id", "item_id"))
     num_kept = pc.sum(users["count"]).as_py() or 0
     if not (num_positives := pc.sum(blocks["num_positives"]).as_py()):
         _refuse_nothing_kept(num_kept, min_weight, types)
     missing_ids = _counted(blocks, "missing").sort_by("missing")
     missing = np.sum([np.zeros(len(log.context)), *filter(len, blocks["missing_context"].to_pylist())], axis=0)
     return Survey(
-        in_one(users["user_id"]),
-        in_one(items["item_id"]),
+        whole(users["user_id"]),
+        whole(items["item_id"]),
         TimeCounts(times_ref),
         num_positives,
         num_kept - num_positives,
         num_interactions - num_kept,
-        users["count"].combine_chunks(),
-        items["count"].combine_chunks(),
+        whole(users["count"]),
+        whole(items["count"]),
         dict(zip(log.context, missing.astype(int).tolist(), strict=True)),
         dict(zip(missing_ids["missing"].to_pylist(), missing_ids["count"].to_pylist(), strict=True)),
     )
@@ -162,11 +161,13 @@ def _merged(*blocks: pa.Table) -> pa.Table:
     return pa.table(columns).select(found.column_names)
 
 
-def _without_times(found: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """What the survey found with the number of positives in place of those by time, and the latter, sorted."""
-    times = _counted(found, "time").sort_by("time")
+def _divided(found: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
+    """What the survey found without ids and times but with the number of positives; and users, items, times, sorted."""
+    counted = [_counted(found, name).sort_by(name) for name in COUNTED]
+    users, items, times = (pa.table({name: whole(of[name]) for name in of.column_names}) for of in counted)
+    others = found.drop_columns([column for name in COUNTED for column in (name, f"{name}_count")])
     num_positives = pa.array([pc.sum(times["count"]).as_py() or 0])
-    return found.drop_columns(["time", "time_count"]).append_column("num_positives", num_positives), times
+    return others.append_column("num_positives", num_positives), users, items, times
 
 
 def _counted(blocks: pa.Table, name: str) -> pa.Table:

@@ -8,7 +8,9 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
+from data.dataset.coverage import look_alike_notes
 from data.sources.schema import Feature
+from towers.model.features import FeatureEncoder
 
 MANY = 300_000
 """Rows of which Parquet's reader makes several chunks."""
@@ -22,6 +24,26 @@ def test_a_large_table_is_in_one_piece(tmp_path: Path) -> None:
     assert folder.read_table("items.parquet")["title"].num_chunks > 1
     table = Catalogue.load(folder, "items", "item_id", []).table
     assert {column.num_chunks for column in table.columns} == {1}
+
+
+def test_ids_and_features_are_used_without_copies(tmp_path: Path) -> None:
+    """Millions of ids were in memory twice, and a third time for a moment wherever features were encoded."""
+    folder, rows = Folder.of(str(tmp_path)), np.arange(1, MANY + 1)
+    counts = {f"{split}_count": np.ones(MANY, np.int64) for split in ("train", "validation", "test")}
+    ids = pa.array([f"user-{row:030d}" for row in rows.tolist()])
+    folder.write_table("users.parquet", pa.table({"row": rows, "user_id": ids} | counts))
+    users = Catalogue.load(folder, "users", "user_id", [])
+    assert users.ids.values.buffers()[2].address == users.table["user_id"].chunk(0).buffers()[2].address
+    pool = pa.default_memory_pool()
+    counting = pa.proxy_memory_pool(pool)
+    pa.set_memory_pool(counting)
+    try:
+        encoder = FeatureEncoder.fit(users, np.ones(MANY, dtype=bool))
+        assert encoder.encode(users.table).numbers_NF.shape == (MANY + 1, 0)
+        assert not look_alike_notes("users", users.ids.values)
+    finally:
+        pa.set_memory_pool(pool)
+    assert counting.max_memory() < ids.nbytes
 
 
 def test_a_feature_may_be_called_a_count() -> None:
