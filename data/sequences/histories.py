@@ -22,6 +22,9 @@ TIME, TYPE = "time", "type"
 BESIDE: dict[str, type[np.generic]] = {TIME: np.int64, TYPE: np.int16}
 """The type of each of these columns in sequences."""
 
+AT_FIRST = 1 << 24
+"""Interactions that there is room for at first, at most: a bound may be far above the number that comes."""
+
 
 class HistoryOrder(Enum):
     """Which of a user's other interactions make up the history of a training example."""
@@ -114,11 +117,13 @@ class Sequences:
         dtypes: dict[str, type[np.generic]] = {"item_row": np.int32} | {
             name: of for name, of in BESIDE.items() if name in beside
         }
-        values = {name: np.empty(most, dtype) for name, dtype in dtypes.items()}
+        values = {name: np.empty(min(most, AT_FIRST), dtype) for name, dtype in dtypes.items()}
         for part in in_order(parts, beside):
             offsets_U1[part.first_user + 1 :][: len(part.counts_U)] = part.counts_U
             size = len(part.columns["item_row"])
             for name, of_N in values.items():
+                if end + size > len(of_N):
+                    of_N.resize(min(max(end + size, len(of_N) + len(of_N) // 4), most), refcheck=False)
                 of_N[end : end + size] = part.columns[name]
             end += size
         np.cumsum(offsets_U1, out=offsets_U1)

@@ -10,6 +10,7 @@ import pytest
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from data.dataset.schema import INTERACTIONS
+from data.sequences import histories
 from data.sequences.histories import TIME, TYPE, Sequences
 
 NUM_USERS, PER_PART, SPLITS = 5_000, 250, ("train", "validation")
@@ -80,6 +81,19 @@ def test_sequences_take_little_memory_beside_themselves(divided: PreparedDataset
     held = found.items_N.nbytes + found.offsets_U1.nbytes
     assert min(taken) < held / 10
     assert peak < 1.5 * held
+
+
+def test_no_memory_is_asked_for_by_a_bound_that_is_far_too_high(
+    divided: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items of some users were given room for those of all: of a log larger than the machine, it was refused."""
+    parts = list(divided.parts(*SPLITS, columns=["user_row", "item_row", "time"]))
+    wanted = divided.sequences(*SPLITS, beside=(TIME,))
+    for at_first in (histories.AT_FIRST, 7, 100_000):
+        monkeypatch.setattr(histories, "AT_FIRST", at_first)
+        found = Sequences.of_parts(parts, NUM_USERS + 1, 1 << 50, (TIME,))
+        assert (found.items_N == wanted.items_N).all() and (found.offsets_U1 == wanted.offsets_U1).all()
+        assert found.times_N is not None and (found.times_N == wanted.times_N).all()
 
 
 def test_parts_must_follow_one_another() -> None:
