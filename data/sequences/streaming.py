@@ -23,7 +23,7 @@ from data.sequences.ragged import Ragged
 from data.sequences.windows import WindowBatches
 
 BUFFER_ROWS = 16_000_000
-"""Interactions that a worker shuffles at a time. With their histories they take some 40 bytes each."""
+"""Interactions that a worker holds and shuffles at a time. With their histories they take some 40 bytes each."""
 
 
 class Parts(Protocol):
@@ -47,6 +47,7 @@ class StreamedParts:
         is_weighted: whether positives count differently.
         encode: the rows of the values of contexts (`Context.encode`); None where the towers take none.
         negatives: of interactions that are no positives, those that are explicit negatives; None where there are none.
+        num_negatives: number of these in all parts.
     """
 
     dataset: Parts
@@ -57,6 +58,19 @@ class StreamedParts:
     is_weighted: bool = False
     encode: Callable[[pa.Array], np.ndarray] | None = None
     negatives: Callable[[pa.Table], pa.Table] | None = None
+    num_negatives: int = 0
+
+    @property
+    def buffer_rows(self) -> int:
+        """How many examples make up a buffer: with their users' negatives some BUFFER_ROWS interactions.
+
+        They are no fewer than those of the largest part, so that a part is read for few buffers.
+        """
+        if not self.num_negatives:
+            return BUFFER_ROWS
+        num_examples = sum(self.sizes.values())
+        of_all = BUFFER_ROWS * num_examples // (num_examples + self.num_negatives)
+        return min(max(of_all, max(self.sizes.values())), BUFFER_ROWS)
 
     def buffers(self, seed: int, rank: int, num_workers: int, buffer_rows: int) -> Iterator[Buffer]:
         """A worker's share of the examples, a contiguous one of all parts in shuffled order, buffer by buffer.

@@ -68,7 +68,8 @@ class TrainConfig:
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
         in_memory_rows: largest number of interactions that a worker holds in memory, with their histories (some 40
             bytes each); the explicit negatives that the towers learn from are counted too. If its share has more, it
-            streams them (data/sequences/streaming.py), with 16 million positives in memory at a time; 0 streams always.
+            streams them (data/sequences/streaming.py), with some 16 million of them in memory at a time; 0 streams
+            always.
         num_workers: processes that train together.
         use_gpu: each worker computes on a GPU.
         cpus_per_worker: CPUs that Ray Train reserves for each worker.

@@ -117,7 +117,8 @@ def _batches(job: Job, shared: SharedInputs) -> Batches:
     masks_own = job.loss.seen is SeenNegatives.mask
     if shared.streamed is not None:
         of_buffer = partial(_batches_of, job.model, size, masks_own)
-        return StreamedBatches(shared.streamed, rank, num_workers, of_buffer, size, shared.num_examples)
+        of, num_examples = shared.streamed, shared.num_examples
+        return StreamedBatches(of, rank, num_workers, of_buffer, size, num_examples, of.buffer_rows)
     assert shared.sequences is not None and shared.feedback is not None, "what is not streamed is in memory"
     shard = ray.train.get_dataset_shard("train")
     return _batches_of(job.model, size, masks_own, shard, shared.sequences, shared.feedback)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.sequences import streaming
 from data.sequences.batches import ShardBatches, TrainBatch
 from data.sequences.buffers import Examples
 from data.sequences.feedback import Feedback
@@ -217,3 +218,15 @@ def targets(batches: list[TrainBatch]) -> list[list[int]]:
 
 def test_an_empty_log_has_no_batches() -> None:
     assert list(streamed(replace(parts(), sizes={})).epoch(0)) == []
+
+
+def test_a_buffer_is_smaller_where_negatives_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had so many positives whatever their users' negatives, which may be fifty for each of them."""
+    monkeypatch.setattr(streaming, "BUFFER_ROWS", 4_000)
+    largest = max(parts().sizes.values())
+    assert largest < 1_000 < 4_000 < NUM_ROWS
+    assert parts().buffer_rows == 4_000
+    assert parts(num_negatives=NUM_ROWS).buffer_rows == 2_000
+    assert parts(num_negatives=50 * NUM_ROWS).buffer_rows == largest, "a part is read for few buffers"
+    monkeypatch.setattr(streaming, "BUFFER_ROWS", 100)
+    assert parts(num_negatives=1).buffer_rows == 100

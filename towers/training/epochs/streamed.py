@@ -42,6 +42,7 @@ def streamed_parts(
         is_weighted=is_weighted(dataset, splits),
         encode=context.encode if model.context and len(context) else None,
         negatives=ExplicitNegativesOfTowers.of(dataset, fit_on) if has_negatives(dataset) else None,
+        num_negatives=num_negatives(dataset, fit_on),
     )
 
 
