@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -219,14 +220,17 @@ def test_a_compacted_file_that_does_not_say_what_it_is_made_of_is_damaged(storag
     assert run.rows.compact(NOW) == []
 
 
-def test_the_latest_exposures_of_an_hour_are_read_without_the_others(storage: Folder) -> None:
+def test_the_rows_of_an_hour_are_added_up_file_by_file_but_those_of_a_damaged_one(storage: Folder) -> None:
     run = ExposureRun.of(storage, AT_20)
-    for minute in (50, 10, 30, 20, 40):
+    for minute in (50, 10, 30):
         run.folder.write_table(f"2026-01-31T10/{minute}.parquet", shown(f"{minute}", at=f"2026-01-31T10:{minute}:00"))
     assert run.rows.compact(NOW)
     run.folder.write_table("2026-01-31T10/55.parquet", shown("55", at="2026-01-31T10:55:00"))
     Path(run.folder.path, "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
-    read = run.rows.read_hour("2026-01-31T10", at_most=2)
-    assert read.table["request_id"].to_pylist() == ["50", "55"]
-    assert (len(read.files), len(read.damaged)) == (3, 1)
-    assert ids(run.rows.read_hour("2026-01-31T10", at_most=9).table) == ids(run.read().table)
+
+    def add(number: int, groups: Iterable[pa.Table]) -> int:
+        return number + sum(map(len, groups))
+
+    read = run.rows.fold_hour("2026-01-31T10", 0, add)
+    assert (read.value, len(read.files), len(read.damaged)) == (4, 3, 1)
+    assert run.rows.fold_hour("2026-01-31T10", 7, add, frozenset(read.files)).value == 7
