@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.artifacts.records.hourly_files import hour_name
+from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.cluster.console import ProgressReporter
-from data.sources.event_log.exposures import locked
+from serve.events.exposures import compact_exposures
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import ExposureRun, read_earlier_layout
@@ -38,7 +38,7 @@ READ_AGAIN = 2
 class CanaryGuard:
     """Watches the experiment that runs under a storage root, and keeps the exposures that it has read in memory.
 
-    It also compacts the run's files hour by hour, so that their number stays small.
+    It also compacts the files of all runs hour by hour, so that their number stays small.
 
     Attributes:
         config: the bounds, and the time between two checks.
@@ -65,13 +65,14 @@ class CanaryGuard:
         live = registry.live()
         if live is None or live.experiment is None:
             self._begin(None)
+            self._compact()
             return None
         self._read_new(live.experiment)
         regressions = self._deaths(registry, live.experiment)
         for answers in self._judged.of.values():
             regressions += find_regressions(self.config, answers.exposures)
         if not regressions:
-            self._compact(live.experiment)
+            self._compact()
             return None
         reason = f"guard: {'; '.join(regressions)}"
         try:
@@ -152,15 +153,17 @@ class CanaryGuard:
         """Forgets what was read of another run; None: no run is watched."""
         self._experiment_key, self._files_read, self._judged = experiment_key, set(), JudgedRun()
 
-    def _compact(self, experiment: Experiment) -> None:
-        """Compacts the run's files, once an hour; what is wrong with one of them keeps nobody from judging."""
-        now = datetime.now(UTC)
-        if self._compacted_in == hour_name(now):
+    def _compact(self) -> None:
+        """Compacts the files of all runs, once an hour; what is wrong with one of them keeps nobody from judging.
+
+        The compaction of events does so too, where it runs.
+        """
+        if self._compacted_in == (hour := hour_name(datetime.now(UTC) - GRACE)):
             return
-        self._compacted_in = hour_name(now)
+        self._compacted_in = hour
         try:
-            with locked(self.storage) as lock:
-                ExposureRun.of(self.storage, experiment).rows.compact(now, lock)
+            if not compact_exposures(self.storage):
+                self._compacted_in = ""  # the next check goes on
         except (OSError, ValueError, LeaseLost) as e:  # the storage, a compacted file that is damaged, or a long stop
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 

@@ -4,7 +4,7 @@ Each process writes files of its own. When an hour is over, its files become one
 reader finds each row once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,16 @@ T = TypeVar("T")
 GRACE = timedelta(minutes=10)
 """An hour is compacted when it has been over for this long: by then hardly a process writes to it any more."""
 
+Kept = Callable[[pa.Table], pa.Table]
+"""Returns those of some rows that stay."""
+
 GROUP = 20_000
 """Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
+
+
+def all_rows(rows: pa.Table) -> pa.Table:
+    """The rows; see `Kept`."""
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ class HourlyFiles:
         files = (f"{self.part(hour)}/{file}" for file in (self.folder / self.part(hour)).names())
         return [file for file in files if file.endswith(ENDING) and file not in compacted]
 
-    def compact(self, now: datetime, lock: Lock = ALONE) -> list[str]:
+    def compact(self, now: datetime, lock: Lock = ALONE, kept: Kept = all_rows) -> list[str]:
         """Makes one file of each hour that is over; returns those hours.
 
         A reader that comes in between, or after an interruption, finds each row once: the compacted file names the
@@ -153,11 +161,12 @@ class HourlyFiles:
 
         Args:
             lock: the lock of who else changes the files.
+            kept: says which rows of the small files stay.
         """
         last = hour_name(now - GRACE - timedelta(hours=1))
-        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock)]
+        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock, kept)]
 
-    def _compact_hour(self, hour: str, lock: Lock) -> bool:
+    def _compact_hour(self, hour: str, lock: Lock, kept: Kept) -> bool:
         """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
         before = self._compacted_from(hour)
         if not before and self.folder.exists(self.compacted(hour)):
@@ -166,7 +175,7 @@ class HourlyFiles:
         if readable:
             made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
             earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
-            rows = chain(earlier, self._rows_of(readable), held_to_the_end(lock))
+            rows = chain(earlier, map(kept, self._rows_of(readable)), held_to_the_end(lock))
             schema = self.schema.with_metadata(made_of)
             self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
         lock.require()
