@@ -77,10 +77,14 @@ class DecisionLog(HourlyFiles):
         return [f"{day}T{name.removesuffix(ENDING)}" for name in names if name.endswith(ENDING)]
 
     def drop_before(self, moment: datetime) -> None:
-        """Deletes the days that were over before a moment."""
+        """Deletes the days that were over before a moment, with files of theirs that could not be compacted."""
+        first = hour_name(moment)[:10]
         for day in self.days():
-            if day < hour_name(moment)[:10]:
+            if day < first:
                 (self.folder / f"{DATE}{day}").delete()
+        for hour in self.open_hours():
+            if hour[:10] < first:
+                (self.folder / self.part(hour)).delete()
 
     def compact(self, now: datetime, lock: Lock = ALONE, kept: Kept = all_rows) -> list[str]:
         """As `HourlyFiles.compact`, without decisions about users from before they were forgotten, however late they

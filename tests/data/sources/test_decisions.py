@@ -92,9 +92,11 @@ def test_a_damaged_file_is_named_and_stays(log: DecisionLog) -> None:
     assert "cut.parquet: left out, because it cannot be read as decisions" in damaged
 
 
-def test_old_dates_go(log: DecisionLog) -> None:
+def test_old_dates_go_with_what_could_not_be_compacted(log: DecisionLog) -> None:
+    Path(log.folder.path, ".hours", "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
     log.compact(NOW)
+    log.folder.write_table(".hours/2026-02-01T00/a.parquet", decided(("6", "u", us(23))))
     log.drop_before(NOW)
-    assert log.hours() == ["2026-01-31T10", "2026-01-31T12"]
+    assert log.hours() == ["2026-01-31T10", "2026-01-31T12", "2026-02-01T00"]
     log.drop_before(NOW + timedelta(days=1))
-    assert log.hours() == ["2026-01-31T12"]
+    assert (log.hours(), log.folder.files()) == (["2026-02-01T00"], [".hours/2026-02-01T00/a.parquet"])
