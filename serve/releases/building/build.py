@@ -24,6 +24,9 @@ from serve.releases.verify import check_recall, count_items
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.opening.parts import VECTORS_FILE
 
+ALGORITHM = "index_algorithm"
+"""Entry of a release's manifest: the `index.algorithm` by which its collection was made."""
+
 Gate = Callable[[Checkpoint, ReleaseRegistry], dict[str, Any] | None]
 """Returns what the manifest says of the gate, or raises GateError; a `Gatekeeper` is one."""
 
@@ -96,6 +99,7 @@ def _build(
     try:
         recall = check_recall(config, collection, parts)
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
+        measured[ALGORITHM] = config.algorithm.name
         lock.require()
         if before is not None:  # as long as the release is not sealed anew, it is still used
             registry.in_progress.set(draft.id, before, Operation.prune)
