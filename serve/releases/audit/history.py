@@ -60,8 +60,18 @@ def record(folder: Folder, /, **what: Any) -> None:
         folder: that of all releases.
         what: JSON values that say what was done.
     """
-    stamp = Stamp.now()
-    (folder / HISTORY).write_json(f"{stamp.entry}.json", stamp.on(what))
+    record_stamped(folder, Stamp.now(), what)
+
+
+def record_stamped(folder: Folder, stamp: Stamp, what: Mapping[str, Any]) -> None:
+    """Adds the entry of something that was done to the history, unless it is there."""
+    if not is_recorded(folder, stamp):
+        (folder / HISTORY).write_json(f"{stamp.entry}.json", stamp.on(what))
+
+
+def is_recorded(folder: Folder, stamp: Stamp) -> bool:
+    """Whether the history has the entry of something that was done."""
+    return folder.exists(f"{HISTORY}/{stamp.entry}.json")
 
 
 def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:
