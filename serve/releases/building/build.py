@@ -69,7 +69,7 @@ def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDr
         if count_items(config, collection) != draft.parts.items.table.num_rows:
             return f"the collection of release {draft.id} is incomplete"
         if VECTORS_FILE in manifest["files"]:
-            check_recall(config, collection, registry.open_served(draft.id).parts)
+            check_recall(config, collection, registry.open_served(draft.id).parts, "it is made again")
     except (NotSealed, ReleaseError) as e:
         return f"{e}"
     return None
@@ -97,7 +97,7 @@ def _build(
     batches = _with_progress(draft.embed_items(), parts.items.table.num_rows, verb, progress)
     num_items = write_collection(config, collection, batches, parts.items.features, parts.model.config.embedding_dim)
     try:
-        recall = check_recall(config, collection, parts)
+        recall = check_recall(config, collection, parts, "run the command again; index.algorithm=flat is exact")
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
         measured[ALGORITHM] = config.algorithm.name
         lock.require()
