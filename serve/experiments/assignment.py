@@ -89,6 +89,10 @@ class Experiment:
         """The shares of all variants, that of control first."""
         return with_control(self.shares)
 
+    def is_like(self, other: "Experiment | None") -> bool:
+        """Whether the other one has this one's name and shares, so that its exposures count for the same run."""
+        return other is not None and (other.name, other.shares) == (self.name, self.shares)
+
     def assign(self, unit: str) -> str:
         """The variant of a unit: `CONTROL` or a release id.
 

@@ -63,6 +63,18 @@ def test_of_two_shares_of_a_release_the_second_is_refused_and_the_same_is_shared
     assert roll_out_shares(registry, experiment(r3=0.3), WITHIN_S).live.experiment == begun
 
 
+def test_an_experiment_that_is_begun_again_goes_on_with_what_it_has_recorded(registry: ReleaseRegistry) -> None:
+    """Such as by the same command, after its terminal was lost."""
+    begun = Experiment("x", {"r1": 0.1, "r3": 0.2}, "2026-01-31T09:00:00.000+00:00")
+    begin(registry, begun)
+    again = Experiment("x", {"r3": 0.2, "r1": 0.1}, "2026-01-31T10:00:00.000+00:00")
+    live = roll_out_shares(registry, again, WITHIN_S).live
+    assert (live.experiment, live.staged) == (begun, [])
+    assert list(live.experiment.shares) == ["r1", "r3"], "in the order by which users were assigned"  # type: ignore[union-attr]
+    other = Experiment("x", {"r3": 0.3}, "2026-01-31T10:00:00.000+00:00")
+    assert roll_out_shares(registry, other, WITHIN_S).live.experiment == other
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_the_end_of_an_experiment_promotes_nothing(
     registry: ReleaseRegistry, step: int, monkeypatch: pytest.MonkeyPatch
