@@ -132,7 +132,8 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
 
     Args:
         name: of the experiment.
-        exposures: the exposures of one run of it, with the schema `serve.experiments.exposure_files.SCHEMA`.
+        exposures: the exposures of one run of it, with the schema `serve.experiments.exposure_files.SCHEMA`, or what
+            is needed of them (`serve.experiments.matching.NeededExposures`).
         outcomes: columns `request_id` and `value`; several outcomes of a request are added up.
         shares: share of the users by variant, control included.
     """

@@ -76,6 +76,17 @@ def test_runs_of_one_name_are_kept_apart(storage: Folder) -> None:
         choose_run(storage, replace(CANARY, shares={"b": 0.5}), None, None)
 
 
+def test_of_a_run_the_requests_with_an_outcome_are_read_and_who_was_shown_something(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    to_ann = shown("2", "3", "4").set_column(2, SCHEMA.field("user"), pa.array(["ann"] * 3))
+    run.write(AT_20, "replica-a", pa.concat_tables([shown("1"), to_ann]))
+    run.write(AT_20, "replica-b", to_ann)
+    read = choose_run(storage, CANARY, None, None, pa.chunked_array([["3", "9"]])).exposures
+    rows = [(row["user"], row["request_id"]) for row in read.table.to_pylist()]
+    assert sorted(rows, key=str) == [("ann", "3"), ("ann", None), (None, "1")]
+    assert len(read.files) == 2
+
+
 def test_what_an_earlier_version_wrote_counts_for_the_run_within_whose_time_it_is(storage: Folder) -> None:
     folder = storage / "exposures" / "canary"
     folder.write_table("a-1.parquet", shown("old", at="2023-01-01T00:00:00"))
