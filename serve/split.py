@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from data.cluster.typed_commands import override
+from serve.experiments.assignment import in_percent
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, split
 
@@ -30,7 +31,7 @@ def task(config: "Config") -> dict[str, Any]:
         print(f"split: {live.release} answers all users, {seconds:.1f} s; {describe(rollout)}")
         return {"release": live.release, "shares": {}}
     for variant, share in live.experiment.variants.items():
-        print(f"split: {share:6.1%} {variant}")
+        print(f"split: {in_percent(share):>6} {variant}")
     print(f"split: {live.experiment.name} runs, {seconds:.1f} s; {describe(rollout)}")
     named = override("traffic.name", live.experiment.name)
     print(f"Next: {next_command('serve.lift', named, 'outcomes=...')}")

@@ -131,6 +131,11 @@ def with_control(shares: dict[str, float]) -> dict[str, float]:
     return {CONTROL: 1 - sum(shares.values()), **shares}
 
 
+def in_percent(share: float) -> str:
+    """A share of the users with the digits that a small one needs, such as 5% and 0.04%."""
+    return f"{100 * share:.4g}%"
+
+
 def hash_to_unit_interval(name: str, unit: str) -> float:
     """A number in [0, 1), uniform over units and independent between names, and always the same for both."""
     digest = hashlib.blake2b(f"{name}\0{unit}".encode(), digest_size=8).digest()

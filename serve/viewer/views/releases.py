@@ -9,6 +9,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from data.artifacts.errors import UserError
+from serve.experiments.assignment import in_percent
 from serve.releases.lineage import lineage_of
 from serve.releases.listing import age, list_releases
 from serve.releases.model_card import model_card
@@ -111,14 +112,14 @@ class ReleasesView:
                         with part("td"):
                             if row["state"]:
                                 badge(row["state"], "good" if row["state"] == "live" else "")
-                        text("td", f"{row['traffic']:.0%}" if row["traffic"] else "", "number")
+                        text("td", in_percent(row["traffic"]) if row["traffic"] else "", "number")
 
 
 def _experiment(name: str, live: str, variants: list[Variant]) -> None:
     """Adds the running experiment: its variants beside control, which is the live release."""
     rows = [
         (
-            variant.name, f"{variant.share:.1%}", variant.num_answers, _shares(variant.failed),
+            variant.name, in_percent(variant.share), variant.num_answers, _shares(variant.failed),
             _rise(variant.failed_rise), _shares(variant.degraded), _rise(variant.degraded_rise),
             _ms(variant.p50_ms), _ms(variant.p95_ms), variant.distinct_items,
         )
