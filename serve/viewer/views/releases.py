@@ -17,7 +17,7 @@ from serve.releases.pointer import LivePointer
 from serve.viewer.parts.elements import badge, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
 from serve.viewer.parts.shell import put
-from serve.viewer.reading.variants import Interval, Variant, running_variants
+from serve.viewer.reading.variants import Interval, Variant
 from serve.viewer.viewer import Viewer
 from towers.evaluation.report import report_of
 
@@ -78,7 +78,7 @@ class ReleasesView:
             self._experiment_box.clear()
             self._experiment = None
             return
-        variants = await asyncio.to_thread(running_variants, self._viewer.storage, experiment)
+        variants = await asyncio.to_thread(self._viewer.variants.read, experiment)
         if (experiment.name, variants) != self._experiment:
             self._experiment = experiment.name, variants
             with refilled(self._experiment_box):
