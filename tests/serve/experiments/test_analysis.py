@@ -197,6 +197,19 @@ def test_shares_that_are_not_those_asked_for_are_said_first() -> None:
     assert even.sample_ratio_holds
 
 
+def test_a_few_users_of_a_small_share_are_no_wrong_assignment() -> None:
+    """One user of 2000 is promised; in one of 53 such experiments there are four or more."""
+    shares = {CONTROL: 0.9995, "b": 0.0005}
+
+    def p(num: int) -> float:
+        rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(2000 - num)] + [(f"b{n}", "b", f"b{n}") for n in range(num)]
+        return analyse("one", shown(rows), outcomes({"c1": 1.0}), shares).sample_ratio_p
+
+    assert p(1) == pytest.approx(1.0)
+    assert p(4) == pytest.approx(1 - sum(np.exp(-1) / factorial for factorial in (1, 1, 2, 6)), rel=0.01)
+    assert p(5) > 0.001 > p(7)
+
+
 def test_a_stop_needs_the_interval_for_any_time() -> None:
     assert not VariantResult("b", 9, 1.0, 1.0, 1.0, [0.1, 1.9], [-0.1, 2.1]).may_stop
     assert VariantResult("b", 9, 1.0, 1.0, 1.0, [0.5, 1.5], [0.1, 1.9]).may_stop
