@@ -15,7 +15,7 @@ from data.artifacts.folders import Folder
 from data.cluster.typed_commands import override
 from serve.experiments.assignment import in_percent
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.promotion import describe, split
+from serve.rollout.promotion import describe, ended_by, split
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -25,8 +25,11 @@ def task(config: "Config") -> dict[str, Any]:
     """Begins the experiment that `traffic` describes, or ends the running one."""
     started = time.perf_counter()
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
+    before = registry.live()
     rollout = split(config.index, registry, config.traffic, config.serve.ready_within_s)
     live, seconds = rollout.live, time.perf_counter() - started
+    if ended := ended_by(before, live):
+        print(f"split: {ended}")
     if live.experiment is None:
         print(f"split: {live.release} answers all users, {seconds:.1f} s; {describe(rollout)}")
         return {"release": live.release, "shares": {}}
