@@ -31,7 +31,8 @@ def task(config: "Config") -> dict[str, Any]:
         raise ConfigError("outcomes: null; name a Parquet file with request_id and value, outcomes=clicks.parquet")
     outcomes = read_outcomes(config.outcomes)
     live = ReleaseRegistry.of(storage).live()
-    run = choose_run(storage, config.traffic, None if live is None else live.experiment, config.since)
+    running = None if live is None else live.experiment
+    run = choose_run(storage, config.traffic, running, config.since, outcomes["request_id"])
     for damaged in run.exposures.damaged:
         print(f"lift: {damaged}")
     if run.others:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.promotion import describe, promote
+from serve.rollout.promotion import describe, ended_by, promote
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -26,6 +26,8 @@ def task(config: "Config") -> dict[str, Any]:
     before = registry.live()
     rollout = promote(config.index, registry, config.release, config.serve.ready_within_s, percent=config.percent)
     live, seconds = rollout.live, time.perf_counter() - started
+    if ended := ended_by(before, live):
+        print(f"promote: {ended}")
     if live.experiment is not None:
         (canary,) = live.others
         print(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from conf.next_command import next_command
 from data.artifacts.folders import Folder
-from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 from serve.rollout.replica_watch import expire
@@ -30,7 +29,6 @@ def task(config: "Config") -> dict[str, Any]:
     pruned = prune(config.index, registry, config.keep)
     expire(ReplicaRegistry.of(registry.folder))
     kept = registry.ids()
-    record(registry.folder, action="prune", releases=pruned.releases)
     print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s")
     print(f"Next: {next_command('serve.releases')}")
     return {"pruned": pruned.releases, "leftovers": pruned.leftovers, "kept": kept}

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from conf.next_command import next_command
 from data.artifacts.folders import Folder
 from data.cluster.typed_commands import override
+from serve.experiments.assignment import in_percent
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.promotion import describe, split
+from serve.rollout.promotion import describe, ended_by, split
 
 if TYPE_CHECKING:
     from conf.schema import Config
@@ -24,13 +25,16 @@ def task(config: "Config") -> dict[str, Any]:
     """Begins the experiment that `traffic` describes, or ends the running one."""
     started = time.perf_counter()
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
+    before = registry.live()
     rollout = split(config.index, registry, config.traffic, config.serve.ready_within_s)
     live, seconds = rollout.live, time.perf_counter() - started
+    if ended := ended_by(before, live):
+        print(f"split: {ended}")
     if live.experiment is None:
         print(f"split: {live.release} answers all users, {seconds:.1f} s; {describe(rollout)}")
         return {"release": live.release, "shares": {}}
     for variant, share in live.experiment.variants.items():
-        print(f"split: {share:6.1%} {variant}")
+        print(f"split: {in_percent(share):>6} {variant}")
     print(f"split: {live.experiment.name} runs, {seconds:.1f} s; {describe(rollout)}")
     named = override("traffic.name", live.experiment.name)
     print(f"Next: {next_command('serve.lift', named, 'outcomes=...')}")

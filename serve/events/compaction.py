@@ -1,6 +1,6 @@
 """Compaction: moves accepted events from the state store into the event log, each once, and removes forgotten users.
 
-The decision log is compacted beside it, by the hour.
+The decision log and exposures are compacted beside it, by the hour.
 
 A part of the log is written under a name that the store has noted before. After a crash the same part comes again, and
 its files replace those that were written. Only when they are all in place does the store drop the part.
@@ -8,17 +8,19 @@ its files replace those that were written. Only when they are all in place does 
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
+from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
-from serve.events.exposures import forget_exposures, keep_exposures
+from serve.events.exposures import compact_exposures, forget_exposures
 from serve.events.popular import add_popular
 from serve.events.protocol import StateStore
 from serve.events.state import DAY_US
@@ -69,7 +71,7 @@ def compact(
 
 
 class LogCompactor:
-    """Compacts the event log and the decision log again and again, in a thread of its own.
+    """Compacts the event log, the decision log and exposures again and again, in a thread of its own.
 
     Args:
         config: The store, what is kept, and the time between two compactions.
@@ -79,6 +81,7 @@ class LogCompactor:
 
     def __init__(self, config: EventsConfig, storage: Folder, progress: ProgressReporter = print) -> None:
         self._config, self._storage, self._progress = config, storage, progress
+        self._exposures_of = ""
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Compacts until stopped, and once more then, unless that has ended a compaction between two parts.
@@ -100,10 +103,16 @@ class LogCompactor:
             is_last = stopped(self._config.compact_s)
             if store is not None:
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
-                self._try("exposures", partial(keep_exposures, self._storage), is_last)
+            self._try("exposures", self._keep_exposures, is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
         if store is not None:
             store.close()
+
+    def _keep_exposures(self) -> None:
+        """Compacts exposures once an hour, because there may be many runs; forgotten users go each time."""
+        forget_exposures(self._storage, {})
+        if self._exposures_of != (hour := hour_name(datetime.now(UTC) - GRACE)):
+            self._exposures_of = hour if compact_exposures(self._storage) else ""
 
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:

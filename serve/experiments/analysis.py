@@ -4,13 +4,14 @@ The unit of analysis is the user, who is always in the same variant; a request w
 each variant the analysis gives the mean outcome per unit and its lift over control. Three things guard against
 wrong conclusions:
 
-- The sample-ratio check, a chi-square test: do the variants have the numbers of users that their shares promise? Where
-  they do not, something is wrong with the assignment or the recording, and no other number can be trusted.
+- The sample-ratio check: do the variants have the numbers of users that their shares promise? Where they do not,
+  something is wrong with the assignment or the recording, and no other number can be trusted. It is a chi-square test
+  or, where a share promises too few users for one, an exact binomial test of each variant, corrected for their number.
 - A confidence interval for an analysis at one time that was fixed beforehand: Welch's, where both have as many users.
 - A confidence sequence (Waudby-Smith et al. 2021, "Time-uniform central limit theory", theorem 2.2), which holds
   however often one looks: as soon as it excludes 0, the experiment may be stopped.
 
-Shape legend: U units.
+Shape legend: U units, V variants.
 """
 
 import math
@@ -35,6 +36,9 @@ MIN_USERS = 100
 
 ROUNDING = 1e-12
 """Outcomes of users that differ by less than this share of the largest are equal: adding them up rounds."""
+
+MIN_EXPECTED = 5
+"""Users of each variant that the shares must promise for the chi-square test, by the usual rule (Cochran 1954)."""
 
 EXPECTED_USERS = 10_000
 """Number of users at which the confidence sequence is narrowest."""
@@ -132,7 +136,8 @@ def analyse(name: str, exposures: pa.Table, outcomes: pa.Table, shares: dict[str
 
     Args:
         name: of the experiment.
-        exposures: the exposures of one run of it, with the schema `serve.experiments.exposure_files.SCHEMA`.
+        exposures: the exposures of one run of it, with the schema `serve.experiments.exposure_files.SCHEMA`, or what
+            is needed of them (`serve.experiments.matching.NeededExposures`).
         outcomes: columns `request_id` and `value`; several outcomes of a request are added up.
         shares: share of the users by variant, control included.
     """
@@ -209,8 +214,13 @@ def _sample_ratio_p(num_users: list[int], shares: dict[str, float]) -> float:
     from scipy import stats
 
     total = sum(num_users)
-    expected = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)]) * total
-    return float(stats.chisquare(num_users, expected).pvalue) if total else 1.0
+    share_V = np.array([shares[CONTROL], *(share for name, share in shares.items() if name != CONTROL)])
+    if total == 0:
+        return 1.0
+    if (share_V * total).min() >= MIN_EXPECTED:
+        return float(stats.chisquare(num_users, share_V * total).pvalue)
+    exact = [stats.binomtest(n, total, share).pvalue for n, share in zip(num_users[1:], share_V[1:], strict=True)]
+    return min(float(min(exact)) * len(exact), 1.0)
 
 
 def _differ(value_U: np.ndarray) -> bool:

@@ -89,6 +89,10 @@ class Experiment:
         """The shares of all variants, that of control first."""
         return with_control(self.shares)
 
+    def is_like(self, other: "Experiment | None") -> bool:
+        """Whether the other one has this one's name and shares, so that its exposures count for the same run."""
+        return other is not None and (other.name, other.shares) == (self.name, self.shares)
+
     def assign(self, unit: str) -> str:
         """The variant of a unit: `CONTROL` or a release id.
 
@@ -125,6 +129,11 @@ def run_name(since: str) -> str:
 def with_control(shares: dict[str, float]) -> dict[str, float]:
     """Returns the shares by variant: control, which has what the releases leave, and then the releases."""
     return {CONTROL: 1 - sum(shares.values()), **shares}
+
+
+def in_percent(share: float) -> str:
+    """A share of the users with the digits that a small one needs, such as 5% and 0.04%."""
+    return f"{100 * share:.4g}%"
 
 
 def hash_to_unit_interval(name: str, unit: str) -> float:

@@ -26,6 +26,9 @@ SIGNIFICANCE_LEVEL = 0.001
 MIN_USERS = 20
 """Users of a variant, and of control, below which nothing is judged."""
 
+MAX_ANSWERS = 20_000
+"""A variant is judged by at most this many of its answers, the latest."""
+
 MIN_LATENCY_RISE_MS = 2.0
 """Milliseconds. A smaller rise of the 95th percentile never counts as slow, whatever the ratio."""
 
@@ -50,7 +53,7 @@ class GuardConfig:
 
     enabled: bool = True
     every_s: float = bounded(5.0, above=0)
-    min_requests: int = bounded(200, at_least=1)
+    min_requests: int = bounded(200, at_least=1, at_most=MAX_ANSWERS)
     max_failed_rise: float = bounded(0.005, at_least=0)
     max_degraded_rise: float = bounded(0.02, at_least=0)
     max_latency_ratio: float = bounded(1.5, above=0)

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import HourlyRows
 from data.sources.event_log.exposures import exposures_folder
 from data.sources.schema import DataError
 from serve.experiments.assignment import Experiment, TrafficConfig, run_name
-from serve.experiments.exposure_files import ExposureRun, experiment_folder, read_earlier_layout
+from serve.experiments.exposure_files import SCHEMA, ExposureRun, experiment_folder, read_earlier_layout
+from serve.experiments.matching import NeededExposures
+
+EMPTY = SCHEMA.empty_table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,7 @@ class ChosenRun:
 
     Attributes:
         experiment: its name, shares and beginning.
-        exposures: all that was recorded of it.
+        exposures: what was recorded of it, as far as it was asked for.
         others: the beginnings of the other runs of this name, whose exposures do not count.
     """
 
@@ -26,7 +31,13 @@ class ChosenRun:
     others: list[str]
 
 
-def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | None, since: str | None) -> ChosenRun:
+def choose_run(
+    storage: Folder,
+    traffic: TrafficConfig,
+    running: Experiment | None,
+    since: str | None,
+    request_ids: pa.ChunkedArray | None = None,
+) -> ChosenRun:
     """Finds a run of the experiment `traffic.name` and reads its exposures.
 
     Args:
@@ -35,6 +46,8 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
         running: the experiment that runs now, of whatever name.
         since: the beginning of the timestamp of the run's beginning; None means the running run or, where none runs,
             the newest.
+        request_ids: if given, the exposures are those that an analysis of outcomes of these requests needs; see
+            `NeededExposures`.
 
     Raises:
         DataError: there are no exposures.
@@ -48,8 +61,11 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
         _require_known(storage, traffic.name, running)
     chosen = _chosen(known, running, traffic, since, "".join(f"; {sentence}" for sentence in left_out))
     exposures = read_earlier_layout(storage, traffic.name, chosen.since or None)
-    if chosen.since:
-        exposures += ExposureRun.of(storage, chosen).read()
+    run = ExposureRun.of(storage, chosen) if chosen.since else None
+    if request_ids is not None:
+        exposures = _needed(exposures, run, request_ids)
+    elif run is not None:
+        exposures += run.read()
     if not len(exposures.table):
         folder = experiment_folder(storage, traffic.name)
         begun = f", run begun at {chosen.since}" if chosen.since else ""
@@ -57,6 +73,16 @@ def choose_run(storage: Folder, traffic: TrafficConfig, running: Experiment | No
         raise DataError(f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}{said}")
     exposures = replace(exposures, damaged=(*left_out, *exposures.damaged))
     return ChosenRun(chosen, exposures, sorted(known.keys() - {chosen.since}))
+
+
+def _needed(earlier: HourlyRows, run: ExposureRun | None, request_ids: pa.ChunkedArray) -> HourlyRows:
+    """What an analysis of outcomes of these requests needs of the exposures of a run, and of those of before."""
+    needed, read = NeededExposures(request_ids).with_groups([earlier.table]), replace(earlier, table=EMPTY)
+    if run is not None:
+        for hour in run.rows.hours():
+            folded = run.rows.fold_hour(hour, needed, NeededExposures.with_groups)
+            needed, read = folded.value, read + HourlyRows(EMPTY, folded.files, folded.damaged)
+    return replace(read, table=needed.reduced().rows)
 
 
 def _recorded(storage: Folder, name: str) -> tuple[dict[str, Experiment], list[str]]:

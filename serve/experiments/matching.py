@@ -1,9 +1,16 @@
 """Matching: the outcomes of an experiment joined with the exposures of one run, and an account of every row."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+NEEDED = pa.schema([("user", pa.string()), ("variant", pa.string()), ("request_id", pa.string())])
+"""The columns of exposures that are joined with outcomes."""
+
+PART = 1_000_000
+"""Fewest exposures that are added before what is needed of them is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,48 @@ class OutcomeCounts:
         return ", ".join(said)
 
 
+@dataclass(frozen=True, slots=True)
+class NeededExposures:
+    """Exposures as far as the analysis of some outcomes needs them, so that a long experiment fits into memory.
+
+    A user with whatever number of requests without an outcome has one row in each variant, whose request is null.
+
+    Attributes:
+        request_ids: the requests that have an outcome.
+        rows: by NEEDED.
+        num_new: how many of the rows were added since what is needed was found last.
+    """
+
+    request_ids: pa.ChunkedArray
+    rows: pa.Table = field(default_factory=NEEDED.empty_table)
+    num_new: int = 0
+
+    def with_groups(self, groups: Iterable[pa.Table]) -> "NeededExposures":
+        """The same with further exposures, which come group by group."""
+        needed = self
+        for group in groups:
+            rows = pa.concat_tables([needed.rows, group.select(NEEDED.names).cast(NEEDED)])
+            needed = replace(needed, rows=rows, num_new=needed.num_new + len(group))
+            if needed.num_new > max(PART, len(rows) // 2):
+                needed = needed.reduced()
+        return needed
+
+    def reduced(self) -> "NeededExposures":
+        """The same without what is not needed."""
+        user, request_id = self.rows["user"], self.rows["request_id"]
+        is_needed = pc.or_(pc.is_in(request_id, value_set=self.request_ids.combine_chunks()), pc.is_null(user))
+        request_id = pc.if_else(is_needed, request_id, pa.scalar(None, pa.string()))
+        rows = pa.table({"user": user, "variant": self.rows["variant"], "request_id": request_id})
+        distinct = rows.group_by(NEEDED.names).aggregate([])
+        return NeededExposures(self.request_ids, distinct.select(NEEDED.names).cast(NEEDED))
+
+
 def requests_of(exposures: pa.Table) -> pa.Table:
-    """Columns `unit`, `variant` and `request_id`: one row per request, of which some are recorded twice."""
+    """Columns `unit`, `variant` and `request_id`: one row per request, of which some are recorded twice.
+
+    Args:
+        exposures: all of a run, or `NeededExposures.rows`.
+    """
     unit = pc.coalesce(exposures["user"], exposures["request_id"])
     columns = {"unit": unit, "variant": exposures["variant"], "request_id": exposures["request_id"]}
     return pa.table(columns).group_by(["unit", "variant", "request_id"]).aggregate([])

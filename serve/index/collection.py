@@ -18,7 +18,7 @@ from serve.filters.expression import column_name
 from serve.filters.grammar import MISSING_NUMBER
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
-from serve.index.protocol import AGAIN, IndexUnavailable
+from serve.index.protocol import IndexUnavailable, made_again
 
 OWNER = "twotower_ray"
 """Prefix of the names of our collections, and their description. No other collection is ever listed or dropped."""
@@ -162,7 +162,7 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
     vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
     with connected(config) as client:
         if not client.has_collection(name, timeout=config.timeout_s):
-            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; {AGAIN}")
+            raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; {made_again()}")
         client.load_collection(name, timeout=config.timeout_s * 10)
         batches = client.query_iterator(
             name, batch_size=8192, filter="row > 0", output_fields=["row", "vector"], timeout=config.timeout_s
@@ -170,11 +170,12 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
         while batch := batches.next():
             rows = np.fromiter((entity["row"] for entity in batch), dtype=np.int64, count=len(batch))
             if rows.max() > num_items:
-                raise IndexUnavailable(f"collection {name}: holds row {rows.max()}, the release has {num_items} items")
+                wrong = f"holds row {rows.max()}, the release has {num_items} items"
+                raise IndexUnavailable(f"collection {name}: {wrong}; {made_again()}")
             vectors[rows - 1] = np.array([entity["vector"] for entity in batch], dtype=np.float32)
         batches.close()
     if (missing := int(np.isnan(vectors[:, 0]).sum())) > 0:
-        raise IndexUnavailable(f"collection {name}: lacks {missing} of {num_items} items; {AGAIN}")
+        raise IndexUnavailable(f"collection {name}: lacks {missing} of {num_items} items; {made_again()}")
     return vectors
 
 

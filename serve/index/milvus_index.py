@@ -15,7 +15,7 @@ from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import ERRORS, async_client, connected, milvus_address, unavailable
-from serve.index.protocol import AGAIN, MAX_TIED, TIE_MARGIN, CollectionMissing, Hits, check_query
+from serve.index.protocol import MAX_TIED, TIE_MARGIN, CollectionMissing, Hits, check_query, made_again
 from towers.model.tie_order import TieOrder
 
 MAX_OVERFETCH = 200
@@ -242,6 +242,6 @@ def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
         address = resources.enter_context(milvus_address(config))
         with connected(config) as client:
             if not client.has_collection(collection, timeout=config.timeout_s):
-                raise CollectionMissing(f"collection {collection} is not in Milvus at {config.address}; {AGAIN}")
+                raise CollectionMissing(f"collection {collection} is not in Milvus at {config.address}; {made_again()}")
             client.load_collection(collection, timeout=config.timeout_s * 10)
         return address, resources.pop_all()

@@ -20,8 +20,14 @@ MAX_TIED = 8192
 items those come that the order of ties puts first. Of more equal items, some that the search has found come."""
 
 
-AGAIN = "python -m serve.publish release=ID, with the id of its release, makes it again"
-"""What to do about a collection that is not there, or not as it should be."""
+def made_again(release_id: str | None = None) -> str:
+    """What to do about the collection of a release that is not there, or not as it should be.
+
+    Args:
+        release_id: the release; None where it is not known whose collection it is.
+    """
+    named = "release=ID, with the id of its release," if release_id is None else f"release={release_id}"
+    return f"python -m serve.publish {named} makes it again"
 
 
 class IndexUnavailable(UserError, ConnectionError):

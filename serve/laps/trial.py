@@ -5,13 +5,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import MIN_USERS, GuardConfig, can_be_judged
 from serve.experiments.exposure_files import ExposureRun
+from serve.experiments.judged_answers import JudgedRun
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
@@ -80,9 +79,11 @@ def try_release(
 
 
 def _judged(guard: GuardConfig, run: ExposureRun, release_id: str, progress: ProgressReporter) -> dict[str, Any]:
-    shown = run.read().table
-    num_answers = int(pc.sum(pc.equal(shown["variant"], release_id)).as_py() or 0)
-    is_judged = can_be_judged(guard, shown, release_id)
+    shown = JudgedRun.begun([release_id])
+    for hour in run.rows.hours():
+        shown = run.rows.fold_hour(hour, shown, JudgedRun.with_groups).value
+    num_answers = shown.num_read.get(release_id, 0)
+    is_judged = can_be_judged(guard, shown.cut().of[release_id].exposures, release_id)
     if not is_judged:
         progress(
             f"cycle: {release_id} gave {num_answers} answers: too few to judge it by. It takes {guard.min_requests}"

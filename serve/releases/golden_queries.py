@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from serve.index.protocol import ItemIndex
+from serve.index.protocol import ItemIndex, made_again
 from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
@@ -199,7 +199,7 @@ async def check_retrieval(release: Release, index: ItemIndex) -> None:
     if found and (mean := float(np.mean(found))) < MIN_RECALL:
         raise ReleaseError(
             f"release {release.id}: the index finds {mean:.3f} of the golden queries' items, {MIN_RECALL} at least are"
-            f" required; python -m serve.publish release={release.id} makes its collection again, if that is wrong"
+            f" required; if its collection is wrong, {made_again(release.id)}"
         )
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from data.artifacts.folders import MANIFEST
 from data.artifacts.json_text import DamagedFile, shaped
 from data.artifacts.records.json_files import left_out
+from serve.experiments.assignment import in_percent
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 
@@ -80,7 +81,7 @@ def releases_table(rows: list[dict[str, Any]], now: datetime) -> Table:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name == "release")
     for row in rows:
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in row["metrics"].items())
-        traffic = f"{row['traffic']:.0%}" if row["traffic"] else ""
+        traffic = in_percent(row["traffic"]) if row["traffic"] else ""
         cells = (age(row["created_at"], now), row["dataset"], f"{row['num_items']:,}", metrics, row["state"], traffic)
         table.add_row(row["release"], *cells)
     return table

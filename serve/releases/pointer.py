@@ -223,7 +223,9 @@ def _as_wanted(live: LivePointer, wanted: LivePointer) -> LivePointer:
 
 
 def with_experiment(live: LivePointer, experiment: Experiment) -> LivePointer:
-    """The pointer after an experiment begins; one that was running is over."""
+    """The pointer after an experiment begins; one that was running is over, unless it is the same: then it runs on."""
+    if experiment.is_like(live.experiment):
+        return unstaged(live, live.attempt)
     return live.pointing_at(live.release, live.previous, experiment=experiment)
 
 

@@ -15,6 +15,7 @@ from data.artifacts.seals import is_sealed, leftovers, remove_sealed
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop, unload
 from serve.index.config import IndexConfig
+from serve.releases.audit.history import record
 from serve.releases.in_progress import InProgress, Operation
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
@@ -57,11 +58,16 @@ def prune(
         ids, live = registry.ids(), registry.live()
         in_use = _in_use(registry, live)
         old = [id_ for id_ in ids[:-keep] if id_ not in in_use]
-        for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
-            lock.require()
-            registry.in_progress.set(id_, registry.manifest(id_)["collection"], Operation.prune)
-            remove_sealed(registry.path(id_))
-            progress(f"prune: release {id_}")
+        removed: list[str] = []
+        try:
+            for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
+                lock.require()
+                registry.in_progress.set(id_, registry.manifest(id_)["collection"], Operation.prune)
+                remove_sealed(registry.path(id_))
+                removed.append(id_)
+                progress(f"prune: release {id_}")
+        finally:  # what is gone is in the history, also where Milvus then does not answer
+            record(registry.folder, action="prune", releases=removed)
         markers = [
             marker
             for marker in registry.in_progress.all()

@@ -20,7 +20,7 @@ from serve.index.collection import count
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
-from serve.index.protocol import AGAIN, Hits, recall
+from serve.index.protocol import Hits, made_again, recall
 from serve.releases.golden_queries import check_golden, check_retrieval
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
@@ -52,10 +52,9 @@ def verify(
     in_collection, num_items = count_items(config, release.collection), release.parts.items.table.num_rows
     if in_collection != num_items:
         raise ReleaseError(
-            f"{release.collection}: holds {in_collection} items, the release has {num_items}; python -m serve.publish"
-            f" release={release_id} makes it again"
+            f"{release.collection}: holds {in_collection} items, the release has {num_items}; {made_again(release_id)}"
         )
-    measured = check_recall(config, release.collection, release.parts)
+    measured = check_recall(config, release.collection, release.parts, made_again(release_id))
     asyncio.run(_check_retrieval(config, release))
     progress(
         f"verify: the {num_items:,} items in {release.collection} are found with recall@20 {measured:.3f}, those of the"
@@ -65,8 +64,11 @@ def verify(
     return {"release": release_id, "num_items": num_items, "index_recall@20": measured}
 
 
-def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> float:
+def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: str) -> float:
     """The recall@20 of a collection against exact search with the item vectors of these towers.
+
+    Args:
+        cure: what to do where it is too low, for the message.
 
     Raises:
         ReleaseError: it is below MIN_RECALL.
@@ -75,7 +77,7 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint) -> flo
     measured = asyncio.run(_recall(config, collection, parts))
     if measured < MIN_RECALL:
         raise ReleaseError(
-            f"{collection}: recall@20 against exact search is {measured:.3f}, below {MIN_RECALL}; {AGAIN}"
+            f"{collection}: recall@20 against exact search is {measured:.3f}, below {MIN_RECALL}; {cure}"
         )
     return measured
 

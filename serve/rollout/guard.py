@@ -8,26 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.artifacts.records.hourly_files import HourlyRows, hour_name
-from data.artifacts.records.latest_rows import latest
+from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.cluster.console import ProgressReporter
-from data.sources.event_log.exposures import locked
+from serve.events.exposures import compact_exposures
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
-from serve.experiments.exposure_files import SCHEMA, ExposureRun, read_earlier_layout
+from serve.experiments.exposure_files import ExposureRun, read_earlier_layout
+from serve.experiments.judged_answers import JudgedRun
 from serve.releases.pointer import PointerError
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 from serve.rollout.replica_watch import ReplicaWatch
 from serve.rollout.two_phase import ROLLBACK_WAIT_S, roll_back
 
-MAX_EXPOSURES = 200_000
-"""The analysis uses at most this many of the latest exposures."""
+MAX_READ = 5_000_000
+"""A guard that begins to watch a run reads about so many of its latest exposures at most, within a minute."""
 
 MAX_NAMED = 5
 """The reason of a rollback names this many of the replicas that have died."""
@@ -40,7 +38,7 @@ READ_AGAIN = 2
 class CanaryGuard:
     """Watches the experiment that runs under a storage root, and keeps the exposures that it has read in memory.
 
-    It also compacts the run's files hour by hour, so that their number stays small.
+    It also compacts the files of all runs hour by hour, so that their number stays small.
 
     Attributes:
         config: the bounds, and the time between two checks.
@@ -57,7 +55,7 @@ class CanaryGuard:
     num_rollbacks: int = 0
     _experiment_key: str | None = None
     _files_read: set[str] = field(default_factory=set)
-    _exposures: pa.Table = field(default_factory=SCHEMA.empty_table)
+    _judged: JudgedRun = field(default_factory=JudgedRun)
     _compacted_in: str = ""
     _replicas: ReplicaWatch | None = None
 
@@ -67,11 +65,14 @@ class CanaryGuard:
         live = registry.live()
         if live is None or live.experiment is None:
             self._begin(None)
+            self._compact()
             return None
         self._read_new(live.experiment)
-        regressions = [*self._deaths(registry, live.experiment), *find_regressions(self.config, self._exposures)]
+        regressions = self._deaths(registry, live.experiment)
+        for answers in self._judged.of.values():
+            regressions += find_regressions(self.config, answers.exposures)
         if not regressions:
-            self._compact(live.experiment)
+            self._compact()
             return None
         reason = f"guard: {'; '.join(regressions)}"
         try:
@@ -129,33 +130,43 @@ class CanaryGuard:
         hours, is_first = run.hours()[::-1], self._experiment_key != experiment.key
         if is_first:
             self._begin(None)  # until all of it is read: where the storage fails meanwhile, the next check begins anew
-            self._add(read_earlier_layout(self.storage, experiment.name, experiment.since))
+            earlier = read_earlier_layout(self.storage, experiment.name, experiment.since)
+            self._say(earlier.damaged)
+            self._judged = JudgedRun.begun(experiment.shares).with_groups([earlier.table])
+        before = self._judged
         for hour in hours[: None if is_first else READ_AGAIN]:
-            if len(self._exposures) < MAX_EXPOSURES or hour in hours[:READ_AGAIN]:
-                self._add(run.read_hour(hour, frozenset(self._files_read), MAX_EXPOSURES))
-                self._files_read.add(run.compacted(hour))
+            if hour not in hours[:READ_AGAIN] and (
+                self._judged.is_full or sum(self._judged.num_read.values()) > MAX_READ
+            ):
+                break
+            read = run.fold_hour(hour, self._judged, JudgedRun.with_groups, frozenset(self._files_read))
+            self._say(read.damaged)
+            self._judged, self._files_read = read.value, self._files_read | {*read.files, run.compacted(hour)}
+            if is_first and self._judged.is_full:  # unless a few users had most of the answers
+                self._judged = self._judged.cut()
+        if is_first or self._judged is not before:
+            self._judged = self._judged.cut()
         self._files_read = {file for file in self._files_read if file.startswith(tuple(hours[:READ_AGAIN]))}
         self._experiment_key = experiment.key
 
     def _begin(self, experiment_key: str | None) -> None:
         """Forgets what was read of another run; None: no run is watched."""
-        self._experiment_key, self._files_read, self._exposures = experiment_key, set(), SCHEMA.empty_table()
+        self._experiment_key, self._files_read, self._judged = experiment_key, set(), JudgedRun()
 
-    def _compact(self, experiment: Experiment) -> None:
-        """Compacts the run's files, once an hour; what is wrong with one of them keeps nobody from judging."""
-        now = datetime.now(UTC)
-        if self._compacted_in == hour_name(now):
+    def _compact(self) -> None:
+        """Compacts the files of all runs, once an hour; what is wrong with one of them keeps nobody from judging.
+
+        The compaction of events does so too, where it runs.
+        """
+        if self._compacted_in == (hour := hour_name(datetime.now(UTC) - GRACE)):
             return
-        self._compacted_in = hour_name(now)
+        self._compacted_in = hour
         try:
-            with locked(self.storage) as lock:
-                ExposureRun.of(self.storage, experiment).rows.compact(now, lock)
+            if not compact_exposures(self.storage):
+                self._compacted_in = ""  # the next check goes on
         except (OSError, ValueError, LeaseLost) as e:  # the storage, a compacted file that is damaged, or a long stop
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
-    def _add(self, read: HourlyRows) -> None:
-        for damaged in read.damaged:
-            self.progress(f"guard: {damaged}")
-        self._files_read |= set(read.files)
-        if len(read.table):
-            self._exposures = latest(SCHEMA, [self._exposures, read.table], MAX_EXPOSURES)
+    def _say(self, damaged: tuple[str, ...]) -> None:
+        for sentence in damaged:
+            self.progress(f"guard: {sentence}")

@@ -5,7 +5,7 @@ from data.cluster.console import ProgressReporter
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
 from serve.releases.audit.approvals import Approvals
-from serve.releases.pointer import Traffic, utc_timestamp
+from serve.releases.pointer import LivePointer, Traffic, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.two_phase import RolloutResult, end_experiment, roll_out, roll_out_shares
@@ -94,6 +94,14 @@ def _verify(config: IndexConfig, registry: ReleaseRegistry, release_id: str, pro
     from serve.releases.verify import verify
 
     verify(config, registry, release_id, progress)
+
+
+def ended_by(before: LivePointer | None, after: LivePointer) -> str | None:
+    """Says which experiment a change of the traffic has ended; None where it has ended none."""
+    over = None if before is None else before.experiment
+    if over is None or (after.experiment is not None and after.experiment.key == over.key):
+        return None
+    return f"experiment {over.name}, begun at {over.since}, is over"
 
 
 def describe(rollout: RolloutResult) -> str:

@@ -102,7 +102,8 @@ def roll_out_shares(
     progress: ProgressReporter = print,
     expected_live: Traffic | str | None = None,
 ) -> RolloutResult:
-    """Gives the releases of an experiment their shares of the traffic. An experiment that was running is over.
+    """Gives the releases of an experiment their shares of the traffic. An experiment that was running is over, unless
+    it is the same.
 
     Args:
         within_s: seconds that the replicas may take to load them.
@@ -126,8 +127,7 @@ def roll_out_shares(
         return with_experiment(live, experiment)
 
     def is_done(live: LivePointer) -> bool:
-        running = live.experiment
-        return running is not None and (running.name, running.shares) == (experiment.name, experiment.shares)
+        return experiment.is_like(live.experiment)
 
     return _in_two_phases(registry, list(experiment.shares), change, is_done, within_s, progress)
 

@@ -17,6 +17,7 @@ from serve.viewer.reading.audience import Audience, audience
 from serve.viewer.reading.comparison import Compared, compared
 from serve.viewer.reading.released import DisplayItem, ReleasedCatalogue
 from serve.viewer.reading.releases import Recent, catalogues
+from serve.viewer.reading.variants import RunningVariants
 
 if TYPE_CHECKING:
     from serve.viewer.reading.item_map import ItemMap
@@ -39,6 +40,7 @@ class Viewer:
         catalogues: The catalogue of each release, by its id; opens it in the calling thread.
         opened: The same with towers.
         metrics: The metrics of the endpoint in the last hour.
+        variants: The variants of the running experiment.
     """
 
     config: PageConfig
@@ -49,6 +51,7 @@ class Viewer:
     catalogues: Recent[ReleasedCatalogue] = field(init=False)
     opened: "Recent[OpenedRelease]" = field(init=False)
     metrics: MetricsRecorder = field(init=False)
+    variants: RunningVariants = field(init=False)
 
     @property
     def registry(self) -> ReleaseRegistry:
@@ -59,6 +62,7 @@ class Viewer:
         object.__setattr__(self, "catalogues", catalogues(self.registry))
         object.__setattr__(self, "opened", Recent(self._open_towers, NUM_OPENED))
         object.__setattr__(self, "metrics", MetricsRecorder(self.config))
+        object.__setattr__(self, "variants", RunningVariants(self.storage))
 
     async def catalogue(self, release_id: str | None = None) -> Asked[ReleasedCatalogue]:
         """Returns the catalogue of a release, by default of the live one, or why there is none."""

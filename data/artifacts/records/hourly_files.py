@@ -4,29 +4,37 @@ Each process writes files of its own. When an hour is over, its files become one
 reader finds each row once.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import TypeVar
 
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import ALONE, Lock, held_to_the_end
-from data.artifacts.records.latest_rows import latest
+from data.artifacts.records.folding import COMPACTED, Add, Folded, fold_files, made_of
 
 ENDING = ".parquet"
-COMPACTED = b"compacted"
-"""Key of the metadata of a compacted file; its value is a JSON list of the files whose rows it has."""
+
+T = TypeVar("T")
 
 GRACE = timedelta(minutes=10)
 """An hour is compacted when it has been over for this long: by then hardly a process writes to it any more."""
 
+Kept = Callable[[pa.Table], pa.Table]
+"""Returns those of some rows that stay."""
+
 GROUP = 20_000
 """Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
+
+
+def all_rows(rows: pa.Table) -> pa.Table:
+    """The rows; see `Kept`."""
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +110,16 @@ class HourlyFiles:
         name = f"{self.part(hour_name(begun or datetime.now(UTC)))}/{file}{ENDING}"
         self.folder.write_tables(name, self.schema, parts, use_dictionary=_repeating(self.schema))
 
-    def read_hour(self, hour: str, but: frozenset[str] = frozenset(), at_most: int | None = None) -> HourlyRows:
+    def read_hour(self, hour: str) -> HourlyRows:
         """Reads the rows of an hour. A damaged file is left out and named.
 
-        Args:
-            but: files that are left out, by their paths in the folder.
-            at_most: if given, the latest rows alone, see `latest`.
+        Raises:
+            OSError: the storage does not answer.
+        """
+        return self._rows(self.fold_hour(hour, [], _with_groups))
+
+    def fold_hour(self, hour: str, start: T, add: Add[T], but: frozenset[str] = frozenset()) -> Folded[T]:
+        """Adds the rows of an hour to something, see `fold_files`; `but` are files that are left out, by their paths.
 
         Raises:
             OSError: the storage does not answer.
@@ -115,39 +127,25 @@ class HourlyFiles:
         for _ in range(3):  # files may be compacted between listing and reading
             compacted = [self.compacted(hour)] if self.folder.exists(self.compacted(hour)) else []
             with suppress(FileNotFoundError):
-                return self.read_files([file for file in (*compacted, *self.files(hour)) if file not in but], at_most)
+                files = [file for file in (*compacted, *self.files(hour)) if file not in but]
+                return self.fold_files(files, start, add)
         raise OSError(f"{self.folder}/{hour}: its files vanish while they are read")
 
-    def read_files(self, files: Sequence[str], at_most: int | None = None) -> HourlyRows:
-        """Reads files of the folder, by their paths in it, or their latest rows alone, see `read_hour`.
+    def read_files(self, files: Sequence[str]) -> HourlyRows:
+        """Reads files of the folder, by their paths in it; it raises what `fold_files` raises."""
+        return self._rows(self.fold_files(files, [], _with_groups))
 
-        Raises:
-            FileNotFoundError: one is gone.
-            OSError: the storage does not answer.
-        """
-        damaged: list[str] = []
+    def fold_files(self, files: Sequence[str], start: T, add: Add[T]) -> Folded[T]:
+        """Adds the rows of files of the folder to something, see `fold_files` of data/artifacts/records/folding.py."""
+        return fold_files(self.folder, files, self.schema, self.kind, start, add)
 
-        def tables() -> Iterator[pa.Table]:
-            for file in files:
-                if isinstance(found := self.read_file(file, at_most), str):
-                    damaged.append(found)
-                else:
-                    yield found
+    def _rows(self, read: Folded[list[pa.Table]]) -> HourlyRows:
+        return HourlyRows(pa.concat_tables([self.schema.empty_table(), *read.value]), read.files, read.damaged)
 
-        return HourlyRows(latest(self.schema, tables(), at_most), tuple(files), tuple(damaged))
-
-    def read_file(self, file: str, at_most: int | None = None) -> pa.Table | str:
+    def read_file(self, file: str) -> pa.Table | str:
         """The rows of a file; for a damaged file a sentence that names it. It raises what `read_files` raises."""
-        try:
-            _made_of(self.folder.read_schema(file))
-            groups = (group.cast(self.schema) for group in self.folder.read_groups(file))
-            return latest(self.schema, groups, at_most)
-        except FileNotFoundError:
-            raise
-        except (OSError, ValueError) as e:  # pyarrow raises either for a file that is cut
-            if not self.folder.exists(file):  # raises OSError where the storage does not answer
-                raise FileNotFoundError(f"{self.folder}/{file}") from e
-            return f"{self.folder}/{file}: left out, because it cannot be read as {self.kind} ({e})"
+        read = self.read_files([file])
+        return read.damaged[0] if read.damaged else read.table
 
     def files(self, hour: str) -> list[str]:
         """The files of an hour whose rows are not in its compacted file, by their paths in the folder."""
@@ -155,7 +153,7 @@ class HourlyFiles:
         files = (f"{self.part(hour)}/{file}" for file in (self.folder / self.part(hour)).names())
         return [file for file in files if file.endswith(ENDING) and file not in compacted]
 
-    def compact(self, now: datetime, lock: Lock = ALONE) -> list[str]:
+    def compact(self, now: datetime, lock: Lock = ALONE, kept: Kept = all_rows) -> list[str]:
         """Makes one file of each hour that is over; returns those hours.
 
         A reader that comes in between, or after an interruption, finds each row once: the compacted file names the
@@ -163,11 +161,12 @@ class HourlyFiles:
 
         Args:
             lock: the lock of who else changes the files.
+            kept: says which rows of the small files stay.
         """
         last = hour_name(now - GRACE - timedelta(hours=1))
-        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock)]
+        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock, kept)]
 
-    def _compact_hour(self, hour: str, lock: Lock) -> bool:
+    def _compact_hour(self, hour: str, lock: Lock, kept: Kept) -> bool:
         """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
         before = self._compacted_from(hour)
         if not before and self.folder.exists(self.compacted(hour)):
@@ -176,7 +175,7 @@ class HourlyFiles:
         if readable:
             made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
             earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
-            rows = chain(earlier, self._rows_of(readable), held_to_the_end(lock))
+            rows = chain(earlier, map(kept, self._rows_of(readable)), held_to_the_end(lock))
             schema = self.schema.with_metadata(made_of)
             self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
         lock.require()
@@ -204,20 +203,13 @@ class HourlyFiles:
         if not self.folder.exists(self.compacted(hour)):
             return frozenset()
         try:
-            return _made_of(self.folder.read_schema(self.compacted(hour)))
+            return made_of(self.folder.read_schema(self.compacted(hour)))
         except (OSError, ValueError):  # whoever reads its rows names it
             return frozenset()
 
 
-def _made_of(schema: pa.Schema) -> frozenset[str]:
-    """The files whose rows a file has, by the metadata of its schema; ValueError where these say it wrongly.
-
-    Its rows may be in other files too, so they cannot be counted.
-    """
-    found = json.loads((schema.metadata or {}).get(COMPACTED, b"[]"))
-    if not isinstance(found, list) or not all(isinstance(file, str) for file in found):
-        raise ValueError(f"its metadata {COMPACTED.decode()!r} is no list of files")
-    return frozenset(found)
+def _with_groups(tables: list[pa.Table], groups: Iterator[pa.Table]) -> list[pa.Table]:
+    return [*tables, *groups]
 
 
 def hour_name(moment: datetime) -> str:

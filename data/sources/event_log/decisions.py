@@ -2,7 +2,7 @@
 
     <storage>/decisions/date=2026-01-31/09.parquet                    an hour that is over
                        /.hours/2026-01-31T10/<replica>-<x>.parquet    an hour whose files are still small
-                       /_forgotten.json                               users whose last decisions may still come
+                       /_forgotten.json                               who was forgotten, whose decisions may still come
 
 An engine that reads the folder finds each decision of the hours that are over once; `DecisionLog` reads the others too.
 """
@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE, Lock
-from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
+from data.artifacts.records.hourly_files import ENDING, HourlyFiles, Kept, all_rows, hour_name
 from data.sources.event_log.files import DATE, days_of
-from data.sources.event_log.forgetting import note_forgotten, remove_users
+from data.sources.event_log.forgetting import lately, note_forgotten, remove_users, without
 
 SCHEMA = pa.schema(
     [
@@ -77,21 +77,32 @@ class DecisionLog(HourlyFiles):
         return [f"{day}T{name.removesuffix(ENDING)}" for name in names if name.endswith(ENDING)]
 
     def drop_before(self, moment: datetime) -> None:
-        """Deletes the days that were over before a moment."""
+        """Deletes the days that were over before a moment, with files of theirs that could not be compacted."""
+        first = hour_name(moment)[:10]
         for day in self.days():
-            if day < hour_name(moment)[:10]:
+            if day < first:
                 (self.folder / f"{DATE}{day}").delete()
+        for hour in self.open_hours():
+            if hour[:10] < first:
+                (self.folder / self.part(hour)).delete()
+
+    def compact(self, now: datetime, lock: Lock = ALONE, kept: Kept = all_rows) -> list[str]:
+        """As `HourlyFiles.compact`, without decisions about users from before they were forgotten, however late they
+        have come.
+        """
+        remaining = without(note_forgotten(self.folder, {}, lock))
+        return HourlyFiles.compact(self, now, lock, lambda rows: remaining(kept(rows)))
 
     def forget(self, users: Mapping[str, int], now: datetime, lock: Lock = ALONE) -> int:
         """Removes the decisions about users from before they were forgotten; returns how many.
 
-        Those that replicas write later are removed by the next calls.
+        Those that replicas write later are removed by the next calls and, after an hour, by `compact`.
 
         Args:
             users: by `logged_user`, when they were forgotten, in microseconds since 1970.
             lock: the lock of compaction, which this process holds.
         """
-        recent = note_forgotten(self.folder, users, now, lock)
+        recent = lately(note_forgotten(self.folder, users, lock), now)
         if users:
             return remove_users(self, {**recent, **users}, self.hours(), lock)
         return remove_users(self, recent, self.open_hours(), lock) if recent else 0

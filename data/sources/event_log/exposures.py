@@ -1,8 +1,10 @@
-"""Exposures in all runs of all experiments: their schema, and the removal of forgotten users.
+"""Exposures in all runs of all experiments: their schema, compaction, and the removal of forgotten users.
 
 `serve.experiments.exposure_files` says how the files of an experiment lie.
 """
 
+import math
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -12,7 +14,7 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.artifacts.leases import Lock
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
-from data.sources.event_log.forgetting import note_forgotten, remove_from, remove_users
+from data.sources.event_log.forgetting import lately, note_forgotten, remove_from, remove_users, without
 
 SCHEMA = pa.schema(
     [
@@ -47,10 +49,36 @@ def locked(storage: Folder) -> AbstractContextManager[Lock]:
     return exposures_folder(storage).locked(LOCK)
 
 
+def compact(storage: Folder, now: datetime, lock: Lock, within_s: float = math.inf) -> bool:
+    """Makes one file of each hour that is over, of all runs, those of experiments that are over included.
+
+    Exposures of users from before they were forgotten are left out, however late they have come.
+
+    Args:
+        lock: what `locked` gives, which this process holds.
+        within_s: seconds after which no further run is begun.
+
+    Returns:
+        Whether all runs are done; if not, the next call goes on.
+
+    Raises:
+        OSError: the storage does not answer.
+        LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
+    """
+    folder = exposures_folder(storage)
+    kept, ends = without(note_forgotten(folder, {}, lock)), time.monotonic() + within_s
+    for experiment in folder.subfolders():
+        for run in experiment.subfolders():
+            if time.monotonic() > ends:
+                return False
+            exposure_files(run).compact(now, lock, kept)
+    return True
+
+
 def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> int:
     """Removes the exposures of users from before they were forgotten; returns how many.
 
-    Those that replicas write later are removed by the next calls.
+    Those that replicas write later are removed by the next calls and, after an hour, by `compact`.
 
     Args:
         users: by `logged_user`, when they were forgotten, in microseconds since 1970.
@@ -61,7 +89,7 @@ def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock)
         LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
     """
     folder = exposures_folder(storage)
-    recent, removed = note_forgotten(folder, users, now, lock), 0
+    recent, removed = lately(note_forgotten(folder, users, lock), now), 0
     if not recent and not users:
         return 0
     for experiment in folder.subfolders():

@@ -1,10 +1,12 @@
 """Removes forgotten users from hourly files, whose rows have a column `user` (`logged_user`) and one `time`.
 
-Replicas write some seconds after they have answered, so rows from before a user was forgotten may come later. The users
-who were forgotten lately are therefore noted in the folder of the log, as `_forgotten.json`.
+Replicas write some seconds after they have answered, and much later where the storage did not take the rows. So rows
+from before a user was forgotten may come at any time. All users who were forgotten are therefore noted in the folder of
+the log, as `_forgotten.json`: rows of those of the last hour are looked for in all small files at each compaction, and
+rows of all of them in the files of which an hour's file is made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -24,10 +26,14 @@ from data.sources.event_log.users import hashed
 
 FORGOTTEN = "_forgotten.json"
 
-CURE = "remove it, and forget again the users who were forgotten in the last hour: rows of theirs may have come since"
+CURE = (
+    "restore it from a copy of the storage. Without one, remove it, and forget again the users who were forgotten"
+    " lately: rows of theirs may have come since"
+)
 
 LATE = timedelta(hours=1)
-"""How long after a user was forgotten replicas may still write rows from before."""
+"""How long after a user was forgotten rows from before are looked for in all small files. Later ones, which are those
+that the storage did not take for so long, go when their hour is compacted."""
 
 
 def logged_user(key: str) -> str:
@@ -35,8 +41,8 @@ def logged_user(key: str) -> str:
     return hashed(key)
 
 
-def note_forgotten(log: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> dict[str, int]:
-    """Notes who was forgotten; returns those of whom rows may still come, the ones noted before included.
+def note_forgotten(log: Folder, users: Mapping[str, int], lock: Lock) -> dict[str, int]:
+    """Notes who was forgotten; returns all who ever were.
 
     Args:
         users: by `logged_user`, when they were forgotten, in microseconds since 1970.
@@ -47,16 +53,28 @@ def note_forgotten(log: Folder, users: Mapping[str, int], now: datetime, lock: L
     """
     if not users and not log.exists(FORGOTTEN):
         return {}
-    since_us = int((now - LATE).timestamp() * MICROS)
 
     def noted(content: bytes) -> dict[str, int]:
-        return parsed(content, f"{log}/{FORGOTTEN}", _times, "the users who were forgotten lately", CURE)
+        return parsed(content, f"{log}/{FORGOTTEN}", _times, "the users who were forgotten", CURE)
 
-    def still_recent(content: bytes | None) -> bytes:
-        before = {} if content is None else noted(content)
-        return json_bytes({user: at for user, at in {**before, **users}.items() if at >= since_us})
+    def with_these(content: bytes | None) -> bytes:
+        if content is not None and not users:
+            return content
+        return json_bytes({**({} if content is None else noted(content)), **users})
 
-    return noted(update_file(log, FORGOTTEN, still_recent, lock)[1])
+    return noted(update_file(log, FORGOTTEN, with_these, lock)[1])
+
+
+def lately(forgotten: Mapping[str, int], now: datetime) -> dict[str, int]:
+    """Those who were forgotten in the last hour."""
+    since_us = int((now - LATE).timestamp() * MICROS)
+    return {user: at for user, at in forgotten.items() if at >= since_us}
+
+
+def without(forgotten: Mapping[str, int]) -> Callable[[pa.Table], pa.Table]:
+    """Returns a function that removes from a table the rows from before their users were forgotten."""
+    is_removed = Removal(forgotten, str)
+    return lambda table: table.filter(pa.array(~_removed(table, is_removed))) if forgotten else table
 
 
 def _times(value: Any) -> dict[str, int]:
@@ -94,16 +112,18 @@ def remove_from(folder: Folder, files: Iterable[str], users: Mapping[str, int], 
 
 
 def _remove_from(folder: Folder, file: str, is_removed: Removal, lock: Lock) -> int:
-    def removed_N(table: pa.Table) -> np.ndarray:
-        return is_removed(pc.fill_null(table["user"], ""), table["time"].cast(pa.int64()).to_numpy())
-
     try:
         columns = folder.read_table(file, ["user", "time"])
     except (OSError, ValueError):  # whoever reads its rows names it
         folder.exists(file)  # raises OSError where the storage does not answer
         return 0
-    if not (num := int(removed_N(columns).sum())):
+    if not (num := int(_removed(columns, is_removed).sum())):
         return 0
-    kept = (table.filter(pa.array(~removed_N(table))) for table in folder.read_groups(file))
+    kept = (table.filter(pa.array(~_removed(table, is_removed))) for table in folder.read_groups(file))
     folder.write_tables(file, folder.read_schema(file), chain(kept, held_to_the_end(lock)))
     return num
+
+
+def _removed(table: pa.Table, is_removed: Removal) -> np.ndarray:
+    """bool [N]: which rows are from before their users were forgotten."""
+    return is_removed(pc.fill_null(table["user"], ""), table["time"].cast(pa.int64()).to_numpy())

@@ -2,12 +2,16 @@
 
 The policy is a file beside the releases, so it holds for every operator. Whoever may write to the storage can get
 around it: it guards against mistakes, and leaves a record.
+
+Each file says itself what was done last, by whom and when, and under which name the history has that (`Stamp`). So the
+history lacks nothing of a process that was killed before it could add it.
 """
 
 import hashlib
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from data.artifacts.errors import ConfigError, UserError
@@ -17,8 +21,8 @@ from data.artifacts.leases import Lock
 from data.artifacts.operators import operator
 from data.artifacts.records.json_files import left_out
 from data.artifacts.records.updates import update_file
-from data.artifacts.structured import known_fields
-from serve.releases.audit.history import record
+from serve.releases.audit.history import Stamp, is_recorded, record_stamped
+from serve.releases.audit.requests import VALID_FOR, ApprovalRequest, stamp_of
 
 APPROVALS = ".approvals"
 """Folder of the policy and of the requests below that of the releases."""
@@ -28,52 +32,9 @@ POLICY = "policy.json"
 ACTIONS = ("promote", "withdraw")
 """What may need a second approval: giving a release traffic, and changing the denylist."""
 
-VALID_FOR = timedelta(hours=24)
-"""How long a request, and its approval, count."""
-
 
 class NeedsApproval(UserError):
     """Another operator must approve this first; nothing has changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
-    """Something that waits for a second operator.
-
-    Attributes:
-        id: a digest of action and what; the same thing asked for again is the same request.
-        action: one of ACTIONS, or `policy`.
-        what: JSON values that say exactly what is to be done.
-        by, at: who asked for it, and when (ISO timestamp).
-        approved_by: who approved it; None while it waits.
-    """
-
-    id: str
-    action: str
-    what: dict[str, Any]
-    by: str
-    at: str
-    approved_by: str | None = None
-
-    @classmethod
-    def of_json(cls, content: bytes, place: str) -> "ApprovalRequest":
-        """Reads a request from the content of the file at `place`; raises DamagedFile where it is none."""
-        return parsed(content, place, cls._of_value, "a request for an approval", "remove it, and ask again")
-
-    @classmethod
-    def _of_value(cls, value: dict[str, Any]) -> "ApprovalRequest":
-        request = cls(**known_fields(cls, value, {}))
-        if datetime.fromisoformat(request.at).tzinfo is None:
-            raise ValueError(f"at is {request.at!r}, which has no time zone")
-        return request
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether it still counts."""
-        return datetime.now(UTC) - datetime.fromisoformat(self.at) < VALID_FOR
-
-    def __str__(self) -> str:
-        return f"{self.action} {', '.join(f'{name}={value}' for name, value in sorted(self.what.items()))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +53,19 @@ class Approvals:
         return self._required(self.folder.read_bytes(POLICY) if self.folder.exists(POLICY) else None)
 
     def _required(self, policy: bytes | None) -> list[str]:
-        """What a policy's file asks for. A damaged one is never taken for one that asks for nothing.
+        """What a policy's file asks for; it raises what `_policy` raises."""
+        return self._policy(policy)[0]
+
+    def _policy(self, policy: bytes | None) -> tuple[list[str], Stamp | None]:
+        """What a policy's file asks for, and who wrote it. A damaged one is never taken for one that asks for nothing.
 
         Raises:
             DamagedFile: it is no policy.
         """
         if policy is None:
-            return []
+            return [], None
         cure = 'write {"require": ["promote", "withdraw"]} into it, then python -m serve.approve require=[...]'
-        return parsed(policy, f"{self.folder}/{POLICY}", _actions, "a policy of approvals", cure)
+        return parsed(policy, f"{self.folder}/{POLICY}", _policy_of, "a policy of approvals", cure)
 
     def require(self, actions: list[str]) -> None:
         """Sets which actions need a second approval. To ask for fewer than before itself needs one.
@@ -112,18 +77,19 @@ class Approvals:
         for action in actions:
             if action not in ACTIONS:
                 raise ConfigError(f"require: {action!r} must be one of {', '.join(ACTIONS)}")
-        content, is_approved = json_bytes({"require": sorted(actions)}), False
+        policy = {"require": sorted(actions), "change": asdict(Stamp.now())}
+        is_approved = False
 
         def changed(before: bytes | None) -> bytes:
             nonlocal is_approved
             if set(self._required(before)) - set(actions) and not is_approved:
                 self._use("policy", {"require": sorted(actions)}, lock)
                 is_approved = True
-            return content
+            self._record(*self._of_policy(before))
+            return json_bytes(policy)
 
         with self._locked() as lock:
-            update_file(self.folder, POLICY, changed, lock)
-        record(self.releases, action="policy", require=sorted(actions))
+            self._record(*self._of_policy(update_file(self.folder, POLICY, changed, lock)[1]))
 
     def check(self, action: str, **what: Any) -> None:
         """Uses up the approval of an action, where the policy asks for one.
@@ -146,15 +112,19 @@ class Approvals:
             found = self._valid(content, id_)
             if content is not None and found is not None and found.approved_by is None:
                 return content
-            return json_bytes(asdict(ApprovalRequest(id_, action, what, operator(), datetime.now(UTC).isoformat())))
+            self._record(*self._of_request(content, id_))
+            asked = ApprovalRequest(id_, action, what, operator(), datetime.now(UTC).isoformat())
+            if found is not None:
+                asked = replace(asked, used=found.approved_by, change=Stamp.now())
+            return json_bytes(asdict(asked))
 
         # The approved request is replaced, not deleted: of two processes that read it, one alone can do so.
         before, after = update_file(self.folder, f"{id_}.json", asked_for, lock)
         used, request = self._valid(before, id_), ApprovalRequest.of_json(after, self._place(id_))
         if used is not None and used.approved_by is not None:
+            self._record(*self._of_request(after, id_))
             lock.require()
             self.folder.delete_file(f"{id_}.json")
-            record(self.releases, action="approved", request=str(used), approved_by=used.approved_by)
             return
         raise NeedsApproval(
             f"{request}: waits for a second operator, who runs python -m serve.approve request={id_} within"
@@ -163,10 +133,35 @@ class Approvals:
 
     def waiting(self) -> list[ApprovalRequest]:
         """The requests that count, oldest first."""
+        found = (self._valid(content, id_) for content, id_ in self._requests())
+        return sorted((request for request in found if request is not None), key=lambda request: request.at)
+
+    def missing(self) -> list[dict[str, Any]]:
+        """What the history lacks, because the process that did it was killed."""
+        done = [each for content, id_ in self._requests() for each in self._of_request(content, id_)]
+        if (policy := self.folder.read_versioned(POLICY)) is not None:
+            with suppress(DamagedFile):
+                done += self._of_policy(policy[0])
+        return [stamp.on(entry) for stamp, entry in done if not is_recorded(self.releases, stamp)]
+
+    def _requests(self) -> Iterator[tuple[bytes, str]]:
+        """The content of the file of each request, and the request's id."""
         ids = (name.removesuffix(".json") for name in self.folder.names() if name.endswith(".json") and name != POLICY)
         files = ((self.folder.read_versioned(f"{id_}.json"), id_) for id_ in ids)
-        found = (self._valid(file[0], id_) for file, id_ in files if file is not None)
-        return sorted((request for request in found if request is not None), key=lambda request: request.at)
+        return ((file[0], id_) for file, id_ in files if file is not None)
+
+    def _of_request(self, content: bytes | None, id_: str) -> list[tuple[Stamp, dict[str, Any]]]:
+        """What was done last with a request, if that is an entry of the history."""
+        request = self._read(content, id_)
+        return [] if request is None or request.change is None else [(request.change, request.entry)]
+
+    def _of_policy(self, content: bytes | None) -> list[tuple[Stamp, dict[str, Any]]]:
+        required, change = self._policy(content)
+        return [] if change is None else [(change, {"action": "policy", "require": required})]
+
+    def _record(self, *done: tuple[Stamp, dict[str, Any]]) -> None:
+        for stamp, entry in done:
+            record_stamped(self.releases, stamp, entry)
 
     def approve(self, id_: str) -> ApprovalRequest:
         """Approves a request.
@@ -181,24 +176,28 @@ class Approvals:
                 raise self._unknown(id_)
             if request.by == operator():
                 raise ConfigError(f"request: {id_} was asked for by {request.by}; another operator must approve it")
-            return json_bytes(asdict(replace(request, approved_by=operator())))
+            self._record(*self._of_request(content, id_))
+            return json_bytes(asdict(replace(request, approved_by=operator(), change=Stamp.now())))
 
         if id_ not in {one.id for one in self.waiting()}:
             raise self._unknown(id_)
         with self._locked() as lock:
             content = update_file(self.folder, f"{id_}.json", approved, lock)[1]
-        request = ApprovalRequest.of_json(content, self._place(id_))
-        record(self.releases, action="approve", request=str(request))
-        return request
+            self._record(*self._of_request(content, id_))
+        return ApprovalRequest.of_json(content, self._place(id_))
 
     def _valid(self, content: bytes | None, id_: str) -> ApprovalRequest | None:
-        """The request that a file has, if it still counts. A damaged one counts no more: it can be asked for again."""
+        """The request that a file has, if it still counts."""
+        request = self._read(content, id_)
+        return request if request is not None and request.is_valid else None
+
+    def _read(self, content: bytes | None, id_: str) -> ApprovalRequest | None:
+        """The request that a file has. A damaged one counts no more: it can be asked for again."""
         try:
-            request = None if content is None else ApprovalRequest.of_json(content, self._place(id_))
+            return None if content is None else ApprovalRequest.of_json(content, self._place(id_))
         except DamagedFile as e:
             left_out(f"{e}")
             return None
-        return request if request is not None and request.is_valid else None
 
     def _place(self, id_: str) -> str:
         return f"{self.folder}/{id_}.json"
@@ -208,8 +207,8 @@ class Approvals:
         return ConfigError(f"request: {id_!r} does not wait for an approval (there are: {known})")
 
 
-def _actions(value: Any) -> list[str]:
+def _policy_of(value: Any) -> tuple[list[str], Stamp | None]:
     found = value["require"]
     if not isinstance(found, list) or not set(found) <= set(ACTIONS):
         raise ValueError(f"require is {found!r}")
-    return found
+    return found, stamp_of(value.get("change"))

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from data.artifacts.folders import Folder
-from serve.releases.audit.history import HISTORY, read_history
+from serve.releases.audit.approvals import Approvals
+from serve.releases.audit.history import is_recorded, read_history, record_stamped
 from serve.releases.pointer import LivePointer
 
 
@@ -21,8 +22,8 @@ def record_changes(releases: Folder, *pointers: LivePointer | None) -> None:
         pointers: the one that is in force, or was. One that an earlier version wrote says nothing of its change.
     """
     for live in pointers:
-        if live is not None and live.change is not None and (entry := _missing(releases, live)) is not None:
-            (releases / HISTORY).write_json(f"{live.change.entry}.json", entry)
+        if live is not None and live.change is not None:
+            record_stamped(releases, live.change, live.as_json())
 
 
 def try_to_record(releases: Folder, live: LivePointer | None) -> None:
@@ -32,15 +33,13 @@ def try_to_record(releases: Folder, live: LivePointer | None) -> None:
 
 
 def history_of(releases: Folder, live: LivePointer | None, last: int) -> list[dict[str, Any]]:
-    """The latest entries of the history, newest first, with the change that has led to the live pointer in any case."""
-    missing, entries = live and _missing(releases, live), read_history(releases, last)
+    """The latest entries of the history, newest first.
+
+    The change that has led to the live pointer is there in any case, and so are approvals whose process was killed.
+    """
+    missing, entries = Approvals(releases).missing(), read_history(releases, last)
+    if live is not None and live.change is not None and not is_recorded(releases, live.change):
+        missing.append(live.change.on(live.as_json()))
     if missing:
-        entries = sorted([missing, *entries], key=lambda entry: datetime.fromisoformat(entry["at"]), reverse=True)
+        entries = sorted([*missing, *entries], key=lambda entry: datetime.fromisoformat(entry["at"]), reverse=True)
     return entries[:last]
-
-
-def _missing(releases: Folder, live: LivePointer) -> dict[str, Any] | None:
-    """The entry of the change that has led to a pointer, if the history lacks it."""
-    if live.change is None or releases.exists(f"{HISTORY}/{live.change.entry}.json"):
-        return None
-    return live.change.on(live.as_json())

@@ -17,6 +17,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.json_text import mapping
 from data.artifacts.operators import operator, running_command
 from data.artifacts.records.json_files import read_or_left_out
+from serve.experiments.assignment import in_percent
 
 HISTORY = ".history"
 """Folder of the history below that of the releases; its files are named by their time."""
@@ -60,8 +61,18 @@ def record(folder: Folder, /, **what: Any) -> None:
         folder: that of all releases.
         what: JSON values that say what was done.
     """
-    stamp = Stamp.now()
-    (folder / HISTORY).write_json(f"{stamp.entry}.json", stamp.on(what))
+    record_stamped(folder, Stamp.now(), what)
+
+
+def record_stamped(folder: Folder, stamp: Stamp, what: Mapping[str, Any]) -> None:
+    """Adds the entry of something that was done to the history, unless it is there."""
+    if not is_recorded(folder, stamp):
+        (folder / HISTORY).write_json(f"{stamp.entry}.json", stamp.on(what))
+
+
+def is_recorded(folder: Folder, stamp: Stamp) -> bool:
+    """Whether the history has the entry of something that was done."""
+    return folder.exists(f"{HISTORY}/{stamp.entry}.json")
 
 
 def read_history(releases: Folder, last: int) -> list[dict[str, Any]]:
@@ -111,7 +122,7 @@ def describe(entry: dict[str, Any]) -> str:
         return ", ".join(f"{name}: {_text(value)}" for name, value in entry.items() if name not in OF_EVERY_ENTRY)
     parts = [f"live: {entry['release']}"]
     if experiment := entry.get("experiment"):
-        parts += [f"{share:.1%} {id_}" for id_, share in experiment["shares"].items()]
+        parts += [f"{in_percent(share)} {id_}" for id_, share in experiment["shares"].items()]
     parts += [
         f"{says}: {_text(entry[name])}"
         for name, says in (("rolled_back", "rolled back"), ("withdrawn", "denylist"))

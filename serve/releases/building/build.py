@@ -24,6 +24,9 @@ from serve.releases.verify import check_recall, count_items
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.opening.parts import VECTORS_FILE
 
+ALGORITHM = "index_algorithm"
+"""Entry of a release's manifest: the `index.algorithm` by which its collection was made."""
+
 Gate = Callable[[Checkpoint, ReleaseRegistry], dict[str, Any] | None]
 """Returns what the manifest says of the gate, or raises GateError; a `Gatekeeper` is one."""
 
@@ -66,7 +69,7 @@ def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDr
         if count_items(config, collection) != draft.parts.items.table.num_rows:
             return f"the collection of release {draft.id} is incomplete"
         if VECTORS_FILE in manifest["files"]:
-            check_recall(config, collection, registry.open_served(draft.id).parts)
+            check_recall(config, collection, registry.open_served(draft.id).parts, "it is made again")
     except (NotSealed, ReleaseError) as e:
         return f"{e}"
     return None
@@ -94,8 +97,9 @@ def _build(
     batches = _with_progress(draft.embed_items(), parts.items.table.num_rows, verb, progress)
     num_items = write_collection(config, collection, batches, parts.items.features, parts.model.config.embedding_dim)
     try:
-        recall = check_recall(config, collection, parts)
+        recall = check_recall(config, collection, parts, "run the command again; index.algorithm=flat is exact")
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
+        measured[ALGORITHM] = config.algorithm.name
         lock.require()
         if before is not None:  # as long as the release is not sealed anew, it is still used
             registry.in_progress.set(draft.id, before, Operation.prune)

@@ -4,10 +4,15 @@ The release stays what it is, with its id, its files, the moment when it was sea
 one comes back that was made by `serve.refresh`, or whose checkpoint is gone.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
-from serve.index.config import IndexConfig
-from serve.releases.building.build import build_release
+from serve.index.config import Algorithm, IndexConfig
+from serve.releases.building.build import ALGORITHM, build_release
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.golden_queries import GOLDEN_FILE
 from serve.releases.model_card import CARD_FILE
@@ -23,6 +28,8 @@ def restore_collection(
     config: IndexConfig, registry: ReleaseRegistry, release_id: str, progress: ProgressReporter = print
 ) -> None:
     """Makes the collection of a release again, unless it has all of its items as they should be.
+
+    It gets the vector index that it had, whatever `index.algorithm` is now, see `as_published`.
 
     Raises:
         ReleaseError, NotSealed, CheckpointError: there is no such release, or its files are damaged.
@@ -42,4 +49,28 @@ def restore_collection(
         embed_items=lambda: embedded_items(release.parts, config.upsert_batch),
         write_model=write_model,
     )
+    config = as_published(config, release_id, release.manifest, progress)
     build_release(config, registry, draft, "publish", progress, lambda *_: release.manifest.get("gate"))
+
+
+def as_published(
+    config: IndexConfig, release_id: str, manifest: Mapping[str, Any], progress: ProgressReporter = print
+) -> IndexConfig:
+    """The config with the `index.algorithm` by which a release was published; where that is another one, it is said.
+
+    An earlier version has not recorded it, and Milvus Lite does not have all of them: then that of the config stays.
+    """
+    now = config.algorithm.name
+    if (published := manifest.get(ALGORITHM)) is None:
+        progress(f"publish: by which index.algorithm release {release_id} was published is not recorded; taking {now}")
+        return config
+    if published == now:
+        return config
+    said = f"publish: release {release_id} was published with index.algorithm={published}"
+    try:
+        config = replace(config, algorithm=Algorithm[published])
+    except (ConfigError, KeyError):
+        progress(f"{said}, which is not possible with index.uri={config.address}; taking {now}")
+        return config
+    progress(f"{said}, and its collection gets that again, not {now}")
+    return config

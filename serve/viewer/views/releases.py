@@ -9,6 +9,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from data.artifacts.errors import UserError
+from serve.experiments.assignment import in_percent
 from serve.releases.lineage import lineage_of
 from serve.releases.listing import age, list_releases
 from serve.releases.model_card import model_card
@@ -16,7 +17,7 @@ from serve.releases.pointer import LivePointer
 from serve.viewer.parts.elements import badge, note, panel, part, refilled, table, text
 from serve.viewer.parts.plots import bars
 from serve.viewer.parts.shell import put
-from serve.viewer.reading.variants import Interval, Variant, running_variants
+from serve.viewer.reading.variants import Interval, Variant
 from serve.viewer.viewer import Viewer
 from towers.evaluation.report import report_of
 
@@ -77,7 +78,7 @@ class ReleasesView:
             self._experiment_box.clear()
             self._experiment = None
             return
-        variants = await asyncio.to_thread(running_variants, self._viewer.storage, experiment)
+        variants = await asyncio.to_thread(self._viewer.variants.read, experiment)
         if (experiment.name, variants) != self._experiment:
             self._experiment = experiment.name, variants
             with refilled(self._experiment_box):
@@ -111,14 +112,14 @@ class ReleasesView:
                         with part("td"):
                             if row["state"]:
                                 badge(row["state"], "good" if row["state"] == "live" else "")
-                        text("td", f"{row['traffic']:.0%}" if row["traffic"] else "", "number")
+                        text("td", in_percent(row["traffic"]) if row["traffic"] else "", "number")
 
 
 def _experiment(name: str, live: str, variants: list[Variant]) -> None:
     """Adds the running experiment: its variants beside control, which is the live release."""
     rows = [
         (
-            variant.name, f"{variant.share:.1%}", variant.num_answers, _shares(variant.failed),
+            variant.name, in_percent(variant.share), variant.num_answers, _shares(variant.failed),
             _rise(variant.failed_rise), _shares(variant.degraded), _rise(variant.degraded_rise),
             _ms(variant.p50_ms), _ms(variant.p95_ms), variant.distinct_items,
         )

@@ -65,7 +65,21 @@ def test_decisions_of_before_a_user_was_forgotten_go(log: DecisionLog, is_compac
     log.compact(NOW)
     assert ids(log) == ["2", "3", "5", "8"]
     assert log.forget({}, NOW + timedelta(hours=2)) == 0
-    assert log.folder.read_json(FORGOTTEN) == {}
+    assert log.folder.read_json(FORGOTTEN) == {"u": us(12, 10)}
+
+
+@pytest.mark.parametrize("hour", ["2026-01-31T10", "2026-02-09T07"])
+def test_decisions_of_before_a_user_was_forgotten_go_however_late_they_come(log: DecisionLog, hour: str) -> None:
+    """A replica that the storage did not take them from for days writes them into the hour of its first attempt."""
+    log.compact(NOW)
+    log.forget({"u": us(12, 10)}, NOW)
+    later = NOW + timedelta(days=9)
+    log.forget({"w": us(9)}, later)
+    late = decided(("6", "u", us(12, 9)), ("7", None, us(12, 9)), ("8", "u", us(12, 11)), ("9", "x", us(8)))
+    log.folder.write_table(f".hours/{hour}/late.parquet", late)
+    log.forget({}, later)
+    assert hour in log.compact(later)
+    assert ids(log) == ["2", "3", "5", "7", "8", "9"]
 
 
 def test_a_damaged_file_is_named_and_stays(log: DecisionLog) -> None:
@@ -78,9 +92,11 @@ def test_a_damaged_file_is_named_and_stays(log: DecisionLog) -> None:
     assert "cut.parquet: left out, because it cannot be read as decisions" in damaged
 
 
-def test_old_dates_go(log: DecisionLog) -> None:
+def test_old_dates_go_with_what_could_not_be_compacted(log: DecisionLog) -> None:
+    Path(log.folder.path, ".hours", "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
     log.compact(NOW)
+    log.folder.write_table(".hours/2026-02-01T00/a.parquet", decided(("6", "u", us(23))))
     log.drop_before(NOW)
-    assert log.hours() == ["2026-01-31T10", "2026-01-31T12"]
+    assert log.hours() == ["2026-01-31T10", "2026-01-31T12", "2026-02-01T00"]
     log.drop_before(NOW + timedelta(days=1))
-    assert log.hours() == ["2026-01-31T12"]
+    assert (log.hours(), log.folder.files()) == (["2026-02-01T00"], [".hours/2026-02-01T00/a.parquet"])

@@ -8,7 +8,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE
-from data.sources.event_log.exposures import SCHEMA, exposure_files, forget
+from data.sources.event_log.exposures import SCHEMA, compact, exposure_files, forget
 from data.sources.event_log.forgetting import FORGOTTEN
 
 NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
@@ -59,7 +59,20 @@ def test_exposures_of_before_a_user_was_forgotten_go(storage: Folder, is_compact
     assert run.compact(NOW) == ([] if is_compacted else ["2026-01-31T10"])
     assert ids(storage) == [2, 3, 6, 8, 10, 12]
     assert forget(storage, {}, NOW + timedelta(hours=2), ALONE) == 0
-    assert (storage / "exposures").read_json(FORGOTTEN) == {}
+    assert (storage / "exposures").read_json(FORGOTTEN) == {"u": us(12, 10)}
+
+
+def test_the_hours_of_all_runs_are_compacted_without_what_has_come_late_of_a_forgotten_user(storage: Folder) -> None:
+    later = NOW + timedelta(days=9)
+    forget(storage, {"u": us(12, 10)}, NOW, ALONE)
+    late = shown(("11", "u", us(12, 9)), ("12", "u", us(12, 11)))
+    (storage / "exposures" / "canary").write_table("run2/2026-01-31T12/late.parquet", late)
+    runs = [exposure_files(run) for run in (storage / "exposures" / "canary").subfolders()]
+    assert not compact(storage, later, ALONE, within_s=-1)
+    assert all(run.open_hours() for run in runs), "no time is left to begin one"
+    assert compact(storage, later, ALONE)
+    assert ids(storage) == [2, 3, 6, 8, 10, 12]
+    assert [run.open_hours() for run in runs] == [[], []]
 
 
 def test_files_that_a_dead_compaction_has_left_are_cleared_too(storage: Folder) -> None:

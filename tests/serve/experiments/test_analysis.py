@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.sources.schema import DataError
+from serve.experiments import matching
 from serve.experiments.analysis import MIN_USERS, VariantResult, analyse, boundary
 from serve.experiments.analysis_table import analysis_table
 from serve.experiments.assignment import CONTROL
-from serve.experiments.matching import OutcomeCounts
+from serve.experiments.matching import NeededExposures, OutcomeCounts
 from serve.experiments.outcomes import MAX_VALUE, read_outcomes
 
 SHARES = {CONTROL: 0.5, "b": 0.5}
@@ -165,6 +166,28 @@ def test_a_request_that_was_recorded_twice_counts_once() -> None:
     assert analyse("one", shown(rows), outcomes({"1": 1.0}), SHARES).results[0].mean == 1.0
 
 
+@pytest.mark.parametrize("part", [1, 30, 10_000])
+def test_what_is_needed_of_exposures_gives_the_same_analysis(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of users in both variants, nobodies, requests recorded twice, and ids that several users' answers have."""
+    monkeypatch.setattr(matching, "PART", part)
+    random = np.random.default_rng(0)
+    users = [None if n % 5 == 0 else f"u{n}" for n in random.integers(0, 100, 600)]
+    variants = [CONTROL if n else "b" for n in random.integers(0, 2, 600)]
+    rows = [(u, v if u and int(u[1:]) % 7 == 0 else "b" if u and int(u[1:]) % 2 else CONTROL, f"r{n}")
+            for u, v, n in zip(users, variants, random.integers(0, 500, 600), strict=True)]  # fmt: skip
+    exposures, clicks = shown(rows), outcomes({f"r{n}": float(n % 3) for n in range(0, 600, 4)})
+    needed = NeededExposures(clicks["request_id"])
+    for start in range(0, 600, 50):
+        needed = needed.with_groups([exposures.slice(start, 20), exposures.slice(start + 20, 30)])
+    rows_needed = needed.reduced().rows
+    found, whole = (analyse("one", rows, clicks, SHARES) for rows in (rows_needed, exposures))
+    assert (found.outcomes, found.users_in_several_variants) == (whole.outcomes, whole.users_in_several_variants)
+    assert min(whole.outcomes.moved, whole.outcomes.unmatched, whole.outcomes.ambiguous) > 0
+    for one, other in zip(found.results, whole.results, strict=True):
+        assert (one.num_users, one.mean) == (other.num_users, pytest.approx(other.mean))
+    assert len(rows_needed) < 450
+
+
 def test_shares_that_are_not_those_asked_for_are_said_first() -> None:
     rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(600)] + [(f"b{n}", "b", f"b{n}") for n in range(400)]
     found = analyse("one", shown(rows), outcomes({"b1": 1.0}), SHARES)
@@ -172,6 +195,19 @@ def test_shares_that_are_not_those_asked_for_are_said_first() -> None:
     assert "SHARES ARE NOT THOSE ASKED FOR" in str(analysis_table(found).caption)
     even = analyse("one", shown(rows), outcomes({"b1": 1.0}), {CONTROL: 0.6, "b": 0.4})
     assert even.sample_ratio_holds
+
+
+def test_a_few_users_of_a_small_share_are_no_wrong_assignment() -> None:
+    """One user of 2000 is promised; in one of 53 such experiments there are four or more."""
+    shares = {CONTROL: 0.9995, "b": 0.0005}
+
+    def p(num: int) -> float:
+        rows = [(f"c{n}", CONTROL, f"c{n}") for n in range(2000 - num)] + [(f"b{n}", "b", f"b{n}") for n in range(num)]
+        return analyse("one", shown(rows), outcomes({"c1": 1.0}), shares).sample_ratio_p
+
+    assert p(1) == pytest.approx(1.0)
+    assert p(4) == pytest.approx(1 - sum(np.exp(-1) / factorial for factorial in (1, 1, 2, 6)), rel=0.01)
+    assert p(5) > 0.001 > p(7)
 
 
 def test_a_stop_needs_the_interval_for_any_time() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_runs_of_one_name_are_kept_apart(storage: Folder) -> None:
         choose_run(storage, CANARY, None, "2026")
     with pytest.raises(ConfigError, match=r"traffic\.shares: \{'b': 0\.5\} are not those of the run begun at"):
         choose_run(storage, replace(CANARY, shares={"b": 0.5}), None, None)
+
+
+def test_of_a_run_the_requests_with_an_outcome_are_read_and_who_was_shown_something(storage: Folder) -> None:
+    run = ExposureRun.of(storage, AT_20)
+    to_ann = shown("2", "3", "4").set_column(2, SCHEMA.field("user"), pa.array(["ann"] * 3))
+    run.write(AT_20, "replica-a", pa.concat_tables([shown("1"), to_ann]))
+    run.write(AT_20, "replica-b", to_ann)
+    read = choose_run(storage, CANARY, None, None, pa.chunked_array([["3", "9"]])).exposures
+    rows = [(row["user"], row["request_id"]) for row in read.table.to_pylist()]
+    assert sorted(rows, key=str) == [("ann", "3"), ("ann", None), (None, "1")]
+    assert len(read.files) == 2
 
 
 def test_what_an_earlier_version_wrote_counts_for_the_run_within_whose_time_it_is(storage: Folder) -> None:
@@ -219,14 +231,17 @@ def test_a_compacted_file_that_does_not_say_what_it_is_made_of_is_damaged(storag
     assert run.rows.compact(NOW) == []
 
 
-def test_the_latest_exposures_of_an_hour_are_read_without_the_others(storage: Folder) -> None:
+def test_the_rows_of_an_hour_are_added_up_file_by_file_but_those_of_a_damaged_one(storage: Folder) -> None:
     run = ExposureRun.of(storage, AT_20)
-    for minute in (50, 10, 30, 20, 40):
+    for minute in (50, 10, 30):
         run.folder.write_table(f"2026-01-31T10/{minute}.parquet", shown(f"{minute}", at=f"2026-01-31T10:{minute}:00"))
     assert run.rows.compact(NOW)
     run.folder.write_table("2026-01-31T10/55.parquet", shown("55", at="2026-01-31T10:55:00"))
     Path(run.folder.path, "2026-01-31T10", "cut.parquet").write_bytes(b"PAR1")
-    read = run.rows.read_hour("2026-01-31T10", at_most=2)
-    assert read.table["request_id"].to_pylist() == ["50", "55"]
-    assert (len(read.files), len(read.damaged)) == (3, 1)
-    assert ids(run.rows.read_hour("2026-01-31T10", at_most=9).table) == ids(run.read().table)
+
+    def add(number: int, groups: Iterable[pa.Table]) -> int:
+        return number + sum(map(len, groups))
+
+    read = run.rows.fold_hour("2026-01-31T10", 0, add)
+    assert (read.value, len(read.files), len(read.damaged)) == (4, 3, 1)
+    assert run.rows.fold_hour("2026-01-31T10", 7, add, frozenset(read.files)).value == 7

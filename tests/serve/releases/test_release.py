@@ -17,10 +17,11 @@ from data.artifacts.seals import NotSealed
 from serve.deployment.replica import ReplicaSettings
 from serve.deployment.stages.local import build_reranker, build_retriever, build_user_encoder
 from serve.index.collection import drop, list_collections
-from serve.index.config import IndexConfig
+from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
-from serve.index.protocol import IndexUnavailable
+from serve.index.protocol import IndexUnavailable, made_again
 from serve.releases.building import build
+from serve.releases.building.restore import as_published
 from serve.releases.building.seal import seal_release
 from serve.releases.golden_queries import GOLDEN_FILE, read_golden
 from serve.releases.lineage import find_releases, lineage_of
@@ -124,6 +125,23 @@ def test_a_release_carries_what_it_serves(release: Release) -> None:
     assert len(read_golden(release)) == 8
 
 
+def test_a_collection_that_is_made_again_has_the_algorithm_of_the_published_one(release: Release) -> None:
+    assert release.manifest[build.ALGORITHM] == "flat"
+    said: list[str] = []
+    server, lite = IndexConfig(uri="http://milvus:19530"), IndexConfig(uri="x.db")
+    assert as_published(server, "a", release.manifest, said.append) is server
+    assert said == []
+    assert as_published(server, "a", {build.ALGORITHM: "hnsw"}, said.append).algorithm is Algorithm.hnsw
+    assert as_published(lite, "a", {build.ALGORITHM: "hnsw"}, said.append) is lite
+    assert as_published(server, "a", {}, said.append) is server
+    was = "publish: release a was published with index.algorithm=hnsw"
+    assert said == [
+        f"{was}, and its collection gets that again, not flat",
+        f"{was}, which is not possible with index.uri={lite.address}; taking flat",
+        "publish: by which index.algorithm release a was published is not recorded; taking flat",
+    ]
+
+
 def test_nothing_is_left_where_milvus_does_not_answer(checkpoint: Checkpoint, tmp_path: Path) -> None:
     storage = Folder.of(str(tmp_path))
     with pytest.raises(IndexUnavailable, match=r"no Milvus at http://127\.0\.0\.1:1 .* set index\.uri"):
@@ -176,7 +194,7 @@ async def test_golden_queries_that_do_not_come_out_are_refused(
     wrong = rewritten(registry, vector=[0.0] * dim)
     with pytest.raises(ReleaseError, match="golden query of user row .*: the user's vector is off by"):
         await build_user_encoder(settings, wrong)
-    with pytest.raises(ReleaseError, match=r"the index finds 0\.\d+ of the golden queries' items, 0\.95 at least"):
+    with pytest.raises(ReleaseError, match=rf"the index finds 0\.\d+ of .*, 0\.95 at least .*, {made_again('first')}"):
         await build_retriever(settings, rewritten(registry, candidates=list(range(1, count + 1)), scores=[9.0] * count))
     with pytest.raises(ReleaseError, match="golden query of user row .*: re-ranking is off by"):
         await build_reranker(settings, rewritten(registry, ranked=[0.0] * count))

@@ -12,8 +12,9 @@ from data.artifacts.folders import Folder
 from serve import approve
 from serve.experiments.assignment import TrafficConfig
 from serve.index.config import IndexConfig
-from serve.releases.audit.approvals import ApprovalRequest, Approvals, NeedsApproval
+from serve.releases.audit.approvals import Approvals, NeedsApproval
 from serve.releases.audit.history import read_history
+from serve.releases.audit.requests import ApprovalRequest
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout import promotion
 from serve.rollout.denylist import deny, restore

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from serve.experiments.assignment import Experiment
+from serve.releases.audit.history import describe
 from serve.releases.listing import list_releases, release_state, releases_table
 from serve.releases.pointer import LivePointer, experiment_ended, promoted, rolled_back, with_experiment
 
@@ -48,6 +49,16 @@ def test_each_release_is_listed_by_what_it_was_evaluated_on() -> None:
     with (console := Console(width=200)).capture() as said:
         console.print(releases_table(rows, datetime(2026, 1, 2, tzinfo=UTC)))
     assert "recall@10 0.1000, ndcg@10 0.0500" in said.get()
+
+
+def test_a_share_of_less_than_a_hundredth_is_shown() -> None:
+    row = {"release": "c", "created_at": "2026-01-01T00:00:00+00:00", "dataset": "d", "num_items": 1, "metrics": {}}
+    row |= {"state": "on trial", "traffic": 0.0004}
+    with (console := Console(width=200)).capture() as said:
+        console.print(releases_table([row], datetime(2026, 1, 2, tzinfo=UTC)))
+    assert " 0.04%" in said.get()
+    pointer = {"promoted_at": "x", "release": "a", "experiment": {"shares": {"c": 0.0004}}}
+    assert describe(pointer) == "live: a, 0.04% c"
 
 
 def test_previous_is_the_release_to_which_a_rollback_would_return_and_no_other() -> None:

@@ -8,7 +8,7 @@ from serve.releases.pointer import PointerError, with_experiment
 from serve.releases.registry import POINTER, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.denylist import deny, read_denylist
-from serve.rollout.promotion import split
+from serve.rollout.promotion import ended_by, split
 from serve.rollout.two_phase import roll_out, roll_out_shares
 from tests.serve.rollout.meeting.world import WITHIN_S, answering, begin, experiment, meanwhile, pointer
 
@@ -61,6 +61,28 @@ def test_of_two_shares_of_a_release_the_second_is_refused_and_the_same_is_shared
     begun = experiment(r3=0.3)
     meanwhile(monkeypatch, 3, lambda: roll_out_shares(registry, begun, WITHIN_S))
     assert roll_out_shares(registry, experiment(r3=0.3), WITHIN_S).live.experiment == begun
+
+
+def test_an_experiment_that_is_begun_again_goes_on_with_what_it_has_recorded(registry: ReleaseRegistry) -> None:
+    """Such as by the same command, after its terminal was lost."""
+    begun = Experiment("x", {"r1": 0.1, "r3": 0.2}, "2026-01-31T09:00:00.000+00:00")
+    begin(registry, begun)
+    again = Experiment("x", {"r3": 0.2, "r1": 0.1}, "2026-01-31T10:00:00.000+00:00")
+    live = roll_out_shares(registry, again, WITHIN_S).live
+    assert (live.experiment, live.staged) == (begun, [])
+    assert list(live.experiment.shares) == ["r1", "r3"], "in the order by which users were assigned"  # type: ignore[union-attr]
+    other = Experiment("x", {"r3": 0.3}, "2026-01-31T10:00:00.000+00:00")
+    assert roll_out_shares(registry, other, WITHIN_S).live.experiment == other
+
+
+def test_what_ends_an_experiment_says_so(registry: ReleaseRegistry) -> None:
+    """Such as a canary that begins while another experiment runs."""
+    before = begin(registry, Experiment("home", {"r1": 0.1}, "2026-01-31T09:00:00.000+00:00"))
+    said = "experiment home, begun at 2026-01-31T09:00:00.000+00:00, is over"
+    canary = roll_out_shares(registry, experiment(r3=0.05), WITHIN_S).live
+    promoted = roll_out(registry, "r3", WITHIN_S).live
+    assert [ended_by(before, after) for after in (before, canary, promoted)] == [None, said, said]
+    assert ended_by(promoted, promoted) is None
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])

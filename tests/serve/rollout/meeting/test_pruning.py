@@ -9,6 +9,8 @@ from conf.schema import load
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
+from serve.index.protocol import IndexUnavailable
+from serve.releases.audit.history import read_history
 from serve.releases.in_progress import InProgress, Operation
 from serve.releases.pointer import staging
 from serve.releases.prune import prune
@@ -98,3 +100,17 @@ def test_a_collection_that_is_elsewhere_is_named(registry: ReleaseRegistry, monk
     monkeypatch.setattr("serve.releases.prune.drop", lambda *_: False)
     assert prune(INDEX, registry, 1, said.append).releases == ["r1"]
     assert [line for line in said if line.startswith(f"prune: collection r1 is not in Milvus at {INDEX.address}; if")]
+
+
+def test_what_is_removed_is_in_the_history_also_where_milvus_does_not_answer(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise IndexUnavailable("no Milvus")
+
+    registry.promote("r3")
+    monkeypatch.setattr("serve.releases.prune.drop", fail)
+    with pytest.raises(IndexUnavailable):
+        prune(INDEX, registry, 1, lambda _: None)
+    (entry,) = [entry for entry in read_history(registry.folder, 9) if "action" in entry]
+    assert (entry["action"], entry["releases"], "r1" in registry.ids()) == ("prune", ["r1"], False)
