@@ -18,6 +18,9 @@ Manifest = dict[str, Any]
 
 COMPONENT = "app.kubernetes.io/component"
 
+NAME_LABEL = "app.kubernetes.io/name"
+"""The label with the endpoint's name, which every object has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
@@ -53,7 +56,7 @@ class Deployed:
 
     def labels(self, component: str | None = None) -> dict[str, str]:
         """Returns the labels of an object or a pod; those of a component are those of all, and one more."""
-        return {"app.kubernetes.io/name": self.manifests.name} | ({COMPONENT: component} if component else {})
+        return {NAME_LABEL: self.manifests.name} | ({COMPONENT: component} if component else {})
 
 
 def manifest(api_version: str, kind: str, metadata: Mapping[str, Any], spec: Mapping[str, Any] | None) -> Manifest:
