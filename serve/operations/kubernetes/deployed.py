@@ -31,6 +31,7 @@ class Deployed:
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
         cycle: overrides that a lap of the cycle is started with.
+        options: further arguments of all three, which say where in the image the yaml files of one's own lie.
     """
 
     storage: StorageConfig
@@ -45,6 +46,7 @@ class Deployed:
     recipe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     cycle: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def metadata(self, suffix: str = "", component: str | None = None) -> Manifest:
         """Returns the metadata of an object whose name is that of the endpoint, with a suffix."""
