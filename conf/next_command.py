@@ -19,10 +19,10 @@ def next_command(verb: str, *overrides: str) -> str:
         verb: such as `serve.promote`.
         overrides: what it is given beside, such as `release=ID`.
     """
-    return command("python", "-m", verb, *_options(), *overrides, *_carried(verb, overrides))
+    return command("python", "-m", verb, *config_options(), *overrides, *_carried(verb, overrides))
 
 
-def _options() -> list[str]:
+def config_options() -> list[str]:
     """The arguments that say where the running command's config lies; none where no command runs."""
     if not HydraConfig.initialized():
         return []

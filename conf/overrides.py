@@ -40,6 +40,12 @@ ENTRY = re.compile(r"\+{0,2}(data\.events|events\.types|capacity\.machines)\.([^
 Hydra makes a mapping of dataclasses from a whole mapping alone.
 """
 
+NO_LIST = "is not a ListConfig, list or tuple"
+"""What OmegaConf says of a word for a key that holds a list."""
+
+MERGED = re.compile(r"\(Error merging override ([^=]+)=(.*)\)$", re.DOTALL)
+"""Where Hydra names the override that an error is about."""
+
 CHOICE = re.compile(r"""(?:"[^"]*"|'[^']*'|\{[^{}]*\}|\[[^\[\]]*\]|[^,])+""")
 """One of the values of a sweep."""
 
@@ -131,6 +137,9 @@ def complaint(text: str, error: BaseException | None = None) -> str:
     for setting, (basic, option) in BROUGHT_BY.items():
         if text.startswith(f"hydra.{setting}.") and f"not in '{basic}'" in text:
             return f"{text}; {option} brings such options: give it too"
+    if NO_LIST in text:
+        found = MERGED.search(text)
+        return f"{text}; a list stands in brackets: {f'{found[1]}=[{found[2]}]' if found else '[one, another]'}"
     if "mismatched input '='" in text:
         return f"{text}; a value that holds = stands in quotes of its own, such as 'key=\"a=b\"'"
     return text

@@ -174,8 +174,14 @@ def sweep_id() -> str:
 
 
 def on_disk(root: str) -> str:
-    """Returns the folder for runs and Milvus Lite on this machine: `storage.root`, or ./var if that is a URI."""
-    return "./var" if "://" in root else root
+    """Returns the folder for runs and Milvus Lite on this machine: `storage.root`, or ./var if that is a URI.
+
+    A `~` is the home folder here too: no shell expands that of `storage.root=~/twotower`, and Hydra would make a folder
+    of this name.
+    """
+    if "://" in root:
+        return "./var"
+    return str(Path(root).expanduser()) if root.startswith("~") else root
 
 
 def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Config:

@@ -23,6 +23,8 @@ def task(config: "Config") -> dict[str, Any]:
 
     settings = config.embed
     place = place_of_vectors(settings)
+    if "/".join(map(str, place)) in config.data.source.files():
+        raise ConfigError(f"embed.to: {settings.to} is a file of the log itself, and would be lost; name another one")
     connect(config.cluster)
     items = config.data.source.read().items
     if items is None:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from serve.api.connection import connection, content, path_segment, unreachable
-from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserResponse
+from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserRequest, UserResponse
 from serve.api.events.sender import AsyncEventSender, EventSender
 from serve.api.events.unsent import EventsNotSent, SenderFull
 from serve.api.problems import EndpointError, EventsRefusedError
@@ -101,7 +101,7 @@ class RecommendClient:
 
     def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """Returns the items nearest to an item."""
-        return SimilarResponse.model_validate_json(self._send("GET", _similar_path(item_id), params={"k": k}))
+        return SimilarResponse.model_validate_json(self._send("GET", _similar_path(item_id, k)))
 
     def similar_to(self, **fields: Any) -> SimilarResponse:
         """Returns the items nearest to several items, or to one that features describe.
@@ -182,7 +182,7 @@ class AsyncRecommendClient:
 
     async def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """See `RecommendClient.similar`."""
-        return SimilarResponse.model_validate_json(await self._send("GET", _similar_path(item_id), params={"k": k}))
+        return SimilarResponse.model_validate_json(await self._send("GET", _similar_path(item_id, k)))
 
     async def similar_to(self, **fields: Any) -> SimilarResponse:
         """See `RecommendClient.similar_to`."""
@@ -229,12 +229,13 @@ def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]
     return body, headers
 
 
-def _similar_path(item_id: str) -> str:
-    return f"/v1/items/{path_segment(item_id)}/similar"
+def _similar_path(item_id: str, k: int) -> str:
+    asked = SimilarRequest(item_ids=[item_id], k=k)
+    return f"/v1/items/{path_segment(asked.item_ids[0])}/similar?k={asked.k}"
 
 
 def _user_path(user_id: str) -> str:
-    return f"/v1/users/{path_segment(user_id)}"
+    return f"/v1/users/{path_segment(UserRequest(user_id=user_id).user_id)}"
 
 
 def _events_body(events: Sequence[Mapping[str, Any]]) -> bytes:

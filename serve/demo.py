@@ -13,7 +13,7 @@ from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import runtime_env
 from data.cluster.session import connect, metrics_addresses
 from serve.access.exposure import check_access
-from serve.api.connection import KEY
+from serve.api.connection import KEY, authorization
 from serve.demonstration.headings import Headings
 from serve.viewer.beside import page_beside
 from towers.training.config import check_recipe
@@ -28,13 +28,19 @@ def task(config: "Config") -> dict[str, Any]:
     check_access(config.auth, config.serve.host)
     if config.auth.asks and not os.environ.get(KEY):
         raise ConfigError(f"auth={config.auth.kind.value}: the demo asks its endpoint; put a key of yours into {KEY}")
+    try:
+        authorization(None)
+    except ValueError as e:
+        raise ConfigError(f"{e}") from e
     heading = Headings()
     heading(f"starting Ray; the log: {config.data.name}")
     check_recipe(config)
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight, config.serve.ports))
 
     from serve.demonstration.live_release import fit_checkpoint, release  # takes seconds: mistakes are told before
+    from serve.deployment.endpoint import check_ports
 
+    check_ports(config.serve)  # before a release is promoted, which an endpoint that has the port may follow
     checkpoint = fit_checkpoint(config, heading)
     release_id = release(config, heading, checkpoint)
     heading("starting Ray Serve")

@@ -27,9 +27,10 @@ def task(config: "Config") -> dict[str, Any]:
 
     if not config.events.is_on:
         raise ConfigError(f"events.store: {config.events.store} takes no events; events=sqlite or events=redis")
+    report = reporter(config.ingest.metrics_port)
     ingest = KafkaIngest(config.ingest, config.events, STATE_STORES[config.events.store](config.events))
     print(f"ingest: taking {config.ingest.topic} of {config.ingest.bootstrap}; stop with Ctrl-C", flush=True)
-    ingest.run(stop_asked().wait, reporter(config.ingest.metrics_port))
+    ingest.run(stop_asked().wait, report)
     counts = ingest.counts
     print(f"ingest: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.dead} dead letters")
     return {"accepted": counts.accepted, "duplicates": counts.duplicates, "dead": counts.dead}

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from conf.next_command import config_options
 from conf.verbs import override_key, uses
+from data.cluster.typed_commands import command
 from serve.operations.kubernetes.deployed import Deployed
 from serve.operations.written import files, write
 
@@ -26,19 +28,31 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Writes the files, and says where."""
-    texts = files(deployed(config, HydraConfig.get().overrides.task))
+    options = in_the_image(config_options())
+    texts = files(deployed(config, HydraConfig.get().overrides.task, options))
     paths = write(texts, Path(config.manifests.folder))
     for path in paths:
         print(path)
+    if options:
+        print(f"note: the training is started with {command(*options)}: the image must have that folder there")
     print(f"Apply with: kubectl apply -f {config.manifests.folder}/kubernetes")
     return {"files": [str(path) for path in paths]}
 
 
-def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
+def in_the_image(options: Sequence[str]) -> list[str]:
+    """Returns the options with a folder below the present one by its path from here: an image is made of such a folder,
+    at whatever place it has it.
+    """
+    here = Path.cwd()
+    return [str(Path(each).relative_to(here)) if Path(each).is_relative_to(here) else each for each in options]
+
+
+def deployed(config: "Config", overrides: Sequence[str], options: Sequence[str] = ()) -> Deployed:
     """Returns what the manifests are made of.
 
     Args:
         overrides: the command line's, of which the training and its publishing take those that they use.
+        options: the arguments that say where yaml files of one's own lie in the image.
     """
     return Deployed(
         storage=config.storage,
@@ -53,6 +67,7 @@ def deployed(config: "Config", overrides: Sequence[str]) -> Deployed:
         recipe=_used_by("towers.train", overrides),
         publish=_used_by("serve.publish", overrides),
         cycle=_used_by("serve.cycle", overrides),
+        options=tuple(options),
     )
 
 

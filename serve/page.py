@@ -30,7 +30,10 @@ def task(config: "Config") -> dict[str, Any]:
     from serve.viewer.viewer import Viewer
 
     storage = Folder.of(config.storage.root)
-    endpoint = AsyncRecommendClient(config.page.endpoint, config.page.timeout_s)
+    try:
+        endpoint = AsyncRecommendClient(config.page.endpoint, config.page.timeout_s)
+    except ValueError as e:
+        raise ConfigError(f"{e}") from e
     sweeps = f"{Folder.of(on_disk(config.storage.root)).path}/sweeps"
     page = page_server(Viewer(config.page, endpoint, storage, config.serve.num_candidates, sweeps))
     print(f"page: {page.address} (endpoint: {config.page.endpoint}). Stop with Ctrl-C.", flush=True)

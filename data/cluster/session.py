@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.artifacts.bounds import bounded
-from data.artifacts.errors import UserError
 from data.artifacts.plugins import VARIABLE, shipped
+from data.cluster.joining import RayUnavailable, address_to_join
 from data.cluster.own_sessions import tidy_at_exit
 from data.cluster.ray_compatibility.core import listen_on_loopback
 
@@ -25,8 +25,8 @@ class ClusterConfig:
     """Which Ray cluster a command works on.
 
     Attributes:
-        address: address of a running cluster. Null means the cluster that the environment variable RAY_ADDRESS names
-            or, without that, a Ray that is started on this machine.
+        address: host and port of a running cluster's head, or auto for the Ray that runs on this machine. Null means
+            what the environment variable RAY_ADDRESS names or, without that, a Ray that is started on this machine.
         num_cpus: number of CPUs of a Ray that is started here; null means all cores.
         dashboard: whether a Ray that is started here has its dashboard, on loopback.
     """
@@ -34,10 +34,6 @@ class ClusterConfig:
     address: str | None = None
     num_cpus: int | None = bounded(None, at_least=1)
     dashboard: bool = True
-
-
-class RayUnavailable(UserError, ConnectionError):
-    """No Ray cluster answers at the address."""
 
 
 def connect(
@@ -59,6 +55,7 @@ def connect(
 
     Raises:
         RayUnavailable: no cluster answers at the address.
+        ConfigError: the address is none.
     """
     import ray
 
@@ -67,6 +64,7 @@ def connect(
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # its warnings are about progress bars
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if address := _cluster_address(config):
+        address = address_to_join(address)
         try:
             ray.init(
                 address=address,

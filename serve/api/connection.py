@@ -18,16 +18,32 @@ from serve.api.problems import EndpointError, EventsRefusedError
 KEY = "TWOTOWER_KEY"
 """Environment variable with the API key or the JSON Web Token of a client that is given none."""
 
+PRINTABLE = re.compile(r"[!-~]+")
+"""The characters of a key or a token."""
+
 
 def connection(address: str, timeout_s: float, key: str | None, ca_file: str | None) -> dict[str, Any]:
     """Returns the options of httpx' clients; for the arguments see `serve.client.RecommendClient`."""
-    key = key or os.environ.get(KEY)
     return {
         "base_url": address,
         "timeout": timeout_s,
-        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "headers": authorization(key),
         "verify": True if ca_file is None else ssl.create_default_context(cafile=ca_file),
     }
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """Returns the header that shows a key or, for None, that of the environment; none where neither is given.
+
+    White space around it does not count, such as the line break at the end of a file that holds it.
+
+    Raises:
+        ValueError: it holds what no header may have. (httpx would say so with the key in its message.)
+    """
+    key = (key or os.environ.get(KEY) or "").strip()
+    if key and not PRINTABLE.fullmatch(key):
+        raise ValueError(f"{KEY}: the key must be printable ASCII characters without spaces; give it as it was made")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def path_segment(id_: str) -> str:

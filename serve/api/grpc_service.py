@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
+from itertools import accumulate
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -36,6 +37,14 @@ CODES = {
 """How gRPC says what HTTP says by a status."""
 
 
+MAX_DETAILS_BYTES = 6_000
+"""Bytes that the details of a refusal take on the way. Clients refuse trailers of more than 8 KiB, or soon after that:
+of an answer with longer details they would learn neither its status nor its details."""
+
+NOT_PLAIN = re.compile(rb"[^ -$&-~]")
+"""Bytes for which gRPC writes three."""
+
+
 class Context(Protocol):
     """The part of Ray Serve's gRPC context that is used here."""
 
@@ -63,7 +72,7 @@ def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
                         return await answers(self, message, grpc_context)
             except Exception as e:
                 grpc_context.set_code(CODES[status_of(e)])
-                grpc_context.set_details(detail_of(e))
+                grpc_context.set_details(within_trailers(detail_of(e)))
                 if status_of(e) == UNFORESEEN:
                     raise  # Ray Serve logs it, and keeps the code and the details
                 return reply()
@@ -71,6 +80,16 @@ def for_callers(reply: type[R]) -> Callable[[Answers[R]], Answers[R]]:
         return answer
 
     return decorate
+
+
+def within_trailers(details: str) -> str:
+    """The details as far as every client takes them; where they are cut, their end says so."""
+    content = details.encode(errors="replace")
+    if len(content) + 2 * len(NOT_PLAIN.findall(content)) <= MAX_DETAILS_BYTES:
+        return details
+    taken = accumulate(1 + 2 * bool(NOT_PLAIN.match(content, place)) for place in range(MAX_DETAILS_BYTES))
+    kept = content[: sum(length <= MAX_DETAILS_BYTES for length in taken)].decode(errors="ignore")
+    return f"{kept}... (cut: gRPC takes no more)"
 
 
 async def reply_to(

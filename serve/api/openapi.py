@@ -15,6 +15,13 @@ from pydantic.json_schema import models_json_schema
 
 M = TypeVar("M", bound=BaseModel)
 
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key or a JSON Web Token, where the endpoint asks for one.",
+}
+"""How callers show who they are: the page of the API then has a field for a key."""
+
 
 async def read_body(model: type[M], request: Request) -> M:
     """Returns the request's body as a model.
@@ -47,5 +54,7 @@ def openapi_document(api: FastAPI, *bodies: type[BaseModel]) -> dict[str, Any]:
         [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
     )
     document["components"]["schemas"] |= schemas["$defs"]
+    document["components"]["securitySchemes"] = {"key": KEY_SCHEME}
+    document["security"] = [{"key": []}, {}]  # with a key, or without one where nobody is asked
     api.openapi_schema = document
     return document

@@ -54,8 +54,7 @@ def running_endpoint(
     live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
-    for name in ("port", "grpc_port"):
-        check_port(config.serve, name)
+    check_ports(config.serve)
     address = f"http://{config.serve.host}:{config.serve.port}"
     if (notice := choose_proxy(config.serve.ports).notice) is not None:
         progress(f"serve: {notice}")
@@ -93,14 +92,15 @@ def _grpc(config: ServeConfig) -> gRPCOptions | None:
     return gRPCOptions(port=config.grpc_port, grpc_servicer_functions=[SERVICER]) if config.grpc_port else None
 
 
-def check_port(config: ServeConfig, name: str) -> None:
-    """Raises PortInUse if another process listens on the port of this config key (`port` or `grpc_port`)."""
-    port = getattr(config, name)
-    if (error := bind_error(config.host, port)) is not None:
-        raise PortInUse(
-            f"serve.{name}: {config.host}:{port} is in use ({error.strerror}); pass serve.{name}=..., or"
-            " cluster.address=auto to change an endpoint that serve.run has started here"
-        ) from error
+def check_ports(config: ServeConfig) -> None:
+    """Raises PortInUse if another process listens on one of the endpoint's ports."""
+    for name in ("port", "grpc_port"):
+        port = getattr(config, name)
+        if (error := bind_error(config.host, port)) is not None:
+            raise PortInUse(
+                f"serve.{name}: {config.host}:{port} is in use ({error.strerror}); pass serve.{name}=..., or"
+                " cluster.address=auto to change an endpoint that serve.run has started here"
+            ) from error
 
 
 @contextmanager

@@ -10,7 +10,11 @@ from serve.operations.nodes import INSTALLED_RAY
 from serve.operations.objectives import Objectives
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-"""Names of Kubernetes, short enough for what KubeRay adds to them."""
+"""Names of Kubernetes, short enough for what is added to them."""
+
+LONGEST_NAME = 33
+"""Characters of the longest name of an endpoint. KubeRay refuses a RayJob with more than 47 (MaxRayJobNameLength in its
+version 1.7), and the CronJob calls one NAME-retrain-12345."""
 
 CRON = re.compile(r"\S+( \S+){4}")
 
@@ -107,6 +111,11 @@ class ManifestsConfig:
         for key in ("name", "namespace", "secret", "ray_token_secret", "monitoring_namespace", "operator_namespace"):
             if not NAME.fullmatch(value := getattr(self, key)):
                 raise ConfigError(f"manifests.{key}: {value!r} must be lower case letters, digits and -, at most 40")
+        if len(self.name) > LONGEST_NAME:
+            raise ConfigError(
+                f"manifests.name: {self.name!r} has {len(self.name)} characters, at most {LONGEST_NAME}: with more,"
+                " KubeRay refuses the trainings that the CronJob starts"
+            )
         for key in ("image", "image_gpu"):
             refuse_other_ray(f"manifests.{key}", getattr(self, key))
         if not CRON.fullmatch(self.retrain):

@@ -11,7 +11,7 @@ from data.artifacts.json_text import json_text
 from serve.deployment.declared import deploy_config
 from serve.operations.cluster_yaml import cluster_yaml
 from serve.operations.fitting import refuse_credentials, refuse_local, refuse_unfit
-from serve.operations.kubernetes.deployed import Deployed, Manifest
+from serve.operations.kubernetes.deployed import NAME_LABEL, Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.kubernetes.milvus import milvus_values
 from serve.operations.kubernetes.monitors import dashboards_to_find, pod_monitor, prometheus_rule
@@ -20,6 +20,9 @@ from serve.operations.kubernetes.ray_service import ray_service
 from serve.operations.kubernetes.surroundings import disruption_budget, gateway, network_policy, service
 from serve.operations.monitoring.alerts import rules
 from serve.operations.monitoring.grafana import dashboards
+
+SOMETIMES = ("kubernetes/gateway.yaml",)
+"""The files that some values alone give."""
 
 
 def files(deployed: Deployed) -> dict[str, str]:
@@ -66,9 +69,13 @@ def kubernetes(deployed: Deployed) -> dict[str, list[Manifest]]:
 
 
 def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Writes the files below a folder, and removes earlier files of `kubernetes/` that are no longer written."""
-    for stale in (folder / "kubernetes").glob("*.yaml"):
-        if f"kubernetes/{stale.name}" not in texts:
+    """Writes the files below a folder, and removes those of an earlier time that are written no longer.
+
+    Whatever else lies there, such as manifests of one's own that `kubectl apply` takes along, stays.
+    """
+    for name in SOMETIMES:
+        stale = folder / name
+        if name not in texts and _is_ours(stale):
             stale.unlink()
     paths = []
     for name, text in texts.items():
@@ -77,6 +84,15 @@ def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
         path.write_text(text)
         paths.append(path)
     return paths
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file has objects with the label of the endpoint's name alone, as `Deployed.labels` gives it."""
+    try:
+        found = list(yaml.safe_load_all(path.read_text()))
+        return bool(found) and all(NAME_LABEL in each["metadata"]["labels"] for each in found)
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):  # there is none, or it is of somebody else
+        return False
 
 
 def _of_ray(found: Mapping[str, list[Manifest]]) -> Iterator[Manifest]:

@@ -151,3 +151,19 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> No
 def test_an_object_store_holds_artifacts_and_this_machine_its_runs(tmp_path: Path) -> None:
     assert load(["storage.root=s3://bucket/twotower"]).index.uri == "./var/milvus.db"
     assert load([f"storage.root={tmp_path}"]).index.uri == f"{tmp_path}/milvus.db"
+
+
+def test_a_storage_in_the_home_folder_has_its_runs_and_sweeps_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were in a folder called ~ where one stood, and nobody wants to have to remove that."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    overrides = ['storage.root="~/twotower"', "hydra.job.name=train"]
+    register()
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    home = f"{tmp_path}/twotower/"
+    folders = [config.hydra.run.dir, config.hydra.sweep.dir, config.watch.folder, config.manifests.folder]
+    assert all(folder.startswith(home) for folder in [*folders, config.index.uri, config.events.path])
+    assert not (tmp_path / "~").exists()

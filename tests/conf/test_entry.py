@@ -104,6 +104,18 @@ def test_an_option_of_a_launcher_or_sweeper_that_was_not_chosen_names_the_choice
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "override", ["items=i00007", "key.scopes=recommend", "require=promote", "data.source.columns.context=daypart"]
+)
+def test_a_word_in_place_of_a_list_is_named_with_its_cure(override: str) -> None:
+    """As in a recall, when nobody has time to look up how a list is written."""
+    key, _, value = override.partition("=")
+    with pytest.raises(ConfigError) as caught:
+        load(["data=csv", "data.source.interactions=x", override])
+    assert str(caught.value).endswith(f"a list stands in brackets: {key}=[{value}]")
+    load(["data=csv", "data.source.interactions=x", str(caught.value).rpartition(": ")[2]])
+
+
 def test_an_old_key_has_the_effect_of_the_new_one() -> None:
     assert load(["evaluate.floors=[]"]).evaluate.baselines == []
 

@@ -3,7 +3,7 @@
 Ray has no option for any of this. `PRIVATE_PARTS` lists each part; tests/data/cluster/test_ray_compatibility.py checks
 that the installed Ray has it, and names a part that has changed. Run that test first after an upgrade of Ray.
 
-- core.py makes a Ray that is started on this machine listen on loopback alone.
+- core.py makes a Ray that is started on this machine listen on loopback alone, and finds the one to join.
 - train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, and
   reports users' mistakes that a worker finds.
 - serve.py patches modules of Ray Serve as its processes import them.
@@ -38,6 +38,9 @@ class PrivatePart:
 
 PRIVATE_PARTS = (
     PrivatePart("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", "a local Ray on loopback", "ray-project/ray#26293"),
+    PrivatePart("ray._private.services", "find_gcs_addresses", "joining the Ray that runs here", "none yet"),
+    PrivatePart("ray._private.services", "find_bootstrap_address", "joining the Ray that runs here", "none yet"),
+    PrivatePart("ray._private.services", "resolve_ip_for_localhost", "joining a Ray on loopback", "none yet"),
     PrivatePart(
         "ray.train.v2._internal.callbacks.placement_group_callback",
         "PlacementGroupCleanerCallback",

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from data.artifacts.errors import UserError
+
 FLUSH_S = 30.0
 """Seconds that dead letters may take to be written."""
 
@@ -42,6 +44,10 @@ class _Letter:
         return {"value": self.value[:left], "key": self.key[:left] or None, "headers": [*self.headers, ("cut", said)]}
 
 
+class DeadLettersRefused(UserError, ConnectionError):
+    """The topic of dead letters does not take messages."""
+
+
 class DeadLetters:
     """Writes messages that cannot be taken to a topic.
 
@@ -69,14 +75,14 @@ class DeadLetters:
         """Returns when all are written.
 
         Raises:
-            ConnectionError: The topic has refused some, or has not taken all of them within `FLUSH_S` seconds.
+            DeadLettersRefused: The topic has refused some, or has not taken all of them within `FLUSH_S` seconds.
         """
         while True:
             left = self._producer.flush(FLUSH_S)
             if left:
                 self._errors.append(f"{left} messages wait after {FLUSH_S:g} s")
             if self._errors:
-                raise ConnectionError(
+                raise DeadLettersRefused(
                     f"ingest.dead: {self._topic} does not take messages ({self._errors[0]}); see that the topic "
                     "exists, that its brokers can be reached and that this process may write to it, then start "
                     "serve.ingest again: nothing is committed, so no message is lost"

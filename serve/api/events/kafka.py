@@ -51,6 +51,9 @@ class KafkaIngest:
         events: What is accepted.
         store: Where events are made durable.
         progress: Where messages go.
+
+    Raises:
+        ConfigError: The brokers or the topic are missing, librdkafka refuses a property, or it is not installed.
     """
 
     def __init__(
@@ -59,18 +62,22 @@ class KafkaIngest:
         if not config.bootstrap or not config.topic:
             raise ConfigError("ingest.bootstrap, ingest.topic: both must be given, such as ingest.bootstrap=host:9092")
         try:
-            from confluent_kafka import Consumer, Producer
+            from confluent_kafka import Consumer, KafkaException, Producer
         except ImportError as e:
             raise ConfigError("serve.ingest needs confluent-kafka: pip install 'twotower-ray[kafka]'") from e
         self._config, self._events, self._store, self._progress = config, events, store, progress
         self._read = payload_reader(config)
         self.counts = IngestCounts()
         brokers = {"bootstrap.servers": config.bootstrap, **config.properties}
-        producer = Producer({**brokers, "enable.idempotence": True})
+        taking = {"group.id": config.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+        try:
+            producer, self._consumer = (
+                Producer({**brokers, "enable.idempotence": True}),
+                Consumer({**brokers, **taking}),
+            )
+        except KafkaException as e:
+            raise ConfigError(f"ingest.properties: {e.args[0].str()}; give properties as librdkafka has them") from e
         self._dead = DeadLetters(producer, config.dead or f"{config.topic}.dead")
-        self._consumer = Consumer(
-            {**brokers, "group.id": config.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-        )
         self._consumer.subscribe([config.topic])
 
     def run(self, stopped: Callable[[float], bool], report: Callable[[IngestCounts], None] = lambda _: None) -> None:
@@ -101,7 +108,7 @@ class KafkaIngest:
         """Makes a batch durable and commits it; returns False where it was stopped before that was possible.
 
         Raises:
-            ConnectionError: The topic of dead letters does not take messages; nothing is committed.
+            DeadLettersRefused: The topic of dead letters does not take messages; nothing is committed.
         """
         pause_s = RETRY_S[0]
         while True:

@@ -18,6 +18,9 @@ Manifest = dict[str, Any]
 
 COMPONENT = "app.kubernetes.io/component"
 
+NAME_LABEL = "app.kubernetes.io/name"
+"""The label with the endpoint's name, which every object has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
@@ -28,6 +31,7 @@ class Deployed:
         recipe: overrides that the training is started with.
         publish: overrides that its result is published with.
         cycle: overrides that a lap of the cycle is started with.
+        options: further arguments of all three, which say where in the image the yaml files of one's own lie.
     """
 
     storage: StorageConfig
@@ -42,6 +46,7 @@ class Deployed:
     recipe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     cycle: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def metadata(self, suffix: str = "", component: str | None = None) -> Manifest:
         """Returns the metadata of an object whose name is that of the endpoint, with a suffix."""
@@ -53,7 +58,7 @@ class Deployed:
 
     def labels(self, component: str | None = None) -> dict[str, str]:
         """Returns the labels of an object or a pod; those of a component are those of all, and one more."""
-        return {"app.kubernetes.io/name": self.manifests.name} | ({COMPONENT: component} if component else {})
+        return {NAME_LABEL: self.manifests.name} | ({COMPONENT: component} if component else {})
 
 
 def manifest(api_version: str, kind: str, metadata: Mapping[str, Any], spec: Mapping[str, Any] | None) -> Manifest:

@@ -1,6 +1,7 @@
 """The training as a RayJob with a cluster of its own, and a CronJob that makes one by the clock."""
 
 import shlex
+from collections.abc import Sequence
 
 import yaml
 
@@ -46,10 +47,13 @@ def entrypoint(deployed: Deployed, role: str, use_gpu: bool, is_lap: bool = Fals
     added = [] if deployed.train.labels else [f"++train.labels.role={role}"]
     if use_gpu and not any("train.use_gpu=" in override for override in deployed.recipe):
         added.append("train.use_gpu=true")
+
+    def command(verb: str, overrides: Sequence[str]) -> str:
+        return shlex.join(("python", "-m", verb, *deployed.options, *overrides, *added))
+
     if is_lap:
-        return shlex.join(("python", "-m", "serve.cycle", *deployed.cycle, *added))
-    train = shlex.join(("python", "-m", "towers.train", *deployed.recipe, *added))
-    publish = shlex.join(("python", "-m", "serve.publish", *deployed.publish, *added))
+        return command("serve.cycle", deployed.cycle)
+    train, publish = command("towers.train", deployed.recipe), command("serve.publish", deployed.publish)
     return shlex.join(("bash", "-c", f"{train} && {publish}"))
 
 

@@ -9,9 +9,10 @@ OF_NAMESPACE = "kubernetes.io/metadata.name"
 
 
 def disruption_budget(deployed: Deployed) -> Manifest:
-    """Returns the PodDisruptionBudget of the nodes that serve: a drain takes one of them at a time, and never the last.
+    """Returns the PodDisruptionBudget of the nodes that serve: drains leave one fewer than their least number, and one.
 
-    KubeRay makes none. A RayCluster has no scale subresource, so the budget is a number, not a share.
+    KubeRay makes none. A RayCluster has no scale subresource, so the budget is a number, and neither a share nor a
+    number of pods that may be missing: it does not follow the nodes that the autoscaler adds.
     """
     fewest = sum(node.min_workers for node in deployed.nodes.of(Work.serve).values())
     selector = {"matchLabels": {**deployed.labels(ENDPOINT), "ray.io/node-type": "worker"}}

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import yaml
 
 from data.artifacts.errors import UserError
+from data.cluster.machine import bind_error
 from serve.operations.monitoring.alerts import rules
 from serve.operations.monitoring.config import WatchConfig
 from serve.operations.objectives import Objectives
@@ -44,7 +45,8 @@ def running_prometheus(config: WatchConfig, objectives: Objectives) -> Iterator[
     """Runs Prometheus as long as the block lasts.
 
     Raises:
-        PrometheusUnavailable: it is not installed, Ray does not say what to scrape, or it does not become ready.
+        PrometheusUnavailable: it is not installed, Ray does not say what to scrape, another process listens on its
+            port (another Prometheus would answer in its place), or it does not become ready.
     """
     binary = shutil.which("prometheus")
     if binary is None:
@@ -53,6 +55,11 @@ def running_prometheus(config: WatchConfig, objectives: Objectives) -> Iterator[
         raise PrometheusUnavailable(
             f"watch.discovery: {config.discovery} does not exist; Ray's dashboard writes it: start the endpoint with"
             " cluster.dashboard=true, or name the file"
+        )
+    if (error := bind_error("127.0.0.1", config.prometheus_port)) is not None:
+        raise PrometheusUnavailable(
+            f"watch.prometheus_port: 127.0.0.1:{config.prometheus_port} is in use ({error.strerror}), perhaps by a"
+            " Prometheus of the system; pass watch.prometheus_port=..."
         )
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,24 @@ def test_limits_are_checked_here() -> None:
         for fields in ({"k": 0}, {"k": 101}, {"user_id": ""}, {"history": ["i"] * 201}, {"kk": 3}, *ODD_IDS):
             with pytest.raises(pydantic.ValidationError):
                 client.recommend(**fields)
+        for ask in (client.user, client.forget, client.similar):
+            for id_ in ("", " ", "x" * 257):
+                with pytest.raises(pydantic.ValidationError):
+                    ask(id_)
+        for k in (0, 101):
+            with pytest.raises(pydantic.ValidationError):
+                client.similar("i1", k=k)
+
+
+def test_a_key_is_sent_as_it_was_made_and_stands_in_no_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that holds a key ends with a line break, and so does a Secret of Kubernetes that is made of it."""
+    monkeypatch.setenv("TWOTOWER_KEY", "ttr_0a_secret\n")
+    with RecommendClient(address) as client, pytest.raises(EndpointError, match="asked: .* by Bearer ttr_0a_secret$"):
+        client.live()
+    for key in ("ttr_0a_secret\nttr_0b_secret", "ttr 0a_secret", "ttr_0ä_secret"):
+        with pytest.raises(ValueError, match="TWOTOWER_KEY") as caught:
+            RecommendClient(address, key=key)
+        assert "secret" not in str(caught.value)
 
 
 async def test_an_endpoint_that_is_not_there() -> None:
@@ -38,7 +56,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         self.send_response(404)
         self.end_headers()
-        self.wfile.write(f"asked: {self.path}".encode())
+        key = f" by {self.headers['Authorization']}" if "Authorization" in self.headers else ""
+        self.wfile.write(f"asked: {self.path}{key}".encode())
 
     do_GET = do_DELETE = answer  # the names that the standard library calls
 

@@ -1,14 +1,19 @@
 """A message over gRPC is refused by its size before it is parsed, and the largest answers fit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 
 from serve import SETTINGS
+from serve.access.control import AccessControl, install
 from serve.api import recommender_pb2 as pb
-from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES, MAX_EVENTS_BYTES, MAX_ID, MAX_K
+from serve.api.adapter import FieldError
+from serve.api.grpc_service import for_callers
+from serve.api.limits import MAX_BATCH, MAX_BODY_BYTES, MAX_EVENTS, MAX_EVENTS_BYTES, MAX_ID, MAX_K
+from serve.api.recommender_pb2_grpc import RecommenderStub
 from tests.benchmarks.harness import servers
 
 LIMIT = int(SETTINGS["RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"])
@@ -43,6 +48,42 @@ def test_what_is_too_large_is_refused_before_it_is_parsed(compression: grpc.Comp
             assert parsed == [MAX_EVENTS_BYTES]
     finally:
         server.stop(None)
+
+
+class Refusing:
+    """Refuses every event of a message by its place, as the ingress does."""
+
+    @for_callers(pb.EventsResponse)
+    async def PostEvents(self, message: pb.EventsRequest, grpc_context: Any) -> pb.EventsResponse:
+        why = "; ".join(f"events.{place}.type: {event.type!r} is unknown" for place, event in enumerate(message.events))
+        raise FieldError((), f"accepted 0, duplicates 0; refused {why}")
+
+
+@pytest.mark.parametrize("kind", ["a type that nobody has declared", "тип, которого никто не объявил"])
+async def test_a_client_is_told_of_all_events_that_they_are_refused(kind: str) -> None:
+    """Of details that are too long for its trailers it would hear RESOURCE_EXHAUSTED, and try again for ever."""
+    install(AccessControl(None))
+    method = grpc.unary_unary_rpc_method_handler(
+        Refusing().PostEvents,
+        request_deserializer=pb.EventsRequest.FromString,
+        response_serializer=pb.EventsResponse.SerializeToString,
+    )
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("twotower.v1.Recommender", {"PostEvents": method}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await RecommenderStub(channel).PostEvents(pb.EventsRequest(events=[pb.Event(type=kind)] * MAX_EVENTS))
+    finally:
+        await server.stop(None)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    details = str(refused.value.details())
+    assert details.startswith(f"accepted 0, duplicates 0; refused events.0.type: {kind!r} is unknown; events.1.")
+    assert details.endswith("(cut: gRPC takes no more)")
 
 
 def test_the_largest_answer_fits() -> None:

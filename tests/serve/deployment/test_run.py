@@ -17,6 +17,7 @@ from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 from conf.schema import Config
 from data.cluster.machine import choose_proxy
 from data.cluster.ray_compatibility.haproxy_template import patched_template
+from serve import demo
 from serve.api.limits import MAX_BODY_BYTES
 from serve.deployment.endpoint import running_endpoint
 from serve.deployment.settings import ScaleConfig
@@ -73,6 +74,17 @@ def test_the_port_is_taken(tiny: Config, release: Release) -> None:
         port = other.getsockname()[1]
         with pytest.raises(OSError, match=rf"serve\.port: 127\.0\.0\.1:{port} is in use .* pass serve\.port="):
             starting(replace(tiny, serve=replace(tiny.serve, port=port)))
+
+
+def test_the_demo_says_so_before_it_trains_and_promotes(tiny: Config, ray_session: None, tmp_path: Path) -> None:
+    """The endpoint that has the port, such as that of another demo, would follow what is promoted."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        busy = replace(tiny.serve, port=other.getsockname()[1])
+        with pytest.raises(OSError, match=r"serve\.port: .* is in use"):
+            demo.task(replace(tiny, serve=busy, storage=replace(tiny.storage, root=str(tmp_path))))
+    assert not list(tmp_path.iterdir())
 
 
 def test_milvus_cannot_be_reached(tiny: Config, release: Release, free_port: int) -> None:

@@ -20,7 +20,7 @@ from jsonschema.validators import validator_for
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.kubernetes.surroundings import OF_NAMESPACE
-from serve.operations.written import files, kubernetes
+from serve.operations.written import files, kubernetes, write
 from tests.reporting.skipping import skip
 from tests.serve.operations.conftest import ON_KUBERNETES
 
@@ -192,14 +192,35 @@ def test_the_budget_never_lets_the_last_node_go(deploy: Deploy) -> None:
         assert budget["spec"]["minAvailable"] == stays
 
 
-def test_the_command_writes_them_and_removes_what_is_no_more(tmp_path: Path) -> None:
-    (tmp_path / "kubernetes").mkdir()
-    (tmp_path / "kubernetes" / "gateway.yaml").write_text("of an earlier time")
-    overrides = (*ON_KUBERNETES, "nodes.types.server.max_workers=9", f"manifests.folder={tmp_path}")
-    command = [sys.executable, "-m", "serve.manifests", f"hydra.run.dir={tmp_path}/run", *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_what_is_written_no_longer_goes_and_what_is_of_somebody_else_stays(deploy: Deploy, tmp_path: Path) -> None:
+    """Such as a Secret or a kustomization of one's own, beside what `kubectl apply -f FOLDER` takes."""
+    write(files(deploy(*GATEWAY)), tmp_path)
+    assert (tmp_path / "kubernetes" / "gateway.yaml").exists()
+    own = tmp_path / "kubernetes" / "kustomization.yaml"
+    own.write_text("resources: [ray-service.yaml]\n")
+    write(files(deploy()), tmp_path)
     assert not (tmp_path / "kubernetes" / "gateway.yaml").exists()
+    assert own.exists()
+    other = tmp_path / "kubernetes" / "gateway.yaml"
+    other.write_text("kind: Gateway\nmetadata: {name: of-our-own}\n")
+    write(files(deploy()), tmp_path)
+    assert other.exists()
+
+
+def test_the_command_writes_them_for_yaml_of_ones_own_too(tmp_path: Path) -> None:
+    own = tmp_path / "myconf" / "data" / "shop.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [parquet, _self_]\nname: shop\nsource: {interactions: s3://bucket/clicks}\n")
+    overrides = (*ON_KUBERNETES, "nodes.types.server.max_workers=9", f"manifests.folder={tmp_path}", "data=shop")
+    options = ["--config-dir", "myconf", f"hydra.run.dir={tmp_path}/run"]
+    command = [sys.executable, "-m", "serve.manifests", *options, *overrides]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    job = yaml.safe_load((tmp_path / "kubernetes" / "ray-job.yaml").read_text())
+    for command_of_pod in shlex.split(job["spec"]["entrypoint"])[2].split(" && "):
+        assert shlex.split(command_of_pod)[3:5] == ["--config-dir", "myconf"], "data=shop is in no other folder"
+    assert "--config-dir myconf: the image must have" in done.stdout
     service = yaml.safe_load((tmp_path / "kubernetes" / "ray-service.yaml").read_text())
     cluster = yaml.safe_load((tmp_path / "cluster.yaml").read_text())
     assert _first(service["spec"])["maxReplicas"] == cluster["available_node_types"]["server"]["max_workers"] == 9

@@ -33,6 +33,7 @@ IMPOSSIBLE = {
     "manifests.upgrade=incremental": "manifests.gateway_class: null, but manifests.upgrade=incremental needs a Gateway",
     "manifests.hostname=shop.example.com": "manifests.gateway_class: null, but manifests.hostname needs a Gateway",
     "manifests.retrain=daily": "manifests.retrain: 'daily' must have the five fields of cron",
+    "manifests.name=recommendations-of-the-european-shop": "has 36 characters, at most 33: with more, KubeRay refuses",
     "manifests.name=Two_Towers": "manifests.name: 'Two_Towers' must be lower case letters",
     "storage.root=s3://key:secret@bucket/x": "storage.root: s3://***@bucket/x holds credentials",
     "data=csv data.source.interactions=s3://k:secret@b/x": "data.source.interactions: s3://***@b/x holds credentials",

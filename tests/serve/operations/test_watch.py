@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -46,6 +47,41 @@ def test_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrometheusUnavailable, match="apt-get install prometheus"):
         running_prometheus(nowhere, Objectives()).__enter__()
+
+
+def test_another_prometheus_on_the_port_does_not_answer_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's package starts one on port 9090, which knows nothing of the endpoint."""
+    (tmp_path / "prometheus").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "prometheus").chmod(0o755)
+    (tmp_path / "found.json").write_text("[]")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Targets)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    config = WatchConfig(
+        folder=str(tmp_path), discovery=str(tmp_path / "found.json"), prometheus_port=other.server_port
+    )
+    try:
+        with (
+            pytest.raises(
+                PrometheusUnavailable, match=rf"watch\.prometheus_port: 127\.0\.0\.1:{other.server_port} is in use"
+            ),
+            running_prometheus(config, Objectives()),
+        ):
+            raise AssertionError("the other one was taken for it")
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+class Targets(BaseHTTPRequestHandler):
+    """Answers as a Prometheus without targets does."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status": "success", "data": {}}')
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from conf.schema import load
+from data import embed_text
 from data.artifacts.errors import ConfigError, UserError
 from data.sources.values.text_vectors import by_model, by_words, place_of_vectors, texts_of, write_vectors
 from data.sources.values.text_vectors_config import EmbedTextConfig
@@ -88,3 +90,14 @@ def test_a_place_where_no_file_can_be_is_refused_before_texts_are_embedded(tmp_p
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"^embed\.to: .*/file/titles\.parquet cannot be written"):
         place_of_vectors(EmbedTextConfig(to=f"{tmp_path}/file/titles.parquet"))
+
+
+def test_the_files_of_the_log_are_not_written_over(tmp_path: Path) -> None:
+    """As by somebody who takes `embed.to` for the table of items that gets one more column."""
+    items, interactions = tmp_path / "items.csv", tmp_path / "log.csv"
+    items.write_text("item_id,title\ni1,One\n")
+    interactions.write_text("user_id,item_id,time\nu1,i1,1767225600\n")
+    log = ["data=csv", f"data.source.interactions={interactions}", f"data.source.items={items}"]
+    with pytest.raises(ConfigError, match=r"embed\.to: .*items\.csv is a file of the log itself"):
+        embed_text.task(load([*log, "data.source.columns.title=title", f"embed.to={items}"]))
+    assert items.read_text().startswith("item_id,title")

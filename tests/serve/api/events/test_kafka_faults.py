@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from data.artifacts.errors import UserError
 from serve.api.events.dead_letters import DeadLetters
 from serve.api.events.kafka import IngestCounts, KafkaIngest
 from serve.events.config import EventsConfig
@@ -78,9 +79,7 @@ def test_a_dead_letter_that_is_not_delivered_is_not_committed(
     hasty = KafkaIngest(
         replace(config, properties=IMPATIENT | {"message.timeout.ms": "100"}), values, SqliteStore(values)
     )
-    with pytest.raises(
-        ConnectionError, match=rf"ingest\.dead: {config.topic}\.dead does not .*timed out.*topic exists"
-    ):
+    with pytest.raises(UserError, match=rf"ingest\.dead: {config.topic}\.dead does not .*timed out.*topic exists"):
         hasty.run(*until(lambda counts: counts.dead == 1))
     assert hasty.counts.dead == 0
     KafkaIngest(config, values, SqliteStore(values)).run(*until(lambda counts: counts.dead == 1))
