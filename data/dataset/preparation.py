@@ -110,7 +110,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
-        for note in split.notes(manifest["counts"]):
+        for note in split.notes(manifest["counts"], {name: by_user for name, (by_user, _) in counts.items()}):
             manifest["notes"].append(note)
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
