@@ -50,17 +50,17 @@ def missing_value(config: "Config", objective: str, halving: str | None) -> str 
 def task(config: "Config") -> dict[str, Any]:
     """Trains; returns the checkpoint's folder, its training totals, its cost and what the report shows."""
     from conf.entry import run_folder
-    from data.dataset.preparation import prepare
     from towers.checkpoint.cost import cost
     from towers.evaluation.presentation.present import present
-    from towers.sweeps.trial import current_sweep, wants_same_code
+    from towers.sweeps.reuse.datasets import dataset_of_trial
+    from towers.sweeps.trial import current_sweep
     from towers.training.fit import train
     from towers.training.stages.measured_again import report_by
 
     check_recipe(config)
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    dataset = prepare(config.data, storage, same_code=wants_same_code())
+    dataset = dataset_of_trial(config.data, storage)
     checkpoint = train(config, dataset, storage)
     published = published_beside(config.evaluate, dataset.manifest)
     summary = {

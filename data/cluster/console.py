@@ -14,10 +14,13 @@ ProgressReporter = Callable[[str], None]
 
 
 def show(what: "RenderableType") -> None:
-    """Prints a table or text, 120 columns wide if the output is not a terminal."""
+    """Prints a table or text as it stands, 120 columns wide if the output is not a terminal.
+
+    Texts in brackets and between colons, which values, titles and reasons may hold, are no markup of rich's.
+    """
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 120).print(what)
+    Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False).print(what)
 
 
 def wait_for_stop() -> None:

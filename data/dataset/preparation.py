@@ -53,7 +53,7 @@ def prepare(
         DataError: the log cannot be used. Nothing is left of the dataset.
     """
     request = _request_digest(config)
-    folder = storage / "datasets" / f"{config.name}-{request[:10]}"
+    folder = storage / "datasets" / _name(config, request)
     code = code_digest(*in_use(), packages=["data"])
     is_prepared = _is_prepared(folder, code if same_code else None)
     if not is_prepared:
@@ -69,6 +69,15 @@ def prepare(
         for note in dataset.notes:
             progress(f"dataset {config.name}: {noted(note)}")
     return dataset
+
+
+def dataset_name(config: DataConfig) -> str:
+    """The name of the folder of the dataset that `prepare` would make of the log as it is now."""
+    return _name(config, _request_digest(config))
+
+
+def _name(config: DataConfig, request: str) -> str:
+    return f"{config.name}-{request[:10]}"
 
 
 def _is_prepared(folder: Folder, code: str | None) -> bool:
@@ -101,7 +110,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
-        for note in split.notes(manifest["counts"]):
+        for note in split.notes(manifest["counts"], {name: by_user for name, (by_user, _) in counts.items()}):
             manifest["notes"].append(note)
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:

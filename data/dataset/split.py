@@ -1,5 +1,6 @@
 """Splits interactions into train, validation and test: by time, by each user's latest items, or as the log assigns."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,6 +19,10 @@ TRAIN, VALIDATION, TEST = SPLITS
 NO_VALIDATION = (
     "the split leaves no validation interactions: no epoch can be chosen and no re-ranker be fitted; change data.split"
 )
+
+
+MOSTLY_NEW = 0.9
+"""A note says so if this share of a held-out part's users, or more, have no interaction before it."""
 
 
 class SplitKind(Enum):
@@ -130,9 +135,27 @@ def check(counts: dict[str, int]) -> None:
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
-def notes(counts: dict[str, int]) -> list[str]:
-    """What to know of a split with these numbers of interactions; one sentence each."""
-    return [] if counts.get(VALIDATION) else [NO_VALIDATION]
+def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray]) -> list[str]:
+    """What to know of a split; one sentence each.
+
+    Args:
+        counts: number of positives by split.
+        by_user: int64, by split, the number of each user's positives.
+    """
+    found = [] if counts.get(VALIDATION) else [NO_VALIDATION]
+    before_U = by_user[TRAIN]
+    for name in (VALIDATION, TEST):
+        is_there_U = by_user[name] > 0
+        num, num_new = int(is_there_U.sum()), int((is_there_U & (before_U == 0)).sum())
+        if num and num_new >= MOSTLY_NEW * num:
+            found.append(
+                f"{num_new:,} of {num:,} users of the {name} part have no interaction before it: they get popular items"
+                " or are placed by their features, so epochs, trials and models hardly differ there; where ids are of"
+                " sessions or of visitors who come once, hold out the last interactions of each"
+                " (data.split.kind=leave_last_out or temporal_by_user)"
+            )
+        before_U = before_U + by_user[name]
+    return found
 
 
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from towers.sweeps.placement import RunningTrial
 from towers.sweeps.records import Record, State, parameters, varying_parameters
@@ -67,12 +68,12 @@ class ProgressTable:
         if self._console.is_terminal:
             self._live.update(self._table(running, ended))
         if notice is not None and notice != self._notice:
-            self._console.print(notice, highlight=False)
+            self._print(notice)
         self._notice = notice
         for record in ended:
             if self._announced.get(record.number) != record.state:
                 self._announced[record.number] = record.state
-                self._console.print(self._ended_line(record), highlight=False)
+                self._print(self._ended_line(record))
         if not self._console.is_terminal:
             self._say(running)
 
@@ -81,7 +82,7 @@ class ProgressTable:
         for trial in running:
             if trial.task is not None and trial.number not in self._announced:
                 self._announced[trial.number] = "started"
-                self._console.print(f"trial {trial.number} started: {self._varying(trial.overrides)}", highlight=False)
+                self._print(f"trial {trial.number} started: {self._varying(trial.overrides)}")
         if time.time() - self._said_at < INTERVAL_S:
             return
         self._said_at = time.time()
@@ -89,7 +90,11 @@ class ProgressTable:
             if trial.epochs:
                 epoch, values, seconds, left = self._epoch_cells(trial)
                 more = f", {MEASURED}" if trial.is_trained else f", {left} s left" if left else ""
-                self._console.print(f"trial {trial.number} epoch {epoch}  {values}  {seconds} s{more}", highlight=False)
+                self._print(f"trial {trial.number} epoch {epoch}  {values}  {seconds} s{more}")
+
+    def _print(self, line: str) -> None:
+        """Prints a line as it stands: values and reasons in brackets are no markup of rich's."""
+        self._console.print(Text(line))
 
     def _ended_line(self, record: Record) -> str:
         reason = f": {record.reason}" if record.reason else ""
@@ -117,19 +122,17 @@ class ProgressTable:
             table.add_row(*self._running_row(trial))
         return table
 
-    def _ended_row(self, record: Record) -> list[str]:
+    def _ended_row(self, record: Record) -> list[Text]:
         epoch, values = record.epochs[-1] if record.epochs else ("", {})
-        colour = COLOURS.get(record.state)
-        state = f"[{colour}]{record.state.value}[/]" if colour else record.state.value
-        return [
-            *self._identity(record.number, record.overrides),
-            f"{epoch}", _epoch_cell(values), state, f"{record.seconds:.0f}", "",
-        ]  # fmt: skip
+        state = Text(record.state.value, COLOURS.get(record.state, ""))
+        before = [*self._identity(record.number, record.overrides), f"{epoch}", _epoch_cell(values)]
+        return [*map(Text, before), state, Text(f"{record.seconds:.0f}"), Text()]
 
-    def _running_row(self, trial: RunningTrial) -> list[str]:
+    def _running_row(self, trial: RunningTrial) -> list[Text]:
         epoch, values, seconds, left = self._epoch_cells(trial)
         state = "waiting" if trial.task is None else MEASURED if trial.is_trained else "running"
-        return [*self._identity(trial.number, trial.overrides), epoch, values, state, seconds, left]
+        identity = self._identity(trial.number, trial.overrides)
+        return list(map(Text, [*identity, epoch, values, state, seconds, left]))
 
     def _epoch_cells(self, trial: RunningTrial) -> tuple[str, str, str, str]:
         """How far a trial has come: its latest epoch, the values of it, the seconds so far, and those left if known."""

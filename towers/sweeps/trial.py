@@ -33,6 +33,11 @@ class Trial:
         """Reports the values of a finished epoch. Returns False where the training should stop."""
         return bool(ray.get(self.reports.report_epoch.remote(self.number, epoch, dict(values))))
 
+    def first_dataset(self, key: str, name: str | None = None) -> str | None:
+        """See `TrialReports.first_dataset`."""
+        found: str | None = ray.get(self.reports.first_dataset.remote(key, name))
+        return found
+
 
 _current: list[Trial] = []
 

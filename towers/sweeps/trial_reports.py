@@ -31,6 +31,7 @@ class TrialReports:
         self._reports: list[EpochReport] = []
         self._started_at: dict[int, float] = {}
         self._decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
+        self._datasets: dict[str, str] = {}
 
     async def report_epoch(self, number: int, epoch: int, values: dict[str, float]) -> bool:
         """Records a finished epoch of a trial. Returns whether the trial should continue."""
@@ -51,6 +52,15 @@ class TrialReports:
     async def report_start(self, number: int) -> None:
         """Records that the process of a trial has begun its work."""
         self._started_at[number] = time.time()
+
+    async def first_dataset(self, key: str, name: str | None = None) -> str | None:
+        """The name of the dataset that a trial was the first to come with; where there is none, the given one is it.
+
+        Args:
+            key: what the dataset is made of, and where it lies.
+            name: that of the trial that asks; None where it has none yet.
+        """
+        return self._datasets.get(key) if name is None else self._datasets.setdefault(key, name)
 
     async def since(self, index: int) -> tuple[list[EpochReport], dict[int, float]]:
         """The reports from `index` on, and when (unix seconds) the process of each trial began its work."""

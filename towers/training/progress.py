@@ -21,7 +21,8 @@ class Progress:
 
     Attributes:
         epoch: epochs that are complete.
-        best_epoch: the epoch with the best validation value so far; without a validation part the latest one.
+        best_epoch: the epoch with the best validation value so far; without a validation part, or where the towers know
+            none of its users, the latest one.
         best_value: its value of `train.monitor`; None without a validation part.
         seconds: time spent in training steps, without validation and saving.
         examples: number of positives trained on, over all epochs.

@@ -28,7 +28,7 @@ from towers.training.config import Recipe
 from towers.training.epochs.streamed import explicit_negatives, is_streamed, num_examples, streamed_parts
 from towers.training.job import Job, SharedInputs
 from towers.training.start import starting_weights
-from towers.training.suggested import SuggestedPositives
+from towers.training.suggested import SuggestedPositives, known_items
 from towers.training.worker import train_worker
 
 POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
@@ -57,7 +57,8 @@ def shared_inputs(
         if is_spectral:
             id_tables = spectral_start(sequences, len(counts_I), model.embedding_dim, config.seed)
         if settings.suggested:
-            suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested)
+            known = known_items(dataset, fit_on.splits)
+            suggestions = SuggestedPositives.of(sequences, len(counts_I), settings.suggested, known)
     validation = None
     if fit_on is FittedSplits.train:
         validation = HeldOut.of(dataset, VALIDATION, seen_items, beside, settings.validation_users)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.seals import NotSealed, named_in
@@ -57,7 +58,7 @@ class GateReport:
             table.add_column(column, justify="right" if column in ("this checkpoint", "live") else "left")
         for check in self.checks:
             live = "" if check.live is None else f"{check.live:.4g}"
-            verdict = "ok" if check.passed else "[bold red]FAILED[/]"
+            verdict = "ok" if check.passed else Text("FAILED", style="bold red")
             table.add_row(check.name, f"{check.value:.4g}", live, check.bound, verdict)
         return table
 

@@ -1,9 +1,10 @@
 """Splits, worked by hand."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.dataset.split import Boundaries, SplitConfig, SplitKind, assign, boundaries, check
+from data.dataset.split import NO_VALIDATION, Boundaries, SplitConfig, SplitKind, assign, boundaries, check, notes
 from data.sources.schema import DataError
 
 
@@ -62,3 +63,21 @@ def test_nonsense_is_refused(values: dict, message: str) -> None:
 def test_an_empty_part_is_refused() -> None:
     with pytest.raises(DataError, match="no test interactions"):
         check({"train": 3, "validation": 0, "test": 0})
+
+
+def test_a_part_of_users_who_are_new_in_it_is_named() -> None:
+    """Such as of sessions, under one boundary in time: each epoch of a training had the same value, and the first one's
+    weights were kept."""
+    counts = {"train": 20, "validation": 20, "test": 20}
+    train, validation, test = (np.zeros(60, np.int64) for _ in range(3))
+    train[:20], validation[20:40], test[38:58] = 1, 1, 1
+    found = notes(counts, {"train": train, "validation": validation, "test": test})
+    assert [line.partition(":")[0] for line in found] == [
+        "20 of 20 users of the validation part have no interaction before it",
+        "18 of 20 users of the test part have no interaction before it",
+    ]
+    train[18:24] = 1
+    assert len(notes(counts, {"train": train, "validation": validation, "test": test})) == 1
+    assert notes(counts | {"validation": 0}, {"train": train, "validation": train * 0, "test": train}) == [
+        NO_VALIDATION
+    ]

@@ -10,6 +10,7 @@ from rich.console import Console
 from towers.sweeps import progress_table
 from towers.sweeps.placement import RunningTrial
 from towers.sweeps.progress_table import ProgressTable
+from towers.sweeps.records import Record, State
 
 
 def trial(number: int, *epochs: float) -> RunningTrial:
@@ -62,3 +63,16 @@ def test_the_parameters_of_a_search_are_shown_as_they_come_to_vary() -> None:
         "trial 2 started: train.learning_rate=0.2",
         "trial 3 started: train.learning_rate=0.2 recipe=ids",
     ]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_stands_in_brackets_is_shown(is_terminal: bool) -> None:
+    """Lists vanished from the output, and a reason with a path in brackets ended the sweep in an error of rich's."""
+    out = io.StringIO()
+    given = trial(1)
+    given.overrides = ["evaluate.baselines=[popularity,ease]"]
+    record = Record(number=2, overrides=["evaluate.baselines=[ials]"], state=State.failed, reason="none of [/logs/a]")
+    with ProgressTable([], 0, None, Console(file=out, width=160, force_terminal=is_terminal)) as table:
+        table([given], [record], None)
+    assert "[popularity,ease]" in out.getvalue()
+    assert "trial 2 failed: none of [/logs/a]  evaluate.baselines=[ials]" in out.getvalue()

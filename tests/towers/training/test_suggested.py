@@ -1,15 +1,18 @@
 """Suggested positives: drawn from the filter's suggestions, as often as said, and counted as they are drawn."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from data.sequences.batches import TrainBatch
 from data.sequences.histories import Sequences
+from tests.data.dataset.test_preparation import prepared, written
 from towers.model.config import ModelConfig
 from towers.training.config import TrainConfig, check
 from towers.training.losses.config import LossConfig
-from towers.training.suggested import SuggestedPositives
+from towers.training.suggested import SuggestedPositives, known_items
 
 USERS, ITEMS = (1, 1, 2, 2, 2, 3), (1, 2, 1, 2, 3, 4)
 """User 1 lacks item 3, which user 2 has beside what user 1 has; user 3 has nothing in common with anybody."""
@@ -30,6 +33,30 @@ def test_users_are_suggested_what_others_with_their_items_have(sequences: Sequen
     chosen = set(zip(USERS, ITEMS, strict=True))
     drawn = {(u, int(i)) for u in (1, 2) for i, s in zip(found.item_rows_UK[u], shares_UK[u], strict=True) if s > 0}
     assert not drawn & chosen
+
+
+def test_what_a_user_has_turned_down_is_not_suggested(sequences: Sequences) -> None:
+    """A film that a user had rated low was trained as a positive of that user, since it is near to those liked."""
+    turned_down = pa.table({"user_row": pa.array([1, 1, 1], pa.int32()), "item_row": pa.array([1, 2, 3], pa.int32())})
+    known = Sequences.of(turned_down, num_users=5)
+    found = SuggestedPositives.of(sequences, num_items=5, share=0.5, known=known)
+    assert not found.cumulative_UK[1].any(), "item 3 was all that the others' items suggest"
+    assert SuggestedPositives.of(sequences, num_items=5, share=0.5).cumulative_UK[1].any()
+
+
+@pytest.mark.slow
+def test_what_is_known_of_a_users_mind(ray_session: None, tmp_path: Path) -> None:
+    events = ["view", "buy", "hide", "skipped", "owned", "buy", "hide"]
+    log = written(tmp_path, user_id=["a"] * 7, item_id=list("tuvwxyz"), time=list(range(7)), event=events)
+    types = (
+        "data.events={buy: {}, view: {seen: false}, hide: {sign: negative, seen: false},"
+        " skipped: {sign: negative, seen: false, towers: false}, owned: {sign: ignore, seen: true}}"
+    )
+    dataset = prepared(tmp_path, [*log, "data.source.columns.type=event", types])
+    known = known_items(dataset, ("train", "validation"))
+    assert known is not None
+    of_user = known.of_user(dataset.users.ids.row("a"))
+    assert sorted(dataset.items.ids.ids(of_user).to_pylist()) == list("tuvx")
 
 
 def batches(num: int) -> list[TrainBatch]:

@@ -106,6 +106,11 @@ def item_filter(sequences: Sequences, num_items: int, exponent: float = POPULARI
     return (weights_II.toarray() if num_items <= DENSE_ITEMS else weights_II), every
 
 
+def fitted_on(every: int) -> str:
+    """That the filter was fitted on every n-th user, in words."""
+    return f"fitted on one user in {every}: more pairs than fit into memory"
+
+
 def _row_lengths(matrix: sparse.csr_array) -> np.ndarray:
     """float32 [rows]: Euclidean length of each row."""
     sums = np.concatenate([[0.0], np.cumsum(matrix.data.astype(np.float64) ** 2)])

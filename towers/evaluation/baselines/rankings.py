@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data.dataset.prepared import PreparedDataset
-from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
+from towers.evaluation.baselines.item_filter import fitted_on, item_filter, rank_by_filter
 from towers.evaluation.baselines.tuning import Tuner
 from towers.evaluation.config import RANKS, Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.queries import HeldOut
@@ -44,7 +44,7 @@ def baseline_rankings(
                 weights_II, every = item_filter(dataset.sequences(*fit_on.splits), len(counts_I))
                 rankings[baseline.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size, ties=ties)
                 if every > 1:
-                    notes.append(f"item-item filter fitted on one user in {every}: more pairs than fit into memory")
+                    notes.append(f"item-item filter {fitted_on(every)}")
             case Baseline.item_item_tuned | Baseline.ease | Baseline.ials:
                 found, note = getattr(tuner, baseline.name)()
                 rankings |= {} if found is None else {baseline.value: found}

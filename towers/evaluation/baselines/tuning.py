@@ -16,7 +16,7 @@ from data.dataset.split import VALIDATION
 from data.sequences.histories import Sequences
 from towers.evaluation.baselines.ease import MAX_ITEMS, ease
 from towers.evaluation.baselines.ials import AlsSettings, distinct, fit_items, solve
-from towers.evaluation.baselines.item_filter import item_filter, rank_by_filter
+from towers.evaluation.baselines.item_filter import fitted_on, item_filter, rank_by_filter
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
@@ -46,8 +46,10 @@ def dimensions(of: AlsSettings) -> list[AlsSettings]:
 ALS_STEPS = (unobserved_weights, regularisations, unobserved_weights, regularisations, dimensions)
 """What is varied, one after the other, up or down from the best settings so far as long as that is better."""
 
-REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
-"""Values of EASE that are tried, up to the first one that is worse than the one before."""
+REGULARISATIONS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+"""Values of EASE that are tried, from EASE_START on up or down as long as that is better: small logs want low ones."""
+
+EASE_START = 30.0
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5)
 """How much the item-item filter favours popular items: values that are tried."""
@@ -83,6 +85,7 @@ class Tuner:
         ties: TieOrder | None,
     ) -> None:
         self._dataset, self._held_out, self._fit_on, self._config, self._ties = dataset, held_out, fit_on, config, ties
+        self._every = 1  # the item-item filter was fitted on every n-th user
 
     @cached_property
     def _validation(self) -> HeldOut:
@@ -104,13 +107,15 @@ class Tuner:
         """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
         if len(self._dataset.items.ids) > MAX_ITEMS:
             return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
-        best = _climb(REGULARISATIONS, REGULARISATIONS[0], cache(partial(self._value, "EASE", self._rank_ease)))
+        best = _climb(REGULARISATIONS, EASE_START, cache(partial(self._value, "EASE", self._rank_ease)))
         return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"
 
     def item_item_tuned(self) -> tuple[Ranking, str]:
         """The ranking of the item-item filter, and the exponent that was chosen."""
         best = max(EXPONENTS, key=partial(self._value, "item-item filter", self._rank_filter))
-        return self._final(self._rank_filter, best), f"item-item filter, tuned: popularity exponent {best:g}"
+        ranking = self._final(self._rank_filter, best)
+        of_some = f", {fitted_on(self._every)}" if self._every > 1 else ""
+        return ranking, f"item-item filter, tuned: popularity exponent {best:g}{of_some}"
 
     def _value(self, baseline: str, fit: Fit[S], settings: S) -> float:
         """nDCG at evaluate.k on the validation part, printed; 0 if there is none, so that the first settings stay."""
@@ -141,5 +146,5 @@ class Tuner:
         return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)
 
     def _rank_filter(self, exponent: float, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
-        weights_II, _ = item_filter(fitted, len(counts_I), exponent)
+        weights_II, self._every = item_filter(fitted, len(counts_I), exponent)
         return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)

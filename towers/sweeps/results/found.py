@@ -177,7 +177,12 @@ def gain_lines(
         before = reached.best(reached.known)
         gained = before - at_best if reached.minimize else at_best - before
         lines.append(f"the points known before reached {before:.4f}: the search gained {gained:+.4f}")
-    if len(reached.finished) > 1:
+    if len(reached.finished) > 1 and len(set(reached.finished)) == 1:
+        lines.append(
+            "all that have finished reached the same value, so nothing was chosen by it: the validation part does not"
+            f" tell them apart, and the notes on the dataset in {best.number}/{LOG_FILE} may say why"
+        )
+    elif len(reached.finished) > 1:
         lines.append(
             f"the best of {len(reached.finished)} was chosen by this value, which flatters it; the test part was not"
             " looked at"

@@ -33,11 +33,14 @@ class _Point:
         trial: the trial of the study.
         waiting: indices of the seeds that have still to be started. The first seed runs before all others.
         values: values of the objectives for each seed that has finished.
+        is_behind: whether halving has stopped its first seed. A trial that had no answer in time asks again after its
+            next epoch, where there is no rung.
     """
 
     trial: Trial
     waiting: deque[int]
     values: list[list[float]] = field(default_factory=list)
+    is_behind: bool = False
 
 
 class Search:
@@ -149,11 +152,14 @@ class Search:
             )
         if (value := finite_number(values[self._monitor])) is None:
             return False  # the others are better, whatever they have
+        if point.is_behind:
+            return False
         if self._budget.is_over():
             return self._is_ahead(value)
         is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
         point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
-        return not point.trial.should_prune()
+        point.is_behind = point.trial.should_prune()
+        return not point.is_behind
 
     def _is_ahead(self, value: float) -> bool:
         """Whether an epoch's value is better than that of each finished trial, where the objective is its best one."""

@@ -13,6 +13,12 @@ LAUNCH_ATTRIBUTE = "launch"
 START_ATTRIBUTE = "start"
 """User attribute of an Optuna trial that is a point of `hydra.sweeper.starts`."""
 
+REACHED_ATTRIBUTE = "reached"
+"""User attribute of an Optuna trial that was queued again, with the values that it had reported, by epoch.
+
+Its training goes on after these.
+"""
+
 REQUEUED_PREFIX = "again-"
 """Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
 
@@ -38,8 +44,16 @@ class Launch:
             self._queue_again(trial)
 
     def takes(self, trial: Trial) -> None:
-        """Writes into the study that this launch runs the trial."""
+        """Writes into the study that this launch runs the trial, and what an earlier one has reported of it.
+
+        Halving then compares other trials with the epochs that they have had too: a training that goes on reports its
+        later epochs alone, and the first of these would count as its value at all rungs before.
+        """
         trial.set_user_attr(LAUNCH_ATTRIBUTE, self.id)
+        reached = {int(epoch): float(value) for epoch, value in trial.user_attrs.get(REACHED_ATTRIBUTE, {}).items()}
+        for epoch, value in sorted(reached.items()):
+            trial.report(value, epoch)
+            trial.should_prune()  # asked for the sake of its rung: that it went on is decided
 
     def heartbeat(self) -> bool:
         """Says, once in a while, that this launch lives, and looks for trials of dead ones; returns whether it did."""
@@ -59,7 +73,8 @@ class Launch:
         if not self._study.user_attrs.get(requeued):
             self._study.set_user_attr(requeued, True)
             kept = {name: of for name, of in trial.user_attrs.items() if name == START_ATTRIBUTE}
-            self._study.enqueue_trial(trial.params, kept)
+            reached = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
+            self._study.enqueue_trial(trial.params, kept | ({REACHED_ATTRIBUTE: reached} if reached else {}))
 
 
 def _is_abandoned(trial: FrozenTrial, attributes: Mapping[str, object]) -> bool:

@@ -21,7 +21,7 @@ from towers.model.two_tower import TwoTower
 from towers.training.config import Schedule
 from towers.training.distributed import sum_over_workers, world_size
 from towers.training.epochs.finite import NotFinite, cure
-from towers.training.epochs.validation import validation_metrics
+from towers.training.epochs.validation import places_any, validation_metrics
 from towers.training.job import Job
 from towers.training.loop import Objective, train_epoch
 from towers.training.optimizer import Optimizers, linear_decay
@@ -111,7 +111,8 @@ def _rates(run: WorkerState) -> Iterator[float]:
 def _validate(run: WorkerState) -> dict[str, float]:
     """Measures the model on the validation part and keeps its weights if they are the best so far.
 
-    All ranks have the same values, so that they stop at the same epoch.
+    They are kept too where the towers know none of its users, as of a log of sessions: then all epochs have the same
+    value, and the first is not the best for that. All ranks have the same values, so that they stop at the same epoch.
     """
     progress, monitor, config = run.progress, run.job.train.monitor, run.job.evaluate
     if run.validation is None or not len(run.validation.user_rows_Q):
@@ -122,7 +123,8 @@ def _validate(run: WorkerState) -> dict[str, float]:
     value = measured[monitor]
     if not math.isfinite(value):
         raise NotFinite(f"validation: {monitor} is {value}, not a finite number")
-    if progress.best_value is None or value > progress.best_value:
+    is_better = progress.best_value is None or value > progress.best_value
+    if is_better or not places_any(run.model, run.validation, config.batch_size):
         progress.best_value, progress.best_epoch, run.best = value, progress.epoch, _weights(run.model)
     return {monitor: value} | {k: v for k, v in measured.items() if k in ("recall@20", monitor)}
 

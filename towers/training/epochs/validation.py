@@ -47,6 +47,18 @@ def validation_metrics(
     return {name: total / count for name, total in zip(columns, totals, strict=True)}
 
 
+@torch.inference_mode()
+def places_any(model: TwoTower, queries: HeldOut, batch_size: int) -> bool:
+    """Whether the towers know a user of these queries; others get popular items, whatever the towers have learnt."""
+    device = model.item_places_N.device
+    for at in batches_of(len(queries.user_rows_Q), batch_size):
+        rows_B = queries.user_rows_Q[at]
+        history_BL = queries.history.last(rows_B, model.config.num_history)
+        if model.is_known(*(torch.tensor(rows, device=device) for rows in (rows_B, history_BL))).any():
+            return True
+    return False
+
+
 def retrieve_from_blocks(
     vectors: QueryVectors,
     queries: HeldOut,

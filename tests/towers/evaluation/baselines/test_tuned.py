@@ -1,5 +1,7 @@
 """Tuned baselines: their formulas, worked by hand, and that validation chooses their settings."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from towers.evaluation.config import Baseline, EvaluateConfig
 from towers.evaluation.presentation.plots import STYLES
 from towers.evaluation.queries import queries_of
 from towers.model.config import FittedSplits
+from towers.model.graph import degrees
 
 SEEN = sequences((1, 1), (1, 2), (2, 2), (2, 2), (2, 3), num_users=4)
 
@@ -103,6 +106,24 @@ def test_validation_chooses(
 def test_a_setting_is_varied_as_long_as_that_is_better() -> None:
     values = {1: 5.0, 2: 3.0, 3: 4.0, 4: 6.0, 5: 6.0, 6: 9.0}
     assert [tuning._climb(list(values), start, values.__getitem__) for start in values] == [1, 4, 4, 4, 6, 6]
+
+
+def test_a_small_log_gets_the_low_regularisation_that_it_wants(
+    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 was the lowest value of EASE's, and on logs of some thousand interactions often the best for that alone."""
+    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    monkeypatch.setattr(Tuner, "_value", lambda _self, _name, _fit, of: -abs(np.log(of / 3.0)))
+    assert tuner.ease()[1] == "EASE, tuned: regularisation 3"
+    monkeypatch.setattr(Tuner, "_value", lambda _self, _name, _fit, of: -abs(np.log(of / 300.0)))
+    assert tuner.ease()[1] == "EASE, tuned: regularisation 300"
+
+
+def test_a_tuned_filter_of_some_users_says_so(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    degree_U, _ = degrees(dataset.sequences("train"), len(dataset.items.ids))
+    monkeypatch.setattr("towers.evaluation.baselines.item_filter.MAX_PAIRS", int((degree_U**2).sum()) // 20)
+    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    assert re.search(r", fitted on one user in \d+: more pairs than fit into memory$", tuner.item_item_tuned()[1])
 
 
 def test_a_sample_of_users_is_one_for_tuning_too(dataset: PreparedDataset) -> None:

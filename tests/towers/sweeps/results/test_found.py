@@ -137,6 +137,15 @@ def test_what_was_gained_of_a_value_that_is_better_when_lower() -> None:
     assert lines[1] == "the points known before reached 0.2500: the search gained +0.0500"
 
 
+def test_trials_that_nothing_tells_apart_are_said_to_be_so() -> None:
+    """Where all users of the validation part are new in it, each trial is measured by the same popular items."""
+    records = [trial(0, 0.25, 9), trial(1, 0.25, 9)]
+    reached = Reached(finished=[0.25, 0.25], known=[0.25], minimize=False)
+    lines = gain_lines(records, records[0], reached, "training.best_value")
+    assert lines[2].startswith("all that have finished reached the same value, so nothing was chosen by it")
+    assert lines[2].endswith("the notes on the dataset in 0/log.txt may say why") and len(lines) == 3
+
+
 def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     settings = sweeper()
     final = [each for each in settings.final if each.startswith("evaluate.")]

@@ -78,6 +78,21 @@ def test_a_launch_that_was_taken_for_dead_leaves_the_trial_to_the_other(
     assert states(tmp_path) == [TrialState.FAIL, TrialState.COMPLETE]
 
 
+def test_of_a_trial_that_goes_on_later_ones_are_compared_with_the_epochs_that_they_have_had_too(tmp_path: Path) -> None:
+    """Its training goes on where it was interrupted. Its epoch 4 counted as its value at epoch 1, which none had."""
+    first = joined(tmp_path)
+    number, overrides = first.next_trial() or (0, [])
+    assert [first.should_continue(number, epoch, {"v": epoch / 10}) for epoch in (1, 2, 3)] == [True] * 3
+    first.trial_ended(finished(number, overrides, None), None)
+    later = joined(tmp_path)
+    again, its_overrides = later.next_trial() or (0, [])
+    assert its_overrides == overrides
+    assert later.should_continue(again, 4, {"v": 0.4})
+    other, _ = later.next_trial() or (0, [])
+    assert later.should_continue(other, 1, {"v": 0.2}), "ahead of the .1 that the first had after one epoch"
+    assert not later.should_continue(other, 3, {"v": 0.25}), "behind its .3 after three"
+
+
 def test_launches_at_the_same_time_share_the_minutes() -> None:
     study, now = optuna.create_study(direction="maximize"), [0.0]
     study.add_trial(optuna.trial.create_trial(value=1.0))

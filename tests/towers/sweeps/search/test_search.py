@@ -115,6 +115,15 @@ def test_halving_stops_what_is_behind(tmp_path: Path) -> None:
         search.should_continue(search.next_trial()[0], 1, {"w": 1.0})  # type: ignore[index]
 
 
+def test_a_trial_that_went_on_before_it_heard_that_it_is_behind_is_told_after_the_next_epoch(tmp_path: Path) -> None:
+    """Answers take long where the process of the search is busy; the trial then ran on to the next rung."""
+    config = SweeperConfig(trials=3, halving=Halving(factor=3))
+    search = Search(config, space("a=interval(0.0,1.0)"), open_study(config, tmp_path), "v")
+    (first, _), (second, _) = search.next_trial() or (0, []), search.next_trial() or (0, [])
+    assert search.should_continue(first, 1, {"v": 0.5}) and not search.should_continue(second, 1, {"v": 0.4})
+    assert not search.should_continue(second, 2, {"v": 0.6})
+
+
 @pytest.mark.parametrize("bad", ["a text", float("nan"), float("inf"), True, None])
 def test_an_objective_that_is_no_finite_number_fails_its_trial_alone(tmp_path: Path, bad: object) -> None:
     config = SweeperConfig(trials=3, sampler=Sampler.random)

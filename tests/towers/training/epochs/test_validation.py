@@ -1,6 +1,7 @@
 """Validation by any number of workers has the values of one, and no worker sees more of the items than a block."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from conf.schema import load
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
 from data.sequences.histories import Sequences
+from tests.data.dataset.test_preparation import written
 from tests.towers.model.test_tables import model
 from tests.towers.model.test_two_tower import ITEMS, USERS
 from towers.evaluation.measure import measure
@@ -18,7 +23,8 @@ from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, embed, retrieve
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import all_item_vectors
-from towers.training.epochs.validation import retrieve_from_blocks, validation_metrics
+from towers.training.epochs.validation import places_any, retrieve_from_blocks, validation_metrics
+from towers.training.fit import train
 
 KS, BATCH = [1, 3, 10], 3
 COUNTS = np.arange(ITEMS)
@@ -87,3 +93,27 @@ def test_one_worker_measures_what_evaluation_does() -> None:
     towers, held_out = model("whole", "pooled"), queries(USERS, ITEMS, 6, seed=6)
     found = retrieve(embed(towers, held_out, BATCH), held_out, COUNTS, all_item_vectors(towers), BATCH, ties=TIES)
     assert metrics("whole", "pooled", 6) == pytest.approx(measure(found, held_out, ITEMS, KS), abs=1e-12)
+
+
+def test_towers_place_users_with_a_history_or_an_id_alone() -> None:
+    towers, held_out = model("whole", "pooled"), queries(USERS, ITEMS, 6, seed=6)
+    assert places_any(towers, held_out, BATCH)
+    nothing = Sequences.nothing(USERS)
+    assert places_any(towers, replace(held_out, seen=nothing), BATCH), "by their ids"
+    unknown = replace(held_out.take(np.array([0])), user_rows_Q=np.zeros(1, np.int32), seen=nothing)
+    assert not places_any(towers, unknown, BATCH)
+
+
+@pytest.mark.slow
+def test_sessions_that_nobody_comes_back_to_choose_no_epoch(ray_session: None, tmp_path: Path) -> None:
+    """All epochs had the value of popular items: a training ended after four, with the weights of the first."""
+    sessions, items = np.repeat(np.arange(60), 4), np.random.default_rng(0).integers(0, 12, 240)
+    times = (1_600_000_000 + np.arange(240)).tolist()
+    log = written(tmp_path, user_id=sessions.astype(str).tolist(), item_id=items.astype(str).tolist(), time=times)
+    small = ["model.embedding_dim=8", "train.epochs=6", "train.patience=3", "evaluate.baselines=[]", "tracking=off"]
+    config = load([*log, "data.split.kind=temporal", *small, f"storage.root={tmp_path}/var"])
+    storage = Folder.of(config.storage.root)
+    dataset = prepare(config.data, storage)
+    assert any("users of the validation part have no interaction before it" in note for note in dataset.notes)
+    found = train(config, dataset, storage).manifest["training"]
+    assert (found["epoch"], found["best_epoch"]) == (6, 6)
