@@ -230,7 +230,7 @@ def _request(user_id: str | None, request_id: str | None, fields: dict[str, Any]
 
 
 def _similar_path(item_id: str, k: int) -> str:
-    asked = SimilarRequest(item_ids=[item_id], k=k)
+    asked = SimilarRequest.model_validate({"item_ids": [item_id], "k": k})
     return f"/v1/items/{path_segment(asked.item_ids[0])}/similar?k={asked.k}"
 
 
