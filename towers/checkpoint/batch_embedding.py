@@ -22,7 +22,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0) -> ray.data.Dataset:
-    """The item table with a column `vector` (D float32 each), computed as it is consumed.
+    """The item table with a column `vector` (D float32 each), computed as it is consumed, in the order of its rows.
 
     Args:
         batch_size: items per call of the item tower.
@@ -32,6 +32,7 @@ def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0)
     table, size = checkpoint.items.table, BATCHES_PER_BLOCK * batch_size
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     items = ray.data.from_arrow(blocks)
+    items.context.execution_options.preserve_order = True  # an index of other batches first is another one
     return items.map_batches(embed, batch_size=batch_size, batch_format="pyarrow", num_gpus=num_gpus or None)
 
 

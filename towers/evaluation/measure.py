@@ -102,8 +102,7 @@ def evaluate(
     counts_I = interaction_counts(dataset.items, fit_on)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     if (of := held_out.sampled_from) is not None:
-        num = len(held_out.user_rows_Q)
-        notes.insert(0, f"measured on {num:,} of {of:,} users, drawn at random")
+        notes.insert(0, f"measured on {len(held_out.user_rows_Q):,} of {of:,} users, drawn at random")
     popular_I = counts_I if popularity_I is None else popularity_I
     towers = tower_rankings(model, reranker, held_out, popular_I, config.batch_size, item_vectors_ID, ties)
     rankings = baselines | towers

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from copy import deepcopy as copy_of
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import safetensors.torch
@@ -17,6 +19,7 @@ from pyarrow import fs
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.seals import NotSealed
 from data.dataset.prepared import PreparedDataset
+from towers.checkpoint import batch_embedding
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.item_tower import open_item_tower
@@ -133,6 +136,26 @@ def test_an_embedding_worker_opens_it_by_the_endpoint_and_the_credentials_of_its
     fs.copy_files(checkpoint.folder.path, folder.path, checkpoint.folder.filesystem, folder.filesystem)
     found = item_vectors(replace(checkpoint, folder=folder), batch_size=64).to_pandas().sort_values("row")
     assert np.allclose(np.stack(found["vector"]), checkpoint.item_vectors_ID[1:].numpy(), atol=1e-6)
+
+
+def test_items_are_embedded_in_the_order_of_their_rows(
+    checkpoint: Checkpoint, ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items of a block that took longer came later, and Milvus built another index with each publication."""
+    others = tmp_path / "others"
+
+    def first_after_others(folder: Folder, batch: pa.Table) -> pa.Table:
+        deadline = time.monotonic() + 30
+        while batch["row"][0].as_py() == 1 and not others.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if batch["row"][-1].as_py() > 8:  # of another block than the first row
+            others.touch()
+        return batch
+
+    monkeypatch.setattr(batch_embedding, "_embed", first_after_others)
+    batches = item_vectors(checkpoint, batch_size=2).iter_batches(batch_size=2, batch_format="pyarrow")
+    rows = [row for batch in batches for row in batch["row"].to_pylist()]
+    assert rows == list(range(1, checkpoint.items.table.num_rows + 1))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "items.parquet", "items.vocabularies.parquet"])
