@@ -3,7 +3,8 @@
 Shape legend: Q queries (users), M metrics, N relevant pairs, K ranks, I items (row 0 = unknown).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ from towers.reranking.reranker import Reranker
 
 Rankings = dict[str, Ranking]
 """Rankings by name; all rank the same queries."""
+
+AHEAD = ("recall", "ndcg", "mrr", "hit_rate")
+"""Metrics at the report's cut-off of which it says how far the towers are ahead of each baseline."""
 
 Columns = dict[str, np.ndarray]
 """Values of each metric by user: float64 [Q], or fewer where a metric is measured on a sample."""
@@ -101,8 +105,6 @@ def evaluate(
     held_out = queries_of(dataset, config.seen, model.config.history_columns, config.max_users)
     counts_I = interaction_counts(dataset.items, fit_on)
     baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
-    if (of := held_out.sampled_from) is not None:
-        notes.insert(0, f"measured on {len(held_out.user_rows_Q):,} of {of:,} users, drawn at random")
     popular_I = counts_I if popularity_I is None else popularity_I
     towers = tower_rankings(model, reranker, held_out, popular_I, config.batch_size, item_vectors_ID, ties)
     rankings = baselines | towers
@@ -124,9 +126,17 @@ def evaluate(
         calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None,
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares=_recommended_shares(rankings, held_out, counts_I, config.k),
-        notes=notes,
+        notes=[*_sample_notes(held_out), *notes],
         goals=goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
+        ahead=_ahead(columns, list(baselines), config),
     )
+
+
+def _sample_notes(held_out: HeldOut) -> list[str]:
+    """That some of the users were asked, where it is so."""
+    if held_out.sampled_from is None:
+        return []
+    return [f"measured on {len(held_out.user_rows_Q):,} of {held_out.sampled_from:,} users, drawn at random"]
 
 
 def _recommended_shares(rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, k: int) -> dict[str, Any]:
@@ -180,10 +190,30 @@ def _intervals(columns: dict[str, Columns], resamples: int) -> dict[str, dict[st
 def _lift(columns: dict[str, Columns], resamples: int) -> dict[str, list[float]]:
     """[mean, low, high] of what re-ranking changes, for each metric that is measured on every user."""
     names = [name for name in columns[TOWERS] if not name.startswith("diversity")]  # measured on a sample
-    change_QM = np.stack([columns[RERANKED][name] - columns[TOWERS][name] for name in names], axis=1)
-    bounds_M2 = intervals(change_QM, SEED, resamples)
-    means = change_QM.mean(0).tolist()
-    return {name: [mean, *bounds] for name, mean, bounds in zip(names, means, bounds_M2.tolist(), strict=True)}
+    changes = [columns[RERANKED][name] - columns[TOWERS][name] for name in names]
+    return dict(zip(names, _means_with_bounds(changes, resamples), strict=True))
+
+
+def _ahead(
+    columns: dict[str, Columns], baselines: Sequence[str], config: EvaluateConfig
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """`Report.ahead`: all differences are resampled together, so that they can be compared."""
+    metrics = [name for name in (f"{metric}@{config.k}" for metric in AHEAD) if name in columns[TOWERS]]
+    pairs = list(product((TOWERS, RERANKED), baselines, metrics))
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    changes = [columns[ranking][name] - columns[baseline][name] for ranking, baseline, name in pairs]
+    for (ranking, baseline, name), bounds in zip(pairs, _means_with_bounds(changes, config.resamples), strict=True):
+        found.setdefault(ranking, {}).setdefault(baseline, {})[name] = bounds
+    return found
+
+
+def _means_with_bounds(changes: Sequence[np.ndarray], resamples: int) -> list[list[float]]:
+    """[mean, low, high] of each column of differences between two rankings of the same users."""
+    if not changes:
+        return []
+    change_QM = np.stack(changes, axis=1)
+    bounds_M2 = intervals(change_QM, SEED, resamples).tolist()
+    return [[mean, *bounds] for mean, bounds in zip(change_QM.mean(0).tolist(), bounds_M2, strict=True)]
 
 
 def _calibration(ranking: Ranking, held_out: HeldOut, num_items: int) -> dict[str, Any]:

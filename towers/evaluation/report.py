@@ -36,6 +36,8 @@ class Report:
             of the items by popularity.
         notes: what a reader should know about this measurement.
         goals: name, weight, num_hits, and auc and calibration_error of the re-ranker's probabilities, by goal.
+        ahead: of the towers and of towers with re-ranker, by baseline and metric at `k`: [difference, low, high] of
+            that ranking minus the baseline's, paired by user. Empty in reports of before it was measured.
     """
 
     split: str
@@ -51,12 +53,18 @@ class Report:
     recommended_shares: dict[str, list[float]]
     notes: list[str]
     goals: list[dict[str, Any]] = field(default_factory=list)
+    ahead: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
     @property
     def rankings(self) -> dict[str, dict[str, float]]:
         """Metrics of every ranking: baselines first, in the order of `Baseline` (JSON sorts them by name)."""
         names = [str(baseline.value) for baseline in Baseline if baseline.value in self.baselines]
         return {**{name: self.baselines[name] for name in names}, TOWERS: self.metrics, RERANKED: self.reranked}
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The baseline with the highest nDCG at `k`; None where none was measured."""
+        return max(self.baselines, key=lambda name: self.baselines[name][f"ndcg@{self.k}"], default=None)
 
     def as_json(self) -> dict[str, Any]:
         """The report as it is written into manifests; `report_of` reads it back."""

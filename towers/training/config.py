@@ -25,7 +25,7 @@ workers goes on with another number of them.
 
 SUMMARY_KEYS = (
     "checkpoint", "training", "cost", "split", "num_queries", "k", "metrics", "reranked", "floors", "intervals", "lift",
-    "calibration", "goals", "slices", "shown", "notes", "peers",
+    "calibration", "goals", "ahead", "slices", "shown", "notes", "peers",
 )  # fmt: skip
 """Keys of what `towers.train` returns."""
 

@@ -159,6 +159,20 @@ def test_the_planted_cold_are_there(checkpoint: Checkpoint) -> None:
     assert {"cold users", "cold items"} <= names
 
 
+def test_a_report_says_how_far_the_towers_are_ahead_of_each_baseline(checkpoint: Checkpoint) -> None:
+    """Two intervals that overlap say little of a difference that is paired by user."""
+    report = report_of(checkpoint.manifest)
+    assert set(report.ahead) == {"towers", "towers + re-ranker"}
+    for ranking, ahead in report.ahead.items():
+        assert set(ahead) == set(report.baselines)
+        for baseline, of in ahead.items():
+            assert set(of) == {f"{metric}@{report.k}" for metric in ("recall", "ndcg", "mrr", "hit_rate")}
+            for name, (difference, low, high) in of.items():
+                expected = report.rankings[ranking][name] - report.baselines[baseline][name]
+                assert difference == pytest.approx(expected, abs=1e-9), (ranking, baseline, name)
+                assert low <= difference <= high, (ranking, baseline, name)
+
+
 def test_a_report_from_before_is_refused() -> None:
     with pytest.raises(ValueError, match="has no .*intervals.* measure again with towers.evaluate"):
         report_of({"split": "test", "num_queries": 1, "metrics": {}, "reranked": {}, "floors": {}})
@@ -177,6 +191,8 @@ def test_tables_show_baselines_published_and_slices(checkpoint: Checkpoint, resu
     for word in (*report.rankings, "Someone's", "0.1235", "Someone 2020", "cold users", "random"):
         assert word in text, word
     assert f"{report.metrics['ndcg@20']:.4f}" in text
+    difference = report.ahead["towers"][str(report.best_baseline)]["ndcg@20"][0]
+    assert f"beside the best baseline, {report.best_baseline}, paired by user: towers {difference:+.4f} (" in text
 
 
 def test_cells_for_wandb_hold_every_metric(checkpoint: Checkpoint, result: PublishedResult) -> None:

@@ -40,7 +40,8 @@ def metrics_table(report: Report, title: str, published: Sequence[PublishedResul
         for name, values, bounds in rows:
             table.add_row(name, *(_cell(values.get(n), bounds.get(n)) for n in names))
         table.add_section()
-    caption = ["± half of a 95 % bootstrap interval over users", *_reranking_notes(report), *report.notes]
+    of_baselines, of_reranking = _baseline_notes(report), _reranking_notes(report)
+    caption = ["± half of a 95 % bootstrap interval over users", *of_baselines, *of_reranking, *report.notes]
     if published:
         caption.append("published: " + ", ".join(f"{result.name} ({result.source})" for result in published))
     table.caption, table.caption_justify = "\n".join(caption), "left"
@@ -87,6 +88,18 @@ def _sections(report: Report, published: Sequence[PublishedResult]) -> list[list
     measured = {name: Row(name, values, report.intervals[name]) for name, values in report.rankings.items()}
     towers = [measured.pop(name) for name in (TOWERS, RERANKED)]
     return [list(measured.values()), [Row(result.name, result.metrics, {}) for result in published], towers]
+
+
+def _baseline_notes(report: Report) -> list[str]:
+    """How far both rankings are ahead of the best baseline, which says more than two intervals that overlap."""
+    best, name = report.best_baseline, f"ndcg@{report.k}"
+    if best is None or not report.ahead:
+        return []
+    changes = []
+    for ranking, ahead in report.ahead.items():
+        difference, low, high = ahead[best][name]
+        changes.append(f"{ranking} {difference:+.4f} ({low:+.4f} to {high:+.4f})")
+    return [f"{name} beside the best baseline, {best}, paired by user: {', '.join(changes)}"]
 
 
 def _reranking_notes(report: Report) -> list[str]:

@@ -118,6 +118,7 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
         "metrics": {"ndcg@20": 0.31},
         "floors": {"popularity": {"ndcg@20": 0.1}, "iALS, tuned": {"ndcg@20": 0.28}},
         "intervals": {"towers": {"ndcg@20": [0.30, 0.32]}, "iALS, tuned": {"ndcg@20": [0.27, 0.29]}},
+        "ahead": {"towers": {"popularity": {}, "iALS, tuned": {"ndcg@20": [0.03, 0.02, 0.04]}}},
     }
     reached = Reached(finished=[0.30, 0.25, 0.34], known=[0.30, 0.25], minimize=False)
     lines = gain_lines(records, records[3], reached, "training.best_value", final)
@@ -127,6 +128,7 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
         "the best of 3 was chosen by this value, which flatters it; the test part was not looked at",
         "test part, ndcg@20: 0.3100 (0.3000 to 0.3200, 95 % over users)",
         "best baseline: iALS, tuned, 0.2800 (0.2700 to 0.2900)",
+        "the difference, paired by user: +0.0300 (+0.0200 to +0.0400)",
     ]
 
 
