@@ -202,6 +202,7 @@ def _test_lines(final: Any) -> list[str]:
         best = max(measured, key=lambda baseline: measured[baseline])
         low, high = final["intervals"][best][name]
         lines.append(f"best baseline: {best}, {measured[best]:.4f} ({low:.4f} to {high:.4f})")
-        difference, low, high = final["ahead"]["towers"][best][name]
-        lines.append(f"the difference, paired by user: {difference:+.4f} ({low:+.4f} to {high:+.4f})")
+        if ahead := final.get("ahead"):  # a final fit of before it was measured has none
+            difference, low, high = ahead["towers"][best][name]
+            lines.append(f"the difference, paired by user: {difference:+.4f} ({low:+.4f} to {high:+.4f})")
     return lines
