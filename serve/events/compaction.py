@@ -8,19 +8,17 @@ its files replace those that were written. Only when they are all in place does 
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
-from serve.events.exposures import compact_exposures, forget_exposures
+from serve.events.exposures import compact_once_an_hour, forget_exposures
 from serve.events.popular import add_popular
 from serve.events.protocol import StateStore
 from serve.events.state import DAY_US
@@ -109,10 +107,9 @@ class LogCompactor:
             store.close()
 
     def _keep_exposures(self) -> None:
-        """Compacts exposures once an hour, because there may be many runs; forgotten users go each time."""
+        """Compacts exposures once an hour; forgotten users go each time."""
         forget_exposures(self._storage, {})
-        if self._exposures_of != (hour := hour_name(datetime.now(UTC) - GRACE)):
-            self._exposures_of = hour if compact_exposures(self._storage) else ""
+        self._exposures_of = compact_once_an_hour(self._storage, self._exposures_of)
 
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from data.artifacts.folders import Folder
+from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.sources.event_log import exposures
 from data.sources.event_log.forgetting import FORGOTTEN, logged_user
 
@@ -25,6 +26,25 @@ def compact_exposures(storage: Folder) -> bool:
         return True
     with exposures.locked(storage) as lock:
         return exposures.compact(storage, datetime.now(UTC), lock, COMPACT_S)
+
+
+def hour_to_compact() -> str:
+    """The hour in whose course exposures are compacted: it begins when hardly a process writes to the one before."""
+    return hour_name(datetime.now(UTC) - GRACE)
+
+
+def compact_once_an_hour(storage: Folder, done_in: str) -> str:
+    """Compacts exposures, of which there may be many runs, unless that was done in this hour.
+
+    Args:
+        done_in: what the call before has returned; empty before the first.
+
+    Returns:
+        `hour_to_compact` if all runs are done, or empty, so that the next call goes on. It raises what
+        `compact_exposures` raises.
+    """
+    hour = hour_to_compact()
+    return hour if done_in == hour or compact_exposures(storage) else ""
 
 
 def forget_exposures(storage: Folder, forgotten: Mapping[str, int]) -> None:

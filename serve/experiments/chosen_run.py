@@ -79,9 +79,8 @@ def _needed(earlier: HourlyRows, run: ExposureRun | None, request_ids: pa.Chunke
     """What an analysis of outcomes of these requests needs of the exposures of a run, and of those of before."""
     needed, read = NeededExposures(request_ids).with_groups([earlier.table]), replace(earlier, table=EMPTY)
     if run is not None:
-        for hour in run.rows.hours():
-            folded = run.rows.fold_hour(hour, needed, NeededExposures.with_groups)
-            needed, read = folded.value, read + HourlyRows(EMPTY, folded.files, folded.damaged)
+        folded = run.rows.fold(needed, NeededExposures.with_groups)
+        needed, read = folded.value, read + HourlyRows(EMPTY, folded.files, folded.damaged)
     return replace(read, table=needed.reduced().rows)
 
 

@@ -79,9 +79,7 @@ def try_release(
 
 
 def _judged(guard: GuardConfig, run: ExposureRun, release_id: str, progress: ProgressReporter) -> dict[str, Any]:
-    shown = JudgedRun.begun([release_id])
-    for hour in run.rows.hours():
-        shown = run.rows.fold_hour(hour, shown, JudgedRun.with_groups).value
+    shown = run.rows.fold(JudgedRun.begun([release_id]), JudgedRun.with_groups).value
     num_answers = shown.num_read.get(release_id, 0)
     is_judged = can_be_judged(guard, shown.cut().of[release_id].exposures, release_id)
     if not is_judged:

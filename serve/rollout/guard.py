@@ -6,14 +6,12 @@ an endpoint on another machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.cluster.console import ProgressReporter
-from serve.events.exposures import compact_exposures
+from serve.events.exposures import compact_once_an_hour, hour_to_compact
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import ExposureRun, read_earlier_layout
@@ -158,13 +156,10 @@ class CanaryGuard:
 
         The compaction of events does so too, where it runs.
         """
-        if self._compacted_in == (hour := hour_name(datetime.now(UTC) - GRACE)):
-            return
-        self._compacted_in = hour
         try:
-            if not compact_exposures(self.storage):
-                self._compacted_in = ""  # the next check goes on
+            self._compacted_in = compact_once_an_hour(self.storage, self._compacted_in)
         except (OSError, ValueError, LeaseLost) as e:  # the storage, a compacted file that is damaged, or a long stop
+            self._compacted_in = hour_to_compact()
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
     def _say(self, damaged: tuple[str, ...]) -> None:

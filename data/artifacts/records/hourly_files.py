@@ -131,6 +131,14 @@ class HourlyFiles:
                 return self.fold_files(files, start, add)
         raise OSError(f"{self.folder}/{hour}: its files vanish while they are read")
 
+    def fold(self, start: T, add: Add[T]) -> Folded[T]:
+        """Adds the rows of all hours to something, the oldest first; it raises what `fold_hour` raises."""
+        read = Folded(start, (), ())
+        for hour in self.hours():
+            of_hour = self.fold_hour(hour, read.value, add)
+            read = Folded(of_hour.value, read.files + of_hour.files, read.damaged + of_hour.damaged)
+        return read
+
     def read_files(self, files: Sequence[str]) -> HourlyRows:
         """Reads files of the folder, by their paths in it; it raises what `fold_files` raises."""
         return self._rows(self.fold_files(files, [], _with_groups))
