@@ -59,6 +59,7 @@ class OptunaSweeper(Sweeper):
         """
         from towers.sweeps.results.found import NothingFound, why_nothing
         from towers.sweeps.search.ask_and_tell import Search
+        from towers.sweeps.search.longer import overrides_of, values_of
         from towers.sweeps.search.same_study import refuse_other_study
         from towers.sweeps.search.space import SearchSpace
         from towers.sweeps.search.study import Reached, best_trials, open_study
@@ -80,12 +81,13 @@ class OptunaSweeper(Sweeper):
         self.launcher.earlier()
         search = Search(self.settings, space, study, self._monitor())
         ended = self.launcher.run(search, overrides=[], num_done=search.num_done(), total=self.settings.trials)
-        best = [{"number": t.number, "params": t.params, "values": t.values} for t in best_trials(study)]
+        trials = best_trials(study)
+        best = [{"number": t.number, "params": values_of(t), "values": t.values} for t in trials]
         self._save(best, folder)
         if not best:
             raise NothingFound(why_nothing(ended, folder))
         if self.settings.final and len(best) == 1:
-            self._fit_finally(space.overrides(best[0]["params"], space.seeds[0]), folder, Reached.of(study))
+            self._fit_finally(overrides_of(space, trials[0], space.seeds[0]), folder, Reached.of(study))
         return best
 
     def _fit_finally(self, overrides: list[str], folder: Path, reached: "Reached") -> None:

@@ -142,7 +142,11 @@ class SweeperConfig:
         seed: seed of the sampler; later launches of a study go on with other points.
         startup: trials drawn at random before the sampler begins to learn; null means the sampler's own default.
         halving: early stopping of trials that fall behind.
-        starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere.
+        longer: the best point that has finished is tried once more with this many times its epochs, and so on while
+            that gains a hundredth and the time is enough for it; 0 tries none. Points whose epochs were raised equally
+            often are compared. It needs one objective, and train.epochs must be neither given nor searched.
+        starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere. A
+            value on the command line replaces theirs; those of another choice of a config group are left out.
         final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;
             the point is then written as a yaml too (towers/sweeps/results/found.py). Values on the command line go
             before. Empty means neither.
@@ -158,6 +162,7 @@ class SweeperConfig:
     seed: int = bounded(0, at_least=0, below=2**32)
     startup: int | None = bounded(None, at_least=0)
     halving: Halving = field(default_factory=Halving)
+    longer: int = bounded(0, at_least=0)
     starts: list[dict[str, Any]] = field(default_factory=list)
     final: list[str] = field(default_factory=list)
 
@@ -165,6 +170,8 @@ class SweeperConfig:
         check_bounds(self, "hydra.sweeper")
         if not self.objectives:
             raise ConfigError("hydra.sweeper.objectives: [] must name at least one")
+        if self.longer == 1:
+            raise ConfigError("hydra.sweeper.longer: 1 must be 0, which tries no point once more, or at least 2")
         if self.halving.factor and len(self.objectives) > 1:
             raise ConfigError(
                 "hydra.sweeper.halving: compares trials by one value, and there are several objectives; set factor=0"

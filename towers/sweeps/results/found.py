@@ -13,6 +13,7 @@ from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command, in_quotes, override
 from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
+from towers.sweeps.search.longer import EPOCHS, LATE, epochs_of
 from towers.sweeps.search.study import Reached
 from towers.sweeps.trial_process import LOG_FILE
 
@@ -26,9 +27,6 @@ BESIDE_A_RECIPE = ("data", "storage", "cluster", "tracking", "plugins")
 """Groups, and the one value, of overrides that the command needs beside the yaml."""
 
 SEARCH_PATH = "hydra.searchpath"
-
-LATE = 0.8
-"""If the best epoch is not in the last part of the epochs, from this share on, the final fit ends there."""
 
 
 class NothingFound(UserError):
@@ -55,15 +53,12 @@ def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record |
 def final_overrides(best: Record, final: Sequence[str]) -> list[str]:
     """The overrides of the final fit: those of the best trial, then those of `hydra.sweeper.final`.
 
-    The number of epochs is that of the trial, or of its best epoch where later ones were worse. A trial that went on
-    after an interruption has reported its later epochs alone, and one whose training was complete has reported none.
+    The number of epochs is that of the trial, or of its best epoch where later ones were worse.
     """
-    last = best.epochs[-1][0] if best.epochs else best.measured("training.epoch")
-    reached = best.measured("training.best_epoch")
-    if not last or reached is None:
+    if (epochs := epochs_of(best)) is None:
         return [*best.overrides, *final]
-    fitted = int(last) if reached >= LATE * last else int(reached)
-    return [*best.overrides, *final, f"train.epochs={max(fitted, 1)}"]
+    last, reached = epochs["last"], epochs["best"]
+    return [*best.overrides, *final, f"{EPOCHS}={last if reached >= LATE * last else max(reached, 1)}"]
 
 
 def yaml_values(config: DictConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.launches import START_ATTRIBUTE, Launch
+from towers.sweeps.search.longer import EPOCHS_ATTRIBUTE, Longer, epochs_of, is_longer, overrides_of
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import SweeperConfig
@@ -65,9 +66,10 @@ class Search:
         self._launch = Launch(study)
         seconds = None if config.minutes is None else 60 * config.minutes
         self._budget = Budget(study, self._launch.id, seconds, bool(config.final))
+        self._longer = Longer(config.longer, study, space, self._budget)
         self._points: dict[int, _Point] = {}
         if not study.get_trials(deepcopy=False):
-            for start in config.starts:
+            for start in (start for start in config.starts if not space.is_of_other_choice(start)):
                 study.enqueue_trial(space.point(start), {START_ATTRIBUTE: True})
         self._num_left = config.trials - self.num_done()
         self._num_failed, self._num_late, self._is_late = 0, 0, False
@@ -93,13 +95,14 @@ class Search:
             if not self._may_ask():
                 return None
             self._num_left -= 1
+            self._longer.queue()
             trial = self._study.ask(self._space.distributions)
             self._launch.takes(trial)
             number = trial.number
             self._points[number] = _Point(trial, deque([0]))
         point = self._points[number]
         index, seeds = point.waiting.popleft(), self._space.seeds
-        return number * len(seeds) + index, self._space.overrides(point.trial.params, seeds[index])
+        return number * len(seeds) + index, overrides_of(self._space, point.trial, seeds[index])
 
     def _may_ask(self) -> bool:
         """Whether another point may start. When the time is over, one does only if no other one finishes or runs."""
@@ -156,6 +159,8 @@ class Search:
             return False
         if self._budget.is_over():
             return self._is_ahead(value)
+        if is_longer(point.trial):
+            return True
         is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
         point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
         point.is_behind = point.trial.should_prune()
@@ -189,6 +194,8 @@ class Search:
         if (point := self._point(study_number)) is None:
             return None
         point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
+        if (epochs := epochs_of(record)) is not None:
+            point.trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
         if seed_index == 0 and record.inputs is not None:
             point.trial.set_user_attr(INPUTS_ATTRIBUTE, record.inputs)
         if record.state is State.pruned:

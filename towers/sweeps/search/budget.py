@@ -66,5 +66,11 @@ class Budget:
             kept = FINAL_SHARE * float(self.study.best_trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
         return self.spent() + kept >= self.seconds
 
+    def has_time_for(self, seconds: float) -> bool:
+        """Whether a trial of this length, and a final fit of its point, would be over in time."""
+        if self.seconds is None:
+            return True
+        return self.spent() + seconds * (1 + FINAL_SHARE * self.has_final) <= self.seconds
+
     def _has_finished(self) -> bool:
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from towers.sweeps.search.longer import LONGER_ATTRIBUTE
+
 LAUNCH_ATTRIBUTE = "launch"
 """User attribute of an Optuna trial with the id of the launch that runs it."""
 
@@ -18,6 +20,9 @@ REACHED_ATTRIBUTE = "reached"
 
 Its training goes on after these.
 """
+
+KEPT = (START_ATTRIBUTE, LONGER_ATTRIBUTE)
+"""User attributes that a trial keeps when it is queued again."""
 
 REQUEUED_PREFIX = "again-"
 """Prefix of a user attribute of the study; the number of a trial follows. It marks a trial that was queued again."""
@@ -72,7 +77,7 @@ class Launch:
         requeued = f"{REQUEUED_PREFIX}{trial.number}"
         if not self._study.user_attrs.get(requeued):
             self._study.set_user_attr(requeued, True)
-            kept = {name: of for name, of in trial.user_attrs.items() if name == START_ATTRIBUTE}
+            kept = {name: of for name, of in trial.user_attrs.items() if name in KEPT}
             reached = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
             self._study.enqueue_trial(trial.params, kept | ({REACHED_ATTRIBUTE: reached} if reached else {}))
 

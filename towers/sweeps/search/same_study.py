@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from data.artifacts.errors import ConfigError
 from data.cluster.typed_commands import command, override
 from towers.sweeps.reuse.inputs import UNKNOWN, InputsReader
+from towers.sweeps.search.longer import overrides_of
 from towers.sweeps.search.space import SearchSpace
 from towers.sweeps.settings import Objective
 from towers.sweeps.trial_process import SweepContext
@@ -40,7 +41,7 @@ def refuse_other_study(
     if (change := space_change(study, space) or (search_change(study, search) if done else None)) is not None:
         raise ConfigError(f"{change} in the study {study.study_name!r}; {cure}")
     for trial in _one_for_each_choice_of_files(done, sweep):
-        now = inputs.of(sweep.trial_config(0, space.overrides(trial.params, space.seeds[0])))
+        now = inputs.of(sweep.trial_config(0, overrides_of(space, trial, space.seeds[0])))
         difference = inputs.differences(now, trial.user_attrs.get(INPUTS_ATTRIBUTE))
         if difference == UNKNOWN:
             print(f"sweep: trial {trial.number} of the study counts as done: {UNKNOWN}, and is taken to be the same")

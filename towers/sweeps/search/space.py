@@ -55,6 +55,23 @@ class SearchSpace:
             )
         return cls(distributions, list(fixed.values()), seeds)
 
+    @property
+    def _given(self) -> dict[str, str]:
+        """The values that all trials share, by override key without its "+"."""
+        pairs = (one.partition("=") for one in self.fixed)
+        return {key.lstrip("+"): value for key, _, value in pairs}
+
+    def has(self, key: str) -> bool:
+        """Whether a parameter is searched, or given a value for all trials."""
+        return key in self._given or any(one.lstrip("+") == key for one in self.distributions)
+
+    def is_of_other_choice(self, values: Mapping[str, object]) -> bool:
+        """Whether a point is of another yaml of a config group than the one that is given for all trials.
+
+        With that yaml exchanged it would be a mixture that nobody knows; another number leaves it much as it was.
+        """
+        return any("." not in key and self._given.get(key, str(of)) != str(of) for key, of in values.items())
+
     def point(self, values: Mapping[str, object]) -> dict[str, Any]:
         """A point of the space from values as yaml has them; parameters that it lacks are left to the sampler.
 
@@ -64,7 +81,7 @@ class SearchSpace:
         found: dict[str, Any] = {}
         for key, value in values.items():
             if key not in self.distributions:
-                if any(one.partition("=")[0] == key for one in self.fixed):
+                if key in self._given:
                     continue  # the command line has given it a value of its own
                 raise ConfigError(
                     f"hydra.sweeper.starts: {key} is not searched; known are {', '.join(self.distributions)}"
