@@ -18,7 +18,7 @@ from data.sources.event_log.files import EventLog
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
-from serve.events.exposures import compact_once_an_hour, forget_exposures
+from serve.events.exposures import compact_once_an_hour, drop_exposures, forget_exposures
 from serve.events.popular import add_popular
 from serve.events.protocol import StateStore
 from serve.events.state import DAY_US
@@ -109,7 +109,10 @@ class LogCompactor:
     def _keep_exposures(self) -> None:
         """Compacts exposures once an hour; forgotten users go each time."""
         forget_exposures(self._storage, {})
+        before, days = self._exposures_of, self._config.exposure_days
         self._exposures_of = compact_once_an_hour(self._storage, self._exposures_of)
+        if days is not None and self._exposures_of != before and (dropped := drop_exposures(self._storage, days)):
+            self._progress(f"exposures: deleted those of {dropped} runs without any for {days:g} days")
 
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:

@@ -47,6 +47,8 @@ class EventsConfig:
         accept_ms: Milliseconds after which events that are not durable yet are answered with 503.
         max_waiting: Most events that wait in a replica to be written. Further ones are answered with 503.
         compact_s: Seconds between two compactions of accepted events into the event log.
+        exposure_days: Days after the last exposure of a run of an experiment after which all of them are deleted; null
+            keeps them. An analysis of that run is not possible any more then.
         decisions: Which answers are recorded in the decision log.
     """
 
@@ -69,6 +71,7 @@ class EventsConfig:
     accept_ms: int = bounded(2000, at_least=1)
     max_waiting: int = bounded(20_000, at_least=500)
     compact_s: float = bounded(300.0, above=0)
+    exposure_days: float | None = bounded(None, at_least=1)
     decisions: DecisionsConfig = field(default_factory=DecisionsConfig)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The upkeep of exposures: forgotten users go, and hours that are over become one file each."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import GRACE, hour_name
@@ -45,6 +45,19 @@ def compact_once_an_hour(storage: Folder, done_in: str) -> str:
     """
     hour = hour_to_compact()
     return hour if done_in == hour or compact_exposures(storage) else ""
+
+
+def drop_exposures(storage: Folder, days: float) -> int:
+    """Deletes the exposures of runs in which none was recorded for so many days; returns how many runs these are.
+
+    Raises:
+        OSError: The storage does not answer.
+        LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
+    """
+    if not exposures.exposures_folder(storage).subfolders():
+        return 0
+    with exposures.locked(storage) as lock:
+        return exposures.drop_before(storage, datetime.now(UTC) - timedelta(days=days), lock)
 
 
 def forget_exposures(storage: Folder, forgotten: Mapping[str, int]) -> None:

@@ -193,6 +193,11 @@ class HourlyFiles:
             (self.folder / self.part(hour)).delete()
         return bool(readable)
 
+    def drop(self, hour: str) -> None:
+        """Deletes the files of an hour, the compacted one first: what is left after an interruption is read once."""
+        self.folder.delete_file(self.compacted(hour))
+        (self.folder / self.part(hour)).delete()
+
     def _rows_of(self, files: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of files that can be read, in tables of at least GROUP rows."""
         waiting = self.schema.empty_table()

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import Lock
-from data.artifacts.records.hourly_files import ENDING, HourlyFiles
+from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
 from data.sources.event_log.forgetting import lately, note_forgotten, remove_from, remove_users, without
 
 SCHEMA = pa.schema(
@@ -73,6 +73,27 @@ def compact(storage: Folder, now: datetime, lock: Lock, within_s: float = math.i
                 return False
             exposure_files(run).compact(now, lock, kept)
     return True
+
+
+def drop_before(storage: Folder, moment: datetime, lock: Lock) -> int:
+    """Deletes the exposures of all runs in which none was recorded since a moment; returns how many runs these are.
+
+    What a run was, its shares and its beginning, stays. Files of earlier versions stay too, which belong to no run.
+
+    Args:
+        lock: what `locked` gives, which this process holds.
+
+    Raises:
+        OSError: the storage does not answer.
+        LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
+    """
+    runs = [exposure_files(run) for each in exposures_folder(storage).subfolders() for run in each.subfolders()]
+    over = [run for run in runs if (hours := run.hours()) and hours[-1] < hour_name(moment)]
+    for run in over:
+        for hour in run.hours():
+            lock.require()
+            run.drop(hour)
+    return len(over)
 
 
 def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> int:

@@ -92,14 +92,15 @@ class Approvals:
             self._record(*self._of_policy(update_file(self.folder, POLICY, changed, lock)[1]))
 
     def check(self, action: str, **what: Any) -> None:
-        """Uses up the approval of an action, where the policy asks for one.
+        """Uses up the approval of an action, where the policy asks for one. 100 percent are the same as 100.0.
 
         Raises:
             NeedsApproval: nobody else has approved exactly this; a request for it then waits.
         """
         if action in self.required():
+            plain = {name: int(of) if isinstance(of, float) and of.is_integer() else of for name, of in what.items()}
             with self._locked() as lock:
-                self._use(action, what, lock)
+                self._use(action, plain, lock)
 
     def _locked(self) -> AbstractContextManager[Lock]:
         return self.folder.locked("approvals")

@@ -81,6 +81,17 @@ def test_a_promotion_waits_for_another_operator(registry: ReleaseRegistry, peopl
     assert told == [("approved", "ada"), ("approve", "bob"), ("policy", "ada")]
 
 
+def test_a_promotion_is_one_request_whoever_asks_for_it(registry: ReleaseRegistry, people: People) -> None:
+    """`serve.promote` gives the percent of the config, which is a float, and `serve.refresh` gives none."""
+    Approvals(registry.folder).require(["promote"])
+    asked = []
+    for percent in (100, 100.0):
+        with pytest.raises(NeedsApproval) as waiting:
+            promote(IndexConfig(), registry, "b", 1, percent=percent)
+        asked.append(request_of(waiting))
+    assert asked[0] == asked[1]
+
+
 def test_a_canary_and_an_experiment_wait_too_and_ending_them_does_not(
     registry: ReleaseRegistry, people: People
 ) -> None:
