@@ -164,12 +164,18 @@ def register() -> None:
         store.store(group="data/source", name=name, node=source)
 
 
+STUDY = "hydra.sweeper.study="
+"""The override that names the study of a search."""
+
+
 def sweep_id() -> str:
     """Returns a digest of the command line, by which equal commands share a folder.
 
-    Options that say where or for how long a sweep runs do not count.
+    Options that say where or for how long a sweep runs do not count. The name of its study does: another one is another
+    search.
     """
-    deciding = sorted(a for a in sys.argv[1:] if not a.startswith(("-", "hydra.", "hydra/launcher", "cluster.")))
+    left_out = ("-", "hydra.", "hydra/launcher", "cluster.")
+    deciding = sorted(a for a in sys.argv[1:] if a.startswith(STUDY) or not a.startswith(left_out))
     return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
 
 

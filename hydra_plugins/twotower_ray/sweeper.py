@@ -71,6 +71,7 @@ class OptunaSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         params = [f"{name}={values}" for name, values in self.settings.params.items()]
         space = SearchSpace.of(parser.parse_overrides([*params, *arguments]))
+        space.refuse_groups_of_recipes()
         self.validate_batch_is_legal([space.fixed])
         self._refuse_missing_values(space.fixed)
         folder = self.launcher.folder()
@@ -104,7 +105,7 @@ class OptunaSweeper(Sweeper):
         sweep, module = self.launcher.sweep(), self.task_function.__module__
         records = Records(folder, sweep.typed_in).read()
         if (best := results.best_record(records, overrides)) is None:
-            print("sweep: no final fit: the best trial is of another launch, in another folder")
+            print(f"sweep: no final fit: the best trial is of a launch in another folder; {folder} has no record of it")
             return
         typed_in = {override_key(str(each)) for each in self.config.hydra.overrides.task}
         final_values = [each for each in self.settings.final if override_key(each) not in typed_in]

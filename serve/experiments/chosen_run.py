@@ -70,8 +70,10 @@ def choose_run(
         folder = experiment_folder(storage, traffic.name)
         begun = f", run begun at {chosen.since}" if chosen.since else ""
         said = "".join(f"; {sentence}" for sentence in (*left_out, *exposures.damaged))
-        raise DataError(f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}: none was recorded, or"
-            f" they were deleted after events.exposure_days{said}")
+        raise DataError(
+            f"traffic.name: {traffic.name!r}{begun}: no exposures in {folder}: none was recorded, or"
+            f" they were deleted after events.exposure_days{said}"
+        )
     exposures = replace(exposures, damaged=(*left_out, *exposures.damaged))
     return ChosenRun(chosen, exposures, sorted(known.keys() - {chosen.since}))
 

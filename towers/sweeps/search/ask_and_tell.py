@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from statistics import fmean
 
 import optuna
@@ -12,11 +11,13 @@ from optuna.trial import Trial, TrialState
 from data.artifacts.errors import ConfigError
 from towers.sweeps.directions import is_better_when_lower
 from towers.sweeps.records import Record, State, finite_number
-from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
-from towers.sweeps.search.launches import START_ATTRIBUTE, Launch
+from towers.sweeps.search.budget import Budget
+from towers.sweeps.search.launches import Launch
 from towers.sweeps.search.longer import EPOCHS_ATTRIBUTE, Longer, epochs_of, is_longer, overrides_of
+from towers.sweeps.search.point import Point
 from towers.sweeps.search.same_study import INPUTS_ATTRIBUTE
 from towers.sweeps.search.space import SearchSpace
+from towers.sweeps.search.starts import queue_starts
 from towers.sweeps.settings import SweeperConfig
 
 MAX_FAILED_AT_FIRST = 8
@@ -24,24 +25,6 @@ MAX_FAILED_AT_FIRST = 8
 
 BEST_VALUE = "training.best_value"
 """The objective that is the best of the values of `train.monitor` after the epochs."""
-
-
-@dataclass
-class _Point:
-    """A point of the search space: one trial of the study, and one trial of the sweep for each seed.
-
-    Attributes:
-        trial: the trial of the study.
-        waiting: indices of the seeds that have still to be started. The first seed runs before all others.
-        values: values of the objectives for each seed that has finished.
-        is_behind: whether halving has stopped its first seed. A trial that had no answer in time asks again after its
-            next epoch, where there is no rung.
-    """
-
-    trial: Trial
-    waiting: deque[int]
-    values: list[list[float]] = field(default_factory=list)
-    is_behind: bool = False
 
 
 class Search:
@@ -67,10 +50,9 @@ class Search:
         seconds = None if config.minutes is None else 60 * config.minutes
         self._budget = Budget(study, self._launch.id, seconds, bool(config.final))
         self._longer = Longer(config.longer, study, space, self._budget)
-        self._points: dict[int, _Point] = {}
+        self._points: dict[int, Point] = {}
         if not study.get_trials(deepcopy=False):
-            for start in (start for start in config.starts if not space.is_of_other_choice(start)):
-                study.enqueue_trial(space.point(start), {START_ATTRIBUTE: True})
+            queue_starts(study, config.starts, space)
         self._num_left = config.trials - self.num_done()
         self._num_failed, self._num_late, self._is_late = 0, 0, False
 
@@ -95,14 +77,20 @@ class Search:
             if not self._may_ask():
                 return None
             self._num_left -= 1
-            self._longer.queue()
-            trial = self._study.ask(self._space.distributions)
+            trial = self._ask()
             self._launch.takes(trial)
             number = trial.number
-            self._points[number] = _Point(trial, deque([0]))
+            self._points[number] = Point(trial, deque([0]))
         point = self._points[number]
         index, seeds = point.waiting.popleft(), self._space.seeds
         return number * len(seeds) + index, overrides_of(self._space, point.trial, seeds[index])
+
+    def _ask(self) -> Trial:
+        """The next point: a longer one, one that waits, or a new one."""
+        self._longer.queue()
+        while is_longer(trial := self._study.ask(self._space.distributions)) and not self._longer.has_time_again(trial):
+            self._study.tell(trial, state=TrialState.FAIL)  # it waited for too long; a later launch tries it
+        return trial
 
     def _may_ask(self) -> bool:
         """Whether another point may start. When the time is over, one does only if no other one finishes or runs."""
@@ -158,12 +146,13 @@ class Search:
         if point.is_behind:
             return False
         if self._budget.is_over():
-            return self._is_ahead(value)
-        if is_longer(point.trial):
+            point.is_late = not self._is_ahead(value)
+            return not point.is_late
+        if not point.is_compared(epoch, self._config.halving.first):
             return True
         is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
         point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
-        point.is_behind = point.trial.should_prune()
+        point.is_behind = not is_longer(point.trial) and point.trial.should_prune()
         return not point.is_behind
 
     def _is_ahead(self, value: float) -> bool:
@@ -193,13 +182,13 @@ class Search:
         self._budget.record()
         if (point := self._point(study_number)) is None:
             return None
-        point.trial.set_user_attr(SECONDS_ATTRIBUTE, record.seconds)
+        point.took(record, seed_index)
         if (epochs := epochs_of(record)) is not None:
             point.trial.set_user_attr(EPOCHS_ATTRIBUTE, epochs)
         if seed_index == 0 and record.inputs is not None:
             point.trial.set_user_attr(INPUTS_ATTRIBUTE, record.inputs)
         if record.state is State.pruned:
-            return self._tell(study_number, TrialState.PRUNED)
+            return self._tell(study_number, TrialState.FAIL if point.is_late else TrialState.PRUNED)
         values = [record.measured(objective.metric) for objective in self._config.objectives]
         if record.state is not State.finished or None in values:
             self._num_failed += record.state is not State.interrupted
@@ -220,7 +209,7 @@ class Search:
                 return f"hydra.sweeper.objectives: {objective.metric} {what} what the trial returned"
         return None
 
-    def _point(self, study_number: int) -> _Point | None:
+    def _point(self, study_number: int) -> Point | None:
         """A point that runs; None where it has ended, or where another launch took this one for dead and has it."""
         point = self._points.get(study_number)
         if point is not None and self._study.get_trials(deepcopy=False)[study_number].state.is_finished():

@@ -11,7 +11,13 @@ SPENT_PREFIX = "spent-"
 """Prefix of a user attribute of the study with the seconds that a launch has taken; the id of the launch follows."""
 
 SECONDS_ATTRIBUTE = "seconds"
-"""User attribute of an Optuna trial with the seconds that it ran, without those that it waited for a place."""
+"""User attribute of an Optuna trial with the seconds that one training of it takes, all launches together.
+
+Those that it waited for a place are not among them.
+"""
+
+EARLIER_ATTRIBUTE = "earlier"
+"""User attribute of an Optuna trial that was queued again, with the seconds that it had run before."""
 
 FINAL_SHARE = 1.25
 """The final fit takes this many times as long as the best trial: it learns from the validation part too."""
@@ -66,11 +72,17 @@ class Budget:
             kept = FINAL_SHARE * float(self.study.best_trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
         return self.spent() + kept >= self.seconds
 
-    def has_time_for(self, seconds: float) -> bool:
-        """Whether a trial of this length, and a final fit of its point, would be over in time."""
+    def has_time_for(self, seconds: float, num_seeds: int, done: float = 0.0) -> bool:
+        """Whether a point, and a final fit of it, would be over in time.
+
+        Args:
+            seconds: what one training of it takes.
+            num_seeds: how many trainings it has.
+            done: the share of the first one that an earlier launch has done.
+        """
         if self.seconds is None:
             return True
-        return self.spent() + seconds * (1 + FINAL_SHARE * self.has_final) <= self.seconds
+        return self.spent() + seconds * (num_seeds - done + FINAL_SHARE * self.has_final) <= self.seconds
 
     def _has_finished(self) -> bool:
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))

@@ -7,19 +7,12 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from towers.sweeps.search.longer import LONGER_ATTRIBUTE
+from towers.sweeps.search.budget import EARLIER_ATTRIBUTE, SECONDS_ATTRIBUTE
+from towers.sweeps.search.longer import LONGER_ATTRIBUTE, REACHED_ATTRIBUTE, is_longer
+from towers.sweeps.search.starts import START_ATTRIBUTE
 
 LAUNCH_ATTRIBUTE = "launch"
 """User attribute of an Optuna trial with the id of the launch that runs it."""
-
-START_ATTRIBUTE = "start"
-"""User attribute of an Optuna trial that is a point of `hydra.sweeper.starts`."""
-
-REACHED_ATTRIBUTE = "reached"
-"""User attribute of an Optuna trial that was queued again, with the values that it had reported, by epoch.
-
-Its training goes on after these.
-"""
 
 KEPT = (START_ATTRIBUTE, LONGER_ATTRIBUTE)
 """User attributes that a trial keeps when it is queued again."""
@@ -58,7 +51,8 @@ class Launch:
         reached = {int(epoch): float(value) for epoch, value in trial.user_attrs.get(REACHED_ATTRIBUTE, {}).items()}
         for epoch, value in sorted(reached.items()):
             trial.report(value, epoch)
-            trial.should_prune()  # asked for the sake of its rung: that it went on is decided
+            if not is_longer(trial):
+                trial.should_prune()  # asked for the sake of its rung: that it went on is decided
 
     def heartbeat(self) -> bool:
         """Says, once in a while, that this launch lives, and looks for trials of dead ones; returns whether it did."""
@@ -78,6 +72,7 @@ class Launch:
         if not self._study.user_attrs.get(requeued):
             self._study.set_user_attr(requeued, True)
             kept = {name: of for name, of in trial.user_attrs.items() if name in KEPT}
+            kept[EARLIER_ATTRIBUTE] = trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0)
             reached = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
             self._study.enqueue_trial(trial.params, kept | ({REACHED_ATTRIBUTE: reached} if reached else {}))
 

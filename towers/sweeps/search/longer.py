@@ -1,6 +1,5 @@
 """Trains the best points for longer: once more with twice the epochs, as long as that gains and there is time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,19 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from towers.sweeps.records import Record
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.space import SearchSpace
+from towers.sweeps.search.starts import START_ATTRIBUTE
 
 EPOCHS = "train.epochs"
 """The value that is raised. Where it is searched, or given on the command line, it stays as it is."""
 
 EPOCHS_ATTRIBUTE = "epochs"
 """User attribute of a trial that has finished, with its last epoch and its best one."""
+
+REACHED_ATTRIBUTE = "reached"
+"""User attribute of an Optuna trial that was queued again, with the values that it had reported, by epoch.
+
+Its training goes on after these.
+"""
 
 LONGER_ATTRIBUTE = "longer"
 """User attribute of a trial that is another one trained for longer: `of`, the number of that trial, `epochs`, and
@@ -59,8 +65,9 @@ def epochs_of(record: Record) -> dict[str, int] | None:
 class Longer:
     """Queues the best points of a study once more, with more epochs.
 
-    Trials with equally many raises are compared with one another, so that a point that is found late is not behind one
-    that has had more epochs. All is read from the study, so that a later launch, which may have more time, goes on.
+    A trial is compared with those whose epochs were raised as often or less, so that a point that is found late is not
+    behind one that has had more epochs. All is read from the study, so that a later launch, which may have more time,
+    goes on.
 
     Attributes:
         factor: how many times as many epochs; 0 queues none.
@@ -75,23 +82,33 @@ class Longer:
     budget: Budget
 
     def queue(self) -> None:
-        """Queues each point that is to be tried with more epochs, and says so."""
+        """Queues a point that is to be tried with more epochs, and says so; none before all known ones have ended."""
         if not self.factor or self.space.has(EPOCHS) or len(self.study.directions) > 1:
             return
         trials = self.study.get_trials(deepcopy=False)
+        if any(_comes_first(trial) for trial in trials):
+            return
         raised = {trial.user_attrs[LONGER_ATTRIBUTE]["of"] for trial in trials if is_longer(trial)}
-        for best in self._best_by_times(trials).values():
+        for best in self._ahead(trials):
             if best.number not in raised and self._may_gain(best, trials) and self._has_time(best):
                 self._queue(best)
+                return
 
-    def _best_by_times(self, trials: list[FrozenTrial]) -> Mapping[int, FrozenTrial]:
-        """The best finished trial for each number of raises."""
-        best: dict[int, FrozenTrial] = {}
-        for trial in trials:
-            if trial.state is TrialState.COMPLETE:
-                times = _times(trial)
-                best[times] = trial if times not in best or self._gain(trial, best[times]) > 0 else best[times]
-        return best
+    def has_time_again(self, trial: Trial) -> bool:
+        """Whether a longer trial that an earlier launch has begun would be over in time."""
+        longer = trial.user_attrs[LONGER_ATTRIBUTE]
+        before = self.study.get_trials(deepcopy=False)[longer["of"]]
+        reached = max(map(int, trial.user_attrs.get(REACHED_ATTRIBUTE, {})), default=0)
+        return self._has_time(before, reached / longer["epochs"])
+
+    def _ahead(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """For each number of raises the trial that is better than all with as many or fewer; the best one first."""
+        found: dict[int, FrozenTrial] = {}
+        best: FrozenTrial | None = None
+        for trial in sorted((t for t in trials if t.state is TrialState.COMPLETE), key=_times):
+            if best is None or self._gain(trial, best) > 0:
+                best = found[_times(trial)] = trial
+        return list(reversed(found.values()))
 
     def _may_gain(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
         """Whether it was still getting better at its end, and had gained enough when its epochs were last raised."""
@@ -101,10 +118,12 @@ class Longer:
         if not is_longer(trial):
             return True
         before = trials[trial.user_attrs[LONGER_ATTRIBUTE]["of"]]
-        return self._gain(trial, before) >= MIN_GAIN * abs(_value(before))
+        gain = self._gain(trial, before)
+        return gain > 0 and gain >= MIN_GAIN * abs(_value(before))
 
-    def _has_time(self, trial: FrozenTrial) -> bool:
-        return self.budget.has_time_for(self.factor * float(trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0)))
+    def _has_time(self, trial: FrozenTrial, done: float = 0.0) -> bool:
+        seconds = self.factor * float(trial.user_attrs.get(SECONDS_ATTRIBUTE, 0.0))
+        return self.budget.has_time_for(seconds, len(self.space.seeds), done)
 
     def _gain(self, trial: FrozenTrial, other: FrozenTrial) -> float:
         """By how much a trial is better than another one."""
@@ -116,9 +135,16 @@ class Longer:
         longer = {"of": trial.number, "epochs": self.factor * last, "times": _times(trial) + 1}
         self.study.enqueue_trial(trial.params, {LONGER_ATTRIBUTE: longer})
         print(
-            f"search: trial {trial.number} is the best so far of its length; it is tried with {longer['epochs']} epochs"
-            f" in place of {last}"
+            f"search: trial {trial.number * len(self.space.seeds)} is the best so far of its length; it is tried with"
+            f" {longer['epochs']} epochs in place of {last}"
         )
+
+
+def _comes_first(trial: FrozenTrial) -> bool:
+    """Whether a trial waits to be tried, or is a known point that runs: what is best is not known before it ends."""
+    return trial.state is TrialState.WAITING or (
+        trial.state is TrialState.RUNNING and START_ATTRIBUTE in trial.user_attrs
+    )
 
 
 def _times(trial: FrozenTrial) -> int:

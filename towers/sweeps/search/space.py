@@ -12,6 +12,9 @@ from data.artifacts.errors import ConfigError
 SEED = "seed"
 """The parameter that is not a dimension of the space: each point is tried with all its values, and the mean counts."""
 
+RECIPE, OF_RECIPES = "recipe", {"model": "model.num_blocks=3", "loss": "loss.temperature=0.1"}
+"""The config group whose yaml files set values of other groups, and these groups with a value of theirs."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -65,37 +68,62 @@ class SearchSpace:
         """Whether a parameter is searched, or given a value for all trials."""
         return key in self._given or any(one.lstrip("+") == key for one in self.distributions)
 
-    def is_of_other_choice(self, values: Mapping[str, object]) -> bool:
-        """Whether a point is of another yaml of a config group than the one that is given for all trials.
+    def refuse_groups_of_recipes(self) -> None:
+        """Raises ConfigError where a whole `model` or `loss` is given, of which a searched recipe sets other values."""
+        for group, single in OF_RECIPES.items():
+            if RECIPE in self.distributions and group in self._given:
+                raise ConfigError(
+                    f"{group}: {self._given[group]} would be mixed with the recipes that are searched, which set values"
+                    f" of {group} too; give one recipe (recipe=transformer), or single values such as {single}"
+                )
 
-        With that yaml exchanged it would be a mixture that nobody knows; another number leaves it much as it was.
+    def excludes(self, values: Mapping[str, object]) -> str | None:
+        """Why a point is not of this space, such as "loss.temperature=0.08 is not searched"; None where it is.
+
+        A value that is given for all trials replaces that of a point, unless it is another yaml of a config group: with
+        that exchanged, the point would be a mixture that nobody knows.
+
+        Raises:
+            ConfigError: the space has no such parameter.
         """
-        return any("." not in key and self._given.get(key, str(of)) != str(of) for key, of in values.items())
+        for key, value in values.items():
+            is_other = "." not in key and self._given.get(key, str(value)) != str(value)
+            if is_other or (key not in self._given and self._value(key, value) is None):
+                return f"{key}={value} is not searched"
+        return None
 
     def point(self, values: Mapping[str, object]) -> dict[str, Any]:
         """A point of the space from values as yaml has them; parameters that it lacks are left to the sampler.
+
+        A parameter that the command line has given a value of its own is left out, too.
 
         Raises:
             ConfigError: the space has no such parameter, or the parameter no such value.
         """
         found: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in self.distributions:
-                if key in self._given:
-                    continue  # the command line has given it a value of its own
-                raise ConfigError(
-                    f"hydra.sweeper.starts: {key} is not searched; known are {', '.join(self.distributions)}"
-                )
-            of = self.distributions[key]
-            given: object = None
-            if isinstance(of, CategoricalDistribution):
-                given = next((one for one in of.choices if one == str(value) or _same_number(one, value)), None)
-            elif isinstance(value, int | float) and not isinstance(value, bool):
-                given = value if of._contains(float(value)) else None
-            if given is None:
+            if key in self._given:
+                continue
+            if (given := self._value(key, value)) is None:
                 raise ConfigError(f"hydra.sweeper.starts: {key}: {value!r} is not in the search space")
             found[key] = given
         return found
+
+    def _value(self, key: str, value: object) -> Any:
+        """A value as Optuna has it, which writes 1 as 1.0 where that is a float; None if it is not searched.
+
+        Raises:
+            ConfigError: the space has no such parameter.
+        """
+        if key not in self.distributions:
+            raise ConfigError(f"hydra.sweeper.starts: {key} is not searched; known are {', '.join(self.distributions)}")
+        of = self.distributions[key]
+        if isinstance(of, CategoricalDistribution):
+            return next((one for one in of.choices if one == str(value) or _same_number(one, value)), None)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not of._contains(float(value)):  # type: ignore[arg-type]
+            return None
+        return of.to_external_repr(of.to_internal_repr(value))
 
     def overrides(self, values: dict[str, object], seed: str | None) -> list[str]:
         """The overrides of a trial at the point `values`."""

@@ -1,5 +1,6 @@
 """The Optuna study of a search: its storage, sampler and pruner, and its best trials."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from towers.sweeps.search.launches import START_ATTRIBUTE
+from towers.sweeps.search.starts import START_ATTRIBUTE
 from towers.sweeps.settings import Sampler, SweeperConfig
 
 JOURNAL_FILE = "study.journal"
@@ -81,11 +82,11 @@ def _sampler(config: SweeperConfig, num_earlier: int) -> BaseSampler:
 
     Args:
         num_earlier: trials that the study has. With the seed of the launch that has asked for them, this one would draw
-            the same points once more.
+            the same points once more. So would another study of the same search, which is named on purpose.
     """
-    seed = config.seed
-    if num_earlier:
-        seed = int(np.random.SeedSequence([config.seed, num_earlier]).generate_state(1)[0])
+    seed, study = config.seed, zlib.crc32((config.study or "").encode())
+    if num_earlier or study:
+        seed = int(np.random.SeedSequence([config.seed, num_earlier, study]).generate_state(1)[0])
     match config.sampler:
         case Sampler.tpe if config.startup is not None:
             return TPESampler(seed=seed, constant_liar=True, n_startup_trials=config.startup)
