@@ -97,15 +97,16 @@ def evaluate(
         fit_on: the splits that the model was fitted on; the baselines are fitted on the same.
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
         ties: the order of items with equal scores, in all rankings; None is the order of rows.
-        popularity_I: by which users whom the towers do not know get popular items; None means by all interactions.
+        popularity_I: by which users of whom nothing is known get popular items, from the towers and from baselines that
+            are no popularity themselves; None means by all interactions.
 
     Raises:
         ConfigError: no user has a test interaction with an item that is new to them.
     """
     held_out = queries_of(dataset, config.seen, model.config.history_columns, config.max_users)
     counts_I = interaction_counts(dataset.items, fit_on)
-    baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties)
     popular_I = counts_I if popularity_I is None else popularity_I
+    baselines, notes = baseline_rankings(dataset, held_out, fit_on, config, ties, popular_I)
     towers = tower_rankings(model, reranker, held_out, popular_I, config.batch_size, item_vectors_ID, ties)
     rankings = baselines | towers
     goals = GoalEvents.of(dataset, TEST, reranker.config.goals, held_out.user_rows_Q)

@@ -32,10 +32,9 @@ class HeldOut:
     Attributes:
         user_rows_Q: int32, the users, ascending.
         relevant: the distinct relevant pairs as two arrays of equal length: query indices and item rows.
-        seen: every user's items of the earlier splits that count as seen: they are masked in rankings. Of a sample of
-            the queries, it may have those of the sampled users alone.
+        seen: the items of the queries' users in earlier splits that count as seen: they are masked in rankings.
         context_Q: list<string>, the context of each user's first interaction in the split; None where it is not known.
-        earlier: every user's positives of the earlier splits, if these are not what they have seen.
+        earlier: the positives of the queries' users in earlier splits, if these are not what they have seen.
         sampled_from: the number of the split's queries that these were drawn from; None where they are all.
     """
 
@@ -57,13 +56,12 @@ class HeldOut:
     ) -> "HeldOut":
         """The queries of `split`; the interactions of all earlier splits are what users have done before.
 
-        They are found part by part (`PreparedDataset.parts`).
+        They are found part by part (`PreparedDataset.parts`), and only their users' items are held.
 
         Args:
             seen_items: whether items that a user has seen are left out.
             beside: what the histories hold beside the items, which the towers need (`ModelConfig.history_columns`).
-            most: take at most so many of the queries, those that `sample` would take; then only these users' items are
-                held. None takes all.
+            most: take at most so many of the queries, those that `sample` would take. None takes all.
         """
         before, num_items, users_U, num = earlier_splits(split), len(dataset.items.ids), None, None
         if most is not None:
@@ -75,6 +73,8 @@ class HeldOut:
         users_Q = np.concatenate([_NO_USERS, *(of.users for of in parts)])
         keys = np.concatenate([np.zeros(0, np.int64), *(of.keys for of in parts)])
         context_Q = pa.chunked_array([of.context for of in parts], INTERACTIONS.field("context").type).combine_chunks()
+        users_U = np.zeros(len(dataset.users.ids), dtype=bool)
+        users_U[users_Q] = True
         earlier = dataset.sequences(*before, beside=beside, users_U=users_U)
         if seen_items is SeenItems.keep:
             seen = Sequences.nothing(len(dataset.users.ids))
@@ -87,7 +87,7 @@ class HeldOut:
 
     @cached_property
     def history(self) -> Sequences:
-        """Every user's positives of the earlier splits, oldest first: what user vectors are computed from."""
+        """The positives of the queries' users in earlier splits, oldest first: what user vectors are computed from."""
         return self.seen if self.earlier is None else self.earlier
 
     def take(self, kept: np.ndarray) -> "HeldOut":

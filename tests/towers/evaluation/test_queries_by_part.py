@@ -70,7 +70,7 @@ def test_of_many_seen_items_the_latest_alone_are_masked(
     rows = repeated.interactions("train")
     for user, item in zip(rows["user_row"].to_pylist(), rows["item_row"].to_pylist(), strict=True):
         of_user.setdefault(user, []).append(item)
-    for user in range(len(repeated.users.ids)):
+    for user in found.user_rows_Q.tolist():
         assert found.seen.of_user(user).tolist() == of_user.get(user, [])[-2:]
         assert found.history.of_user(user).tolist() == of_user.get(user, [])
     held_out = repeated.interactions("validation")
@@ -97,3 +97,12 @@ def test_a_sample_is_drawn_as_from_all_queries_and_holds_its_own_users_alone(div
     assert (found.history.last(found.user_rows_Q, 50) == every.history.last(found.user_rows_Q, 50)).all()
     assert len(found.seen.items_N) == every.seen.lengths_U[found.user_rows_Q].sum() < len(every.seen.items_N)
     assert HeldOut.of(divided, "test", most=10**6).sampled_from is None
+
+
+def test_the_histories_of_users_who_are_no_queries_are_not_held(divided: PreparedDataset) -> None:
+    """All users' were, which is the size of the log in the commanding process; few users have new items in a month."""
+    found = HeldOut.of(divided, "test", beside=("times",))
+    every = divided.sequences("train", "validation")
+    asked = found.history.lengths_of(found.user_rows_Q)
+    assert (asked == every.lengths_of(found.user_rows_Q)).all()
+    assert len(found.history.items_N) == asked.sum() < len(every.items_N)

@@ -41,7 +41,7 @@ Weights: TypeAlias = sparse.csr_array | np.ndarray
 def rank_by_filter(
     weights_II: Weights,
     held_out: HeldOut,
-    counts_I: np.ndarray,
+    popular_I: np.ndarray,
     batch_size: int,
     k: int = RANKS,
     ties: TieOrder | None = None,
@@ -50,11 +50,11 @@ def rank_by_filter(
 
     Ties, and items without any weight, are ordered by popularity, and then by `ties` (None: by row).
     """
-    ties = ties or TieOrder.of(len(counts_I), None)
+    ties = ties or TieOrder.of(len(popular_I), None)
     weights_IT = _with_columns(weights_II, ties)
-    tie_I = torch.from_numpy((TIE * counts_I / max(counts_I.max(), 1)).astype(np.float32))
+    tie_I = torch.from_numpy((TIE * popular_I / max(popular_I.max(), 1)).astype(np.float32))
     owners_N, items_N = held_out.history.distinct_pairs()
-    shape = (held_out.history.num_users, len(counts_I))
+    shape = (held_out.history.num_users, len(popular_I))
     seen_UI = sparse.csr_array((np.ones(len(owners_N), np.float32), (owners_N, items_N)), shape=shape)
 
     tie_T = tie_I[torch.from_numpy(ties.rows_I)]

@@ -26,10 +26,17 @@ def baseline_rankings(
     fit_on: FittedSplits,
     config: EvaluateConfig,
     ties: TieOrder | None = None,
+    popular_I: np.ndarray | None = None,
 ) -> tuple[dict[str, Ranking], list[str]]:
-    """Rankings of the configured baselines, and notes for the reader of the report."""
+    """Rankings of the configured baselines, and notes for the reader of the report.
+
+    Args:
+        popular_I: how popular each item is where nothing else is known: for the users of whom a baseline knows nothing,
+            and between items that it scores alike. None means by all interactions.
+    """
     counts_I, rankings, notes = interaction_counts(dataset.items, fit_on), {}, []
-    tuner = Tuner(dataset, held_out, fit_on, config, ties)
+    popular_I = counts_I if popular_I is None else popular_I
+    tuner = Tuner(dataset, held_out, fit_on, config, ties, popular_I)
     for baseline in config.baselines:
         match baseline:
             case Baseline.popularity:
@@ -42,7 +49,7 @@ def baseline_rankings(
                     rankings[baseline.value] = rank_by_popularity(held_out, recent_I, config.batch_size, ties=ties)
             case Baseline.item_item:
                 weights_II, every = item_filter(dataset.sequences(*fit_on.splits), len(counts_I))
-                rankings[baseline.value] = rank_by_filter(weights_II, held_out, counts_I, config.batch_size, ties=ties)
+                rankings[baseline.value] = rank_by_filter(weights_II, held_out, popular_I, config.batch_size, ties=ties)
                 if every > 1:
                     notes.append(f"item-item filter {fitted_on(every)}")
             case Baseline.item_item_tuned | Baseline.ease | Baseline.ials:
@@ -50,16 +57,16 @@ def baseline_rankings(
                 rankings |= {} if found is None else {baseline.value: found}
                 notes.append(note)
             case Baseline.own_items if config.seen is SeenItems.keep:
-                rankings[baseline.value] = rank_by_own_items(held_out, counts_I, config.batch_size, ties=ties)
+                rankings[baseline.value] = rank_by_own_items(held_out, popular_I, config.batch_size, ties=ties)
     return rankings, notes
 
 
 def rank_by_own_items(
-    held_out: HeldOut, counts_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
+    held_out: HeldOut, popular_I: np.ndarray, batch_size: int, k: int = RANKS, ties: TieOrder | None = None
 ) -> Ranking:
     """Ranks items by how often the user has had them, then by popularity: the baseline for repeated consumption."""
-    ties, history = ties or TieOrder.of(len(counts_I), None), held_out.history
-    tie_T = torch.from_numpy((counts_I / (counts_I.max() + 1.0)).astype(np.float32)[ties.rows_I])
+    ties, history = ties or TieOrder.of(len(popular_I), None), held_out.history
+    tie_T = torch.from_numpy((popular_I / (popular_I.max() + 1.0)).astype(np.float32)[ties.rows_I])
     column_I = torch.from_numpy(ties.rank_I)
 
     def scores(at: slice) -> tuple[list[Tensor], Tensor]:

@@ -83,8 +83,10 @@ class Tuner:
         fit_on: FittedSplits,
         config: EvaluateConfig,
         ties: TieOrder | None,
+        popular_I: np.ndarray,
     ) -> None:
         self._dataset, self._held_out, self._fit_on, self._config, self._ties = dataset, held_out, fit_on, config, ties
+        self._popular_I = popular_I
         self._every = 1  # the item-item filter was fitted on every n-th user
 
     @cached_property
@@ -130,21 +132,20 @@ class Tuner:
         return value
 
     def _final(self, fit: Fit[S], settings: S) -> Ranking:
-        counts_I = interaction_counts(self._dataset.items, self._fit_on)
-        return fit(settings, self._dataset.sequences(*self._fit_on.splits), self._held_out, counts_I)
+        return fit(settings, self._dataset.sequences(*self._fit_on.splits), self._held_out, self._popular_I)
 
-    def _rank_ials(self, settings: AlsSettings, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
-        item_ID = fit_items(fitted, len(counts_I), settings)
+    def _rank_ials(self, settings: AlsSettings, fitted: Sequences, held_out: HeldOut, popular_I: np.ndarray) -> Ranking:
+        item_ID = fit_items(fitted, len(popular_I), settings)
         rows_Q = held_out.user_rows_Q
-        user_UD = solve(distinct(held_out.history, len(counts_I)), item_ID, settings)
+        user_UD = solve(distinct(held_out.history, len(popular_I)), item_ID, settings)
         known_Q = torch.from_numpy(held_out.history.lengths_of(rows_Q) > 0)
         queries = QueryVectors(user_UD[torch.from_numpy(rows_Q.astype(np.int64))], known_Q)
-        return retrieve(queries, held_out, counts_I, item_ID, self._config.batch_size, ties=self._ties)
+        return retrieve(queries, held_out, popular_I, item_ID, self._config.batch_size, ties=self._ties)
 
-    def _rank_ease(self, regularisation: float, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
-        weights_II = ease(fitted, len(counts_I), regularisation)
-        return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)
+    def _rank_ease(self, regularisation: float, fitted: Sequences, held_out: HeldOut, popular_I: np.ndarray) -> Ranking:
+        weights_II = ease(fitted, len(popular_I), regularisation)
+        return rank_by_filter(weights_II, held_out, popular_I, self._config.batch_size, ties=self._ties)
 
-    def _rank_filter(self, exponent: float, fitted: Sequences, held_out: HeldOut, counts_I: np.ndarray) -> Ranking:
-        weights_II, self._every = item_filter(fitted, len(counts_I), exponent)
-        return rank_by_filter(weights_II, held_out, counts_I, self._config.batch_size, ties=self._ties)
+    def _rank_filter(self, exponent: float, fitted: Sequences, held_out: HeldOut, popular_I: np.ndarray) -> Ranking:
+        weights_II, self._every = item_filter(fitted, len(popular_I), exponent)
+        return rank_by_filter(weights_II, held_out, popular_I, self._config.batch_size, ties=self._ties)

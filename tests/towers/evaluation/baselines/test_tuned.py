@@ -12,12 +12,20 @@ from tests.towers.evaluation.baselines.test_baselines import sequences
 from towers.evaluation.baselines import tuning
 from towers.evaluation.baselines.ease import ease
 from towers.evaluation.baselines.ials import TOLERANCE, AlsSettings, distinct, fit_items, solve
+from towers.evaluation.baselines.rankings import baseline_rankings
 from towers.evaluation.baselines.tuning import Tuner
-from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.config import Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.presentation.plots import STYLES
-from towers.evaluation.queries import queries_of
+from towers.evaluation.queries import HeldOut, queries_of
+from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
 from towers.model.graph import degrees
+
+
+def tuner_of(dataset: PreparedDataset, config: EvaluateConfig) -> Tuner:
+    counts_I = interaction_counts(dataset.items, FittedSplits.train)
+    return Tuner(dataset, queries_of(dataset), FittedSplits.train, config, None, counts_I)
+
 
 SEEN = sequences((1, 1), (1, 2), (2, 2), (2, 2), (2, 3), num_users=4)
 
@@ -89,7 +97,7 @@ def test_validation_chooses(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tuning, "ALS_STEPS", tuning.ALS_STEPS[:1])
-    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    tuner = tuner_of(dataset, EvaluateConfig())
     for baseline in (Baseline.ials, Baseline.ease, Baseline.item_item_tuned):
         ranking, said = getattr(tuner, baseline.name)()
         assert said.startswith(baseline.value)
@@ -112,7 +120,7 @@ def test_a_small_log_gets_the_low_regularisation_that_it_wants(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """30 was the lowest value of EASE's, and on logs of some thousand interactions often the best for that alone."""
-    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    tuner = tuner_of(dataset, EvaluateConfig())
     monkeypatch.setattr(Tuner, "_value", lambda _self, _name, _fit, of: -abs(np.log(of / 3.0)))
     assert tuner.ease()[1] == "EASE, tuned: regularisation 3"
     monkeypatch.setattr(Tuner, "_value", lambda _self, _name, _fit, of: -abs(np.log(of / 300.0)))
@@ -122,12 +130,12 @@ def test_a_small_log_gets_the_low_regularisation_that_it_wants(
 def test_a_tuned_filter_of_some_users_says_so(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     degree_U, _ = degrees(dataset.sequences("train"), len(dataset.items.ids))
     monkeypatch.setattr("towers.evaluation.baselines.item_filter.MAX_PAIRS", int((degree_U**2).sum()) // 20)
-    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(), None)
+    tuner = tuner_of(dataset, EvaluateConfig())
     assert re.search(r", fitted on one user in \d+: more pairs than fit into memory$", tuner.item_item_tuned()[1])
 
 
 def test_a_sample_of_users_is_one_for_tuning_too(dataset: PreparedDataset) -> None:
-    tuner = Tuner(dataset, queries_of(dataset), FittedSplits.train, EvaluateConfig(max_users=7), None)
+    tuner = tuner_of(dataset, EvaluateConfig(max_users=7))
     assert len(tuner._validation.user_rows_Q) == 7
 
 
@@ -137,3 +145,24 @@ def test_sequences_without_items_give_no_vectors() -> None:
 
 def test_each_baseline_can_be_drawn() -> None:
     assert {baseline.value for baseline in Baseline} <= STYLES.keys()
+
+
+def test_users_of_whom_nothing_is_known_get_the_same_items_from_all_that_are_no_popularity(
+    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They got what was popular lately from the towers, which validation had chosen, and what ever was from the others.
+
+    The towers were then ahead by what had nothing to do with them.
+    """
+    monkeypatch.setattr(tuning, "ALS_STEPS", tuning.ALS_STEPS[:1])
+    asked = queries_of(dataset).take(np.arange(5))
+    unknown = HeldOut(asked.user_rows_Q, asked.relevant, Sequences.nothing(len(dataset.users.ids)))
+    lately_I = np.random.default_rng(0).permutation(len(interaction_counts(dataset.items, FittedSplits.train)))
+    lately_I[0] = 0
+    kinds = [Baseline.item_item, Baseline.item_item_tuned, Baseline.ease, Baseline.ials, Baseline.own_items]
+    config = EvaluateConfig(baselines=kinds, seen=SeenItems.keep)
+    rankings, _ = baseline_rankings(dataset, unknown, FittedSplits.train, config, None, lately_I)
+    wanted_K = np.argsort(-lately_I)[: next(iter(rankings.values())).rows_QK.shape[1]]
+    assert list(rankings) == [kind.value for kind in kinds]
+    for name, ranking in rankings.items():
+        assert (ranking.rows_QK[:, :10] == wanted_K[:10]).all(), name
