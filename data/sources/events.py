@@ -1,6 +1,7 @@
 """The source of the event log and the decision log: what happened at the endpoint, after the log from before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -61,7 +62,8 @@ class EventLogSource(SourceConfig):
             raise ConfigError(f"events.types.{SKIPPED}: is what data.source.skipped means; name the type otherwise")
 
     def read(self) -> RawLog:
-        base = None if self.base is None else self.base.read()
+        with _errors_of_the_base():
+            base = None if self.base is None else self.base.read()
         context = tuple(self.context) if base is None else base.context
         log, spellings = EventLog.of(Folder.of(self.root)), self.missing_spellings()
         until_us, days = log.until_us, log.days()
@@ -90,7 +92,7 @@ class EventLogSource(SourceConfig):
             context,
             locate=partial(_place, base.locate),
             missing_text=base.missing_text,
-            notes=base.notes,
+            notes=tuple(map(_of_the_base, base.notes)),
             events_until_us=until_us,
         )
 
@@ -107,7 +109,8 @@ class EventLogSource(SourceConfig):
         of_events = [_path(self.root, f"events/{file}") for file in events.files()]
         hours = [] if self.skipped is None else [hour for day in decisions.days() for hour in decisions.hours_of(day)]
         of_decisions = [_path(self.root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
-        return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
+        with _errors_of_the_base():
+            return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
 
     def read_until(self) -> list[int]:
         of_base = [] if self.base is None else self.base.read_until()
@@ -118,6 +121,21 @@ class EventLogSource(SourceConfig):
 
     def _columns(self) -> object:
         return getattr(self.base, "columns", None)
+
+
+@contextmanager
+def _errors_of_the_base() -> Iterator[None]:
+    """Has errors of the log from before name the keys that it has here."""
+    try:
+        yield
+    except (DataError, ConfigError) as e:
+        kind = DataError if isinstance(e, DataError) else ConfigError
+        raise kind(_of_the_base(str(e))) from e
+
+
+def _of_the_base(message: str) -> str:
+    """A message of a source that is itself a log; here its keys begin otherwise."""
+    return message.replace("data.source.", "data.source.base.")
 
 
 def _with_type(block: pa.Table, name: str | None) -> pa.Table:
