@@ -1,6 +1,7 @@
 """Returns to the release that was live before: `python -m serve.rollback`. A canary or an experiment ends instead.
 
-A second rollback in a row changes nothing. What others have made live since the command began is not rolled back: the
+A second rollback in a row changes nothing, and says so, also after the end of a canary, which the guard may have ended;
+`serve.promote` goes further back. What others have made live since the command began is not rolled back: the
 command then changes nothing, and says what is live. `reason='...'` is kept with the live pointer.
 
 Examples:
@@ -31,9 +32,12 @@ def task(config: "Config") -> dict[str, Any]:
     if before is not None and before.experiment is not None:
         print(f"rollback: {live.rolled_back} has no share any more, {live.release} answers all users, {seconds:.2f} s")
     elif before is not None and live.release == before.release:
-        print(f"rollback: {live.release} is live since {live.promoted_at}, after a rollback of {live.rolled_back}")
-        further = next_command("serve.promote", "release=ID")
-        print(f"Next: to go further back, {further} ({next_command('serve.releases')} lists them)")
+        print(
+            f"rollback: nothing has changed: {live.release} has been live since {live.promoted_at}, after a rollback of"
+            f" {live.rolled_back}"
+        )
+        further = next_command("serve.promote", f"release={live.previous or 'ID'}")
+        print(f"Next: if {live.release} is to go too, {further} ({next_command('serve.releases')} lists all)")
     else:
         print(f"rollback: {live.release} is live again, {live.rolled_back} is not, {seconds:.2f} s")
         print(f"  {describe(rollout)}")

@@ -62,7 +62,7 @@ class CallLimits:
             del self._running[caller.name]
 
     async def charge(self, caller: Caller, cost: int = 1, counted: int = 0) -> None:
-        """Counts so many recommendations; raises Exceeded, and counts none, if they are too many.
+        """Counts so many recommendations; raises Exceeded, and counts none of these, if they are too many.
 
         Args:
             caller: who asks for them.
@@ -85,7 +85,10 @@ class CallLimits:
             limiter = self._own
             is_within = await limiter.hit(item, caller.name, cost=cost)
         if not is_within:
-            raise Exceeded(f"key {caller.name}: more than {rate}; wait", await self._wait_s(limiter, item, caller))
+            wait_s = await self._wait_s(limiter, item, caller)
+            if total > 1:  # that is for one; a batch would be refused again, and each refusal counts as one
+                wait_s = max(wait_s, math.ceil(total * item.get_expiry() / item.amount))
+            raise Exceeded(f"key {caller.name}: more than {rate}; wait", wait_s)
 
     def _limiter(self) -> SlidingWindowCounterRateLimiter:
         return self._own if self._shared is None or time.monotonic() < self._paused_until else self._shared

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -29,8 +29,8 @@ ANSWERS_WITHIN_S = 5.0
 KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 """The kind of key by the first letters of the algorithm."""
 
-TokenKeys = Mapping[str, Any]
-"""Keys by their id, as `jwt.decode` takes them; a key without one has the id \"\"."""
+TokenKeys = Mapping[str, Sequence[Any]]
+"""Keys by their id, as `jwt.decode` takes them; those without one, of which there may be several, have the id \"\"."""
 
 
 class TokenKeysError(UserError, ValueError):
@@ -44,7 +44,7 @@ def read_token_keys(config: JwtConfig) -> TokenKeys:
         TokenKeysError: they cannot be read, or none is for the algorithm.
     """
     if config.is_shared:
-        return {"": _shared(config.algorithm)}
+        return {"": [_shared(config.algorithm)]}
     assert config.jwks is not None, "the config requires it"
     try:
         content = _from_url(config.jwks) if config.jwks.startswith(("https://", "http://")) else _from_file(config.jwks)
@@ -113,11 +113,12 @@ def _keys(content: Any, config: JwtConfig) -> TokenKeys:
         raise TokenKeysError(
             f"auth.jwt.jwks: {recordable(config.jwks)} has no key for signatures by {config.algorithm}"
         )
-    found: dict[str, Any] = {}
+    found: dict[str, list[Any]] = {}
     errors: list[Exception] = []
     for key in fitting:
         try:
-            found[key.get("kid", "")] = jwt.PyJWK(key, config.algorithm).key
+            made = jwt.PyJWK(key, config.algorithm).key
+            found.setdefault(key.get("kid", ""), []).append(made)
         except (jwt.PyJWTError, ValueError, TypeError) as e:
             errors.append(e)
             left_out(f"auth.jwt.jwks: {recordable(config.jwks)}: key {key.get('kid', '')!r} cannot be used ({e})")

@@ -50,12 +50,21 @@ class TokenAuthenticator:
     def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a valid token; raises jwt.PyJWTError where it is not valid."""
         id_ = jwt.get_unverified_header(token).get("kid", "")
-        key = self._keys.get(id_)
-        if key is None and len(self._keys) == 1 and (not id_ or self._config.is_shared):
-            (key,) = self._keys.values()  # a shared key has no id, whatever a token says
-        if key is None:
+        keys = self._keys.get(id_, ())
+        if not keys and len(self._keys) == 1 and (not id_ or self._config.is_shared):
+            (keys,) = self._keys.values()  # a shared key has no id, whatever a token says
+        error: jwt.PyJWTError = jwt.InvalidKeyError("it is signed by a key that is not in auth.jwt.jwks")
+        for key in keys:
+            try:
+                return self._decoded(token, key)
+            except jwt.InvalidSignatureError as e:  # another key without an id may be the one
+                error = e
+        if not (keys and id_):  # a key that has no id may have been exchanged
             self._is_one_unknown = True
-            raise jwt.InvalidKeyError("it is signed by a key that is not in auth.jwt.jwks")
+        raise error
+
+    def _decoded(self, token: str, key: Any) -> dict[str, Any]:
+        """The claims of a token that this key has signed; raises jwt.PyJWTError where it is not valid."""
         claims: dict[str, Any] = jwt.decode(
             token,
             key,

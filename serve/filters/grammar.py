@@ -129,6 +129,7 @@ def _scalar(field: str, kind: FeatureKind, value: object) -> str | float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not finite(value):
             raise FilterError(f"filter on {field!r}: expected a finite number, not {_short(value)}")
         return float(value) + 0.0  # -0.0 becomes 0.0, which Milvus's `in` tells apart
+    value = value.strip() if isinstance(value, str) else value  # as preparation does with those of items
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_LENGTH or any(map(_unwritable, value)):
         raise FilterError(
             f"filter on {field!r}: expected a string of 1 to {MAX_LENGTH} characters, none of them a control character,"

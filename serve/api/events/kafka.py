@@ -5,7 +5,7 @@ What cannot be taken goes to a topic of its own with the reason, before the offs
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data.artifacts.errors import ConfigError, one_line
@@ -41,6 +41,19 @@ class IngestCounts:
     duplicates: int = 0
     dead: int = 0
     lag: int = 0
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was taken of a batch before the store did not answer: these events are neither sent nor counted again.
+
+    Attributes:
+        num: how many events.
+        refused: those of them that were refused, each by its message and how it is called there, with the reason.
+    """
+
+    num: int = 0
+    refused: list[tuple[tuple[int, str], str]] = field(default_factory=list)
 
 
 class KafkaIngest:
@@ -110,10 +123,10 @@ class KafkaIngest:
         Raises:
             DeadLettersRefused: The topic of dead letters does not take messages; nothing is committed.
         """
-        pause_s = RETRY_S[0]
+        pause_s, taken = RETRY_S[0], Taken()
         while True:
             try:
-                refused = self._append([message.value() or b"" for message in messages])
+                refused = self._append([message.value() or b"" for message in messages], taken)
                 break
             except StoreUnavailable as e:
                 self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
@@ -152,11 +165,15 @@ class KafkaIngest:
         for error in errors:
             self._progress(f"ingest: offsets are not committed, so their messages may come again: {error}")
 
-    def _append(self, values: Sequence[bytes]) -> dict[int, str]:
+    def _append(self, values: Sequence[bytes], taken: Taken) -> dict[int, str]:
         """Makes events durable; returns why messages are refused, by their place in the batch.
 
         Of a message with several events the valid ones are taken. It is refused nevertheless, and the reason tells
         the others; sent again, those that were taken are duplicates.
+
+        Args:
+            values: the messages. Where the store did not answer they are given again, with others after them.
+            taken: what was taken of them before; it goes on after that.
         """
         refused: dict[int, list[str]] = {}
         objects: list[bytes] = []
@@ -169,9 +186,12 @@ class KafkaIngest:
                 continue
             objects += found
             owners += [(place, f"event {number}: " if len(found) > 1 else "") for number in range(len(found))]
-        for start in range(0, len(objects), MAX_EVENTS):
-            for (place, which), reason in self._append_some(objects[start : start + MAX_EVENTS], owners[start:]):
-                refused.setdefault(place, []).append(which + reason)
+        for start in range(taken.num, len(objects), MAX_EVENTS):
+            some = objects[start : start + MAX_EVENTS]
+            taken.refused += self._append_some(some, owners[start:])
+            taken.num = start + len(some)
+        for (place, which), reason in taken.refused:
+            refused.setdefault(place, []).append(which + reason)
         return {place: _together(reasons) for place, reasons in refused.items()}
 
     def _append_some(

@@ -56,6 +56,22 @@ async def test_a_batch_counts_as_many_as_it_asks_for() -> None:
         await limits.charge(SHOP, 6)
 
 
+async def test_a_batch_that_waits_as_long_as_it_is_told_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told to wait for one recommendation, counted one at each try, and was refused for half an hour."""
+    now, admitted_in_all = [1e9], 0
+    monkeypatch.setattr("time.time", lambda: now[0])
+    limits, app = CallLimits(LimitsConfig()), Caller("app", RECOMMEND, rate="60/minute")
+    while now[0] < 1e9 + 600:
+        try:
+            await limits.charge(app)  # with the call itself
+            await limits.charge(app, 9, counted=1)
+            admitted_in_all, now[0] = admitted_in_all + 10, now[0] + 0.1
+        except Exceeded as e:
+            assert e.retry_after_s is not None
+            now[0] += e.retry_after_s
+    assert admitted_in_all >= 400, "of some 600"
+
+
 def test_calls_at_the_same_time() -> None:
     limits = CallLimits(LimitsConfig(concurrency=1))
     limits.enter(SHOP)

@@ -95,6 +95,7 @@ def test_the_mask_is_what_the_filter_says(value: object, column: str, passes: ob
         (condition("studio", ["=="], "x"), "unknown operator"),
         (condition("studio", "==", 3), "expected a string"),
         (condition("studio", "==", ""), "1 to 256 characters"),
+        (condition("studio", "==", "   "), "1 to 256 characters"),
         (condition("studio", "==", "x" * 257), "1 to 256 characters"),
         (condition("studio", "==", "nul\x00"), "control character"),
         (condition("studio", "==", "line\nbreak"), "control character"),
@@ -118,6 +119,12 @@ def test_what_is_no_filter_says_why(value: object, message: str) -> None:
         parse(value, FEATURES)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_texts_are_trimmed_as_those_of_items_are() -> None:
+    """`"Ghibli "` passed nothing, and the answer said neither so nor why."""
+    for op, value, wanted in (("==", " Ghibli\u00a0", "Ghibli"), ("in", ["Ghibli ", "Pixar"], ["Ghibli", "Pixar"])):
+        assert parse(condition("studio", op, value), FEATURES) == parse(condition("studio", op, wanted), FEATURES)
 
 
 def test_expressions_quote_their_values() -> None:

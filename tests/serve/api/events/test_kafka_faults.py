@@ -11,7 +11,8 @@ from confluent_kafka import KafkaError, Producer
 
 from data.artifacts.errors import UserError
 from serve.api.events.dead_letters import DeadLetters
-from serve.api.events.kafka import IngestCounts, KafkaIngest
+from serve.api.events.kafka import IngestCounts, KafkaIngest, Taken
+from serve.api.limits import MAX_EVENTS
 from serve.events.config import EventsConfig
 from serve.events.ingest_config import IngestConfig
 from serve.events.protocol import Outcome, StoreUnavailable
@@ -42,6 +43,31 @@ def test_what_was_not_committed_comes_again_and_counts_once(ingest: IngestConfig
     again.run(*until(lambda counts: counts.accepted + counts.duplicates == 30))
     assert again.counts.duplicates > 0
     assert store.read(["u"])[0].counts["click"].total == 30
+
+
+def test_a_batch_of_which_a_part_was_taken_is_not_counted_twice(ingest: IngestConfig, values: EventsConfig) -> None:
+    """The events before the failure were counted once more at each attempt, as duplicates that nobody had sent."""
+
+    class AwayForAMoment(SqliteStore):
+        """Does not answer at the second call."""
+
+        calls = 0
+
+        def append(self, events: Any) -> list[Outcome]:
+            self.calls += 1
+            if self.calls == 2:
+                raise StoreUnavailable("away")
+            return super().append(events)
+
+    taking = KafkaIngest(ingest, values, AwayForAMoment(values), lambda _: None)
+    taken, wrong = Taken(), b'{"no": "event"}'
+    messages = [json.dumps(event(number)).encode() for number in range(MAX_EVENTS)]
+    messages[3:3] = [wrong]
+    with pytest.raises(StoreUnavailable):
+        taking._append([*messages, *messages[:1]], taken)
+    refused = taking._append([*messages, *messages[:1], wrong], taken)
+    assert list(refused) == [3, MAX_EVENTS + 2], "what was refused at the first attempt is refused in the end"
+    assert (taking.counts.accepted, taking.counts.duplicates) == (MAX_EVENTS, 1)
 
 
 def test_a_store_that_does_not_answer_is_waited_for(ingest: IngestConfig, values: EventsConfig) -> None:
