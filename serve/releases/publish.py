@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.json_text import json_text
 from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
@@ -16,6 +17,7 @@ from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.freshness import freshness
+from towers.checkpoint.opening.parts import cold_length
 
 
 def publish(
@@ -56,7 +58,7 @@ def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
         folder.delete_file(MANIFEST)
 
     return ReleaseDraft(
-        id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value, *_named(checkpoint.manifest)),
+        id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value, *_beside_files(checkpoint.manifest)),
         parts=checkpoint,
         manifest_entries={"checkpoint": checkpoint.name, "checkpoint_fingerprint": fingerprint},
         embed_items=embed_items,
@@ -64,7 +66,19 @@ def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
     )
 
 
-def _named(manifest: dict[str, Any]) -> list[str]:
-    """What requests call the contexts and the event types that a checkpoint takes, which is in none of its files."""
+def _beside_files(manifest: dict[str, Any]) -> list[str]:
+    """What decides a checkpoint's answers and is in none of its files, each only where it is not neutral.
+
+    This is what requests call the contexts and the event types that it takes, and the values of its config, and of its
+    decisions, that weigh what the files hold.
+    """
     types = manifest.get("event_types") if manifest["model"].get("history_types") else None
-    return [*manifest.get("context", ()), *(of["name"] for of in (types or {}).get("types", ()))]
+    weighing = {
+        "goals": manifest.get("rerank", {}).get("goals") or None,  # in their order, which is that of the weights
+        "smoothing": manifest["model"].get("smoothing") or None,
+        "cold_length": length if (length := cold_length(manifest)) != 1 else None,
+        "by_features": manifest.get("placement", {}).get("by_features") or None,
+    }
+    weighing = {name: of for name, of in weighing.items() if of is not None}
+    named = [*manifest.get("context", ()), *(of["name"] for of in (types or {}).get("types", ()))]
+    return [*named, *([json_text(weighing)] if weighing else [])]

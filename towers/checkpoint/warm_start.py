@@ -74,7 +74,7 @@ def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarra
     weights, learned = (dict(of.named_parameters()) for of in (model, source.model))
     for name, before_N in rows.items():
         is_hashed = [_is_hashed(of, name) for of in (model, source.model)]
-        if not any(is_hashed):
+        if name not in weights or not any(is_hashed):
             continue
         is_known = before_N > 0
         if not all(is_hashed) or weights[name].shape != learned[name].shape:

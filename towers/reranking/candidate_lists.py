@@ -38,9 +38,15 @@ class CandidateLists:
         recent_BR: np.ndarray,
         context_BC: np.ndarray | None = None,
     ) -> "CandidateLists":
-        """The lists from arrays of the same names and shapes; missing candidates (row -1) become row 0 with score 0."""
+        """The lists from arrays of the same names and shapes.
+
+        Missing candidates (row -1) become row 0 with the lowest score of their list, or 0 where all are missing: as at
+        the endpoint, none of them is the best one.
+        """
         missing_BK = rows_BK < 0
-        score_BK, rows_BK = np.where(missing_BK, 0, score_BK), np.where(missing_BK, 0, rows_BK)
+        lowest_B1 = np.where(missing_BK, np.inf, score_BK).min(1, keepdims=True, initial=np.inf)
+        score_BK = np.where(missing_BK, np.where(np.isfinite(lowest_B1), lowest_B1, 0), score_BK)
+        rows_BK = np.where(missing_BK, 0, rows_BK)
         context_BC = np.zeros((len(user_BD), 0), np.int64) if context_BC is None else context_BC
         vectors, scores = user_BD.astype(np.float32), score_BK.astype(np.float32)
         return cls(*map(torch.from_numpy, (vectors, scores, rows_BK, recent_BR.astype(np.int64), context_BC)))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from towers.model.features import FeatureEncoder
 from towers.model.numbers.buckets import Buckets
+from towers.model.numbers.scale import Scale
 from towers.reranking.reranker import Reranker
 
 OF_THE_TOWERS = ("lift_VI", "deep.alignment_DD")
@@ -23,6 +24,9 @@ OF_THE_TOWERS = ("lift_VI", "deep.alignment_DD")
 
 VALUE_TABLE = "deep.item_features.tables.{}.weight"
 """The name of the embeddings of a feature's values: one row for each value or bucket that is known, and row 0."""
+
+NUMBERS = "deep.item_features.linear.weight"
+"""The name of the weights of numbers: a column for each, and then one for each that says that it is missing."""
 
 
 @torch.no_grad()
@@ -37,13 +41,18 @@ def carry_over(
         target: an unfitted re-ranker with `is_carried`, of the same config, catalogue and context as `source`.
         fitted_I: bool, the items that the towers of `source` were fitted on; the others do not decide the alignment.
         known, target_known: what the towers of `source` and of `target` know of the items' features. A value that is
-            new to `target` counts as unknown. A bucket of numbers takes over what the one with its lower edge means.
+            new to `target` counts as unknown. A bucket of numbers takes over what the one with its lower edge means. A
+            number that was the same for all items of `source` adds nothing.
     """
     state = {name: tensor for name, tensor in source.state_dict().items() if name not in OF_THE_TOWERS}
     for feature, rows_V in _known_rows(known, target_known):
         if (key := VALUE_TABLE.format(feature)) in state:
             rows = torch.from_numpy(rows_V)
             state[key] = state[key][rows] * (rows > 0)[:, None]  # an unknown value adds nothing
+    if NUMBERS in state:
+        scales = (scale for scale in known.scales.values() if isinstance(scale, Scale))
+        unread = [column for column, scale in enumerate(scales) if scale.limit == 0]  # weights as they were drawn
+        state[NUMBERS] = state[NUMBERS].index_fill(1, torch.tensor(unread, dtype=torch.int64), 0.0)
     target.load_state_dict(target.state_dict() | state)
     target.eval()
     if target.deep is not None and target.deep.alignment_DD is not None:

@@ -23,7 +23,7 @@ from towers.model.config import FittedSplits, ModelConfig
 from towers.training.config import Recipe, check_recipe
 from towers.training.epochs.streamed import num_examples
 from towers.training.runs import checkpoint_folder, is_of_present_code, is_trained, training_name
-from towers.training.stages.final_fit import final_fit
+from towers.training.stages.final_fit import BACKTEST, final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
 from towers.training.start import open_start
 
@@ -66,8 +66,12 @@ def _by_other_code(config: Recipe, dataset: PreparedDataset, storage: Folder) ->
     folder = checkpoint_folder(config, dataset, storage)
     if is_of_present_code(folder):
         return ""
-    state = storage / "training" / training_name(config, dataset)
-    return f", by another version of the code or its libraries; remove {folder} and {state} to train it again"
+    names = [("checkpoints", folder.name), ("training", training_name(config, dataset))]
+    if config.train.fit_on is FittedSplits.all:  # its report is that of the backtest
+        names += [(kind, name + BACKTEST) for kind, name in names]
+    *made, last = (str(storage / kind / name) for kind, name in names)
+    removed = f"{', '.join(made)} and {last}"
+    return f", by another version of the code or its libraries; remove {removed} to train it again"
 
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:

@@ -54,19 +54,23 @@ def test_publishing_again_finds_the_release(tiny: Config, checkpoint: Checkpoint
     assert said[-1] == f"publish: release {release.id} is already published"
 
 
-def test_what_requests_call_contexts_and_event_types_is_content_of_a_release() -> None:
-    """Two checkpoints that differ in these names alone may have equal files."""
+def id_of(takes_types: bool = False, types: Sequence[str] = (), smoothing: float = 0.0, **manifest: object) -> str:
+    named = {"event_types": {"types": [{"name": name} for name in types]}} if types else {}
+    model = {"history_types": takes_types, "smoothing": smoothing}
+    manifest |= {"dataset": {"name": "shop"}, "fingerprint": "12ab", "model": model} | named
+    return _draft(IndexConfig(), cast(Checkpoint, SimpleNamespace(name="shop-1", manifest=manifest))).id
 
-    def id_of(takes_types: bool = False, types: Sequence[str] = (), **manifest: object) -> str:
-        named = {"event_types": {"types": [{"name": name} for name in types]}} if types else {}
-        model = {"history_types": takes_types}
-        manifest |= {"dataset": {"name": "shop"}, "fingerprint": "12ab", "model": model} | named
-        return _draft(IndexConfig(), cast(Checkpoint, SimpleNamespace(name="shop-1", manifest=manifest))).id
 
+def test_what_decides_answers_beside_the_files_is_content_of_a_release() -> None:
+    """Two checkpoints that differ in it alone may have equal files: the other one's release was already published."""
     before = "shop-" + hashlib.sha256(b"12ab FLAT").hexdigest()[:10]
-    assert id_of() == id_of(context={}) == id_of(types=["buy"]) == before
+    assert id_of() == id_of(context={}) == id_of(types=["buy"]) == id_of(placement={"by_features": False}) == before
     assert len({before, id_of(context={"device": ["web"]}), id_of(context={"platform": ["web"]})}) == 3
     assert len({before, id_of(True, ["buy", "view"]), id_of(True, ["buy", "visit"])}) == 3
+    goals: list[dict[str, float]] = [{"buy": 1.0, "hide": -1.0}, {"hide": -1.0, "buy": 1.0}, {"buy": 5.0}]
+    of_goals = [id_of(rerank={"goals": of}) for of in goals]
+    weighed = [id_of(smoothing=0.01), id_of(smoothing=0.1), id_of(cold_items={"length": 0.9})]
+    assert len({before, *of_goals, *weighed, id_of(placement={"by_features": True})}) == 8
 
 
 def test_a_lost_collection_is_published_again(tiny: Config, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -127,3 +127,6 @@ def test_a_hashed_table_starts_with_weights_that_were_hashed_alike() -> None:
     for to, source in ((hashed_5, whole), (whole, hashed_5), (model("hashed", "pooled", hash_rows=6), hashed_5)):
         with pytest.raises(CheckpointError, match=r"old, item_ids\.table\.weight is not hashed as this training"):
             check(to, source, same)
+    without = model("hashed", "pooled", hash_rows=5, user_ids=False)
+    checkpoint = SimpleNamespace(model=model("hashed", "pooled", hash_rows=5), folder="/var/checkpoints/old")
+    _check_hashed(without, cast(Checkpoint, checkpoint), {"user_ids.table.weight": same})  # which it does not have

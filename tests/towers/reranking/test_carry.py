@@ -12,8 +12,9 @@ from data.sources.schema import Feature, FeatureKind
 from tests.towers.reranking.test_reranker import DIM, lists, one_hit, reranker
 from towers.model.features import FeatureEncoder
 from towers.model.numbers.buckets import Buckets
+from towers.model.numbers.scale import Scale
 from towers.model.two_tower import TowerInputs
-from towers.reranking.carry import VALUE_TABLE, alignment, carry_over
+from towers.reranking.carry import NUMBERS, VALUE_TABLE, alignment, carry_over
 from towers.reranking.config import RerankConfig
 from towers.reranking.queries import RerankQueries
 from towers.reranking.reranker import Reranker
@@ -60,6 +61,27 @@ def test_a_value_that_the_source_does_not_know_adds_nothing() -> None:
     before = source.state_dict()[VALUE_TABLE.format("brand")]
     assert torch.equal(table[1:3], before[1:3])
     assert not table[3].any()
+
+
+def with_prices(prices: list[float], fitted: list[float], is_carried: bool) -> tuple[Reranker, FeatureEncoder]:
+    """A re-ranker whose items have a price and a size, which its towers have scaled by other items' values."""
+    torch.manual_seed(0)
+    features = tuple(Feature(name=name, kind=FeatureKind.numeric) for name in ("price", "size"))
+    encoder = FeatureEncoder(features, {}, {"price": Scale.of(np.array(fitted)), "size": Scale.of(np.arange(9.0))})
+    rows = {"row": np.arange(1, len(prices) + 1), "price": prices, "size": np.arange(float(len(prices)))}
+    vectors_ID = torch.randn(len(prices) + 1, DIM)
+    side = TowerInputs(encoder, encoder.encode(pa.table(rows)), torch.ones(len(vectors_ID)) > 0)
+    return Reranker(RerankConfig(), vectors_ID, np.arange(len(vectors_ID)), side, is_carried=is_carried), encoder
+
+
+def test_a_number_that_was_constant_before_adds_nothing() -> None:
+    """Nothing was learnt of its weights, which are random numbers of the start."""
+    source, known = with_prices([5.0, 5.0, 5.0], [5.0, 5.0], is_carried=False)
+    target, target_known = with_prices([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], is_carried=True)
+    carry_over(source, target, torch.ones(4, dtype=torch.bool), known, target_known)
+    before, after = (of.state_dict()[NUMBERS] for of in (source, target))
+    assert not after[:, 0].any() and before[:, 0].any()
+    assert torch.equal(after[:, 1:], before[:, 1:])
 
 
 def with_years(years: list[float], edges: tuple[float, ...], is_carried: bool) -> tuple[Reranker, FeatureEncoder]:

@@ -168,6 +168,18 @@ def test_a_missing_candidate_does_not_count_in_the_loss() -> None:
     assert found.item() == pytest.approx(np.log(1 + np.exp(-1)))
 
 
+def test_a_missing_candidate_is_never_the_best_one() -> None:
+    """At the endpoint it has the score of the last one; it had 0, which is above the cosines of an unlucky list."""
+    scores, rows, nobody = np.array([[-0.1, -0.2]]), np.array([[1, 2]]), np.zeros((1, RECENT))
+    users = np.ones((1, DIM))
+    model = reranker(LINEAR).eval()
+    torch.nn.init.ones_(model.weight)
+    alone = CandidateLists.of(users, scores, rows, nobody)
+    padded = CandidateLists.of(users, np.append(scores, [[np.nan]], 1), np.append(rows, [[-1]], 1), nobody)
+    assert torch.equal(model(padded)[:, :2], model(alone))
+    assert CandidateLists.of(users, scores, rows * 0 - 1, nobody).score_BK.tolist() == [[0.0, 0.0]]
+
+
 def test_a_cross_layer_by_hand() -> None:
     """x0 = (1, 2), W = U V = (1, 1)' (3, 1), b = (0, 1): x1 = x0 * (W x0 + b) + x0 = (1 * 5 + 1, 2 * 6 + 2)."""
     cross = CrossNetwork(2, num_layers=1, rank=1)
