@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Writes the recommendations of the release `release`; null means the live one."""
     from serve.batch.recommendations import recommend
-    from serve.deployment.deploying import events_here
 
     connect(config.cluster)
     storage, started = Folder.of(config.storage.root), time.perf_counter()
     release_id = ReleaseRegistry.of(storage).resolve(config.release)
-    events = events_here(config.events, lambda _: None)  # off where they are off at the endpoint, which says so
+    events = config.events.on_this_machine()  # on several machines too: it is read here, or missed
     folder = recommend(config.recommend, release_id, config.serve.num_candidates, storage, events=events)
     manifest = folder.read_json(MANIFEST)
     print(f"recommend: {manifest['num_users']:,} users of release {release_id} in {folder}")

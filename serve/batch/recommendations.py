@@ -60,7 +60,7 @@ def recommend(
         user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"], progress)
         report_unknown(known_ids, user_ids, release_id, progress)
     denylist = sorted(_recalled(registry) | removed)
-    forgotten = _forgotten(events, user_ids, registry.manifest(release_id), progress)
+    forgotten = _forgotten(events, storage, user_ids, registry.manifest(release_id), progress)
     depends_on = user_ids, config, num_candidates, denylist, forgotten
     folder = storage / "recommendations" / f"{release_id}-{_digest(*depends_on)}"
     if is_sealed(folder):
@@ -96,10 +96,14 @@ def _refuse_recalled(registry: ReleaseRegistry, denylist: list[str], folder: Fol
 
 
 def _forgotten(
-    events: EventsConfig | None, user_ids: pa.Array, manifest: Mapping[str, Any], progress: ProgressReporter
+    events: EventsConfig | None,
+    storage: Folder,
+    user_ids: pa.Array,
+    manifest: Mapping[str, Any],
+    progress: ProgressReporter,
 ) -> list[str]:
     """Which users were forgotten since the log of the release was read, which is said."""
-    found = [] if events is None else forgotten_users(events, user_ids, log_read_us(manifest))
+    found = [] if events is None else forgotten_users(events, storage, user_ids, log_read_us(manifest))
     if found:
         progress(f"recommend: {len(found):,} users were forgotten since the release's log: they get popular items")
     return found

@@ -1,15 +1,18 @@
 """What is popular now: positive events by item, in all and by the values of their context, with a half-life of hours.
 
-Compaction adds each part of the log once, and replicas read the result periodically. It is a small table in the
-folder of the event log, `_popular.parquet`, which has the name of the last part in its metadata.
+Compaction adds each part of the log once, and replicas read the result periodically. A user counts once for an item in
+a part, by the heaviest event. The result is a small table in the folder of the event log, `_popular.parquet`, which has
+the name of the last part and the latest users in its metadata.
 """
 
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,6 +37,15 @@ MAX_ITEMS, MAX_CONTEXTS = 1000, 200
 
 LEAST_WEIGHT = 20.0
 """Least total weight of the popular items of a context value, or of all events, that are used for answers."""
+
+LEAST_USERS, WITHIN_HALF_LIVES = 5, 4
+"""Least number of users whose events these are, and in how many half-lives the events must have happened."""
+
+USER_NUMBERS = 1024
+"""Users are told apart by a hash with so many values, which says of nobody who it was."""
+
+USERS = pa.schema([("context", pa.string()), ("user", pa.int64()), ("time_us", pa.int64())])
+"""The LEAST_USERS latest users of each context, and the last event of each."""
 
 HOUR_US = 3600 * MICROS
 
@@ -65,7 +77,10 @@ class PopularNow:
         if not config.is_on or not config.popular_half_life_h or not folder.exists(FILE):
             return cls()
         now_us = time.time_ns() // 1000 if now_us is None else now_us
-        table = _decayed(_written(folder), now_us, config.popular_half_life_h * HOUR_US)
+        written, half_life_us = _written(folder), config.popular_half_life_h * HOUR_US
+        table = _decayed(written, now_us, half_life_us)
+        if (users := _users(written)) is not None:
+            table = _of_enough_users(table, users, now_us - int(WITHIN_HALF_LIVES * half_life_us))
         table, found = table.sort_by([("context", "ascending"), ("weight", "descending")]), {}
         for context in pc.unique(table["context"]).to_pylist():
             of_context = table.filter(pc.equal(table["context"], context))
@@ -75,7 +90,7 @@ class PopularNow:
         return cls(found)
 
     def at(self, context: Mapping[str, str]) -> str | None:
-        """The context whose popular items fit a request: its first value with enough weight, or else all events.
+        """The context whose popular items fit a request: its first value with enough weight and users, or all events.
 
         None if not even all events have enough.
         """
@@ -96,19 +111,23 @@ def add_popular(
         lock: the lock of compaction, which this process holds.
     """
     folder = EventLog.of(storage).folder
-    before, now_us = SCHEMA.empty_table(), max((int(event["received"]) for event in events), default=0)
+    before, users = SCHEMA.empty_table(), USERS.empty_table()
+    now_us = max((int(event["received"]) for event in events), default=0)
     if (found := _written_or_left_out(folder)) is not None:
         before = found
         if (before.schema.metadata or {}).get(b"part", b"").decode() == part:
             return
-        now_us = max(now_us, _time_us(before))
+        now_us, users = max(now_us, _time_us(before)), _users(before) or users
         before = _decayed(before, now_us, config.popular_half_life_h * HOUR_US)
-    added = _weighed(config, pa.Table.from_pylist([dict(event) for event in events], schema=EVENTS), now_us)
+    happened = pa.Table.from_pylist([dict(event) for event in events], schema=EVENTS)
+    added, added_users = _weighed(config, happened, now_us)
     whole = pa.concat_tables([before.replace_schema_metadata(None), added])
     whole = whole.group_by(["context", "item_id"]).aggregate([("weight", "sum")]).rename_columns(SCHEMA.names)
-    metadata = {"part": part, "time_us": str(now_us)}
+    whole = _heaviest(whole).cast(SCHEMA)
+    users = _latest(pa.concat_tables([users, added_users]), whole["context"])
+    metadata = {"part": part, "time_us": str(now_us), "users": orjson.dumps(users.to_pydict())}
     lock.require()
-    folder.write_table(FILE, _heaviest(whole).cast(SCHEMA).replace_schema_metadata(metadata))
+    folder.write_table(FILE, whole.replace_schema_metadata(metadata))
 
 
 def _written(folder: Folder) -> pa.Table:
@@ -117,7 +136,8 @@ def _written(folder: Folder) -> pa.Table:
     try:
         found = table.cast(SCHEMA).replace_schema_metadata(table.schema.metadata)
         _time_us(found)
-    except pa.ArrowException as e:
+        _users(found)
+    except (pa.ArrowException, KeyError, TypeError) as e:
         raise ValueError(f"{folder}/{FILE}: {e}") from e
     return found
 
@@ -139,14 +159,31 @@ def _time_us(table: pa.Table) -> int:
     return int((table.schema.metadata or {}).get(b"time_us", b"0"))
 
 
+def _users(table: pa.Table) -> pa.Table | None:
+    """The latest users by USERS; None in a file of an earlier version, which did not tell users apart."""
+    users = (table.schema.metadata or {}).get(b"users")
+    return None if users is None else pa.Table.from_pydict(orjson.loads(users), schema=USERS)
+
+
+def _of_enough_users(table: pa.Table, users: pa.Table, since_us: int) -> pa.Table:
+    """The rows of the contexts in which enough users have caused events since a moment."""
+    users = users.filter(pc.greater_equal(users["time_us"], since_us))
+    counts = users.group_by("context").aggregate([([], "count_all")])
+    enough = counts.filter(pc.greater_equal(counts["count_all"], LEAST_USERS))["context"].combine_chunks()
+    return table.filter(pc.is_in(table["context"], value_set=enough))
+
+
 def _decayed(table: pa.Table, now_us: int, half_life_us: float) -> pa.Table:
     """The table with its weights as of now."""
     past = max(now_us - _time_us(table), 0) / half_life_us
     return table.set_column(2, SCHEMA.field("weight"), pc.multiply(table["weight"], 0.5**past))
 
 
-def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> pa.Table:
-    """The positive events by SCHEMA: each once for all contexts, and once for each value of its own."""
+def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> tuple[pa.Table, pa.Table]:
+    """The positive events by SCHEMA, for all contexts and for each value of their own, and their users by USERS.
+
+    Of the events of a user with an item the heaviest counts.
+    """
     types = EventTypes(config.types)
     codes_N = types.codes(events["type"], pa.chunked_array([pa.nulls(len(events), pa.float64())]))
     kept_N = types.having(is_positive)[codes_N] & (codes_N >= 0)
@@ -159,7 +196,21 @@ def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> pa.Table:
     keys = pc.binary_join_element_wise(contexts.keys, contexts.items, "=")
     at = np.concatenate([np.arange(len(events)), of_event])
     names = pa.concat_arrays([pa.repeat(EVERYWHERE, len(events)), keys])
-    return pa.table([names, events["item_id"].take(pa.array(at)), pa.array(weight_N[at])], schema=SCHEMA)
+    rows = events.select(["user_id", "item_id", "time"]).take(pa.array(at))
+    rows = rows.append_column("context", names).append_column("weight", pa.array(weight_N[at]))
+    once = rows.group_by(["context", "item_id", "user_id"]).aggregate([("weight", "max")])
+    encoded = rows["user_id"].combine_chunks().dictionary_encode()
+    hash_U = np.array([zlib.crc32(user_id.encode()) for user_id in encoded.dictionary.to_pylist()], dtype=np.int64)
+    user_N = hash_U[encoded.indices.to_numpy()] % USER_NUMBERS
+    users = pa.table([rows["context"], pa.array(user_N), rows["time"].cast(pa.int64())], schema=USERS)
+    return once.select(["context", "item_id", "weight_max"]).rename_columns(SCHEMA.names), users
+
+
+def _latest(users: pa.Table, contexts: pa.ChunkedArray) -> pa.Table:
+    """The LEAST_USERS latest users of each of these contexts."""
+    users = users.filter(pc.is_in(users["context"], value_set=contexts.combine_chunks()))
+    users = users.group_by(["context", "user"]).aggregate([("time_us", "max")]).rename_columns(USERS.names)
+    return _first_of_contexts(users.sort_by([("context", "ascending"), ("time_us", "descending")]), LEAST_USERS)
 
 
 def _heaviest(whole: pa.Table) -> pa.Table:
@@ -167,7 +218,12 @@ def _heaviest(whole: pa.Table) -> pa.Table:
     totals = whole.group_by("context").aggregate([("weight", "sum")]).sort_by([("weight_sum", "descending")])
     whole = whole.filter(pc.is_in(whole["context"], value_set=totals["context"].combine_chunks()[:MAX_CONTEXTS]))
     whole = whole.sort_by([("context", "ascending"), ("weight", "descending")])
-    codes = whole["context"].combine_chunks().dictionary_encode().indices.to_numpy()
+    return _first_of_contexts(whole, MAX_ITEMS)
+
+
+def _first_of_contexts(table: pa.Table, count: int) -> pa.Table:
+    """The first rows of each context, by which the table is sorted."""
+    codes = table["context"].combine_chunks().dictionary_encode().indices.to_numpy()
     starts = np.concatenate([[0], np.cumsum(np.bincount(codes))]) if len(codes) else np.zeros(1, dtype=np.int64)
     rank_N = np.arange(len(codes)) - starts[codes]
-    return whole.filter(pa.array(rank_N < MAX_ITEMS))
+    return table.filter(pa.array(rank_N < count))

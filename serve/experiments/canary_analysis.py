@@ -2,8 +2,7 @@
 
 Each variant of an experiment is compared with control by its exposures (serve/experiments/exposures.py): the share of
 failed and of degraded answers, latency, and how much of the catalogue is recommended in equally many answers. A
-variant is worse where a difference exceeds its configured bound and, for failures, degradation and latency, is too
-large to be due to chance.
+variant is worse where a difference exceeds its configured bound and is too large to be due to chance.
 
 What is due to chance is judged by users, each of whom counts once: the answers to one user, who may be a monitor that
 asks the same again and again, are alike. A request without a user counts by itself.
@@ -19,6 +18,7 @@ import pyarrow as pa
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.records import arrow_compute as pc
 from serve.experiments.assignment import CONTROL
+from serve.experiments.coverage import num_distinct_items, p_of_narrower
 
 SIGNIFICANCE_LEVEL = 0.001
 """A difference counts if its p-value is below this, which is small because the analysis runs every few seconds."""
@@ -107,11 +107,10 @@ class _Answers:
         is_bad_N = self.exposures[name].to_numpy()
         return int(is_bad_N.sum()), len(np.unique(self.user_N[is_bad_N]))
 
-    def num_distinct_items(self, num_users: int) -> int:
-        """The distinct items in the last answers to a number of users, spread evenly over all of them."""
+    def last_items(self, num_users: int) -> pa.ListArray:
+        """The item ids of the last answers to a number of users, spread evenly over all of them."""
         chosen = np.linspace(0, self.num_users - 1, num_users).astype(np.int64)
-        rows = pa.array(np.sort(self.last_U)[chosen])
-        return len(pc.unique(pc.list_flatten(self.exposures["item_ids"].combine_chunks().take(rows))))
+        return self.exposures["item_ids"].combine_chunks().take(pa.array(np.sort(self.last_U)[chosen]))
 
 
 def find_regressions(config: GuardConfig, exposures: pa.Table) -> list[str]:
@@ -157,8 +156,10 @@ def _regressions(config: GuardConfig, trial: _Answers, control: _Answers) -> lis
     if p95_ms > bound_ms and _is_significantly_slower(trial, control_p95_ms):
         found.append(f"p95 {p95_ms:.1f} ms, control's {control_p95_ms:.1f} ms")
     num_users = min(trial.num_users, control.num_users)
-    distinct, distinct_control = (answers.num_distinct_items(num_users) for answers in (trial, control))
-    if distinct < config.min_coverage_ratio * distinct_control:
+    items, items_control = (answers.last_items(num_users) for answers in (trial, control))
+    distinct, distinct_control = num_distinct_items(items), num_distinct_items(items_control)
+    is_narrower = distinct < config.min_coverage_ratio * distinct_control
+    if is_narrower and p_of_narrower(items, items_control) < SIGNIFICANCE_LEVEL:
         found.append(f"{distinct:,} distinct items in {num_users:,} answers, control {distinct_control:,}")
     return found
 

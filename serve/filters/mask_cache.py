@@ -7,10 +7,11 @@ import asyncio
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -33,6 +34,10 @@ POINTER_BYTES = 8
 MASK_THREADS = ThreadPoolExecutor(2, thread_name_prefix="mask")
 """Where masks are computed. The event loop's default threads are for what must not wait behind filters: readings of the
 live pointer, heartbeats, keys."""
+
+MAX_QUEUED = 128
+"""Most masks of one cache that wait for these threads; further ones would be late. A batch of requests, each with a
+filter of its own, waits with half as many."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,29 @@ Compute = Callable[[Filter], np.ndarray]
 """Returns which items pass a filter, bool [N]. It takes a while, and is called without a lock."""
 
 
+@dataclass(slots=True, eq=False)
+class _Computation:
+    """A mask that is being computed, or waits for a thread.
+
+    Attributes:
+        num_waiting: How many callers wait for it.
+    """
+
+    compute: Compute
+    found: Future[MatchingItems] = field(default_factory=Future)
+    num_waiting: int = 0
+
+
 class MaskCache:
     """Keeps the items that pass the filters used last, within MAX_CACHED_BYTES. Threads may share it.
 
-    It holds no reference to what computes the masks, which holds it: in a cycle neither would be freed.
+    It keeps no reference to what computes the masks, which holds it: in a cycle neither would be freed.
     """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Filter, MatchingItems] = OrderedDict()
-        self._being_computed: dict[Filter, Future[MatchingItems]] = {}
+        self._being_computed: dict[Filter, _Computation] = {}
+        self._queued: OrderedDict[Filter, _Computation] = OrderedDict()  # those of them that have not begun
         self._num_bytes = 0
         self._lock = threading.Lock()
 
@@ -98,51 +117,86 @@ class MaskCache:
 
     def get(self, filter: Filter, compute: Compute) -> MatchingItems:
         """Returns the items that pass; where another thread computes them already, waits for that."""
-        found, is_first = self._find(filter)
-        if is_first:
-            self._run(filter, compute, found)
-        return found.result()
+        if (kept := self._find(filter)) is not None:
+            return kept
+        with self._awaited(filter, compute, is_queued=False) as (computation, is_first):
+            if is_first:
+                self._run(filter, computation)
+            return computation.found.result()
 
     async def prepare(self, filter: Filter, compute: Compute) -> None:
         """Returns when the cache holds the items that pass.
 
         They are computed in one of MASK_THREADS, which goes on where the caller is cancelled; further callers wait
-        without one.
+        without one. What nobody waits for any more before it has begun is not computed.
+
+        Raises:
+            TimeoutError: MAX_QUEUED filters wait already.
         """
         if self.holds(filter):
             return
-        found, is_first = self._find(filter)
-        if is_first:
-            asyncio.get_running_loop().run_in_executor(MASK_THREADS, partial(self._run, filter, compute, found))
-        await asyncio.shield(asyncio.wrap_future(found))
+        with self._awaited(filter, compute, is_queued=True) as (computation, is_first):
+            if is_first:
+                MASK_THREADS.submit(self._run_next)
+            await asyncio.shield(asyncio.wrap_future(computation.found))
 
-    def _find(self, filter: Filter) -> tuple[Future[MatchingItems], bool]:
-        """What the cache holds or will hold, and whether the caller is the one to compute it."""
+    def _find(self, filter: Filter) -> MatchingItems | None:
         with self._lock:
             if filter in self._kept:
                 self._kept.move_to_end(filter)
-                found: Future[MatchingItems] = Future()
-                found.set_result(self._kept[filter])
-                return found, False
-            if filter in self._being_computed:
-                return self._being_computed[filter], False
-            return self._being_computed.setdefault(filter, Future()), True
+            return self._kept.get(filter)
 
-    def _run(self, filter: Filter, compute: Compute, found: Future[MatchingItems]) -> None:
+    @contextmanager
+    def _awaited(self, filter: Filter, compute: Compute, *, is_queued: bool) -> Iterator[tuple[_Computation, bool]]:
+        """What computes a mask, for as long as the caller waits for it, and whether the caller is the first to do so.
+
+        Args:
+            is_queued: Whether the computation waits for one of MASK_THREADS if the caller is the first.
+        """
+        with self._lock:
+            computation = self._being_computed.get(filter)
+            is_first = computation is None
+            if computation is None:
+                if is_queued and len(self._queued) >= MAX_QUEUED:
+                    raise TimeoutError(f"{MAX_QUEUED} filters wait to be computed")
+                computation = self._being_computed[filter] = _Computation(compute)
+                if is_queued:
+                    self._queued[filter] = computation
+            computation.num_waiting += 1
         try:
-            mask_N = compute(filter)
+            yield computation, is_first
+        finally:
+            with self._lock:
+                computation.num_waiting -= 1
+                is_abandoned = not computation.num_waiting and self._queued.get(filter) is computation
+                if is_abandoned:
+                    del self._queued[filter], self._being_computed[filter]
+            if is_abandoned:
+                computation.found.cancel()
+
+    def _run_next(self) -> None:
+        """Computes the mask that has waited longest, if any does: those that were abandoned do not."""
+        with self._lock:
+            if not self._queued:
+                return
+            filter, computation = self._queued.popitem(last=False)
+        self._run(filter, computation)
+
+    def _run(self, filter: Filter, computation: _Computation) -> None:
+        try:
+            mask_N = computation.compute(filter)
             mask_N.setflags(write=False)
             matching = MatchingItems(mask_N)
             matching.prepare()
         except BaseException as e:  # raised to all who wait for it
             with self._lock:
                 del self._being_computed[filter]
-            found.set_exception(e)
+            computation.found.set_exception(e)
             return
         with self._lock:
             self._keep(filter, matching)
             del self._being_computed[filter]
-        found.set_result(matching)
+        computation.found.set_result(matching)
 
     def _keep(self, filter: Filter, matching: MatchingItems) -> None:
         self._kept[filter] = matching

@@ -32,9 +32,9 @@ CONFIG = EventsConfig(
 )
 
 
-def event(item: str, type: str, hour: float, **context: str) -> dict[str, Any]:
+def event(item: str, type: str, hour: float, user: str = "u", **context: str) -> dict[str, Any]:
     time = int(hour * HOUR)
-    values = {"event_id": f"{item}{hour}", "user_id": "u", "item_id": item, "type": type, "time": time}
+    values = {"event_id": f"{item}{hour}", "user_id": user, "item_id": item, "type": type, "time": time}
     return values | {"value": None, "context": context, "request_id": None, "received": time}
 
 
@@ -43,6 +43,12 @@ def other_table(_: bytes) -> bytes:
     content = pa.BufferOutputStream()
     pq.write_table(pa.table({"context": [""], "item_id": ["a"], "heft": [1.0]}), content)
     return content.getvalue().to_pybytes()
+
+
+@pytest.fixture(autouse=True)
+def least_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One user is enough where a test does not say otherwise."""
+    monkeypatch.setattr(popular, "LEAST_USERS", 1)
 
 
 @pytest.fixture
@@ -66,6 +72,49 @@ def test_weights_decay_and_each_part_counts_once(storage: Folder) -> None:
     assert now.at({"part": "evening"}) == now.at({}) == ""
 
 
+def test_a_user_counts_once_for_an_item(storage: Folder) -> None:
+    bot = [
+        event("a", kind, 24 * n / 50, "bot", part="evening") for n in range(50) for kind in ("click", "buy", "click")
+    ]
+    others = [event("b", "buy", 24, user, part="evening") for user in ("u", "v")]
+    add_popular(CONFIG, storage, "1", [*bot, *others, event("c", "click", 24, "bot")])
+    now = PopularNow.read(CONFIG, storage, 24 * HOUR)
+    assert now.items.keys() == {"", "part=evening"}
+    assert now.items[""][0] == ["b", "a", "c"]
+    assert now.items[""][1].tolist() == pytest.approx([80, 40 * 0.5 ** (1 / 50), 1])
+    assert now.items["part=evening"][0] == ["b", "a"]
+
+
+def test_few_users_do_not_say_what_is_popular(storage: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(popular, "LEAST_USERS", 3)
+
+    def contexts(hour: float) -> set[str]:
+        return set(PopularNow.read(CONFIG, storage, int(hour * HOUR)).items)
+
+    add_popular(CONFIG, storage, "1", [event(item, "buy", 0, "bot", part="evening") for item in "abcdefg"])
+    assert contexts(0) == set()
+    add_popular(CONFIG, storage, "2", [event("a", "buy", 1, user, part="evening") for user in ("bot", "u")])
+    assert contexts(1) == set(), "two users, of whom one has come again"
+    add_popular(CONFIG, storage, "3", [event("a", "buy", 2, "v")])
+    assert contexts(2) == {""}, "of an evening there are two"
+    for n in range(20):
+        add_popular(CONFIG, storage, f"later {n}", [event("a", "buy", 90 + n / 10, "bot")])
+    assert contexts(97) == {""}
+    assert contexts(98) == set(), "what others have done is too long ago"
+
+
+def test_the_file_of_an_earlier_version_which_knew_no_users_is_read(
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(popular, "LEAST_USERS", 2)
+    table = pa.table([[""], ["a"], [30.0]], schema=popular.SCHEMA)
+    earlier = table.replace_schema_metadata({"part": "1", "time_us": "0"})
+    (storage / "events").write_table(popular.FILE, earlier)
+    assert PopularNow.read(CONFIG, storage, 0).items[""][0] == ["a"]
+    add_popular(CONFIG, storage, "2", [event("b", "buy", 0, user) for user in ("u", "v")])
+    assert PopularNow.read(CONFIG, storage, 0).items[""][0] == ["b", "a"]
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _: b"", other_table])
 def test_a_damaged_file_is_named_and_counted_anew(
     storage: Folder, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
@@ -85,7 +134,7 @@ def test_the_heaviest_are_kept(storage: Folder, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(popular, "MAX_ITEMS", 2)
     monkeypatch.setattr(popular, "MAX_CONTEXTS", 2)
     events = [event(item, "buy", hour, part=item) for item, hour in (("a", 1), ("b", 2), ("c", 3))]
-    add_popular(CONFIG, storage, "1", [*events, event("c", "buy", 3, part="c")])
+    add_popular(CONFIG, storage, "1", [*events, event("c", "buy", 3, "v", part="c")])
     now = PopularNow.read(CONFIG, storage, 3 * HOUR)
     assert now.items[""][0] == ["c", "b"]
     assert now.items.keys() == {"", "part=c"}
@@ -145,7 +194,7 @@ async def test_ids_are_looked_up_in_a_thread_and_what_was_popular_answers_meanwh
     adapter.may_go_on.set()
     await becomes(popular_items, adapter, [1], evening)
     assert len(adapter.threads) == 1, "once for all who ask"
-    add_popular(CONFIG, storage, "2", [event("b", "buy", hour, part="evening") for _ in range(2)])
+    add_popular(CONFIG, storage, "2", [event("b", "buy", hour, user, part="evening") for user in ("u", "v")])
     adapter.may_go_on.clear()
     await popular_items.refresh()
     assert first(popular_items.of(asked, evening)) == [1], "that of the reading before"

@@ -91,6 +91,47 @@ async def test_all_who_wait_for_a_mask_share_it() -> None:
     assert (filtered.computed, found) == (1, {id(filtered.matching(of_few(1)))})
 
 
+async def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that have given up would otherwise keep the threads from the filters of others."""
+    monkeypatch.setattr(mask_cache, "MAX_QUEUED", 60)
+    filtered = Gated()
+    abandoned = [asyncio.create_task(filtered.prepare(of_few(n))) for n in range(50)]
+    joined = asyncio.create_task(filtered.prepare(of_few(49)))
+    while filtered.computed < 2:  # one in each thread
+        await asyncio.sleep(0.001)
+    for one in abandoned:
+        one.cancel()
+    await asyncio.wait(abandoned)
+    later = [asyncio.create_task(filtered.prepare(of_few(n))) for n in (40, *range(50, 60))]
+    with ThreadPoolExecutor(1) as pool:
+        blocked = pool.submit(filtered.matching, of_few(50))
+        await asyncio.sleep(0.1)
+        later[1].cancel()
+        filtered.gate.set()
+        await asyncio.gather(joined, later[0], *later[2:])
+        assert blocked.result().count == NUM_ITEMS - 1
+    assert [n for n in range(60) if filtered.holds(of_few(n))] == [0, 1, 40, *range(49, 60)]
+    assert filtered.computed == 14
+
+
+async def test_the_filters_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_cache, "MAX_QUEUED", 3)
+    filtered = Gated()
+    running = [asyncio.create_task(filtered.prepare(of_few(n))) for n in range(2)]
+    while filtered.computed < 2:
+        await asyncio.sleep(0.001)
+    waiting = [asyncio.create_task(filtered.prepare(of_few(n))) for n in (2, 3, 4, 4, 4)]
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError, match="3 filters wait"):
+        await filtered.prepare(of_few(5))
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    last = asyncio.create_task(filtered.prepare(of_few(5)))
+    filtered.gate.set()
+    await asyncio.gather(*running, *waiting[1:], last)
+    assert [n for n in range(6) if filtered.holds(of_few(n))] == [0, 1, 3, 4, 5]
+
+
 async def test_a_mask_that_fails_fails_for_all_who_wait_and_is_tried_again() -> None:
     filtered = Gated()
     waiting = [asyncio.create_task(filtered.prepare(of_few(404))) for _ in range(3)]
