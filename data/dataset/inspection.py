@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
 from data.dataset.coverage import Coverage, look_alike_notes
-from data.dataset.split import SplitConfig
+from data.dataset.split import SplitConfig, unused_notes
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey
@@ -85,7 +85,7 @@ def inspect(
             f"data.split.validation_from: {split.validation_from} needs a log with a clock, and there are {clock}:"
             " give data.split.validation_share and test_share instead"
         )
-    notes, coverages = [*time_notes, *log.notes], []
+    notes, coverages = [*time_notes, *log.notes, *unused_notes(split.kind, log.own_split)], []
     for side, table, features in (("users", log.users, log.user_features), ("items", log.items, log.item_features)):
         if table is not None:
             _refuse_infinite(side, table, features, log.place)

@@ -63,6 +63,11 @@ class SplitConfig:
             raise ConfigError("data.split: give both validation_from and test_from, or neither")
         if self.validation_from and self.test_from and _seconds(self.validation_from) > _seconds(self.test_from):
             raise ConfigError("data.split.validation_from: must not be later than test_from")
+        if self.validation_from and self.kind is not SplitKind.temporal:
+            raise ConfigError(
+                f"data.split.validation_from: {self.validation_from} is for data.split.kind=temporal alone, and the"
+                f" kind is {self.kind.value}: set that kind, or leave validation_from and test_from out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,17 @@ def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray]) -> list[
             )
         before_U = before_U + by_user[name]
     return found
+
+
+def unused_notes(kind: SplitKind, own_split: str | None) -> list[str]:
+    """That the log assigns its interactions to splits, and the config does not ask for that; at most one sentence.
+
+    Args:
+        own_split: the setting by which the log does so; None where it does not.
+    """
+    if own_split is None or kind is SplitKind.given:
+        return []
+    return [f"{own_split}: the log's own split is not used, because data.split.kind is {kind.value}; given uses it"]
 
 
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:

@@ -4,7 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data.dataset.split import NO_VALIDATION, Boundaries, SplitConfig, SplitKind, assign, boundaries, check, notes
+from data.dataset.split import (
+    NO_VALIDATION,
+    Boundaries,
+    SplitConfig,
+    SplitKind,
+    assign,
+    boundaries,
+    check,
+    notes,
+    unused_notes,
+)
 from data.sources.schema import DataError
 
 
@@ -53,11 +63,22 @@ def test_given_is_taken_as_it_is() -> None:
         ({"test_from": "2024-01-01"}, "both validation_from and test_from"),
         ({"validation_from": "soon", "test_from": "later"}, "'soon' is no ISO date"),
         ({"validation_from": "2024-02-01", "test_from": "2024-01-01"}, "not be later"),
+        (
+            {"kind": SplitKind.leave_last_out, "validation_from": "2024-01-01", "test_from": "2024-02-01"},
+            r"data\.split\.validation_from: 2024-01-01 .*kind=temporal alone, and the kind is leave_last_out",
+        ),
     ],
 )
 def test_nonsense_is_refused(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SplitConfig(**values)
+
+
+def test_a_split_of_the_log_that_is_not_used_is_said() -> None:
+    """Such as of a public log, of which another split is measured on purpose."""
+    (note,) = unused_notes(SplitKind.leave_last_out, "data.source.test")
+    assert note.startswith("data.source.test: the log's own split is not used, because data.split.kind is leave_last_o")
+    assert not unused_notes(SplitKind.given, "data.source.test") + unused_notes(SplitKind.temporal, None)
 
 
 def test_an_empty_part_is_refused() -> None:
