@@ -107,7 +107,10 @@ def _reranking_notes(report: Report) -> list[str]:
     if report.calibration is None and NO_KNOWN_USERS in report.notes:
         return []
     if report.calibration is None and not report.goals:
-        return ["re-ranker not fitted, for want of a validation part or of hits in it: its order is that of retrieval"]
+        return [
+            "re-ranker not fitted, for want of a validation part or of hits in it, or because it was worse there than"
+            " retrieval, whose order stays"
+        ]
     changes = []
     for name in (f"ndcg@{report.k}", f"recall@{report.k}"):
         difference, low, high = report.lift[name]
