@@ -43,7 +43,8 @@ class SplitConfig:
         validation_share: share of the interactions that form the validation split, the latest ones before the test
             split; counted as `test_share` is.
         test_share: share of the interactions that form the test split, the latest ones: of all interactions (temporal),
-            or of each user's and at least one (temporal_by_user). The other kinds ignore both shares.
+            or of each user's and at least one (temporal_by_user). The other kinds ignore both shares. A temporal split
+            without dates needs one.
         validation_from: for temporal alone, an ISO date (UTC if it names no zone) at which the validation split begins,
             in place of the share; needs `test_from` too.
         test_from: the same for the test split.
@@ -59,6 +60,11 @@ class SplitConfig:
         check_bounds(self, "data.split")
         if self.validation_share + self.test_share >= 1:
             raise ConfigError("data.split: validation_share + test_share must leave something to train on")
+        if self.kind is SplitKind.temporal and not self.test_share and self.test_from is None:
+            raise ConfigError(
+                "data.split.test_share: 0 leaves no test part to measure on: give one, such as 0.1;"
+                " train.fit_on=all learns from its interactions too, once they are measured on"
+            )
         if (self.validation_from is None) != (self.test_from is None):
             raise ConfigError("data.split: give both validation_from and test_from, or neither")
         if self.validation_from and self.test_from and _seconds(self.validation_from) > _seconds(self.test_from):

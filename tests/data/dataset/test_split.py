@@ -60,6 +60,7 @@ def test_given_is_taken_as_it_is() -> None:
     [
         ({"test_share": 1.0}, "test_share: 1.0"),
         ({"validation_share": 0.5, "test_share": 0.5}, "something to train on"),
+        ({"test_share": 0.0}, r"data\.split\.test_share: 0 leaves no test part .* train\.fit_on=all learns"),
         ({"test_from": "2024-01-01"}, "both validation_from and test_from"),
         ({"validation_from": "soon", "test_from": "later"}, "'soon' is no ISO date"),
         ({"validation_from": "2024-02-01", "test_from": "2024-01-01"}, "not be later"),
