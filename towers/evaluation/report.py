@@ -6,6 +6,7 @@ from typing import Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import to_json_keys
 from towers.evaluation.config import Baseline
+from towers.evaluation.intervals import MIN_USERS
 
 TOWERS, RERANKED = "towers", "towers + re-ranker"
 """Names of the two rankings that are measured beside the baselines."""
@@ -80,15 +81,23 @@ class Report:
 
 
 def users_notes(num_users: int, sampled_from: int | None) -> list[str]:
-    """That some of the users of a split were asked, where it is so.
+    """That some of the users of a split were asked, and that they are too few for intervals, where it is so.
 
     Args:
         num_users: those who were asked.
         sampled_from: the number that they were drawn from; None where they are all.
     """
+    few = few_users_notes(num_users)
     if sampled_from is None:
+        return few
+    return [f"measured on {num_users:,} of {sampled_from:,} users, drawn at random", *few]
+
+
+def few_users_notes(num_users: int) -> list[str]:
+    """That these users are too few for what is said of intervals, where it is so."""
+    if num_users >= MIN_USERS:
         return []
-    return [f"measured on {num_users:,} of {sampled_from:,} users, drawn at random"]
+    return [f"{num_users} users are too few for intervals, which need {MIN_USERS}: theirs say nothing of other users"]
 
 
 def report_of(manifest: dict[str, Any]) -> Report:
