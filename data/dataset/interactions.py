@@ -11,7 +11,7 @@ import ray
 from data.artifacts.folders import Folder
 from data.dataset.config import DataConfig
 from data.dataset.schema import INTERACTIONS, columns_of
-from data.dataset.split import Boundaries, SplitKind, assign
+from data.dataset.split import Boundaries, SplitKind, assign, copies_of
 from data.dataset.vocabulary import SharedRows, Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
@@ -30,12 +30,17 @@ POSITIVES, OTHERS = "interactions", "others"
 
 def write_interactions(
     config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
-) -> None:
-    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
+) -> int:
+    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files.
+
+    Returns:
+        Number of the positives that repeat user, item and time of another one.
+    """
     encoded = log.interactions.map_batches(
         _encoder(config, log.place, users, items), batch_format="pyarrow", batch_size=None
     )
-    encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow").count()
+    written = encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow")
+    return sum(pc.sum(part["num_copies"]).as_py() for part in ray.get(written.to_arrow_refs()) if part.num_rows)
 
 
 @ray.remote
@@ -87,7 +92,8 @@ def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> C
                     rows = with_positions(rows, positions_within_users(rows["user_row"].to_numpy()))
                     file = f"{folder}/split={name}/part-{number:05d}.parquet"
                     staging.write_table(file, rows.select(schema.names).cast(schema))
-        return part.select(["part"]).slice(0, 1)
+        num_copies = np.count_nonzero(copies_of(positives) != np.arange(len(positives)))
+        return pa.table({"part": [number], "num_copies": [num_copies]})
 
     return write
 

@@ -106,17 +106,18 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
     manifest |= _moments(read_us, log) | {CODE: code}
     with sealing(folder, manifest) as staging:
-        write_interactions(config, log, users.ids, items.ids, bounds, staging)
+        num_copies = write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
-        for note in split.notes(manifest["counts"], {name: by_user for name, (by_user, _) in counts.items()}):
+        by_user = {name: of_users for name, (of_users, _) in counts.items()}
+        for note in split.notes(manifest["counts"], by_user, num_copies):
             manifest["notes"].append(note)
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
         refuse_changed(found, counts, staging, log, has_unsplit=config.split.kind is SplitKind.given)
-        _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
+        _with_counts(users, by_user).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     progress(f"dataset {config.name}: prepared in {folder}")
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.sequences.membership import last_copies
 from data.sequences.positions import positions_within_users
 from data.sources.schema import SPLITS, DataError
 
@@ -119,8 +120,9 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
     """The split of each interaction.
 
     Args:
-        table: columns `user_row`, `time` and `split` (as the source gave it), with all interactions of each of its
-            users, sorted by user, then oldest first.
+        table: columns `user_row`, `item_row`, `time` and `split` (as the source gave it), with all interactions of each
+            of its users, sorted by user, then oldest first. Splits by user count interactions with the same user, item
+            and time as one, so that all of these are in one split.
         bounds: of a temporal split.
 
     Returns:
@@ -130,9 +132,16 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
         return table["split"].combine_chunks()
     if bounds is not None:
         return _by_time(table["time"].to_numpy(), bounds)
-    if config.kind is SplitKind.temporal_by_user:
-        return _latest(table["user_row"].to_numpy(), config.validation_share, config.test_share)
-    return _latest(table["user_row"].to_numpy(), 0.0, 0.0)
+    shares = (config.validation_share, config.test_share) if config.kind is SplitKind.temporal_by_user else (0.0, 0.0)
+    last_N = copies_of(table)
+    is_last_N = last_N == np.arange(len(last_N))
+    code = _latest(table["user_row"].to_numpy()[is_last_N], *shares)
+    return code.take(pa.array(np.cumsum(is_last_N)[last_N] - 1))
+
+
+def copies_of(table: pa.Table) -> np.ndarray:
+    """`last_copies` of a table's interactions."""
+    return last_copies(*(table[name].to_numpy() for name in ("user_row", "time", "item_row")))
 
 
 def check(counts: dict[str, int]) -> None:
@@ -146,14 +155,21 @@ def check(counts: dict[str, int]) -> None:
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
-def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray]) -> list[str]:
+def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray], num_copies: int = 0) -> list[str]:
     """What to know of a split; one sentence each.
 
     Args:
         counts: number of positives by split.
         by_user: int64, by split, the number of each user's positives.
+        num_copies: positives that repeat another one (`copies_of`).
     """
     found = [] if counts.get(VALIDATION) else [NO_VALIDATION]
+    if num_copies:
+        total = sum(counts.get(name, 0) for name in SPLITS)
+        found.append(
+            f"{num_copies:,} of {total:,} interactions repeat user, item and time of another, as an export that was"
+            " joined twice has them: they count each time; leave them out of the log if they happened once"
+        )
     before_U = by_user[TRAIN]
     for name in (VALIDATION, TEST):
         is_there_U = by_user[name] > 0
