@@ -80,6 +80,17 @@ class DataConfig:
                 f"data.source.columns.type: {type_!r} needs data.events, which says what each type means, such as"
                 " data.events.purchase.weight=5"
             )
+        if self.events and getattr(columns, "type", ...) is None:
+            raise ConfigError(
+                f"data.events: {', '.join(self.events)} are values of a column, and data.source.columns.type is null:"
+                " name it there, or leave data.events out"
+            )
+        for name in ("positive_from", "min_weight"):
+            if getattr(self, name) is not None and getattr(columns, "weight", ...) is None:
+                raise ConfigError(
+                    f"data.{name}: {getattr(self, name)} is a bound of weights, and data.source.columns.weight is null:"
+                    f" name their column there, or leave data.{name} out"
+                )
         if split is not None and self.split.kind is not SplitKind.given:
             raise ConfigError(
                 f"data.source.columns.split: {split!r} is for data.split.kind=given alone, and the kind is"
