@@ -27,6 +27,10 @@ MAX_SUCH = 3
 """Number of users or items that may be named: what is usual is the number of the fourth."""
 
 
+JOINED_SHARE = 0.2
+"""A feature of lists none of which has two values is named if this share of its values holds a comma or semicolon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What is known of a log before it is split.
@@ -89,6 +93,7 @@ def inspect(
     for side, table, features in (("users", log.users, log.user_features), ("items", log.items, log.item_features)):
         if table is not None:
             _refuse_infinite(side, table, features, log.place)
+            notes += separator_notes(side, table, features)
     sides = {"users": (found.user_ids, found.user_counts), "items": (found.item_ids, found.item_counts)}
     for side, (ids, counts) in sides.items():
         ids_of_side = ids
@@ -129,6 +134,29 @@ def _refuse_infinite(side: str, table: pa.Table, features: Sequence[Feature], pl
         if feature.kind.is_number:
             values = table[feature.name].cast(feature.kind.arrow_type)
             refuse_infinite(owner, table[f"{owner}_id"], values, values, feature, f"{place}, {side}")
+
+
+def separator_notes(side: str, table: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """A sentence for each feature of lists whose text seems to have another separator than the source's.
+
+    Args:
+        side: "users" or "items".
+        table: the canonical table.
+        features: its features.
+    """
+    notes = []
+    for feature in features:
+        if not feature.kind.is_list or (pc.max(pc.list_value_length(table[feature.name])).as_py() or 0) != 1:
+            continue
+        values = pc.list_flatten(table[feature.name])
+        joined = values.filter(pc.match_substring_regex(values, "[,;]"))
+        if len(joined) >= JOINED_SHARE * len(values):
+            notes.append(
+                f"{side}, feature {feature.name!r}: no row has more than one value, and {len(joined):,} of"
+                f" {len(values):,} values hold a comma or a semicolon, such as {joined[0].as_py()!r}: if that separates"
+                " values, set data.source.multi_separator"
+            )
+    return notes
 
 
 def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from data.dataset.coverage import Coverage, look_alike_notes, refuse_look_alikes
-from data.dataset.inspection import dominance_notes
-from data.sources.schema import DataError
+from data.dataset.inspection import dominance_notes, separator_notes
+from data.sources.schema import DataError, Feature, FeatureKind
 
 PLAIN = [str(100_012 + n) for n in range(60)]
 
@@ -72,3 +72,15 @@ def test_an_id_with_an_implausible_share_is_named() -> None:
     assert not notes({**{f"u{n}": 50 for n in range(15)}, "new": 3})
     assert not notes({"first": 1500, **{f"u{n}": 200 for n in range(20)}})
     assert not notes({"one": 5000, "two": 4000})
+
+
+def test_lists_with_another_separator_than_the_sources_are_named() -> None:
+    feature = Feature(name="tags", kind=FeatureKind.multi_categorical)
+
+    def notes(*lists: list[str] | None) -> list[str]:
+        return separator_notes("items", pa.table({"tags": pa.array(lists, pa.list_(pa.string()))}), (feature,))
+
+    (note,) = notes(["a,b"], ["c"], ["d"], ["e"], ["f"], None)
+    assert note.startswith("items, feature 'tags': no row has more than one value, and 1 of 5 values hold a comma or")
+    assert "'a,b'" in note and "set data.source.multi_separator" in note
+    assert not notes(["a,b"], ["c", "d"]) + notes(*[["c"]] * 5, ["a;b"]) + notes() + notes(None, [])
