@@ -27,7 +27,7 @@ from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect
-from data.dataset.interactions import count_interactions, refuse_changed, write_interactions
+from data.dataset.interactions import context_notes, count_interactions, refuse_changed, write_interactions
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
@@ -111,7 +111,8 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
         by_user = {name: of_users for name, (of_users, _) in counts.items()}
-        for note in split.notes(manifest["counts"], by_user, num_copies):
+        of_context = context_notes(staging, log.context)
+        for note in (*split.notes(manifest["counts"], by_user, num_copies), *of_context):
             manifest["notes"].append(note)
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
