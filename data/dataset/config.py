@@ -7,7 +7,7 @@ from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import jsonable
 from data.dataset.clock import ClockKind
-from data.dataset.split import SplitConfig
+from data.dataset.split import SplitConfig, SplitKind
 from data.sources.event_types import EventType, EventTypes, Sign
 from data.sources.source import SourceConfig
 from data.sources.values.missing import SPELLINGS
@@ -69,11 +69,32 @@ class DataConfig:
             )
         if self.events and not any(of.sign is Sign.positive for of in self.events.values()):
             raise ConfigError(f"data.events: none of {', '.join(self.events)} is positive; set sign=positive for one")
-        column = getattr(getattr(self.source, "columns", None), "type", None)
-        if column is not None and not self.events:
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """Raises ConfigError for columns that another setting of the log needs, or makes useless."""
+        columns = getattr(self.source, "columns", None)  # other sources know theirs
+        type_, split = (getattr(columns, name, None) for name in ("type", "split"))
+        if type_ is not None and not self.events:
             raise ConfigError(
-                f"data.source.columns.type: {column!r} needs data.events, which says what each type means, such as"
+                f"data.source.columns.type: {type_!r} needs data.events, which says what each type means, such as"
                 " data.events.purchase.weight=5"
+            )
+        if self.events and getattr(columns, "type", ...) is None:
+            raise ConfigError(
+                f"data.events: {', '.join(self.events)} are values of a column, and data.source.columns.type is null:"
+                " name it there, or leave data.events out"
+            )
+        for name in ("positive_from", "min_weight"):
+            if getattr(self, name) is not None and getattr(columns, "weight", ...) is None:
+                raise ConfigError(
+                    f"data.{name}: {getattr(self, name)} is a bound of weights, and data.source.columns.weight is null:"
+                    f" name their column there, or leave data.{name} out"
+                )
+        if split is not None and self.split.kind is not SplitKind.given:
+            raise ConfigError(
+                f"data.source.columns.split: {split!r} is for data.split.kind=given alone, and the kind is"
+                f" {self.split.kind.value}: set that kind, or data.source.columns.split=null"
             )
 
     @property

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
 from data.dataset.coverage import Coverage, look_alike_notes
-from data.dataset.split import SplitConfig
+from data.dataset.split import SplitConfig, unused_notes
+from data.dataset.vocabulary import value_lists
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey
-from data.sources.values.columns import fitting, in_one
+from data.sources.values.columns import fitting, in_one, whole
 from data.sources.values.item_vectors import ItemVectors
 from data.sources.values.limits import id_notes, limit_notes, refuse_infinite
 from data.sources.values.missing import missing_lines
@@ -25,6 +26,14 @@ MIN_SHARE, MIN_COUNT, MIN_TIMES = 0.05, 30, 10
 
 MAX_SUCH = 3
 """Number of users or items that may be named: what is usual is the number of the fourth."""
+
+
+JOINED_SHARE = 0.2
+"""A feature of lists none of which has two values is named if this share of its values holds a comma or semicolon."""
+
+
+MOST_ROWS = 100_000
+"""Rows of a table whose words are counted; those of all might take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +94,11 @@ def inspect(
             f"data.split.validation_from: {split.validation_from} needs a log with a clock, and there are {clock}:"
             " give data.split.validation_share and test_share instead"
         )
-    notes, coverages = [*time_notes, *log.notes], []
+    notes, coverages = [*time_notes, *log.notes, *unused_notes(split.kind, log.own_split)], []
     for side, table, features in (("users", log.users, log.user_features), ("items", log.items, log.item_features)):
         if table is not None:
             _refuse_infinite(side, table, features, log.place)
+            notes += [*separator_notes(side, table, features), *cut_notes(side, table, features)]
     sides = {"users": (found.user_ids, found.user_counts), "items": (found.item_ids, found.item_counts)}
     for side, (ids, counts) in sides.items():
         ids_of_side = ids
@@ -129,6 +139,54 @@ def _refuse_infinite(side: str, table: pa.Table, features: Sequence[Feature], pl
         if feature.kind.is_number:
             values = table[feature.name].cast(feature.kind.arrow_type)
             refuse_infinite(owner, table[f"{owner}_id"], values, values, feature, f"{place}, {side}")
+
+
+def separator_notes(side: str, table: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """A sentence for each feature of lists whose text seems to have another separator than the source's.
+
+    Args:
+        side: "users" or "items".
+        table: the canonical table.
+        features: its features.
+    """
+    notes = []
+    for feature in features:
+        if not feature.kind.is_list or (pc.max(pc.list_value_length(table[feature.name])).as_py() or 0) != 1:
+            continue
+        values = pc.list_flatten(table[feature.name])
+        joined = values.filter(pc.match_substring_regex(values, "[,;]"))
+        if len(joined) >= JOINED_SHARE * len(values):
+            notes.append(
+                f"{side}, feature {feature.name!r}: no row has more than one value, and {len(joined):,} of"
+                f" {len(values):,} values hold a comma or a semicolon, such as {joined[0].as_py()!r}: if that separates"
+                " values, set data.source.multi_separator"
+            )
+    return notes
+
+
+def cut_notes(side: str, table: pa.Table, features: Sequence[Feature]) -> list[str]:
+    """A sentence for each feature of which some rows have more values or words than its `max_values`.
+
+    Args:
+        side: "users" or "items".
+        table: the canonical table, of which the first MOST_ROWS are looked at.
+        features: its features.
+    """
+    notes, rows = [], table.slice(0, MOST_ROWS)
+    looked_at = f"{len(rows):,}" if len(rows) == len(table) else f"the first {len(rows):,}"
+    for feature in features:
+        if not feature.kind.has_vocabulary or not len(rows):
+            continue
+        lists = value_lists(whole(rows[feature.name].cast(feature.kind.arrow_type)), feature)
+        is_value = pc.not_equal(pc.list_flatten(lists), "").to_numpy(zero_copy_only=False)
+        counts = np.bincount(pc.list_parent_indices(lists).to_numpy()[is_value])
+        if cut := np.count_nonzero(counts > feature.max_values):
+            notes.append(
+                f"{side}, feature {feature.name!r}: {cut:,} of {looked_at} rows have more than {feature.max_values}"
+                f" values or words, and the towers use the first {feature.max_values} that they know: raise its"
+                " max_values to use more"
+            )
+    return notes
 
 
 def dominance_notes(side: str, ids: pa.Array, counts: pa.Array) -> list[str]:

@@ -1,6 +1,6 @@
 """Writing of a dataset's interactions: encoded, grouped by users, sorted, split; and counting them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +10,15 @@ import ray
 
 from data.artifacts.folders import Folder
 from data.dataset.config import DataConfig
-from data.dataset.schema import INTERACTIONS, columns_of
-from data.dataset.split import Boundaries, SplitKind, assign
+from data.dataset.schema import INTERACTIONS, MAX_CONTEXT_VALUES, columns_of
+from data.dataset.split import Boundaries, SplitKind, assign, copies_of
 from data.dataset.vocabulary import SharedRows, Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
 from data.sources.survey import Survey, above, with_ids
+from data.sources.values.columns import totals
 
 CHANGED = "was changed while it was read: prepare it anew"
 
@@ -30,12 +31,17 @@ POSITIVES, OTHERS = "interactions", "others"
 
 def write_interactions(
     config: DataConfig, log: RawLog, users: Vocabulary, items: Vocabulary, bounds: Boundaries | None, staging: Folder
-) -> None:
-    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files."""
+) -> int:
+    """Encodes the interactions and groups them by part; one task per part sorts and splits it and writes its files.
+
+    Returns:
+        Number of the positives that repeat user, item and time of another one.
+    """
     encoded = log.interactions.map_batches(
         _encoder(config, log.place, users, items), batch_format="pyarrow", batch_size=None
     )
-    encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow").count()
+    written = encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow")
+    return sum(pc.sum(part["num_copies"]).as_py() for part in ray.get(written.to_arrow_refs()) if part.num_rows)
 
 
 @ray.remote
@@ -87,7 +93,8 @@ def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> C
                     rows = with_positions(rows, positions_within_users(rows["user_row"].to_numpy()))
                     file = f"{folder}/split={name}/part-{number:05d}.parquet"
                     staging.write_table(file, rows.select(schema.names).cast(schema))
-        return part.select(["part"]).slice(0, 1)
+        num_copies = np.count_nonzero(copies_of(positives) != np.arange(len(positives)))
+        return pa.table({"part": [number], "num_copies": [num_copies]})
 
     return write
 
@@ -120,6 +127,45 @@ def count_interactions(staging: Folder, split: str, num_users: int, num_items: i
             for rows, counts in ((batch["user_row"], by_user), (batch["item_row"], by_item)):
                 add_counts(rows.to_numpy(), counts)
     return by_user, by_item
+
+
+def context_notes(staging: Folder, names: Sequence[str]) -> list[str]:
+    """A sentence for each context feature of which the train part has more values than are learned from.
+
+    The interactions are streamed; the counts of values are held.
+
+    Args:
+        names: of the context features, in the order of their values.
+    """
+    train = f"{POSITIVES}/split={SPLITS[0]}"
+    if not names or not staging.exists(train):
+        return []
+    parts = pads.dataset(f"{staging.path}/{train}", schema=INTERACTIONS, filesystem=staging.filesystem)
+    counts, num_rows = [_added(None, pa.array([], pa.string())) for _ in names], 0
+    for batch in parts.to_batches(columns=["context"]):
+        num_rows += len(batch)
+        counts = [_added(of, pc.list_element(batch["context"], at)) for at, of in enumerate(counts)]
+    notes = []
+    for name, of in zip(names, counts, strict=True):
+        if len(of) > MAX_CONTEXT_VALUES:
+            others = np.sort(of["count"].to_numpy())[:-MAX_CONTEXT_VALUES].sum()
+            notes.append(
+                f"context feature {name!r}: {MAX_CONTEXT_VALUES} of {len(of):,} values are known, the most frequent"
+                f" ones, and {others / num_rows:.1%} of the train part's interactions have another one, which counts as"
+                " missing: make groups of rare values"
+            )
+    return notes
+
+
+def _added(counts: pa.Table | None, values: pa.Array) -> pa.Table:
+    """The distinct values that are known, and the `count` of each, with further values."""
+    found = pc.value_counts(values.drop_null())
+    more = pa.table({"value": found.field("values"), "count": found.field("counts")})
+    if counts is None:
+        return more
+    both = pa.concat_tables([counts, more])
+    distinct, sums = totals(both["value"], both["count"])
+    return pa.table({"value": distinct, "count": sums})
 
 
 def refuse_changed(found: Survey, counts: Counts, staging: Folder, log: RawLog, has_unsplit: bool) -> None:

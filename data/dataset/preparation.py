@@ -27,7 +27,7 @@ from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect
-from data.dataset.interactions import count_interactions, refuse_changed, write_interactions
+from data.dataset.interactions import context_notes, count_interactions, refuse_changed, write_interactions
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
@@ -106,17 +106,19 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     manifest = _manifest(config, request, found, bounds, users, items, log.context) | findings.as_manifest()
     manifest |= _moments(read_us, log) | {CODE: code}
     with sealing(folder, manifest) as staging:
-        write_interactions(config, log, users.ids, items.ids, bounds, staging)
+        num_copies = write_interactions(config, log, users.ids, items.ids, bounds, staging)
         counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
-        for note in split.notes(manifest["counts"], {name: by_user for name, (by_user, _) in counts.items()}):
+        by_user = {name: of_users for name, (of_users, _) in counts.items()}
+        of_context = context_notes(staging, log.context)
+        for note in (*split.notes(manifest["counts"], by_user, num_copies), *of_context):
             manifest["notes"].append(note)
             progress(f"dataset {config.name}: {noted(note)}")
         if config.split.kind is SplitKind.given:
             refuse_unsplit(manifest["counts"], log.place)
         refuse_changed(found, counts, staging, log, has_unsplit=config.split.kind is SplitKind.given)
-        _with_counts(users, {name: by_user for name, (by_user, _) in counts.items()}).save(staging, "users")
+        _with_counts(users, by_user).save(staging, "users")
         _with_counts(items, {name: by_item for name, (_, by_item) in counts.items()}).save(staging, "items")
     progress(f"dataset {config.name}: prepared in {folder}")
 

@@ -21,6 +21,9 @@ A file holds the positives (`interactions/split=train/`) or the other interactio
 sorted by user_row, each user's oldest first.
 """
 
+MAX_CONTEXT_VALUES = 64
+"""Values of each context feature that are learned from, the most frequent ones; others count as missing."""
+
 
 def columns_of(has_types: bool) -> pa.Schema:
     """The columns that are written: INTERACTIONS, without event types where the log has none."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.sequences.membership import last_copies
 from data.sequences.positions import positions_within_users
 from data.sources.schema import SPLITS, DataError
 
@@ -43,7 +44,8 @@ class SplitConfig:
         validation_share: share of the interactions that form the validation split, the latest ones before the test
             split; counted as `test_share` is.
         test_share: share of the interactions that form the test split, the latest ones: of all interactions (temporal),
-            or of each user's and at least one (temporal_by_user). The other kinds ignore both shares.
+            or of each user's and at least one (temporal_by_user). The other kinds ignore both shares. A temporal split
+            without dates needs one.
         validation_from: for temporal alone, an ISO date (UTC if it names no zone) at which the validation split begins,
             in place of the share; needs `test_from` too.
         test_from: the same for the test split.
@@ -59,10 +61,20 @@ class SplitConfig:
         check_bounds(self, "data.split")
         if self.validation_share + self.test_share >= 1:
             raise ConfigError("data.split: validation_share + test_share must leave something to train on")
+        if self.kind is SplitKind.temporal and not self.test_share and self.test_from is None:
+            raise ConfigError(
+                "data.split.test_share: 0 leaves no test part to measure on: give one, such as 0.1;"
+                " train.fit_on=all learns from its interactions too, once they are measured on"
+            )
         if (self.validation_from is None) != (self.test_from is None):
             raise ConfigError("data.split: give both validation_from and test_from, or neither")
         if self.validation_from and self.test_from and _seconds(self.validation_from) > _seconds(self.test_from):
             raise ConfigError("data.split.validation_from: must not be later than test_from")
+        if self.validation_from and self.kind is not SplitKind.temporal:
+            raise ConfigError(
+                f"data.split.validation_from: {self.validation_from} is for data.split.kind=temporal alone, and the"
+                f" kind is {self.kind.value}: set that kind, or leave validation_from and test_from out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +120,9 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
     """The split of each interaction.
 
     Args:
-        table: columns `user_row`, `time` and `split` (as the source gave it), with all interactions of each of its
-            users, sorted by user, then oldest first.
+        table: columns `user_row`, `item_row`, `time` and `split` (as the source gave it), with all interactions of each
+            of its users, sorted by user, then oldest first. Splits by user count interactions with the same user, item
+            and time as one, so that all of these are in one split.
         bounds: of a temporal split.
 
     Returns:
@@ -119,9 +132,16 @@ def assign(table: pa.Table, config: SplitConfig, bounds: Boundaries | None) -> p
         return table["split"].combine_chunks()
     if bounds is not None:
         return _by_time(table["time"].to_numpy(), bounds)
-    if config.kind is SplitKind.temporal_by_user:
-        return _latest(table["user_row"].to_numpy(), config.validation_share, config.test_share)
-    return _latest(table["user_row"].to_numpy(), 0.0, 0.0)
+    shares = (config.validation_share, config.test_share) if config.kind is SplitKind.temporal_by_user else (0.0, 0.0)
+    last_N = copies_of(table)
+    is_last_N = last_N == np.arange(len(last_N))
+    code = _latest(table["user_row"].to_numpy()[is_last_N], *shares)
+    return code.take(pa.array(np.cumsum(is_last_N)[last_N] - 1))
+
+
+def copies_of(table: pa.Table) -> np.ndarray:
+    """`last_copies` of a table's interactions."""
+    return last_copies(*(table[name].to_numpy() for name in ("user_row", "time", "item_row")))
 
 
 def check(counts: dict[str, int]) -> None:
@@ -135,14 +155,21 @@ def check(counts: dict[str, int]) -> None:
             raise DataError(f"the split leaves no {name} interactions (counts: {counts}): change data.split")
 
 
-def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray]) -> list[str]:
+def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray], num_copies: int = 0) -> list[str]:
     """What to know of a split; one sentence each.
 
     Args:
         counts: number of positives by split.
         by_user: int64, by split, the number of each user's positives.
+        num_copies: positives that repeat another one (`copies_of`).
     """
     found = [] if counts.get(VALIDATION) else [NO_VALIDATION]
+    if num_copies:
+        total = sum(counts.get(name, 0) for name in SPLITS)
+        found.append(
+            f"{num_copies:,} of {total:,} interactions repeat user, item and time of another, as an export that was"
+            " joined twice has them: they count each time; leave them out of the log if they happened once"
+        )
     before_U = by_user[TRAIN]
     for name in (VALIDATION, TEST):
         is_there_U = by_user[name] > 0
@@ -156,6 +183,17 @@ def notes(counts: Mapping[str, int], by_user: Mapping[str, np.ndarray]) -> list[
             )
         before_U = before_U + by_user[name]
     return found
+
+
+def unused_notes(kind: SplitKind, own_split: str | None) -> list[str]:
+    """That the log assigns its interactions to splits, and the config does not ask for that; at most one sentence.
+
+    Args:
+        own_split: the setting by which the log does so; None where it does not.
+    """
+    if own_split is None or kind is SplitKind.given:
+        return []
+    return [f"{own_split}: the log's own split is not used, because data.split.kind is {kind.value}; given uses it"]
 
 
 def refuse_unsplit(counts: dict[str, int], place: str) -> None:

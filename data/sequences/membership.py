@@ -1,4 +1,7 @@
-"""Sets of rows as sorted numbers: who is among them (`numpy.isin` without its sorting), and the distinct ones."""
+"""Sets of rows as sorted numbers: who is among them (`numpy.isin` without its sorting), and the distinct ones.
+
+Shape legend: N interactions.
+"""
 
 import numpy as np
 
@@ -25,3 +28,22 @@ def distinct(values: np.ndarray) -> np.ndarray:
     is_first[:1] = True
     np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
     return ascending[is_first]
+
+
+def last_copies(user_rows_N: np.ndarray, times_N: np.ndarray, item_rows_N: np.ndarray) -> np.ndarray:
+    """int64 [N]: the index of the last interaction with the same user, time and item; its own where there is no later.
+
+    Args:
+        user_rows_N: sorted; each user's interactions are oldest first.
+    """
+    is_same = (user_rows_N[1:] == user_rows_N[:-1]) & (times_N[1:] == times_N[:-1])
+    last_N = np.arange(len(user_rows_N))
+    tied = np.flatnonzero(np.append(is_same, False) | np.insert(is_same, 0, False))
+    if not len(tied):
+        return last_N
+    by = tied[np.lexsort((item_rows_N[tied], times_N[tied], user_rows_N[tied]))]
+    is_end = np.ones(len(by), dtype=bool)
+    is_end[:-1] = np.any([of_N[by][1:] != of_N[by][:-1] for of_N in (user_rows_N, times_N, item_rows_N)], axis=0)
+    ends = by[is_end]
+    last_N[by] = ends[np.cumsum(is_end) - is_end]
+    return last_N

@@ -18,6 +18,7 @@ import pyarrow as pa
 from data.artifacts.errors import one_line
 from data.artifacts.records import arrow_compute as pc
 from data.sources.schema import DataError
+from data.sources.tabular.lists_as_text import lists_as_text
 from data.sources.values.columns import (
     has_fixed_fraction,
     is_bytes,
@@ -68,6 +69,8 @@ def labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
     """list<string> from lists, or from text such as "a|b" with a separator; null and "" give an empty list.
 
+    Text such as "['a', 'b']", as pandas and JSON write lists, is read as one.
+
     The values have no white space around them, and there are neither nulls nor empty ones among them.
 
     Raises:
@@ -76,12 +79,18 @@ def value_sets(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
     column = plain(column)
     kind = column.type
     if pa.types.is_string(kind):
-        lists = pc.split_pattern(only(pc.not_equal(column, ""), column), separator)
+        lists = pa.chunked_array([_split(chunk, separator) for chunk in column.chunks], pa.list_(pa.string()))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         lists = column
     else:
         raise DataError(f"expected lists, or text with values separated by {separator!r}, not {column.type}")
     return pa.chunked_array([_value_sets(chunk) for chunk in lists.chunks], pa.list_(pa.string()))
+
+
+def _split(text: pa.Array, separator: str) -> pa.ListArray:
+    divided = pc.split_pattern(only(pc.not_equal(text, ""), text), separator)
+    lists = lists_as_text(text)
+    return divided if lists is None else pc.if_else(pc.is_valid(lists), lists, divided)
 
 
 def _value_sets(lists: pa.Array) -> pa.ListArray:

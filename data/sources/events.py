@@ -94,6 +94,7 @@ class EventLogSource(SourceConfig):
             missing_text=base.missing_text,
             notes=tuple(map(_of_the_base, base.notes)),
             events_until_us=until_us,
+            own_split=base.own_split and base.own_split.replace("data.source.", "data.source.base.", 1),
         )
 
     def missing_spellings(self) -> tuple[str, ...]:

@@ -70,9 +70,15 @@ class InteractionListsSource(SourceConfig):
         order = pa.array(np.arange(len(interactions), dtype=np.int64))
         table = raw_block(**ids, time=order, split=splits, first_position=0)
         items = _attributes(found["item_attributes"], missing) if "item_attributes" in found else None
-        features = () if items is None else (ATTRIBUTES,)
-        counts = missing.counts
-        return RawLog(in_blocks(table), None, items, item_features=features, place=self.train, missing_text=counts)
+        return RawLog(
+            in_blocks(table),
+            None,
+            items,
+            item_features=() if items is None else (ATTRIBUTES,),
+            place=self.train,
+            missing_text=missing.counts,
+            own_split=None if self.test is None else "data.source.test",
+        )
 
     def missing_spellings(self) -> tuple[str, ...]:
         return tuple(self.missing)

@@ -54,6 +54,7 @@ class RawLog:
         notes: what else is to be known of the tables, one sentence each.
         events_until_us: of the events of an endpoint: those that were accepted until then are in the log, and users who
             were forgotten until then are not; in microseconds since 1970. None for other logs.
+        own_split: the setting by which the log assigns interactions to splits; None where it does not.
     """
 
     interactions: "ray.data.Dataset"
@@ -67,6 +68,7 @@ class RawLog:
     missing_text: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     events_until_us: int | None = None
+    own_split: str | None = None
 
 
 def noted(note: str) -> str:

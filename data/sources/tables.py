@@ -143,6 +143,7 @@ class TableSource(SourceConfig):
             locate=partial(place_of, pieces),
             missing_text=missing.counts,
             notes=(*of_users.notes("users"), *of_items.notes("items")),
+            own_split=None if self.columns.split is None else "data.source.columns.split",
         )
 
     def missing_spellings(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from conf.schema import composed, load, translated
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import typed
 
-LOG = ["data=csv", "data.source.interactions=x"]
+LOG = ["data=csv", "data.source.interactions=x", "data.source.columns.type=event"]
+OWN = "defaults: [csv, _self_]\nsource:\n  interactions: x\n  columns: {type: event}"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_other_mappings_may_have_numbers_as_keys() -> None:
 def test_a_yaml_may_have_them_too(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     events = "events:\n  2: {weight: 2}\n  true: {}\n  '007': {weight: 3}\n"
-    (tmp_path / "data" / "numbered.yaml").write_text(f"defaults: [csv, _self_]\nsource: {{interactions: x}}\n{events}")
+    (tmp_path / "data" / "numbered.yaml").write_text(f"{OWN}\n{events}")
     found = typed(composed(["data=numbered"], [tmp_path])).data.events
     assert {name: of.weight for name, of in found.items()} == {"2": 2, "true": 1, "007": 3}
 
@@ -68,9 +69,7 @@ def test_a_yaml_holds_the_words_that_are_written_in_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = ["yes", "no", "on", "Off", "True", "007", "1_0", "1e3", "1.50", "0x1F", "12:30", "2026-01-31", "2"]
     events = "".join(f"  {name}: {{weight: 1e1}}\n" for name in names)
-    (tmp_path / "data" / "words.yaml").write_text(
-        f"defaults: [csv, _self_]\nsource: {{interactions: x, missing: [{', '.join(names)}]}}\nevents:\n{events}"
-    )
+    (tmp_path / "data" / "words.yaml").write_text(f"{OWN}\n  missing: [{', '.join(names)}]\nevents:\n{events}")
     found = typed(composed(["data=words"], [tmp_path])).data
     assert list(found.events) == names == found.source.missing
     assert {of.weight for of in found.events.values()} == {10.0}

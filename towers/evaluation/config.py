@@ -6,7 +6,7 @@ from enum import Enum
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
 from data.dataset.split import SplitKind
-from towers.evaluation.intervals import RESAMPLES
+from towers.evaluation.intervals import LEAST_RESAMPLES, RESAMPLES
 
 RANKS = 100
 """Length of a ranking: the largest cut-off that can be measured."""
@@ -74,7 +74,7 @@ class EvaluateConfig:
             of the validation part. Null takes all users.
         baselines: recommenders that are measured beside the towers; by default those that need no tuning.
         recent_share: share of the interactions, the latest ones, that the recent-popularity baseline counts.
-        resamples: number of bootstrap resamples per confidence interval.
+        resamples: number of bootstrap resamples per confidence interval, 100 at least.
         published: results of others, printed beside ours where the dataset is theirs.
         published_on: the counts of their dataset, by the names in a prepared dataset's manifest: users, items, and the
             interactions of the splits train, validation and test.
@@ -89,7 +89,7 @@ class EvaluateConfig:
     max_users: int | None = bounded(None, at_least=1)
     baselines: list[Baseline] = field(default_factory=lambda: list(UNTUNED))
     recent_share: float = bounded(0.1, above=0, at_most=1)
-    resamples: int = bounded(RESAMPLES, at_least=1)
+    resamples: int = bounded(RESAMPLES, at_least=LEAST_RESAMPLES)
     published: list[PublishedResult] = field(default_factory=list)
     published_on: dict[str, int] = bounded(factory=dict, at_least=0, below=2**63)
     published_seen: SeenItems = SeenItems.mask

@@ -130,7 +130,7 @@ def goal_report(
                 "weight": float(heads.weights_A[a]),
                 "num_hits": int(hit_N.sum()),
                 "auc": area_under_roc(probability_N, hit_N),
-                "calibration_error": Calibration.of(probability_N, hit_N).error,
+                "calibration_error": Calibration.of(probability_N, hit_N).error if len(hit_N) else None,
             }
         )
     return report

@@ -16,8 +16,15 @@ SEED = 0
 SAMPLE_SEED = 20
 """Seed of random samples of users; it is fixed, so that two models are compared on the same users."""
 
+MIN_USERS = 20
+"""With fewer users nothing is decided by an interval, and reports say that it means little: the mean of one user has an
+interval of no width."""
+
 RESAMPLES = 1_000
 """Default number of resamples of a bootstrap."""
+
+LEAST_RESAMPLES = 100
+"""With fewer resamples the bounds of an interval are hardly more than the lowest and the highest one of them."""
 
 FLIPS = 10_000
 """Default number of sign flips of a test."""

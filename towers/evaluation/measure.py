@@ -21,7 +21,7 @@ from towers.evaluation.goals import GoalEvents, gives_log_odds, goal_report
 from towers.evaluation.intervals import SEED, intervals
 from towers.evaluation.queries import HeldOut, earlier_splits, queries_of
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
-from towers.evaluation.report import RELEVANT, RERANKED, TOWERS, Report
+from towers.evaluation.report import NO_KNOWN_USERS, RELEVANT, RERANKED, TOWERS, Report, users_notes
 from towers.evaluation.slices import Slice, deciles, hit_pairs, random_recall, recall_in, shares_by_decile, slices
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
@@ -113,6 +113,9 @@ def evaluate(
     similarity = ItemSimilarity.of(histories_of_many(dataset, earlier_splits(TEST)), len(counts_I))
     columns = _columns_of(rankings, held_out, counts_I, goals, similarity, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
+    calibration = _calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None
+    if reranker.is_fitted and not rankings[TOWERS].by_towers_Q.any():
+        notes = [NO_KNOWN_USERS, *notes]
     user_counts_U = interaction_counts(dataset.users, fit_on)
     parts = [*slices(held_out, user_counts_U, counts_I), *cold_user_slices(model, held_out, user_counts_U)]
     return Report(
@@ -124,20 +127,13 @@ def evaluate(
         baselines=means,
         intervals=_intervals(columns, config.resamples),
         lift=_lift(columns, config.resamples),
-        calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None,
+        calibration=calibration,
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares=_recommended_shares(rankings, held_out, counts_I, config.k),
-        notes=[*_sample_notes(held_out), *notes],
+        notes=[*users_notes(len(held_out.user_rows_Q), held_out.sampled_from), *notes],
         goals=goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
         ahead=_ahead(columns, list(baselines), config),
     )
-
-
-def _sample_notes(held_out: HeldOut) -> list[str]:
-    """That some of the users were asked, where it is so."""
-    if held_out.sampled_from is None:
-        return []
-    return [f"measured on {len(held_out.user_rows_Q):,} of {held_out.sampled_from:,} users, drawn at random"]
 
 
 def _recommended_shares(rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, k: int) -> dict[str, Any]:
@@ -217,9 +213,11 @@ def _means_with_bounds(changes: Sequence[np.ndarray], resamples: int) -> list[li
     return [[mean, *bounds] for mean, bounds in zip(change_QM.mean(0).tolist(), bounds_M2, strict=True)]
 
 
-def _calibration(ranking: Ranking, held_out: HeldOut, num_items: int) -> dict[str, Any]:
-    """Calibration on the candidates that the towers retrieved; candidates of unknown users have no log-odds."""
+def _calibration(ranking: Ranking, held_out: HeldOut, num_items: int) -> dict[str, Any] | None:
+    """Calibration on the candidates that the towers retrieved, None without any: unknown users' have no log-odds."""
     there_QK = (ranking.rows_QK > 0) & ranking.by_towers_Q[:, None]
+    if not there_QK.any():
+        return None
     hit_QK = metrics.hits(ranking.rows_QK, held_out.relevant, num_items)
     probability_N = 1 / (1 + np.exp(-ranking.scores_QK[there_QK].astype(np.float64)))
     return Calibration.of(probability_N, hit_QK[there_QK]).as_json()

@@ -17,6 +17,7 @@ from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.intervals import FLIPS, LEVEL, SEED, intervals, sign_flip_test
 from towers.evaluation.measure import Columns
 from towers.evaluation.presentation.tables import Cells
+from towers.evaluation.report import few_users_notes
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Difference:
         difference: checkpoint minus baseline.
         interval: [low, high] of the difference at 95 %.
         p: two-sided p-value under the hypothesis of no difference.
+        num_users: number of the pairs.
     """
 
     ranking: str
@@ -37,6 +39,7 @@ class Difference:
     difference: float
     interval: list[float]
     p: float
+    num_users: int
 
     @property
     def is_significant(self) -> bool:
@@ -58,6 +61,7 @@ def differences(ranking: str, ours: Columns, theirs: Columns, config: EvaluateCo
             difference=float(difference_QM[:, m].mean()),
             interval=bounds_M2[m].tolist(),
             p=float(p_M[m]),
+            num_users=len(difference_QM),
         )
         for m, metric in enumerate(ours)
     ]
@@ -66,7 +70,8 @@ def differences(ranking: str, ours: Columns, theirs: Columns, config: EvaluateCo
 def difference_table(differences: Sequence[Difference], title: str, k: int) -> Table:
     """The metrics at cut-off k; a difference whose p-value is below 5 % is marked with an asterisk."""
     caption = f"difference: 95 % bootstrap interval over users; p: sign flips by user, {FLIPS:,}; * p < .05, per metric"
-    table = Table(title=title, caption=caption, caption_justify="left")
+    few = [note for d in differences[:1] for note in few_users_notes(d.num_users)]
+    table = Table(title=title, caption="\n".join([caption, *few]), caption_justify="left")
     for column in ("", "metric", "baseline", "checkpoint", "difference", "95 % interval", "p"):
         table.add_column(column, justify="left" if column in ("", "metric") else "right")
     for d in differences:

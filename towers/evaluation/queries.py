@@ -186,7 +186,7 @@ def queries_of(
 def check_queries(dataset: PreparedDataset, seen_items: SeenItems = SeenItems.mask) -> None:
     """Raises ConfigError if no user has a test interaction with an item that is new to them."""
     if not has_queries(dataset, TEST, seen_items):
-        raise ConfigError("test part: no user has an item there that is new to them; change data.split")
+        raise ConfigError("test part: no user has an item there that is new to them; set data.split or evaluate.seen")
 
 
 def has_queries(dataset: PreparedDataset, split: str, seen_items: SeenItems = SeenItems.mask) -> bool:

@@ -6,12 +6,19 @@ from typing import Any
 from data.artifacts.errors import ConfigError
 from data.artifacts.structured import to_json_keys
 from towers.evaluation.config import Baseline
+from towers.evaluation.intervals import MIN_USERS
 
 TOWERS, RERANKED = "towers", "towers + re-ranker"
 """Names of the two rankings that are measured beside the baselines."""
 
 RELEVANT = "relevant"
 """Name of the held-out items themselves, where they are compared with what the rankings recommend."""
+
+NO_KNOWN_USERS = (
+    "the towers know no user of the test part: all get popular items, re-ranking changes nothing, and what it predicts"
+    " cannot be compared with what was taken"
+)
+"""The note on a measurement of a fitted re-ranker that had nothing to order, so that it has no calibration."""
 
 JSON_KEYS = {"baselines": "floors", "recommended_shares": "shown"}
 """Fields whose key in JSON differs from their name: manifests keep the keys that earlier versions wrote."""
@@ -30,12 +37,14 @@ class Report:
         intervals: by ranking and metric, [low, high] at 95 % over users. Coverage and Gini are not means over users and
             have none.
         lift: by metric, [difference, low, high] of the re-ranked ranking minus the towers' ranking, paired by user.
-        calibration: of the re-ranker's log-odds on the candidates that it ranked; None where it was not fitted.
+        calibration: of the re-ranker's log-odds on the candidates that it ranked; None where it was not fitted, or
+            ranked none.
         slices: group, name, num_users, num_relevant, and recall@k with intervals, by ranking ("random" included).
         recommended_shares: by ranking, and for the relevant items: the shares that go to cold items and to each decile
             of the items by popularity.
         notes: what a reader should know about this measurement.
-        goals: name, weight, num_hits, and auc and calibration_error of the re-ranker's probabilities, by goal.
+        goals: name, weight, num_hits, and auc and calibration_error of the re-ranker's probabilities, by goal; the
+            last two are None where it ranked no candidate.
         ahead: of the towers and of towers with re-ranker, by baseline and metric at `k`: [difference, low, high] of
             that ranking minus the baseline's, paired by user. Empty in reports of before it was measured.
     """
@@ -69,6 +78,26 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The report as it is written into manifests; `report_of` reads it back."""
         return to_json_keys(asdict(self), JSON_KEYS)
+
+
+def users_notes(num_users: int, sampled_from: int | None) -> list[str]:
+    """That some of the users of a split were asked, and that they are too few for intervals, where it is so.
+
+    Args:
+        num_users: those who were asked.
+        sampled_from: the number that they were drawn from; None where they are all.
+    """
+    few = few_users_notes(num_users)
+    if sampled_from is None:
+        return few
+    return [f"measured on {num_users:,} of {sampled_from:,} users, drawn at random", *few]
+
+
+def few_users_notes(num_users: int) -> list[str]:
+    """That these users are too few for what is said of intervals, where it is so."""
+    if num_users >= MIN_USERS:
+        return []
+    return [f"{num_users} users are too few for intervals, which need {MIN_USERS}: theirs say nothing of other users"]
 
 
 def report_of(manifest: dict[str, Any]) -> Report:

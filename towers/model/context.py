@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.dataset.prepared import PreparedDataset
+from data.dataset.schema import MAX_CONTEXT_VALUES
 from data.dataset.vocabulary import Vocabulary
 
-MAX_VALUES = 64
-"""Values kept of each feature, the most frequent ones; others count as missing."""
+MAX_VALUES = MAX_CONTEXT_VALUES
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.benchmarks.bench_quality import main
 
-ELSEWHERE = ("data=synthetic", "train.epochs=1", "evaluate.resamples=50")
+ELSEWHERE = ("data=synthetic", "train.epochs=1", "evaluate.resamples=100")
 
 
 @pytest.mark.slow

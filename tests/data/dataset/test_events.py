@@ -104,6 +104,19 @@ def test_weights_that_enter_the_loss_are_not_negative(ray_session: None, tmp_pat
         (["data.positive_from=4", "data.events.buy.weight=2"], r"data\.positive_from: 4\.0 is for logs without event"),
         (["data.events.hide.sign=negative"], r"data\.events: none of hide is positive"),
         (["data.source.columns.type=event"], r"data\.source\.columns\.type: 'event' needs data\.events"),
+        (["data.source.columns.split=part"], r"columns\.split: 'part' is for data\.split\.kind=given .* is temporal"),
+        (
+            ["data.events.buy.weight=2"],
+            r"data\.events: buy are values of a column, and .*columns\.type is null",
+        ),
+        (
+            ["data.positive_from=4"],
+            r"data\.positive_from: 4\.0 is a bound of weights, .*columns\.weight is null",
+        ),
+        (
+            ["data.min_weight=4"],
+            r"data\.min_weight: 4\.0 is a bound of weights, .*columns\.weight is null",
+        ),
         (["data.events.buy.weight=0"], r"data\.events\.buy\.weight: 0\.0 must be above 0"),
         (["data.positive_from=nan"], r"data\.positive_from: nan must be a finite number"),
     ],

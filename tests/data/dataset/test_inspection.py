@@ -1,11 +1,18 @@
 """Ids that do not meet are refused or said, and so is an id with an implausible share of the log."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.artifacts.folders import Folder
 from data.dataset.coverage import Coverage, look_alike_notes, refuse_look_alikes
-from data.dataset.inspection import dominance_notes
-from data.sources.schema import DataError
+from data.dataset.inspection import cut_notes, dominance_notes, separator_notes
+from data.dataset.interactions import context_notes
+from data.dataset.schema import INTERACTIONS
+from data.sources.schema import DataError, Feature, FeatureKind
 
 PLAIN = [str(100_012 + n) for n in range(60)]
 
@@ -72,3 +79,44 @@ def test_an_id_with_an_implausible_share_is_named() -> None:
     assert not notes({**{f"u{n}": 50 for n in range(15)}, "new": 3})
     assert not notes({"first": 1500, **{f"u{n}": 200 for n in range(20)}})
     assert not notes({"one": 5000, "two": 4000})
+
+
+def test_lists_with_another_separator_than_the_sources_are_named() -> None:
+    feature = Feature(name="tags", kind=FeatureKind.multi_categorical)
+
+    def notes(*lists: list[str] | None) -> list[str]:
+        return separator_notes("items", pa.table({"tags": pa.array(lists, pa.list_(pa.string()))}), (feature,))
+
+    (note,) = notes(["a,b"], ["c"], ["d"], ["e"], ["f"], None)
+    assert note.startswith("items, feature 'tags': no row has more than one value, and 1 of 5 values hold a comma or")
+    assert "'a,b'" in note and "set data.source.multi_separator" in note
+    assert not notes(["a,b"], ["c", "d"]) + notes(*[["c"]] * 5, ["a;b"]) + notes() + notes(None, [])
+
+
+def test_values_and_words_that_are_cut_off_are_counted() -> None:
+    tags = Feature(name="tags", kind=FeatureKind.multi_categorical, max_values=2)
+    text = Feature(name="text", kind=FeatureKind.text, max_values=3)
+    table = pa.table(
+        {"tags": [["a", "b", "c"], ["a"], None], "text": ["one two three.", "one, two, three: four", None]}
+    )
+    for_tags, for_text = cut_notes("items", table, (tags, text))
+    assert for_tags.startswith("items, feature 'tags': 1 of 3 rows have more than 2 values or words") and (
+        for_text.startswith("items, feature 'text': 1 of 3 rows have more than 3 values or words")
+    )
+    assert "raise its max_values" in for_tags
+    assert not cut_notes("items", table, (replace(tags, max_values=3), replace(text, max_values=4)))
+
+
+def test_context_values_that_are_not_learned_from_are_counted(tmp_path: Path) -> None:
+    values = [[f"v{n}", "app"] for n in range(64)] * 4
+    values += [["rare", "app"], [None, None], ["other", "web"], ["v1", "web"]]
+    num = len(values)
+    columns = {
+        field.name: pa.array(np.zeros(num, np.int64), field.type) for field in INTERACTIONS if field.name != "context"
+    }
+    folder = Folder.of(str(tmp_path))
+    context = pa.array(values, INTERACTIONS.field("context").type)
+    folder.write_table("interactions/split=train/part-00000.parquet", pa.table(columns | {"context": context}))
+    (note,) = context_notes(folder, ("region", "channel"))
+    assert note.startswith("context feature 'region': 64 of 66 values are known, the most frequent ones, and 0.8% of")
+    assert not context_notes(folder, ())

@@ -27,6 +27,29 @@ def test_lists_have_neither_nulls_nor_blanks_and_their_values_are_trimmed() -> N
         casts.value_sets(column([["a"]]), "|")
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("['Action', 'Comedy']", ["Action", "Comedy"]),
+        ('["a","b|c"]', ["a", "b|c"]),
+        (""" ['R, B', "It's"] """, ["R, B", "It's"]),
+        (r"""['It\'s "x"', 'a\\b', 'c\xa0d']""", ['It\'s "x"', "a\\b", "c\u00a0d"]),
+        (r'["Com\u00e9die", "\ud83d\ude00", "a\/b", "say \"x\""]', ["Comédie", "😀", "a/b", 'say "x"']),
+        ("['a' 'b']", ["a", "b"]),
+        ("[1, -2.5, null]", ["1", "-2.5", "null"]),
+        ("[]", []),
+        ("['']", []),
+        ("[Live]|[Demo]", ["[Live]", "[Demo]"]),
+        ("['a', b]", ["['a', b]"]),
+        (r"a\nb|c", [r"a\nb", "c"]),
+    ],
+)
+def test_lists_that_are_text_are_read_as_lists(text: str, values: list[str]) -> None:
+    """As pandas and JSON write them into CSV files: each whole list was one value, which no filter could name."""
+    assert casts.value_sets(column(text), "|").to_pylist() == [values]
+    assert casts.value_sets(column("x|y", text, None, ""), "|").to_pylist() == [["x", "y"], values, [], []]
+
+
 def test_labels_of_numbers_are_the_same_in_any_type() -> None:
     whole = [7, 10_000_000_000]
     assert casts.labels(column(*whole)).to_pylist() == casts.labels(column(*map(float, whole))).to_pylist()

@@ -42,7 +42,7 @@ def test_lists_and_pairs_are_the_same_log(written: Written, rows: Rows) -> None:
 
 
 @needs_ray
-def test_lists_with_their_own_split_and_attributes(written: Written, rows: Rows) -> None:
+def test_lists_with_their_own_split_and_attributes(written: Written, rows: Rows, tmp_path: Path) -> None:
     attributes = json.dumps({"a": ["1", "2"], "b": [], "c": ["x"], "d": ["y"]})
     files = {"train": "1 a b c\n2 a\n", "test": "1 d\n", "validation": "1 b\n", "item_attributes": attributes}
     paths = {name: str(written(files) / name) for name in files}
@@ -59,6 +59,8 @@ def test_lists_with_their_own_split_and_attributes(written: Written, rows: Rows)
     assert dict(zip(*log.items.select(["item_id", "attributes"]).to_pydict().values(), strict=True))["a"] == ["1", "2"]
     assert log.items["title"].null_count == 4
     assert source.files() == list(paths.values())
+    assert log.own_split == "data.source.test"
+    assert EventLogSource(root=str(tmp_path), base=source, base_type="buy").read().own_split == "data.source.base.test"
 
 
 @needs_ray

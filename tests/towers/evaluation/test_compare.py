@@ -55,7 +55,7 @@ def test_against_itself_nothing_differs(tiny: Config, dataset: PreparedDataset, 
 def test_it_measures_as_an_evaluation_with_the_same_values_does(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, values: dict[str, Any]
 ) -> None:
-    config = replace(tiny.evaluate, baselines=[], resamples=10, **values)
+    config = replace(tiny.evaluate, baselines=[], resamples=100, **values)
     model, reranker, orders = checkpoint.model, checkpoint.reranker, (checkpoint.ties, checkpoint.popularity_I)
     report = evaluate(model, reranker, dataset, FittedSplits.train, config, checkpoint.item_vectors_ID, *orders)
     for d in compare(checkpoint, checkpoint, dataset, config):

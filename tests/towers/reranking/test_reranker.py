@@ -119,6 +119,20 @@ def test_without_hits_nothing_changes() -> None:
     assert torch.equal(model.eval()(given), given.score_BK)
 
 
+@pytest.mark.parametrize("config", [LINEAR, RerankConfig(epochs=1)], ids=["linear", "deep"])
+def test_what_orders_worse_than_retrieval_is_not_kept(config: RerankConfig) -> None:
+    """The users who are learned from take what retrieval puts last, those who choose the epoch what it puts first."""
+    given, model = lists(np.random.default_rng(0)), reranker(config)
+    hit_BK = one_hit(-given.score_BK)
+    queries = RerankQueries.of_users(given, hit_BK)
+    choosing, _, _ = queries.split_users((config.held_out / 2,) * 2, torch.Generator().manual_seed(0))
+    hit_BK[choosing] = one_hit(given.score_BK)[choosing]
+    found = fit(model, given, hit_BK)
+    assert found["retrieval"] == 1 > found.get("deep", found["linear"])
+    assert not model.is_fitted and torch.equal(model.eval()(given), given.score_BK)
+    assert all(torch.equal(of, reranker(config).state_dict()[name]) for name, of in model.state_dict().items())
+
+
 def test_log_odds_are_calibrated() -> None:
     """Hits drawn with a probability that depends on popularity: on other draws, predictions say how many hit."""
     random, model = np.random.default_rng(0), reranker()

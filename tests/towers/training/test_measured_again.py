@@ -37,7 +37,7 @@ def test_with_other_values_it_is_measured_again(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, values: dict[str, Any], wanted: str
 ) -> None:
     said: list[str] = []
-    report = report_by(replace(tiny.evaluate, resamples=10, **values), checkpoint, dataset, said.append)
+    report = report_by(replace(tiny.evaluate, resamples=100, **values), checkpoint, dataset, said.append)
     assert wanted in said[0] and said[0].endswith("and is measured again")
     assert report.k == values.get("k", 20)
     assert sorted(name for name in report.metrics if name.startswith("recall@")) == sorted(
@@ -55,7 +55,7 @@ def test_a_report_of_an_earlier_version_is_compared_by_its_cut_offs(
 ) -> None:
     old = replace(checkpoint, manifest={k: v for k, v in checkpoint.manifest.items() if k != MEASURED_BY})
     said: list[str] = []
-    assert report_by(replace(tiny.evaluate, resamples=10), old, dataset, said.append) == report_of(old.manifest)
+    assert report_by(replace(tiny.evaluate, resamples=100), old, dataset, said.append) == report_of(old.manifest)
     assert not said
-    report_by(EvaluateConfig(ks=[10], k=10, resamples=10, baselines=[]), old, dataset, said.append)
+    report_by(EvaluateConfig(ks=[10], k=10, resamples=100, baselines=[]), old, dataset, said.append)
     assert "evaluate.k was 20 and is 10" in said[0] and "evaluate.ks was [5, 10, 20, 50] and is [10]" in said[0]

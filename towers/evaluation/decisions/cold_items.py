@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from towers.evaluation.decisions.placement import accuracy
-from towers.evaluation.intervals import SEED, drawn, intervals
+from towers.evaluation.intervals import MIN_USERS, SEED, drawn, intervals
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, retrieve
 from towers.model.item_tower import shortened
@@ -26,9 +26,6 @@ LENGTHS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 
 MAX_USERS = 10_000
 """At most so many users decide, drawn at random, since each length ranks the whole catalogue for all of them."""
-
-MIN_USERS = 20
-"""With fewer users in the validation part, the length stays 1: they say too little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,16 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from towers.evaluation.intervals import SEED, intervals
+from towers.evaluation.intervals import MIN_USERS, SEED, intervals
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, Ranking, rank_by_popularity, retrieve
 from towers.evaluation.slices import COLD_USERS, Slice
 from towers.model.tie_order import TieOrder
 from towers.model.two_tower import TwoTower
-
-MIN_USERS = 20
-"""With fewer such users in the validation part, popularity stays: they say too little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

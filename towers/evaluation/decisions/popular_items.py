@@ -13,7 +13,7 @@ import numpy as np
 
 from data.dataset.prepared import PreparedDataset
 from towers.evaluation.decisions.placement import accuracy
-from towers.evaluation.intervals import SEED, intervals
+from towers.evaluation.intervals import MIN_USERS, SEED, intervals
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import rank_by_popularity
 from towers.evaluation.recent_popularity import recent_counts
@@ -68,7 +68,8 @@ def decide_popular_items(
 ) -> PopularItems:
     """Compares both orders of items for all queries of the validation part.
 
-    The latest interactions win if their nDCG@k is higher, with a 95 % interval over users above 0.
+    The latest interactions win if their nDCG@k is higher, with a 95 % interval over users above 0; with fewer than
+    MIN_USERS users, all count.
 
     Args:
         counts_I: interactions of each item that the model was fitted on.
@@ -76,6 +77,8 @@ def decide_popular_items(
     """
     if recent_I is None:
         return PopularItems(recent_share=None, reason="the log has no times")
+    if (num := len(held_out.user_rows_Q)) < MIN_USERS:
+        return PopularItems(recent_share=None, reason=f"the validation part has {num} users, {MIN_USERS} are needed")
     orders = {"all": counts_I, "latest": popularity(counts_I, recent_I)}
     rankings = {name: rank_by_popularity(held_out, of_I, batch_size, k, ties) for name, of_I in orders.items()}
     ndcg_Q = {name: accuracy(of, held_out, len(counts_I), k)[f"ndcg@{k}"] for name, of in rankings.items()}

@@ -31,7 +31,7 @@ STYLES = {
 def save(report: Report, folder: Path) -> dict[str, Path]:
     """Saves all plots in a folder; returns the PNG files by the name under which experiment tracking knows them."""
     drawings = {"recall_by_slice": recall_by_slice, "popularity_of_shown": popularity_of_recommended}
-    if report.calibration:
+    if report.calibration and report.calibration["predicted"]:
         drawings["reliability"] = reliability
     files = {name: folder / f"{name}.png" for name in drawings}
     for name, draw in drawings.items():

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from towers.evaluation.config import PublishedResult
 from towers.evaluation.metrics import METRICS
-from towers.evaluation.report import RERANKED, TOWERS, Report
+from towers.evaluation.report import NO_KNOWN_USERS, RERANKED, TOWERS, Report
 
 Cells = tuple[list[str], list[list[Any]]]
 """Names of columns, and rows of values (None = not measured)."""
@@ -104,8 +104,13 @@ def _baseline_notes(report: Report) -> list[str]:
 
 def _reranking_notes(report: Report) -> list[str]:
     """What re-ranking changes, and how well its probabilities are calibrated."""
+    if report.calibration is None and NO_KNOWN_USERS in report.notes:
+        return []
     if report.calibration is None and not report.goals:
-        return ["re-ranker not fitted, for want of a validation part or of hits in it: its order is that of retrieval"]
+        return [
+            "re-ranker not fitted, for want of a validation part or of hits in it, or because it was worse there than"
+            " retrieval, whose order stays"
+        ]
     changes = []
     for name in (f"ndcg@{report.k}", f"recall@{report.k}"):
         difference, low, high = report.lift[name]
@@ -121,7 +126,8 @@ def _goal_note(goal: dict[str, Any]) -> str:
     """How well the probability of one goal tells candidates apart, and how well it is calibrated."""
     auc = "no AUC, for want of events" if goal["auc"] is None else f"AUC {goal['auc']:.4f}"
     error = goal["calibration_error"]
-    said = f"{goal['num_hits']:,} events among the candidates, {auc}, calibration error {error:.4f}"
+    calibrated = "" if error is None else f", calibration error {error:.4f}"
+    said = f"{goal['num_hits']:,} events among the candidates, {auc}{calibrated}"
     return f"goal {goal['name']}, weight {goal['weight']:g}: {said}"
 
 

@@ -61,12 +61,12 @@ def final_fit(
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
     ties = ties_of(dataset, backtest.folder)
-    found, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
+    _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
     final.set_cold_length(measured.model.cold_length)
-    if found or not measured.reranker.is_fitted:
+    if of_test.is_fitted or not measured.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder, earlier.fit_on, dataset, final)
     else:
         progress(f"re-ranker: that of {measured.name} is carried over")

@@ -34,6 +34,9 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
     whichever interaction took it, and all users count alike. The heads of goals follow, if there are any
     (towers/training/stages/fit_goals.py).
 
+    Without goals, a re-ranker that orders the choosing users' candidates worse than retrieval does after all stages is
+    left unfitted, so that the order of retrieval stays.
+
     Args:
         seed: decides which users are held out, the order of the queries in each epoch, and dropout.
 
@@ -49,12 +52,16 @@ def fit_reranker(reranker: Reranker, queries: RerankQueries, seed: int) -> dict[
     choosing, calibrating, train = (queries[at] for at in queries.split_users((half, half), generator))
     if not (len(train) and all(part.hit_BK.any() for part in (train, choosing, calibrating))):
         return {}
+    start = copy.deepcopy(reranker.state_dict())
     by_query, chosen_by = train.without_other_hits(), choosing.without_other_hits()
     found = {"retrieval": _ndcg(chosen_by.lists.score_BK, chosen_by)}
     _fit_linear(reranker, by_query)
     found["linear"] = _measure(reranker, chosen_by)
     if reranker.deep is not None:
         found["deep"] = _fit_deep(reranker, by_query, chosen_by, generator)
+    if reranker.goals is None and found.get("deep", found["linear"]) < found["retrieval"]:
+        reranker.load_state_dict(start)
+        return found
     with fitting_reranker("re-ranker, calibration", reranker.config):
         _calibrate(reranker, calibrating)
     if reranker.goals is not None:

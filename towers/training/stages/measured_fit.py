@@ -44,6 +44,10 @@ DECIDED = ("cold_items", "placement", "popular_items")
 """What is decided on the validation part, by its names in a checkpoint's manifest."""
 
 
+WORSE = "; it orders them worse than retrieval and is not kept"
+"""What is said of a re-ranker that was fitted in vain (`fit_reranker`)."""
+
+
 def has_validation(config: Recipe, dataset: PreparedDataset) -> bool:
     """Whether there are queries of a validation part that the towers are not fitted on."""
     fits_on_it = config.train.fit_on is FittedSplits.train_validation
@@ -152,7 +156,8 @@ def fit_reranker_on(
     """Fits the re-ranker in place to the candidates that the towers retrieve for the queries of a held-out split.
 
     Returns:
-        The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, or why it was not fitted.
+        The metrics of retrieval on these queries, and a text: the re-ranker's nDCG by stage, and why it was not kept or
+        fitted, where that is so.
     """
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, split, config.evaluate.seen, beside, most)
@@ -169,7 +174,7 @@ def fit_reranker_on(
     measured = measure(of_users[1], held_out, len(popularity_I), list(config.evaluate.ks))
     if not fitted:
         return measured, f": not fitted, {too_few_hits(to_fit, len(held_out.user_rows_Q), split)}"
-    return measured, _said(fitted)
+    return measured, _said(fitted) + ("" if reranker.is_fitted else WORSE)
 
 
 def _said(fitted: dict[str, float]) -> str:

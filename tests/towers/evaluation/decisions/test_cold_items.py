@@ -11,7 +11,8 @@ from data.sequences.histories import Sequences
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.item_tower import open_item_tower
 from towers.evaluation.decisions import cold_items
-from towers.evaluation.decisions.cold_items import LENGTHS, MIN_USERS, ColdItemLength, decide_length
+from towers.evaluation.decisions.cold_items import LENGTHS, ColdItemLength, decide_length
+from towers.evaluation.intervals import MIN_USERS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import QueryVectors, Ranking, retrieve
 

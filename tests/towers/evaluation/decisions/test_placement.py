@@ -13,7 +13,8 @@ from data.dataset.vocabulary import fit_vocabulary
 from data.sequences.histories import Sequences
 from data.sources.schema import Feature, FeatureKind
 from towers.checkpoint.checkpoint import Checkpoint, load
-from towers.evaluation.decisions.placement import MIN_USERS, cold_user_slices, decide_placement
+from towers.evaluation.decisions.placement import cold_user_slices, decide_placement
+from towers.evaluation.intervals import MIN_USERS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import embed
 from towers.evaluation.report import report_of

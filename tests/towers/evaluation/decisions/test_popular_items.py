@@ -15,6 +15,7 @@ from serve.filters.masks import FilterColumns
 from serve.pipeline.fallback import PopularFallback
 from towers.checkpoint.checkpoint import Checkpoint, load
 from towers.evaluation.decisions.popular_items import BY_ALL, RECENT_SHARE, decide_popular_items
+from towers.evaluation.intervals import MIN_USERS
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import rank_by_popularity
 from towers.evaluation.recent_popularity import recent_counts
@@ -38,6 +39,14 @@ def test_the_latest_interactions_win_where_they_are_better_beyond_doubt(taken: l
     assert found.difference[1] <= found.difference[0] <= found.difference[2]
     assert str(found).startswith("by the latest 10% of interactions; " if is_recent else "by all interactions; ")
     assert f"{found.ndcg['latest']:.4f} by the latest 10%" in str(found)
+
+
+def test_few_users_do_not_decide_what_is_popular_for_all() -> None:
+    """One user who took an item of late made the latest interactions the popular ones: an interval of no width."""
+    assert decide_popular_items(held_out([4] * MIN_USERS), COUNTS_I, RECENT_I, 2, 16, 200).recent_share == RECENT_SHARE
+    for num in (1, MIN_USERS - 1):
+        found = decide_popular_items(held_out([4] * num), COUNTS_I, RECENT_I, 2, 16, 200)
+        assert found.recent_share is None and f"{num} users, {MIN_USERS} are needed" in str(found)
 
 
 def test_a_log_without_times_has_no_latest_ones() -> None:

@@ -45,7 +45,10 @@ plugins: [colorsys]
 data:
   name: shop
   min_weight: 2.0
-  source: {interactions: "my logs/a=b.csv", columns: {type: event, context: [channel]}, missing: [nan, '"']}
+  source:
+    interactions: "my logs/a=b.csv"
+    columns: {type: event, weight: count, context: [channel]}
+    missing: [nan, '"']
   events: {buy: {weight: 3.0}, hide: {sign: negative}}
 """
 
@@ -74,7 +77,9 @@ def test_the_printed_command_composes_what_was_found(tmp_path: Path) -> None:
     write_recipe(tmp_path / "a sweep", values, partial(decides, "towers.train"), [])
     mine = tmp_path / "my" / "data" / "shop.yaml"
     mine.parent.mkdir(parents=True)
-    mine.write_text("defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv}\n")
+    mine.write_text(
+        "defaults: [csv, _self_]\nname: shop\nsource: {interactions: clicks.csv, columns: {weight: count}}\n"
+    )
     options, given = ["--config-dir", "my"], ["data=shop", "data.min_weight=2"]
     beside = beside_recipe("shop", given, override_key)
     again = command_again("towers.train", tmp_path / "a sweep", options, beside)
