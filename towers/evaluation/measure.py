@@ -113,9 +113,6 @@ def evaluate(
     similarity = ItemSimilarity.of(histories_of_many(dataset, earlier_splits(TEST)), len(counts_I))
     columns = _columns_of(rankings, held_out, counts_I, goals, similarity, config)
     means = {name: _means(of) | _list_metrics(rankings[name], len(counts_I), config) for name, of in columns.items()}
-    calibration = _calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None
-    if reranker.is_fitted and not rankings[TOWERS].by_towers_Q.any():
-        notes = [NO_KNOWN_USERS, *notes]
     user_counts_U = interaction_counts(dataset.users, fit_on)
     parts = [*slices(held_out, user_counts_U, counts_I), *cold_user_slices(model, held_out, user_counts_U)]
     return Report(
@@ -127,13 +124,19 @@ def evaluate(
         baselines=means,
         intervals=_intervals(columns, config.resamples),
         lift=_lift(columns, config.resamples),
-        calibration=calibration,
+        calibration=_calibration(rankings[RERANKED], held_out, len(counts_I)) if gives_log_odds(reranker) else None,
         slices=list(_slices(rankings, held_out, parts, len(counts_I), config)),
         recommended_shares=_recommended_shares(rankings, held_out, counts_I, config.k),
-        notes=[*users_notes(len(held_out.user_rows_Q), held_out.sampled_from), *notes],
+        notes=[*_notes(held_out, rankings[TOWERS], reranker), *notes],
         goals=goal_report(model, reranker, rankings[TOWERS], held_out, goals, config.batch_size),
         ahead=_ahead(columns, list(baselines), config),
     )
+
+
+def _notes(held_out: HeldOut, of_towers: Ranking, reranker: Reranker) -> list[str]:
+    """What a reader should know of the users who were measured."""
+    is_idle = reranker.is_fitted and not of_towers.by_towers_Q.any()
+    return [*users_notes(len(held_out.user_rows_Q), held_out.sampled_from), *([NO_KNOWN_USERS] if is_idle else [])]
 
 
 def _recommended_shares(rankings: Rankings, held_out: HeldOut, counts_I: np.ndarray, k: int) -> dict[str, Any]:
