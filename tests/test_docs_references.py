@@ -21,6 +21,7 @@ COMPOSITIONS = (
     ("data=synthetic",),
     ("data=movielens", "data.source.path=x"),
     ("data=events",),
+    ("data=gowalla",),
 )
 """Between them, these have every config key that the documentation may name."""
 
