@@ -141,7 +141,8 @@ def context_notes(staging: Folder, names: Sequence[str]) -> list[str]:
     if not names or not staging.exists(train):
         return []
     parts = pads.dataset(f"{staging.path}/{train}", schema=INTERACTIONS, filesystem=staging.filesystem)
-    counts, num_rows = [_added(None, pa.array([], pa.string())) for _ in names], 0
+    nothing = pa.table({"value": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+    counts, num_rows = [nothing for _ in names], 0
     for batch in parts.to_batches(columns=["context"]):
         num_rows += len(batch)
         counts = [_added(of, pc.list_element(batch["context"], at)) for at, of in enumerate(counts)]
@@ -157,12 +158,10 @@ def context_notes(staging: Folder, names: Sequence[str]) -> list[str]:
     return notes
 
 
-def _added(counts: pa.Table | None, values: pa.Array) -> pa.Table:
+def _added(counts: pa.Table, values: pa.Array) -> pa.Table:
     """The distinct values that are known, and the `count` of each, with further values."""
     found = pc.value_counts(values.drop_null())
     more = pa.table({"value": found.field("values"), "count": found.field("counts")})
-    if counts is None:
-        return more
     both = pa.concat_tables([counts, more])
     distinct, sums = totals(both["value"], both["count"])
     return pa.table({"value": distinct, "count": sums})

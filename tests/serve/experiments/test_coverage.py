@@ -1,7 +1,5 @@
 """Coverage: whether a release on trial recommends fewer distinct items than chance gives it."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from serve.experiments.assignment import CONTROL
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.coverage import p_of_narrower
-from serve.experiments.exposure_files import SCHEMA
+from tests.serve.experiments.answered import answered
 
 POPULAR = [f"popular{n}" for n in range(10)]
 
@@ -20,26 +18,8 @@ def lists(num_answers: int, num_personal: int, of: str) -> list[list[str]]:
     return personal + [POPULAR] * (num_answers - num_personal)
 
 
-def shown(variant: str, item_ids: list[list[str]]) -> pa.Table:
-    count = len(item_ids)
-    return pa.table(
-        {
-            "time": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
-            "request_id": [f"{variant}{n}" for n in range(count)],
-            "user": [f"{variant}-u{n}" for n in range(count)],
-            "experiment": ["canary-new"] * count,
-            "variant": [variant] * count,
-            "release_id": ["new"] * count,
-            "degraded": [False] * count,
-            "failed": [False] * count,
-            "took_ms": [4.0] * count,
-            "item_ids": item_ids,
-        }
-    ).cast(SCHEMA)
-
-
 def faults(trial: list[list[str]], control: list[list[str]]) -> list[str]:
-    return find_regressions(GuardConfig(), pa.concat_tables([shown("new", trial), shown(CONTROL, control)]))
+    return find_regressions(GuardConfig(), pa.concat_tables([answered("new", trial), answered(CONTROL, control)]))
 
 
 def test_few_personal_answers_that_fall_on_one_side_are_chance() -> None:

@@ -19,6 +19,7 @@ from serve.releases.pointer import utc_timestamp, with_experiment
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.guard import CanaryGuard
 from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
+from tests.serve.experiments.answered import answered
 
 CONFIG = GuardConfig()
 
@@ -27,20 +28,9 @@ def shown(
     variant: str, count: int = 400, failed: int = 0, degraded: int = 0, ms: float = 4.0, items: int = 500, seed: int = 0
 ) -> pa.Table:
     random = np.random.default_rng([seed, len(variant)])
-    return pa.table(
-        {
-            "time": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
-            "request_id": [f"{variant}{n}" for n in range(count)],
-            "user": [f"u{n}" for n in range(count)],
-            "experiment": ["canary-new"] * count,
-            "variant": [variant] * count,
-            "release_id": ["new"] * count,
-            "degraded": np.arange(count) < degraded,
-            "failed": np.arange(count) < failed,
-            "took_ms": (ms * random.lognormal(0, 0.3, count)).astype(np.float32),
-            "item_ids": [[f"i{item}" for item in random.integers(0, items, 10)] for _ in range(count)],
-        }
-    ).cast(SCHEMA)
+    took_ms = (ms * random.lognormal(0, 0.3, count)).astype(np.float32)
+    item_ids = [[f"i{item}" for item in random.integers(0, items, 10)] for _ in range(count)]
+    return answered(variant, item_ids, failed, degraded, took_ms)
 
 
 def faults(*trial: pa.Table, control: pa.Table | None = None) -> list[str]:

@@ -25,17 +25,16 @@ def baseline_rankings(
     held_out: HeldOut,
     fit_on: FittedSplits,
     config: EvaluateConfig,
-    ties: TieOrder | None = None,
-    popular_I: np.ndarray | None = None,
+    ties: TieOrder | None,
+    popular_I: np.ndarray,
 ) -> tuple[dict[str, Ranking], list[str]]:
     """Rankings of the configured baselines, and notes for the reader of the report.
 
     Args:
         popular_I: how popular each item is where nothing else is known: for the users of whom a baseline knows nothing,
-            and between items that it scores alike. None means by all interactions.
+            and between items that it scores alike.
     """
     counts_I, rankings, notes = interaction_counts(dataset.items, fit_on), {}, []
-    popular_I = counts_I if popular_I is None else popular_I
     tuner = Tuner(dataset, held_out, fit_on, config, ties, popular_I)
     for baseline in config.baselines:
         match baseline:
