@@ -5,15 +5,20 @@ sends: `If-None-Match: *` creates, `If-Match: <etag>` replaces. A writer whose c
 changes nothing. On top of that stand compare-and-swap of the live pointer and the leases of `data.artifacts.leases`.
 """
 
+import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import without_passwords
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 """Schemes of the object stores whose conditional writes are known."""
+
+HALF_A_URI = re.compile(rf"({'|'.join((*SCHEMES, 's3a', 'hdfs'))}|file|https?):/?(?!/)", re.IGNORECASE)
+"""What begins with a scheme and lacks a slash: as a path it would be a folder of this name, here."""
 
 TIMEOUT_S = 10
 """Seconds for one request to the object store. obstore tries a failed one again for up to `RETRY_S`."""
@@ -148,3 +153,10 @@ def _version(meta: Any) -> Version:
 
 def _told(error: Exception, path: str) -> OSError:
     return OSError(f"{path}: {str(error).splitlines()[0]}")
+
+
+def refuse_half_a_uri(location: str) -> None:
+    """Raises ConfigError for a location such as s3:/bucket, which would be a folder of this name on a disk."""
+    if (half := HALF_A_URI.match(location)) is not None:
+        said = f"storage location {location!r}: a URI begins with {half[1]}:// (a folder of that name is ./{location})"
+        raise ConfigError(without_passwords(said, [f"={location}"]))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from data.artifacts.conditional_writes import Version, conditional_writes
+from data.artifacts.conditional_writes import Version, conditional_writes, refuse_half_a_uri
 from data.artifacts.errors import ConfigError, NotAFolder
 from data.artifacts.json_text import json_text, parsed
 from data.artifacts.leases import FileLock, Lock, leased
@@ -49,8 +49,9 @@ class Folder:
         """The folder at a URI or a local path. It need not exist, and is not created.
 
         Raises:
-            ConfigError: pyarrow knows no such filesystem.
+            ConfigError: pyarrow knows no such filesystem, or the URI lacks a slash.
         """
+        refuse_half_a_uri(uri)
         if "://" not in uri:
             uri = str(Path(uri).expanduser().absolute())
         try:
@@ -92,8 +93,8 @@ class Folder:
 
     def subfolders(self) -> list["Folder"]:
         """The folders in this folder, sorted by name, without hidden ones (which are being built)."""
-        names = sorted(i.base_name for i in self.entries() if i.type == fs.FileType.Directory)
-        return [self / name for name in names if not name.startswith(".")]
+        names = (i.base_name for i in self.entries() if i.type == fs.FileType.Directory)
+        return [self / name for name in sorted(names) if not name.startswith(".")]
 
     def files(self) -> list[str]:
         """The relative paths of all files in this folder and below, sorted, without the manifest."""

@@ -88,13 +88,13 @@ def launch(
 
 
 def _present(folder: Path, config: DictConfig) -> None:
-    """Prints the leaderboard, or how to get one where no trial returned the metric of the sweep."""
+    """Prints the leaderboard, or how to get one where none of several trials returned the metric of the sweep."""
     objectives = OmegaConf.select(config, "hydra.sweeper.objectives")
     metric = objectives[0].metric if objectives else DEFAULT_METRIC
     records = Records(folder).read()
     if any(record.state is State.finished and record.measured(metric) is not None for record in records):
         present_results(folder, metric)
-    elif any(isinstance(record.result, dict) for record in records):
+    elif sum(isinstance(record.result, dict) for record in records) > 1:
         again = command("python", "-m", "towers.leaderboard", override("sweep", str(folder)), "metric=...")
         print(f"sweep: no trial returned {metric}; try {again}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed, fingerprint, is_sealed, named_in, open_sealed, sealing
 
@@ -126,6 +127,13 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(ValueError, match="storage location 'nope://x'"):
         Folder.of("nope://x")
+
+
+@pytest.mark.parametrize("half", ["s3:/bucket/var", "gs:bucket", "S3:bucket", "file:/srv/var"])
+def test_a_uri_without_its_slashes_is_no_folder_of_that_name(half: str) -> None:
+    with pytest.raises(ConfigError, match="a URI begins with"):
+        Folder.of(half)
+    assert Folder.of(f"./{half}").is_local
 
 
 @pytest.mark.parametrize("where", ["disk", "object store"])
