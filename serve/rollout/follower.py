@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from data.cluster.background import PeriodicTask
 from data.cluster.failure_log import FailureLog
+from data.cluster.machine import give_back_memory
 from serve.experiments.assignment import CONTROL, Assignment, Experiment
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
@@ -20,7 +21,7 @@ from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
-from serve.rollout.memory import check_memory, give_back, used_mib
+from serve.rollout.memory import check_memory, used_mib
 
 T = TypeVar("T")
 log_failure = FailureLog("follower")
@@ -147,7 +148,7 @@ class ReleaseFollower(Generic[T]):
                     release = await asyncio.to_thread(self._open, release_id)
                     built = await self._build(release)
                     del release  # of its parts, those that the build has kept remain
-                    await asyncio.to_thread(give_back)
+                    await asyncio.to_thread(give_back_memory)
                     self._set_denylist(built, self._denylist[1])
                     self._built[release_id] = built
                     self._memory_mib[release_id] = round(max(used_mib() - before_mib, 0.0), 1)

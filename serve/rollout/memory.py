@@ -1,10 +1,8 @@
 """The memory of a replica: how much it uses, and whether another release fits."""
 
-from ctypes import CDLL
 from typing import Any
 
 import psutil
-import pyarrow as pa
 
 from data.cluster.machine import container_free
 from serve.releases.release import ReleaseError
@@ -25,16 +23,6 @@ def free_mib() -> float:
     free = float(psutil.virtual_memory().available)
     in_container = container_free()
     return (free if in_container is None else min(free, in_container)) / MIB
-
-
-def give_back() -> None:
-    """Returns to the system what this process has allocated and freed again: what loading a release took for a moment.
-
-    The allocators of Arrow and of the C library would keep it for what comes. It blocks for some milliseconds.
-    """
-    pa.default_memory_pool().release_unused()
-    if (trim := getattr(CDLL(None), "malloc_trim", None)) is not None:  # glibc alone has it
-        trim(0)
 
 
 def check_memory(manifest: dict[str, Any]) -> None:

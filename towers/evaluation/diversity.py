@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from data.cluster.machine import give_back_memory
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import Sequences
 from towers.evaluation.intervals import SEED
-from towers.model.graph import degree_normalised
 
 SAMPLE = 5_000
 """Largest number of users on which diversity is measured: more would cost much time and hardly change the mean."""
@@ -38,11 +38,10 @@ class ItemSimilarity:
     @classmethod
     def of(cls, sequences: Sequences, num_items: int) -> "ItemSimilarity":
         """The similarities by the interactions in `sequences`; `num_items` includes row 0."""
-        edges = degree_normalised(sequences, num_items)
-        users_N, items_N = edges.indices().numpy()
-        values_N = edges.values().numpy()
-        length_I = np.sqrt(np.bincount(items_N, weights=values_N.astype(np.float64) ** 2, minlength=num_items))
-        unit_N = (values_N / length_I[items_N]).astype(np.float32)
+        users_N, items_N = (rows_N.astype(np.int32) for rows_N in sequences.distinct_pairs())
+        squares_N = (1 / np.maximum(np.bincount(users_N, minlength=sequences.num_users), 1))[users_N]
+        length_I = np.sqrt(np.bincount(items_N, weights=squares_N, minlength=num_items))
+        unit_N = (np.sqrt(squares_N, out=squares_N) / length_I[items_N]).astype(np.float32)
         return cls(sparse.csr_array((unit_N, (items_N, users_N)), shape=(num_items, sequences.num_users)))
 
     def diversity(self, ranked_QK: np.ndarray, k: int) -> np.ndarray:
@@ -69,6 +68,7 @@ class ItemSimilarity:
 
 def histories_of_many(dataset: PreparedDataset, splits: Sequence[str]) -> Sequences:
     """The positives of all users in these splits, or of SIMILAR_BY of them, which are always the same ones."""
+    give_back_memory()  # what the rankings before have taken for a moment
     num, users_U = len(dataset.users.ids), None
     if num - 1 > SIMILAR_BY:
         users_U = np.zeros(num, dtype=bool)

@@ -90,7 +90,10 @@ def shortened(vectors_CD: Tensor, is_cold_C: Tensor, length: float) -> Tensor:
 @torch.no_grad()
 def all_item_vectors(model: ItemTower, chunk: int = 65_536) -> Tensor:
     """float32 [I, D]: the vectors of the whole catalogue; row 0 (unknown) is zero, and never retrieved."""
-    vectors_ID = torch.cat(list(item_vector_blocks(model, chunk)))
+    weight = model.item_ids.table.weight
+    vectors_ID = torch.zeros(len(model.item_ids.known_N), model.config.embedding_dim, device=weight.device)
+    for vectors_bD, block_bD in zip(vectors_ID.split(chunk), item_vector_blocks(model, chunk), strict=True):
+        vectors_bD.copy_(block_bD)
     vectors_ID[0] = 0
     return vectors_ID
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from data.artifacts.leases import LeaseLost, Lock
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from data.cluster.console import ProgressReporter
+from data.cluster.machine import give_back_memory
 from serve.index.collection import collection_name, drop, write_collection
 from serve.index.config import IndexConfig
 from serve.releases.building.draft import ReleaseDraft
@@ -94,8 +95,10 @@ def _build(
     started, parts, collection = time.perf_counter(), draft.parts, collection_name(draft.id)
     gate = gatekeeper(parts, registry) if gatekeeper is not None else None
     registry.in_progress.set(draft.id, collection, Operation.publish)
+    give_back_memory()
     batches = _with_progress(draft.embed_items(), parts.items.table.num_rows, verb, progress)
     num_items = write_collection(config, collection, batches, parts.items.features, parts.model.config.embedding_dim)
+    give_back_memory()
     try:
         recall = check_recall(config, collection, parts, "run the command again; index.algorithm=flat is exact")
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}

@@ -2,9 +2,10 @@
 [sizes=1000000,10000000] [OVERRIDES ...]`. A small form: `sizes=300000,1000000`, a large one
 `sizes=10000000,100000000`.
 
-A synthetic log is made by Ray Data, with a user for every 20 interactions and an item for every 100. For each size, a
-process of its own prepares it, trains one epoch, evaluates the checkpoint and publishes it. Memory is watched from
-outside: the driver's is all that is resident in it, and that of all processes together counts what they share once.
+A synthetic log is made by Ray Data, with a user for every 20 interactions and an item for every 100. It is prepared,
+one epoch is trained, the checkpoint is evaluated and published, each by a process of its own, as by the commands.
+Memory is watched from outside: the driver's is all that is resident in it, and that of all processes together counts
+what they share once.
 Seconds of computation (cpu) are those of all processes, and say more than the clock where others use the machine.
 Users are described by their histories, so that no table has a row for each user, and workers stream the log. Epochs are
 compared, the re-ranker is fitted and the result is measured by a sample of users. Writes
@@ -53,34 +54,37 @@ def main(sizes: Sequence[int], overrides: Sequence[str]) -> None:
 
 
 def of_size(size: int, overrides: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each step, by a process that does them all."""
+    """A row for each step, up to one that does not come to its end."""
     shutil.rmtree(ROOT, ignore_errors=True)
     ROOT.mkdir(parents=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.growth.bench_log_size", f"one={size}", *overrides]
-    )
-    with Watch(process.pid) as watch:
-        status = process.wait()
-    took = json.loads((ROOT / "steps.json").read_text()) if (ROOT / "steps.json").exists() else {}
-    if status or len(took) < len(STEPS):
-        print(f"{size:,} interactions: ended with status {status} after {', '.join(took) or 'nothing'}")
     rows: list[dict[str, object]] = []
-    for step, of in took.items():
-        own, together = watch.most(of["began"], of["ended"])
-        seconds = of["ended"] - of["began"]
-        rows.append(
-            {
-                "interactions": size,
-                "step": step,
-                "seconds": seconds,
-                "us_per_interaction": seconds / size * 1e6,
-                "cpu_us_per_interaction": watch.computed(of["began"], of["ended"]) / size * 1e6,
-                "driver_gib": own / GIB,
-                "total_gib": together / GIB,
-                **{key: of.get(key) for key in ("positives_per_s", "recall")},
-            }
+    for step in STEPS:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.growth.bench_log_size", f"one={size}", f"step={step}", *overrides]
         )
+        with Watch(process.pid) as watch:
+            status = process.wait()
+        if status or not (said := ROOT / f"{step}.json").exists():
+            print(f"{size:,} interactions: {step} ended with status {status}")
+            break
+        rows.append(row_of(size, step, json.loads(said.read_text()), watch))
     return rows
+
+
+def row_of(size: int, step: str, of: Mapping[str, float], watch: Watch) -> dict[str, object]:
+    """What a step has cost; `of` says when it began and ended, and what else it says."""
+    own, together = watch.most(of["began"], of["ended"])
+    seconds = of["ended"] - of["began"]
+    return {
+        "interactions": size,
+        "step": step,
+        "seconds": seconds,
+        "us_per_interaction": seconds / size * 1e6,
+        "cpu_us_per_interaction": watch.computed(of["began"], of["ended"]) / size * 1e6,
+        "driver_gib": own / GIB,
+        "total_gib": together / GIB,
+        **{key: of.get(key) for key in ("positives_per_s", "recall")},
+    }
 
 
 def ratios(rows: Sequence[Mapping[str, object]]) -> dict[str, float | None]:
@@ -136,18 +140,16 @@ def draw(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     plt.close(figure)
 
 
-def one(size: int, overrides: Sequence[str]) -> None:
-    """All steps on a log of this size; writes when each began and ended."""
+def one(size: int, step: str, overrides: Sequence[str]) -> None:
+    """A step on a log of this size; writes when it began and ended."""
     from data.cluster.session import ClusterConfig, connect
 
     config = configured(size, overrides)
-    storage, took = Folder.of(config.storage.root), {}
+    run = steps(config, Folder.of(config.storage.root))[step]
     connect(ClusterConfig(dashboard=False))
-    for step, run in steps(config, storage).items():
-        began = time.time()
-        said = run()
-        took[step] = {"began": began, "ended": time.time()} | said
-        (ROOT / "steps.json").write_text(json.dumps(took))
+    began = time.time()
+    said = run()
+    (ROOT / f"{step}.json").write_text(json.dumps({"began": began, "ended": time.time()} | said))
 
 
 def configured(size: int, overrides: Sequence[str]) -> Config:
@@ -193,9 +195,9 @@ def steps(config: Config, storage: Folder) -> dict[str, Callable[[], dict[str, f
 
 if __name__ == "__main__":
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    own = {key: given.pop(key) for key in ("sizes", "one") if key in given}
+    own = {key: given.pop(key) for key in ("sizes", "one", "step") if key in given}
     rest = [f"{key}={value}" for key, value in given.items()]
     if "one" in own:
-        one(int(own["one"]), rest)
+        one(int(own["one"]), own["step"], rest)
     else:
         main([int(size) for size in own.get("sizes", "1000000,10000000").split(",")], rest)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
+from data.cluster.machine import give_back_memory
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.opening.weights import load_weights
 from towers.model.build import build_model, encode_catalogues, interaction_counts
@@ -148,6 +149,7 @@ def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDatas
             load_weights(model, Folder.of(path), "best.safetensors")
     if model.config.smoothing:
         smooth(model, dataset.sequences(*fit_on.splits, beside=model.config.history_columns))
+    give_back_memory()
 
 
 def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:

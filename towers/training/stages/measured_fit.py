@@ -10,6 +10,7 @@ from data.artifacts.secrets import recordable
 from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE
 from data.cluster.console import ProgressReporter
+from data.cluster.machine import give_back_memory
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from data.sources.schema import SPLITS
@@ -76,12 +77,14 @@ def fit_and_measure(
         progress(f"items without training data: {cold_items}")
         progress(f"users without training data: {placement}")
         progress(f"popular items: {popular}")
+        give_back_memory()
     popularity_I = popularity(counts_I, recent_I)
     reranker = towers.unfitted_reranker(config, dataset)
     if is_validated:
         measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties, popularity_I)
         totals["best_value"] = measured[config.train.monitor]  # with smoothing it differs from that of the best epoch
         progress(f"re-ranker{said}")
+        give_back_memory()
     else:
         progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
     report = measured_report(towers, reranker, dataset, config, ties, popularity_I)
