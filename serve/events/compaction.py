@@ -15,6 +15,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.files import EventLog
+from data.sources.event_log.log_from_before import note_of_base
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
@@ -57,6 +58,7 @@ def compact(
                 if config.popular_half_life_h:
                     add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:
+                note_of_base(log, part.forgotten, lock)
                 remove_events(log, part.forgotten, lock)
                 forget_decisions(storage, part.forgotten)
                 forget_exposures(storage, part.forgotten)

@@ -2,6 +2,7 @@
 
     <storage>/events/date=2026-01-31/<part>.parquet    events that happened on this day (UTC)
                     /_until.json                       until when the log is complete
+                    /_forgotten.json                   who was forgotten, whom the log from before may still have
                     /_unread.json                      damaged files, and who is to be removed from them
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
