@@ -12,6 +12,7 @@ from data.artifacts.errors import ConfigError, one_line
 from data.cluster.console import ProgressReporter
 from serve.api.events.dead_letters import DeadLetters
 from serve.api.events.json_payloads import Unreadable
+from serve.api.events.kafka_lag import lag_of
 from serve.api.events.payloads import payload_reader
 from serve.api.events.reading import REFUSED, read_events
 from serve.api.limits import MAX_EVENTS
@@ -34,7 +35,7 @@ class IngestCounts:
         accepted: events that were stored.
         duplicates: events that had been stored before.
         dead: messages that went to the dead-letter topic, because they or some of their events were refused.
-        lag: messages that still wait in the partitions of this process.
+        lag: messages that still wait in the partitions of this process, those that it holds for the store included.
     """
 
     accepted: int = 0
@@ -98,14 +99,14 @@ class KafkaIngest:
 
         Args:
             stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
-            report: Gets the counts after each batch.
+            report: Gets the counts after each batch, and at each attempt while the store does not answer.
         """
         try:
             while not stopped(0):
                 messages = self._readable(self._consumer.consume(self._config.batch, self._config.wait_s))
-                if messages and not self._take(messages, stopped):
+                if messages and not self._take(messages, stopped, report):
                     return
-                self.counts.lag = self._lag()
+                self.counts.lag = lag_of(self._consumer)
                 report(self.counts)
         finally:
             self._consumer.close()
@@ -117,7 +118,9 @@ class KafkaIngest:
                 self._progress(f"ingest: {message.error()}")
         return [message for message in messages if message.error() is None]
 
-    def _take(self, messages: list[Any], stopped: Callable[[float], bool]) -> bool:
+    def _take(
+        self, messages: list[Any], stopped: Callable[[float], bool], report: Callable[[IngestCounts], None]
+    ) -> bool:
         """Makes a batch durable and commits it; returns False where it was stopped before that was possible.
 
         Raises:
@@ -130,6 +133,8 @@ class KafkaIngest:
                 break
             except StoreUnavailable as e:
                 self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
+                self.counts.lag = lag_of(self._consumer, len(messages))
+                report(self.counts)
                 if stopped(pause_s):
                     return False
                 messages = messages + self._show_presence()
@@ -215,14 +220,6 @@ class KafkaIngest:
         self.counts.accepted += sum(outcome is Outcome.accepted for outcome in outcomes)
         self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
         return refused
-
-    def _lag(self) -> int:
-        """Messages that wait in the partitions of this process, as far as the brokers have said."""
-        lag = 0
-        for at in self._consumer.position(self._consumer.assignment()):
-            low, high = self._consumer.get_watermark_offsets(at, cached=True)
-            lag += max(high - (at.offset if at.offset >= 0 else low), 0) if high >= 0 else 0
-        return lag
 
 
 def _together(reasons: Sequence[str]) -> str:
