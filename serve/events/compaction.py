@@ -14,7 +14,10 @@ from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
+from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.exposures import exposures_folder
 from data.sources.event_log.files import EventLog
+from data.sources.event_log.hash_keys import require_hash_keys
 from data.sources.event_log.log_from_before import note_of_base
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
@@ -44,6 +47,7 @@ def compact(
     Raises:
         StoreUnavailable: The store does not answer.
         OSError: The storage does not take the files.
+        HashKeyMissing: A user was forgotten, and rows of the logs of answers name users by a key that is not known here.
         LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log, num_events, num_parts = EventLog.of(storage), 0, 0
@@ -58,6 +62,7 @@ def compact(
                 if config.popular_half_life_h:
                     add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:
+                require_hash_keys(*_logs_of_answers(storage))
                 note_of_base(log, part.forgotten, lock)
                 remove_events(log, part.forgotten, lock)
                 forget_decisions(storage, part.forgotten)
@@ -68,6 +73,10 @@ def compact(
             num_events, num_parts = num_events + len(part.events), num_parts + 1
         store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
     return num_events
+
+
+def _logs_of_answers(storage: Folder) -> tuple[Folder, Folder]:
+    return DecisionLog.of(storage).folder, exposures_folder(storage)
 
 
 class LogCompactor:
@@ -102,11 +111,19 @@ class LogCompactor:
         while not is_last:
             is_last = stopped(self._config.compact_s)
             if store is not None:
+                self._check_hash_keys()
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
             self._try("exposures", self._keep_exposures, is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
         if store is not None:
             store.close()
+
+    def _check_hash_keys(self) -> None:
+        """Says before somebody is forgotten that this process would not find them in the logs of answers."""
+        try:
+            require_hash_keys(*_logs_of_answers(self._storage))
+        except (OSError, ValueError) as e:
+            self._progress(f"compaction: {one_line(e)}")
 
     def _keep_exposures(self) -> None:
         """Compacts exposures once an hour; forgotten users go each time."""
