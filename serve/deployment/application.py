@@ -27,7 +27,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from serve.access.exposure import check_deployed, require_hash_key
 from serve.events.compaction import LogCompactor
-from serve.observability.metrics import rollback_reporter
+from serve.observability.metrics import compaction_reporter, rollback_reporter
 from serve.rollout.guard import CanaryGuard
 
 
@@ -151,7 +151,7 @@ def _canary_guard(config: Config) -> Watcher:
 
 def _log_compactor(config: Config) -> Watcher:
     require_hash_key(config.auth)
-    return LogCompactor(config.events, Folder.of(config.storage.root))
+    return LogCompactor(config.events, Folder.of(config.storage.root), report=compaction_reporter())
 
 
 def _watching(
