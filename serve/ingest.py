@@ -32,8 +32,10 @@ def task(config: "Config") -> dict[str, Any]:
     print(f"ingest: taking {config.ingest.topic} of {config.ingest.bootstrap}; stop with Ctrl-C", flush=True)
     ingest.run(stop_asked().wait, report)
     counts = ingest.counts
-    print(f"ingest: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.dead} dead letters")
-    return {"accepted": counts.accepted, "duplicates": counts.duplicates, "dead": counts.dead}
+    dropped = f", {counts.forgotten} of users who were forgotten since" if counts.forgotten else ""
+    print(f"ingest: {counts.accepted} accepted, {counts.duplicates} duplicates, {counts.dead} dead letters{dropped}")
+    names = ("accepted", "duplicates", "forgotten", "dead")
+    return {name: getattr(counts, name) for name in names}
 
 
 if __name__ == "__main__":

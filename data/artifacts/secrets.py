@@ -38,7 +38,7 @@ PARAMETER = re.compile(r"([?&][\w.-]*(?:key|secret|token|passw|sig|credential)[\
 CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s'\"<>]*@", re.IGNORECASE)
 """What stands before the last `@` of an address within a text."""
 
-NAME = r"(?:password|passphrase|client\.secret|key\.pem|[A-Z0-9_]*(?:PASSWORD|SECRET|TOKEN|KEY))"
+NAME = r"(?:password|passphrase|client\.secret|key\.pem|[A-Z0-9_]*(?:PASSWORD|SECRET|TOKEN|KEY(?:_FORMER)?))"
 SECRET_NAME = re.compile(rf"(?:.*\.)?{NAME}")
 """Keys and environment variables whose values are secrets, such as `sasl.password` and `WANDB_API_KEY`."""
 

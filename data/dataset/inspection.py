@@ -1,6 +1,6 @@
 """What preparation finds out about a log before it writes anything: clock, coverage, and what is implausible."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from data.dataset.clock import Clock, ClockKind, clock_notes, clock_of
 from data.dataset.coverage import Coverage, look_alike_notes
 from data.dataset.split import SplitConfig, unused_notes
 from data.dataset.vocabulary import value_lists
+from data.sources.event_log.log_from_before import OF_FORGOTTEN
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey
@@ -112,11 +113,9 @@ def inspect(
     if log.items is not None:
         notes += limit_notes(in_one(log.items["item_id"]), log.items, log.item_features)
     notes += [str(coverage) for coverage in coverages if coverage.is_low]
-    notes += [
-        f"{count:,} events are left out, whose {name.partition('.')[2]} is blank or spelled as in data.source.missing"
-        for name, count in found.missing_ids.items()
-    ]
-    missing = dict(log.missing_text) | ({} if vectors is None else vectors.missing_text) | found.missing_ids
+    notes += left_out_notes(found.missing_ids)
+    without_id = {name: count for name, count in found.missing_ids.items() if name != OF_FORGOTTEN}
+    missing = dict(log.missing_text) | ({} if vectors is None else vectors.missing_text) | without_id
     missing |= {f"context.{name}": count for name, count in found.missing_context.items() if count}
     return Findings(clock, tuple(coverages), missing, tuple(notes))
 
@@ -139,6 +138,20 @@ def _refuse_infinite(side: str, table: pa.Table, features: Sequence[Feature], pl
         if feature.kind.is_number:
             values = table[feature.name].cast(feature.kind.arrow_type)
             refuse_infinite(owner, table[f"{owner}_id"], values, values, feature, f"{place}, {side}")
+
+
+def left_out_notes(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each reason for which rows of the log are no interactions.
+
+    Args:
+        counts: of rows, by the id that events lack, such as "events.user_id", or OF_FORGOTTEN.
+    """
+    before = "interactions of the log from before are left out: their users were forgotten at the endpoint since"
+    without_id = "events are left out, whose {} is blank or spelled as in data.source.missing"
+    return [
+        f"{count:,} {before if name == OF_FORGOTTEN else without_id.format(name.partition('.')[2])}"
+        for name, count in counts.items()
+    ]
 
 
 def separator_notes(side: str, table: pa.Table, features: Sequence[Feature]) -> list[str]:

@@ -32,6 +32,7 @@ from data.dataset.interactions import context_notes, count_interactions, refuse_
 from data.dataset.prepared import SCHEMA_VERSION, PreparedDataset
 from data.dataset.split import Boundaries, SplitKind, boundaries, refuse_unsplit
 from data.dataset.vocabulary import Vocabulary
+from data.sources.event_log.log_from_before import without_forgotten
 from data.sources.schema import SPLITS, Feature
 from data.sources.source import RawLog, noted
 from data.sources.survey import Survey, survey
@@ -93,6 +94,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     log, types = config.source.read(), config.event_types
     vectors = _vectors(config, log)
     found = survey(log, config.min_weight, types)
+    log = without_forgotten(log, found.user_ids)
     findings = inspect(log, found, config.clock, config.split, vectors)
     for line in findings.lines():
         progress(f"dataset {config.name}: {line}")

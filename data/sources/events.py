@@ -1,6 +1,6 @@
 """The source of the event log and the decision log: what happened at the endpoint, after the log from before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,8 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.files import MICROS, EventLog
+from data.sources.event_log.forgetting import FORGOTTEN
+from data.sources.event_log.log_from_before import forgotten_ids, forgotten_of_base, marked
 from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType
 from data.sources.schema import DataError
@@ -32,7 +34,8 @@ class EventLogSource(SourceConfig):
 
     Attributes:
         root: the storage root of the endpoint.
-        base: the log from before the endpoint, with its tables of users and items; null if there is none.
+        base: the log from before the endpoint, with its tables of users and items; null if there is none. What users
+            did before they were forgotten at the endpoint is left out of it, and counted.
         base_type: the event type that interactions of `base` have, unless its columns name a type.
         context: the names of the context's values to take where there is no base; otherwise they are those of the base.
         missing: text that stands for a missing id or value in events, besides what does so in the base. Events without
@@ -80,7 +83,8 @@ class EventLogSource(SourceConfig):
         interactions = read_in_parts(parts)
         if base is None:
             return RawLog(interactions, None, None, (), (), str(log.folder), context, _moment, events_until_us=until_us)
-        typed = partial(_with_type, name=self.base_type)
+        forgotten = forgotten_of_base(log)  # read after `until_us`, until when it names all of them
+        typed = partial(_of_before, name=self.base_type, forgotten=forgotten)
         before = base.interactions.map_batches(typed, batch_format="pyarrow", batch_size=None)
         return RawLog(
             before.union(interactions),
@@ -95,6 +99,7 @@ class EventLogSource(SourceConfig):
             notes=tuple(map(_of_the_base, base.notes)),
             events_until_us=until_us,
             own_split=base.own_split and base.own_split.replace("data.source.", "data.source.base.", 1),
+            forgotten_ids=forgotten_ids(base.users, forgotten),
         )
 
     def missing_spellings(self) -> tuple[str, ...]:
@@ -107,7 +112,8 @@ class EventLogSource(SourceConfig):
 
     def files(self) -> list[str]:
         events, decisions = EventLog.of(Folder.of(self.root)), self._decisions()
-        of_events = [_path(self.root, f"events/{file}") for file in events.files()]
+        noted = [FORGOTTEN] if self.base is not None and events.folder.exists(FORGOTTEN) else []
+        of_events = [_path(self.root, f"events/{file}") for file in (*events.files(), *noted)]
         hours = [] if self.skipped is None else [hour for day in decisions.days() for hour in decisions.hours_of(day)]
         of_decisions = [_path(self.root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
         with _errors_of_the_base():
@@ -137,6 +143,11 @@ def _errors_of_the_base() -> Iterator[None]:
 def _of_the_base(message: str) -> str:
     """A message of a source that is itself a log; here its keys begin otherwise."""
     return message.replace("data.source.", "data.source.base.")
+
+
+def _of_before(block: pa.Table, name: str | None, forgotten: Mapping[str, int]) -> pa.Table:
+    """The interactions of the log from before as they are read here, see `_with_type` and `marked`."""
+    return marked(_with_type(block, name), forgotten)
 
 
 def _with_type(block: pa.Table, name: str | None) -> pa.Table:

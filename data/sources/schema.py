@@ -74,7 +74,7 @@ RAW_INTERACTIONS = pa.schema(
         pa.field("context", pa.list_(pa.string()), nullable=True),  # one value per context feature, if there are any
         pa.field("type", pa.string(), nullable=True),  # the event type, if the log names one
         pa.field("fault", pa.string(), nullable=True),  # what could not be read, in words; such a row is no interaction
-        pa.field("missing", pa.string(), nullable=True),  # the id that an event lacks; such a row is no interaction
+        pa.field("missing", pa.string(), nullable=True),  # why the row is no interaction, such as the id it lacks
     ]
 )
 """The columns of interactions that every source delivers."""

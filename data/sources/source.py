@@ -55,6 +55,8 @@ class RawLog:
         events_until_us: of the events of an endpoint: those that were accepted until then are in the log, and users who
             were forgotten until then are not; in microseconds since 1970. None for other logs.
         own_split: the setting by which the log assigns interactions to splits; None where it does not.
+        forgotten_ids: the ids in `users` of those who were forgotten at the endpoint: without interactions since, they
+            are left out. None where nobody was.
     """
 
     interactions: "ray.data.Dataset"
@@ -69,6 +71,7 @@ class RawLog:
     notes: tuple[str, ...] = ()
     events_until_us: int | None = None
     own_split: str | None = None
+    forgotten_ids: pa.Array | None = None
 
 
 def noted(note: str) -> str:

@@ -75,7 +75,7 @@ class Survey:
         user_counts: int64, the number of interactions of each of `user_ids`.
         item_counts: int64, the number of interactions of each of `item_ids`.
         missing_context: the number of interactions without a value, by context feature.
-        missing_ids: the number of events that are no interactions for want of an id, such as "events.user_id".
+        missing_ids: the number of rows that are no interactions, by what they say in the column `missing`.
     """
 
     user_ids: pa.Array

@@ -52,7 +52,7 @@ def _forgotten(store: StateStore, user_ids: pa.Array, read_us: int) -> Iterator[
 
 
 def _require_no_events(config: EventsConfig, storage: Folder) -> None:
-    """Raises StoreUnavailable where an endpoint has taken events or forgotten users, whose store is elsewhere then."""
+    """Raises StoreUnavailable where an endpoint takes events or has forgotten users: its store is elsewhere then."""
     noted = (
         (EventLog.of(storage).folder, UNTIL),
         (DecisionLog.of(storage).folder, FORGOTTEN),
@@ -60,7 +60,7 @@ def _require_no_events(config: EventsConfig, storage: Folder) -> None:
     )
     if found := [f"{folder}/{name}" for folder, name in noted if folder.exists(name)]:
         raise StoreUnavailable(
-            f"events.path: there is no {config.path}, though {found[0]} says that events were taken; the file says who"
-            " was forgotten: run the command on the endpoint's machine and from its folder, give that file by"
+            f"events.path: there is no {config.path}, though {found[0]} says that there is an endpoint; its store"
+            " knows who was forgotten: run the command on the endpoint's machine and from its folder, give its file by"
             " events.path=..., or pass events=off to ask nobody"
         )

@@ -25,9 +25,9 @@ from ray import serve
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
-from serve.access.exposure import check_deployed
+from serve.access.exposure import check_deployed, require_hash_key
 from serve.events.compaction import LogCompactor
-from serve.observability.metrics import rollback_reporter
+from serve.observability.metrics import compaction_reporter, rollback_reporter
 from serve.rollout.guard import CanaryGuard
 
 
@@ -150,7 +150,8 @@ def _canary_guard(config: Config) -> Watcher:
 
 
 def _log_compactor(config: Config) -> Watcher:
-    return LogCompactor(config.events, Folder.of(config.storage.root))
+    require_hash_key(config.auth)
+    return LogCompactor(config.events, Folder.of(config.storage.root), report=compaction_reporter())
 
 
 def _watching(

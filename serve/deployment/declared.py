@@ -81,6 +81,7 @@ def deploy_config(
         )
     if events.keeps_logs:
         compacting = {"storage": {"root": absolute(config.storage.root)}, "events": values_of(events)}
+        compacting["auth"] = values_of(absolute_auth(config.auth))  # says whether it needs a key of hashes
         applications.append(
             {
                 "name": COMPACTION,

@@ -7,20 +7,25 @@ its files replace those that were written. Only when they are all in place does 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
-from data.sources.event_log.files import EventLog
+from data.sources.event_log.decisions import DecisionLog
+from data.sources.event_log.exposures import exposures_folder
+from data.sources.event_log.files import MICROS, EventLog
+from data.sources.event_log.hash_keys import require_hash_keys
+from data.sources.event_log.log_from_before import note_of_base
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import compact_once_an_hour, drop_exposures, forget_exposures
 from serve.events.popular import add_popular
-from serve.events.protocol import StateStore
+from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
 from serve.events.stores import STATE_STORES
 
@@ -43,12 +48,13 @@ def compact(
     Raises:
         StoreUnavailable: The store does not answer.
         OSError: The storage does not take the files.
+        HashKeyMissing: A user was forgotten, and rows of the logs of answers name users by a key that is not known.
         LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log, num_events, num_parts = EventLog.of(storage), 0, 0
     with log.folder.locked(LOCK) as lock:
         remove_events(log, {}, lock)  # from files that were damaged and have been restored
-        end = store.end()
+        began_us, end = time.time_ns() // 1000, store.end()
         while (part := store.part(MAX_PART, end)) is not None:
             if num_parts and stopped():
                 break
@@ -57,6 +63,8 @@ def compact(
                 if config.popular_half_life_h:
                     add_popular(config, storage, part.name, part.events, lock)
             if part.forgotten:
+                require_hash_keys(*_logs_of_answers(storage))
+                note_of_base(log, part.forgotten, lock)
                 remove_events(log, part.forgotten, lock)
                 forget_decisions(storage, part.forgotten)
                 forget_exposures(storage, part.forgotten)
@@ -64,8 +72,19 @@ def compact(
             lock.require()
             store.done(part)
             num_events, num_parts = num_events + len(part.events), num_parts + 1
+        else:
+            log.set_compacted(began_us, lock)  # also where there was nothing: others learn that there is an endpoint
         store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
     return num_events
+
+
+def _logs_of_answers(storage: Folder) -> tuple[Folder, Folder]:
+    return DecisionLog.of(storage).folder, exposures_folder(storage)
+
+
+CompactionReport = Callable[[Mapping[str, float], int | None], None]
+"""Takes by log (`events`, `exposures`, `decisions`) the Unix time of its last compaction that succeeded, and how many
+events wait in the store; None where it does not say."""
 
 
 class LogCompactor:
@@ -75,11 +94,19 @@ class LogCompactor:
         config: The store, what is kept, and the time between two compactions.
         storage: The storage root.
         progress: Where messages go.
+        report: Called before the first compaction and after each.
     """
 
-    def __init__(self, config: EventsConfig, storage: Folder, progress: ProgressReporter = print) -> None:
-        self._config, self._storage, self._progress = config, storage, progress
+    def __init__(
+        self,
+        config: EventsConfig,
+        storage: Folder,
+        progress: ProgressReporter = print,
+        report: CompactionReport = lambda *_: None,
+    ) -> None:
+        self._config, self._storage, self._progress, self._report = config, storage, progress, report
         self._exposures_of = ""
+        self._compacted_s: dict[str, float] = {}
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Compacts until stopped, and once more then, unless that has ended a compaction between two parts.
@@ -97,14 +124,36 @@ class LogCompactor:
             is_last = stopped(0)
             return is_last
 
+        self._begin(store)
         while not is_last:
             is_last = stopped(self._config.compact_s)
             if store is not None:
+                self._check_hash_keys()
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
             self._try("exposures", self._keep_exposures, is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
+            self._report(self._compacted_s, _num_waiting(store))
         if store is not None:
             store.close()
+
+    def _begin(self, store: StateStore | None) -> None:
+        """Reports what is known before the first compaction: that of events says itself when it last succeeded, so that
+        a process that is started again and again does not seem to compact.
+        """
+        now_s = time.time()
+        self._compacted_s = {"exposures": now_s, "decisions": now_s}
+        if store is not None:
+            self._compacted_s["events"] = now_s
+            with suppress(OSError, ValueError):  # the compaction will say it
+                self._compacted_s["events"] = EventLog.of(self._storage).compacted_us / MICROS or now_s
+        self._report(self._compacted_s, _num_waiting(store))
+
+    def _check_hash_keys(self) -> None:
+        """Says before somebody is forgotten that this process would not find them in the logs of answers."""
+        try:
+            require_hash_keys(*_logs_of_answers(self._storage))
+        except (OSError, ValueError) as e:
+            self._progress(f"compaction: {one_line(e)}")
 
     def _keep_exposures(self) -> None:
         """Compacts exposures once an hour; forgotten users go each time."""
@@ -117,6 +166,17 @@ class LogCompactor:
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:
             call()
+            self._compacted_s[kind] = time.time()
         except (OSError, ValueError, LeaseLost) as e:  # what is not compacted stays where it is
             again = "" if is_last else f"; trying again in {self._config.compact_s:g} s"
             self._progress(f"{kind}: not compacted: {one_line(e)}{again}")
+
+
+def _num_waiting(store: StateStore | None) -> int | None:
+    """How many events wait in a store; None without a store, and where it does not answer."""
+    if store is None:
+        return None
+    try:
+        return store.num_waiting()
+    except StoreUnavailable:  # the compaction says it
+        return None

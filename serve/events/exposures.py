@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from data.artifacts.folders import Folder
 from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.sources.event_log import exposures
-from data.sources.event_log.forgetting import FORGOTTEN, logged_user
+from data.sources.event_log.forgetting import FORGOTTEN
+from data.sources.event_log.hash_keys import all_names
 
 COMPACT_S = 10.0
 """Seconds after which a compaction of exposures begins no further run: whoever calls it has other things to do too."""
@@ -71,5 +72,5 @@ def forget_exposures(storage: Folder, forgotten: Mapping[str, int]) -> None:
     """
     if forgotten or exposures.exposures_folder(storage).exists(FORGOTTEN):
         with exposures.locked(storage) as lock:
-            users = {logged_user(key): at for key, at in forgotten.items()}
+            users = all_names(exposures.exposures_folder(storage), forgotten)
             exposures.forget(storage, users, datetime.now(UTC), lock)

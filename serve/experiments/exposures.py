@@ -6,7 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
+from data.sources.event_log.exposures import exposures_folder
 from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.hash_keys import note_hash_key
 from data.sources.event_log.users import user_key
 from serve.experiments.assignment import Assignment, Experiment
 from serve.experiments.exposure_files import SCHEMA, ExposureRun
@@ -35,6 +37,7 @@ class ExposureLog:
         """
         self._storage, self._replica = storage, replica
         self._buffer = RecordBuffer("exposures", self._write, FLUSH_INTERVAL_S, MAX_WAITING)
+        self._is_key_noted = False
 
     def add_failure(
         self, assignment: Assignment, release_id: str, user_id: str | None, request_id: str, took_ms: float
@@ -79,6 +82,9 @@ class ExposureLog:
         return self._buffer.take_lost()
 
     def _write(self, batch: Batch[tuple[Experiment, dict[str, Any]]]) -> None:
+        if not self._is_key_noted:
+            note_hash_key(exposures_folder(self._storage))
+            self._is_key_noted = True
         by_run: dict[str, tuple[Experiment, list[dict[str, Any]]]] = {}
         for experiment, exposure in batch.records:
             by_run.setdefault(experiment.key, (experiment, []))[1].append(exposure)

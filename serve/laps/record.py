@@ -27,7 +27,7 @@ class LapRecord:
         began: ISO timestamp.
         steps: by step, its outcome as JSON values, in the order in which they were done.
         outcome: `promoted`, `nothing new` or `stopped`; None while it goes on.
-        reason: why it was stopped.
+        reason: why it was stopped; of one without anything new, how old the event log was.
         lock: the lock on all laps, which this process holds.
     """
 

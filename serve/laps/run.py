@@ -15,6 +15,7 @@ from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
+from serve.laps.event_log_age import age_of_events
 from serve.laps.record import LapRecord
 from serve.laps.trial import promote_tried, try_release
 from serve.releases.gate.checks import check_over_live_report
@@ -79,12 +80,14 @@ class _Lap:
     def run(self) -> dict[str, Any]:
         step = self._record.step
         dataset = self._dataset()
+        if (age := age_of_events(self._config.data.source)) is not None:
+            self._progress(f"cycle: {age}")
         drift = step("drift", lambda: self._drift(dataset))
         if drift is not None and drift["num_new"] < self._config.cycle.min_events:
             self._progress(
                 f"cycle: {drift['num_new']} new positives; cycle.min_events is {self._config.cycle.min_events}"
             )
-            return self._record.end("nothing new")
+            return self._record.end("nothing new", age)
         if drift is not None and drift["beyond"]:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
         recipe = self._recipe(step("start", self._start))

@@ -92,3 +92,17 @@ def rollback_reporter() -> Callable[[int], None]:
     gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that this guard has rolled back.")
     gauge.set(0.0)  # so that an alert by its increase sees the first one
     return lambda number: gauge.set(float(number))
+
+
+def compaction_reporter() -> Callable[[Mapping[str, float], int | None], None]:
+    """Returns a function for LogCompactor that exports when each log was compacted last, and how many events wait."""
+    compacted = Gauge("twotower_compacted_time_s", "Unix time of a log's last compaction that succeeded.", ("kind",))
+    waiting = Gauge("twotower_events_waiting", "Accepted events that are not in the event log yet.")
+
+    def report(compacted_s: Mapping[str, float], num_waiting: int | None) -> None:
+        for kind, at_s in compacted_s.items():
+            compacted.set(at_s, {"kind": kind})
+        if num_waiting is not None:
+            waiting.set(float(num_waiting))
+
+    return report

@@ -20,6 +20,8 @@ class Objectives:
         degraded: the share of answers that may be degraded.
         recall: the recall that an approximate index keeps.
         disk_free: the share of a node's disk that stays free.
+        compacted_s: seconds since the last compaction of a log after which something is wrong; several times
+            `events.compact_s`.
     """
 
     availability: float = bounded(0.999, above=0, below=1)
@@ -28,6 +30,7 @@ class Objectives:
     degraded: float = bounded(0.01, above=0, below=1)
     recall: float = bounded(0.95, above=0, below=1)
     disk_free: float = bounded(0.1, above=0, below=1)
+    compacted_s: float = bounded(3600.0, above=0)
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""

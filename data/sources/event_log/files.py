@@ -1,7 +1,8 @@
 """The files of the event log, which any engine reads as Parquet partitioned by date.
 
     <storage>/events/date=2026-01-31/<part>.parquet    events that happened on this day (UTC)
-                    /_until.json                       until when the log is complete
+                    /_until.json                       until when the log is complete, and when it was compacted last
+                    /_forgotten.json                   who was forgotten, whom the log from before may still have
                     /_unread.json                      damaged files, and who is to be removed from them
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
@@ -87,12 +88,26 @@ class EventLog:
         Raises:
             DamagedFile: it is not known, because the file that says it is damaged.
         """
-        return self._until_us(self.folder.read_bytes(UNTIL)) if self.folder.exists(UNTIL) else 0
+        return self._state()["received_us"]
 
-    def _until_us(self, content: bytes) -> int:
+    @property
+    def compacted_us(self) -> int:
+        """When the last complete compaction began, in microseconds since 1970; 0 if none is known.
+
+        Raises:
+            DamagedFile: as `until_us`.
+        """
+        return self._state()["compacted_us"]
+
+    def _state(self) -> dict[str, int]:
+        return self._state_of(self.folder.read_bytes(UNTIL) if self.folder.exists(UNTIL) else None)
+
+    def _state_of(self, content: bytes | None) -> dict[str, int]:
+        if content is None:
+            return {"received_us": 0, "compacted_us": 0}
         cure = "remove it: the next compaction writes it again, and until then no event is read"
         place, what = f"{self.folder}/{UNTIL}", "the time until which the log is complete"
-        return parsed(content, place, lambda value: int(value["received_us"]), what, cure)
+        return parsed(content, place, _times, what, cure)
 
     def set_until(self, until_us: int, lock: Lock = ALONE) -> None:
         """Records the time up to which all accepted events are in the files; it never goes back.
@@ -100,11 +115,20 @@ class EventLog:
         Args:
             lock: The lock of compaction, which this process holds.
         """
+        self._set("received_us", until_us, lock)
 
+    def set_compacted(self, began_us: int, lock: Lock = ALONE) -> None:
+        """Records when a compaction began that has moved all that was accepted by then; it never goes back.
+
+        Args:
+            lock: The lock of compaction, which this process holds.
+        """
+        self._set("compacted_us", began_us, lock)
+
+    def _set(self, name: str, at_us: int, lock: Lock) -> None:
         def later(content: bytes | None) -> bytes:
-            if content is not None and until_us <= self._until_us(content):
-                return content
-            return json_bytes({"received_us": until_us})
+            state = self._state_of(content)
+            return content if content is not None and at_us <= state[name] else json_bytes({**state, name: at_us})
 
         update_file(self.folder, UNTIL, later, lock)
 
@@ -158,6 +182,11 @@ class EventLog:
         for file in self.files():
             table = self.read(file)
             yield table.filter(pc.less_equal(table["received"], pa.scalar(until_us).cast(TIME)))
+
+
+def _times(value: Any) -> dict[str, int]:
+    """The content of `_until.json`; earlier versions did not say when they compacted last."""
+    return {"received_us": int(value["received_us"]), "compacted_us": int(value.get("compacted_us", 0))}
 
 
 def days_of(log: Folder) -> list[str]:

@@ -24,7 +24,7 @@ from data.sources.event_log.files import MICROS
 from data.sources.event_log.removal import Removal
 from data.sources.event_log.users import hashed
 
-FORGOTTEN = "_forgotten.json"
+FORGOTTEN, WHO = "_forgotten.json", "the users who were forgotten"
 
 CURE = (
     "restore it from a copy of the storage. Without one, remove it, and forget again the users who were forgotten"
@@ -41,12 +41,13 @@ def logged_user(key: str) -> str:
     return hashed(key)
 
 
-def note_forgotten(log: Folder, users: Mapping[str, int], lock: Lock) -> dict[str, int]:
+def note_forgotten(log: Folder, users: Mapping[str, int], lock: Lock, cure: str = CURE) -> dict[str, int]:
     """Notes who was forgotten; returns all who ever were.
 
     Args:
         users: by `logged_user`, when they were forgotten, in microseconds since 1970.
         lock: the lock of compaction, which this process holds.
+        cure: what to do where the file is damaged, for the message.
 
     Raises:
         DamagedFile: it is not known who was forgotten before.
@@ -55,7 +56,7 @@ def note_forgotten(log: Folder, users: Mapping[str, int], lock: Lock) -> dict[st
         return {}
 
     def noted(content: bytes) -> dict[str, int]:
-        return parsed(content, f"{log}/{FORGOTTEN}", _times, "the users who were forgotten", CURE)
+        return parsed(content, f"{log}/{FORGOTTEN}", times_of, WHO, cure)
 
     def with_these(content: bytes | None) -> bytes:
         if content is not None and not users:
@@ -77,7 +78,8 @@ def without(forgotten: Mapping[str, int]) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.filter(pa.array(~_removed(table, is_removed))) if forgotten else table
 
 
-def _times(value: Any) -> dict[str, int]:
+def times_of(value: Any) -> dict[str, int]:
+    """The content of `_forgotten.json`: when users were forgotten; raises TypeError or ValueError."""
     return {user: int(at) for user, at in mapping(value).items()}
 
 

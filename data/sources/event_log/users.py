@@ -4,6 +4,12 @@ import hashlib
 
 from data.artifacts.secrets import secret
 
+HASH_KEY = "USER_HASH_KEY"
+"""Name of the secret that keys the hash of user ids in logs of answers."""
+
+KEY_BYTES = 64
+"""So many bytes of the secret count, at most."""
+
 
 def user_key(user_id: str) -> str:
     """The key under which a store keeps a user: 32 hexadecimal digits. Whoever knows an id can compute it."""
@@ -16,5 +22,9 @@ def hashed(text: str) -> str:
     The key comes from USER_HASH_KEY in the environment, or from the file that USER_HASH_KEY_FILE names. Without a key,
     anyone who knows a user id can compute its hash and find it in the logs.
     """
-    key = secret("USER_HASH_KEY").encode()[:64]
-    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
+    return hashed_by(secret(HASH_KEY), text)
+
+
+def hashed_by(key: str, text: str) -> str:
+    """The same by another key than that of this process."""
+    return hashlib.blake2b(text.encode(), key=key.encode()[:KEY_BYTES], digest_size=8).hexdigest()

@@ -16,6 +16,12 @@ CUT_BYTES = (65_536, 0)
 """Bytes that are left of the value and the key of a message that the topic refuses as too large: first so many, and
 where that is too large as well, none."""
 
+WITHHELD = (
+    "the message also holds what a user did who was forgotten since, which is kept nowhere: its value and its key are"
+    " left out, and are where topic, partition and offset say, as long as that topic has them"
+)
+"""What the header `cut` says of a message with events of a user who was forgotten."""
+
 Headers = list[tuple[str, str | bytes]]
 
 
@@ -61,15 +67,22 @@ class DeadLetters:
         self._errors: list[str] = []
         self._too_large: list[_Letter] = []
 
-    def send(self, message: Any, reason: str) -> None:
-        """Begins to write a message of confluent-kafka; `flush` says whether that has succeeded."""
+    def send(self, message: Any, reason: str, is_withheld: bool = False) -> None:
+        """Begins to write a message of confluent-kafka; `flush` says whether that has succeeded.
+
+        Args:
+            is_withheld: Whether its value and its key are left out, which its header `cut` then says.
+        """
         headers: Headers = [
             ("reason", _cut(reason)),
             ("topic", message.topic()),
             ("partition", str(message.partition())),
             ("offset", str(message.offset())),
         ]
-        self._produce(_Letter(message.value() or b"", message.key() or b"", headers))
+        if is_withheld:
+            self._produce(_Letter(b"", b"", [*headers, ("cut", WITHHELD)]))
+        else:
+            self._produce(_Letter(message.value() or b"", message.key() or b"", headers))
 
     def flush(self) -> None:
         """Returns when all are written.

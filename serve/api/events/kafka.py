@@ -12,6 +12,7 @@ from data.artifacts.errors import ConfigError, one_line
 from data.cluster.console import ProgressReporter
 from serve.api.events.dead_letters import DeadLetters
 from serve.api.events.json_payloads import Unreadable
+from serve.api.events.kafka_lag import lag_of
 from serve.api.events.payloads import payload_reader
 from serve.api.events.reading import REFUSED, read_events
 from serve.api.limits import MAX_EVENTS
@@ -33,12 +34,14 @@ class IngestCounts:
     Attributes:
         accepted: events that were stored.
         duplicates: events that had been stored before.
+        forgotten: events that users had caused before they were forgotten: nothing of them is kept.
         dead: messages that went to the dead-letter topic, because they or some of their events were refused.
-        lag: messages that still wait in the partitions of this process.
+        lag: messages that still wait in the partitions of this process, those that it holds for the store included.
     """
 
     accepted: int = 0
     duplicates: int = 0
+    forgotten: int = 0
     dead: int = 0
     lag: int = 0
 
@@ -50,10 +53,12 @@ class Taken:
     Attributes:
         num: how many events.
         refused: those of them that were refused, each by its message and how it is called there, with the reason.
+        withheld: the places of messages with events of users who were forgotten since, which are kept nowhere.
     """
 
     num: int = 0
     refused: list[tuple[tuple[int, str], str]] = field(default_factory=list)
+    withheld: set[int] = field(default_factory=set)
 
 
 class KafkaIngest:
@@ -98,14 +103,14 @@ class KafkaIngest:
 
         Args:
             stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
-            report: Gets the counts after each batch.
+            report: Gets the counts after each batch, and at each attempt while the store does not answer.
         """
         try:
             while not stopped(0):
                 messages = self._readable(self._consumer.consume(self._config.batch, self._config.wait_s))
-                if messages and not self._take(messages, stopped):
+                if messages and not self._take(messages, stopped, report):
                     return
-                self.counts.lag = self._lag()
+                self.counts.lag = lag_of(self._consumer)
                 report(self.counts)
         finally:
             self._consumer.close()
@@ -117,7 +122,9 @@ class KafkaIngest:
                 self._progress(f"ingest: {message.error()}")
         return [message for message in messages if message.error() is None]
 
-    def _take(self, messages: list[Any], stopped: Callable[[float], bool]) -> bool:
+    def _take(
+        self, messages: list[Any], stopped: Callable[[float], bool], report: Callable[[IngestCounts], None]
+    ) -> bool:
         """Makes a batch durable and commits it; returns False where it was stopped before that was possible.
 
         Raises:
@@ -130,12 +137,14 @@ class KafkaIngest:
                 break
             except StoreUnavailable as e:
                 self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
+                self.counts.lag = lag_of(self._consumer, len(messages))
+                report(self.counts)
                 if stopped(pause_s):
                     return False
                 messages = messages + self._show_presence()
                 pause_s = min(2 * pause_s, RETRY_S[1])
         for place, reason in refused.items():
-            self._dead.send(messages[place], reason)
+            self._dead.send(messages[place], reason, is_withheld=place in taken.withheld)
         if refused:
             self._dead.flush()
         self.counts.dead += len(refused)
@@ -188,41 +197,40 @@ class KafkaIngest:
             owners += [(place, f"event {number}: " if len(found) > 1 else "") for number in range(len(found))]
         for start in range(taken.num, len(objects), MAX_EVENTS):
             some = objects[start : start + MAX_EVENTS]
-            taken.refused += self._append_some(some, owners[start:])
+            taken.refused += self._append_some(some, owners[start:], taken.withheld)
             taken.num = start + len(some)
         for (place, which), reason in taken.refused:
             refused.setdefault(place, []).append(which + reason)
         return {place: _together(reasons) for place, reasons in refused.items()}
 
     def _append_some(
-        self, objects: Sequence[bytes], owners: Sequence[tuple[int, str]]
+        self, objects: Sequence[bytes], owners: Sequence[tuple[int, str]], withheld: set[int]
     ) -> list[tuple[tuple[int, str], str]]:
-        """Makes events durable; returns the owners of those that are refused, with the reasons."""
+        """Makes events durable; returns the owners of those that are refused, with the reasons.
+
+        Args:
+            withheld: gets the places of messages with events that are forgotten.
+        """
         refused = []
         batch = read_events(b'{"events":[' + b",".join(objects) + b"]}", self._events)
         if any(len(problem["loc"]) < 3 for problem in batch.problems):  # one of them spoils the whole, such as by depth
             if len(objects) == 1:
                 return [(owners[0], problem["msg"]) for problem in batch.problems]
             halves = slice(0, len(objects) // 2), slice(len(objects) // 2, len(objects))
-            return [found for half in halves for found in self._append_some(objects[half], owners[half])]
+            return [found for half in halves for found in self._append_some(objects[half], owners[half], withheld)]
         for problem in batch.problems:
             name, said = ".".join(map(str, problem["loc"][3:])), problem["msg"]
             refused.append((owners[problem["loc"][2]], said if said.startswith(f"{name}: ") else f"{name}: {said}"))
         outcomes = self._store.append(batch.events) if batch.events else ()
         for place, outcome in zip(batch.places, outcomes, strict=True):
-            if outcome in REFUSED:
+            if outcome is Outcome.forgotten:
+                withheld.add(owners[place][0])
+            elif outcome in REFUSED:
                 refused.append((owners[place], ": ".join(REFUSED[outcome])))
         self.counts.accepted += sum(outcome is Outcome.accepted for outcome in outcomes)
         self.counts.duplicates += sum(outcome is Outcome.duplicate for outcome in outcomes)
+        self.counts.forgotten += sum(outcome is Outcome.forgotten for outcome in outcomes)
         return refused
-
-    def _lag(self) -> int:
-        """Messages that wait in the partitions of this process, as far as the brokers have said."""
-        lag = 0
-        for at in self._consumer.position(self._consumer.assignment()):
-            low, high = self._consumer.get_watermark_offsets(at, cached=True)
-            lag += max(high - (at.offset if at.offset >= 0 else low), 0) if high >= 0 else 0
-        return lag
 
 
 def _together(reasons: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def reporter(port: int) -> Callable[[IngestCounts], None]:
     taken = Counter("twotower_ingest_events", "Events from Kafka, and dead letters.", ["outcome"])
     lag = Gauge("twotower_ingest_lag", "Messages that wait in the partitions of this process.")
     start_http_server(port, addr="127.0.0.1")
-    before = {"accepted": 0, "duplicates": 0, "dead": 0}
+    before = {"accepted": 0, "duplicates": 0, "forgotten": 0, "dead": 0}
 
     def report(counts: IngestCounts) -> None:
         for name, was in before.items():

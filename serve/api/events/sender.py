@@ -30,8 +30,9 @@ class SendsEventsAsync(Protocol):
 class EventSender:
     """Sends events in batches from a thread. `add` returns at once; `close` returns when all events are taken.
 
-    Events that the endpoint refuses are in `refused`, with the `problem`. An event is taken once, however often it is
-    sent, because each has an id. Whatever makes an attempt fail, the batch is sent again.
+    The latest events that the endpoint refuses are in `refused`, each with its `problem`, and `num_refused` counts all
+    of them. An event is taken once, however often it is sent, because each has an id. Whatever makes an attempt fail,
+    the batch is sent again.
 
     Args:
         client: Sends to the endpoint. The sender does not close it.
@@ -50,8 +51,14 @@ class EventSender:
 
     @property
     def refused(self) -> list[dict[str, Any]]:
-        """The events that the endpoint has refused, each with its `problem`."""
-        return self._unsent.refused
+        """The latest 10,000 events that the endpoint has refused, each with its `problem`."""
+        with self._wake:
+            return list(self._unsent.refused)
+
+    @property
+    def num_refused(self) -> int:
+        """How many events the endpoint has refused."""
+        return self._unsent.num_refused
 
     def add(self, **fields: Any) -> str:
         """Adds an event by the fields of `serve.api.events.schemas.EventRequest`; returns its id.
@@ -144,7 +151,12 @@ class AsyncEventSender:
     @property
     def refused(self) -> list[dict[str, Any]]:
         """See EventSender."""
-        return self._unsent.refused
+        return list(self._unsent.refused)
+
+    @property
+    def num_refused(self) -> int:
+        """See EventSender."""
+        return self._unsent.num_refused
 
     def add(self, **fields: Any) -> str:
         """See EventSender."""

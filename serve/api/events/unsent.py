@@ -18,6 +18,9 @@ RETRY_S = (0.1, 5.0)
 MAX_WAIT_S = 60.0
 """Most seconds before the next attempt, whatever the endpoint asks for."""
 
+MAX_REFUSED = 10_000
+"""Most refused events that are kept, the latest ones; a sender may live as long as its service."""
+
 TOO_LARGE = 413
 """The HTTP status for a body that is too large."""
 
@@ -47,6 +50,8 @@ class UnsentEvents:
     """What waits to be sent, the oldest first, what was refused, and until when there is time to send.
 
     Attributes:
+        refused: The latest events that the endpoint refused, each with its `problem`.
+        num_refused: How many it refused in all.
         ends: When a sender that is closed stops trying, by `time.monotonic`; None while it is open.
         error: Why the last attempt failed; None if it did not.
     """
@@ -56,7 +61,8 @@ class UnsentEvents:
             raise ValueError(f"batch: {batch} must be 1 to {MAX_EVENTS}, and max_waiting ({max_waiting}) at least that")
         self.batch, self.max_waiting = batch, max_waiting
         self.events: deque[WireEvent] = deque()
-        self.refused: list[dict[str, Any]] = []
+        self.refused: deque[dict[str, Any]] = deque(maxlen=MAX_REFUSED)
+        self.num_refused = 0
         self.ends: float | None = None
         self.error: Exception | None = None
         self._pause_s = RETRY_S[0]
@@ -91,8 +97,10 @@ class UnsentEvents:
     def record_outcome(self, batch: Sequence[WireEvent], error: Exception | None) -> float:
         """Records the outcome of a batch that was sent; returns the seconds to wait before the next attempt."""
         if error is None or isinstance(error, EventsRefusedError):
-            for problem in () if error is None else error.problems:
-                self.refused.extend({**event, "problem": problem["msg"]} for event in _at(problem["loc"], batch))
+            problems = () if error is None else error.problems
+            found = [(event, problem["msg"]) for problem in problems for event in _at(problem["loc"], batch)]
+            self.refused.extend({**event, "problem": said} for event, said in found)
+            self.num_refused += len({event["event_id"] for event, _ in found})
             for _ in batch:
                 self.events.popleft()
             self._pause_s, self.error = RETRY_S[0], None

@@ -15,6 +15,7 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import SCHEMA, DecisionLog
 from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.hash_keys import note_hash_key
 from data.sources.event_log.users import user_key
 from serve.events.decisions.config import DecisionsConfig
 from serve.observability.record_buffer import Batch, RecordBuffer
@@ -77,6 +78,7 @@ class DecisionRecorder:
         self._max_candidates = config.max_candidates
         self._buffer = RecordBuffer("decisions", self._write, config.every_s, config.max_waiting)
         self._is_hurried = threading.Event()
+        self._is_key_noted = False
 
     def add(
         self,
@@ -124,6 +126,9 @@ class DecisionRecorder:
         return self._buffer.take_lost()
 
     def _write(self, batch: Batch[Decision]) -> None:
+        if not self._is_key_noted:
+            note_hash_key(self._log.folder)
+            self._is_key_noted = True
         self._log.write_parts(f"{self._replica}-{batch.name}", self._parts(batch.records), batch.begun)
 
     def _parts(self, decisions: Sequence[Decision]) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.decisions import DecisionLog
-from data.sources.event_log.forgetting import logged_user
+from data.sources.event_log.hash_keys import all_names
 from serve.events.decisions.config import DecisionsConfig
 
 LOCK = ".compaction"
@@ -38,4 +38,4 @@ def forget_decisions(storage: Folder, forgotten: Mapping[str, int]) -> None:
     """
     log = DecisionLog.of(storage)
     with log.folder.locked(LOCK) as lock:
-        log.forget({logged_user(key): at for key, at in forgotten.items()}, datetime.now(UTC), lock)
+        log.forget(all_names(log.folder, forgotten), datetime.now(UTC), lock)

@@ -157,6 +157,13 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
             summary="The guard has rolled back a release on trial.",
         ),
         Alert(
+            name="CompactionFails",
+            expression=f"time() - max by (kind) (ray_twotower_compacted_time_s) > {objectives.compacted_s:g}",
+            lasting="10m",
+            severity="ticket",
+            summary="A log has not been compacted: events wait in the store, and no forgotten user is removed.",
+        ),
+        Alert(
             name="DiskLow",
             expression="min by (ip) (ray_node_disk_free / (ray_node_disk_free + ray_node_disk_usage))"
             f" < {objectives.disk_free:g}",

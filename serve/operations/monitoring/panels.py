@@ -140,6 +140,18 @@ RELEASES = (
         queries={"{{stage}}": "sum by (stage) (ray_twotower_breaker_open)"},
         says="Stages that kept failing and are skipped; `retrieve` with index=milvus is Milvus.",
     ),
+    Panel(
+        title="Since logs were compacted",
+        unit="s",
+        queries={"{{kind}}": "time() - max by (kind) (ray_twotower_compacted_time_s)"},
+        says="More than events.compact_s: compaction fails, or has much to do. Events wait, and nobody is forgotten.",
+    ),
+    Panel(
+        title="Events that wait for compaction",
+        unit="short",
+        queries={"events": "max(ray_twotower_events_waiting)"},
+        says="Accepted events that no training sees yet, as of the last compaction.",
+    ),
 )
 
 TRAINING = (

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from serve.api.events import unsent
 from serve.client import AsyncEventSender, AsyncRecommendClient, EventSender, EventsNotSent, RecommendClient
 
 Answer = tuple[int, dict[str, str], str]
@@ -156,3 +157,20 @@ def test_a_sender_that_has_no_time_tries_once() -> None:
         add(sender, "a")
         sender.close(timeout_s=0)
     assert endpoint.bodies == [["a"]]
+
+
+def test_a_sender_keeps_the_latest_refused_events_and_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose events are refused, as after a type was renamed, grew by each of them for as long as it lived."""
+    monkeypatch.setattr(unsent, "MAX_REFUSED", 3)
+    wrong_event = {"type": "value_error", "loc": ["body", "events", 0, "type"]}
+    problems = [wrong_event | {"msg": f"{name}: no"} for name in ("type", "time")]
+    wrong = {"accepted": 0, "duplicates": 0, "detail": problems}
+    with serving((422, {}, json.dumps(wrong))) as endpoint, RecommendClient(endpoint.address) as client:
+        with EventSender(client, batch=1, every_s=0.01) as sender:
+            for item_id in "abcde":
+                add(sender, item_id)
+        assert len(endpoint.bodies) == 5
+    assert [(event["item_id"], event["problem"]) for event in sender.refused] == [
+        ("d", "time: no"), ("e", "type: no"), ("e", "time: no"),
+    ]  # fmt: skip
+    assert sender.num_refused == 5

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
+from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
-from serve.deployment.application import Arguments
-from serve.deployment.declared import deploy_config
+from serve.deployment.application import Arguments, _log_compactor
+from serve.deployment.declared import COMPACTION, deploy_config
 from serve.operations.kubernetes.deployed import Deployed
 from serve.operations.kubernetes.ray_service import ray_service
 
@@ -108,3 +110,19 @@ def test_a_password_is_not_declared(deploy: Deploy) -> None:
     with pytest.raises(ConfigError, match=r"^index\.uri: .* set MILVUS_TOKEN=user:password") as refused:
         deploy_config(deploy("index.uri=http://root:Secret9@milvus:19530"))
     assert "Secret9" not in str(refused.value)
+
+
+def test_compaction_wants_the_key_of_hashes_as_the_endpoint_does(
+    deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on another node, and without the key it would find nobody who was forgotten."""
+    on_loopback = load([f"storage.root={tmp_path}"])
+    monkeypatch.delenv("USER_HASH_KEY")
+    _log_compactor(of_compaction(deploy_config(on_loopback)))
+    with pytest.raises(ConfigError, match="USER_HASH_KEY: must have at least 16 characters"):
+        _log_compactor(of_compaction(deploy_config(deploy())))
+
+
+def of_compaction(declared: dict[str, Any]) -> Config:
+    (compacting,) = (each for each in declared["applications"] if each["name"] == COMPACTION)
+    return Arguments.model_validate(compacting["args"]).config()

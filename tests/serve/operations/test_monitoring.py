@@ -125,6 +125,7 @@ QUIET = {
     "ray_twotower_pointer_stale": "0x200",
     'ray_twotower_task_late{task="records"}': "0x200",
     "ray_twotower_guard_rollbacks": "0x200",
+    'ray_twotower_compacted_time_s{kind="events"}': "0+60x200",
     'ray_node_disk_free{ip="1"}': "50x200",
     'ray_node_disk_usage{ip="1"}': "50x200",
 }
@@ -142,6 +143,7 @@ WRONG = {
     "PointerStale": {"ray_twotower_pointer_stale": "1x200"},
     "TaskHangs": {'ray_twotower_task_late{task="records"}': "1x200"},
     "GuardRolledBack": {"ray_twotower_guard_rollbacks": "0x170 1x30"},
+    "CompactionFails": {'ray_twotower_compacted_time_s{kind="events"}': "0x200"},
     "DiskLow": {'ray_node_disk_free{ip="1"}': "5x200"},
 }
 """What is otherwise on a day on which an alert is raised, by the alert."""
@@ -181,6 +183,8 @@ def _firing(rule: dict[str, dict[str, str]], name: str) -> dict[str, dict[str, s
         labels["ip"] = "1"
     if name == "TaskHangs":
         labels["task"] = "records"
+    if name == "CompactionFails":
+        labels["kind"] = "events"
     if name == "NoReplicas":
         labels = {**rule["labels"]}
     return {"exp_labels": labels, "exp_annotations": rule["annotations"]}

@@ -188,3 +188,28 @@ def test_offsets_that_cannot_be_committed_are_reported(ingest: IngestConfig, val
     running.run(*until(lambda counts: counts.accepted == 20 and counts.duplicates > 0))
     assert any(line.startswith("ingest: offsets are not committed, so their messages may come again") for line in said)
     assert running.counts.accepted == 20
+
+
+def test_the_lag_is_told_while_the_store_is_away(ingest: IngestConfig, values: EventsConfig) -> None:
+    """It stood still until the store answered: whoever watched it saw that nothing waits."""
+    lags: list[int] = []
+
+    class Away(SqliteStore):
+        """Does not answer."""
+
+        def append(self, events: Any) -> list[Outcome]:
+            raise StoreUnavailable("away")
+
+    def report(counts: IngestCounts) -> None:
+        lags.append(counts.lag)
+        if counts.lag == 1 and lags.count(1) == 1:
+            send(ingest, event(2), event(3))
+
+    def stopped(seconds: float) -> bool:
+        time.sleep(min(seconds, 0.05))
+        return 3 in lags or time.monotonic() > ends
+
+    send(ingest, event(1))
+    ends = time.monotonic() + WITHIN_S / 2
+    KafkaIngest(ingest, values, Away(values), lambda _: None).run(stopped, report)
+    assert 3 in lags, "the event that it holds, and two that it has not read"
