@@ -15,9 +15,9 @@ from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
+from serve.laps.gate import LapGate
 from serve.laps.record import LapRecord
-from serve.laps.trial import promote_tried, try_release
-from serve.releases.gate.checks import check_over_live_report
+from serve.laps.trial import promote_tried, refuse_ended, try_release
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
@@ -75,6 +75,8 @@ class _Lap:
         self._config, self._storage, self._record = config, storage, record
         self._within_s, self._progress = within_s, progress
         self._registry = ReleaseRegistry.of(storage)
+        gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
+        self._gatekeeper = LapGate(config.cycle.max_report_loss, gatekeeper, self._registry, record, progress)
 
     def run(self) -> dict[str, Any]:
         step = self._record.step
@@ -150,24 +152,17 @@ class _Lap:
         if config.train.fit_on is FittedSplits.all and has_validation(config, dataset):
             config = with_fit_on(config, FittedSplits.train)
         measured = train(config, dataset, self._storage, self._progress)
-        live = self._registry.live()
-        if live is None:
-            return {"checkpoint": str(measured.folder)}
-        check = check_over_live_report(
-            self._config.cycle.max_report_loss, measured.manifest, self._registry.manifest(live.release)
-        )
-        if not check.passed:
-            raise GateError(f"gate: {check.name}: {check.value:.4g}, {check.bound}")
-        return {"checkpoint": str(measured.folder), check.name: check.value, "live": check.live}
+        report = self._gatekeeper.check_report(measured.manifest, self._registry.live())
+        return {"checkpoint": str(measured.folder)} | report
 
     def _publish(self, checkpoint: str) -> str:
-        gatekeeper = Gatekeeper(config=self._config.gate, evaluate=self._config.evaluate, show=show)
         folder = named_in(self._storage, checkpoint)
         _require_there("checkpoint", folder)
-        return publish(self._config.index, open_checkpoint(folder), self._storage, self._progress, gatekeeper)
+        return publish(self._config.index, open_checkpoint(folder), self._storage, self._progress, self._gatekeeper)
 
     def _try(self, release_id: str) -> dict[str, Any]:
         config = self._config
+        self._require_compared(release_id)
         where = config.cycle, config.guard, config.index, self._storage
         tried = try_release(*where, release_id, self._within_s, self._progress, record=self._record)
         if not tried["tried"]:
@@ -175,9 +170,16 @@ class _Lap:
         return tried
 
     def _promote(self, release_id: str) -> dict[str, Any]:
+        self._require_compared(release_id)
         return promote_tried(
             self._record, self._config.index, self._registry, release_id, self._within_s, self._progress
         )
+
+    def _require_compared(self, release_id: str) -> None:
+        """Before a release gets traffic: its trial was not ended, and it has passed the gate beside what is live."""
+        if (live := self._registry.live()) is not None and live.release != release_id:
+            refuse_ended(self._record, self._registry, live)
+            self._gatekeeper.judge_again(release_id)
 
 
 def _require_there(what: str, folder: Folder) -> None:

@@ -10,9 +10,8 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.json_text import json_text
 from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
-from serve.releases.building.build import build_release
+from serve.releases.building.build import Gate, build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
-from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint
@@ -25,7 +24,7 @@ def publish(
     checkpoint: Checkpoint,
     storage: Folder,
     progress: ProgressReporter = print,
-    gatekeeper: Gatekeeper | None = None,
+    gatekeeper: Gate | None = None,
 ) -> str:
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 

@@ -26,6 +26,9 @@ from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig
 
+HELD_BACK = "It is held back; publish it all the same with force=true reason='...'"
+"""How the message about failed checks ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
@@ -106,7 +109,7 @@ class Gatekeeper:
         failed = [f"{check.name}: {check.value:.4g}, {check.bound}" for check in report.failed]
         if failed and self.reason is None:
             raise GateError(
-                f"gate: {'; '.join(failed)}. There is no release; publish it all the same with force=true reason='...'"
+                f"gate: {'; '.join(failed)}. {HELD_BACK}"
             )
         return report.as_json() | {"failed": failed, "forced": self.reason if failed else None}
 
