@@ -36,6 +36,7 @@ class CycleConfig:
         canary_percent: the share of the users, in percent, that tries the release first; 0 leaves the trial out.
         canary_s: seconds that the trial lasts.
         look_s: seconds between two looks at the trial.
+        resume: whether the command goes on with a lap that was interrupted; false gives that lap up and begins another.
     """
 
     start: LapStart = LapStart.anew
@@ -48,6 +49,7 @@ class CycleConfig:
     canary_percent: float = bounded(5.0, at_least=0, below=100)
     canary_s: float = bounded(900.0, above=0)
     look_s: float = bounded(5.0, above=0)
+    resume: bool = True
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""

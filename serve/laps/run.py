@@ -4,8 +4,10 @@ import hashlib
 from dataclasses import replace
 from typing import Any, Protocol
 
+from data.artifacts.errors import UserError, one_line
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
+from data.artifacts.leases import Lock
 from data.artifacts.seals import NotSealed, is_sealed, named_in
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter, show
@@ -16,9 +18,9 @@ from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift
 from serve.laps.gate import LapGate
-from serve.laps.record import LapRecord
-from serve.laps.trial import promote_tried, refuse_ended, try_release
-from serve.releases.gate.config import GateConfig, GateError
+from serve.laps.record import LapRecord, may_go_on
+from serve.laps.trial import end_trial, promote_tried, refuse_ended, try_release
+from serve.releases.gate.config import GateConfig
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
@@ -47,25 +49,51 @@ class LapConfig(Recipe, Protocol):
 def run_lap(config: LapConfig, storage: Folder, within_s: float, progress: ProgressReporter = print) -> dict[str, Any]:
     """Runs a lap, or goes on with the one that was interrupted; returns its record as JSON values. Needs a Ray session.
 
-    A lap without enough new events ends with the outcome `nothing new`, a complete one with `promoted`.
+    A lap without enough new events ends with the outcome `nothing new`, a complete one with `promoted`. One that an
+    error interrupts that may pass goes on with the next command; one whose error would come again has stopped.
 
     Args:
         within_s: seconds that the replicas may take to load the release.
 
     Raises:
-        LapStopped: drift, the gate or the trial has stopped the lap. The record says so; the live release stays.
-        DataError: the log cannot be used.
+        LapStopped: drift, the gate, the trial or an error that would come again has stopped the lap. The record says
+            so; the live release stays, and a trial of the lap is over.
+        IndexUnavailable, NeedsApproval, OSError: the lap is interrupted.
         LeaseLost: on an object store, this process was stopped, and another one goes on with the lap.
     """
     with (storage / "laps").locked(LOCK) as lock:
-        record = LapRecord.open(storage, _digest(config), lock)
-        if record.steps:
-            progress(f"cycle: going on with the lap of {record.began}, after {', '.join(record.steps)}")
+        record = _opened(config, storage, lock, progress)
         try:
             return _Lap(config, storage, record, within_s, progress).run()
-        except (GateError, LapStopped) as e:
-            record.end("stopped", str(e))
+        except Exception as e:
+            if may_go_on(e):
+                progress(
+                    f"cycle: lap {record.folder.name} is interrupted; the same command goes on with it, and with"
+                    " cycle.resume=false gives it up and begins another one"
+                )
+                raise
+            _end(record, storage, "stopped", one_line(e))
+            if not isinstance(e, UserError):
+                raise
             raise LapStopped(f"lap {record.folder.name} stopped, what was live stays: {e}") from e
+
+
+def _opened(config: LapConfig, storage: Folder, lock: Lock, progress: ProgressReporter) -> LapRecord:
+    """The lap that was interrupted, or a new one; says which, and why an interrupted one is given up."""
+    digest, last = _digest(config), LapRecord.unfinished(storage, lock)
+    if last is not None and (why := last.why_given_up(digest, config.cycle.resume)) is not None:
+        progress(f"cycle: the lap of {last.began} is given up, because {why}")
+        _end(last, storage, "given up", why)
+    record = LapRecord.open(storage, digest, lock)
+    if record.steps:
+        progress(f"cycle: going on with the lap of {record.began}, after {', '.join(record.steps)}")
+    return record
+
+
+def _end(record: LapRecord, storage: Folder, outcome: str, reason: str) -> None:
+    """Ends a lap without a new live release, and its trial: the next lap could begin none beside it."""
+    end_trial(record, ReleaseRegistry.of(storage), f"lap {record.folder.name} {outcome}: {reason}")
+    record.end(outcome, reason)
 
 
 class _Lap:
@@ -189,7 +217,8 @@ def _require_there(what: str, folder: Folder) -> None:
 
 
 def _digest(config: LapConfig) -> str:
-    """Digest of the values that decide a lap."""
+    """Digest of the values that decide a lap. Whether one goes on that was interrupted decides none."""
     names = ("data", "model", "loss", "train", "rerank", "evaluate", "gate", "cycle")
     values = {name: jsonable(getattr(config, name)) for name in names} | {"seed": config.seed}
+    del values["cycle"]["resume"]
     return hashlib.sha256(json_text(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
 from serve.releases.audit.history import has_run
-from serve.releases.pointer import LivePointer, Traffic, utc_timestamp
+from serve.releases.pointer import LivePointer, PointerError, Traffic, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.guard import CanaryGuard
@@ -149,6 +150,20 @@ def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer
         return
     if has_run(registry.folder, **noted):
         raise LapStopped(f"the trial was ended: {_said(live)}")
+
+
+def end_trial(record: LapRecord, registry: ReleaseRegistry, reason: str) -> None:
+    """Ends the trial of a lap, if it runs; the live release then has all of the traffic.
+
+    Args:
+        record: the record of the lap, which has noted the trial.
+        reason: goes into the pointer and the history.
+    """
+    noted, live = record.steps.get(CANARY), registry.live()
+    if noted is not None and live is not None and live.experiment is not None:
+        if (live.experiment.name, live.experiment.since) == (noted["name"], noted["since"]):
+            with suppress(PointerError):  # somebody else has ended it meanwhile
+                registry.rollback(reason, live.experiment)
 
 
 def _said(live: LivePointer | None) -> str:
