@@ -33,6 +33,8 @@ class CycleConfig:
             live release and in the new positives, beyond what chance makes: 0 is the same, 1 has no item in common.
         max_report_loss: the largest loss of nDCG on the test part, as a share of what the live release has on its own.
             A model trained on corrupt events predicts later events badly.
+        max_lost_items: the largest share of the items of the live release that the dataset may lack. Items that
+            `serve.refresh` has added stay if the log's own table of items has them.
         canary_percent: the share of the users, in percent, that tries the release first; 0 leaves the trial out.
         canary_s: seconds that the trial lasts.
         look_s: seconds between two looks at the trial.
@@ -46,6 +48,7 @@ class CycleConfig:
     max_psi: float = bounded(1.0, above=0)
     max_popularity_shift: float = bounded(0.6, above=0, at_most=1)
     max_report_loss: float = bounded(0.5, at_least=0, at_most=1)
+    max_lost_items: float = bounded(0.05, at_least=0, at_most=1)
     canary_percent: float = bounded(5.0, at_least=0, below=100)
     canary_s: float = bounded(900.0, above=0)
     look_s: float = bounded(5.0, above=0)

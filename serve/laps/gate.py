@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.cluster.console import ProgressReporter
-from serve.laps.config import LapStopped
+from data.dataset.catalogue import Catalogue
+from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
 from serve.releases.building.build import Gate
 from serve.releases.gate.checks import check_over_live_report
 from serve.releases.gate.config import GateError
 from serve.releases.gate.gate import HELD_BACK
+from serve.releases.gate.lost_items import LostItems, lost_items
 from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import Checkpoint
@@ -21,17 +23,17 @@ AGAINST = "against"
 
 @dataclass(frozen=True, slots=True)
 class LapGate:
-    """The gate of `serve.publish`, with the bound of a lap before it; it notes which release was live.
+    """The gate of `serve.publish`, with the bounds of a lap before it; it notes which release was live.
 
     Attributes:
-        max_report_loss: see `CycleConfig`.
+        bounds: those of a lap, of which `max_report_loss` and `max_lost_items` are kept here.
         gate: that of `serve.publish`.
         registry: all releases, and the live pointer.
         record: the record of the lap, where the comparison is noted.
         progress: takes a line of text where the gate runs once more.
     """
 
-    max_report_loss: float
+    bounds: CycleConfig
     gate: Gate
     registry: ReleaseRegistry
     record: LapRecord
@@ -49,10 +51,23 @@ class LapGate:
         """
         if live is None:
             return {}
-        check = check_over_live_report(self.max_report_loss, manifest, self.registry.manifest(live.release))
+        check = check_over_live_report(self.bounds.max_report_loss, manifest, self.registry.manifest(live.release))
         if not check.passed:
             raise GateError(f"gate: {check.name}: {check.value:.4g}, {check.bound}")
         return {check.name: check.value, "live": check.live}
+
+    def check_items(self, items: Catalogue, live: LivePointer) -> LostItems:
+        """Checks how many items of the live release a catalogue lacks, and returns which.
+
+        Raises:
+            GateError: it lacks more than the bound.
+        """
+        lost = lost_items(self.registry.open_served(live.release), items)
+        if lost.share > self.bounds.max_lost_items:
+            raise GateError(
+                f"items: {lost}. At most {self.bounds.max_lost_items:.1%} of them may go (cycle.max_lost_items)"
+            )
+        return lost
 
     def __call__(self, checkpoint: Checkpoint, registry: ReleaseRegistry) -> dict[str, Any] | None:
         """Runs the gate, as a `Gate` does, and notes beside which release that was.
@@ -62,6 +77,8 @@ class LapGate:
         """
         live = registry.live()  # before the gate reads it: whatever becomes live meanwhile is compared with once more
         self.check_report(checkpoint.manifest, live)
+        if live is not None:
+            self.check_items(checkpoint.items, live)
         found = self.gate(checkpoint, registry)
         self.record.note(AGAINST, None if live is None else live.release)
         return found

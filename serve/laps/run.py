@@ -104,7 +104,7 @@ class _Lap:
         self._within_s, self._progress = within_s, progress
         self._registry = ReleaseRegistry.of(storage)
         gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
-        self._gatekeeper = LapGate(config.cycle.max_report_loss, gatekeeper, self._registry, record, progress)
+        self._gatekeeper = LapGate(config.cycle, gatekeeper, self._registry, record, progress)
 
     def run(self) -> dict[str, Any]:
         step = self._record.step
@@ -117,6 +117,7 @@ class _Lap:
             return self._record.end("nothing new")
         if drift is not None and drift["beyond"]:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
+        step("items", lambda: self._items(dataset))
         recipe = self._recipe(step("start", self._start))
         step("gate", lambda: self._gate(recipe, dataset))
         checkpoint = step("train", lambda: str(train(recipe, dataset, self._storage, self._progress).folder))
@@ -152,6 +153,15 @@ class _Lap:
             f" largest psi {max(drift.psi.values(), default=0.0):.3f}"
         )
         return found
+
+    def _items(self, dataset: PreparedDataset) -> dict[str, Any] | None:
+        """Says which items of the live release the dataset lacks, before anything is trained on it."""
+        if (live := self._registry.live()) is None:
+            return None
+        lost = self._gatekeeper.check_items(dataset.items, live)
+        if lost:
+            self._progress(f"cycle: {lost}")
+        return lost.as_json()
 
     def _start(self) -> str | None:
         """The folder of the checkpoint whose weights training starts with; None where it starts fresh."""

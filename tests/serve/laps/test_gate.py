@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def test_what_is_as_good_as_the_release_that_is_live_by_then_is_compared_with_it
     shown: list[Table] = []
     bounds = replace(tiny.gate, max_golden_ms=10_000.0)
     gatekeeper = Gatekeeper(config=bounds, evaluate=tiny.evaluate, show=shown.append)
-    gate = LapGate(0.5, gatekeeper, registry, record, lambda _: None)
+    gate = LapGate(tiny.cycle, gatekeeper, registry, record, lambda _: None)
     gate.judge_again("mine")
     assert shown == [], "the release with which it was compared is live"
     registry.promote("newer")
@@ -74,3 +75,45 @@ def test_what_is_as_good_as_the_release_that_is_live_by_then_is_compared_with_it
     assert record.steps[AGAINST] == "newer"
     gate.judge_again("mine")
     assert [table.title for table in shown] == ["gate, against newer"]
+
+
+def with_more_items(registry: ReleaseRegistry, name: str, number: int) -> None:
+    """Gives a release so many more items, as `serve.refresh` does."""
+    folder = registry.path(name)
+    table = folder.read_table("items.parquet")
+    more = table.slice(0, number).set_column(
+        table.column_names.index("item_id"), "item_id", pa.array([f"new{n}" for n in range(number)])
+    )
+    folder.write_table("items.parquet", pa.concat_tables([table, more.cast(table.schema)]))
+    manifest = folder.read_json(MANIFEST)
+    manifest["files"]["items.parquet"] = folder.sha256("items.parquet")
+    folder.write_json(MANIFEST, manifest | {"refreshed": {"from": "old"}}, sort_keys=False)
+
+
+def test_a_lap_names_the_items_that_would_go_and_stops_before_training_where_they_are_many(
+    tiny: Config, storage: Folder, registry: ReleaseRegistry, dataset: PreparedDataset, record: LapRecord
+) -> None:
+    num_items = len(dataset.items.ids) - 1
+    with_more_items(registry, "newer", num_items)
+    registry.promote("newer")
+    for name in ("start", "gate", "train", AGAINST, "release"):
+        del record.steps[name]
+    record.write()
+    lacks = rf"this one lacks {num_items} of its {2 * num_items} items \(new0, new1, new2, new3, new4, \.\.\.\)"
+    with pytest.raises(LapStopped, match=rf"items: beside the live release newer, {lacks}.* \(cycle\.max_lost_items\)"):
+        run_lap(tiny, storage, 1, lambda _: None)
+    assert list(LapRecord.open(storage, _digest(tiny)).steps) == [], "the next lap begins"
+
+
+def test_a_release_beside_which_items_would_go_does_not_pass_where_they_are_many(
+    tiny: Config, registry: ReleaseRegistry, record: LapRecord
+) -> None:
+    """Such as where somebody has refreshed what is live while the lap was interrupted."""
+    with_more_items(registry, "newer", 30)
+    registry.promote("newer")
+    gate = LapGate(tiny.cycle, lambda *_: {}, registry, record, lambda _: None)
+    with pytest.raises(LapStopped, match=r"beside it mine is held back: items: .* lacks 30 of its"):
+        gate.judge_again("mine")
+    few = LapGate(replace(tiny.cycle, max_lost_items=0.5), lambda *_: {}, registry, record, lambda _: None)
+    few.judge_again("mine")
+    assert record.steps[AGAINST] == "newer"
