@@ -24,7 +24,8 @@ class CycleConfig:
 
     Attributes:
         start: the weights that training starts with, see LapStart.
-        min_events: new positives below which a lap ends at once, as there is too little to learn from.
+        min_events: new positives below which a lap ends at once, as there is too little to learn from. Where no release
+            is live, all of the log counts.
         max_new_users: the largest share of the new positives that may be of users whom the live release does not know.
         max_new_items: the largest share of the new positives that may be with items that it does not know.
         max_psi: the largest population stability index of a feature, weighted by interactions, between the log of the

@@ -8,7 +8,7 @@ from data.artifacts.errors import UserError, one_line
 from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
 from data.artifacts.leases import Lock
-from data.artifacts.seals import NotSealed, is_sealed, named_in
+from data.artifacts.seals import is_sealed, named_in
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter, show
 from data.dataset.preparation import prepare
@@ -16,7 +16,7 @@ from data.dataset.prepared import PreparedDataset
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStart, LapStopped
-from serve.laps.drift import measure_drift
+from serve.laps.drift import measure_drift, num_positives
 from serve.laps.gate import LapGate
 from serve.laps.record import LapRecord, may_go_on
 from serve.laps.trial import end_trial, promote_tried, refuse_ended, try_release
@@ -110,10 +110,9 @@ class _Lap:
         step = self._record.step
         dataset = self._dataset()
         drift = step("drift", lambda: self._drift(dataset))
-        if drift is not None and drift["num_new"] < self._config.cycle.min_events:
-            self._progress(
-                f"cycle: {drift['num_new']} new positives; cycle.min_events is {self._config.cycle.min_events}"
-            )
+        num_new = num_positives(dataset) if drift is None else drift["num_new"]
+        if num_new < self._config.cycle.min_events:
+            self._progress(f"cycle: {num_new} new positives; cycle.min_events is {self._config.cycle.min_events}")
             return self._record.end("nothing new")
         if drift is not None and drift["beyond"]:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
@@ -140,12 +139,7 @@ class _Lap:
         live = self._registry.live()
         if live is None:
             return None
-        folder = named_in(self._storage, self._registry.manifest(live.release)["dataset"]["folder"])
-        try:
-            drift = measure_drift(PreparedDataset.open(folder), dataset)
-        except NotSealed:
-            self._progress(f"cycle: drift is not measured, because the dataset {folder} of {live.release} is gone")
-            return None
+        drift = measure_drift(self._registry.open_served(live.release).parts, dataset)
         found = drift.as_json() | {"beyond": drift.beyond(self._config.cycle)}
         self._progress(
             f"cycle: {drift.num_new:,} new positives, {drift.new_users:.1%} of new users, {drift.new_items:.1%} with"

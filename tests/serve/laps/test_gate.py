@@ -117,3 +117,25 @@ def test_a_release_beside_which_items_would_go_does_not_pass_where_they_are_many
     few = LapGate(replace(tiny.cycle, max_lost_items=0.5), lambda *_: {}, registry, record, lambda _: None)
     few.judge_again("mine")
     assert record.steps[AGAINST] == "newer"
+
+
+def test_drift_is_measured_where_the_dataset_of_the_live_release_is_gone(
+    tiny: Config, storage: Folder, registry: ReleaseRegistry, record: LapRecord
+) -> None:
+    """Whoever clears up old datasets must not have a night without events train and promote."""
+    folder = registry.path("old")
+    manifest = folder.read_json(MANIFEST)
+    folder.write_json(MANIFEST, manifest | {"dataset": manifest["dataset"] | {"folder": "/nowhere"}}, sort_keys=False)
+    record.steps = {"dataset": record.steps["dataset"]}
+    record.write()
+    lap = run_lap(tiny, storage, 1, lambda _: None)
+    assert (lap["outcome"], lap["steps"]["drift"]["num_new"]) == ("nothing new", 0)
+
+
+def test_a_first_lap_needs_events_too(tiny: Config, dataset: PreparedDataset, storage: Folder) -> None:
+    counts, said = dataset.manifest["counts"], list[str]()
+    num_positives = sum(counts[split] for split in ("train", "validation", "test"))
+    more = replace(tiny, cycle=replace(tiny.cycle, min_events=num_positives + 1))
+    LapRecord.open(storage, _digest(more)).note("dataset", str(dataset.folder))
+    assert run_lap(more, storage, 1, said.append)["outcome"] == "nothing new"
+    assert said[-1] == f"cycle: {num_positives} new positives; cycle.min_events is {num_positives + 1}"
