@@ -20,6 +20,7 @@ from serve.laps.drift import measure_drift, num_positives
 from serve.laps.gate import LapGate
 from serve.laps.record import LapRecord, may_go_on
 from serve.laps.trial import end_trial, promote_tried, refuse_ended, try_release
+from serve.releases.audit.history import record as add_to_history
 from serve.releases.gate.config import GateConfig
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.publish import publish
@@ -31,6 +32,9 @@ from towers.training.fit import train, with_fit_on
 from towers.training.stages.measured_fit import has_validation
 
 LOCK = ".lap"
+
+NOTHING_NEW = "nothing new"
+"""The outcome of a lap with too few new events to learn from."""
 
 
 class LapConfig(Recipe, Protocol):
@@ -64,7 +68,7 @@ def run_lap(config: LapConfig, storage: Folder, within_s: float, progress: Progr
     with (storage / "laps").locked(LOCK) as lock:
         record = _opened(config, storage, lock, progress)
         try:
-            return _Lap(config, storage, record, within_s, progress).run()
+            outcome = _Lap(config, storage, record, within_s, progress).run()
         except Exception as e:
             if may_go_on(e):
                 progress(
@@ -76,6 +80,7 @@ def run_lap(config: LapConfig, storage: Folder, within_s: float, progress: Progr
             if not isinstance(e, UserError):
                 raise
             raise LapStopped(f"lap {record.folder.name} stopped, what was live stays: {e}") from e
+        return _end(record, storage, outcome)
 
 
 def _opened(config: LapConfig, storage: Folder, lock: Lock, progress: ProgressReporter) -> LapRecord:
@@ -90,10 +95,20 @@ def _opened(config: LapConfig, storage: Folder, lock: Lock, progress: ProgressRe
     return record
 
 
-def _end(record: LapRecord, storage: Folder, outcome: str, reason: str) -> None:
-    """Ends a lap without a new live release, and its trial: the next lap could begin none beside it."""
-    end_trial(record, ReleaseRegistry.of(storage), f"lap {record.folder.name} {outcome}: {reason}")
-    record.end(outcome, reason)
+def _end(record: LapRecord, storage: Folder, outcome: str, reason: str | None = None) -> dict[str, Any]:
+    """Ends a lap; returns its record as JSON values. The history has it, unless there was nothing to do.
+
+    Args:
+        reason: why it ends without a new live release, and its trial with it: the next lap could begin none beside it.
+    """
+    registry = ReleaseRegistry.of(storage)
+    if reason is not None:
+        end_trial(record, registry, f"lap {record.folder.name} {outcome}: {reason}")
+    ended = record.end(outcome, reason)
+    if outcome != NOTHING_NEW:
+        why = {} if reason is None else {"reason": reason}
+        add_to_history(registry.folder, action="lap", lap=record.folder.name, outcome=outcome, **why)
+    return ended
 
 
 class _Lap:
@@ -106,14 +121,15 @@ class _Lap:
         gatekeeper = Gatekeeper(config=config.gate, evaluate=config.evaluate, show=show)
         self._gatekeeper = LapGate(config.cycle, gatekeeper, self._registry, record, progress)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> str:
+        """Runs the steps that are not done; returns how the lap ends."""
         step = self._record.step
         dataset = self._dataset()
         drift = step("drift", lambda: self._drift(dataset))
         num_new = num_positives(dataset) if drift is None else drift["num_new"]
         if num_new < self._config.cycle.min_events:
             self._progress(f"cycle: {num_new} new positives; cycle.min_events is {self._config.cycle.min_events}")
-            return self._record.end("nothing new")
+            return NOTHING_NEW
         if drift is not None and drift["beyond"]:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
         step("items", lambda: self._items(dataset))
@@ -124,7 +140,7 @@ class _Lap:
         _require_there("release", self._registry.path(release_id))
         step("trial", lambda: self._try(release_id))
         step("promotion", lambda: self._promote(release_id))
-        return self._record.end("promoted")
+        return "promoted"
 
     def _dataset(self) -> PreparedDataset:
         """The lap's dataset; it stays the same when the lap goes on, whatever events have come meanwhile."""

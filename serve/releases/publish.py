@@ -1,6 +1,7 @@
 """Drafts a release from a checkpoint and has it built: the mechanism behind `python -m serve.publish`."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -25,11 +26,13 @@ def publish(
     storage: Folder,
     progress: ProgressReporter = print,
     gatekeeper: Gate | None = None,
+    reason: str | None = None,
 ) -> str:
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 
     Args:
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
+        reason: what the history gives as the reason; None gives none.
 
     Raises:
         GateError: the gate holds the checkpoint back.
@@ -39,7 +42,7 @@ def publish(
     """
     for line in freshness(checkpoint.manifest, folder=checkpoint.folder):
         progress(f"publish: {line}")
-    draft = _draft(config, checkpoint)
+    draft = replace(_draft(config, checkpoint), recorded={} if reason is None else {"reason": reason})
     build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)
     return draft.id
 

@@ -6,6 +6,7 @@ re-ranker and users of the live one, and the vectors of all items that did not c
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -82,6 +83,7 @@ def refresh(
     removed: Sequence[str] = (),
     progress: ProgressReporter = print,
     gatekeeper: Gatekeeper | None = None,
+    reason: str | None = None,
 ) -> str:
     """Builds a release from the live one and returns its id, or the id of the live one if nothing would change.
 
@@ -91,6 +93,7 @@ def refresh(
         removed: ids of items to remove. They stay in the catalogue, so that rows keep their numbers, and are in no
             answer.
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
+        reason: what the history gives as the reason; None gives none.
 
     Raises:
         DataError: an item to be added has the id of a known one, written in another way.
@@ -122,7 +125,8 @@ def refresh(
         f" {counts['back']:,} restored; from {release.id}"
     )
     draft = _draft(config, release, change.items, removed_items, counts)
-    build_release(config, registry, draft, "refresh", progress, gatekeeper)
+    recorded = {"of": release.id} | ({} if reason is None else {"reason": reason})
+    build_release(config, registry, replace(draft, recorded=recorded), "refresh", progress, gatekeeper)
     return draft.id
 
 

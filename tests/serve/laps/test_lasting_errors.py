@@ -13,6 +13,7 @@ from serve.laps.config import LapStopped
 from serve.laps.record import LapRecord
 from serve.laps.run import _digest, run_lap
 from serve.laps.trial import CANARY, end_trial
+from serve.releases.audit.history import read_history
 from serve.releases.registry import ReleaseRegistry
 from tests.serve.laps.test_trial import storage, trial
 from towers.training.epochs.finite import NotFinite
@@ -43,6 +44,9 @@ def test_a_lap_whose_training_ends_in_nan_does_not_do_so_every_night(
         run_lap(tiny, laps, 1, lambda _: None)
     assert LapRecord.unfinished(laps) is None
     assert LapRecord.open(laps, _digest(tiny)).steps == {}, "the next lap begins, with the events of then"
+    (entry,) = read_history(ReleaseRegistry.of(laps).folder, 9)
+    assert (entry["action"], entry["outcome"]) == ("lap", "stopped")
+    assert entry["reason"] == "epoch 3, step 7: the loss is not finite"
 
 
 def test_a_lap_that_was_interrupted_says_how_to_give_it_up(
