@@ -94,7 +94,7 @@ class LapGate:
         """
         compared_with = self.record.steps.get
         while (live := self.registry.live()) is not None and live.release not in (release_id, compared_with(AGAINST)):
-            self.progress(f"cycle: {live.release} is live, with which {release_id} was not compared: the gate runs again")
+            self.progress(f"cycle: {release_id} was not compared with {live.release}, which is live: the gate runs")
             try:
                 self(self.registry.open(release_id).parts, self.registry)
             except GateError as e:

@@ -83,14 +83,25 @@ class LapRecord:
     def unfinished(cls, storage: Folder, lock: Lock = ALONE) -> "LapRecord | None":
         """The latest lap, if it has not ended."""
         laps = (storage / "laps").subfolders()
-        if not laps or not laps[-1].exists(FILE):
+        last = cls._read(laps[-1], lock) if laps else None
+        return None if last is None or last.outcome is not None else last
+
+    @classmethod
+    def all(cls, storage: Folder) -> "list[LapRecord]":
+        """The records of all laps, oldest first. A damaged one is left out, and named."""
+        found = (cls._read(folder, ALONE) for folder in (storage / "laps").subfolders())
+        return [record for record in found if record is not None]
+
+    @classmethod
+    def _read(cls, folder: Folder, lock: Lock) -> "LapRecord | None":
+        """The record in a folder; None where there is none, or a damaged one."""
+        if not folder.exists(FILE):
             return None
 
         def recorded(value: dict[str, Any]) -> LapRecord:
-            return cls(laps[-1], **known_fields(cls, value, {}), lock=lock)
+            return cls(folder, **known_fields(cls, value, {}), lock=lock)
 
-        last = read_or_left_out(laps[-1], FILE, recorded, "the record of a lap", "a new lap begins")
-        return None if last is None or last.outcome is not None else last
+        return read_or_left_out(folder, FILE, recorded, "the record of a lap", "a new lap begins")
 
     def why_given_up(self, config: str, resume: bool) -> str | None:
         """Why a lap that was interrupted does not go on; None where it does.

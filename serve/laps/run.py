@@ -15,6 +15,7 @@ from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
+from serve.laps.clearing import MADE
 from serve.laps.config import CycleConfig, LapStart, LapStopped
 from serve.laps.drift import measure_drift, num_positives
 from serve.laps.gate import LapGate
@@ -28,7 +29,7 @@ from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.checkpoint import open_checkpoint
 from towers.model.config import FittedSplits
 from towers.training.config import Recipe
-from towers.training.fit import train, with_fit_on
+from towers.training.fit import made_by, train, with_fit_on
 from towers.training.stages.measured_fit import has_validation
 
 LOCK = ".lap"
@@ -134,6 +135,7 @@ class _Lap:
             raise LapStopped(f"drift: {'; '.join(drift['beyond'])}; raise cycle.max_... if that is meant")
         step("items", lambda: self._items(dataset))
         recipe = self._recipe(step("start", self._start))
+        step(MADE, lambda: [str(folder) for folder in made_by(recipe, dataset, self._storage)])
         step("gate", lambda: self._gate(recipe, dataset))
         checkpoint = step("train", lambda: str(train(recipe, dataset, self._storage, self._progress).folder))
         release_id = step("release", lambda: self._publish(checkpoint))

@@ -48,8 +48,7 @@ def try_release(
         What became of it, as JSON values: whether it took place, and how many of its answers were judged.
 
     Raises:
-        LapStopped: the guard, or an operator, has ended the trial or an earlier one of the same release, or another
-            experiment runs.
+        LapStopped: the guard, or an operator, has ended the trial or an earlier one, or another experiment runs.
         ReleaseError, PointerError, IndexUnavailable: as `promote`.
     """
     registry = ReleaseRegistry.of(storage)
@@ -58,8 +57,7 @@ def try_release(
         return {"tried": False, "why": "no release was live" if live is None else "cycle.canary_percent is 0"}
     if live.release == release_id:
         return {"tried": False, "why": f"{release_id} is live already"}
-    if record is not None:
-        refuse_ended(record, registry, live)
+    refuse_ended(record, registry, live)
     refuse_rolled_back(registry, live, release_id)
     replicas = ReplicaRegistry.of(registry.folder)
     if not replicas.alive(replicas.clock()):
@@ -143,12 +141,12 @@ def _note(record: LapRecord | None, experiment: Experiment) -> None:
         record.note(CANARY, {"name": experiment.name, "since": experiment.since})
 
 
-def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer | None) -> None:
+def refuse_ended(record: LapRecord | None, registry: ReleaseRegistry, live: LivePointer | None) -> None:
     """Raises LapStopped where the trial that a lap has begun does not run any more.
 
     A trial that the lap has noted, and whose rollout was interrupted before it had traffic, is none that was ended.
     """
-    noted = record.steps.get(CANARY)
+    noted = None if record is None else record.steps.get(CANARY)
     if noted is None or live is None or (live.experiment is not None and live.experiment.since == noted["since"]):
         return
     if has_run(registry.folder, **noted):
@@ -166,8 +164,8 @@ def refuse_rolled_back(registry: ReleaseRegistry, live: LivePointer | None, rele
         why = rolled_back_because(registry.folder, release_id, registry.manifest(release_id)["created_at"])
     if why is not None:
         raise LapStopped(
-            f"{release_id} was rolled back ({why}) and gets no second trial; new events make another release, and python"
-            f" -m serve.promote release={release_id} promotes this one all the same"
+            f"{release_id} was rolled back ({why}) and gets no second trial. New events make another release, and"
+            f" python -m serve.promote release={release_id} promotes this one all the same"
         )
 
 
@@ -179,10 +177,11 @@ def end_trial(record: LapRecord, registry: ReleaseRegistry, reason: str) -> None
         reason: goes into the pointer and the history.
     """
     noted, live = record.steps.get(CANARY), registry.live()
-    if noted is not None and live is not None and live.experiment is not None:
-        if (live.experiment.name, live.experiment.since) == (noted["name"], noted["since"]):
-            with suppress(PointerError):  # somebody else has ended it meanwhile
-                registry.rollback(reason, live.experiment)
+    running = None if live is None else live.experiment
+    if noted is None or running is None or (running.name, running.since) != (noted["name"], noted["since"]):
+        return
+    with suppress(PointerError):  # somebody else has ended it meanwhile
+        registry.rollback(reason, running)
 
 
 def _said(live: LivePointer | None) -> str:

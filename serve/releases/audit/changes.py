@@ -36,8 +36,8 @@ def try_to_record(releases: Folder, live: LivePointer | None) -> None:
 def history_of(releases: Folder, live: LivePointer | None, last: int) -> list[dict[str, Any]]:
     """The latest entries of the history, newest first.
 
-    The change that has led to the live pointer is there in any case, and so are approvals and publications whose process
-    was killed.
+    The change that has led to the live pointer is there in any case, and so are approvals and publications whose
+    process was killed.
     """
     missing, entries = [*Approvals(releases).missing(), *missing_publications(releases)], read_history(releases, last)
     if live is not None and live.change is not None and not is_recorded(releases, live.change):

@@ -109,9 +109,7 @@ class Gatekeeper:
         self.show(report.table())
         failed = [f"{check.name}: {check.value:.4g}, {check.bound}" for check in report.failed]
         if failed and self.reason is None:
-            raise GateError(
-                f"gate: {'; '.join(failed)}. {HELD_BACK}"
-            )
+            raise GateError(f"gate: {'; '.join(failed)}. {HELD_BACK}")
         return report.as_json() | {"failed": failed, "forced": self.reason if failed else None}
 
 

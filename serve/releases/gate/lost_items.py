@@ -1,4 +1,4 @@
-"""Items of the live release that a new model lacks: those that `serve.refresh` alone has brought would be gone with it."""
+"""Items of the live release that a new model lacks: those that `serve.refresh` alone has brought would be gone."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -11,7 +11,6 @@ from serve.laps.config import LapStopped
 from serve.laps.record import LapRecord
 from serve.laps.run import _digest, run_lap
 
-
 NEW = {"num_new": 1000, "beyond": []}
 
 
