@@ -69,6 +69,8 @@ class Config:
         release: a release id; null means the newest release for serve.promote, the checkpoint for serve.publish, and
             the live one for other commands.
         keep: the number of newest releases that serve.prune keeps.
+        laps: whether serve.prune also removes what laps of serve.cycle have left and nothing needs any more; false says
+            how much that is.
         percent: the share of the users, in percent, that serve.promote gives to the release; below 100 it is a canary.
         sweep: the folder of the sweep that towers.leaderboard shows; null means the newest sweep.
         metric: the value by which towers.leaderboard orders trials, as a dotted path into the summary of a trial; null
@@ -98,6 +100,7 @@ class Config:
     baseline: str | None = None
     release: str | None = None
     keep: int = bounded(3, at_least=1)
+    laps: bool = False
     percent: float = bounded(100, above=0, at_most=100)
     sweep: str | None = None
     metric: str | None = None

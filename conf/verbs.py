@@ -49,7 +49,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.split": ("index", READY, "traffic"),
     "serve.withdraw": (READY, "items", "restore", "force", "reason"),
     "serve.verify": ("index", "release"),
-    "serve.prune": ("index", "keep"),
+    "serve.prune": ("index", "keep", "laps"),
     "serve.releases": (),
     "serve.lineage": ("release", "find"),
     "serve.lift": ("traffic", "outcomes", "since"),

@@ -9,7 +9,10 @@ Examples:
 """
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conf.next_command import next_command
@@ -18,7 +21,7 @@ from data.artifacts.folders import Folder
 from data.cluster.console import show
 from serve.access.key_file import VARIABLE, KeyFile
 from serve.access.key_listing import as_json, keys_table
-from serve.releases.audit.history import record
+from serve.releases.audit.history import Stamp, record_stamped
 from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
@@ -33,15 +36,16 @@ def task(config: "Config") -> dict[str, Any]:
     if VARIABLE in os.environ:
         print(f"note: {VARIABLE} is set here; where it is set for the endpoint, the keys in it count, not {file}")
     if config.mint is not None:
-        key = file.add(config.mint, config.key)
-        record(releases, action="mint", key=config.mint, scopes=[scope.value for scope in config.key.scopes])
-        print(f"keys: {config.mint} may ask for {', '.join(scope.value for scope in config.key.scopes)}. Its key,")
+        scopes = [scope.value for scope in config.key.scopes]
+        with _recorded(releases, action="mint", key=config.mint, scopes=scopes) as before:
+            key = file.add(config.mint, config.key, before)
+        print(f"keys: {config.mint} may ask for {', '.join(scopes)}. Its key,")
         print("which is shown this once (send it as the header Authorization: Bearer KEY):")
         following = next_command("serve.run", "auth=keys")
         print(f"\n  {key}\n\nNext: {following} (one that runs takes it in {config.auth.refresh_s:g} s)")
     elif config.revoke is not None:
-        file.remove(config.revoke)
-        record(releases, action="revoke", key=config.revoke)
+        with _recorded(releases, action="revoke", key=config.revoke) as before:
+            file.remove(config.revoke, before)
         print(f"keys: {config.revoke} is revoked; an endpoint that runs refuses it within {config.auth.refresh_s:g} s")
     records = file.read()
     if config.mint is None and config.revoke is None:
@@ -50,6 +54,23 @@ def task(config: "Config") -> dict[str, Any]:
         else:
             print(f"{file}: no key yet; run {next_command('serve.keys', 'mint=NAME')}")
     return {"keys": [as_json(record) for record in records]}
+
+
+@contextmanager
+def _recorded(releases: Folder, **what: Any) -> Iterator[Callable[[], None]]:
+    """Has the history say what the block does; yields what is to be called right before the block changes the file.
+
+    So no key is made or gone whose process was killed before the history had it. A history that cannot be written to
+    keeps no revocation back; it is an error once the block is done.
+    """
+    add = partial(record_stamped, releases, Stamp.now(), what)
+
+    def try_to_add() -> None:
+        with suppress(OSError):
+            add()
+
+    yield try_to_add
+    add()
 
 
 if __name__ == "__main__":

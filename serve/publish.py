@@ -15,7 +15,6 @@ from conf.next_command import next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
-from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def task(config: "Config") -> dict[str, Any]:
             raise ConfigError(f"release: {config.release}, and checkpoint: {config.checkpoint}; give one of them")
         restore_collection(config.index, registry, release_id := config.release)
         print(f"Next: {next_command('serve.verify', f'release={release_id}')}")
-    record(registry.folder, action="publish", release=release_id, reason=config.reason)
     manifest = registry.manifest(release_id)
     return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
 
@@ -52,7 +50,7 @@ def _published(config: "Config") -> str:
         open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
     )
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
-    return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
+    return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper, reason=config.reason)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from conf.next_command import next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.promotion import describe, promote
 
@@ -37,8 +36,8 @@ def task(config: "Config") -> dict[str, Any]:
     live = registry.open(registry.resolve(None))
     rows = read_rows(config.rows, live) if config.rows else None
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
-    release_id = refresh(config.index, registry, live, rows, config.items, gatekeeper=gatekeeper)
-    record(registry.folder, action="refresh", release=release_id, of=live.id, reason=config.reason)
+    of = config.index, registry, live, rows, config.items
+    release_id = refresh(*of, gatekeeper=gatekeeper, reason=config.reason)
     if release_id != live.id and config.promote:
         rollout = promote(config.index, registry, release_id, config.serve.ready_within_s, expected_live=live.id)
         print(f"refresh: {release_id} is live, {time.perf_counter() - started:.1f} s after the start of the command")

@@ -93,8 +93,12 @@ class KeyFile:
                 f"auth.file: {self} cannot be {done} ({one_line(e)}); name a file that this process may use"
             ) from e
 
-    def add(self, name: str, config: KeyConfig) -> str:
+    def add(self, name: str, config: KeyConfig, before: Callable[[], object] = lambda: None) -> str:
         """Makes a key, adds its record, and returns the key, which is nowhere else.
+
+        Args:
+            before: is called when nothing speaks against it, before the file changes; again where another process has
+                changed the file meanwhile.
 
         Raises:
             ConfigError: the name cannot be one, or is that of another key.
@@ -105,13 +109,17 @@ class KeyFile:
         def with_it(records: list[KeyRecord]) -> list[KeyRecord]:
             if any(other.name == name for other in records):
                 raise ConfigError(f"mint: {name!r} is the name of a key already; revoke that, or take another name")
+            before()
             return [*records, record]
 
         self.update(with_it)
         return key
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, before: Callable[[], object] = lambda: None) -> None:
         """Removes the record of a key, which is then refused.
+
+        Args:
+            before: as for `add`.
 
         Raises:
             ConfigError: there is no key of this name.
@@ -123,6 +131,7 @@ class KeyFile:
             if len(rest) == len(records):
                 known = ", ".join(record.name for record in records) or "none"
                 raise ConfigError(f"revoke: {name!r} is the name of no key in {self} (there are: {known})")
+            before()
             return rest
 
         self.update(without_it)

@@ -47,8 +47,11 @@ class GuardConfig:
         max_latency_ratio: the largest ratio of the variant's to control's 95th percentile of the latency.
         min_coverage_ratio: the smallest ratio of the distinct items that the variant recommends to those of control, in
             equally many answers.
-        max_deaths: how many replicas may die (killed, out of memory) while they take part in the experiment. Which
-            release a replica died of cannot be told, so a release that kills replicas shows in their number.
+        max_deaths: how many replicas may die (killed, out of memory) within `deaths_within_s` while they take part in
+            the experiment. Those whose machine, or pod, is gone with them do not count: nodes fail, and clusters are
+            replaced. Which release a replica died of cannot be told, so a release that kills replicas shows in their
+            number.
+        deaths_within_s: seconds after which a death is forgotten.
     """
 
     enabled: bool = True
@@ -59,6 +62,7 @@ class GuardConfig:
     max_latency_ratio: float = bounded(1.5, above=0)
     min_coverage_ratio: float = bounded(0.5, at_least=0)
     max_deaths: int = bounded(2, at_least=0)
+    deaths_within_s: float = bounded(86_400.0, above=0)
 
     def __post_init__(self) -> None:
         check_bounds(self, "guard")

@@ -24,7 +24,8 @@ class CycleConfig:
 
     Attributes:
         start: the weights that training starts with, see LapStart.
-        min_events: new positives below which a lap ends at once, as there is too little to learn from.
+        min_events: new positives below which a lap ends at once, as there is too little to learn from. Where no release
+            is live, all of the log counts.
         max_new_users: the largest share of the new positives that may be of users whom the live release does not know.
         max_new_items: the largest share of the new positives that may be with items that it does not know.
         max_psi: the largest population stability index of a feature, weighted by interactions, between the log of the
@@ -33,9 +34,12 @@ class CycleConfig:
             live release and in the new positives, beyond what chance makes: 0 is the same, 1 has no item in common.
         max_report_loss: the largest loss of nDCG on the test part, as a share of what the live release has on its own.
             A model trained on corrupt events predicts later events badly.
+        max_lost_items: the largest share of the items of the live release that the dataset may lack. Items that
+            `serve.refresh` has added stay if the log's own table of items has them.
         canary_percent: the share of the users, in percent, that tries the release first; 0 leaves the trial out.
         canary_s: seconds that the trial lasts.
         look_s: seconds between two looks at the trial.
+        resume: whether the command goes on with a lap that was interrupted; false gives that lap up and begins another.
     """
 
     start: LapStart = LapStart.anew
@@ -45,9 +49,11 @@ class CycleConfig:
     max_psi: float = bounded(1.0, above=0)
     max_popularity_shift: float = bounded(0.6, above=0, at_most=1)
     max_report_loss: float = bounded(0.5, at_least=0, at_most=1)
+    max_lost_items: float = bounded(0.05, at_least=0, at_most=1)
     canary_percent: float = bounded(5.0, at_least=0, below=100)
     canary_s: float = bounded(900.0, above=0)
     look_s: float = bounded(5.0, above=0)
+    resume: bool = True
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that is refused."""

@@ -14,6 +14,7 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.prepared import PreparedDataset
 from data.sources.schema import Feature
 from serve.laps.config import CycleConfig
+from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
 
@@ -55,10 +56,16 @@ class Drift:
         return [f"{name} {value:.3f}, at most {most:g}" for name, value, most in found if value > most]
 
 
-def measure_drift(before: PreparedDataset, after: PreparedDataset) -> Drift:
-    """Compares two datasets, of which the second has the log of the first and more.
+def num_positives(dataset: PreparedDataset) -> int:
+    """The number of positives of a dataset, in all splits."""
+    return int(interaction_counts(dataset.items, FittedSplits.all).sum())
 
-    Both are compared by the numbers of positives of their users and items: no interaction is read.
+
+def measure_drift(before: PreparedDataset | Checkpoint, after: PreparedDataset) -> Drift:
+    """Compares two logs, of which the second has the first and more.
+
+    Both are compared by the numbers of positives of their users and items: no interaction is read. A release has these
+    too, of the dataset that it was trained on.
     """
     items_before, items_new = _counts(before.items, after.items)
     users_before, users_new = _counts(before.users, after.users)

@@ -8,13 +8,37 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
-from data.artifacts.leases import ALONE, Lock
+from data.artifacts.leases import ALONE, LeaseLost, Lock
 from data.artifacts.records.json_files import read_or_left_out
+from data.artifacts.seals import NotSealed
 from data.artifacts.structured import known_fields
 from serve.experiments.assignment import run_name
+from serve.index.protocol import CollectionMissing
+from serve.releases.audit.approvals import NeedsApproval
 
 FILE = "lap.json"
+
+TRIES = 5
+"""A lap with which so many commands have gone on, none of them by a step, is given up: its dataset grows old."""
+
+LASTING = (ArithmeticError, NotSealed, CollectionMissing)
+"""Errors that would come again on the same dataset, although some of them are of kinds that pass."""
+
+PASSING = (OSError, LeaseLost, NeedsApproval)
+"""Errors of users that a later try need not meet: the storage, Milvus or Ray does not answer, or an approval waits."""
+
+
+def may_go_on(error: Exception) -> bool:
+    """Whether a later command may go on with the lap that an error has interrupted.
+
+    That is in vain where the error lies in the lap's own data or model, such as a loss that is not finite, or a release
+    that does not fit into memory. A fault of ours or of a library, such as a worker that was killed, may pass.
+    """
+    if isinstance(error, LASTING):
+        return False
+    return isinstance(error, PASSING) or not isinstance(error, UserError)
 
 
 @dataclass(slots=True)
@@ -26,8 +50,9 @@ class LapRecord:
         config: a digest of the config values that decide the lap.
         began: ISO timestamp.
         steps: by step, its outcome as JSON values, in the order in which they were done.
-        outcome: `promoted`, `nothing new` or `stopped`; None while it goes on.
-        reason: why it was stopped; of one without anything new, how old the event log was.
+        outcome: `promoted`, `nothing new`, `stopped` or `given up`; None while it goes on.
+        reason: why it was stopped or given up.
+        tries: how many commands have gone on with it since its last step.
         lock: the lock on all laps, which this process holds.
     """
 
@@ -37,6 +62,7 @@ class LapRecord:
     steps: dict[str, Any] = field(default_factory=dict)
     outcome: str | None = None
     reason: str | None = None
+    tries: int = 0
     lock: Lock = ALONE
 
     @classmethod
@@ -45,17 +71,50 @@ class LapRecord:
 
         A damaged record is named, and its lap does not go on.
         """
-        laps = (storage / "laps").subfolders()
-        if laps and laps[-1].exists(FILE):
-
-            def recorded(value: dict[str, Any]) -> LapRecord:
-                return cls(laps[-1], **known_fields(cls, value, {}), lock=lock)
-
-            last = read_or_left_out(laps[-1], FILE, recorded, "the record of a lap", "a new lap begins")
-            if last is not None and last.outcome is None and last.config == config:
-                return last
+        last = cls.unfinished(storage, lock)
+        if last is not None and last.config == config:
+            last.tries += 1
+            last.write()
+            return last
         began = datetime.now(UTC).isoformat()
         return cls(storage / "laps" / run_name(began), config, began, lock=lock)
+
+    @classmethod
+    def unfinished(cls, storage: Folder, lock: Lock = ALONE) -> "LapRecord | None":
+        """The latest lap, if it has not ended."""
+        laps = (storage / "laps").subfolders()
+        last = cls._read(laps[-1], lock) if laps else None
+        return None if last is None or last.outcome is not None else last
+
+    @classmethod
+    def all(cls, storage: Folder) -> "list[LapRecord]":
+        """The records of all laps, oldest first. A damaged one is left out, and named."""
+        found = (cls._read(folder, ALONE) for folder in (storage / "laps").subfolders())
+        return [record for record in found if record is not None]
+
+    @classmethod
+    def _read(cls, folder: Folder, lock: Lock) -> "LapRecord | None":
+        """The record in a folder; None where there is none, or a damaged one."""
+        if not folder.exists(FILE):
+            return None
+
+        def recorded(value: dict[str, Any]) -> LapRecord:
+            return cls(folder, **known_fields(cls, value, {}), lock=lock)
+
+        return read_or_left_out(folder, FILE, recorded, "the record of a lap", "a new lap begins")
+
+    def why_given_up(self, config: str, resume: bool) -> str | None:
+        """Why a lap that was interrupted does not go on; None where it does.
+
+        Args:
+            config: the digest of the values that decide a lap now.
+            resume: `cycle.resume`.
+        """
+        if self.config != config:
+            return "values of the config are others now"
+        if not resume:
+            return "cycle.resume is false"
+        return None if self.tries < TRIES else f"{TRIES} commands in a row have come no step further"
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
         """The recorded outcome of a step; if there is none, does the work and records its outcome.
@@ -68,8 +127,7 @@ class LapRecord:
         """
         if name not in self.steps:
             self.lock.require()
-            self.steps[name] = work()
-            self.write()
+            self.note(name, work())
         return self.steps[name]
 
     def note(self, name: str, outcome: Any) -> None:
@@ -78,7 +136,7 @@ class LapRecord:
         Args:
             outcome: JSON values.
         """
-        self.steps[name] = outcome
+        self.steps[name], self.tries = outcome, 0
         self.write()
 
     def end(self, outcome: str, reason: str | None = None) -> dict[str, Any]:
@@ -94,5 +152,5 @@ class LapRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON values."""
-        names = ("config", "began", "steps", "outcome", "reason")
+        names = ("config", "began", "steps", "outcome", "reason", "tries")
         return {name: getattr(self, name) for name in names}

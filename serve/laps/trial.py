@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,8 @@ from serve.experiments.judged_answers import JudgedRun
 from serve.index.config import IndexConfig
 from serve.laps.config import CycleConfig, LapStopped
 from serve.laps.record import LapRecord
-from serve.releases.audit.history import has_run
-from serve.releases.pointer import LivePointer, Traffic, utc_timestamp
+from serve.releases.audit.history import has_run, rolled_back_because
+from serve.releases.pointer import LivePointer, PointerError, Traffic, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.guard import CanaryGuard
@@ -47,7 +48,7 @@ def try_release(
         What became of it, as JSON values: whether it took place, and how many of its answers were judged.
 
     Raises:
-        LapStopped: the guard, or an operator, has ended the trial, or another experiment runs.
+        LapStopped: the guard, or an operator, has ended the trial or an earlier one, or another experiment runs.
         ReleaseError, PointerError, IndexUnavailable: as `promote`.
     """
     registry = ReleaseRegistry.of(storage)
@@ -56,8 +57,8 @@ def try_release(
         return {"tried": False, "why": "no release was live" if live is None else "cycle.canary_percent is 0"}
     if live.release == release_id:
         return {"tried": False, "why": f"{release_id} is live already"}
-    if record is not None:
-        refuse_ended(record, registry, live)
+    refuse_ended(record, registry, live)
+    refuse_rolled_back(registry, live, release_id)
     replicas = ReplicaRegistry.of(registry.folder)
     if not replicas.alive(replicas.clock()):
         return {"tried": False, "why": "no endpoint is running"}
@@ -107,13 +108,14 @@ def promote_tried(
         What became of it, as JSON values. Where an operator has promoted the release, it is live already.
 
     Raises:
-        LapStopped: the guard, or an operator, has ended the trial.
+        LapStopped: the guard, or an operator, has ended the trial or an earlier one of the same release.
         ReleaseError, PointerError, IndexUnavailable: as `promote`.
     """
     if (found := _live_already(registry, release_id, progress)) is not None:
         return found
     live = registry.live()
     refuse_ended(record, registry, live)
+    refuse_rolled_back(registry, live, release_id)
     try:
         rollout = promote(index, registry, release_id, within_s, progress, expected_live=Traffic.of(live))
     except ReleaseError:  # the traffic may have changed while the release was verified and loaded
@@ -139,16 +141,47 @@ def _note(record: LapRecord | None, experiment: Experiment) -> None:
         record.note(CANARY, {"name": experiment.name, "since": experiment.since})
 
 
-def refuse_ended(record: LapRecord, registry: ReleaseRegistry, live: LivePointer | None) -> None:
+def refuse_ended(record: LapRecord | None, registry: ReleaseRegistry, live: LivePointer | None) -> None:
     """Raises LapStopped where the trial that a lap has begun does not run any more.
 
     A trial that the lap has noted, and whose rollout was interrupted before it had traffic, is none that was ended.
     """
-    noted = record.steps.get(CANARY)
+    noted = None if record is None else record.steps.get(CANARY)
     if noted is None or live is None or (live.experiment is not None and live.experiment.since == noted["since"]):
         return
     if has_run(registry.folder, **noted):
         raise LapStopped(f"the trial was ended: {_said(live)}")
+
+
+def refuse_rolled_back(registry: ReleaseRegistry, live: LivePointer | None, release_id: str) -> None:
+    """Raises LapStopped where a rollback has taken a release out of service: no lap gives it traffic again by itself.
+
+    The same data makes the same release, so that a lap which is run again at once would come up with it.
+    """
+    if live is not None and release_id in (live.rolled_back or "").split(", "):
+        why: str | None = live.reason or "without a reason"
+    else:
+        why = rolled_back_because(registry.folder, release_id, registry.manifest(release_id)["created_at"])
+    if why is not None:
+        raise LapStopped(
+            f"{release_id} was rolled back ({why}) and gets no second trial. New events make another release, and"
+            f" python -m serve.promote release={release_id} promotes this one all the same"
+        )
+
+
+def end_trial(record: LapRecord, registry: ReleaseRegistry, reason: str) -> None:
+    """Ends the trial of a lap, if it runs; the live release then has all of the traffic.
+
+    Args:
+        record: the record of the lap, which has noted the trial.
+        reason: goes into the pointer and the history.
+    """
+    noted, live = record.steps.get(CANARY), registry.live()
+    running = None if live is None else live.experiment
+    if noted is None or running is None or (running.name, running.since) != (noted["name"], noted["since"]):
+        return
+    with suppress(PointerError):  # somebody else has ended it meanwhile
+        registry.rollback(reason, running)
 
 
 def _said(live: LivePointer | None) -> str:

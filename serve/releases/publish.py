@@ -1,6 +1,7 @@
 """Drafts a release from a checkpoint and has it built: the mechanism behind `python -m serve.publish`."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,9 +11,8 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.json_text import json_text
 from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
-from serve.releases.building.build import build_release
+from serve.releases.building.build import Gate, build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
-from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import ReleaseRegistry
 from towers.checkpoint.batch_embedding import item_vectors
 from towers.checkpoint.checkpoint import Checkpoint
@@ -25,12 +25,14 @@ def publish(
     checkpoint: Checkpoint,
     storage: Folder,
     progress: ProgressReporter = print,
-    gatekeeper: Gatekeeper | None = None,
+    gatekeeper: Gate | None = None,
+    reason: str | None = None,
 ) -> str:
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 
     Args:
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
+        reason: what the history gives as the reason; None gives none.
 
     Raises:
         GateError: the gate holds the checkpoint back.
@@ -40,7 +42,7 @@ def publish(
     """
     for line in freshness(checkpoint.manifest, folder=checkpoint.folder):
         progress(f"publish: {line}")
-    draft = _draft(config, checkpoint)
+    draft = replace(_draft(config, checkpoint), recorded={} if reason is None else {"reason": reason})
     build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)
     return draft.id
 

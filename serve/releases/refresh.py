@@ -82,6 +82,7 @@ def refresh(
     removed: Sequence[str] = (),
     progress: ProgressReporter = print,
     gatekeeper: Gatekeeper | None = None,
+    reason: str | None = None,
 ) -> str:
     """Builds a release from the live one and returns its id, or the id of the live one if nothing would change.
 
@@ -91,6 +92,7 @@ def refresh(
         removed: ids of items to remove. They stay in the catalogue, so that rows keep their numbers, and are in no
             answer.
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
+        reason: what the history gives as the reason; None gives none.
 
     Raises:
         DataError: an item to be added has the id of a known one, written in another way.
@@ -102,12 +104,7 @@ def refresh(
     change = updated(before, rows)
     refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
     say_look_alikes(rows["item_id"], progress)
-    still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
-    removed_items = sorted(still_removed | _known_ids(change.items, removed))
-    if len(removed_items) > MAX_EXCLUDED_ITEMS:
-        raise ReleaseError(
-            f"items: {len(removed_items)} would be removed, {MAX_EXCLUDED_ITEMS} at most; train a model without them"
-        )
+    removed_items = _removed_items(release, change.items, rows, removed)
     counts = {
         "added": len(change.added),
         "changed": len(change.changed),
@@ -121,9 +118,25 @@ def refresh(
         f"refresh: {counts['added']:,} items added, {counts['changed']:,} changed, {counts['withdrawn']:,} removed,"
         f" {counts['back']:,} restored; from {release.id}"
     )
-    draft = _draft(config, release, change.items, removed_items, counts)
+    recorded = {"of": release.id} | ({} if reason is None else {"reason": reason})
+    draft = _draft(config, release, change.items, removed_items, counts, recorded)
     build_release(config, registry, draft, "refresh", progress, gatekeeper)
     return draft.id
+
+
+def _removed_items(release: Release, items: Catalogue, rows: pa.Table, removed: Sequence[str]) -> list[str]:
+    """The ids of the items that the new release answers with no more, sorted; those of `rows` are restored.
+
+    Raises:
+        ReleaseError: one of `removed` is not in the catalogue, or they are too many.
+    """
+    still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
+    removed_items = sorted(still_removed | _known_ids(items, removed))
+    if len(removed_items) > MAX_EXCLUDED_ITEMS:
+        raise ReleaseError(
+            f"items: {len(removed_items)} would be removed, {MAX_EXCLUDED_ITEMS} at most; train a model without them"
+        )
+    return removed_items
 
 
 def _known_ids(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
@@ -141,7 +154,12 @@ def _known_ids(items: Catalogue, ids: Sequence[str]) -> frozenset[str]:
 
 
 def _draft(
-    config: IndexConfig, release: Release, items: Catalogue, removed_items: list[str], counts: dict[str, int]
+    config: IndexConfig,
+    release: Release,
+    items: Catalogue,
+    removed_items: list[str],
+    counts: dict[str, int],
+    recorded: dict[str, Any],
 ) -> ReleaseDraft:
     manifest = release.manifest
     entries = {
@@ -164,6 +182,7 @@ def _draft(
         manifest_entries=entries,
         embed_items=lambda: embedded_items(parts, config.upsert_batch),
         write_model=write_model,
+        recorded=recorded,
     )
 
 

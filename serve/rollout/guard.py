@@ -85,12 +85,14 @@ class CanaryGuard:
     def _deaths(self, registry: ReleaseRegistry, experiment: Experiment) -> list[str]:
         """Names the replicas that have died while they took part in the experiment, where they are too many.
 
-        Where their heartbeats cannot be read, none counts as dead, and the exposures alone are judged.
+        Those whose machine went with them do not count, nor those who died long ago. Where heartbeats cannot be read,
+        none counts as dead, and the exposures alone are judged.
         """
         if self._replicas is None:
             self._replicas = ReplicaWatch(ReplicaRegistry.of(registry.folder), renews_clock=True)
+        within_s = self.config.deaths_within_s
         try:
-            dead = [each for each in self._replicas.look().dead if each.experiment == experiment.key]
+            dead = [each for each in self._replicas.look().outlived(within_s) if each.experiment == experiment.key]
         except (OSError, ValueError, TypeError) as e:
             self.progress(f"guard: whether replicas have died is not judged: {one_line(e)}")
             self._replicas.forget()  # who could not write meanwhile must not count as dead
@@ -98,9 +100,8 @@ class CanaryGuard:
         if len(dead) <= self.config.max_deaths:
             return []
         named = ", ".join(str(heartbeat) for heartbeat in dead[:MAX_NAMED])
-        return [
-            f"{len(dead)} replicas have died since the experiment began ({named}{', ...' * (len(dead) > MAX_NAMED)})"
-        ]
+        more, within_h = ", ..." * (len(dead) > MAX_NAMED), within_s / 3600
+        return [f"{len(dead)} replicas have died in the experiment within {within_h:.3g} h ({named}{more})"]
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
         """Checks again and again until stopped.

@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry
+from data.cluster.processes import is_this_host
+from serve.rollout.heartbeats import (
+    HEARTBEAT_INTERVAL_S,
+    HEARTBEAT_TIMEOUT_S,
+    FoundHeartbeat,
+    Heartbeat,
+    ReplicaRegistry,
+)
 
 CONFIRMED_AFTER_S = HEARTBEAT_INTERVAL_S + 3.0
 """Seconds in which a replica that lives has written its next heartbeat, if the storage takes it."""
@@ -24,16 +31,37 @@ class Look:
         lost: those whose heartbeat has been stale for long, while nothing says that their process is gone. They have
             died, or are cut off from the storage.
         gone: those whose process is gone.
+        found: all heartbeats.
+        at: the time by the storage's clock, in Unix seconds.
     """
 
     alive: list[Heartbeat]
     lost: list[Heartbeat]
     gone: list[Heartbeat]
+    found: list[FoundHeartbeat]
+    at: float
 
     @property
     def dead(self) -> list[Heartbeat]:
         """Those that count as dead."""
         return [*self.gone, *self.lost]
+
+    def outlived(self, within_s: float) -> list[Heartbeat]:
+        """The dead ones whose machine has outlived them, and that have written within the last `within_s` seconds.
+
+        A machine that goes, as when a cluster is replaced, takes its replicas along, whatever they answer with. One
+        has outlived a replica if it is this one, or if a replica on it has written more than HEARTBEAT_TIMEOUT_S later.
+        """
+        written = {one.heartbeat.replica: one.written for one in self.found}
+        latest: dict[str, float] = {}
+        for one in self.found:
+            latest[one.heartbeat.host] = max(latest.get(one.heartbeat.host, 0.0), one.written)
+
+        def is_outlived(dead: Heartbeat) -> bool:
+            is_heard_of = latest[dead.host] - written[dead.replica] > HEARTBEAT_TIMEOUT_S
+            return is_heard_of or is_this_host(dead.host, dead.namespace)
+
+        return [each for each in self.dead if self.at - written[each.replica] <= within_s and is_outlived(each)]
 
 
 class ReplicaWatch:
@@ -62,8 +90,9 @@ class ReplicaWatch:
         if self._clock is None or self._renews_clock:
             self._clock = self._replicas.clock()
         looked_at = time.monotonic()
-        found, stale_since = Look([], [], []), {}
-        for one in self._replicas.read_all(self._clock()):
+        heartbeats = self._replicas.read_all(at := self._clock())
+        found, stale_since = Look([], [], [], heartbeats, at), {}
+        for one in heartbeats:
             key = (one.heartbeat.replica, one.written)
             if one.heartbeat.is_gone:
                 found.gone.append(one.heartbeat)

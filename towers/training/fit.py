@@ -130,3 +130,13 @@ def with_fit_on(config: Recipe, fit_on: FittedSplits) -> Recipe:
     root: Any = config  # a dataclass, as the root configuration is
     changed: Recipe = replace(root, train=replace(config.train, fit_on=fit_on))
     return changed
+
+
+def made_by(config: Recipe, dataset: PreparedDataset, storage: Folder) -> list[Folder]:
+    """The folders that `train` makes, be they there or not: checkpoints, and what it saves after each epoch."""
+    checkpoint, training = checkpoint_folder(config, dataset, storage).name, training_name(config, dataset)
+    made = [storage / "checkpoints" / checkpoint, storage / "training" / training]
+    if config.train.fit_on is not FittedSplits.all:
+        return made
+    backtest = [storage / "checkpoints" / (checkpoint + BACKTEST), storage / "training" / (training + BACKTEST)]
+    return [*made, *backtest, *made_by(with_fit_on(config, FittedSplits.train), dataset, storage)]

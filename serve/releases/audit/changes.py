@@ -11,6 +11,7 @@ from typing import Any
 from data.artifacts.folders import Folder
 from serve.releases.audit.approvals import Approvals
 from serve.releases.audit.history import is_recorded, read_history, record_stamped
+from serve.releases.audit.publications import missing_publications
 from serve.releases.pointer import LivePointer
 
 
@@ -35,9 +36,10 @@ def try_to_record(releases: Folder, live: LivePointer | None) -> None:
 def history_of(releases: Folder, live: LivePointer | None, last: int) -> list[dict[str, Any]]:
     """The latest entries of the history, newest first.
 
-    The change that has led to the live pointer is there in any case, and so are approvals whose process was killed.
+    The change that has led to the live pointer is there in any case, and so are approvals and publications whose
+    process was killed.
     """
-    missing, entries = Approvals(releases).missing(), read_history(releases, last)
+    missing, entries = [*Approvals(releases).missing(), *missing_publications(releases)], read_history(releases, last)
     if live is not None and live.change is not None and not is_recorded(releases, live.change):
         missing.append(live.change.on(live.as_json()))
     if missing:

@@ -90,6 +90,21 @@ def has_run(releases: Folder, name: str, since: str) -> bool:
     return any((of.get("name"), of.get("since")) == (name, since) for of in experiments)
 
 
+def rolled_back_because(releases: Folder, release: str, since: str) -> str | None:
+    """Why a rollback has taken a release out of service, by the history; None where none has, or it has traffic since.
+
+    Args:
+        since: entries from this ISO timestamp on, in UTC, are read.
+    """
+    for entry in _entries(releases / HISTORY, since):
+        if release in (entry.get("rolled_back") or "").split(", "):
+            return entry.get("reason") or "without a reason"
+        shares = (entry.get("experiment") or {}).get("shares", {})
+        if "promoted_at" in entry and (release == entry["release"] or release in shares):
+            return None
+    return None
+
+
 def _entries(folder: Folder, since: str = "") -> Iterator[dict[str, Any]]:
     for name in sorted((name for name in folder.names() if name >= since and name.endswith(".json")), reverse=True):
         found = read_or_left_out(folder, name, partial(_entry, name), "an entry of the history", "remove the file")

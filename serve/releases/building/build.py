@@ -16,6 +16,7 @@ from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
 from serve.index.collection import collection_name, drop, write_collection
 from serve.index.config import IndexConfig
+from serve.releases.audit.publications import PUBLISHED, publication, record_publication
 from serve.releases.building.draft import ReleaseDraft
 from serve.releases.building.seal import seal_release
 from serve.releases.in_progress import Operation
@@ -40,7 +41,7 @@ def build_release(
     progress: ProgressReporter,
     gatekeeper: Gate | None,
 ) -> None:
-    """Makes the release, unless it exists with all of its files and its whole collection already.
+    """Makes the release, unless it exists with all of its files and its whole collection already; the history says so.
 
     Args:
         verb: the command in whose name progress is reported.
@@ -55,9 +56,11 @@ def build_release(
     with registry.locked(draft.id) as lock:
         before: str | None = None
         if is_sealed(registry.path(draft.id)):
-            before = registry.manifest(draft.id)["collection"]
+            manifest = registry.manifest(draft.id)
+            before = manifest["collection"]
             if (wrong := _wrong_with(config, registry, draft, before)) is None:
                 progress(f"{verb}: release {draft.id} is already published")
+                record_publication(registry.folder, manifest)  # the process that did it may have been killed
                 return
             progress(f"{verb}: {wrong}; publishing the release again")
         _build(config, registry, draft, verb, progress, gatekeeper, lock, before)
@@ -102,7 +105,7 @@ def _build(
     try:
         recall = check_recall(config, collection, parts, "run the command again; index.algorithm=flat is exact")
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
-        measured[ALGORITHM] = config.algorithm.name
+        measured |= {ALGORITHM: config.algorithm.name, PUBLISHED: publication(verb, draft.id, draft.recorded)}
         lock.require()
         if before is not None:  # as long as the release is not sealed anew, it is still used
             registry.in_progress.set(draft.id, before, Operation.prune)
@@ -114,6 +117,7 @@ def _build(
             drop(config, collection)
         raise
     registry.in_progress.clear(collection)
+    record_publication(registry.folder, measured)
     seconds = time.perf_counter() - started
     progress(
         f"{verb}: release {draft.id}, {num_items:,} items in {collection}, recall@20 {recall:.3f}, {seconds:.1f} s"

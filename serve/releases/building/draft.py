@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ class ReleaseDraft:
         manifest_entries: what the release's manifest says beyond the inherited one.
         embed_items: yields the items in the order of their rows, in batches, each with its `vector`. It is called once.
         write_model: writes the model's files into the release's folder.
+        recorded: what the history says of the publication beside the command and the release, as JSON values.
     """
 
     id: str
@@ -28,6 +29,7 @@ class ReleaseDraft:
     manifest_entries: dict[str, Any]
     embed_items: Callable[[], Iterable[pa.Table]]
     write_model: Callable[[Folder], None]
+    recorded: dict[str, Any] = field(default_factory=dict)
 
 
 def release_id(manifest: dict[str, Any], *content: str) -> str:

@@ -21,10 +21,14 @@ from serve.releases.gate.checks import (
 from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.judged import judged
+from serve.releases.gate.lost_items import lost_items
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import EvaluateConfig
+
+HELD_BACK = "It is held back; publish it all the same with force=true reason='...'"
+"""How the message about failed checks ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,7 @@ class Gatekeeper:
         self.show(report.table())
         failed = [f"{check.name}: {check.value:.4g}, {check.bound}" for check in report.failed]
         if failed and self.reason is None:
-            raise GateError(
-                f"gate: {'; '.join(failed)}. There is no release; publish it all the same with force=true reason='...'"
-            )
+            raise GateError(f"gate: {'; '.join(failed)}. {HELD_BACK}")
         return report.as_json() | {"failed": failed, "forced": self.reason if failed else None}
 
 
@@ -128,14 +130,16 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
     dataset = _open_dataset(checkpoint)
     compared = judged(checkpoint, live, dataset)
     queries = queries_for_both(dataset, compared.live, evaluate.seen)
+    lost = [] if "refreshed" in checkpoint.manifest else [lost_items(live, checkpoint.items)]
+    notes = [*compared.notes, *(f"{one}" for one in lost if one)]
     if not len(queries.held_out.user_rows_Q):
         note = f"not compared with {live.id}: it knows none of the held-out users"
-        return GateReport(None, checks, [note, *compared.notes])
+        return GateReport(None, checks, [note, *notes])
     note = f"{len(queries.held_out.user_rows_Q):,} of {queries.num_all:,} held-out users are known to both"
     ours = measure_answers(compared.ours, queries.held_out, evaluate)
     theirs = measure_answers(compared.live, in_rows_of(compared.live, queries.held_out, dataset), evaluate)
     checks += compare_with_live(config, evaluate, queries, ours, theirs)
-    return GateReport(live.id, checks, [note, *compared.notes])
+    return GateReport(live.id, checks, [note, *notes])
 
 
 def _open_live(registry: ReleaseRegistry) -> Release | None:

@@ -1,5 +1,7 @@
 """A lap that was interrupted, and of which something was removed since, stops: it could never go on."""
 
+from typing import Any
+
 import pytest
 
 from conf.schema import Config
@@ -9,18 +11,20 @@ from serve.laps.config import LapStopped
 from serve.laps.record import LapRecord
 from serve.laps.run import _digest, run_lap
 
+NEW = {"num_new": 1000, "beyond": []}
+
 
 @pytest.mark.parametrize(
     ("steps", "gone"),
     [
         ({}, "dataset"),
-        ({"drift": None, "start": "{root}/checkpoints/first"}, "first checkpoint"),
-        ({"drift": None, "start": None, "gate": {}, "train": "{root}/checkpoints/second"}, "checkpoint"),
-        ({"drift": None, "start": "{root}/first", "gate": {}, "train": "{root}/second", "release": "third"}, "release"),
+        ({"drift": NEW, "start": "{root}/checkpoints/first"}, "first checkpoint"),
+        ({"drift": NEW, "start": None, "gate": {}, "train": "{root}/checkpoints/second"}, "checkpoint"),
+        ({"drift": NEW, "start": "{root}/first", "gate": {}, "train": "{root}/second", "release": "third"}, "release"),
     ],
 )
 def test_a_lap_of_which_something_is_gone_stops_and_the_next_begins(
-    tiny: Config, tmp_path_factory: pytest.TempPathFactory, steps: dict[str, str | None], gone: str
+    tiny: Config, tmp_path_factory: pytest.TempPathFactory, steps: dict[str, Any], gone: str
 ) -> None:
     root = tmp_path_factory.mktemp("laps")
     storage, said = Folder.of(str(root)), lambda _: None

@@ -7,7 +7,14 @@ import pytest
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
-from serve.laps.record import LapRecord
+from data.artifacts.seals import NotSealed
+from data.sources.schema import DataError
+from serve.index.protocol import CollectionMissing, IndexUnavailable
+from serve.laps.config import LapStopped
+from serve.laps.record import TRIES, LapRecord, may_go_on
+from serve.releases.audit.approvals import NeedsApproval
+from serve.releases.release import ReleaseError
+from towers.training.epochs.finite import NotFinite
 
 
 def test_an_interrupted_lap_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -68,3 +75,39 @@ def test_a_damaged_record_is_named_and_a_new_lap_begins(
     first.folder.write_bytes("lap.json", content)
     assert LapRecord.open(storage, "values").steps == {}
     assert "lap.json: not the record of a lap" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [
+        (IndexUnavailable("Milvus does not answer"), True),
+        (NeedsApproval("waits for a second operator"), True),
+        (OSError("the storage does not answer"), True),
+        (RuntimeError("a worker was killed"), True),
+        (LeaseLost("another process goes on"), True),
+        (NotFinite("step 3: the loss is not finite"), False),
+        (FloatingPointError("a stage gives values that are not finite"), False),
+        (ReleaseError("no room for the release"), False),
+        (DataError("the log cannot be used"), False),
+        (CollectionMissing("there is no collection"), False),
+        (NotSealed("no checkpoint there"), False),
+        (LapStopped("drift"), False),
+    ],
+)
+def test_a_lap_goes_on_after_what_may_pass_and_not_after_what_would_come_again(error: Exception, goes_on: bool) -> None:
+    assert may_go_on(error) is goes_on
+
+
+def test_a_lap_that_comes_no_step_further_is_given_up(tmp_path: Path) -> None:
+    storage = Folder.of(str(tmp_path))
+    LapRecord.open(storage, "values").step("dataset", lambda: "a")
+    for _ in range(TRIES):
+        again = LapRecord.open(storage, "values")
+        assert again.steps == {"dataset": "a"}
+    last = LapRecord.unfinished(storage)
+    assert last is not None
+    assert last.why_given_up("values", resume=True) == f"{TRIES} commands in a row have come no step further"
+    last.step("train", lambda: "b")
+    assert last.why_given_up("values", resume=True) is None, "a step is done"
+    assert last.why_given_up("values", resume=False) == "cycle.resume is false"
+    assert last.why_given_up("others", resume=True) == "values of the config are others now"

@@ -142,7 +142,7 @@ def test_a_trial_that_was_noted_and_never_had_traffic_begins(
 ) -> None:
     trial(storage)
     registry, found = ReleaseRegistry.of(storage), list[str]()
-    registry.rollback("an earlier trial of the same release")
+    registry.promote("old")  # ends an earlier trial of the same release
 
     def rolled_out(*_: Any, since: str) -> Any:
         found.append(since)
@@ -219,7 +219,7 @@ def test_a_trial_does_not_take_the_place_of_an_experiment_that_begins_meanwhile(
 ) -> None:
     trial(storage)
     registry, another = ReleaseRegistry.of(storage), Experiment("another", {"other": 0.5}, utc_timestamp())
-    registry.rollback()
+    registry.promote("old")
 
     def begins() -> None:
         registry.update_pointer(lambda live: with_experiment(live, another))  # type: ignore[arg-type]
@@ -228,3 +228,17 @@ def test_a_trial_does_not_take_the_place_of_an_experiment_that_begins_meanwhile(
     with pytest.raises(ReleaseError, match=r"old: is not what is live alone \(live: old, with other on trial\)"):
         tried(storage)
     assert registry.live().experiment == another  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("percent", [5.0, 0.0])
+def test_a_release_that_was_rolled_back_gets_no_traffic_from_the_next_lap(storage: Folder, percent: float) -> None:
+    """The same data makes the same release again, such as where a job is started again at once."""
+    running, registry = trial(storage), ReleaseRegistry.of(storage)
+    registry.rollback("guard: new: 10.0% of its answers failed", running)
+    registry.promote("other")
+    with pytest.raises(LapStopped, match=r"new was rolled back \(guard: new: 10\.0% .*\) and gets no second trial"):
+        tried(storage, CycleConfig(canary_percent=percent, canary_s=0.2))
+        promote_tried(LapRecord.open(storage, "next"), INDEX, registry, "new", 1.0)
+    assert registry.live().release == "other"  # type: ignore[union-attr]
+    trial(storage, shown("new", 7))  # by hand
+    assert tried(storage)["tried"], "an operator has given it traffic since"

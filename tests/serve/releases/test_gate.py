@@ -93,7 +93,7 @@ def test_what_is_held_back_leaves_nothing_unless_there_is_a_reason(
     storage, shown = Folder.of(str(tmp_path)), []
     config = replace(tiny.gate, max_golden_ms=1e-6)
     index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
-    with pytest.raises(GateError, match=r"gate: golden queries, median ms: .* at most 1e-06\. There is no release"):
+    with pytest.raises(GateError, match=r"gate: golden queries, median ms: .* at most 1e-06\. It is held back"):
         publish(index, checkpoint, storage, lambda _: None, gatekeeper(tiny, config, shown))
     assert ReleaseRegistry.of(storage).ids() == []
     assert len(shown) == 1

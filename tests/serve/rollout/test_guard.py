@@ -130,7 +130,7 @@ def test_replicas_that_die_in_an_experiment_end_it(storage: Folder) -> None:
     guard = CanaryGuard(CONFIG, storage)
     assert guard.check() is None
     replicas.write(Heartbeat(replica="Recommender-last", pid=gone.pid, experiment=running.key))
-    assert guard.check().startswith("guard: 3 replicas have died since the experiment began (Recommender-0 on ")
+    assert guard.check().startswith("guard: 3 replicas have died in the experiment within 24 h (Recommender-0 on ")
     assert registry.live().experiment is None
 
 

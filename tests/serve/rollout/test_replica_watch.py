@@ -91,9 +91,54 @@ def test_a_jump_of_the_clock_ends_no_trial(storage: Folder, heartbeats: ReplicaR
         written(heartbeats, replica, STALE_S)
     assert guard.check() is None, "the stale heartbeats are others than before"
     time.sleep(soon)
+    heartbeats.write(Heartbeat(replica="lives", host="elsewhere", current="old", holds={"old": 1.0}))
     reason = guard.check()
     assert reason is not None
     assert reason.startswith("guard: 6 replicas have died"), "they have written nothing for too long"
+
+
+@dataclass
+class Dying:
+    """A guard, and replicas of a running experiment on machines whose processes it cannot look up."""
+
+    storage: Folder
+    heartbeats: ReplicaRegistry
+    soon: float
+
+    def check(self, *of: tuple[str, str, float]) -> str | None:
+        """What the guard says to replicas, each with its machine and the age of its heartbeat in seconds.
+
+        One whose heartbeat is new answers with the live release alone.
+        """
+        key, guard = experiment(self.storage).key, CanaryGuard(CONFIG, self.storage)
+        for replica, host, age_s in of:
+            lives = {"current": "old", "holds": {"old": 1.0}} if age_s == 0 else {"experiment": key}
+            written(self.heartbeats, Heartbeat.of_json({"replica": replica, "host": host, "pid": 1} | lives), age_s)
+        assert guard.check() is None, "one look at stale heartbeats proves nothing"
+        time.sleep(self.soon)
+        return guard.check()
+
+
+@pytest.fixture
+def dying(storage: Folder, heartbeats: ReplicaRegistry, soon: float) -> Dying:
+    return Dying(storage, heartbeats, soon)
+
+
+def test_a_cluster_that_is_replaced_ends_no_trial(dying: Dying) -> None:
+    old = [(f"old-{n}", f"pod-{n % 3}", STALE_S + n % 2) for n in range(6)]
+    assert dying.check(*old, *[(f"new-{n}", f"pod-{n}", 0.0) for n in range(3, 6)]) is None
+
+
+def test_replicas_that_die_on_machines_that_live_end_a_trial(dying: Dying) -> None:
+    """As of a release that kills its replicas again and again, on a cluster that the guard looks at from elsewhere."""
+    reason = dying.check(*[(f"r-{n}", "pod-1", n * STALE_S) for n in range(4)])
+    assert reason is not None
+    assert reason.startswith("guard: 3 replicas have died in the experiment within 24 h (r-")
+
+
+def test_deaths_of_long_ago_end_no_trial(dying: Dying) -> None:
+    ages_s = (0.0, STALE_S, STALE_S, CONFIG.deaths_within_s + 60)
+    assert dying.check(*[(f"r-{n}", "pod-1", age_s) for n, age_s in enumerate(ages_s)]) is None
 
 
 def test_an_outage_between_two_looks_proves_nothing(heartbeats: ReplicaRegistry, soon: float) -> None:

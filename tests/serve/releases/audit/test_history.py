@@ -3,13 +3,17 @@
 import getpass
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conf.schema import load
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.operators import _command, begin_command, operator, running_command
+from data.artifacts.records.updates import update_file
 from serve import keys
+from serve.access import key_file
 from serve.experiments.assignment import Experiment
 from serve.history import task
 from serve.releases.audit.history import HISTORY, history_table, read_history, record
@@ -162,3 +166,22 @@ def test_the_cure_of_a_damaged_pointer_keeps_recalled_items_out(registry: Releas
     registry.folder.write_bytes(POINTER, history.read_bytes(newest))
     assert registry.live() == live
     assert registry.read_denylist(live.denylist) == {"i1"}
+
+
+def test_a_key_whose_process_is_killed_once_it_is_made_is_in_the_history(
+    registry: ReleaseRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: Any) -> None:
+        update_file(*arguments)
+        raise KeyboardInterrupt
+
+    root = f"storage.root={tmp_path}"
+    keys.task(load([root, "mint=old"]))
+    monkeypatch.setattr(key_file, "update_file", killed)
+    for change in ("mint=shop", "revoke=old"):
+        with pytest.raises(KeyboardInterrupt):
+            keys.task(load([root, change]))
+    with pytest.raises(ConfigError, match="is the name of a key already"):
+        keys.task(load([root, "mint=shop"]))
+    entries = [(entry["action"], entry["key"]) for entry in read_history(registry.folder, 10)]
+    assert entries == [("revoke", "old"), ("mint", "shop"), ("mint", "old")], "what is refused is not"
