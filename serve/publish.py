@@ -44,13 +44,15 @@ def _published(config: "Config") -> str:
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.publish import publish
     from towers.checkpoint.checkpoint import open_checkpoint
+    from towers.checkpoint.opening.named import checkpoint_at
     from towers.training.runs import open_for
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    checkpoint = (
-        open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
-    )
+    if config.checkpoint:
+        checkpoint = open_checkpoint(checkpoint_at(config.checkpoint, storage))
+    else:
+        checkpoint, _ = open_for(config, storage, None)
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
 

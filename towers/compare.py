@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Compares `checkpoint` (default: the one that this config trains) with `baseline`."""
-    from towers.checkpoint.comparison import compare, open_baseline, open_with_dataset
+    from conf.typed_keys import is_typed
+    from towers.checkpoint.comparison import compare, open_baseline
     from towers.evaluation.presentation.present import present_differences
     from towers.training.runs import open_for
 
     connect(config.cluster)
-    baseline = open_baseline(config.baseline)
-    if config.checkpoint:
-        checkpoint, dataset = open_with_dataset(Folder.of(config.checkpoint))
-    else:
-        checkpoint, dataset = open_for(config, Folder.of(config.storage.root), None)
+    storage = Folder.of(config.storage.root)
+    baseline = open_baseline(config.baseline, storage)
+    checkpoint, dataset = open_for(config, storage, config.checkpoint, is_typed("data", "events.types"))
     differences = compare(checkpoint, baseline, dataset, config.evaluate)
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
     title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Measures `checkpoint` (default: the one that this config trains) on the test part of its dataset."""
+    """Measures `checkpoint` (default: the one that this config trains on the log as it is) on its test part."""
     from conf.entry import run_folder
+    from conf.typed_keys import is_typed
     from towers.checkpoint.backtest import measurable
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep
@@ -27,7 +28,8 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.training.stages.measured_again import measure_checkpoint
 
     connect(config.cluster)
-    trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
+    has_data = is_typed("data", "events.types")
+    trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint, has_data)
     checkpoint = measurable(trained)
     if checkpoint is not trained:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
