@@ -24,6 +24,7 @@ from serve.releases.gate.judged import judged
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import EvaluateConfig
 
 
@@ -118,24 +119,26 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
         GateError: the checkpoint's dataset, with the held-out interactions, or its backtest does not exist any more.
         FloatingPointError: a stage gives values that are not finite.
     """
-    checks = [
-        *check_item_vectors(config, checkpoint),
-        *check_over_popularity(config, checkpoint),
-        check_latency(config, checkpoint),
-    ]
+    checks, notes = [*check_item_vectors(config, checkpoint)], []
+    try:
+        checks.append(check_over_popularity(config, checkpoint))
+    except (NotSealed, CheckpointError) as e:
+        notes.append(f"not held against popular items, which its report lacks: {e}")
+    checks.append(check_latency(config, checkpoint))
     if live is None:
-        return GateReport(None, checks, [])
+        return GateReport(None, checks, notes)
     dataset = _open_dataset(checkpoint)
     compared = judged(checkpoint, live, dataset)
     queries = queries_for_both(dataset, compared.live, evaluate.seen)
+    notes += compared.notes
     if not len(queries.held_out.user_rows_Q):
         note = f"not compared with {live.id}: it knows none of the held-out users"
-        return GateReport(None, checks, [note, *compared.notes])
+        return GateReport(None, checks, [note, *notes])
     note = f"{len(queries.held_out.user_rows_Q):,} of {queries.num_all:,} held-out users are known to both"
     ours = measure_answers(compared.ours, queries.held_out, evaluate)
     theirs = measure_answers(compared.live, in_rows_of(compared.live, queries.held_out, dataset), evaluate)
     checks += compare_with_live(config, evaluate, queries, ours, theirs)
-    return GateReport(live.id, checks, [note, *compared.notes])
+    return GateReport(live.id, checks, [note, *notes])
 
 
 def _open_live(registry: ReleaseRegistry) -> Release | None:

@@ -8,9 +8,9 @@ import pytest
 from conf.schema import Config
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.config import Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.report import report_of
-from towers.training.stages.measured_again import MEASURED_BY, report_by
+from towers.training.stages.measured_again import MEASURED_BY, as_measured, report_by
 
 
 def test_with_the_same_values_the_report_is_that_of_the_training(
@@ -59,3 +59,17 @@ def test_a_report_of_an_earlier_version_is_compared_by_its_cut_offs(
     assert not said
     report_by(EvaluateConfig(ks=[10], k=10, resamples=100, baselines=[]), old, dataset, said.append)
     assert "evaluate.k was 20 and is 10" in said[0] and "evaluate.ks was [5, 10, 20, 50] and is [10]" in said[0]
+
+
+def test_a_gate_compares_as_the_checkpoint_was_measured(tiny: Config, checkpoint: Checkpoint) -> None:
+    """Of a log of repeated consumption, the command that publishes need not say so again."""
+    said = {"seen": "keep", "k": 7, "ks": [7]}
+    manifest = checkpoint.manifest | {"k": 7, MEASURED_BY: checkpoint.manifest[MEASURED_BY] | said}
+    found = as_measured(tiny.evaluate, manifest, lambda _: False)
+    assert (found.seen, found.k, found.ks) == (SeenItems.keep, 7, [5, 7, 10, 20, 50])
+    assert as_measured(tiny.evaluate, manifest, lambda _: True) == tiny.evaluate
+    found = as_measured(tiny.evaluate, manifest, lambda key: key == "evaluate.k")
+    assert (found.seen, found.k) == (SeenItems.keep, 20)
+    old = {k: v for k, v in manifest.items() if k != MEASURED_BY}
+    found = as_measured(tiny.evaluate, old, lambda _: False)
+    assert (found.seen, found.k) == (SeenItems.mask, 7)
