@@ -26,6 +26,7 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.checkpoint.comparison import compare, open_baseline
     from towers.evaluation.presentation.present import present_differences
     from towers.training.runs import open_for
+    from towers.training.stages.measured_again import told_apart
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
@@ -35,7 +36,8 @@ def task(config: "Config") -> dict[str, Any]:
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
     title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"
     kind = f"against-{baseline.name}"
-    with Tracker(config.tracking, checkpoint.name, jsonable(config) | names, kind=kind) as tracker:
+    apart = told_apart(config.evaluate, checkpoint.manifest)
+    with Tracker(config.tracking, checkpoint.name, jsonable(config) | names, kind, apart=apart) as tracker:
         present_differences(differences, title, config.evaluate.k, tracker)
     return {**names, "split": TEST, "differences": [asdict(d) for d in differences]}
 

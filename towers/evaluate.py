@@ -25,7 +25,7 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep
     from towers.training.runs import open_for
-    from towers.training.stages.measured_again import measure_checkpoint
+    from towers.training.stages.measured_again import measure_checkpoint, told_apart
 
     connect(config.cluster)
     has_data = is_typed("data", "events.types")
@@ -36,7 +36,8 @@ def task(config: "Config") -> dict[str, Any]:
     report = measure_checkpoint(config.evaluate, checkpoint, dataset)
     tracking, values = config.tracking, jsonable(config)
     published = published_beside(config.evaluate, dataset.manifest)
-    with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
+    apart = told_apart(config.evaluate, checkpoint.manifest)
+    with Tracker(tracking, checkpoint.name, values, "evaluate", current_sweep(), apart) as tracker:
         found = present(report, checkpoint.name, published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found
 

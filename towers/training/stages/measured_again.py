@@ -1,9 +1,11 @@
 """Measures a checkpoint by other values of `evaluate` than those that its own report was made by."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from data.artifacts.json_text import json_text
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
@@ -69,6 +71,19 @@ def as_measured(config: EvaluateConfig, manifest: Mapping[str, Any], is_given: C
     k = config.k if is_given("evaluate.k") else int(before["k"])
     seen = config.seen if is_given("evaluate.seen") else SeenItems(before["seen"])
     return replace(config, k=k, ks=sorted({*config.ks, k}), seen=seen)
+
+
+def told_apart(config: EvaluateConfig, manifest: Mapping[str, Any]) -> str | None:
+    """A digest of the values of a measurement, for its run in W&B; None if they are those of the checkpoint's report.
+
+    Two measurements of a checkpoint by different values so are two runs, and none overwrites the other.
+
+    Args:
+        manifest: of the checkpoint.
+    """
+    if MEASURED_BY in manifest and not _differences(manifest, config):
+        return None
+    return hashlib.sha256(json_text(measured_by(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _differences(manifest: Mapping[str, Any], config: EvaluateConfig) -> str:
