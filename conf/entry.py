@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
+from conf.forgotten_sweep import refuse_forgotten_sweep
 from conf.help import help_text, version, wants_help
 from conf.overrides import complaint, expanded, refuse_completion_of_nothing, with_release
 from conf.run_files import sweeps_without_secrets, write_run_files
@@ -68,6 +69,7 @@ def launch(module: str, program: str | None = None) -> None:
             write_run_files(run_folder(), values)
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
+                refuse_forgotten_sweep(module, HydraConfig.get())
                 use(values.plugins)
                 config = typed(values)
                 begin_command(module, HydraConfig.get().overrides.task)

@@ -63,8 +63,8 @@ class Config:
         plugins: modules of your own that register losses, encoders, sources or index back ends; they are imported in
             every process.
         seed: the random seed of weights, negatives and shuffling.
-        checkpoint: the folder of the checkpoint to evaluate, compare or publish; null means the one that this config
-            trains.
+        checkpoint: the folder of the checkpoint to evaluate, compare or publish, or of the run of towers.train that
+            made it; null means the one that this config trains on the log as it is now.
         baseline: the folder of the checkpoint with which towers.compare compares `checkpoint`.
         release: a release id; null means the newest release for serve.promote, the checkpoint for serve.publish, and
             the live one for other commands.

@@ -69,34 +69,69 @@ VERBS: dict[str, tuple[str, ...]] = {
 }
 """The fields of the root config that each command uses; a dotted name stands for one value of a group."""
 
+BESIDE_CHECKPOINT = ("cluster", "evaluate", "checkpoint")
+"""What each command uses that takes a checkpoint as it is."""
+
+MEASURED = (*BESIDE_CHECKPOINT, "data", "events.types", "tracking")
+"""Likewise, to measure it: the values of `data` may say once more which log it is of."""
+
+BY_NAME: dict[tuple[str, str], tuple[str, ...]] = {
+    ("towers.evaluate", "checkpoint"): MEASURED,
+    ("towers.compare", "checkpoint"): (*MEASURED, "baseline"),
+    ("serve.publish", "checkpoint"): (*BESIDE_CHECKPOINT, "index", "gate", "release", "force", "reason"),
+    ("serve.publish", "release"): ("cluster", "index", "checkpoint", "release", "reason"),
+}
+"""What a command uses where one of its fields names what it works on, which no values of a recipe describe then."""
+
+NAMING = ("release", "checkpoint")
+"""These fields. An experiment may stand beside a checkpoint: it says how its log is measured, and what is published."""
+
+NOTHING = ("null", "")
+"""Values that leave such a field empty."""
+
 
 def refuse_unused(verb: str, overrides: Sequence[str]) -> None:
     """Refuses overrides of values that a command does not use, so that none is ignored without notice.
 
-    Args:
-        verb: a command, such as `serve.prune`. One that is not in VERBS accepts all overrides.
-        overrides: overrides as on the command line, such as `percent=5`, `+train.labels.role=trainer`, `data=gowalla`.
-
     Raises:
-        ConfigError: one of them is not used; the message names the commands that do use it.
+        ConfigError: one of them is not used; the message names the commands that do use it, or what is named beside it.
     """
     if verb not in VERBS:
         return
+    named = naming(verb, overrides)
     for override in overrides:
         key = override_key(override)
-        if override not in ACCEPTED_BY_ALL and not uses(verb, key):
+        if override in ACCEPTED_BY_ALL:
+            continue
+        if not uses(verb, key):
             others = [other for other in VERBS if uses(other, key)]
             takes = f"it is used by {', '.join(others)}" if others else "no command uses it"
             raise ConfigError(f"{key}: python -m {verb} does not use it ({override}); {takes}")
+        if not uses(verb, key, named):
+            raise ConfigError(
+                f"{key}: {override} changes nothing of what {named}= names, which python -m {verb} takes as it is;"
+                " leave out one of the two"
+            )
 
 
-def uses(verb: str, key: str) -> bool:
-    """Whether a command uses the value or group of this name."""
+def naming(verb: str, overrides: Sequence[str]) -> str | None:
+    """The field by which overrides name what a command works on; None where they describe it by a recipe."""
+    given = {override_key(each): each.partition("=")[2] for each in overrides if not each.startswith("~")}
+    return next((name for name in NAMING if (verb, name) in BY_NAME and given.get(name, "null") not in NOTHING), None)
+
+
+def uses(verb: str, key: str, named: str | None = None) -> bool:
+    """Whether a command uses the value or group of this name.
+
+    Args:
+        named: the field by which it is told what it works on, see `naming`.
+    """
     if key.partition(".")[0] in ("hydra", *EVERY_VERB):
         return True
+    parts = VERBS[verb] if named is None else BY_NAME[verb, named]
     if key in RECIPE_GROUPS:
-        return "data" in VERBS[verb]
-    return any(_within(key, used) or _within(used, key) for used in VERBS[verb])
+        return "data" in parts if named is None else key == "experiment" and "evaluate" in parts
+    return any(is_within(key, used) or is_within(used, key) for used in parts)
 
 
 def decides(verb: str, key: str) -> bool:
@@ -106,7 +141,7 @@ def decides(verb: str, key: str) -> bool:
     """
     if verb not in VERBS:
         return True
-    return uses(verb, key) and not any(_within(key, one) for one in PLACEMENT_KEYS)
+    return uses(verb, key) and not any(is_within(key, one) for one in PLACEMENT_KEYS)
 
 
 def override_key(override: str) -> str:
@@ -115,5 +150,6 @@ def override_key(override: str) -> str:
     return name.partition("@")[0].replace("/", ".")
 
 
-def _within(key: str, part: str) -> bool:
+def is_within(key: str, part: str) -> bool:
+    """Whether a dotted key is a value or a group of this name, or within it."""
     return key == part or key.startswith(f"{part}.")

@@ -65,14 +65,15 @@ def deployed(config: "Config", overrides: Sequence[str], options: Sequence[str] 
         nodes=config.nodes,
         manifests=config.manifests,
         recipe=_used_by("towers.train", overrides),
-        publish=_used_by("serve.publish", overrides),
+        publish=_used_by("serve.publish", overrides, "checkpoint"),
         cycle=_used_by("serve.cycle", overrides),
         options=tuple(options),
     )
 
 
-def _used_by(verb: str, overrides: Sequence[str]) -> tuple[str, ...]:
-    return tuple(override for override in overrides if uses(verb, override_key(override)))
+def _used_by(verb: str, overrides: Sequence[str], named: str | None = None) -> tuple[str, ...]:
+    """The overrides that a command uses, where `named` is the field that tells it what it works on."""
+    return tuple(override for override in overrides if uses(verb, override_key(override), named))
 
 
 if __name__ == "__main__":

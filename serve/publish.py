@@ -39,17 +39,22 @@ def task(config: "Config") -> dict[str, Any]:
 
 
 def _published(config: "Config") -> str:
+    from conf.typed_keys import is_typed
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.publish import publish
     from towers.checkpoint.checkpoint import open_checkpoint
+    from towers.checkpoint.opening.named import checkpoint_at
     from towers.training.runs import open_for
+    from towers.training.stages.measured_again import as_measured
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    checkpoint = (
-        open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
-    )
-    gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
+    if config.checkpoint:
+        checkpoint = open_checkpoint(checkpoint_at(config.checkpoint, storage))
+    else:
+        checkpoint, _ = open_for(config, storage, None)
+    evaluate = as_measured(config.evaluate, checkpoint.manifest, is_typed)
+    gatekeeper = Gatekeeper.of(config.gate, evaluate, config.force, config.reason)
     return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper, reason=config.reason)
 
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Adds or changes the items in the file `rows`, and removes `items`."""
+    from conf.typed_keys import is_typed
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.refresh import read_rows, refresh
+    from towers.training.stages.measured_again import as_measured
 
     started = time.perf_counter()
     if not config.rows and not config.items:
@@ -35,7 +37,8 @@ def task(config: "Config") -> dict[str, Any]:
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     live = registry.open(registry.resolve(None))
     rows = read_rows(config.rows, live) if config.rows else None
-    gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
+    evaluate = as_measured(config.evaluate, live.manifest, is_typed)
+    gatekeeper = Gatekeeper.of(config.gate, evaluate, config.force, config.reason)
     of = config.index, registry, live, rows, config.items
     release_id = refresh(*of, gatekeeper=gatekeeper, reason=config.reason)
     if release_id != live.id and config.promote:

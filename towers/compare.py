@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Compares `checkpoint` (default: the one that this config trains) with `baseline`."""
-    from towers.checkpoint.comparison import compare, open_baseline, open_with_dataset
+    from conf.typed_keys import is_typed
+    from towers.checkpoint.comparison import compare, open_baseline
     from towers.evaluation.presentation.present import present_differences
     from towers.training.runs import open_for
+    from towers.training.stages.measured_again import told_apart
 
     connect(config.cluster)
-    baseline = open_baseline(config.baseline)
-    if config.checkpoint:
-        checkpoint, dataset = open_with_dataset(Folder.of(config.checkpoint))
-    else:
-        checkpoint, dataset = open_for(config, Folder.of(config.storage.root), None)
+    storage = Folder.of(config.storage.root)
+    baseline = open_baseline(config.baseline, storage)
+    checkpoint, dataset = open_for(config, storage, config.checkpoint, is_typed("data", "events.types"))
     differences = compare(checkpoint, baseline, dataset, config.evaluate)
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
     title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"
     kind = f"against-{baseline.name}"
-    with Tracker(config.tracking, checkpoint.name, jsonable(config) | names, kind=kind) as tracker:
+    apart = told_apart(config.evaluate, checkpoint.manifest)
+    with Tracker(config.tracking, checkpoint.name, jsonable(config) | names, kind, apart=apart) as tracker:
         present_differences(differences, title, config.evaluate.k, tracker)
     return {**names, "split": TEST, "differences": [asdict(d) for d in differences]}
 

@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 
 
 def task(config: "Config") -> dict[str, Any]:
-    """Measures `checkpoint` (default: the one that this config trains) on the test part of its dataset."""
+    """Measures `checkpoint` (default: the one that this config trains on the log as it is) on its test part."""
     from conf.entry import run_folder
+    from conf.typed_keys import is_typed
     from towers.checkpoint.backtest import measurable
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep
     from towers.training.runs import open_for
-    from towers.training.stages.measured_again import measure_checkpoint
+    from towers.training.stages.measured_again import measure_checkpoint, told_apart
 
     connect(config.cluster)
-    trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint)
+    has_data = is_typed("data", "events.types")
+    trained, dataset = open_for(config, Folder.of(config.storage.root), config.checkpoint, has_data)
     checkpoint = measurable(trained)
     if checkpoint is not trained:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
     report = measure_checkpoint(config.evaluate, checkpoint, dataset)
     tracking, values = config.tracking, jsonable(config)
     published = published_beside(config.evaluate, dataset.manifest)
-    with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
+    apart = told_apart(config.evaluate, checkpoint.manifest)
+    with Tracker(tracking, checkpoint.name, values, "evaluate", current_sweep(), apart) as tracker:
         found = present(report, checkpoint.name, published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found
 

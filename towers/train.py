@@ -55,7 +55,7 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.sweeps.reuse.datasets import dataset_of_trial
     from towers.sweeps.trial import current_sweep
     from towers.training.fit import train
-    from towers.training.stages.measured_again import report_by
+    from towers.training.stages.measured_again import report_by, told_apart
 
     check_recipe(config)
     connect(config.cluster)
@@ -70,7 +70,8 @@ def task(config: "Config") -> dict[str, Any]:
     }
     report = report_by(config.evaluate, checkpoint, dataset)
     tracking, values = config.tracking, jsonable(config)
-    with Tracker(tracking, checkpoint.name, values, kind="evaluate", group=current_sweep()) as tracker:
+    apart = told_apart(config.evaluate, checkpoint.manifest)
+    with Tracker(tracking, checkpoint.name, values, "evaluate", current_sweep(), apart) as tracker:
         return summary | present(report, checkpoint.name, published, tracker, run_folder())
 
 

@@ -59,3 +59,42 @@ def test_a_group_is_used_where_one_of_its_values_is() -> None:
 
 def test_each_command_takes_the_storage() -> None:
     assert all(uses(verb, "storage.root") for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("verb", "overrides", "refused"),
+    [
+        ("serve.publish", ["checkpoint=A", "train.fit_on=all"], "train.fit_on"),
+        ("serve.publish", ["data=gowalla", "checkpoint=A"], "data"),
+        ("serve.publish", ["checkpoint=A", "recipe=transformer"], "recipe"),
+        ("serve.publish", ["release=a", "train.fit_on=all"], "train.fit_on"),
+        ("serve.publish", ["release=a", "force=true"], "force"),
+        ("serve.publish", ["release=a", "experiment=gowalla"], "experiment"),
+        ("towers.evaluate", ["checkpoint=A", "rerank=linear"], "rerank"),
+        ("towers.evaluate", ["checkpoint=A", "model.embedding_dim=32"], "model.embedding_dim"),
+        ("towers.compare", ["checkpoint=A", "baseline=B", "seed=1"], "seed"),
+    ],
+)
+def test_values_of_a_recipe_beside_what_is_taken_as_it_is_are_refused(
+    verb: str, overrides: list[str], refused: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^{refused}: .* changes nothing of what \w+= names, .* one of the two$"):
+        refuse_unused(verb, overrides)
+    refuse_unused(verb, [each for each in overrides if not each.startswith(("checkpoint=", "release=", "force="))])
+
+
+@pytest.mark.parametrize(
+    ("verb", "overrides"),
+    [
+        ("serve.publish", ["checkpoint=A", "storage.root=x", "index=milvus", "gate.max_loss=1", "evaluate.k=10"]),
+        ("serve.publish", ["checkpoint=A", "force=true", "reason=known", "tracking=off", "experiment=gowalla"]),
+        ("serve.publish", ["checkpoint=null", "train.fit_on=all"]),
+        ("serve.publish", ["release=a", "index.uri=x", "reason=known"]),
+        ("towers.evaluate", ["checkpoint=A", "data=gowalla", "evaluate.k=10", "experiment=gowalla", "hydra.run.dir=x"]),
+        ("towers.evaluate", ["checkpoint=A", "data=events", "data/source@data.source.base=table", "events.types.b={}"]),
+        ("towers.compare", ["checkpoint=A", "baseline=B", "evaluate.seen=keep", "cluster.dashboard=false"]),
+        ("towers.compare", ["baseline=B", "model=transformer"]),
+    ],
+)
+def test_what_is_used_beside_what_is_taken_as_it_is_is_taken(verb: str, overrides: list[str]) -> None:
+    refuse_unused(verb, overrides)

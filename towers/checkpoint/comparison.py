@@ -2,10 +2,10 @@
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.artifacts.seals import named_in
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.backtest import measurable
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from towers.checkpoint.opening.named import checkpoint_at
 from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.measure import Columns, accuracy, tower_rankings
@@ -14,30 +14,19 @@ from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.report import RERANKED, TOWERS
 
 
-def open_baseline(folder: str | None) -> Checkpoint:
-    """Opens the checkpoint to compare with, which `baseline` names.
+def open_baseline(place: str | None, storage: Folder) -> Checkpoint:
+    """Opens the checkpoint to compare with, which `baseline` names (`checkpoint_at`).
 
     Raises:
         ConfigError: no folder is named.
         NotSealed: there is no checkpoint in it.
         CheckpointError: the checkpoint is damaged.
     """
-    if not folder:
+    if not place:
         raise ConfigError(
             "baseline: null is no checkpoint folder; name the one to compare with, baseline=var/checkpoints/..."
         )
-    return open_checkpoint(Folder.of(folder))
-
-
-def open_with_dataset(folder: Folder) -> tuple[Checkpoint, PreparedDataset]:
-    """Opens a checkpoint, and the prepared dataset that its manifest names.
-
-    Raises:
-        NotSealed: there is no checkpoint in the folder, or its dataset is gone.
-        CheckpointError: the checkpoint is damaged.
-    """
-    checkpoint = open_checkpoint(folder)
-    return checkpoint, PreparedDataset.open(named_in(folder, checkpoint.manifest["dataset"]["folder"]))
+    return open_checkpoint(checkpoint_at(place, storage))
 
 
 def compare(

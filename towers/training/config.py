@@ -52,6 +52,8 @@ class TrainConfig:
         epochs: maximum number of epochs.
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
+            By nDCG at its cut-off, the validation part decides how items and users without training data are placed,
+            and what is popular.
         validation_users: number of users of the validation part by whom epochs are compared, the re-ranker is fitted
             and the placement of new users is decided, drawn at random where it has more; null takes all.
         batch_size: positives (with a transformer: windows of history) per step, over all workers.
@@ -119,6 +121,11 @@ class TrainConfig:
     def resources(self) -> dict[str, float]:
         """What Ray Train reserves for each worker, by the names of Ray's resources."""
         return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
+
+    @property
+    def monitored_at(self) -> int:
+        """The cut-off of `monitor`."""
+        return int(self.monitor.rpartition("@")[2])
 
 
 def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:

@@ -2,19 +2,23 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.plugins import in_use
 from data.artifacts.seals import NotSealed, is_sealed
+from data.artifacts.secrets import recordable
 from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE, code_digest
-from data.dataset.preparation import prepare
+from data.cluster.typed_commands import override
+from data.dataset.inputs import input_states
+from data.dataset.preparation import dataset_name, prepare
 from data.dataset.prepared import PreparedDataset
 from data.sources.event_types import EventType, EventTypes, Sign
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from towers.checkpoint.tensor_files import CheckpointError
+from towers.checkpoint.opening.named import checkpoint_at, open_named
 from towers.evaluation.config import SeenItems
 from towers.model.config import ARCHITECTURE
 from towers.sweeps.reuse.start import start_fingerprint
@@ -139,28 +143,64 @@ def _reading_of_type(of: EventType) -> list[str]:
     return [f"not {name}" for name, value in used.items() if not value]
 
 
-def open_for(config: Recipe, storage: Folder, checkpoint: str | None) -> tuple[Checkpoint, PreparedDataset]:
+def open_for(
+    config: Recipe, storage: Folder, checkpoint: str | None, has_data: bool = True
+) -> tuple[Checkpoint, PreparedDataset]:
     """Opens a checkpoint and the prepared dataset that it was trained on.
 
     Args:
-        checkpoint: its folder; None means the checkpoint that this configuration trains.
+        checkpoint: its folder, or that of the run that made it (`checkpoint_at`). None means the checkpoint that this
+            configuration trains on the log as it is now.
+        has_data: whether the values of `data` were given beside `checkpoint`, and so must describe its dataset.
 
     Raises:
-        NotSealed: there is no checkpoint in the folder, or this configuration has not been trained.
+        NotSealed: there is no checkpoint in the folder, or its dataset is gone; or this configuration has not been
+            trained on the log as it is now. Where it was on an earlier state of the log, the message names the
+            checkpoint of that.
         CheckpointError: it is damaged, or was trained on another dataset than `data` describes.
     """
+    if checkpoint:
+        return open_named(checkpoint_at(checkpoint, storage), storage, config.data if has_data else None)
+    is_prepared = is_sealed(storage / "datasets" / dataset_name(config.data))
+    if not is_prepared and (earlier := _trained_earlier(config, storage)) and _has_other_files(config, earlier[0]):
+        raise NotSealed(_of_before(earlier[1]))  # to prepare the whole log as it is now would be of no use
     dataset = prepare(config.data, storage)
-    folder = Folder.of(checkpoint) if checkpoint else checkpoint_folder(config, dataset, storage)
-    if not checkpoint and not is_sealed(folder):
-        raise NotSealed(
-            f"checkpoint: none in {folder}, where training with these values would put it; run python -m towers.train"
-            " with the same values first, or name another one (checkpoint=FOLDER)"
-        )
-    opened = open_checkpoint(folder)
-    of = opened.manifest["dataset"]
-    if of["fingerprint"] != dataset.fingerprint:
-        raise CheckpointError(
-            f"checkpoint {folder.name} was trained on dataset {of['name']} ({of['fingerprint'][:10]}), but data= gives"
-            f" {config.data.name} ({dataset.fingerprint[:10]}): pass the data= it was trained with"
-        )
-    return opened, dataset
+    folder = checkpoint_folder(config, dataset, storage)
+    if is_sealed(folder):
+        return open_checkpoint(folder), dataset
+    if earlier := _trained_earlier(config, storage):
+        raise NotSealed(_of_before(earlier[1]))
+    raise NotSealed(
+        f"checkpoint: none in {folder}, where training with these values would put it; run python -m towers.train"
+        " with the same values first, or name another one (checkpoint=FOLDER)"
+    )
+
+
+def _trained_earlier(config: Recipe, storage: Folder) -> tuple[PreparedDataset, Folder] | None:
+    """The newest state of the log on which this configuration was trained, prepared, and its checkpoint's folder."""
+    same, found = recordable(config.data.as_json()), []
+    for folder in (storage / "datasets").subfolders():
+        if not folder.name.startswith(f"{config.data.name}-"):
+            continue
+        with suppress(NotSealed):  # it is damaged, or half there
+            dataset = PreparedDataset.open(folder)
+            checkpoint = checkpoint_folder(config, dataset, storage)
+            if dataset.manifest.get("config") == same and is_sealed(checkpoint):
+                found.append((dataset, checkpoint))
+    return max(found, key=lambda each: each[0].log_read.get("log_read_us", 0), default=None)
+
+
+def _has_other_files(config: Recipe, dataset: PreparedDataset) -> bool:
+    """Whether the log has other files than when it was prepared, or some of another size, so that it differs."""
+    before, now = dataset.manifest.get("inputs", []), recordable(input_states(config.data.input_files()))
+    return bool(before) and [state[:2] for state in before] != [state[:2] for state in now]
+
+
+def _of_before(folder: Folder) -> str:
+    """What to do where a configuration was trained on an earlier state of the log alone."""
+    return (
+        f"checkpoint: the log has changed since these values were trained, which made {folder}, and they have not"
+        " been trained on it as it is now; to take that one, as python -m serve.publish does, give"
+        f" {override('checkpoint', str(folder))} in the place of the values of the recipe; or run python -m"
+        " towers.train with them again"
+    )

@@ -45,14 +45,15 @@ def run_reference(config: TrackingConfig, run: str) -> dict[str, str] | None:
 class Tracker:
     """One W&B run; has no effect when tracking is off.
 
-    Training, evaluating and comparing a model are separate runs, because two offline runs with the same id overwrite
-    each other when they are sent. They form one W&B group.
+    Training, evaluating and comparing a model are separate runs, and so are measurements by different values, because
+    two offline runs with the same id overwrite each other when they are sent. They form one W&B group.
 
     Args:
         name: the name of the checkpoint or of the training.
         values: the configuration as JSON values; secrets in it are masked.
         kind: what the run does: train, evaluate or compare.
         group: the W&B group, a sweep's name in a sweep; None means `name`.
+        apart: tells runs of the same name and kind apart, such as measurements by other values of `evaluate`.
 
     Raises:
         ConfigError: tracking is online, and there is no API key in the environment.
@@ -65,6 +66,7 @@ class Tracker:
         values: dict[str, Any],
         kind: str = "train",
         group: str | None = None,
+        apart: str | None = None,
     ) -> None:
         self._run = None
         if config.mode is TrackingMode.off:
@@ -76,7 +78,7 @@ class Tracker:
         Path(config.folder).mkdir(parents=True, exist_ok=True)
         import wandb
 
-        run = name if kind == "train" else f"{name}-{kind}"
+        run = "-".join(part for part in (name, kind if kind != "train" else None, apart) if part)
         has_secret = any(masked_override(argument) != argument for argument in sys.argv)
         settings = wandb.Settings(silent=True, x_disable_meta=has_secret)  # what W&B says of the process has its argv
         self._run = wandb.init(

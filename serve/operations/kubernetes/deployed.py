@@ -29,7 +29,7 @@ class Deployed:
     Attributes:
         storage, index, serve, auth, guard, events, train, nodes, manifests: sections of the root config.
         recipe: overrides that the training is started with.
-        publish: overrides that its result is published with.
+        publish: overrides that its checkpoint is published with, beside its name.
         cycle: overrides that a lap of the cycle is started with.
         options: further arguments of all three, which say where in the image the yaml files of one's own lie.
     """

@@ -1,7 +1,6 @@
 """The training as a RayJob with a cluster of its own, and a CronJob that makes one by the clock."""
 
 import shlex
-from collections.abc import Sequence
 
 import yaml
 
@@ -14,6 +13,9 @@ RETRAIN = "-retrain"
 
 EVENTS = "data=events"
 """The override with which a training learns from the events of the endpoint."""
+
+RUN = "/tmp/training"
+"""The folder of the training's run in the pod that starts it."""
 
 
 def ray_job(deployed: Deployed, by_the_clock: bool = False) -> Manifest:
@@ -37,7 +39,10 @@ def ray_job(deployed: Deployed, by_the_clock: bool = False) -> Manifest:
 
 
 def entrypoint(deployed: Deployed, role: str, use_gpu: bool, is_lap: bool = False) -> str:
-    """Returns the command of the training: the same overrides for training and publishing, or that of a lap.
+    """Returns the command of the training and that which publishes what it has trained, or that of a lap.
+
+    The checkpoint is named by the folder of the training's run: by the values of the training it would not be found
+    again where files have come to the log meanwhile.
 
     Args:
         role: the name of the node type that trains, where the overrides do not say on which labels.
@@ -48,12 +53,13 @@ def entrypoint(deployed: Deployed, role: str, use_gpu: bool, is_lap: bool = Fals
     if use_gpu and not any("train.use_gpu=" in override for override in deployed.recipe):
         added.append("train.use_gpu=true")
 
-    def command(verb: str, overrides: Sequence[str]) -> str:
-        return shlex.join(("python", "-m", verb, *deployed.options, *overrides, *added))
+    def command(verb: str, *overrides: str) -> str:
+        return shlex.join(("python", "-m", verb, *deployed.options, *overrides))
 
     if is_lap:
-        return command("serve.cycle", deployed.cycle)
-    train, publish = command("towers.train", deployed.recipe), command("serve.publish", deployed.publish)
+        return command("serve.cycle", *deployed.cycle, *added)
+    train = command("towers.train", *deployed.recipe, *added, f"hydra.run.dir={RUN}")
+    publish = command("serve.publish", f"checkpoint={RUN}", *deployed.publish)
     return shlex.join(("bash", "-c", f"{train} && {publish}"))
 
 

@@ -25,6 +25,7 @@ from serve.releases.gate.lost_items import lost_items
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.tensor_files import CheckpointError
 from towers.evaluation.config import EvaluateConfig
 
 HELD_BACK = "It is held back; publish it all the same with force=true reason='...'"
@@ -120,18 +121,19 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
         GateError: the checkpoint's dataset, with the held-out interactions, or its backtest does not exist any more.
         FloatingPointError: a stage gives values that are not finite.
     """
-    checks = [
-        *check_item_vectors(config, checkpoint),
-        *check_over_popularity(config, checkpoint),
-        check_latency(config, checkpoint),
-    ]
+    checks, notes = [*check_item_vectors(config, checkpoint)], []
+    try:
+        checks.append(check_over_popularity(config, checkpoint))
+    except (NotSealed, CheckpointError) as e:
+        notes.append(f"not held against popular items, which its report lacks: {e}")
+    checks.append(check_latency(config, checkpoint))
     if live is None:
-        return GateReport(None, checks, [])
+        return GateReport(None, checks, notes)
     dataset = _open_dataset(checkpoint)
     compared = judged(checkpoint, live, dataset)
     queries = queries_for_both(dataset, compared.live, evaluate.seen)
     lost = [] if "refreshed" in checkpoint.manifest else [lost_items(live, checkpoint.items)]
-    notes = [*compared.notes, *(f"{one}" for one in lost if one)]
+    notes += [*compared.notes, *(f"{one}" for one in lost if one)]
     if not len(queries.held_out.user_rows_Q):
         note = f"not compared with {live.id}: it knows none of the held-out users"
         return GateReport(None, checks, [note, *notes])

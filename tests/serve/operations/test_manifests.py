@@ -17,6 +17,7 @@ import yaml
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
+from conf.verbs import refuse_unused
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.kubernetes.kuberay_rules import broken_rules
 from serve.operations.kubernetes.surroundings import OF_NAMESPACE
@@ -147,10 +148,11 @@ def test_the_training_gets_the_overrides_that_it_uses(deploy: Deploy) -> None:
     train, publish = (shlex.split(command) for command in script.split(" && "))
     assert train == [
         "python", "-m", "towers.train", "storage.root=s3://bucket/twotower", "data=gowalla", "train.epochs=7",
-        "++train.labels.role=trainer", "train.use_gpu=true",
+        "++train.labels.role=trainer", "train.use_gpu=true", "hydra.run.dir=/tmp/training",
     ]  # fmt: skip
-    assert publish[2] == "serve.publish"
-    assert {"index.uri=http://milvus:19530", "gate=default", "train.epochs=7"} <= set(publish)
+    assert publish[2:4] == ["serve.publish", "checkpoint=/tmp/training"], "whatever has come to the log meanwhile"
+    assert {"index.uri=http://milvus:19530", "gate=default"} <= set(publish)
+    refuse_unused(publish[2], publish[3:])
 
 
 def test_the_clock_starts_a_lap_where_it_learns_from_events(deploy: Deploy) -> None:

@@ -15,10 +15,12 @@ from data.dataset.prepared import PreparedDataset
 from serve.releases.gate.comparison import in_rows_of, measure_answers, queries_for_both
 from serve.releases.gate.config import GateConfig, GateError
 from serve.releases.gate.gate import Gatekeeper, GateReport, run_gate
+from serve.releases.gate.popularity import popular_ndcg
 from serve.releases.publish import publish
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.checkpoint.checkpoint import Checkpoint
+from towers.training.stages.measured_again import MEASURED_BY, as_measured
 
 
 def spoilt(parts: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> Checkpoint:
@@ -59,6 +61,34 @@ def test_the_first_release_is_held_against_popularity(tiny: Config, checkpoint: 
     assert failed(run_gate(tiny.gate, tiny.evaluate, checkpoint, None)) == []
     strict = replace(tiny.gate, min_over_popularity=100.0)
     assert failed(run_gate(strict, tiny.evaluate, checkpoint, None)) == ["ndcg@20 on its test part"]
+
+
+def test_popular_items_are_measured_where_the_report_lacks_them(tiny: Config, checkpoint: Checkpoint) -> None:
+    """A search measures no baselines beside its trials; the best of them went live however bad it was."""
+    floors = checkpoint.manifest["floors"]
+    without = replace(checkpoint, manifest=checkpoint.manifest | {"floors": {}})
+    assert popular_ndcg(without) == pytest.approx(floors["popularity"]["ndcg@20"])
+    strict = replace(tiny.gate, min_over_popularity=100.0)
+    for one in (checkpoint, without):
+        assert failed(run_gate(strict, tiny.evaluate, one, None)) == ["ndcg@20 on its test part"]
+    gone = checkpoint.manifest["dataset"] | {"folder": "/nowhere"}
+    report = run_gate(strict, tiny.evaluate, replace(without, manifest=without.manifest | {"dataset": gone}), None)
+    assert failed(report) == []
+    assert report.notes[0].startswith("not held against popular items, which its report lacks: /nowhere: no dataset")
+
+
+def test_repeats_count_where_the_checkpoint_was_measured_by_them(
+    tiny: Config, checkpoint: Checkpoint, release: Release
+) -> None:
+    """The command that publishes knows nothing of the log, and masked what its users take again and again."""
+    by = checkpoint.manifest[MEASURED_BY] | {"seen": "keep", "k": 10}
+    keeping = replace(checkpoint, manifest=checkpoint.manifest | {MEASURED_BY: by})
+    found = {}
+    for name, one in (("mask", checkpoint), ("keep", keeping)):
+        config = as_measured(tiny.evaluate, one.manifest, lambda _: False)
+        found[name] = {check.name: check.value for check in run_gate(tiny.gate, config, one, release).checks}
+    assert "nDCG@20" in found["mask"] and "nDCG@10" in found["keep"]
+    assert found["keep"]["coverage"] != found["mask"]["coverage"]
 
 
 def test_vectors_that_have_collapsed_are_seen(tiny: Config, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint that is there already is measured as the present command says, and not as an earlier one did."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from conf.schema import Config
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.config import Baseline, EvaluateConfig
+from towers.evaluation.config import Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.report import report_of
-from towers.training.stages.measured_again import MEASURED_BY, report_by
+from towers.training.stages.measured_again import MEASURED_BY, as_measured, report_by, told_apart
+from towers.training.tracking import Tracker, TrackingConfig, TrackingMode
 
 
 def test_with_the_same_values_the_report_is_that_of_the_training(
@@ -59,3 +61,38 @@ def test_a_report_of_an_earlier_version_is_compared_by_its_cut_offs(
     assert not said
     report_by(EvaluateConfig(ks=[10], k=10, resamples=100, baselines=[]), old, dataset, said.append)
     assert "evaluate.k was 20 and is 10" in said[0] and "evaluate.ks was [5, 10, 20, 50] and is [10]" in said[0]
+
+
+def test_measurements_by_other_values_are_told_apart(tiny: Config, checkpoint: Checkpoint) -> None:
+    """In W&B, a run of the same id would be replaced."""
+    manifest, wide = checkpoint.manifest, replace(tiny.evaluate, max_users=50)
+    others = [replace(tiny.evaluate, k=10), replace(tiny.evaluate, ks=[20, 30]), wide]
+    assert told_apart(tiny.evaluate, manifest) is told_apart(replace(tiny.evaluate, batch_size=64), manifest) is None
+    assert len({told_apart(config, manifest) for config in (tiny.evaluate, *others)}) == 4
+    assert told_apart(wide, manifest) == told_apart(replace(wide, batch_size=64), manifest)
+    old = {k: v for k, v in manifest.items() if k != MEASURED_BY}
+    assert told_apart(tiny.evaluate, old) != told_apart(wide, old), "what an old report was made by is not known"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["evaluate", "against-other"])
+def test_a_run_is_called_by_what_it_measures(tmp_path: Path, kind: str) -> None:
+    settings = TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb"))
+    for apart in (None, "0a1b2c3d"):
+        Tracker(settings, "some-model", {}, kind, apart=apart).finish()
+    found = sorted(path.name.partition("some-model")[2] for path in (tmp_path / "wandb").rglob("offline-run-*"))
+    assert found == [f"-{kind}", f"-{kind}-0a1b2c3d"]
+
+
+def test_a_gate_compares_as_the_checkpoint_was_measured(tiny: Config, checkpoint: Checkpoint) -> None:
+    """Of a log of repeated consumption, the command that publishes need not say so again."""
+    said = {"seen": "keep", "k": 7, "ks": [7]}
+    manifest = checkpoint.manifest | {"k": 7, MEASURED_BY: checkpoint.manifest[MEASURED_BY] | said}
+    found = as_measured(tiny.evaluate, manifest, lambda _: False)
+    assert (found.seen, found.k, found.ks) == (SeenItems.keep, 7, [5, 7, 10, 20, 50])
+    assert as_measured(tiny.evaluate, manifest, lambda _: True) == tiny.evaluate
+    found = as_measured(tiny.evaluate, manifest, lambda key: key == "evaluate.k")
+    assert (found.seen, found.k) == (SeenItems.keep, 20)
+    old = {k: v for k, v in manifest.items() if k != MEASURED_BY}
+    found = as_measured(tiny.evaluate, old, lambda _: False)
+    assert (found.seen, found.k) == (SeenItems.mask, 7)

@@ -1,15 +1,17 @@
 """Measures a checkpoint by other values of `evaluate` than those that its own report was made by."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from data.artifacts.json_text import json_text
 from data.artifacts.structured import jsonable
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.backtest import measurable
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.evaluation.config import EvaluateConfig
+from towers.evaluation.config import EvaluateConfig, SeenItems
 from towers.evaluation.measure import evaluate
 from towers.evaluation.report import Report, report_of
 from towers.model.config import FittedSplits
@@ -54,6 +56,34 @@ def measure_checkpoint(config: EvaluateConfig, checkpoint: Checkpoint, dataset: 
         return report
     note = f"measured by the backtest {one.name}: the towers of {checkpoint.name} have seen the test part"
     return replace(report, notes=[note, *report.notes])
+
+
+def as_measured(config: EvaluateConfig, manifest: Mapping[str, Any], is_given: Callable[[str], bool]) -> EvaluateConfig:
+    """The values to compare a checkpoint by: the cut-off and what becomes of seen items are those of its own report.
+
+    Whether repeated consumption is the task is known to the checkpoint, and need not be said by whoever publishes it.
+
+    Args:
+        manifest: of a checkpoint or a release. Those of earlier versions do not say what became of seen items.
+        is_given: whether the command was given a value, by its key. Such a value stays.
+    """
+    before = {"seen": config.seen, "k": manifest["k"]} | manifest.get(MEASURED_BY, {})
+    k = config.k if is_given("evaluate.k") else int(before["k"])
+    seen = config.seen if is_given("evaluate.seen") else SeenItems(before["seen"])
+    return replace(config, k=k, ks=sorted({*config.ks, k}), seen=seen)
+
+
+def told_apart(config: EvaluateConfig, manifest: Mapping[str, Any]) -> str | None:
+    """A digest of the values of a measurement, for its run in W&B; None if they are those of the checkpoint's report.
+
+    Two measurements of a checkpoint by different values so are two runs, and none overwrites the other.
+
+    Args:
+        manifest: of the checkpoint.
+    """
+    if MEASURED_BY in manifest and not _differences(manifest, config):
+        return None
+    return hashlib.sha256(json_text(measured_by(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _differences(manifest: Mapping[str, Any], config: EvaluateConfig) -> str:

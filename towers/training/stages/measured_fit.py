@@ -25,6 +25,7 @@ from towers.evaluation.decisions.popular_items import (
     decide_popular_items,
     recent_of,
 )
+from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.queries import HeldOut, has_queries
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
@@ -126,13 +127,16 @@ def _decide(
 ) -> tuple[ColdItemLength, FeaturePlacement, PopularItems, np.ndarray | None]:
     """Decides how items and users without training data are placed, sets the model so, and what is popular.
 
+    It does so by nDCG at the cut-off of `train.monitor`, with the default number of resamples: what the name of the
+    checkpoint stands for decides, and not `evaluate.k` or `evaluate.resamples`, which a later measurement may change.
+
     Returns:
         The decisions, and int64 [I], the interactions of each item among the latest ones; None where all count.
     """
     most, beside = config.train.validation_users, config.model.history_columns
     held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, beside, most)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
-    k, batch_size, resamples = config.evaluate.k, config.evaluate.batch_size, config.evaluate.resamples
+    k, batch_size, resamples = config.train.monitored_at, config.evaluate.batch_size, RESAMPLES
     latest_I = recent_of(dataset, towers.fit_on, RECENT_SHARE)
     popular = decide_popular_items(held_out, counts_I, latest_I, k, batch_size, resamples, ties)
     recent_I = None if popular.recent_share is None else latest_I
