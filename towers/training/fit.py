@@ -66,12 +66,22 @@ def _by_other_code(config: Recipe, dataset: PreparedDataset, storage: Folder) ->
     folder = checkpoint_folder(config, dataset, storage)
     if is_of_present_code(folder):
         return ""
-    names = [("checkpoints", folder.name), ("training", training_name(config, dataset))]
+    names = _names(config, dataset, storage)
     if config.train.fit_on is FittedSplits.all:  # its report is that of the backtest
         names += [(kind, name + BACKTEST) for kind, name in names]
+        measured = with_fit_on(config, FittedSplits.train)
+        of_measured = checkpoint_folder(measured, dataset, storage)
+        if is_sealed(of_measured) and not is_of_present_code(of_measured):
+            names += _names(measured, dataset, storage)
     *made, last = (str(storage / kind / name) for kind, name in names)
     removed = f"{', '.join(made)} and {last}"
     return f", by another version of the code or its libraries; remove {removed} to train it again"
+
+
+def _names(config: Recipe, dataset: PreparedDataset, storage: Folder) -> list[tuple[str, str]]:
+    """The folders of a checkpoint and of its training, as pairs of what is above them and their names."""
+    folder = checkpoint_folder(config, dataset, storage)
+    return [("checkpoints", folder.name), ("training", training_name(config, dataset))]
 
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:

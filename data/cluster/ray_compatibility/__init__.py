@@ -84,6 +84,12 @@ PRIVATE_PARTS = (
         "ray-project/ray#28924",
     ),
     PrivatePart(
+        "ray.train.v2._internal.constants",
+        "CHECKPOINT_MANAGER_SNAPSHOT_FILENAME",
+        "a word where a training goes on from what other code has saved",
+        "none known",
+    ),
+    PrivatePart(
         "ray.train.v2._internal.execution.storage",
         "StorageContext._check_validation_file",
         "workers that each save their rows of sharded tables",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import mapping, parsed
 
 if TYPE_CHECKING:
     from ray.train import Result, WorkerGroupError
@@ -123,3 +124,19 @@ def in_placement_group(group: "PlacementGroup") -> Any:
             WorkerGroup._create_placement_group = lambda *_: handle
 
     return InPlacementGroup()
+
+
+def saved_metrics(run: Folder) -> dict[str, Any] | None:
+    """What was reported with the latest state that Ray Train has saved in the folder of a run; None where it has none.
+
+    Raises:
+        DamagedFile: Ray Train's list of these states is damaged, so that no training can go on from them.
+    """
+    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME as SNAPSHOT
+
+    if not run.exists(SNAPSHOT):
+        return None
+    cure = f"remove the folder {run} to train from the start"
+    saved = parsed(run.read_bytes(SNAPSHOT), f"{run}/{SNAPSHOT}", mapping, "Ray Train's list of saved states", cure)
+    latest = saved.get("latest_checkpoint_result")
+    return None if latest is None else dict(latest["metrics"])

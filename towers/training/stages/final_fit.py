@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from data.artifacts.folders import Folder
+from data.cluster.code_digest import CODE, joint_code
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
@@ -31,7 +32,7 @@ from towers.model.tie_order import popularity
 from towers.reranking.carry import carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
-from towers.training.runs import checkpoint_folder, is_trained, training_name
+from towers.training.runs import checkpoint_folder, is_trained, present_code, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_fit import DECIDED, fit_reranker_on, measured_report, seal, ties_of
 
@@ -51,7 +52,8 @@ def final_fit(
     epochs = int(measured.manifest["training"]["best_epoch"])
     progress(f"train: {folder.name}, {epochs} epochs as in {measured.name}, first the backtest without the test part")
     context = measured.reranker.context if config.model.context else None  # the towers and all re-rankers share one
-    earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs, context)
+    before_test = FittedSplits.train_validation
+    earlier = fit_towers(config, dataset, storage, name + BACKTEST, before_test, epochs, context, progress)
     earlier.model.places_by_features = measured.model.places_by_features
     earlier.set_cold_length(measured.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
@@ -64,7 +66,7 @@ def final_fit(
     _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
-    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
+    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context, progress)
     final.set_cold_length(measured.model.cold_length)
     if of_test.is_fitted or not measured.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder, earlier.fit_on, dataset, final)
@@ -75,10 +77,16 @@ def final_fit(
         "backtest": str(backtest.folder),
         "settled": str(measured.folder),
         "training": final.totals,
+        CODE: _code(final, backtest, measured),
         **decided_of(measured),
     }
     recent_I = recent_of(dataset, FittedSplits.all, recent_share(measured))
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more, recent_I)
+
+
+def _code(towers: FittedTowers, *made_of: Checkpoint) -> str:
+    """The code that has made towers and the checkpoints that the final fit takes something over from."""
+    return joint_code(present_code(), towers.code, *(one.manifest.get(CODE) for one in made_of))
 
 
 def decided_of(measured: Checkpoint) -> dict[str, Any]:
@@ -108,6 +116,7 @@ def _backtest(
         "notes": [note, *report.notes],
         "settled": str(measured.folder),
         "training": towers.totals,
+        CODE: _code(towers, measured),
         **decided_of(measured),
     }
     name = training_name(config, dataset) + BACKTEST
