@@ -25,6 +25,7 @@ from towers.training.epochs.streamed import num_examples
 from towers.training.runs import checkpoint_folder, is_of_present_code, is_trained, training_name
 from towers.training.stages.final_fit import BACKTEST, final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
+from towers.training.stages.room import check_room
 from towers.training.start import open_start
 
 
@@ -53,6 +54,7 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     if is_sealed(folder):
         progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
     _check(config, dataset)
+    check_room(config.train, progress)
     if config.train.fit_on is FittedSplits.all:
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, measured, dataset, storage, progress)
