@@ -179,7 +179,7 @@ def test_towers_of_the_same_name_are_trained_one_after_the_other(
 
     monkeypatch.setattr(fit_towers, "trainer", lambda job, *_: SimpleNamespace(fit=lambda: fit(job.name)))
     with ThreadPoolExecutor(3) as pool:
-        jobs = [cast(Job, SimpleNamespace(name=name, code="")) for name in ("a", "a", "b")]
+        jobs = [cast(Job, SimpleNamespace(name=name, code="", epochs=1)) for name in ("a", "a", "b")]
         list(pool.map(lambda job: fit_towers._run(job, DATASET, Folder.of(str(tmp_path)), print), jobs))
     assert len(most) == 3 and max(most) == 1
 

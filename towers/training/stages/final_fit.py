@@ -34,6 +34,7 @@ from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import checkpoint_folder, is_trained, present_code, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
+from towers.training.stages.measured_again import MEASURED_BY
 from towers.training.stages.measured_fit import DECIDED, fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
@@ -57,9 +58,8 @@ def final_fit(
     earlier.model.places_by_features = measured.model.places_by_features
     earlier.set_cold_length(measured.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
-    if is_trained(backtest_folder):
-        backtest = open_checkpoint(backtest_folder)
-    else:
+    backtest = _sealed_backtest(backtest_folder, measured, epochs)
+    if backtest is None:
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
     ties = ties_of(dataset, backtest.folder)
@@ -78,6 +78,7 @@ def final_fit(
         "settled": str(measured.folder),
         "training": final.totals,
         CODE: _code(final, backtest, measured),
+        MEASURED_BY: backtest.manifest.get(MEASURED_BY),  # the report is of the backtest, perhaps by an earlier command
         **decided_of(measured),
     }
     recent_I = recent_of(dataset, FittedSplits.all, recent_share(measured))
@@ -98,6 +99,15 @@ def recent_share(measured: Checkpoint) -> float | None:
     """The share of the latest interactions by which items are popular; None where all interactions count."""
     share: float | None = measured.manifest.get("popular_items", {}).get("recent_share")
     return share
+
+
+def _sealed_backtest(folder: Folder, measured: Checkpoint, epochs: int) -> Checkpoint | None:
+    """The backtest of an earlier run; None where there is none, or the measured training has become another since."""
+    if not is_trained(folder):
+        return None
+    backtest = open_checkpoint(folder)
+    has_same = backtest.manifest["training"]["epoch"] == epochs and decided_of(backtest) == decided_of(measured)
+    return backtest if has_same else None
 
 
 def _backtest(

@@ -148,7 +148,7 @@ def _run(job: Job, dataset: PreparedDataset, storage: Folder, progress: Progress
     would save epochs in the same place, wait and find them trained.
     """
     with (storage / "training" / ".locks").locked(job.name):
-        look_at_saved(storage / "training" / job.name, job.code, progress)
+        look_at_saved(storage / "training" / job.name, job.code, job.epochs, progress)
         result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
         best = metrics["best_value"]
