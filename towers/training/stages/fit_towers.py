@@ -1,6 +1,5 @@
 """Fits both towers by Ray Train and embeds the catalogue once: the first stage of every training."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
@@ -167,9 +166,3 @@ def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDatas
             load_weights(model, Folder.of(path), "best.safetensors")
     if model.config.smoothing:
         smooth(model, dataset.sequences(*fit_on.splits, beside=model.config.history_columns))
-
-
-def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
-    """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
-    times = [part["time"].to_numpy().max() for part in dataset.parts(*splits, columns=["time"]) if len(part)]
-    return int(max(times)) if times else None

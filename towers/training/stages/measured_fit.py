@@ -14,6 +14,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
+from towers.checkpoint.freshness import newest_time
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
 from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
@@ -35,7 +36,7 @@ from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
-from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
+from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_again import MEASURED_BY, measured_by
 from towers.training.stages.rerank_queries import queries_to_fit
 from towers.training.tracking import run_reference
