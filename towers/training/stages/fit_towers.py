@@ -25,6 +25,7 @@ from towers.training.config import Recipe
 from towers.training.epochs.shards import load_best_of_shards
 from towers.training.job import Job
 from towers.training.runs import present_code
+from towers.training.stages.one_at_a_time import one_at_a_time
 from towers.training.stages.saved_epochs import look_at_saved
 from towers.training.trainer import shared_inputs, trainer
 
@@ -96,7 +97,7 @@ def fit_towers(
         epochs: the number of epochs to run, out of the `train.epochs` that the learning rate's schedule spans; None
             runs all of them, or fewer where `train.patience` ends the training early.
         context: the context features and their known values; None takes those of the fitted splits.
-        progress: called with a line of text about what an earlier run has saved.
+        progress: called with a line of text about another run that is waited for, and what it has saved.
 
     Raises:
         Pruned: this training is a trial of a sweep that ended it early.
@@ -146,7 +147,7 @@ def _run(job: Job, dataset: PreparedDataset, storage: Folder, progress: Progress
     Trials that differ in the re-ranker alone, say, have the same towers: the first trains them, and the others, which
     would save epochs in the same place, wait and find them trained.
     """
-    with (storage / "training" / ".locks").locked(job.name):
+    with one_at_a_time(storage, job.name, progress):
         look_at_saved(storage / "training" / job.name, job.code, job.epochs, progress)
         result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
