@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from conf.next_command import next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.seals import named_in
 from data.cluster.session import connect
 from serve.releases.audit.history import record
 from serve.releases.registry import ReleaseRegistry
@@ -48,9 +49,10 @@ def _published(config: "Config") -> str:
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
-    checkpoint = (
-        open_checkpoint(Folder.of(config.checkpoint)) if config.checkpoint else open_for(config, storage, None)[0]
-    )
+    if config.checkpoint:
+        checkpoint = open_checkpoint(named_in(storage, config.checkpoint))
+    else:
+        checkpoint, _ = open_for(config, storage, None)
     gatekeeper = Gatekeeper.of(config.gate, config.evaluate, config.force, config.reason)
     return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper)
 

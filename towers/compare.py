@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from data.artifacts.folders import Folder
+from data.artifacts.seals import named_in
 from data.artifacts.structured import jsonable
 from data.cluster.session import connect
 from data.dataset.split import TEST
@@ -27,11 +28,12 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.training.runs import open_for
 
     connect(config.cluster)
-    baseline = open_baseline(config.baseline)
+    storage = Folder.of(config.storage.root)
+    baseline = open_baseline(config.baseline, storage)
     if config.checkpoint:
-        checkpoint, dataset = open_with_dataset(Folder.of(config.checkpoint))
+        checkpoint, dataset = open_with_dataset(named_in(storage, config.checkpoint))
     else:
-        checkpoint, dataset = open_for(config, Folder.of(config.storage.root), None)
+        checkpoint, dataset = open_for(config, storage, None)
     differences = compare(checkpoint, baseline, dataset, config.evaluate)
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
     title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"

@@ -14,8 +14,11 @@ from towers.evaluation.queries import HeldOut, queries_of
 from towers.evaluation.report import RERANKED, TOWERS
 
 
-def open_baseline(folder: str | None) -> Checkpoint:
+def open_baseline(folder: str | None, storage: Folder) -> Checkpoint:
     """Opens the checkpoint to compare with, which `baseline` names.
+
+    Args:
+        storage: the storage root, whose endpoint and credentials are taken where the checkpoint lies in it.
 
     Raises:
         ConfigError: no folder is named.
@@ -26,7 +29,7 @@ def open_baseline(folder: str | None) -> Checkpoint:
         raise ConfigError(
             "baseline: null is no checkpoint folder; name the one to compare with, baseline=var/checkpoints/..."
         )
-    return open_checkpoint(Folder.of(folder))
+    return open_checkpoint(named_in(storage, folder))
 
 
 def open_with_dataset(folder: Folder) -> tuple[Checkpoint, PreparedDataset]:
