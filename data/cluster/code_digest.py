@@ -19,6 +19,9 @@ LIBRARIES = ("torch", "numpy", "pyarrow", "ray", "scipy")
 CODE = "code"
 """Key of a manifest with the digest of the code that has made the folder; earlier versions did not write it."""
 
+MIXED = "mixed"
+"""Value of CODE where several versions of the code have made a folder, or it is not known which ones."""
+
 
 def code_digest(*modules: str, packages: Sequence[str] = PACKAGES) -> str:
     """Digest of the code of these packages, of the packages of these modules, and of the versions of LIBRARIES.
@@ -31,6 +34,16 @@ def code_digest(*modules: str, packages: Sequence[str] = PACKAGES) -> str:
         for name, source in _sources(root):
             digest.update(f"\n{root.name}/{name}\n".encode() + _meaning(source))
     return digest.hexdigest()
+
+
+def joint_code(*codes: str | None) -> str:
+    """The digest of the code that has made all parts of something; MIXED where they differ, or one is not known.
+
+    Args:
+        codes: of each part; None where it was made by an earlier version, which did not write it.
+    """
+    first, *others = codes
+    return first if first is not None and all(code == first for code in others) else MIXED
 
 
 def _root(module: str) -> Path | None:

@@ -16,6 +16,9 @@ from data.cluster.ray_compatibility.core import listen_on_loopback
 FINDS_ITSELF_FIRST, SHIPPED = "TWOTOWER_FINDS_ITSELF_FIRST", "shipped"
 """See twotower/own_packages.py."""
 
+_started: list[str] = []
+"""Addresses of the Rays that this process has started."""
+
 PASSED_ON = (VARIABLE, FINDS_ITSELF_FIRST)
 """Environment variables that the workers of a cluster elsewhere need as well."""
 
@@ -91,6 +94,13 @@ def _quiet_data() -> None:
     context.print_on_execution_start = False
 
 
+def started_here() -> bool:
+    """Whether this process has started the Ray that it is connected to, which then has this machine alone."""
+    import ray
+
+    return ray.get_runtime_context().gcs_address in _started
+
+
 def joins_cluster(config: ClusterConfig) -> bool:
     """Whether `connect` joins a cluster that runs, rather than to start Ray on this machine."""
     return bool(_cluster_address(config))
@@ -145,6 +155,7 @@ def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver:
         runtime_env=_with_this_code(runtime_env),
         log_to_driver=log_to_driver,
     )
+    _started.append(started.address_info["gcs_address"])
     tidy_at_exit(started.address_info)
 
 

@@ -17,6 +17,9 @@ from towers.evaluation.report import RERANKED, TOWERS
 def open_baseline(place: str | None, storage: Folder) -> Checkpoint:
     """Opens the checkpoint to compare with, which `baseline` names (`checkpoint_at`).
 
+    Args:
+        storage: the storage root, whose endpoint and credentials are taken where the checkpoint lies in it.
+
     Raises:
         ConfigError: no folder is named.
         NotSealed: there is no checkpoint in it.

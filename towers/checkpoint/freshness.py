@@ -1,6 +1,7 @@
 """How old the newest interaction is that a model has learned from, and what has happened in the log since."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,12 @@ def freshness(manifest: dict[str, Any], now: float | None = None, folder: Folder
             " again to learn from what is new"
         )
     return lines
+
+
+def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
+    """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
+    times = [part["time"].to_numpy().max() for part in dataset.parts(*splits, columns=["time"]) if len(part)]
+    return int(max(times)) if times else None
 
 
 def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> list[str]:

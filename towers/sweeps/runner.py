@@ -160,7 +160,7 @@ class SweepRunner:
 
     def _read_reports(self) -> None:
         """Passes new reports of epochs on to the source, and its decisions back to the trials."""
-        reports, started_at = ray.get(self._reports.since.remote(self._num_reports_read))
+        reports, started_at, alive_at = ray.get(self._reports.since.remote(self._num_reports_read))
         self._num_reports_read += len(reports)
         for number, epoch, values in reports:
             trial = self._running.get(number)
@@ -173,6 +173,9 @@ class SweepRunner:
         for number, at in started_at.items():
             if (trial := self._running.get(number)) is not None and trial.task is not None and not trial.epochs:
                 trial.started_at = max(at, trial.started_at or 0.0)
+        for number, at in alive_at.items():
+            if (trial := self._running.get(number)) is not None and trial.last_report_at is not None:
+                trial.last_report_at = max(at, trial.last_report_at)
 
     def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Whether a trial should continue. After its last epoch it is over anyway, and the source is not asked.

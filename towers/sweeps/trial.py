@@ -33,6 +33,10 @@ class Trial:
         """Reports the values of a finished epoch. Returns False where the training should stop."""
         return bool(ray.get(self.reports.report_epoch.remote(self.number, epoch, dict(values))))
 
+    def report_alive(self) -> None:
+        """Reports that the trial waits for another training of the same towers, and does not hang."""
+        self.reports.report_alive.remote(self.number)
+
     def first_dataset(self, key: str, name: str | None = None) -> str | None:
         """See `TrialReports.first_dataset`."""
         found: str | None = ray.get(self.reports.first_dataset.remote(key, name))

@@ -30,6 +30,7 @@ class TrialReports:
         self._prunes = prunes
         self._reports: list[EpochReport] = []
         self._started_at: dict[int, float] = {}
+        self._alive_at: dict[int, float] = {}
         self._decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
         self._datasets: dict[str, str] = {}
 
@@ -53,6 +54,10 @@ class TrialReports:
         """Records that the process of a trial has begun its work."""
         self._started_at[number] = time.time()
 
+    async def report_alive(self, number: int) -> None:
+        """Records that a trial does not hang, although it has no epoch to report."""
+        self._alive_at[number] = time.time()
+
     async def first_dataset(self, key: str, name: str | None = None) -> str | None:
         """The name of the dataset that a trial was the first to come with; where there is none, the given one is it.
 
@@ -62,9 +67,12 @@ class TrialReports:
         """
         return self._datasets.get(key) if name is None else self._datasets.setdefault(key, name)
 
-    async def since(self, index: int) -> tuple[list[EpochReport], dict[int, float]]:
-        """The reports from `index` on, and when (unix seconds) the process of each trial began its work."""
-        return self._reports[index:], self._started_at
+    async def since(self, index: int) -> tuple[list[EpochReport], dict[int, float], dict[int, float]]:
+        """The reports from `index` on, and when each trial has begun its work, and has last said that it waits.
+
+        Both are in unix seconds, by the number of the trial.
+        """
+        return self._reports[index:], self._started_at, self._alive_at
 
     def _decision(self, number: int, epoch: int) -> asyncio.Future[bool]:
         return self._decisions.setdefault((number, epoch), asyncio.get_running_loop().create_future())

@@ -65,7 +65,8 @@ class TrainConfig:
         fit_on: splits that the towers are fitted on: `train` to choose and measure, `all` for what goes live (see
             FittedSplits).
         start_from: folder of a checkpoint whose weights the towers start with; its ids and feature values may be fewer.
-            Null starts fresh. What it has learned must not be among what is measured (towers/training/start.py).
+            Null starts fresh. What it has learned must not be among what is measured: nothing as new as the validation
+            part or, where no moment divides the parts, the same parts (towers/training/start.py).
         precision: number format of the towers; bfloat16 is for GPUs.
         compile: compile perceptrons and transformer blocks with torch.compile; takes a minute, worth it on GPUs.
         in_memory_rows: largest number of interactions that a worker holds in memory, with their histories (some 40

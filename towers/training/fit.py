@@ -25,6 +25,8 @@ from towers.training.epochs.streamed import num_examples
 from towers.training.runs import checkpoint_folder, is_of_present_code, is_trained, training_name
 from towers.training.stages.final_fit import BACKTEST, final_fit
 from towers.training.stages.measured_fit import fit_and_measure, has_validation
+from towers.training.stages.one_at_a_time import one_at_a_time
+from towers.training.stages.room import check_room
 from towers.training.start import open_start
 
 
@@ -48,11 +50,26 @@ def train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: P
     """
     folder = checkpoint_folder(config, dataset, storage)
     if is_trained(folder):
-        progress(f"train: {folder.name} is already trained{_by_other_code(config, dataset, storage)}")
-        return open_checkpoint(folder)
+        return _trained(config, dataset, storage, progress)
     if is_sealed(folder):
         progress(f"train: {folder.name} was trained by another version of the code, and is trained again")
     _check(config, dataset)
+    check_room(config.train, progress)
+    with one_at_a_time(storage, f"checkpoint-{folder.name}", progress):
+        if is_trained(folder):  # by the run that this one has waited for
+            return _trained(config, dataset, storage, progress)
+        return _train(config, dataset, storage, progress)
+
+
+def _trained(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter) -> Checkpoint:
+    """Opens the checkpoint of an equal run that is already complete."""
+    folder = checkpoint_folder(config, dataset, storage)
+    progress(f"train: {folder.name} is already trained{_by_other_code(config, dataset, storage)}")
+    return open_checkpoint(folder)
+
+
+def _train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter) -> Checkpoint:
+    folder = checkpoint_folder(config, dataset, storage)
     if config.train.fit_on is FittedSplits.all:
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, measured, dataset, storage, progress)
@@ -66,12 +83,22 @@ def _by_other_code(config: Recipe, dataset: PreparedDataset, storage: Folder) ->
     folder = checkpoint_folder(config, dataset, storage)
     if is_of_present_code(folder):
         return ""
-    names = [("checkpoints", folder.name), ("training", training_name(config, dataset))]
+    names = _names(config, dataset, storage)
     if config.train.fit_on is FittedSplits.all:  # its report is that of the backtest
         names += [(kind, name + BACKTEST) for kind, name in names]
+        measured = with_fit_on(config, FittedSplits.train)
+        of_measured = checkpoint_folder(measured, dataset, storage)
+        if is_sealed(of_measured) and not is_of_present_code(of_measured):
+            names += _names(measured, dataset, storage)
     *made, last = (str(storage / kind / name) for kind, name in names)
     removed = f"{', '.join(made)} and {last}"
     return f", by another version of the code or its libraries; remove {removed} to train it again"
+
+
+def _names(config: Recipe, dataset: PreparedDataset, storage: Folder) -> list[tuple[str, str]]:
+    """The folders of a checkpoint and of its training, as pairs of what is above them and their names."""
+    folder = checkpoint_folder(config, dataset, storage)
+    return [("checkpoints", folder.name), ("training", training_name(config, dataset))]
 
 
 def _check(config: Recipe, dataset: PreparedDataset) -> None:

@@ -64,6 +64,7 @@ class Job:
 
     Attributes:
         name: the name of the training; a job of the same name resumes its saved epochs.
+        code: digest of the code that trains, as manifests hold it.
         seed: decides initial weights, the order of examples, and negatives.
         fit_on: the splits that the towers are fitted on.
         epochs: the number of epochs to run; the schedule of the learning rate spans `train.epochs`.
@@ -74,6 +75,7 @@ class Job:
     """
 
     name: str
+    code: str
     seed: int
     fit_on: FittedSplits
     epochs: int

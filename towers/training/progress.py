@@ -26,6 +26,8 @@ class Progress:
         best_value: its value of `train.monitor`; None without a validation part.
         seconds: time spent in training steps, without validation and saving.
         examples: number of positives trained on, over all epochs.
+        code: digest of the code that has trained the epochs (data/cluster/code_digest.py), MIXED where several have;
+            None where an earlier version, which did not write it, saved them.
     """
 
     epoch: int = 0
@@ -33,6 +35,7 @@ class Progress:
     best_value: float | None = None
     seconds: float = 0.0
     examples: int = 0
+    code: str | None = None
 
 
 def save_progress(

@@ -26,7 +26,8 @@ class TrackingConfig:
     Attributes:
         mode: whether runs are tracked, and where to.
         project: W&B project of all runs.
-        folder: folder of offline runs and of W&B's own files; relative to where the command was started.
+        folder: folder of offline runs and of W&B's own files; relative to where the command was started. A training
+            worker on another machine writes into the folder of the same path there: share it, or track online.
     """
 
     mode: TrackingMode = TrackingMode.offline

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import ray
 import ray.data
 import ray.train
@@ -27,6 +28,7 @@ from towers.sweeps.trial import reserved_placement_group
 from towers.training.config import Recipe
 from towers.training.epochs.streamed import explicit_negatives, is_streamed, num_examples, streamed_parts
 from towers.training.job import Job, SharedInputs
+from towers.training.stages.room import ReadTasks, read_tasks
 from towers.training.start import starting_weights
 from towers.training.suggested import SuggestedPositives, known_items
 from towers.training.worker import train_worker
@@ -128,7 +130,7 @@ def trainer(job: Job, dataset: PreparedDataset, storage: Folder) -> TorchTrainer
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
             callbacks=[] if group is None else [in_placement_group(group)],
         ),
-        datasets=None if streams else {"train": _interactions(dataset, job.fit_on)},
+        datasets=None if streams else {"train": _interactions(dataset, job.fit_on, read_tasks(settings))},
         dataset_config=ray.train.DataConfig(execution_options=_ordered()),
     )
 
@@ -139,17 +141,41 @@ def _num_earlier(dataset: PreparedDataset, fit_on: FittedSplits) -> tuple[np.nda
     return tuple(np.sum(counts[:at], axis=0) if at else np.zeros_like(counts[0]) for at in range(len(counts)))
 
 
-def _interactions(dataset: PreparedDataset, fit_on: FittedSplits) -> ray.data.Dataset:
-    """The interactions to fit on; positions in a split continue after those in the splits before it."""
+def _interactions(dataset: PreparedDataset, fit_on: FittedSplits, reading: ReadTasks) -> ray.data.Dataset:
+    """The interactions to fit on; positions in a split continue after those in the splits before it.
+
+    Args:
+        reading: how they are read.
+    """
     parts: list[ray.data.Dataset] = []
     for split, num_earlier_U in zip(fit_on.splits, _num_earlier(dataset, fit_on), strict=True):
         if paths := dataset.paths(split):
-            columns = ["user_row", "item_row", "position"]
-            part = ray.data.read_parquet(paths, filesystem=dataset.folder.filesystem, columns=columns)
+            part = _rows(dataset, paths, reading)
             if parts:
-                part = part.map_batches(_continued(ray.put(num_earlier_U)), batch_format="pyarrow")
+                continued = _continued(ray.put(num_earlier_U))
+                part = part.map_batches(continued, batch_format="pyarrow", num_cpus=reading.num_cpus)
             parts.append(part)
     return parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
+
+
+def _rows(dataset: PreparedDataset, paths: list[str], reading: ReadTasks) -> ray.data.Dataset:
+    """The interactions in these files, in their order.
+
+    Ray Data's own reader has actors look at the files first, and these always want a CPU.
+    """
+    columns, filesystem = ["user_row", "item_row", "position"], dataset.folder.filesystem
+    if reading.num_cpus is None:
+        return ray.data.read_parquet(paths, filesystem=filesystem, columns=columns)
+    files = ray.data.from_arrow([pa.table({"path": [path]}) for path in paths])
+    return files.map_batches(
+        lambda batch: pa.concat_tables(
+            [pq.read_table(path.as_py(), filesystem=filesystem, columns=columns) for path in batch["path"]]
+        ),
+        batch_format="pyarrow",
+        batch_size=None,
+        num_cpus=reading.num_cpus,
+        compute=ray.data.TaskPoolStrategy(size=reading.concurrency),
+    )
 
 
 def _continued(num_earlier_U: ray.ObjectRef) -> Callable[[pa.Table], pa.Table]:

@@ -15,6 +15,7 @@ import torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from data.artifacts.folders import Folder
+from data.cluster.code_digest import CODE
 from data.cluster.ray_compatibility.train import experiment_folder, without_traceback_of_mistakes
 from data.sequences.batches import Shard, ShardBatches
 from data.sequences.buffers import Examples
@@ -188,6 +189,7 @@ def _report(run: WorkerState, values: dict[str, float], is_first: bool, is_prune
         "best_epoch": done.best_epoch,
         "best_value": done.best_value,
         "pruned": int(is_pruned),
+        CODE: done.code,
     }
     if run.job.model.divides_rows:
         folder = experiment_folder()

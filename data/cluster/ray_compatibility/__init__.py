@@ -4,8 +4,8 @@ Ray has no option for any of this. `PRIVATE_PARTS` lists each part; tests/data/c
 that the installed Ray has it, and names a part that has changed. Run that test first after an upgrade of Ray.
 
 - core.py makes a Ray that is started on this machine listen on loopback alone, and finds the one to join.
-- train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, and
-  reports users' mistakes that a worker finds.
+- train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, reports
+  users' mistakes that a worker finds, and replaces the list of saved states as a whole.
 - serve.py patches modules of Ray Serve as its processes import them.
 - shutdown.py stops Ray Serve without an error that Ray prints on the way.
 - leftovers.py stops Ray as it stops itself when a process ends, and knows where HAProxy's files are.
@@ -35,6 +35,9 @@ class PrivatePart:
     upstream: str
     is_of_instances: bool = False
 
+
+MANAGER = "ray.train.v2._internal.execution.checkpoint.checkpoint_manager"
+SNAPSHOTS = "trainings that go on after a kill or a full disk while Ray Train wrote its list of states"
 
 PRIVATE_PARTS = (
     PrivatePart("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", "a local Ray on loopback", "ray-project/ray#26293"),
@@ -82,6 +85,21 @@ PRIVATE_PARTS = (
         "DefaultPlacementGroupHandle.shutdown",
         "trials that train in the placement group reserved for them",
         "ray-project/ray#28924",
+    ),
+    PrivatePart(
+        "ray.train.v2._internal.constants",
+        "CHECKPOINT_MANAGER_SNAPSHOT_FILENAME",
+        "a word where a training goes on from what other code has saved",
+        "none known",
+    ),
+    PrivatePart(MANAGER, "CheckpointManager._write_state_to_storage", SNAPSHOTS, "none known"),
+    PrivatePart(MANAGER, "CheckpointManager._save_state", SNAPSHOTS, "none known"),
+    PrivatePart(MANAGER, "CheckpointManager._storage_context", SNAPSHOTS, "none known", is_of_instances=True),
+    PrivatePart(
+        "ray.train.v2._internal.execution.callback",
+        "ControllerCallback.after_controller_start",
+        SNAPSHOTS,
+        "none known",
     ),
     PrivatePart(
         "ray.train.v2._internal.execution.storage",

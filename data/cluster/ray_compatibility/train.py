@@ -1,5 +1,7 @@
 """Runs Ray Train without its watch over placement groups, and in a placement group that exists already.
 
+Its list of saved states is replaced as a whole, so that a crash leaves one that can be read.
+
 A user's mistake that a worker finds arrives as what it is, at the first attempt.
 
 Ray Train takes seconds to import, so the functions import it when they are called.
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.artifacts.errors import UserError
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import mapping, parsed
 
 if TYPE_CHECKING:
     from ray.train import Result, WorkerGroupError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 def trainer_class() -> "type[TorchTrainer]":
     """TorchTrainer without the watch over placement groups, whose `fit` raises a worker's UserError as it is.
+
+    Its list of saved states is replaced as a whole (`replacing_snapshots`).
 
     A UserError is not tried again: the same values would lead to it again.
 
@@ -35,7 +40,8 @@ def trainer_class() -> "type[TorchTrainer]":
     class Trainer(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()
-            return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
+            kept = [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
+            return [*kept, replacing_snapshots()]
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
             arguments["failure_policy"] = failure_policy(self.run_config.failure_config)
@@ -103,6 +109,28 @@ def failure_policy(config: Any) -> Any:
     return Policy(config)
 
 
+def replacing_snapshots() -> Any:
+    """A callback by which Ray Train replaces its list of saved states as a whole.
+
+    Ray Train writes it anew in its place. A kill or a full disk would leave a part of it there, and all later attempts
+    would fail because of that, with sound states beside it. The callback patches Ray Train in the process of the
+    training's controller.
+    """
+    from ray.train.v2._internal.execution.callback import ControllerCallback
+    from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
+
+    def write(manager: Any) -> None:
+        storage = manager._storage_context
+        folder, _, name = storage.checkpoint_manager_snapshot_path.rpartition("/")
+        Folder(storage.storage_filesystem, folder).write_bytes(name, manager._save_state().encode())
+
+    class ReplacingSnapshots(ControllerCallback):
+        def after_controller_start(self, train_run_context: object) -> None:
+            CheckpointManager._write_state_to_storage = write
+
+    return ReplacingSnapshots()
+
+
 def in_placement_group(group: "PlacementGroup") -> Any:
     """A callback for `RunConfig.callbacks` by which Ray Train's workers run in a placement group that exists already.
 
@@ -123,3 +151,19 @@ def in_placement_group(group: "PlacementGroup") -> Any:
             WorkerGroup._create_placement_group = lambda *_: handle
 
     return InPlacementGroup()
+
+
+def saved_metrics(run: Folder) -> dict[str, Any] | None:
+    """What was reported with the latest state that Ray Train has saved in the folder of a run; None where it has none.
+
+    Raises:
+        DamagedFile: Ray Train's list of these states is damaged, so that no training can go on from them.
+    """
+    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME as SNAPSHOT
+
+    if not run.exists(SNAPSHOT):
+        return None
+    cure = f"remove the folder {run} to train from the start"
+    saved = parsed(run.read_bytes(SNAPSHOT), f"{run}/{SNAPSHOT}", mapping, "Ray Train's list of saved states", cure)
+    latest = saved.get("latest_checkpoint_result")
+    return None if latest is None else dict(latest["metrics"])

@@ -11,14 +11,19 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray.train import FailureConfig, WorkerGroupError
+from pyarrow import fs
+from ray.train import CheckpointConfig, FailureConfig, WorkerGroupError
+from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
+from ray.train.v2._internal.execution.storage import StorageContext
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.artifacts.json_text import DamagedFile
 from data.cluster.ray_compatibility import PRIVATE_PARTS, RAY_VERSION, PrivatePart
 from data.cluster.ray_compatibility.haproxy_template import BUFFER_BYTES, WAIT_FOR_BODY_S, patched_template
 from data.cluster.ray_compatibility.leftovers import IN_HAPROXYS_FOLDER
 from data.cluster.ray_compatibility.serve import DEFAULT_IN_FLIGHT, PATCHES, WITHOUT
-from data.cluster.ray_compatibility.train import failure_policy, users_mistake
+from data.cluster.ray_compatibility.train import failure_policy, replacing_snapshots, saved_metrics, users_mistake
 from serve.api.limits import MAX_BODY_BYTES, MAX_BODY_S
 from serve.deployment.settings import ScaleConfig
 
@@ -129,3 +134,35 @@ def test_a_mistake_that_a_worker_finds_is_not_tried_again(failures: dict[int, Ex
     error = WorkerGroupError("several lines", failures)
     assert failure_policy(FailureConfig(max_failures=2)).make_decision(error).name == decision
     assert str(users_mistake(error)) == ("train.epochs: 0" if decision == "RAISE" else "None")
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointManager:
+    """Ray Train's list of saved states of a run, as the controller of a training writes it."""
+    kept = CheckpointManager._write_state_to_storage
+    monkeypatch.setattr(CheckpointManager, "_write_state_to_storage", kept)  # restored afterwards
+    replacing_snapshots().after_controller_start(None)
+    storage = StorageContext(str(tmp_path), "run", fs.LocalFileSystem())
+    return CheckpointManager(CheckpointConfig(num_to_keep=1), storage)
+
+
+def test_the_list_of_saved_states_is_replaced_as_a_whole(snapshots: CheckpointManager, tmp_path: Path) -> None:
+    """Whoever reads it, or is killed while it is written, has the old one or the new one."""
+    snapshots._write_state_to_storage()
+    with (tmp_path / "run" / "checkpoint_manager_snapshot.json").open() as before:
+        snapshots._current_report_index = 12345
+        snapshots._write_state_to_storage()
+        assert "12345" not in before.read(), "the file of before is another"
+    assert saved_metrics(Folder.of(str(tmp_path / "run"))) is None, "no state was reported yet"
+    assert "12345" in (tmp_path / "run" / "checkpoint_manager_snapshot.json").read_text()
+
+
+def test_a_list_that_was_cut_is_told_with_its_cure(snapshots: CheckpointManager, tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path / "run"))
+    assert saved_metrics(folder) is None
+    snapshots._write_state_to_storage()
+    content = (tmp_path / "run" / "checkpoint_manager_snapshot.json").read_text()
+    for cut in ("", content[:40]):
+        (tmp_path / "run" / "checkpoint_manager_snapshot.json").write_text(cut)
+        with pytest.raises(DamagedFile, match=rf"remove the folder {folder} to train from the start$"):
+            saved_metrics(folder)

@@ -14,8 +14,7 @@ from data.dataset.inputs import changed_inputs
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint
-from towers.checkpoint.freshness import freshness
-from towers.training.stages.fit_towers import newest_time
+from towers.checkpoint.freshness import freshness, newest_time
 
 DAY_S = 86_400
 

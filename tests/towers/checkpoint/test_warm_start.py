@@ -1,6 +1,8 @@
 """Towers that start with the weights of a checkpoint know what it has learned, also where the dataset has grown."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,6 +17,7 @@ from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
+from data.dataset.split import SplitConfig, SplitKind
 from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
 from tests.conftest import TINY
@@ -101,6 +104,45 @@ def test_what_is_measured_must_not_be_known(checkpoint: Checkpoint, dataset: Pre
         open_start(from_it(tiny, checkpoint), earlier)
     with pytest.raises(ConfigError, match=r"train\.start_from: there is no checkpoint in /nowhere"):
         open_start(replace(tiny, train=replace(tiny.train, start_from="/nowhere")), dataset)
+
+
+def test_a_checkpoint_of_before_that_does_not_say_until_when_it_has_learned(
+    dataset: PreparedDataset, tiny: Config, tmp_path: Path
+) -> None:
+    """That of version 0.1.0 ended in a traceback."""
+    storage = Path(__file__).parents[2] / "fixtures" / "var"
+    (own,) = (storage / "datasets").iterdir()
+    (of_before,) = (storage / "checkpoints").iterdir()
+    of_own = PreparedDataset.open(Folder.of(str(own)))
+    config = replace(tiny, train=replace(tiny.train, start_from=str(of_before)))
+    opened = open_start(config, of_own)
+    assert opened is not None and "newest_interaction" not in opened.manifest
+    with pytest.raises(ConfigError, match=r"^train\.start_from: .* and its dataset /tmp/twotower-fixture/.* is gone"):
+        open_start(config, dataset)
+    moved = Folder.of(str(shutil.copytree(of_before, tmp_path / "moved")))
+    manifest = moved.read_json("manifest.json")
+    manifest["dataset"]["folder"] = str(own)
+    moved.write_json("manifest.json", manifest, sort_keys=False)
+    config = replace(tiny, train=replace(tiny.train, start_from=str(moved)))
+    assert open_start(config, of_own) is not None
+    early = replace(dataset, manifest={**dataset.manifest, "boundaries": {"validation_from": 1, "test_from": 2}})
+    with pytest.raises(ConfigError, match=r"has learned interactions up to \d+, and those from 1 on are"):
+        open_start(config, early)
+
+
+def test_where_no_moment_divides_the_parts_they_must_be_the_same(
+    checkpoint: Checkpoint, dataset: PreparedDataset, tiny: Config
+) -> None:
+    """A checkpoint of another split, or of a log that has grown since, may have learned what is held out."""
+    of_users = replace(tiny.data, split=SplitConfig(kind=SplitKind.leave_last_out))
+    config = from_it(replace(tiny, data=of_users), checkpoint)
+    undivided = {**dataset.manifest, "boundaries": None}
+    assert open_start(config, replace(dataset, manifest=undivided)) is not None
+    same_parts = {**undivided, "fingerprint": "with other features"}
+    assert open_start(config, replace(dataset, manifest=same_parts)) is not None
+    files = {name: "other" if "split=test" in name else sha for name, sha in dataset.manifest["files"].items()}
+    with pytest.raises(ConfigError, match=r"split\.kind=temporal, and may have .*split\.kind=leave_last_out"):
+        open_start(config, replace(dataset, manifest={**same_parts, "files": files}))
 
 
 @pytest.mark.slow

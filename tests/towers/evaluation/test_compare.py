@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import fs
 
 from conf.entry import FOLDER
 from conf.schema import Config
-from data.artifacts.folders import Folder
+from data.artifacts.folders import Folder, StorageConfig
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
+from serve.publish import _published
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.comparison import compare
 from towers.checkpoint.tensor_files import CheckpointError
+from towers.compare import task as compare_command
 from towers.evaluation.config import SeenItems
 from towers.evaluation.measure import evaluate
 from towers.evaluation.paired import differences
@@ -107,3 +110,18 @@ def test_a_missing_baseline_is_one_line(checkpoint: Checkpoint, tmp_path: Path) 
     done = run("towers.compare", f"checkpoint={checkpoint.folder}", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "baseline=" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_named_as_it_is_printed_where_the_storage_has_an_endpoint_of_its_own(
+    tiny: Config, checkpoint: Checkpoint, bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `towers.train` prints has neither the options nor the credentials of the storage's URI."""
+    copy = bucket / "checkpoints" / checkpoint.name
+    fs.copy_files(checkpoint.folder.path, copy.path, checkpoint.folder.filesystem, copy.filesystem)
+    evaluate = replace(tiny.evaluate, resamples=100, max_users=20)
+    config = replace(tiny, storage=StorageConfig(root=bucket.uri), evaluate=evaluate, checkpoint=str(copy))
+    assert "?" in bucket.uri and "?" not in str(copy)
+    assert compare_command(replace(config, baseline=str(copy)))["checkpoint"] == str(copy)
+    monkeypatch.setattr("serve.releases.publish.publish", lambda _, of, *__, **___: of.name)
+    assert _published(config) == checkpoint.name

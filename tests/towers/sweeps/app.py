@@ -49,11 +49,10 @@ def run(told: Told) -> dict[str, Any]:
     """Reports `epochs` epochs, then does `what`."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / BEGAN).write_text(str(os.getpid()))
+    trial = current_trial()
     for epoch in range(1, told.epochs + 1):
         time.sleep(0.05)
-        if (trial := current_trial()) is not None and not trial.report_epoch(
-            epoch, {"value": value(told) * epoch / told.epochs}
-        ):
+        if trial is not None and not trial.report_epoch(epoch, {"value": value(told) * epoch / told.epochs}):
             raise Pruned(f"after epoch {epoch}")
     what = told.plan.get(f"t{told.number}", told.what)
     if told.unless and Path(told.unless).exists():
@@ -64,6 +63,10 @@ def run(told: Told) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(600)
+    if what == "wait" and trial is not None:
+        for _ in range(16):
+            trial.report_alive()
+            time.sleep(0.5)
     training = {"best_value": value(told), "seconds": 1.0 + told.number}
     return {"training": training, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
 

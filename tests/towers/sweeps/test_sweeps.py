@@ -158,6 +158,10 @@ def test_a_trial_that_hangs_is_given_up_and_a_lost_one_tried_again(tmp_path: Pat
     (finished, lost) = records(folder)
     assert (finished.state, lost.state) == (State.finished, State.lost)
     assert lost.reason == "hung: no epoch for hydra.launcher.hangs_after_s=4"
+    waited = tmp_path / "waited"
+    assert swept(waited, "what=wait", "hydra.launcher.hangs_after_s=4").returncode == 0, (
+        "a trial that waits does not hang"
+    )
     again = tmp_path / "again"
     assert swept(again, "what=die", "hydra.launcher.retries=2").returncode != 0
     assert [record.attempts for record in records(again)] == [3]

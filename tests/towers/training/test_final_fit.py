@@ -18,6 +18,7 @@ from towers.evaluation.measure import evaluate
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
 from towers.training.fit import train
+from towers.training.stages.measured_again import report_by
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +102,31 @@ def test_without_a_validation_part_it_is_refused(ray_session: None, root: str, t
     storage = Folder.of(config.storage.root)
     with pytest.raises(ValueError, match=r"train\.fit_on: all takes its number of epochs"):
         train(config, prepare(config.data, storage), storage)
+
+
+def test_it_says_by_which_values_its_backtest_was_measured(
+    final: Checkpoint, tiny: Config, dataset: PreparedDataset
+) -> None:
+    """As after a kill in the last fit, and the same command with another k."""
+    remove_sealed(final.folder)
+    other = replace(tiny, evaluate=replace(tiny.evaluate, k=10, resamples=100))
+    again, said = train(on_all(other), dataset, Folder.of(tiny.storage.root)), list[str]()
+    assert again.manifest["k"] == again.manifest["measured_by"]["k"] == 20
+    assert report_by(other.evaluate, again, dataset, said.append).k == 10
+    assert "evaluate.k was 20 and is 10" in said[0]
+
+
+def test_a_backtest_of_other_epochs_is_not_used(tiny: Config, dataset: PreparedDataset) -> None:
+    """The measured training, which decides the number of epochs, was trained again since."""
+    config, storage = replace(tiny, seed=74, train=replace(tiny.train, epochs=1)), Folder.of(tiny.storage.root)
+    measured = train(config, dataset, storage)
+    two = measured.manifest["training"] | {"best_epoch": 2}
+    measured.folder.write_json("manifest.json", measured.manifest | {"training": two}, sort_keys=False)
+    before = train(on_all(config), dataset, storage)
+    assert measurable(before).manifest["training"]["epoch"] == before.manifest["training"]["epoch"] == 2
+    measured.folder.write_json("manifest.json", measured.manifest, sort_keys=False)
+    remove_sealed(before.folder)
+    said: list[str] = []
+    after = train(on_all(config), dataset, storage, said.append)
+    assert measurable(after).manifest["training"]["epoch"] == after.manifest["training"]["epoch"] == 1
+    assert sum("has 2 epochs saved, is to have 1, and is trained from the start" in line for line in said) == 2

@@ -1,15 +1,19 @@
 """A training stops at the first number that is not finite, and says where and what to change."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from data.artifacts.folders import Folder
 from tests.towers.model.test_two_tower import ITEMS, batch, model
+from towers.model.two_tower import TwoTower
 from towers.training.config import TrainConfig
 from towers.training.epochs import finite
 from towers.training.epochs.finite import FiniteSteps, NotFinite, check_weights, cure, largest_magnitude
+from towers.training.epochs.shards import load_shards, save_shard
 from towers.training.loop import Objective, train_epoch
 from towers.training.losses.config import LossConfig
 from towers.training.optimizer import Optimizers
@@ -114,3 +118,24 @@ def test_a_saved_state_that_is_not_finite_is_not_resumed(tmp_path, spoilt: str) 
     before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
     assert load_progress(tmp_path, fresh, Optimizers(fresh, 0.1, 0.0)) is None
     assert all(torch.equal(before[name], tensor) for name, tensor in fresh.state_dict().items())
+
+
+def test_the_state_of_an_encoder_that_counts_batches_is_resumed(tmp_path: Path) -> None:
+    """A BatchNorm keeps their number, an int64, whose magnitude is not looked at."""
+
+    def counting() -> TwoTower:
+        towers = model()
+        towers.add_module("norm", nn.BatchNorm1d(3))
+        return towers
+
+    towers = counting()
+    towers.get_submodule("norm")(torch.rand(4, 3))
+    optimizers = Optimizers(towers, 0.1, 0.0)
+    save_progress(tmp_path, Progress(epoch=1), towers, optimizers, towers.state_dict())
+    save_shard(Folder.of(str(tmp_path / "shards")), Progress(epoch=1, best_epoch=1), towers, optimizers, {})
+    for is_divided in (False, True):
+        fresh = counting()
+        into, shards = (fresh, Optimizers(fresh, 0.1, 0.0)), Folder.of(str(tmp_path / "shards"))
+        restored = load_shards(shards, *into) if is_divided else load_progress(tmp_path, *into)
+        assert restored is not None and restored[0].epoch == 1
+        assert fresh.state_dict()["norm.num_batches_tracked"] == 1

@@ -179,8 +179,8 @@ def test_towers_of_the_same_name_are_trained_one_after_the_other(
 
     monkeypatch.setattr(fit_towers, "trainer", lambda job, *_: SimpleNamespace(fit=lambda: fit(job.name)))
     with ThreadPoolExecutor(3) as pool:
-        jobs = [cast(Job, SimpleNamespace(name=name)) for name in ("a", "a", "b")]
-        list(pool.map(lambda job: fit_towers._run(job, DATASET, Folder.of(str(tmp_path))), jobs))
+        jobs = [cast(Job, SimpleNamespace(name=name, code="", epochs=1)) for name in ("a", "a", "b")]
+        list(pool.map(lambda job: fit_towers._run(job, DATASET, Folder.of(str(tmp_path)), print), jobs))
     assert len(most) == 3 and max(most) == 1
 
 
@@ -197,6 +197,7 @@ def test_a_reranker_that_is_not_fitted_says_why(
         item_vectors_ID=checkpoint.item_vectors_ID,
         context=Context.of(dataset, FittedSplits.train.splits),
         totals={},
+        code=None,
     )
     orders = checkpoint.ties, checkpoint.popularity_I
     _, said = measured_fit.fit_reranker_on(towers, checkpoint.reranker, dataset, VALIDATION, tiny, *orders)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.artifacts.errors import UserError
+from data.cluster.code_digest import joint_code
 from data.sequences.batches import ShardBatches
 from data.sequences.streaming import StreamedBatches
 from data.sequences.windows import WindowBatches
@@ -73,6 +74,7 @@ def run_epoch(run: WorkerState) -> dict[str, float]:
         loss = _mean_loss(steps)
         seconds = time.perf_counter() - started
         examples = int(run.counts_I.sum())
+        run.progress.code = run.job.code if epoch == 1 else joint_code(run.progress.code, run.job.code)
         run.progress.epoch = epoch
         run.progress.seconds += seconds
         run.progress.examples += examples

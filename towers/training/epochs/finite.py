@@ -69,10 +69,11 @@ class FiniteSteps:
 def largest_magnitude(tensors: Iterable[Tensor | None]) -> Tensor:
     """The largest absolute value in all these tensors, sparse ones too; NaN if any value is NaN, 0 without tensors.
 
-    The sum of squares would overflow for gradients that are large but finite.
+    The sum of squares would overflow for gradients that are large but finite. Whole numbers, such as the batches that a
+    BatchNorm has counted, are always finite and do not count.
     """
     values = [t._values() if t.is_sparse else t for t in tensors if t is not None]
-    values = [v for v in values if v.numel()]
+    values = [v for v in values if v.numel() and v.is_floating_point()]
     if not values:
         return torch.zeros(())
     return torch.stack(torch._foreach_norm(values, torch.inf)).amax().float()

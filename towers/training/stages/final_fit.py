@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from data.artifacts.folders import Folder
+from data.cluster.code_digest import CODE, joint_code
 from data.cluster.console import ProgressReporter
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
@@ -31,8 +32,9 @@ from towers.model.tie_order import popularity
 from towers.reranking.carry import carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
-from towers.training.runs import checkpoint_folder, is_trained, training_name
+from towers.training.runs import checkpoint_folder, is_trained, present_code, training_name
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
+from towers.training.stages.measured_again import MEASURED_BY
 from towers.training.stages.measured_fit import DECIDED, fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
@@ -51,20 +53,20 @@ def final_fit(
     epochs = int(measured.manifest["training"]["best_epoch"])
     progress(f"train: {folder.name}, {epochs} epochs as in {measured.name}, first the backtest without the test part")
     context = measured.reranker.context if config.model.context else None  # the towers and all re-rankers share one
-    earlier = fit_towers(config, dataset, storage, name + BACKTEST, FittedSplits.train_validation, epochs, context)
+    before_test = FittedSplits.train_validation
+    earlier = fit_towers(config, dataset, storage, name + BACKTEST, before_test, epochs, context, progress)
     earlier.model.places_by_features = measured.model.places_by_features
     earlier.set_cold_length(measured.model.cold_length)
     backtest_folder = storage / "checkpoints" / (folder.name + BACKTEST)
-    if is_trained(backtest_folder):
-        backtest = open_checkpoint(backtest_folder)
-    else:
+    backtest = _sealed_backtest(backtest_folder, measured, epochs)
+    if backtest is None:
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
     ties = ties_of(dataset, backtest.folder)
     _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
     progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
-    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context)
+    final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context, progress)
     final.set_cold_length(measured.model.cold_length)
     if of_test.is_fitted or not measured.reranker.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder, earlier.fit_on, dataset, final)
@@ -75,10 +77,17 @@ def final_fit(
         "backtest": str(backtest.folder),
         "settled": str(measured.folder),
         "training": final.totals,
+        CODE: _code(final, backtest, measured),
+        MEASURED_BY: backtest.manifest.get(MEASURED_BY),  # the report is of the backtest, perhaps by an earlier command
         **decided_of(measured),
     }
     recent_I = recent_of(dataset, FittedSplits.all, recent_share(measured))
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more, recent_I)
+
+
+def _code(towers: FittedTowers, *made_of: Checkpoint) -> str:
+    """The code that has made towers and the checkpoints that the final fit takes something over from."""
+    return joint_code(present_code(), towers.code, *(one.manifest.get(CODE) for one in made_of))
 
 
 def decided_of(measured: Checkpoint) -> dict[str, Any]:
@@ -90,6 +99,15 @@ def recent_share(measured: Checkpoint) -> float | None:
     """The share of the latest interactions by which items are popular; None where all interactions count."""
     share: float | None = measured.manifest.get("popular_items", {}).get("recent_share")
     return share
+
+
+def _sealed_backtest(folder: Folder, measured: Checkpoint, epochs: int) -> Checkpoint | None:
+    """The backtest of an earlier run; None where there is none, or the measured training has become another since."""
+    if not is_trained(folder):
+        return None
+    backtest = open_checkpoint(folder)
+    has_same = backtest.manifest["training"]["epoch"] == epochs and decided_of(backtest) == decided_of(measured)
+    return backtest if has_same else None
 
 
 def _backtest(
@@ -108,6 +126,7 @@ def _backtest(
         "notes": [note, *report.notes],
         "settled": str(measured.folder),
         "training": towers.totals,
+        CODE: _code(towers, measured),
         **decided_of(measured),
     }
     name = training_name(config, dataset) + BACKTEST

@@ -1,14 +1,16 @@
 """Fits both towers by Ray Train and embeds the catalogue once: the first stage of every training."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ray
 import ray.train
 import torch
 from torch import Tensor
 
 from data.artifacts.folders import Folder
 from data.artifacts.structured import jsonable
+from data.cluster.code_digest import CODE
+from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.opening.weights import load_weights
@@ -23,6 +25,9 @@ from towers.sweeps.trial import Pruned, current_trial
 from towers.training.config import Recipe
 from towers.training.epochs.shards import load_best_of_shards
 from towers.training.job import Job
+from towers.training.runs import present_code
+from towers.training.stages.one_at_a_time import one_at_a_time
+from towers.training.stages.saved_epochs import look_at_saved
 from towers.training.trainer import shared_inputs, trainer
 
 
@@ -38,6 +43,8 @@ class FittedTowers:
         item_vectors_ID: float32, all item vectors; row 0 is zero.
         context: the context features of requests; the re-ranker takes the same ones.
         totals: what Ray Train reported last: epochs, seconds, examples, losses.
+        code: digest of the code that has trained them, MIXED where several versions of it have; None where an earlier
+            version saved them, which did not write it.
     """
 
     fit_on: FittedSplits
@@ -47,6 +54,7 @@ class FittedTowers:
     item_vectors_ID: Tensor
     context: Context
     totals: dict[str, float]
+    code: str | None
 
     def set_cold_length(self, length: float) -> None:
         """Gives the vectors of items without training data another length; before a re-ranker is made of them."""
@@ -80,6 +88,7 @@ def fit_towers(
     fit_on: FittedSplits,
     epochs: int | None = None,
     context: Context | None = None,
+    progress: ProgressReporter = print,
 ) -> FittedTowers:
     """Runs Ray Train to the end and returns the towers with the weights of the best epoch, smoothed if configured.
 
@@ -89,14 +98,35 @@ def fit_towers(
         epochs: the number of epochs to run, out of the `train.epochs` that the learning rate's schedule spans; None
             runs all of them, or fewer where `train.patience` ends the training early.
         context: the context features and their known values; None takes those of the fitted splits.
+        progress: called with a line of text about another run that is waited for, and what it has saved.
 
     Raises:
         Pruned: this training is a trial of a sweep that ended it early.
     """
     users, items = encode_catalogues(dataset.users, dataset.items, fit_on)
     context = Context.of(dataset, fit_on.splits) if context is None else context
-    job = Job(
+    shared = shared_inputs(dataset, users, items, config, fit_on, context)
+    result = _run(_job(config, name, fit_on, epochs, shared), dataset, storage, progress)
+    metrics = result.metrics or {}
+    model = build_model(config.model, users, items, config.seed, context, dataset.event_type_names)
+    _load_best(model, result, dataset, fit_on)
+    return FittedTowers(
+        fit_on=fit_on,
+        model=model.eval(),
+        users=users,
+        items=items,
+        item_vectors_ID=all_item_vectors(model),
+        context=context,
+        totals={key: value for key, value in metrics.items() if isinstance(value, int | float)},
+        code=metrics.get(CODE),
+    )
+
+
+def _job(config: Recipe, name: str, fit_on: FittedSplits, epochs: int | None, shared: ray.ObjectRef) -> Job:
+    """The job of a training; the arguments are those of `fit_towers`."""
+    return Job(
         name=name,
+        code=present_code(),
         seed=config.seed,
         fit_on=fit_on,
         epochs=epochs or config.train.epochs,
@@ -108,29 +138,18 @@ def fit_towers(
         tracking=config.tracking,
         resolved=jsonable(config),
         trial=current_trial(),
-        shared=shared_inputs(dataset, users, items, config, fit_on, context),
-    )
-    result = _run(job, dataset, storage)
-    model = build_model(config.model, users, items, config.seed, context, dataset.event_type_names)
-    _load_best(model, result, dataset, fit_on)
-    return FittedTowers(
-        fit_on=fit_on,
-        model=model.eval(),
-        users=users,
-        items=items,
-        item_vectors_ID=all_item_vectors(model),
-        context=context,
-        totals={key: value for key, value in (result.metrics or {}).items() if isinstance(value, int | float)},
+        shared=shared,
     )
 
 
-def _run(job: Job, dataset: PreparedDataset, storage: Folder) -> ray.train.Result:
+def _run(job: Job, dataset: PreparedDataset, storage: Folder, progress: ProgressReporter) -> ray.train.Result:
     """Runs Ray Train to the end; raises Pruned where the sweep ended the training.
 
     Trials that differ in the re-ranker alone, say, have the same towers: the first trains them, and the others, which
     would save epochs in the same place, wait and find them trained.
     """
-    with (storage / "training" / ".locks").locked(job.name):
+    with one_at_a_time(storage, job.name, progress):
+        look_at_saved(storage / "training" / job.name, job.code, job.epochs, progress)
         result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
         best = metrics["best_value"]
@@ -150,9 +169,3 @@ def _load_best(model: TwoTower, result: ray.train.Result, dataset: PreparedDatas
     if model.config.smoothing:
         smooth(model, dataset.sequences(*fit_on.splits, beside=model.config.history_columns))
     give_back_memory()
-
-
-def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
-    """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
-    times = [part["time"].to_numpy().max() for part in dataset.parts(*splits, columns=["time"]) if len(part)]
-    return int(max(times)) if times else None

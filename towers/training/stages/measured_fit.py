@@ -8,13 +8,14 @@ from data.artifacts.folders import Folder
 from data.artifacts.plugins import recorded
 from data.artifacts.secrets import recordable
 from data.artifacts.structured import jsonable
-from data.cluster.code_digest import CODE
+from data.cluster.code_digest import CODE, joint_code
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
+from towers.checkpoint.freshness import newest_time
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
 from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
@@ -37,7 +38,7 @@ from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
-from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
+from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_again import MEASURED_BY, measured_by
 from towers.training.stages.rerank_queries import queries_to_fit
 from towers.training.tracking import run_reference
@@ -69,7 +70,7 @@ def fit_and_measure(
         folder: of the checkpoint.
     """
     name, ties = training_name(config, dataset), ties_of(dataset, folder)
-    towers = fit_towers(config, dataset, storage, name, config.train.fit_on)
+    towers = fit_towers(config, dataset, storage, name, config.train.fit_on, progress=progress)
     is_validated, totals = has_validation(config, dataset), dict(towers.totals)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
     cold_items, placement, popular, recent_I = undecided(counts_I), UNDECIDED, BY_ALL, None
@@ -211,7 +212,8 @@ def seal(
     Args:
         training: the name of the towers' training.
         seen: the splits whose interactions make up the users' histories, and what they have seen.
-        more: what its manifest says beyond its training: the report and the training's totals.
+        more: what its manifest says beyond its training: the report and the training's totals, and what it says
+            otherwise than a training alone would.
         recent_I: int64, interactions of each item among the latest ones, where popular items are ordered by these.
     """
     resolved = recordable(jsonable(config))
@@ -229,7 +231,7 @@ def seal(
         },
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),
-        CODE: present_code(),
+        CODE: joint_code(present_code(), towers.code),
         MEASURED_BY: measured_by(config.evaluate),
         "newest_interaction": newest_time(dataset, towers.fit_on.splits),
         "reranker_is_carried": reranker.is_carried,
