@@ -154,3 +154,14 @@ def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
     """The time of the newest interaction in these splits, as the dataset has it; None where they have none."""
     times = [part["time"].to_numpy().max() for part in dataset.parts(*splits, columns=["time"]) if len(part)]
     return int(max(times)) if times else None
+
+
+def histories_until(dataset: PreparedDataset, splits: Sequence[str]) -> dict[str, int]:
+    """Until when the histories of these splits go, in unix seconds, as `histories_until_s`.
+
+    Empty for a log without times, and for events of an endpoint, of which `PreparedDataset.events_until` says it.
+    """
+    if not dataset.has_clock or dataset.events_until(*splits):
+        return {}
+    newest_s = newest_time(dataset, splits)
+    return {} if newest_s is None else {"histories_until_s": newest_s}

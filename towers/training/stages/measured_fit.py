@@ -35,7 +35,7 @@ from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
-from towers.training.stages.fit_towers import FittedTowers, fit_towers, newest_time
+from towers.training.stages.fit_towers import FittedTowers, fit_towers, histories_until, newest_time
 from towers.training.stages.measured_again import MEASURED_BY, measured_by
 from towers.training.stages.rerank_queries import queries_to_fit
 from towers.training.tracking import run_reference
@@ -219,6 +219,7 @@ def seal(
             "folder": str(dataset.folder),
             **dataset.log_read,
             **dataset.events_until(*seen),
+            **histories_until(dataset, seen),
         },
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),
