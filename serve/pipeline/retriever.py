@@ -122,7 +122,8 @@ class Retriever:
         """Returns, for each item, the items of the history of highest cosine with it."""
         history = np.unique(history[-HISTORY_LENGTH:])
         vectors_ND = await self.index.vectors(np.concatenate([rows_K, history]))
-        vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        vectors_ND /= np.where(lengths_N1 > 0, lengths_N1, 1)  # an item of which nothing is known may be zero
         cosines_KN = vectors_ND[: len(rows_K)] @ vectors_ND[len(rows_K) :].T
         best_KH = np.argsort(-cosines_KN, axis=1, kind="stable")[:, :NUM_NEAREST]
         return Nearest(history[best_KH], np.take_along_axis(cosines_KN, best_KH, axis=1))
