@@ -1,7 +1,8 @@
 """A release with its towers, in the process of the page: what any release would answer, without the endpoint.
 
-The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what was seen and what
-is denied. They know nothing of events and context. This module needs torch; a view imports it when it is first used.
+The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what is denied and, where
+the release was measured so, without what was seen. They know nothing of events and context. This module needs torch; a
+view imports it when it is first used.
 
 Shape legend: Q users, K ranks, I items (row 0 is padding), D dimension.
 """
@@ -14,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from data.sequences.histories import Sequences
 from serve.batch.recommender import without_denied
+from serve.batch.seen import left_out, treatment_of_seen
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.evaluation.queries import HeldOut
@@ -67,6 +70,11 @@ class OpenedRelease:
         return denylist | self.release.removed_items
 
     @cached_property
+    def _left_out(self) -> Sequences:
+        """What every user has seen and no list has, as the release was measured."""
+        return left_out(self.release.parts, treatment_of_seen(self.release.manifest))
+
+    @cached_property
     def item_vectors_ID(self) -> np.ndarray:
         """float32: the vectors of all items; row 0 is zero."""
         vectors: np.ndarray = self.release.parts.item_vectors_ID.detach().cpu().numpy()
@@ -87,7 +95,8 @@ class OpenedRelease:
 
     def _queries(self, user_ids: pa.Array) -> HeldOut:
         parts, none = self.release.parts, np.zeros(0, dtype=np.int64)
-        return HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (none, none), parts.seen, None, parts.history)
+        rows_Q = parts.users.ids.rows(user_ids).astype(np.int32)
+        return HeldOut(rows_Q, (none, none), self._left_out, None, parts.history)
 
     @torch.inference_mode()
     def _ranking(self, user_ids: pa.Array, order: Order, k: int) -> Ranking:
