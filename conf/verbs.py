@@ -43,7 +43,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "towers.compare": (*RECIPE, "checkpoint", "baseline"),
     "towers.leaderboard": ("sweep", "metric"),
     "serve.publish": (*RECIPE, "index", "gate", "checkpoint", "release", "force", "reason"),
-    "serve.refresh": ("index", "gate", "evaluate", READY, "rows", "items", "promote", "force", "reason"),
+    "serve.refresh": ("index", "gate", "evaluate", READY, "rows", "vectors", "items", "promote", "force", "reason"),
     "serve.promote": ("index", READY, "release", "percent"),
     "serve.rollback": ("reason",),
     "serve.split": ("index", READY, "traffic"),
