@@ -63,7 +63,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.manifests": (*RECIPE, *DEPLOYED, "cycle", "nodes", "manifests", "force", "reason"),
     "serve.capacity": ("capacity", "nodes", "index.exact_up_to"),
     "serve.watch": ("watch", "manifests.objectives"),
-    "serve.page": ("page", "serve.num_candidates"),
+    "serve.page": ("page", "events", "serve.num_candidates"),
     "serve.recommend": ("cluster", "events", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, *DEPLOYED, "demo", "page"),
 }
