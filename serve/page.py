@@ -3,8 +3,8 @@
 It shows what users did and what is offered to them, two releases side by side, items, releases, live metrics and
 sweeps. It changes nothing unless page.send_events=true. It asks the states of users who was forgotten, as
 serve.recommend does (events.path or events.uri; events=off asks nobody). It listens on loopback; elsewhere
-(page.host=0.0.0.0) browsers need the token in the environment variable PAGE_TOKEN or, where that is empty, a new one that
-is printed. It needs the extra `page`: pip install "twotower-ray[page]".
+(page.host=0.0.0.0) browsers need the token in the environment variable PAGE_TOKEN or, where that is empty, a new one
+that is printed. It needs the extra `page`: pip install "twotower-ray[page]".
 
 Examples:
     python -m serve.page

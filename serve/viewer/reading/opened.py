@@ -1,8 +1,8 @@
 """A release with its towers, in the process of the page: what any release would answer, without the endpoint.
 
-The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what is denied and, where
-the release was measured so, without what was seen. They know nothing of events and context, and a user who was forgotten
-is an unknown one. This module needs torch; a view imports it when it is first used.
+The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what is denied and,
+where the release was measured so, without what was seen. They know nothing of events and context, and a user who was
+forgotten is an unknown one. This module needs torch; a view imports it when it is first used.
 
 Shape legend: Q users, K ranks, I items (row 0 is padding), D dimension.
 """
@@ -54,7 +54,8 @@ class OpenedRelease:
         release: The release.
         registry: Where the live pointer and its denylist are, which every list follows as it is then.
         num_candidates: Items to retrieve and to re-rank per user.
-        forgotten: Says which of some users were forgotten since the log of the release was read: it knows nothing of them.
+        forgotten: Says which of some users were forgotten since the log of the release was read. It knows nothing of
+            them.
     """
 
     release: Release
