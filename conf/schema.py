@@ -26,7 +26,7 @@ from data.artifacts.structured import typed
 from data.cluster.session import ClusterConfig
 from data.dataset.config import DataConfig
 from data.sources.source import sources
-from data.sources.values.text_vectors_config import EmbedTextConfig
+from data.sources.text_vectors.config import EmbedTextConfig
 from serve.access.config import AuthConfig, KeyConfig
 from serve.batch.config import RecommendConfig
 from serve.deployment.settings import DemoConfig, ServeConfig
@@ -83,6 +83,8 @@ class Config:
         items: ids of the items that serve.withdraw puts on the denylist, or that serve.refresh removes.
         restore: whether serve.withdraw takes `items` off the denylist instead.
         rows: the Parquet or CSV file of the items that serve.refresh adds or changes.
+        vectors: the Parquet file with `item_id` and vectors that serve.refresh joins to `rows` without them; null means
+            that of data.item_vectors, if the release was trained with one.
         promote: whether serve.refresh makes the new release live at once.
         force: whether serve.publish and serve.refresh ignore a failed gate, which needs a `reason`, and serve.withdraw
             ids that no release has.
@@ -110,6 +112,7 @@ class Config:
     items: list[str] = field(default_factory=list)
     restore: bool = False
     rows: str | None = None
+    vectors: str | None = None
     promote: bool = False
     force: bool = False
     mint: str | None = None

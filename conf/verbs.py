@@ -43,7 +43,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "towers.compare": (*RECIPE, "checkpoint", "baseline"),
     "towers.leaderboard": ("sweep", "metric"),
     "serve.publish": (*RECIPE, "index", "gate", "checkpoint", "release", "force", "reason"),
-    "serve.refresh": ("index", "gate", "evaluate", READY, "rows", "items", "promote", "force", "reason"),
+    "serve.refresh": ("index", "gate", "evaluate", READY, "rows", "vectors", "items", "promote", "force", "reason"),
     "serve.promote": ("index", READY, "release", "percent"),
     "serve.rollback": ("reason",),
     "serve.split": ("index", READY, "traffic"),
@@ -63,7 +63,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.manifests": (*RECIPE, *DEPLOYED, "cycle", "nodes", "manifests", "force", "reason"),
     "serve.capacity": ("capacity", "nodes", "index.exact_up_to"),
     "serve.watch": ("watch", "manifests.objectives"),
-    "serve.page": ("page", "serve.num_candidates"),
+    "serve.page": ("page", "events", "serve.num_candidates"),
     "serve.recommend": ("cluster", "events", "recommend", "release", "serve.num_candidates"),
     "serve.demo": (*RECIPE, *DEPLOYED, "demo", "page"),
 }

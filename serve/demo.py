@@ -68,7 +68,12 @@ def _serve(config: "Config", heading: Headings, checkpoint: "Checkpoint") -> dic
         print(f"\nDone in {seconds:.0f} s. The endpoint is {address} (documentation: {address}/docs). Try:\n")
         print(f"  {curl(address, config.auth.asks, user_id)}\n", flush=True)
         if config.demo.wait:
-            further = {"serve.num_candidates": config.serve.num_candidates, "plugins": config.plugins}
+            states = config.events.on_this_machine()
+            further: dict[str, Any] = {
+                "serve.num_candidates": config.serve.num_candidates,
+                "plugins": config.plugins,
+                **{f"events.{name}": getattr(states, name) for name in ("store", "path", "uri", "cluster")},
+            }
             with page_beside(config.page, address, config.storage.root, metrics_addresses(), further) as said:
                 print(f"Look at the answers: {said}\nServing until Ctrl-C.", flush=True)
                 wait_for_stop()

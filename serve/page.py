@@ -1,9 +1,10 @@
 """Serves a page where people look at answers, beside a running endpoint: `python -m serve.page`.
 
 It shows what users did and what is offered to them, two releases side by side, items, releases, live metrics and
-sweeps. It changes nothing unless page.send_events=true. It listens on loopback; elsewhere (page.host=0.0.0.0) browsers
-need the token in the environment variable PAGE_TOKEN or, where that is empty, a new one that is printed. It needs the
-extra `page`: pip install "twotower-ray[page]".
+sweeps. It changes nothing unless page.send_events=true. It asks the states of users who was forgotten, as
+serve.recommend does (events.path or events.uri; events=off asks nobody). It listens on loopback; elsewhere
+(page.host=0.0.0.0) browsers need the token in the environment variable PAGE_TOKEN or, where that is empty, a new one
+that is printed. It needs the extra `page`: pip install "twotower-ray[page]".
 
 Examples:
     python -m serve.page
@@ -35,7 +36,8 @@ def task(config: "Config") -> dict[str, Any]:
     except ValueError as e:
         raise ConfigError(f"{e}") from e
     sweeps = f"{Folder.of(on_disk(config.storage.root)).path}/sweeps"
-    page = page_server(Viewer(config.page, endpoint, storage, config.serve.num_candidates, sweeps))
+    events = config.events.on_this_machine()
+    page = page_server(Viewer(config.page, endpoint, storage, config.serve.num_candidates, sweeps, events))
     print(f"page: {page.address} (endpoint: {config.page.endpoint}). Stop with Ctrl-C.", flush=True)
     page.run()
     return {"address": page.address}

@@ -6,6 +6,7 @@ once.
 
 Examples:
     python -m serve.refresh rows=new.parquet promote=true
+    python -m serve.refresh rows=new.parquet vectors=titles.parquet
     python -m serve.refresh items=[i00007]
 """
 
@@ -36,7 +37,9 @@ def task(config: "Config") -> dict[str, Any]:
         )
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
     live = registry.open(registry.resolve(None))
-    rows = read_rows(config.rows, live) if config.rows else None
+    if config.vectors and not config.rows:
+        raise ConfigError(f"vectors: {config.vectors} is of the items in a file, rows=...; name that, or leave it out")
+    rows = read_rows(config.rows, live, vectors=config.vectors) if config.rows else None
     evaluate = as_measured(config.evaluate, live.manifest, is_typed)
     gatekeeper = Gatekeeper.of(config.gate, evaluate, config.force, config.reason)
     of = config.index, registry, live, rows, config.items

@@ -38,6 +38,7 @@ from data.sources.source import RawLog, noted
 from data.sources.survey import Survey, survey
 from data.sources.values.columns import in_one, whole
 from data.sources.values.item_vectors import ItemVectors, read_vectors, with_vectors
+from data.sources.values.limits import refuse_contexts
 
 
 def prepare(
@@ -92,6 +93,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     progress(f"dataset {config.name}: reading the log")
     read_us = time.time_ns() // 1000
     log, types = config.source.read(), config.event_types
+    refuse_contexts(log.context, log.place)
     vectors = _vectors(config, log)
     found = survey(log, config.min_weight, types)
     log = without_forgotten(log, found.user_ids)

@@ -30,7 +30,7 @@ from data.sources.values.columns import (
 )
 from data.sources.values.ids import CURE, ids
 from data.sources.values.missing import present
-from data.sources.values.numbers import numbers
+from data.sources.values.numbers import rounded_numbers
 from data.sources.values.times import WHOLE_SECONDS, TimeUnit, seconds
 
 HEAD_ROWS = 10_000
@@ -120,7 +120,7 @@ USUAL = Conventions()
 """Blank text is missing, and times that are numbers are seconds."""
 
 INTERACTION_CASTS: dict[str, Cast] = {
-    "user_id": ids, "item_id": ids, "time": seconds, "weight": numbers, "split": labels, "type": labels
+    "user_id": ids, "item_id": ids, "time": seconds, "weight": rounded_numbers, "split": labels, "type": labels
 }  # fmt: skip
 """The cast of each canonical column of interactions."""
 

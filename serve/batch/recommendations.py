@@ -1,8 +1,9 @@
 """Batch inference: the recommendations of many users as Parquet files, computed by Ray Data.
 
 Each user gets the items that the endpoint would return for a request without a context, if it knew no events: what came
-after the release's log does not count. Users are divided into parts, one file each. After an interruption, the same
-command writes only the files that are missing.
+after the release's log does not count. What the user has seen is left out where `recommend.exclude_seen` says so or,
+without it, where the release was measured so (serve/batch/seen.py). Users are divided into parts, one file each. After
+an interruption, the same command writes only the files that are missing.
 
     <storage>/recommendations/<release>-<digest of users and k>/part-00000.parquet ... manifest.json (written last)
 """
@@ -23,10 +24,12 @@ from data.cluster.console import ProgressReporter
 from serve.batch.config import RecommendConfig
 from serve.batch.forgotten import forgotten_users
 from serve.batch.recommender import BatchRecommender
+from serve.batch.seen import treatment_of_seen
 from serve.batch.users import read_users, report_unknown
 from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError, log_read_us
+from towers.evaluation.config import SeenItems
 
 
 def recommend(
@@ -53,15 +56,16 @@ def recommend(
         ReleaseError: There is no such release; or items were recalled while the files were written.
     """
     registry = ReleaseRegistry.of(storage)
-    removed = frozenset(registry.manifest(release_id).get("withdrawn", ()))
+    manifest = registry.manifest(release_id)
     known_ids = registry.open(release_id).parts.users.ids
     user_ids = known_ids.values
     if config.users:
-        user_ids = read_users(config.users, registry.manifest(release_id)["config"]["data"]["source"], progress)
+        user_ids = read_users(config.users, manifest["config"]["data"]["source"], progress)
         report_unknown(known_ids, user_ids, release_id, progress)
-    denylist = sorted(_recalled(registry) | removed)
-    forgotten = _forgotten(events, storage, user_ids, registry.manifest(release_id), progress)
-    depends_on = user_ids, config, num_candidates, denylist, forgotten
+    seen = treatment_of_seen(manifest, config.exclude_seen)
+    denylist = sorted(_recalled(registry).union(manifest.get("withdrawn", ())))
+    forgotten = _forgotten(events, storage, user_ids, manifest, progress)
+    depends_on = user_ids, config, num_candidates, denylist, forgotten, seen
     folder = storage / "recommendations" / f"{release_id}-{_digest(*depends_on)}"
     if is_sealed(folder):
         progress(f"recommend: {folder} is already there")
@@ -69,14 +73,15 @@ def recommend(
     names = [f"part-{number:05d}.parquet" for number in range(-(-len(user_ids) // config.part_size))]
     missing = [name for name in names if not folder.create().exists(name)]
     started, num_done = time.perf_counter(), 0
-    arguments = (storage, release_id, folder, config.k, num_candidates, denylist, forgotten)
+    arguments = (storage, release_id, folder, config.k, num_candidates, denylist, forgotten, seen)
     for num_users in _write_parts(config, user_ids, names, missing, arguments):
         num_done += num_users
         rate = num_done / (time.perf_counter() - started)
         progress(f"recommend: {num_done:,} users, {rate:,.0f} users/s ({rate * config.k:,.0f} items/s)")
     _refuse_recalled(registry, denylist, folder)
-    about = {"kind": "recommendations", "release": release_id, "k": config.k, "num_users": len(user_ids)}
-    folder.write_json(MANIFEST, about | {"files": {name: folder.sha256(name) for name in names}})
+    about = {"kind": "recommendations", "release": release_id, "k": config.k, "seen": seen.value}
+    files = {name: folder.sha256(name) for name in names}
+    folder.write_json(MANIFEST, about | {"num_users": len(user_ids), "files": files})
     return folder
 
 
@@ -132,13 +137,19 @@ def _write_parts(
 
 
 def _digest(
-    user_ids: pa.Array, config: RecommendConfig, num_candidates: int, denylist: list[str], forgotten: list[str]
+    user_ids: pa.Array,
+    config: RecommendConfig,
+    num_candidates: int,
+    denylist: list[str],
+    forgotten: list[str],
+    seen: SeenItems,
 ) -> str:
     """Returns a digest of everything, besides the release, that the recommendations depend on."""
     content = pa.BufferOutputStream()
     with pa.ipc.new_stream(content, pa.schema([("user_id", user_ids.type)])) as stream:
         stream.write_batch(pa.record_batch([user_ids], ["user_id"]))
     known = f"{config.k} {config.part_size} {num_candidates} {denylist}" + (f" {forgotten}" if forgotten else "")
+    known += "" if seen is SeenItems.mask else f" seen={seen.value}"
     digest = hashlib.sha256(known.encode())
     digest.update(content.getvalue())
     return digest.hexdigest()[:10]

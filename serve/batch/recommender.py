@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.artifacts.folders import Folder
+from serve.batch.seen import left_out
 from serve.pipeline.source import Source
 from serve.releases.golden_queries import check_golden
 from serve.releases.registry import ReleaseRegistry
+from towers.evaluation.config import SeenItems
 from towers.evaluation.queries import HeldOut
 from towers.evaluation.ranking import Ranking, embed, rerank, retrieve
 
@@ -42,6 +44,7 @@ class BatchRecommender:
         num_candidates: Items to retrieve and to re-rank per user.
         denylist: Ids of items that are never recommended.
         forgotten: Ids of users of whom the release is to know nothing.
+        seen: What becomes of the items that a user has seen.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class BatchRecommender:
         num_candidates: int,
         denylist: list[str],
         forgotten: Sequence[str] = (),
+        seen: SeenItems = SeenItems.mask,
     ) -> None:
         release = ReleaseRegistry.of(storage).open(release_id)
         check_golden(release)
         self._parts, self._folder, self._k, self._num_candidates = release.parts, folder, k, num_candidates
         self._denied_rows = release.parts.items.ids.rows(pa.array(denylist, pa.string()))
         self._forgotten = pa.array(forgotten, pa.string())
+        self._left_out = left_out(release.parts, seen)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Writes one file for each row of a batch.
@@ -80,7 +85,7 @@ class BatchRecommender:
         parts, no_rows = self._parts, np.zeros(0, dtype=np.int64)
         is_forgotten_Q = pc.is_in(user_ids, self._forgotten).to_numpy(zero_copy_only=False)
         rows_Q = np.where(is_forgotten_Q, 0, parts.users.ids.rows(user_ids)).astype(np.int32)
-        queries = HeldOut(rows_Q, (no_rows, no_rows), parts.seen, None, parts.history)
+        queries = HeldOut(rows_Q, (no_rows, no_rows), self._left_out, None, parts.history)
         vectors, item_ID = embed(parts.model, queries, BATCH_SIZE), parts.item_vectors_ID
         num_retrieved = self._num_candidates + len(self._denied_rows)
         retrieved = retrieve(vectors, queries, parts.popularity_I, item_ID, BATCH_SIZE, num_retrieved, parts.ties)

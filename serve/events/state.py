@@ -4,6 +4,7 @@ A store keeps the state as JSON (`encode`, `decode`). All stores update it by `w
 the same after the same events.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -39,19 +40,29 @@ class ReleasedEvents:
         until_us: They were accepted until then.
         before_us: They happened before this moment, at which the split begins that is not in the histories; None where
             the histories have all splits. The log's times are whole seconds, and so is the boundary.
+        log_until_s: Of a log of one's own, which may have the events too: the time of the newest interaction in the
+            histories, in seconds since 1970. None where events are known by the moment, and of a log without times.
     """
 
     until_us: int = 0
     before_us: int | None = None
+    log_until_s: int | None = None
 
     @classmethod
     def of_dataset(cls, said: Mapping[str, Any]) -> "ReleasedEvents":
         """The events in the histories of a dataset, by what a release's manifest says of it."""
-        return cls(int(said.get("events_until_us", 0)), said.get("events_before_us"))
+        until_us = int(said.get("events_until_us", 0))
+        return cls(until_us, said.get("events_before_us"), said.get("histories_until_s"))
 
     def has(self, received_us: int, time_us: int) -> bool:
         """Whether an event that was accepted and happened at these moments is in the histories."""
         return received_us <= self.until_us and (self.before_us is None or time_us < self.before_us)
+
+    def num_doubtful(self, events: RecentEvents) -> int:
+        """How many of the events, from the first one on, happened before the end of a log of one's own."""
+        if self.log_until_s is None:
+            return 0
+        return bisect_right(events.time_us, self.log_until_s, key=lambda time_us: time_us // MICROS)
 
 
 NONE_RELEASED = ReleasedEvents()

@@ -33,6 +33,7 @@ class Query:
         recent: Item rows of the user's latest events, oldest first; they follow the history that the release has.
         recent_times: When each of `recent` happened, in unix seconds; as many, or none where that is not known.
         recent_types: The event types of `recent`, as rows of the user tower (`TwoTower.event_type_rows`); likewise.
+        num_doubtful: How many of `recent`, from the first one on, may be in the history that the release has already.
         history: Item rows that the request itself names, oldest first; they follow what is known of the user, and count
             as taken now, by events of an unknown type.
         seen: Item rows that count as seen because of events.
@@ -52,6 +53,7 @@ class Query:
     recent: tuple[int, ...] = ()
     recent_times: tuple[int, ...] = ()
     recent_types: tuple[int, ...] = ()
+    num_doubtful: int = 0
     history: tuple[int, ...] = ()
     seen: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
@@ -92,12 +94,15 @@ class UserVector:
         vector_D: float32 [D]; None if nothing is known of the user.
         history: int64; all item rows known of the user, oldest first, those of the request last.
         seen: int64; the item rows that the release knows to be seen, where they are others than those of its history.
+        num_released: How many of the history, from the first one on, are those that the release has; None means all
+            that the query does not add.
     """
 
     release_id: str
     vector_D: np.ndarray | None
     history: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     seen: np.ndarray | None = None
+    num_released: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ async def recommend(
     user = await budget.run_stage("embed", lambda: stages.embed(query))
     if user is None:
         user = UserVector(query.release_id, None, np.array(query.recent + query.history, dtype=np.int64))
-    exclude = excluded_rows(query, user.history, user.seen)
+    exclude = excluded_rows(query, user)
     candidates = ranked = explanation = None
     if user.vector_D is not None:
         candidates = await budget.run_stage(

@@ -76,7 +76,7 @@ class Retriever:
         for other in (query.release_id, user.release_id):
             check_same_release(self.release_id, other)
         assert user.vector_D is not None, "the pipeline answers users without a vector itself"
-        exclude = excluded_rows(query, user.history, user.seen)
+        exclude = excluded_rows(query, user)
         hits = await self.index.search(user.vector_D, query.num_candidates, filter=query.filter, exclude=exclude)
         if self._monitor is not None:
             self._monitor.sample(SampledSearch(user.vector_D, query.num_candidates, query.filter, exclude, hits))
@@ -122,25 +122,27 @@ class Retriever:
         """Returns, for each item, the items of the history of highest cosine with it."""
         history = np.unique(history[-HISTORY_LENGTH:])
         vectors_ND = await self.index.vectors(np.concatenate([rows_K, history]))
-        vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+        vectors_ND /= np.where(lengths_N1 > 0, lengths_N1, 1)  # an item of which nothing is known may be zero
         cosines_KN = vectors_ND[: len(rows_K)] @ vectors_ND[len(rows_K) :].T
         best_KH = np.argsort(-cosines_KN, axis=1, kind="stable")[:, :NUM_NEAREST]
         return Nearest(history[best_KH], np.take_along_axis(cosines_KN, best_KH, axis=1))
 
 
-def excluded_rows(query: Query, history: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
+def excluded_rows(query: Query, user: UserVector) -> np.ndarray:
     """Returns the item rows that must not be answered.
 
     These are the rows that the query excludes and, unless the query says otherwise, those that the user has seen. An
     item of the query's `recent` alone is not seen by that: the type of the event decides.
 
     Args:
-        history: All item rows known of the user, oldest first: those of the release, `recent`, and `history`.
-        seen: What the release knows to be seen, where that is another than its history.
+        user: The query's user: its history is that of the release, then `recent`, then the query's `history`.
     """
     excluded = np.array(query.exclude, dtype=np.int64)
     if not query.exclude_seen:
         return excluded
-    own = len(history) - len(query.history)
-    released = history[: own - len(query.recent)] if seen is None else seen
-    return distinct(np.concatenate([excluded, released, history[own:], np.array(query.seen, dtype=np.int64)]))
+    own = len(user.history) - len(query.history)
+    num_released = own - len(query.recent) if user.num_released is None else user.num_released
+    released = user.history[:num_released] if user.seen is None else user.seen
+    named = user.history[own:]
+    return distinct(np.concatenate([excluded, released, named, np.array(query.seen, dtype=np.int64)]))

@@ -14,6 +14,7 @@ import torch
 from data.sequences.histories import TIME, TYPE
 from serve.index.micro_batcher import MicroBatcher
 from serve.pipeline.messages import Query, SimilarQuery, UnusableValue, UserVector, check_same_release
+from serve.pipeline.released_history import without_released
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.features import FeatureEncoder
 from towers.model.history.moments import Moments
@@ -70,17 +71,22 @@ class UserEncoder:
     async def __call__(self, query: Query) -> UserVector:
         """Returns the user's vector, and the history that it was computed from.
 
+        Events that the release has learnt from already do not lengthen it (`without_released`).
+
         Raises:
             FloatingPointError: The user tower gives values that are not finite.
             WrongRelease: The query is of another release.
         """
         check_same_release(self.release_id, query.release_id)
         row = self._users.row(query.user_id) if query.user_id is not None else 0
-        history = np.concatenate([self._history.of_user(row), np.array(query.recent + query.history, dtype=np.int64)])
+        released = self._history.of_user(row)
+        query = without_released(query, released)
+        history = np.concatenate([released, np.array(query.recent + query.history, dtype=np.int64)])
         is_same = self._seen is self._history
         seen = None if is_same else self._seen.of_user(row).astype(np.int64)
         user = KnownUser(row, history, query.context, self._times(row, query), self._types(row, query))
-        return UserVector(self.release_id, await self._batched(user), history.astype(np.int64), seen)
+        vector_D = await self._batched(user)
+        return UserVector(self.release_id, vector_D, history.astype(np.int64), seen, len(released))
 
     def _times(self, row: int, query: Query) -> np.ndarray | None:
         """int64: When each item of the history was taken; None where the user tower does not take times.

@@ -22,6 +22,7 @@ from serve.pipeline.messages import Candidates, Query, Ranked, UserVector
 from serve.pipeline.reranker import RerankStage
 from serve.pipeline.source import Source
 from serve.pipeline.user_encoder import KnownUser, UserEncoder
+from serve.releases.building.golden_users import golden_users
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.retrieval import top_k
@@ -81,18 +82,17 @@ class GoldenQuery:
 
 
 def golden_queries(parts: Checkpoint) -> list[GoldenQuery]:
-    """Records the answers to NUM_QUERIES users with training interactions, spread evenly over the vocabulary.
+    """Records the answers to NUM_QUERIES users whom the towers place by training interactions, see `golden_users`.
 
     Raises:
-        FloatingPointError: a stage gives values that are not finite.
+        FloatingPointError, ReleaseError: a stage gives values that are not finite, or the towers place no user.
     """
     encoder, reranker = UserEncoder("golden", parts), RerankStage("golden", parts)
-    known = np.flatnonzero(parts.model.user_ids.known_N.numpy())
     recorded = []
-    for row in known[np.linspace(0, len(known) - 1, min(NUM_QUERIES, len(known))).astype(int)].tolist():
+    for row in golden_users(parts, NUM_QUERIES):
         asked = _asked(parts, row)
         (vector_D,) = encoder.vectors([asked.known])
-        assert vector_D is not None, "a user with training interactions has a vector"
+        assert vector_D is not None, "a golden user is placed"
         rows_C, scores_C = _exact_search(parts, vector_D, asked.history)
         golden = replace(asked, vector=vector_D.tolist(), candidates=rows_C.tolist(), scores=scores_C.tolist())
         (user_id,) = parts.users.ids.ids(np.array([row])).to_pylist()

@@ -8,16 +8,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.coverage import look_alike_notes, refuse_look_alikes
 from data.sources.files import files_at, format_of, layout_of
+from data.sources.schema import DataError, Feature
 from data.sources.settings import log_settings
 from data.sources.tables import Columns, TableSource
+from data.sources.values.columns import in_one, whole
+from data.sources.values.item_vectors import read_vectors
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
 from serve.releases.building.draft import ReleaseDraft, release_id
@@ -41,7 +47,7 @@ def missing_text(manifest: Mapping[str, Any]) -> list[str]:
     return list(log_settings(manifest["config"]["data"]["source"]).get("missing", ()))
 
 
-def read_rows(uri: str, release: Release, progress: ProgressReporter = print) -> pa.Table:
+def read_rows(uri: str, release: Release, progress: ProgressReporter = print, vectors: str | None = None) -> pa.Table:
     """Reads items from Parquet or CSV, laid out as the items table of the log that the release was trained on.
 
     The name of the file (of the first one, if `uri` is a folder) says the format: .csv and .tsv, also with the ending
@@ -49,10 +55,15 @@ def read_rows(uri: str, release: Release, progress: ProgressReporter = print) ->
     that log's layout is meant. If it was read by another source than a table, the columns are `item_id`, the features
     by their names and, optionally, `title`.
 
+    Vectors that the file lacks come from a file of their own, by `item_id`.
+
     Args:
-        progress: takes a line about the values read as missing, and one about rows of several lines, if there are any.
+        progress: takes a line about the values read as missing, one about rows of several lines, and one about items
+            without a vector, if there are any.
+        vectors: the file of vectors; null means the `data.item_vectors` that the release was trained with, if any.
 
     Raises:
+        ConfigError: `vectors` is given, and the file of items lacks none; or there is no such file.
         DataError: the file or a column is missing, an id is missing or occurs twice, or a value has the wrong type.
     """
     log = log_settings(release.manifest["config"]["data"]["source"])
@@ -71,7 +82,44 @@ def read_rows(uri: str, release: Release, progress: ProgressReporter = print) ->
     )
     if source.columns.title is None and source.has_column(uri, "title"):
         source.columns.title = "title"
-    return source.item_rows(lambda line: progress(f"refresh: {line}"))
+    of_vectors = vectors or release.manifest["config"]["data"].get("item_vectors")
+    beside = [of for of in source.item_features if of_vectors and _is_lacking(of, source, uri)]
+    if vectors and not beside:
+        raise ConfigError(f"vectors: {vectors} is not needed, since {uri} has all that the release takes; leave it out")
+    source.item_features = [of for of in source.item_features if of not in beside]
+    rows = source.item_rows(lambda line: progress(f"refresh: {line}"))
+    return _with_vectors(rows, of_vectors, beside, release, progress) if beside else rows
+
+
+def _is_lacking(feature: Feature, source: TableSource, uri: str) -> bool:
+    """Whether a feature is a vector of which a file of items has no column."""
+    return feature.kind.is_vector and not source.has_column(uri, feature.column or feature.name)
+
+
+def _with_vectors(
+    rows: pa.Table, uri: str, features: Sequence[Feature], release: Release, progress: ProgressReporter
+) -> pa.Table:
+    """The rows with vectors out of a file of such; of an item that it lacks, what the release has, or none.
+
+    Raises:
+        ConfigError, DataError: the file cannot be read, or has no such vectors.
+    """
+    found, items = read_vectors(uri, (), missing_text(release.manifest)), release.parts.items
+    for feature in features:
+        if feature.name not in found.table.column_names:
+            raise DataError(
+                f"{found.place}: has no column {feature.name!r}, which the release takes; give vectors=FILE"
+            )
+    there = pc.index_in(in_one(rows["item_id"]), value_set=in_one(found.table["item_id"]))
+    of_file, of_release = pc.fill_null(there, -1).to_numpy(), items.ids.rows(rows["item_id"])
+    at = np.where(of_file < 0, len(found.table) + of_release - 1, of_file)
+    has_none = (of_file < 0) & (of_release == 0)
+    if has_none.any():
+        progress(f"refresh: {has_none.sum():,} of {len(rows):,} items have no vector in {uri}")
+    for feature in features:
+        both = whole(found.table[feature.name], items.table[feature.name])
+        rows = rows.append_column(feature.name, both.take(pa.array(at, mask=has_none)))
+    return rows
 
 
 def refresh(

@@ -1,15 +1,18 @@
 """What all views of the page share."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.artifacts.folders import Folder
+from serve.batch.forgotten import forgotten_users
+from serve.events.config import EventsConfig
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import ReleaseError
+from serve.releases.release import ReleaseError, log_read_us
 from serve.viewer.config import PageConfig
 from serve.viewer.endpoint import Asked, Endpoint
 from serve.viewer.live.recorder import MetricsRecorder
@@ -37,6 +40,7 @@ class Viewer:
         storage: Where the releases are.
         num_candidates: Items that a release retrieves and re-ranks, where it answers in this process.
         sweeps: The folder of the sweeps.
+        events: Where it is known who was forgotten: a release knows nothing of them. None forgets nobody.
         catalogues: The catalogue of each release, by its id; opens it in the calling thread.
         opened: The same with towers.
         metrics: The metrics of the endpoint in the last hour.
@@ -48,6 +52,7 @@ class Viewer:
     storage: Folder
     num_candidates: int
     sweeps: str
+    events: EventsConfig | None = None
     catalogues: Recent[ReleasedCatalogue] = field(init=False)
     opened: "Recent[OpenedRelease]" = field(init=False)
     metrics: MetricsRecorder = field(init=False)
@@ -76,7 +81,26 @@ class Viewer:
     def _open_towers(self, release_id: str) -> "OpenedRelease":
         from serve.viewer.reading.opened import OpenedRelease  # brings torch, which the first views do without
 
-        return OpenedRelease.open(self.registry, release_id, self.num_candidates)
+        return OpenedRelease.open(self.registry, release_id, self.num_candidates, self.forgotten)
+
+    def forgotten(self, user_ids: pa.Array, manifest: Mapping[str, Any]) -> list[str]:
+        """Returns which of some users were forgotten since the log of a release was read; asks the states of users.
+
+        Args:
+            manifest: That of the release.
+
+        Raises:
+            StoreUnavailable: It is not known who was forgotten.
+        """
+        if self.events is None:
+            return []
+        return forgotten_users(self.events, self.storage, user_ids, log_read_us(manifest))
+
+    def _sample(self, catalogue: ReleasedCatalogue) -> pa.Array:
+        """Users of a release with a history, without those who were forgotten since."""
+        users = catalogue.sample_users(self.config.sampled_users)
+        gone = pa.array(self.forgotten(users, catalogue.manifest), users.type)
+        return users.filter(pc.invert(pc.is_in(users, gone)))
 
     async def lists(self, side: str, user_ids: pa.Array, k: int) -> list[list[str]]:
         """Returns the first k items of each user.
@@ -86,6 +110,7 @@ class Viewer:
 
         Raises:
             ReleaseError, NotSealed: There is no such release, or it is damaged.
+            StoreUnavailable: It is not known who was forgotten.
         """
         return await asyncio.to_thread(self._lists, side, user_ids, k)
 
@@ -104,7 +129,7 @@ class Viewer:
 
         def compare() -> Compared:
             of_one, of_other = (self.catalogues(side.rpartition(":")[0]) for side in sides)
-            users = of_one.sample_users(self.config.sampled_users)
+            users = self._sample(of_one)
             one, other = (self._lists(side, users, k) for side in sides)
             return compared(users.to_pylist(), one, other, of_one.known_items(one), of_other.known_items(other))
 
@@ -115,7 +140,7 @@ class Viewer:
 
         def find() -> Audience:
             catalogue, k = self.catalogues(release_id), self.config.k
-            users = catalogue.sample_users(self.config.sampled_users)
+            users = self._sample(catalogue)
             return audience(catalogue, users, self._lists(f"{release_id}:full", users, k), item_id, k)
 
         return await asyncio.to_thread(find)
@@ -127,6 +152,7 @@ class Viewer:
             from serve.viewer.reading.item_map import item_map
 
             opened, catalogue = self.opened(release_id), self.catalogues(release_id)
-            return item_map(opened, catalogue, self.config.map_items, feature, chosen, user_id)
+            is_gone = bool(user_id) and bool(self.forgotten(pa.array([user_id]), catalogue.manifest))
+            return item_map(opened, catalogue, self.config.map_items, feature, chosen, "" if is_gone else user_id)
 
         return await asyncio.to_thread(draw)

@@ -2,14 +2,18 @@
 
 import copy
 import pickle
+from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from data.artifacts.structured import jsonable, structured
 from data.dataset.catalogue import Catalogue, feature_from_json, feature_to_json
+from data.dataset.catalogue_update import updated
 from data.dataset.vocabulary import fit_vocabulary
 from data.sources.casts import labels
 from data.sources.entities import entity_table
@@ -25,6 +29,7 @@ from data.sources.feature_kinds.kind import (
 )
 from data.sources.schema import Feature
 from data.sources.values.numbers import numbers
+from serve.api.rendering import ItemRenderer
 from serve.filters.expression import to_expression
 from serve.filters.grammar import FilterError, parse
 from serve.filters.masks import FilterColumns
@@ -154,3 +159,21 @@ def test_a_kind_that_was_changed_encodes_as_before_for_what_was_fitted_before() 
     assert feature_from_json(before).kind.name == "text_v1"
     assert feature_from_json(before, is_fitted=False).kind.name == "text", "what is fitted from now on is of today"
     assert feature_from_json(feature_to_json(feature_from_json(before))).kind.name == "text_v1"
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.decimal128(5, 2), pa.decimal256(40, 8)], ids=str)
+def test_a_number_of_a_short_type_is_the_one_that_its_text_says(kind: pa.DataType) -> None:
+    """4.1 as a float32 is 4.099999904632568 as a float64: no filter found the item at its own value."""
+    written = ["4.1", "0.7", None, "-2"]
+    values = [4.1, 0.7, None, -2.0] if pa.types.is_floating(kind) else [text and Decimal(text) for text in written]
+    prices = pa.chunked_array([pa.array(values).cast(kind)])
+    catalogue = items("numeric", prices)
+    assert catalogue.table["field"].to_pylist() == [4.1, 0.7, None, -2.0]
+    assert matching(catalogue, "==", 4.1) == matching(catalogue, ">=", 4.1) == [True, False, False, False]
+    assert matching(catalogue, "in", [0.7]) == [False, True, False, False]
+    (shown,) = ItemRenderer(catalogue).render([1], [{}])
+    assert b'"field":4.1}' in orjson.dumps(shown)
+    as_text = items("numeric", pa.chunked_array([pa.array(written, pa.string())]))
+    table = catalogue.table.set_column(1, "title", catalogue.table["item_id"])
+    table = table.append_column("row", pa.array([1, 2, 3, 4], pa.int32()))
+    assert not len(updated(replace(catalogue, table=table), as_text.table).changed), "the same from a file of text"

@@ -44,6 +44,17 @@ def newest_time(dataset: PreparedDataset, splits: Sequence[str]) -> int | None:
     return int(max(times)) if times else None
 
 
+def histories_until(dataset: PreparedDataset, splits: Sequence[str]) -> dict[str, int]:
+    """Until when the histories of these splits go, in unix seconds, as `histories_until_s`.
+
+    Empty for a log without times, and for events of an endpoint, of which `PreparedDataset.events_until` says it.
+    """
+    if not dataset.has_clock or dataset.events_until(*splits):
+        return {}
+    newest_s = newest_time(dataset, splits)
+    return {} if newest_s is None else {"histories_until_s": newest_s}
+
+
 def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> list[str]:
     """How old the newest interaction is, and whether the dataset has newer ones."""
     if newest is None or (dataset is not None and not dataset.has_clock):

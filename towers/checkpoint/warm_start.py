@@ -67,6 +67,8 @@ def warm_start(
                 f"train.start_from: in {source.folder}, {name} has {shape}, and these towers need {_formatted(weight)};"
                 " give model the values that it was trained with, or set train.start_from=null"
             )
+    if not source.model.config.id_dropout:
+        model.clear_unknown()  # of a checkpoint of before, which drew what nothing trained
 
 
 def _check_hashed(model: TwoTower, source: Checkpoint, rows: dict[str, np.ndarray]) -> None:

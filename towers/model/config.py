@@ -57,7 +57,8 @@ class ModelConfig:
         hidden_dim: width of each tower's residual perceptron; 0 leaves it out.
         dropout: share of entries dropped inside the perceptrons and the transformer.
         user_ids: whether users have embeddings of their own; without them, features and history alone describe a user.
-        id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to do without.
+        id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to do without; at
+            0, unknown ids are what features and history say.
         history: encoder of past items: none, pooled, transformer or a registered one (towers/model/history).
         history_length: number of latest items that the encoder reads.
         history_order: which of a user's other interactions the history of a training example holds; only for encoders
@@ -147,6 +148,16 @@ class ModelConfig:
             std: standard deviation of the initial values.
         """
         return TABLES[self.tables](num_rows, embedding_dim, std, self)
+
+    def clears_unknown(self, side: str, has_features: bool) -> bool:
+        """Whether the vector of ids without training data starts at zero, in the tower of a side ("user" or "item").
+
+        Without id dropout nothing trains it: a random one, ten times as long as that of a feature, would drown what
+        stands beside it. Where neither features nor a history do, it is random as it always was.
+        """
+        if self.id_dropout or (side == "user" and not self.user_ids):
+            return False
+        return has_features or (side == "user" and self.history_encoder.reads_history)
 
     @property
     def divides_rows(self) -> bool:

@@ -47,6 +47,7 @@ class ItemTower(nn.Module):
     def __init__(self, config: ModelConfig, items: TowerInputs) -> None:
         super().__init__()
         self.add_item_tower(config, items)
+        self.clear_unknown()
 
     def add_item_tower(self, config: ModelConfig, items: TowerInputs) -> None:
         """Adds the tower's parts to this module, freshly initialised."""
@@ -55,6 +56,11 @@ class ItemTower(nn.Module):
         self.item_features = FeatureEmbedding(items.encoder, items.encoded, dim, config.table)
         self.item_refine = Refine(dim, config.hidden_dim, config.dropout)
         self.register_buffer("neighbours_ID", torch.zeros(len(items.known_N), dim) if config.smoothing else None)
+
+    def clear_unknown(self) -> None:
+        """Sets the vector of unknown ids to zero, where nothing trains it (`ModelConfig.clears_unknown`)."""
+        if self.config.clears_unknown("item", self.item_features.has_features):
+            self.item_ids.table.clear_unknown()
 
     def item_vectors(self, item_rows_C: Tensor) -> Tensor:
         """int [C] -> float32 [C, D] of length 1; smoothing and `cold_length` change them in eval mode."""

@@ -29,7 +29,9 @@ class KnownIds(nn.Module):
 
 
 class IdEmbedding(KnownIds):
-    """Embeddings of ids. Row 0 stands for every id without training data, and is trained by id dropout.
+    """Embeddings of ids. Row 0 stands for every id without training data.
+
+    Id dropout trains it. Without, nothing does, see `ModelConfig.clears_unknown`.
 
     Attributes:
         table: the vectors, one for each id; those without training data look up row 0.

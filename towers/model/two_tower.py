@@ -70,6 +70,14 @@ class TwoTower(ItemTower):
             self.context_values = nn.Embedding(self.context.num_values, dim, padding_idx=0)
             nn.init.normal_(self.context_values.weight[1:], std=0.1 * dim**-0.5)
         self.event_types = EventTypeShift(event_types, dim, config.context_dropout) if config.history_types else None
+        self.clear_unknown()
+
+    def clear_unknown(self) -> None:
+        """Does the same for users too."""
+        super().clear_unknown()
+        clears = self.config.clears_unknown("user", self.user_features.has_features)
+        if clears and isinstance(self.user_ids, IdEmbedding):
+            self.user_ids.table.clear_unknown()
 
     def set_id_tables(self, user_UD: Tensor, item_ID: Tensor) -> None:
         """Initialises both id embedding tables with these vectors; row 0, of unknown ids, stays as it is."""

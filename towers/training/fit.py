@@ -125,6 +125,7 @@ def _check(config: Recipe, dataset: PreparedDataset) -> None:
             f" {_why_not_validated(dataset)}; change data.split, or set train.fit_on=train"
         )
     check_history_columns(config.model, dataset)
+    check_context(config.model, dataset)
     check_queries(dataset, config.evaluate.seen)
     open_start(config, dataset)
 
@@ -149,6 +150,16 @@ def check_history_columns(model: ModelConfig, dataset: PreparedDataset) -> None:
             f"model.history_types: the log of {dataset.manifest['name']} has {num_types} types of positive events, and"
             " nothing is learned from fewer than two; set it to false, or name the log's column in"
             " data.source.columns.type and the types in data.events"
+        )
+
+
+def check_context(model: ModelConfig, dataset: PreparedDataset) -> None:
+    """Raises ConfigError if the towers are to take a context and the log has none."""
+    if model.context and not dataset.context:
+        raise ConfigError(
+            f"model.context: true needs the context of interactions, and the log of {dataset.manifest['name']} has"
+            " none; set it to false, or name the log's columns in data.source.columns.context (with data=events, the"
+            " names in data.source.context)"
         )
 
 

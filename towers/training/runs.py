@@ -95,7 +95,12 @@ def _determining(config: Recipe, dataset: PreparedDataset) -> list[Any]:
     if (start := start_fingerprint(train["start_from"], dataset.folder)) is not None:
         train["start_from"] = start  # another checkpoint in its place makes another training
     seen = [] if config.evaluate.seen is SeenItems.mask else [config.evaluate.seen.value]
-    return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen]
+    cleared = [
+        f"unknown {side} at zero"
+        for side in ("user", "item")
+        if config.model.clears_unknown(side, bool(dataset.manifest.get(f"{side}_features")))
+    ]
+    return [ARCHITECTURE, model, loss, _without(train, ADDED_TO_TRAIN), config.seed, *seen, *cleared]
 
 
 def _without(values: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:

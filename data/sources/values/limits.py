@@ -25,6 +25,9 @@ MAX_FILTERED_FEATURES = 62
 MAX_ID_CHARACTERS = 256
 """Most characters of an id in a request."""
 
+MAX_CONTEXT_FEATURES, MAX_CONTEXT_NAME = 16, 64
+"""Most context features of a request or an event, and most characters of the name of one."""
+
 
 def refuse_many_features(features: Sequence[Feature], place: str) -> None:
     """Raises DataError if these item features are more than an index can store."""
@@ -35,6 +38,21 @@ def refuse_many_features(features: Sequence[Feature], place: str) -> None:
             f" most: leave some out, or declare those by which nobody filters as kind: text; the last one is"
             f" {filtered[-1]!r}"
         )
+
+
+def refuse_contexts(names: Sequence[str], place: str) -> None:
+    """Raises DataError if a request could not name these context features: they are too many, or a name is too long."""
+    if len(names) > MAX_CONTEXT_FEATURES:
+        raise DataError(
+            f"{place}: {len(names)} context features are named, and a request or an event has {MAX_CONTEXT_FEATURES} at"
+            f" most: leave some out; the last one is {names[-1]!r}"
+        )
+    for name in names:
+        if not 0 < len(name) <= MAX_CONTEXT_NAME:
+            raise DataError(
+                f"{place}: the context feature {name!r} has {len(name)} characters, and a request or an event names"
+                f" those of 1 to {MAX_CONTEXT_NAME}: rename its column, or leave it out"
+            )
 
 
 def refuse_long_values(ids: pa.ChunkedArray, values: pa.ChunkedArray, feature: Feature, place: str) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from data.artifacts.records import arrow_compute as pc
 from data.sources.values.columns import is_number, only, plain
+from data.sources.values.numbers import numbers
 from data.sources.values.times import parsed
 
 SPELLINGS = ("nan", "NaN", "None", "NULL", "null", "\\N", "<NA>", "NaT")
@@ -29,18 +30,18 @@ def present(column: pa.ChunkedArray, spellings: Sequence[str] = ()) -> pa.Chunke
     return _without(column, spellings) if is_number(column.type) else column
 
 
-def _without(numbers: pa.ChunkedArray, spellings: Sequence[str]) -> pa.ChunkedArray:
+def _without(column: pa.ChunkedArray, spellings: Sequence[str]) -> pa.ChunkedArray:
     """The numbers with null for those that a spelling writes, such as "-1"."""
     texts = pa.array([text.strip() for text in spellings], pa.string())
     values = parsed(pa.chunked_array([texts])).combine_chunks()
     is_written = pc.fill_null(pc.invert(pc.is_nan(values)), False)
     if not pc.any(is_written).as_py():
-        return numbers
-    if pa.types.is_integer(numbers.type):  # as text, since large ones are not exact as floats
-        found = pc.is_in(numbers.cast(pa.string()), texts.filter(is_written))
+        return column
+    if pa.types.is_integer(column.type):  # as text, since large ones are not exact as floats
+        found = pc.is_in(column.cast(pa.string()), texts.filter(is_written))
     else:
-        found = pc.is_in(numbers.cast(pa.float64()), values.filter(is_written))
-    return only(pc.invert(found), numbers)
+        found = pc.is_in(numbers(column), values.filter(is_written))
+    return only(pc.invert(found), column)
 
 
 def is_missing(trimmed: pa.Array | pa.ChunkedArray, spellings: Sequence[str]) -> pa.Array | pa.ChunkedArray:

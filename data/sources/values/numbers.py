@@ -12,6 +12,25 @@ from data.sources.values.times import parsed
 def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """float64 from numbers, booleans or text; NaN and infinity stay as they are.
 
+    A number of a shorter type is the one that its shortest text says: 4.1 of a float32 or of a decimal is 4.1, as it is
+    in a file of text and in a filter, and not 4.099999904632568.
+
+    Raises:
+        DataError: the column has another type.
+    """
+    column = plain(column)
+    if pa.types.is_float32(column.type) or pa.types.is_decimal(column.type):
+        return column.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_float16(column.type):
+        return _of_halves(column)
+    return rounded_numbers(column)
+
+
+def rounded_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """float64 as `numbers` reads them, for what becomes a float32 next: numbers of shorter types may be rounded.
+
+    It takes no text for them, and so a small part of the time.
+
     Raises:
         DataError: the column has another type.
     """
@@ -21,6 +40,13 @@ def numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if is_number(column.type) or pa.types.is_boolean(column.type):
         return column.cast(pa.float64(), safe=False)
     raise DataError(f"expected numbers, not {column.type}")
+
+
+def _of_halves(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The numbers that the shortest texts of float16 say, which NumPy writes and Arrow does not."""
+    distinct, at = np.unique(column.cast(pa.float64()).to_numpy(), return_inverse=True)
+    written = distinct.astype(np.float16).astype(str).astype(np.float64)
+    return pa.chunked_array([pa.array(written[at], mask=pc.is_null(column).to_numpy())])
 
 
 def vectors(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
@@ -53,7 +79,7 @@ def _members(column: pa.ChunkedArray, separator: str) -> pa.ChunkedArray:
 
 
 def _vectors(lists: pa.Array) -> pa.ListArray:
-    values = numbers(pa.chunked_array([pc.list_flatten(lists)])).combine_chunks().cast(pa.float32(), safe=False)
+    values = rounded_numbers(pa.chunked_array([pc.list_flatten(lists)])).combine_chunks().cast(pa.float32(), safe=False)
     owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     lengths = np.bincount(owners, minlength=len(lists))
     is_whole = pc.fill_null(pc.is_finite(values), False).to_numpy(zero_copy_only=False)

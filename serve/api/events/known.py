@@ -24,6 +24,8 @@ def with_state(
 
     - The history grows by the items of positive events, with their times and types if the user tower takes them. Those
       that the request names too count once, and as seen, whatever their events say.
+    - Those among them that a log of one's own may have too are counted, for the user encoder, which knows the log's
+      history, to leave out what it has.
     - Items that count as seen are left out of the answer, if the query leaves out seen items.
     - Context that the request lacks is that of the user's last event.
     - Of a user who was forgotten after the release's log was read, the release's own history does not count.
@@ -44,6 +46,7 @@ def with_state(
     if TYPE in adapter.history_columns:
         known_types = [adapter.type_rows.get(name, 0) for name in positives.types]
         types = tuple(known_types[type_] for type_, row in zip(positives.type_, rows, strict=True) if row)
+    num_doubtful = sum(map(bool, rows[: adapter.released_events.num_doubtful(positives)]))
     among = set(recent) if query.history else ()
     named = tuple(row for row in query.history if row in among)
     known = state.context(now_us, config)
@@ -53,6 +56,7 @@ def with_state(
         recent=recent,
         recent_times=times,
         recent_types=types,
+        num_doubtful=num_doubtful,
         seen=(*adapter.known_rows(state.seen_at(now_us, config)), *named),
         history=tuple(row for row in query.history if row not in among),
         context=adapter.context_rows({**known, **context}) if known else query.context,

@@ -1,20 +1,26 @@
 """A release with its towers, in the process of the page: what any release would answer, without the endpoint.
 
-The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what was seen and what
-is denied. They know nothing of events and context. This module needs torch; a view imports it when it is first used.
+The lists are those of batch inference (`serve.batch`): exact retrieval, then re-ranking, without what is denied and,
+where the release was measured so, without what was seen. They know nothing of events and context, and a user who was
+forgotten is an unknown one. This module needs torch; a view imports it when it is first used.
 
 Shape legend: Q users, K ranks, I items (row 0 is padding), D dimension.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
+from data.sequences.histories import Sequences
 from serve.batch.recommender import without_denied
+from serve.batch.seen import left_out, treatment_of_seen
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from towers.evaluation.queries import HeldOut
@@ -22,6 +28,14 @@ from towers.evaluation.ranking import Ranking, embed, rank_by_popularity, rerank
 
 BATCH_SIZE = 64
 """Users that are scored at a time: 256 MB for a million items."""
+
+Forgotten = Callable[[pa.Array, Mapping[str, Any]], Sequence[str]]
+"""Says which of some users were forgotten since the log was read of the release with a manifest."""
+
+
+def nobody(user_ids: pa.Array, manifest: Mapping[str, Any]) -> Sequence[str]:
+    """No user, where it is not known who was forgotten."""
+    return ()
 
 
 class Order(Enum):
@@ -40,21 +54,26 @@ class OpenedRelease:
         release: The release.
         registry: Where the live pointer and its denylist are, which every list follows as it is then.
         num_candidates: Items to retrieve and to re-rank per user.
+        forgotten: Says which of some users were forgotten since the log of the release was read. It knows nothing of
+            them.
     """
 
     release: Release
     registry: ReleaseRegistry
     num_candidates: int
+    forgotten: Forgotten = nobody
     _denylist: tuple[str | None, frozenset[str]] = (None, frozenset())
 
     @classmethod
-    def open(cls, registry: ReleaseRegistry, release_id: str, num_candidates: int) -> "OpenedRelease":
+    def open(
+        cls, registry: ReleaseRegistry, release_id: str, num_candidates: int, forgotten: Forgotten = nobody
+    ) -> "OpenedRelease":
         """Opens a release.
 
         Raises:
             ReleaseError, NotSealed: there is no such release, or it is damaged.
         """
-        return cls(registry.open(release_id), registry, num_candidates)
+        return cls(registry.open(release_id), registry, num_candidates, forgotten)
 
     def denied(self) -> frozenset[str]:
         """Returns the ids of items that are recommended to nobody now; a denylist is read once, as it never changes."""
@@ -65,6 +84,11 @@ class OpenedRelease:
             denylist = self.registry.read_denylist(name)
             self._denylist = name, denylist
         return denylist | self.release.removed_items
+
+    @cached_property
+    def _left_out(self) -> Sequences:
+        """What every user has seen and no list has, as the release was measured."""
+        return left_out(self.release.parts, treatment_of_seen(self.release.manifest))
 
     @cached_property
     def item_vectors_ID(self) -> np.ndarray:
@@ -87,7 +111,10 @@ class OpenedRelease:
 
     def _queries(self, user_ids: pa.Array) -> HeldOut:
         parts, none = self.release.parts, np.zeros(0, dtype=np.int64)
-        return HeldOut(parts.users.ids.rows(user_ids).astype(np.int32), (none, none), parts.seen, None, parts.history)
+        gone = pa.array(self.forgotten(user_ids, self.release.manifest), user_ids.type)
+        is_gone_Q = pc.is_in(user_ids, gone).to_numpy(zero_copy_only=False)
+        rows_Q = np.where(is_gone_Q, 0, parts.users.ids.rows(user_ids)).astype(np.int32)
+        return HeldOut(rows_Q, (none, none), self._left_out, None, parts.history)
 
     @torch.inference_mode()
     def _ranking(self, user_ids: pa.Array, order: Order, k: int) -> Ranking:

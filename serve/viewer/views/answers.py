@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlencode
 
+import pyarrow as pa
 from nicegui import ui
 
 from serve.api.connection import KEY
@@ -21,6 +22,9 @@ from serve.viewer.parts.user_search import UserSearch
 from serve.viewer.question import Question
 from serve.viewer.reading.released import ReleasedCatalogue
 from serve.viewer.viewer import Viewer
+
+NOT_FOUND = 404
+"""The status of an endpoint that keeps no events."""
 
 
 def register(viewer: Viewer) -> None:
@@ -138,26 +142,8 @@ class AnswersView:
         await self.ask()
 
     async def _past(self, user_id: str) -> Past | None:
-        """What is known of a user: by the endpoint or, where it keeps no events, by the release."""
-        if not user_id:
-            return None
-        known, catalogue = await asked(self._viewer.endpoint.user(user_id)), self._catalogue.answer
-        events = [] if known.answer is None else known.answer.events
-        remark = (
-            "" if known.answer is not None or known.status == 404 else "The endpoint does not say what happened since."
-        )
-        if catalogue is None:
-            learnt = [] if known.answer is None else known.answer.release_history
-            return Past(user_id, None, learnt, events, {}, remark=remark)
-
-        def read() -> Past:
-            learnt = catalogue.history(user_id)
-            ids = list(dict.fromkeys([*learnt, *(event.item_id for event in events)]))
-            items = {item.id: item for item in catalogue.display(ids)}
-            features, times = catalogue.user_features(user_id), catalogue.history_times(user_id)
-            return Past(user_id, features, learnt, events, items, times, remark)
-
-        return await asyncio.to_thread(read)
+        """What is known of a user; None for a request without one."""
+        return await past_of(self._viewer, self._catalogue.answer, user_id) if user_id else None
 
     async def _titles(self, answer: RecommendResponse) -> dict[str, str]:
         """The titles of the items of the history that explanations name."""
@@ -181,6 +167,49 @@ class AnswersView:
                     text("h3", name)
                     button(f"copy {name}").on("click", js_handler=_COPY)
                 text("pre", code, "code").props('tabindex="0"')
+
+
+async def past_of(viewer: Viewer, catalogue: ReleasedCatalogue | None, user_id: str) -> Past:
+    """What is known of a user: by the endpoint or, where it does not say, by the release.
+
+    Of a user who was forgotten since the log of the release was read, only the events since are shown.
+    """
+    known = await asked(viewer.endpoint.user(user_id))
+    events = [] if known.answer is None else known.answer.events
+    remark = "" if known.answer is not None or known.status == NOT_FOUND else _UNSAID
+    if catalogue is None:
+        learnt = [] if known.answer is None else known.answer.release_history
+        return Past(user_id, None, learnt, events, {}, remark=remark)
+    of_release = catalogue
+    if known.answer is not None:
+        is_forgotten = known.answer.forgotten is not None and not known.answer.release_history
+    else:
+        is_forgotten, problem = await asyncio.to_thread(_is_forgotten, viewer, of_release, user_id)
+        remark = f"{remark} {problem}".strip()
+
+    def read() -> Past:
+        learnt = [] if is_forgotten else of_release.history(user_id)
+        ids = list(dict.fromkeys([*learnt, *(event.item_id for event in events)]))
+        items = {item.id: item for item in of_release.display(ids)}
+        if is_forgotten:
+            return Past(user_id, {}, [], events, items, remark=remark or _FORGOTTEN)
+        features, times = of_release.user_features(user_id), of_release.history_times(user_id)
+        return Past(user_id, features, learnt, events, items, times, remark)
+
+    return await asyncio.to_thread(read)
+
+
+def _is_forgotten(viewer: Viewer, catalogue: ReleasedCatalogue, user_id: str) -> tuple[bool, str]:
+    """Whether a user was forgotten since the log of a release was read, or may have been, and what to say of it."""
+    try:
+        is_forgotten = bool(viewer.forgotten(pa.array([user_id]), catalogue.manifest))
+    except OSError as e:  # the states of users cannot be read
+        return True, f"What the release has learnt of the user is not shown: {e}"
+    return is_forgotten, _FORGOTTEN if is_forgotten else ""
+
+
+_UNSAID = "The endpoint does not say what happened since."
+_FORGOTTEN = "This user was forgotten: what the release has learnt before is not shown."
 
 
 _COPY = """(e) => {

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
@@ -14,6 +15,9 @@ from serve.viewer.parts.shell import put
 from serve.viewer.reading.audience import Audience
 from serve.viewer.reading.released import DisplayItem, ReleasedCatalogue
 from serve.viewer.viewer import Viewer
+
+if TYPE_CHECKING:
+    from serve.viewer.reading.item_map import ItemMap
 
 NUM_FOUND = 20
 
@@ -137,9 +141,15 @@ class ItemsView:
     async def _audience(self) -> None:
         with refilled(self._audience_box):
             note("Asking for the lists of the users ...")
-        found = await self._viewer.audience(self._catalogue.folder.name, self._item)
+        try:
+            found: Audience | str = await self._viewer.audience(self._catalogue.folder.name, self._item)
+        except (OSError, ValueError) as e:  # it is not known who was forgotten, or the release is damaged
+            found = str(e)
         with refilled(self._audience_box):
-            self._tell_audience(found)
+            if isinstance(found, str):
+                note(found, "problem")
+            else:
+                self._tell_audience(found)
 
     def _tell_audience(self, found: Audience) -> None:
         users = f"{found.num_shown:,} of {found.num_users:,} users with a history"
@@ -166,20 +176,26 @@ class ItemsView:
         with refilled(self._map_box):
             note("Drawing ...")
         chosen = [self._item, *self._similar]
-        found = await self._viewer.item_map(self._catalogue.folder.name, feature, chosen, user)
+        try:
+            found: ItemMap | str = await self._viewer.item_map(self._catalogue.folder.name, feature, chosen, user)
+        except (OSError, ValueError) as e:
+            found = str(e)
         if number != self._number_drawn:  # another map was asked for meanwhile
             return
         with refilled(self._map_box):
-            if user and "user" not in found.marked:
-                note("The release knows nothing of this user.")
-            groups, marked = (
-                {
-                    name: [{"name": p.says, "value": [round(p.x, 4), round(p.y, 4)]} for p in of]
-                    for name, of in by.items()
-                }
-                for by in (found.groups, found.marked)
-            )
-            title = f"{found.num_items:,} items by {feature or 'nothing'}, in two dimensions (PCA)"
-            shares = f"{found.explained[0]:.0%} of the variance; upwards {found.explained[1]:.0%}"
-            points(title, groups, marked, x=shares, tall=True)
-            note("Turn the wheel to zoom, drag to move. “chosen” is the item with those similar to it.")
+            if isinstance(found, str):
+                note(found, "problem")
+            else:
+                self._tell_map(found, user, feature)
+
+    def _tell_map(self, found: "ItemMap", user: str, feature: str) -> None:
+        if user and "user" not in found.marked:
+            note("The release knows nothing of this user.")
+        groups, marked = (
+            {name: [{"name": p.says, "value": [round(p.x, 4), round(p.y, 4)]} for p in of] for name, of in by.items()}
+            for by in (found.groups, found.marked)
+        )
+        title = f"{found.num_items:,} items by {feature or 'nothing'}, in two dimensions (PCA)"
+        shares = f"{found.explained[0]:.0%} of the variance; upwards {found.explained[1]:.0%}"
+        points(title, groups, marked, x=shares, tall=True)
+        note("Turn the wheel to zoom, drag to move. “chosen” is the item with those similar to it.")

@@ -15,7 +15,7 @@ from serve.events.config import EventsConfig
 from serve.events.event import MICROS
 from serve.events.sqlite_store import SqliteStore
 from serve.events.state import UserState
-from serve.pipeline.messages import Query
+from serve.pipeline.messages import Query, UserVector
 from serve.pipeline.retriever import excluded_rows
 from serve.pipeline.user_encoder import UserEncoder
 from serve.releases.release import Release, log_read_us
@@ -81,8 +81,9 @@ def test_the_state_and_the_request_add_to_the_query(
     request, query = asked(adapter, history=ids(release, [9, 4]), exclude=ids(release, [5]), user_id="u")
     found = with_state(query, state, request.context, adapter, values)
     assert (found.recent, found.history, found.seen) == ((3, 9), (4,), (9,)), "viewed, and named by the request"
-    without = excluded_rows(query, np.array(query.history)).tolist()
-    assert excluded_rows(found, np.array([3, 9, 4])).tolist() == without == [4, 5, 9], "an event takes nothing back"
+    without = excluded_rows(query, UserVector("r", None, np.array(query.history))).tolist()
+    excluded = excluded_rows(found, UserVector("r", None, np.array([3, 9, 4]))).tolist()
+    assert excluded == without == [4, 5, 9], "an event takes nothing back"
     assert found.exclude == query.exclude
     clicked = with_state(query, state_of(values, "v", ids(release, [7])), {}, adapter, values)
     assert (clicked.recent, clicked.seen) == ((7,), (7,))

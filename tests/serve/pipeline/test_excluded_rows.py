@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serve.pipeline.messages import Query
+from serve.pipeline.messages import Query, UserVector
 from serve.pipeline.retriever import excluded_rows
 
 
@@ -18,7 +18,7 @@ def excluded(exclude_seen: bool = True) -> list[int]:
         exclude=(8,),
         exclude_seen=exclude_seen,
     )
-    return sorted(excluded_rows(query, np.array([1, 2, 5, 6, 2, 7])).tolist())
+    return sorted(excluded_rows(query, UserVector("r", None, np.array([1, 2, 5, 6, 2, 7]))).tolist())
 
 
 def test_recent_items_are_excluded_where_their_event_counts_as_seen() -> None:

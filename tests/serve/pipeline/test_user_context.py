@@ -31,5 +31,6 @@ def test_the_user_encoder_takes_the_context_of_each_request() -> None:
 def test_what_counts_as_seen_is_left_out_and_not_the_whole_history() -> None:
     query = Query(release_id="r", user_id="u", k=1, num_candidates=1, history=(7,), exclude=(9,))
     viewed_and_bought = UserVector("r", None, np.array([1, 2, 7]), seen=np.array([2, 5]))
-    assert excluded_rows(query, viewed_and_bought.history, viewed_and_bought.seen).tolist() == [2, 5, 7, 9]
-    assert excluded_rows(query, np.array([1, 2, 7])).tolist() == [1, 2, 7, 9], "without event types"
+    assert excluded_rows(query, viewed_and_bought).tolist() == [2, 5, 7, 9]
+    of_positives = UserVector("r", None, np.array([1, 2, 7]))
+    assert excluded_rows(query, of_positives).tolist() == [1, 2, 7, 9], "without event types"

@@ -8,9 +8,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
-from data.sources.schema import DataError
+from data.sources.schema import DataError, Feature, FeatureKind
 from serve.index.config import IndexConfig
 from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import ReleaseRegistry
@@ -85,6 +86,29 @@ def test_what_is_read_as_missing_is_said(live: Release, tmp_path: Path) -> None:
     said.clear()
     read_rows(str(path), spelled, said.append)
     assert not said
+
+
+def test_vectors_that_the_rows_lack_come_from_their_own_file(live: Release, tmp_path: Path) -> None:
+    """With data.item_vectors the items table of the log has no column of vectors: the file was refused without it."""
+    items, (known,) = live.parts.items, live.parts.items.table["item_id"][:1].to_pylist()
+    own = pa.array([[float(n), 1.0] for n in range(items.table.num_rows)], pa.list_(pa.float32()))
+    feature = Feature(name="topic", kind=FeatureKind.vector)
+    grown = replace(items, table=items.table.append_column("topic", own), features=(*items.features, feature))
+    data = {"source": {}, "item_vectors": str(tmp_path / "trained.parquet")}
+    release = replace(live, parts=replace(live.parts, items=grown), manifest=live.manifest | {"config": {"data": data}})
+    path = str(tmp_path / "new.parquet")
+    pq.write_table(rows(live, *({**NEW, "item_id": id_} for id_ in ("new1", known, "new2"))), path)
+    pq.write_table(pa.table({"item_id": ["new1"], "topic": [[9.0, 9.0]]}), data["item_vectors"])
+    of_others = pa.table({"item_id": ["new2", known], "topic": [[7.0, 7.0], [8.0, 8.0]]})
+    pq.write_table(of_others, tmp_path / "other.parquet")
+    said: list[str] = []
+    found = read_rows(path, release, said.append)
+    assert found["topic"].to_pylist() == [[9, 9], [0, 1], None], "of a known item what the release has"
+    assert said == [f"refresh: 1 of 3 items have no vector in {data['item_vectors']}"]
+    found = read_rows(path, release, said.append, str(tmp_path / "other.parquet"))
+    assert found["topic"].to_pylist() == [None, [8, 8], [7, 7]]
+    with pytest.raises(ConfigError, match=r"vectors: .*other\.parquet is not needed"):
+        read_rows(path, live, vectors=str(tmp_path / "other.parquet"))
 
 
 def test_a_known_item_in_another_form_is_no_new_one(live: Release, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_without_an_endpoint(
     chromium: "Browser", pages: Pages, tiny: Config, release: "Release", known_user: str, tmp_path: Path
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with pages(f"page.endpoint={nowhere}", f"storage.root={tiny.storage.root}") as address:
+    with pages(f"page.endpoint={nowhere}", f"storage.root={tiny.storage.root}", "events=off") as address:
         with opened(chromium, address, f"/?user={known_user}") as page:
             page.get_by_text("is `python -m serve.run` up?").wait_for()
             assert page.get_by_label("history, latest first").locator("li").count()  # by the release

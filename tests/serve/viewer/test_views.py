@@ -52,11 +52,11 @@ def sweep(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def address(pages: Pages, endpoint: str, tiny: Config, sweep: None) -> Iterator[str]:
+def address(pages: Pages, endpoint: str, tiny: Config, own_events: EventsConfig, sweep: None) -> Iterator[str]:
     metrics = f"page.metrics=[{','.join(metrics_addresses())}]"
     with pages(
         f"page.endpoint={endpoint}", f"storage.root={tiny.storage.root}", metrics,
-        "page.send_events=true", "page.every_s=1", "page.sampled_users=50",
+        "page.send_events=true", "page.every_s=1", "page.sampled_users=50", f"events.path={own_events.path}",
     ) as running:  # fmt: skip
         yield running
 

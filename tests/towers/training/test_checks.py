@@ -18,7 +18,7 @@ from towers.model.config import FittedSplits, ModelConfig
 from towers.model.history.time_modes import HistoryTime
 from towers.train import demand, missing_value
 from towers.training.config import check_recipe
-from towers.training.fit import _check, check_history_columns
+from towers.training.fit import _check, check_context, check_history_columns
 from towers.training.stages.measured_fit import has_validation
 
 
@@ -164,3 +164,13 @@ def test_a_log_without_what_histories_need() -> None:
         check_history_columns(ModelConfig(history_types=True), log)
     log = SimpleNamespace(has_clock=True, event_types=two, manifest={"name": "shop"})
     check_history_columns(ModelConfig(history_time=HistoryTime.recency, history_types=True), log)
+
+
+def test_a_log_without_context_is_refused_where_the_towers_take_one() -> None:
+    """It was accepted, and did nothing."""
+    log: Any = SimpleNamespace(context=(), manifest={"name": "shop"})
+    check_context(ModelConfig(), log)
+    with pytest.raises(ConfigError, match=r"^model\.context: true needs .* the log of shop has none; set it to false"):
+        check_context(ModelConfig(context=True), log)
+    log = SimpleNamespace(context=("daypart",), manifest={"name": "shop"})
+    check_context(ModelConfig(context=True), log)

@@ -26,7 +26,7 @@ from towers.model.context import Context
 from towers.training.job import Job
 from towers.training.negatives import NEGATIVE_SAMPLERS
 from towers.training.negatives.uniform import UniformSampler
-from towers.training.runs import checkpoint_folder, open_for, training_name
+from towers.training.runs import _determining, checkpoint_folder, open_for, training_name
 from towers.training.stages import fit_towers, measured_fit
 from towers.training.stages.fit_towers import FittedTowers
 
@@ -106,6 +106,21 @@ def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
     assert len({*names, *timed}) == 5
     NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
+
+
+def test_towers_whose_unknown_ids_start_at_zero_have_names_of_their_own() -> None:
+    """Without id dropout, and beside features: what an earlier version trained of such a log is not taken for it."""
+    described = cast(PreparedDataset, Dataset(item_features=[feature_to_json(Feature(name="price", kind="numeric"))]))
+    for overrides, differs in (
+        (["model=transformer"], True),
+        ([], False),
+        (["model.id_dropout=0", "model.history=none"], True),
+    ):
+        config = load(overrides)
+        assert (training_name(config, described) != training_name(config, DATASET)) is differs, overrides
+    alone, beside_history = (load(["model.id_dropout=0", f"model.history={name}"]) for name in ("none", "pooled"))
+    assert _determining(alone, DATASET)[-1] == alone.seed
+    assert _determining(beside_history, DATASET)[-1] == "unknown user at zero"
 
 
 def test_datasets_of_equal_files_that_are_read_otherwise_have_runs_of_their_own() -> None:

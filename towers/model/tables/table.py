@@ -74,6 +74,11 @@ class Table(nn.Embedding, ABC):
         return self(rows_R)
 
     @torch.no_grad()
+    def clear_unknown(self) -> None:
+        """Sets the vector of row 0 to zero, in the process that stores it."""
+        self.weight[(self.stored_S == 0).nonzero().flatten()] = 0
+
+    @torch.no_grad()
     def set_rows(self, start_ND: Tensor) -> None:
         """Initialises the table with these vectors; row 0 stays as it is."""
         rows_S = self.stored_S

@@ -15,7 +15,7 @@ from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
-from towers.checkpoint.freshness import newest_time
+from towers.checkpoint.freshness import histories_until, newest_time
 from towers.checkpoint.lineage import lineage
 from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
 from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
@@ -228,6 +228,7 @@ def seal(
             "folder": str(dataset.folder),
             **dataset.log_read,
             **dataset.events_until(*seen),
+            **histories_until(dataset, seen),
         },
         "lineage": lineage(run_reference(config.tracking, training)),
         "plugins": recorded(),

@@ -18,10 +18,10 @@ from data.sources.entities import check_distinct, entity_table
 from data.sources.schema import DataError, Feature
 from data.sources.source import raw_block
 from data.sources.survey import _counted, _merged, _survey_block
+from data.sources.text_vectors.texts import texts_of
 from data.sources.values import columns
 from data.sources.values.columns import fitting, in_one, totals, whole
 from data.sources.values.limits import limit_notes, refuse_long_values
-from data.sources.values.text_vectors import texts_of
 from serve.filters.masks import ValueColumn
 from towers.model.features import FeatureEncoder
 

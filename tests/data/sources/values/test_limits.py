@@ -1,18 +1,27 @@
 """What no index can store is refused with item and feature; what no filter can name is said."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
+from conf.schema import load
+from data.artifacts.folders import Folder
+from data.dataset.preparation import prepare
 from data.sources.entities import entity_table
 from data.sources.schema import DataError, Feature, FeatureKind
 from data.sources.values.limits import (
+    MAX_CONTEXT_FEATURES,
+    MAX_CONTEXT_NAME,
     MAX_FILTERED_FEATURES,
     MAX_ID_CHARACTERS,
     MAX_LIST_VALUES,
     MAX_STRING_BYTES,
     id_notes,
     limit_notes,
+    refuse_contexts,
 )
+from serve.api.events.schemas import EventRequest
 from serve.api.schemas import RecommendRequest
 
 BRAND = Feature(name="brand", kind=FeatureKind.categorical)
@@ -86,3 +95,30 @@ def test_ids_in_requests_have_no_white_space_around_them() -> None:
     assert (request.user_id, request.history, request.context) == ("u1", ["i1"], {"channel": "app"})
     with pytest.raises(ValueError, match="at least 1 character"):
         RecommendRequest(user_id=" ")
+
+
+def test_context_that_no_request_can_name_is_refused() -> None:
+    names = [f"c{n}" for n in range(MAX_CONTEXT_FEATURES)]
+    longest = "c" * MAX_CONTEXT_NAME
+    for model, others in ((RecommendRequest, {}), (EventRequest, {"event_id": "e", "user_id": "u", "item_id": "i"})):
+        fields = others and others | {"type": "click"}
+        for taken in (names, [longest]):
+            refuse_contexts(taken, "log.csv")
+            model.model_validate(fields | {"context": dict.fromkeys(taken, "x")})
+        for given in ([*names, "last"], [longest + "c"]):
+            with pytest.raises(ValueError, match="context"):
+                model.model_validate(fields | {"context": dict.fromkeys(given, "x")})
+    with pytest.raises(DataError, match=r"^log\.csv: 17 context features are named, .* 16 at most.* 'last'"):
+        refuse_contexts([*names, "last"], "log.csv")
+    with pytest.raises(DataError, match=r"^log\.csv: the context feature 'c+' has 65 characters"):
+        refuse_contexts([longest + "c"], "log.csv")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_preparation_refuses_such_a_log_before_it_reads_it(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(MAX_CONTEXT_FEATURES + 1)]
+    path = tmp_path / "log.csv"
+    path.write_text(f"user_id,item_id,time,{','.join(names)}\nu,i,1767225600,{','.join('x' * len(names))}\n")
+    config = load(["data=csv", f"data.source.interactions={path}", f"data.source.columns.context=[{','.join(names)}]"])
+    with pytest.raises(DataError, match=r"log\.csv: 17 context features are named"):
+        prepare(config.data, Folder.of(str(tmp_path / "var")))

@@ -30,6 +30,9 @@ def test_numbers_written_as_a_spelling_are_missing() -> None:
         column = pa.chunked_array([pa.array([1, -1, None, 0], kind)])
         assert present(column, spellings).is_null().to_pylist() == [False, True, True, True]
         assert present(column, SPELLINGS).equals(column)
+    for kind in (pa.float16(), pa.float32()):
+        tenth = pa.chunked_array([pa.array([-0.1, 0.1]).cast(kind)])
+        assert present(tenth, ("-0.1",)).is_null().to_pylist() == [True, False], "which no float says exactly"
     large = pa.chunked_array([[9007199254740992, 9007199254740993]])
     assert present(large, spellings).to_pylist() == [9007199254740992, None]
 

@@ -13,8 +13,15 @@ import pytest
 from conf.schema import load
 from data import embed_text
 from data.artifacts.errors import ConfigError, UserError
-from data.sources.values.text_vectors import by_model, by_words, place_of_vectors, texts_of, write_vectors
-from data.sources.values.text_vectors_config import EmbedTextConfig
+from data.sources.text_vectors.config import EmbedTextConfig
+from data.sources.text_vectors.files import place_of_vectors, write_vectors
+from data.sources.text_vectors.texts import by_model, texts_of
+from data.sources.text_vectors.word_space import WordSpace
+
+
+def by_words(texts: pa.Array, length: int) -> np.ndarray:
+    return WordSpace.fit(texts, length).vectors(texts)
+
 
 TEXTS = pa.array(
     [

@@ -17,7 +17,10 @@ class EmbedTextConfig:
         length: length of the vectors, where there is no model.
         batch_size: texts that a model embeds at a time.
         name: the name of the column of vectors, and of the feature.
-        to: the Parquet file to write, with the columns `item_id` and `name`.
+        to: the Parquet file to write, with the columns `item_id` and `name`. Where it was written by words before, the
+            same words make the vectors, so that they can be compared.
+        like: a file that was written by words before, for vectors of further items that can be compared with its own;
+            null means `to`.
     """
 
     columns: list[str] = field(default_factory=lambda: ["title"])
@@ -26,8 +29,11 @@ class EmbedTextConfig:
     batch_size: int = bounded(64, at_least=1)
     name: str = "text_vector"
     to: str = "text_vectors.parquet"
+    like: str | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, "embed")
         if not self.columns:
             raise ConfigError("embed.columns: [] must name at least one column of the table of items")
+        if self.like is not None and self.model is not None:
+            raise ConfigError("embed.like: a model makes vectors that can be compared anyway; leave it out")
