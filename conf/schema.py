@@ -89,6 +89,7 @@ class Config:
         last: how many operations serve.history shows.
         request: the id of the request that serve.approve approves.
         require: what needs a second operator from now on, of `promote` and `withdraw`; null changes nothing.
+        replace: whether serve.run changes values of an endpoint that runs which were not typed, too.
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
@@ -114,6 +115,7 @@ class Config:
     last: int = bounded(20, at_least=1)
     request: str | None = None
     require: list[str] | None = None
+    replace: bool = False
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
