@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins
-from conf.overrides import complaint, opened, renamed
+from conf.overrides import complaint, opened, refuse_misspelt_types, renamed
 from conf.run_files import free_folder
 from conf.text_as_written import accept_numbers_as_text, keep_text
 from conf.typed_text import text_kept
@@ -201,6 +201,7 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     Raises:
         ConfigError: an override or a value names an unknown key or gives a wrong value; one line says which.
     """
+    refuse_misspelt_types(overrides, composed)
     try:
         found = composed(overrides)
         found.merge_with(values or {})
@@ -211,11 +212,12 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     return config
 
 
-def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> DictConfig:
+def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = (), name: str | None = None) -> DictConfig:
     """Returns the config for some Hydra overrides as Hydra composes it, unchecked.
 
     Args:
         folders: further folders of yaml files, as `--config-dir` names one.
+        name: that of the root config, as `--config-name` gives it; None means ours.
 
     Raises:
         HydraException, OmegaConfBaseException: an override names an unknown key or gives a wrong value.
@@ -226,7 +228,7 @@ def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Dic
     places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     more = [f"hydra.searchpath=[{places}]"] if places else []
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return compose("config", overrides=[*translated(overrides), *more])
+        return compose(name or "config", overrides=[*translated(overrides), *more])
 
 
 def translated(arguments: Sequence[str]) -> list[str]:
