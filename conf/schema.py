@@ -19,6 +19,7 @@ from conf.run_files import free_folder
 from conf.text_as_written import accept_numbers_as_text, keep_text
 from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
+from data.artifacts.conditional_writes import HALF_A_URI
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
 from data.artifacts.plugins import use
@@ -184,10 +185,12 @@ def sweep_id() -> str:
 def on_disk(root: str) -> str:
     """Returns the folder for runs and Milvus Lite on this machine: `storage.root`, or ./var if that is a URI.
 
+    Half a URI, such as s3:/bucket, counts as one: it is refused, but Hydra would first make a folder of this name here.
+
     A `~` is the home folder here too: no shell expands that of `storage.root=~/twotower`, and Hydra would make a folder
     of this name.
     """
-    if "://" in root:
+    if "://" in root or HALF_A_URI.match(root):
         return "./var"
     return str(Path(root).expanduser()) if root.startswith("~") else root
 
