@@ -6,8 +6,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
 from conf.forgotten_sweep import refuse_forgotten_sweep
 from conf.help import help_text, version, wants_help
-from conf.overrides import complaint, expanded, refuse_completion_of_nothing, with_release
+from conf.overrides import complaint, expanded, refuse_completion_of_nothing, refuse_misspelt_types, with_release
 from conf.run_files import sweeps_without_secrets, write_run_files
 from conf.schema import FOLDER, composed, register, translated
 from conf.single_run import composing_once
@@ -82,6 +83,7 @@ def launch(module: str, program: str | None = None) -> None:
     os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines
     run.__module__ = module  # Hydra names the run's folder after it
     with one_line_for_errors(module, wants_traceback):
+        _refuse_misspelt_types(folders)
         sys.argv = translated(expanded(sys.argv))
         refuse_swept_settings(sys.argv[1:], str(FOLDER), "config")
         main = hydra.main(config_path=str(FOLDER), config_name="config", version_base="1.3")(run)
@@ -90,6 +92,11 @@ def launch(module: str, program: str | None = None) -> None:
                 main()
         except OmegaConfBaseException as e:  # while the config is composed
             raise HydraException(one_line(e)) from e
+
+
+def _refuse_misspelt_types(folders: Sequence[Path]) -> None:
+    typed_in = get_args_parser().parse_known_args(expanded(sys.argv[1:]))[0]
+    refuse_misspelt_types(typed_in.overrides, partial(composed, folders=folders, name=typed_in.config_name))
 
 
 def _answers_at_once(module: str, program: str) -> bool:

@@ -1,8 +1,19 @@
-"""The command to give next, as commands print it: with what the running one was told of where things lie."""
+"""The command to give next, as commands print it: with what the running one was told of where things lie.
 
+Also the running command itself, with other overrides than its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from conf.verbs import override_key, uses
+from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command
 
@@ -20,6 +31,43 @@ def next_command(verb: str, *overrides: str) -> str:
         overrides: what it is given beside, such as `release=ID`.
     """
     return command("python", "-m", verb, *config_options(), *overrides, *_carried(verb, overrides))
+
+
+def same_command(verb: str, overrides: Sequence[str]) -> str:
+    """The running command with further overrides, as a line for a shell; secrets in its own are masked.
+
+    Args:
+        verb: that of the running command.
+        overrides: what it is given beside its own.
+    """
+    return command("python", "-m", verb, *config_options(), *map(masked_override, typed_overrides()), *overrides)
+
+
+def typed_overrides() -> list[str]:
+    """The overrides of the running command; none where no command runs."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def values_with(overrides: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:
+    """The values that the running command would have with these overrides in the place of its own.
+
+    Args:
+        overrides: as `typed_overrides` has them, and others like them.
+        sections: the sections of the root config that are wanted.
+
+    Raises:
+        ConfigError: one of the overrides is not taken, such as a choice that its group does not have.
+    """
+    from conf.schema import composed  # imports all that is configured
+
+    try:
+        if HydraConfig.initialized():
+            found = compose(HydraConfig.get().job.config_name, list(overrides))
+        else:
+            found = composed(overrides)
+        return {name: OmegaConf.to_container(found[name], resolve=True, enum_to_str=True) for name in sections}
+    except (HydraException, OmegaConfBaseException) as e:
+        raise ConfigError(one_line(e)) from e
 
 
 def config_options() -> list[str]:

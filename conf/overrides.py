@@ -1,12 +1,19 @@
-"""Translates the overrides on a command line into those of Hydra: `seeds=N`, and config keys that were renamed."""
+"""Translates the overrides on a command line into those of Hydra: `seeds=N`, and config keys that were renamed.
+
+Also finds event types that are misspelt, which Hydra would add as further ones.
+"""
 
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from conf.verbs import VERBS, override_key, uses
 from data.artifacts.errors import ConfigError
@@ -39,6 +46,12 @@ ENTRY = re.compile(r"\+{0,2}(data\.events|events\.types|capacity\.machines)\.([^
 
 Hydra makes a mapping of dataclasses from a whole mapping alone.
 """
+
+EVENT_TYPES = re.compile(r"\+{0,2}(data\.events|events\.types)(?:\.([^.=]+)[.=]|=)")
+"""The beginning of an override of an event type, or of a mapping of them."""
+
+NEAR = 0.75
+"""How alike a name is to a misspelling of it, by difflib: view is to viev, and like not to dislike."""
 
 NO_LIST = "is not a ListConfig, list or tuple"
 """What OmegaConf says of a word for a key that holds a list."""
@@ -110,6 +123,54 @@ def opened(arguments: Sequence[str]) -> list[str]:
     """
     whole = [_with_whole_entry(argument) for argument in arguments]
     return [f"++{argument.lstrip('+')}" if OPEN_MAPPINGS.match(argument) else argument for argument in whole]
+
+
+def refuse_misspelt_types(overrides: Sequence[str], composed: Callable[[Sequence[str]], DictConfig]) -> None:
+    """Refuses event types that are nearly called like a known one; says on stderr which others are new.
+
+    Those typed with `+` or `++` are meant as new ones.
+
+    Args:
+        overrides: as typed.
+        composed: returns the config by overrides, as Hydra composes it.
+
+    Raises:
+        ConfigError: such a name; the message has the known one, and how to add one of this name all the same.
+    """
+    try:
+        typed_in = {each: list(_event_types(each)) for each in overrides if EVENT_TYPES.match(each)}
+        if not typed_in:
+            return
+        parser = OverridesParser.create()
+        others = [each for each in overrides if each not in typed_in]
+        config = composed([each for each in others if not parser.parse_override(each).is_sweep_override()])
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        return  # a mistake about something else, which Hydra is about to meet in the same way, and reports
+    new = {}
+    for override, types in typed_in.items():
+        for mapping, name in types:
+            known = list(map(str, OmegaConf.select(config, mapping) or ()))
+            near = get_close_matches(name, [one for one in known if abs(len(one) - len(name)) <= 1], 1, NEAR)
+            if near and name not in known and not override.startswith("+"):
+                raise ConfigError(
+                    f"{mapping}.{name}: there is no event type {name}; did you mean {near[0]}? To add one of this name,"
+                    f" write ++{override}"
+                )
+            if known and name not in known:
+                new[f"{mapping}.{name}"] = known
+    for key, known in new.items():
+        print(f"note: {key} is a new event type, beside {', '.join(known)}", file=sys.stderr)
+
+
+def _event_types(override: str) -> Iterator[tuple[str, str]]:
+    """The mapping and the name of each event type that an override is about."""
+    found = EVENT_TYPES.match(override)
+    assert found is not None
+    if found[2] is not None:
+        yield found[1], found[2]
+        return
+    value = OverridesParser.create().parse_override(override).value()
+    yield from ((found[1], str(name)) for name in value) if isinstance(value, Mapping) else ()
 
 
 def _with_whole_entry(argument: str) -> str:

@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins
-from conf.overrides import complaint, opened, renamed
+from conf.overrides import complaint, opened, refuse_misspelt_types, renamed
 from conf.run_files import free_folder
 from conf.text_as_written import accept_numbers_as_text, keep_text
 from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
+from data.artifacts.conditional_writes import HALF_A_URI
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import StorageConfig
 from data.artifacts.plugins import use
@@ -93,6 +94,7 @@ class Config:
         last: how many operations serve.history shows.
         request: the id of the request that serve.approve approves.
         require: what needs a second operator from now on, of `promote` and `withdraw`; null changes nothing.
+        replace: whether serve.run changes values of an endpoint that runs which were not typed, too.
         reason: why the gate is ignored, a release is rolled back, or items are put on the denylist. It is recorded.
     """
 
@@ -120,6 +122,7 @@ class Config:
     last: int = bounded(20, at_least=1)
     request: str | None = None
     require: list[str] | None = None
+    replace: bool = False
     reason: str | None = None
     storage: StorageConfig = field(default_factory=StorageConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -188,10 +191,12 @@ def sweep_id() -> str:
 def on_disk(root: str) -> str:
     """Returns the folder for runs and Milvus Lite on this machine: `storage.root`, or ./var if that is a URI.
 
+    Half a URI, such as s3:/bucket, counts as one: it is refused, but Hydra would first make a folder of this name here.
+
     A `~` is the home folder here too: no shell expands that of `storage.root=~/twotower`, and Hydra would make a folder
     of this name.
     """
-    if "://" in root:
+    if "://" in root or HALF_A_URI.match(root):
         return "./var"
     return str(Path(root).expanduser()) if root.startswith("~") else root
 
@@ -205,6 +210,7 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     Raises:
         ConfigError: an override or a value names an unknown key or gives a wrong value; one line says which.
     """
+    refuse_misspelt_types(overrides, composed)
     try:
         found = composed(overrides)
         found.merge_with(values or {})
@@ -215,11 +221,12 @@ def load(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None)
     return config
 
 
-def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> DictConfig:
+def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = (), name: str | None = None) -> DictConfig:
     """Returns the config for some Hydra overrides as Hydra composes it, unchecked.
 
     Args:
         folders: further folders of yaml files, as `--config-dir` names one.
+        name: that of the root config, as `--config-name` gives it; None means ours.
 
     Raises:
         HydraException, OmegaConfBaseException: an override names an unknown key or gives a wrong value.
@@ -230,7 +237,7 @@ def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = ()) -> Dic
     places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     more = [f"hydra.searchpath=[{places}]"] if places else []
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return compose("config", overrides=[*translated(overrides), *more])
+        return compose(name or "config", overrides=[*translated(overrides), *more])
 
 
 def translated(arguments: Sequence[str]) -> list[str]:

@@ -56,7 +56,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "serve.guard": ("guard",),
     "serve.cycle": (*RECIPE, "index", "gate", "guard", "cycle", READY),
     "serve.ingest": ("ingest", "events"),
-    "serve.run": ("cluster", "index", "serve", "auth", "guard", "events"),
+    "serve.run": ("cluster", "index", "serve", "auth", "guard", "events", "replace"),
     "serve.history": ("last",),
     "serve.approve": ("request", "require"),
     "serve.keys": ("auth", "mint", "revoke", "key"),

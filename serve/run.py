@@ -1,14 +1,18 @@
 """Serves the live release until Ctrl-C: `python -m serve.run`; `serve=staged` scales each stage by itself.
 
-On a cluster where an endpoint runs already (`cluster.address`), the command changes it in place and ends. Limits change
-without a new replica; other values, and other code, replace the replicas one after the other.
+On a cluster where an endpoint runs already (`cluster.address`), the command changes it in place and ends. What is typed
+changes. Where another value would change too, because it runs with one that is neither typed nor the default, the
+command is refused, and the message has the one that keeps it; replace=true changes all of them. Limits change without a
+new replica; other values, and other code, replace the replicas one after the other.
 
 Examples:
     python -m serve.run
     python -m serve.run serve=staged serve.port=9000
+    python -m serve.run cluster.address=auto serve=staged serve.ingress.max_replicas=16
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from data.cluster.console import wait_for_stop
@@ -34,6 +38,8 @@ def task(config: "Config") -> dict[str, Any]:
     from serve.deployment.endpoint import curl, running_endpoint
 
     if endpoint_runs():
+        if not config.replace:
+            _refuse_untyped_changes()
         print("serve: an endpoint runs here; changing it in place", flush=True)
         deploy(config)
         return {"changed": True}
@@ -42,6 +48,16 @@ def task(config: "Config") -> dict[str, Any]:
         print(f"serve: ready after {times}. {hint}", flush=True)
         wait_for_stop()
     return {"address": address}
+
+
+def _refuse_untyped_changes() -> None:
+    from conf.next_command import same_command, typed_overrides, values_with
+    from serve.deployment.in_place.check import refuse_untyped_changes
+    from serve.deployment.in_place.values import SECTIONS
+
+    refuse_untyped_changes(
+        typed_overrides(), partial(values_with, sections=SECTIONS), partial(same_command, "serve.run")
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ class StorageConfig:
 
     root: str = "./var"
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a URI that lacks a slash."""
+        refuse_half_a_uri(self.root)
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:

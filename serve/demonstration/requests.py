@@ -39,11 +39,16 @@ def send_example_events(client: Client, user_id: str, k: int, events: EventsConf
     """Sends three events of a user, shows the answers before and after as tables, and returns them as JSON values.
 
     The events are of the positive type with the highest weight, with the last item of the answer before and the two
-    items most similar to it.
+    items most similar to it. Where nothing is left to recommend to the user, as in a small catalogue after several
+    demonstrations, it says so, and sends and returns nothing.
     """
     type_ = strongest_type(events)
     before = client.recommend(user_id=user_id, k=k)
-    taken = [before.items[-1].id, *(item.id for item in client.similar(before.items[-1].id, k=2).items)]
+    if not before.items:
+        print(f"No item is left to recommend to {user_id}, and so none to post an event of.", flush=True)
+        return {}
+    last = before.items[-1].id
+    taken = [last, *(item.id for item in client.similar(last, k=2).items)]
     sent = [{"event_id": uuid.uuid4().hex, "user_id": user_id, "item_id": id_, "type": type_} for id_ in taken]
     started = time.perf_counter()
     client.send_events(sent)

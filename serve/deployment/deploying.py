@@ -9,10 +9,14 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from data.cluster.console import ProgressReporter
 from data.cluster.ray_compatibility.core import serve_client
-from serve.deployment.declared import APPLICATION, deploy_config
+from serve.deployment.declared import APPLICATION, COMPACTION, GUARD, deploy_config
 from serve.deployment.endpoint_config import EndpointConfig
+from serve.deployment.in_place.running import declared_applications, num_machines
 from serve.events.config import EventsConfig
 from serve.releases.release import ReleaseError
+
+OURS = (APPLICATION, GUARD, COMPACTION)
+"""The applications of an endpoint."""
 
 LOOK_S = 0.1
 """Seconds between two looks at the state of the applications."""
@@ -31,7 +35,7 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
     """Starts the endpoint that a config declares, or changes the one that runs; Serve must have been started.
 
     Limits and scale change without a new replica. Other values, and other code, replace the replicas one after the
-    other while those from before answer.
+    other while those from before answer. Applications of others that run there go on.
 
     Raises:
         ReleaseError: it does not come up, or the change is refused; what answered before goes on.
@@ -41,17 +45,24 @@ def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:
         for application in declared["applications"]:
             application["runtime_env"] = {**application.get("runtime_env", {}), **shipped}
     applications = declared["applications"]
+    others = [{"logging_config": {}, **one} for name, one in declared_applications().items() if name not in OURS]
     if not endpoint_runs():  # what requests wait for has the cores for itself
-        _apply(declared | {"applications": [one for one in applications if one["name"] == APPLICATION]})
-    _apply(declared)
+        _apply(declared, [one for one in applications if one["name"] == APPLICATION], others)
+    _apply(declared, applications, others)
     progress(f"serve: {', '.join(application['name'] for application in applications)} run")
 
 
-def _apply(declared: dict[str, Any]) -> None:
-    """Has Serve run what a Serve config declares, and waits until it does and the proxies know it."""
-    names = [application["name"] for application in declared["applications"]]
+def _apply(declared: dict[str, Any], applications: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    """Has Serve run these applications, and waits until it does and the proxies know it.
+
+    Args:
+        declared: a Serve config, but for its applications.
+        applications: what is waited for.
+        others: further ones, which run already: Serve ends those of a former config that it is not told of again.
+    """
+    names = [application["name"] for application in applications]
     client = serve_client()
-    client.deploy_apps(ServeDeploySchema.model_validate(declared))
+    client.deploy_apps(ServeDeploySchema.model_validate(declared | {"applications": [*applications, *others]}))
     ends = time.monotonic() + UPDATE_S
     while not _all_run(names):
         if time.monotonic() > ends:
@@ -62,11 +73,11 @@ def _apply(declared: dict[str, Any]) -> None:
 
 def events_here(events: EventsConfig, progress: ProgressReporter) -> EventsConfig:
     """Returns the config of events, which are off where their store is a file of one machine and Ray runs on more."""
-    machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    if events.is_on_one_machine and len(machines) > 1:
+    machines = num_machines()
+    if events.is_on_one_machine and machines > 1:
         progress(
             f"serve: events are off: events.store={events.store} is a file of one machine, and Ray runs on"
-            f" {len(machines)}; use events=redis"
+            f" {machines}; use events=redis"
         )
         return events.for_machines()
     return events.on_this_machine()

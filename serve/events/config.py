@@ -13,6 +13,9 @@ from serve.events.stores import STATE_STORES
 OFF = "off"
 """The name of no store: events are refused, and answers come from the release's histories alone."""
 
+ON_ONE_MACHINE = "sqlite"
+"""The name of the store that is a file, which several machines cannot share."""
+
 MAX_TYPE = 64
 """Most characters in the name of a type."""
 
@@ -52,7 +55,7 @@ class EventsConfig:
         decisions: Which answers are recorded in the decision log.
     """
 
-    store: str = "sqlite"
+    store: str = ON_ONE_MACHINE
     path: str = "./var/state/events.sqlite"
     uri: str = "redis://127.0.0.1:6379/0"
     cluster: bool = False
@@ -81,7 +84,7 @@ class EventsConfig:
             STATE_STORES.require(self.store)
         if self.store == "redis":
             check_redis_address("events.uri", self.uri)
-        if self.store == "sqlite" and "://" in self.path:
+        if self.is_on_one_machine and "://" in self.path:
             raise ConfigError(f"events.path: {self.path} must be a file on a local disk; several machines need redis")
         for name in self.types:
             if not name or len(name) > MAX_TYPE or not name.isprintable() or name.strip() != name:
@@ -100,7 +103,7 @@ class EventsConfig:
     @property
     def is_on_one_machine(self) -> bool:
         """Whether the store is a file, which several machines cannot share."""
-        return self.store == "sqlite"
+        return self.store == ON_ONE_MACHINE
 
     @property
     def is_on(self) -> bool:

@@ -167,3 +167,11 @@ def test_a_storage_in_the_home_folder_has_its_runs_and_sweeps_there(
     folders = [config.hydra.run.dir, config.hydra.sweep.dir, config.watch.folder, config.manifests.folder]
     assert all(folder.startswith(home) for folder in [*folders, config.index.uri, config.events.path])
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("command", ["serve.releases", "towers.leaderboard"])
+def test_half_a_uri_leaves_no_folder_of_its_name(command: str, tmp_path: Path) -> None:
+    done = run(command, "storage.root=s3:/bucket/twotower", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: storage location 's3:/bucket/twotower': a URI begins with s3://")
+    assert [path.name for path in tmp_path.iterdir()] == ["var"]

@@ -1,0 +1,54 @@
+"""What Ray Serve runs: applications as they were declared, where its proxies listen, and on how many machines."""
+
+from typing import Any
+
+import ray
+
+from data.artifacts.errors import ConfigError
+from data.cluster.ray_compatibility.core import serve_client
+from serve.deployment.declared import APPLICATION, BUILDER
+from serve.deployment.in_place.values import Values, declared_values
+
+ALL_THE_SAME = "add replace=true to have this command's values in the place of all of its"
+"""How to change an endpoint whose values are not known."""
+
+
+def declared_applications() -> dict[str, dict[str, Any]]:
+    """Returns what Serve configs have declared of the applications that run here, by name; without others."""
+    client = serve_client(must_run=False)
+    applications = {} if client is None else client.get_serve_details()["applications"]
+    declared = {name: of.get("deployed_app_config") for name, of in applications.items()}
+    return {name: config for name, config in declared.items() if config is not None}
+
+
+def running_values() -> Values:
+    """Returns the values of the endpoint that runs here, by dotted key; those that its Serve config names.
+
+    Raises:
+        ConfigError: they are not known.
+    """
+    applications = declared_applications()
+    endpoint = applications.get(APPLICATION)
+    if endpoint is None or endpoint["import_path"] != BUILDER:
+        raise ConfigError(
+            "cluster.address: the endpoint that runs there was not started by serve.run or a Serve config of ours, as"
+            " that of serve.demo is not, and nobody can tell which of its values would change; name another Ray, or"
+            f" {ALL_THE_SAME}"
+        )
+    try:
+        return declared_values(applications)
+    except ConfigError as e:
+        raise ConfigError(f"the endpoint that runs has values that are not taken here ({e}); {ALL_THE_SAME}") from e
+
+
+def proxy_values() -> Values:
+    """Returns the values of the endpoint that Ray Serve has read when it started, by dotted key."""
+    details = serve_client().get_serve_details()
+    http, grpc = details.get("http_options") or {}, details.get("grpc_options") or {}
+    found = {f"serve.{name}": http[name] for name in ("host", "port") if name in http}
+    return found | {"serve.grpc_port": grpc.get("port", 0) if grpc.get("grpc_servicer_functions") else 0}
+
+
+def num_machines() -> int:
+    """Returns the number of machines that the Ray of this process runs on."""
+    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
