@@ -22,13 +22,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.chosen_plugins import chosen_plugins, config_folders, refuse_shadows
-from conf.forgotten_sweep import refuse_forgotten_sweep
 from conf.help import help_text, version, wants_help
 from conf.overrides import complaint, expanded, refuse_completion_of_nothing, refuse_misspelt_types, with_release
 from conf.run_files import sweeps_without_secrets, write_run_files
 from conf.schema import FOLDER, composed, register, translated
 from conf.single_run import composing_once
-from conf.swept_groups import refuse_swept_settings
+from conf.swept_groups import refuse_forgotten_sweep, refuse_swept_settings
 from conf.verbs import refuse_unused
 from data.artifacts.errors import UserError, one_line
 from data.artifacts.json_text import json_text

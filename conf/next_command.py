@@ -1,6 +1,6 @@
 """The command to give next, as commands print it: with what the running one was told of where things lie.
 
-Also the running command itself, with other overrides than its own.
+Also the running command itself: what it was given, and with other overrides than its own.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.verbs import override_key, uses
+from conf.verbs import is_within, override_key, uses
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command
@@ -46,6 +46,18 @@ def same_command(verb: str, overrides: Sequence[str]) -> str:
 def typed_overrides() -> list[str]:
     """The overrides of the running command; none where no command runs."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def is_typed(*parts: str) -> bool:
+    """Whether the running command was given one of these values, a group that has it, or a value within it.
+
+    What a yaml file says that an override chooses does not count. Nothing was given where no command runs.
+
+    Args:
+        parts: dotted keys, such as `data` or `evaluate.k`.
+    """
+    keys = [override_key(each) for each in typed_overrides()]
+    return any(is_within(key, part) or is_within(part, key) for key in keys for part in parts)
 
 
 def values_with(overrides: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def task(config: "Config") -> dict[str, Any]:
 
 
 def _published(config: "Config") -> str:
-    from conf.typed_keys import is_typed
+    from conf.next_command import is_typed
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.publish import publish
     from towers.checkpoint.checkpoint import open_checkpoint

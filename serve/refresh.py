@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Adds or changes the items in the file `rows`, and removes `items`."""
-    from conf.typed_keys import is_typed
+    from conf.next_command import is_typed
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.refresh import read_rows, refresh
     from towers.training.stages.measured_again import as_measured

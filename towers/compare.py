@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Compares `checkpoint` (default: the one that this config trains) with `baseline`."""
-    from conf.typed_keys import is_typed
+    from conf.next_command import is_typed
     from towers.checkpoint.comparison import compare, open_baseline
     from towers.evaluation.presentation.present import present_differences
     from towers.training.runs import open_for

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Measures `checkpoint` (default: the one that this config trains on the log as it is) on its test part."""
     from conf.entry import run_folder
-    from conf.typed_keys import is_typed
+    from conf.next_command import is_typed
     from towers.checkpoint.backtest import measurable
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep

@@ -35,7 +35,6 @@ class StorageConfig:
     root: str = "./var"
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a URI that lacks a slash."""
         refuse_half_a_uri(self.root)
 
 
@@ -97,8 +96,8 @@ class Folder:
 
     def subfolders(self) -> list["Folder"]:
         """The folders in this folder, sorted by name, without hidden ones (which are being built)."""
-        names = (i.base_name for i in self.entries() if i.type == fs.FileType.Directory)
-        return [self / name for name in sorted(names) if not name.startswith(".")]
+        names = sorted(i.base_name for i in self.entries() if i.type == fs.FileType.Directory)
+        return [self / name for name in names if not name.startswith(".")]
 
     def files(self) -> list[str]:
         """The relative paths of all files in this folder and below, sorted, without the manifest."""
@@ -161,8 +160,7 @@ class Folder:
 
     def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The table in a Parquet file, or some of its columns."""
-        chosen = None if columns is None else list(columns)
-        return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem, columns=chosen)
+        return pq.read_table(f"{self.path}/{name}", filesystem=self.filesystem, columns=columns and list(columns))
 
     def read_groups(self, name: str) -> Iterator[pa.Table]:
         """The row groups of a Parquet file, one after the other."""
@@ -188,15 +186,18 @@ class Folder:
 
     def write_tables(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
         """Writes tables one by one as one Parquet file, or nothing if `tables` raises; one at a time is in memory."""
-        target = f"{self.path}/{name}"
-        with replacing(Path(target)) if self.is_local else uploading(self.filesystem, target) as partial:
+        at = f"{self.path}/{name}"
+        with replacing(Path(at)) if self.is_local else uploading(self.filesystem, at) as partial:
             _write(partial, schema, tables, **options)
 
     def read_versioned(self, name: str) -> tuple[bytes, Version] | None:
         """The content of a file and the version for `replace_if`; None where there is no such file."""
         if not self.is_local:
             return conditional_writes(self.uri).read(f"{self.path}/{name}")
-        return (content := self.read_bytes(name), _version_of(content)) if self.exists(name) else None
+        if not self.exists(name):
+            return None
+        content = self.read_bytes(name)
+        return content, {"e_tag": hashlib.sha256(content).hexdigest()}
 
     def replace_if(self, version: Version | None, name: str, content: bytes) -> bool:
         """Writes a file if it still is the one that `read_versioned` found; None: if it still does not exist.
@@ -219,8 +220,7 @@ class Folder:
     def locked(self, name: str) -> Iterator[Lock]:
         """Holds the lock of this name as long as the block runs; other processes wait for it.
 
-        On a disk it is a lock on a file; on an object store, a lease (data/artifacts/leases.py).
-        Before a step that only the holder may take, call the lock's `require`.
+        It is a lock on a file, or a lease on an object store; before what only its holder may do, call its `require`.
 
         Raises:
             ConfigError: the filesystem has neither locks nor conditional writes.
@@ -243,10 +243,6 @@ def _write(where: Path | str, schema: pa.Schema, tables: Iterable[pa.Table], **o
     with pq.ParquetWriter(where, schema, **options) as file:
         for table in tables:
             file.write_table(table.cast(schema))
-
-
-def _version_of(content: bytes) -> Version:
-    return {"e_tag": hashlib.sha256(content).hexdigest()}
 
 
 def json_bytes(value: Any, sort_keys: bool = True) -> bytes:

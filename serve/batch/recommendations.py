@@ -10,7 +10,7 @@ an interruption, the same command writes only the files that are missing.
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,17 +72,22 @@ def recommend(
         return folder
     names = [f"part-{number:05d}.parquet" for number in range(-(-len(user_ids) // config.part_size))]
     missing = [name for name in names if not folder.create().exists(name)]
-    started, num_done = time.perf_counter(), 0
     arguments = (storage, release_id, folder, config.k, num_candidates, denylist, forgotten, seen)
-    for num_users in _write_parts(config, user_ids, names, missing, arguments):
-        num_done += num_users
-        rate = num_done / (time.perf_counter() - started)
-        progress(f"recommend: {num_done:,} users, {rate:,.0f} users/s ({rate * config.k:,.0f} items/s)")
+    _report_rate(_write_parts(config, user_ids, names, missing, arguments), config.k, progress)
     _refuse_recalled(registry, denylist, folder)
     about = {"kind": "recommendations", "release": release_id, "k": config.k, "seen": seen.value}
     files = {name: folder.sha256(name) for name in names}
     folder.write_json(MANIFEST, about | {"num_users": len(user_ids), "files": files})
     return folder
+
+
+def _report_rate(numbers: Iterable[int], k: int, progress: ProgressReporter) -> None:
+    """Says after each file how many users have been written so far, and how fast; `numbers` are those of each file."""
+    started, num_done = time.perf_counter(), 0
+    for num_users in numbers:
+        num_done += num_users
+        rate = num_done / (time.perf_counter() - started)
+        progress(f"recommend: {num_done:,} users, {rate:,.0f} users/s ({rate * k:,.0f} items/s)")
 
 
 def _recalled(registry: ReleaseRegistry) -> frozenset[str]:

@@ -74,22 +74,13 @@ def deploy_config(
             "logging_config": dict(LOGGING),
         }
     ]
+    root = {"root": absolute(config.storage.root)}
     if config.guard.enabled:
-        guarding = {"storage": {"root": absolute(config.storage.root)}, "guard": values_of(config.guard)}
-        applications.append(
-            {"name": GUARD, "route_prefix": None, "import_path": GUARD_BUILDER, "args": {"values": guarding}}
-        )
+        applications.append(_beside(GUARD, GUARD_BUILDER, {"storage": root, "guard": values_of(config.guard)}))
     if events.keeps_logs:
-        compacting = {"storage": {"root": absolute(config.storage.root)}, "events": values_of(events)}
-        compacting["auth"] = values_of(absolute_auth(config.auth))  # says whether it needs a key of hashes
-        applications.append(
-            {
-                "name": COMPACTION,
-                "route_prefix": None,
-                "import_path": COMPACTION_BUILDER,
-                "args": {"values": compacting},
-            }
-        )
+        auth = values_of(absolute_auth(config.auth))  # says whether it needs a key of hashes
+        compacting = {"storage": root, "events": values_of(events), "auth": auth}
+        applications.append(_beside(COMPACTION, COMPACTION_BUILDER, compacting))
     if plugins := in_use():
         for application in applications:
             application["runtime_env"] = {"env_vars": {VARIABLE: ",".join(plugins)}}
@@ -97,6 +88,11 @@ def deploy_config(
     if config.serve.grpc_port:
         declared["grpc_options"] = {"port": config.serve.grpc_port, "grpc_servicer_functions": [SERVICER]}
     return {**declared, "applications": applications}
+
+
+def _beside(name: str, builder: str, values: dict[str, Any]) -> dict[str, Any]:
+    """An application without a route, beside that of the endpoint."""
+    return {"name": name, "route_prefix": None, "import_path": builder, "args": {"values": values}}
 
 
 def scales(config: ServeConfig) -> dict[str, ScaleConfig]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hydra.types import RunMode
 
-from conf.forgotten_sweep import refuse_forgotten_sweep
 from conf.schema import FOLDER
+from conf.swept_groups import refuse_forgotten_sweep
 from data.artifacts.errors import ConfigError
 from tests.documentation import composed
 
