@@ -20,7 +20,7 @@ COMPOSITIONS = (
     ("hydra/launcher=ray", "hydra/sweeper=optuna", "data=parquet", "data.source.interactions=x"),
     ("data=synthetic",),
     ("data=movielens", "data.source.path=x"),
-    ("data=events",),
+    ("data=events", "data/source@data.source.base=table", "data.source.base.interactions=x"),
     ("data=gowalla",),
 )
 """Between them, these have every config key that the documentation may name."""
