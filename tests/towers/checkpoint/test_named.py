@@ -56,7 +56,7 @@ def test_where_the_log_has_grown_the_checkpoint_of_before_is_named(config: Confi
     storage, made = Folder.of(config.storage.root), []
     for hour in range(2):
         write_hour(tmp_path, hour)
-        made.append(sealed_checkpoint(config, sealed_dataset(config, f"csv-{hour}", hour)))
+        made.append(sealed_checkpoint(config, sealed_dataset(config, f"my-log-{hour}", hour)))
     write_hour(tmp_path, 2)
     with pytest.raises(NotSealed) as caught:
         open_for(config, storage, None)
@@ -65,12 +65,12 @@ def test_where_the_log_has_grown_the_checkpoint_of_before_is_named(config: Confi
     assert f"checkpoint={made[1]} in the place of the values of the recipe" in said, "the newest"
     assert "python -m serve.publish" in said and str(made[0]) not in said
     datasets = {folder.name for folder in (storage / "datasets").subfolders()}
-    assert datasets == {"csv-0", "csv-1"}, "the whole log was prepared again in vain"
+    assert datasets == {"my-log-0", "my-log-1"}, "the whole log was prepared again in vain"
 
 
 @pytest.mark.slow
 def test_an_equal_log_whose_files_are_newer_is_the_same(config: Config, tmp_path: Path, ray_session: None) -> None:
-    sealed_checkpoint(config, sealed_dataset(config, "csv-0", 0))
+    sealed_checkpoint(config, sealed_dataset(config, "my-log-0", 0))
     (tmp_path / "log" / "0.csv").touch()
     with pytest.raises(NotSealed, match="checkpoint: "):
         open_for(config, Folder.of(config.storage.root), None)
@@ -88,16 +88,17 @@ def with_dataset(checkpoint: Checkpoint, dataset: PreparedDataset, folder: Path)
 def test_a_named_checkpoint_brings_its_dataset_though_the_log_has_grown(
     config: Config, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    storage, dataset = Folder.of(config.storage.root), sealed_dataset(config, "csv-0", 0)
+    storage, dataset = Folder.of(config.storage.root), sealed_dataset(config, "my-log-0", 0)
     folder = with_dataset(checkpoint, dataset, tmp_path / "var" / "checkpoints" / "x")
     write_hour(tmp_path, 1)
     for data in (None, config.data):
         opened, found = open_named(folder, storage, data)
         assert (opened.name, found.folder, found.fingerprint) == ("x", dataset.folder, dataset.fingerprint)
     dataset.folder.delete()
-    with pytest.raises(NotSealed, match=r"checkpoint x: its dataset is not in .*csv-0 any more; give the data= that"):
+    with pytest.raises(NotSealed, match=r"checkpoint x: its dataset is not in .*my-log-0 any more; give the data="):
         open_named(folder, storage, None)
-    sealed_dataset(config, "csv-0", 1).folder.write_json("manifest.json", {"kind": "dataset", "fingerprint": "other"})
+    another = sealed_dataset(config, "my-log-0", 1).folder
+    another.write_json("manifest.json", {"kind": "dataset", "fingerprint": "other"})
     with pytest.raises(NotSealed, match="is not in"):
         open_named(folder, storage, None)
 
