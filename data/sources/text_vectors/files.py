@@ -1,6 +1,5 @@
 """Files of vectors of texts, and the words beside them by which vectors of further texts can be compared with them."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from pyarrow import fs
 
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import Folder
+from data.artifacts.json_text import json_text
 from data.sources.text_vectors.config import EmbedTextConfig
 from data.sources.text_vectors.word_space import WordSpace
 
@@ -94,4 +94,4 @@ def known_words(config: EmbedTextConfig, place: tuple[Folder, str]) -> WordSpace
 
 def made_by(config: EmbedTextConfig) -> str:
     """Of what texts words are taken, and for how long vectors, as JSON: spaces that differ in it cannot be compared."""
-    return json.dumps({"columns": list(config.columns), "length": config.length})
+    return json_text({"columns": list(config.columns), "length": config.length})

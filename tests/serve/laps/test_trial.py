@@ -162,7 +162,7 @@ def test_a_trial_that_was_noted_and_never_had_traffic_begins(
 def test_an_experiment_of_somebody_else_is_left_alone(storage: Folder) -> None:
     running = trial(storage)
     with pytest.raises(LapStopped, match="experiment canary-new runs; end it"):
-        try_release(CONFIG, GuardConfig(), INDEX, storage, "newer", 1.0)
+        try_release(CONFIG, GuardConfig(), INDEX, storage, "other", 1.0)
     assert ReleaseRegistry.of(storage).live().experiment == running  # type: ignore[union-attr]
 
 
