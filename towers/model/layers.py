@@ -10,6 +10,11 @@ from torch.nn import functional
 from towers.model.tables.table import Table
 
 
+SHORTEST = 1e-3
+"""Vectors shorter than this are not made as long as 1: those of nothing, such as a cold item without features that is an
+explicit negative, would have gradients 1e12 times as large as others."""
+
+
 class KnownIds(nn.Module):
     """Which ids have training data.
 
@@ -51,7 +56,7 @@ class IdEmbedding(KnownIds):
 
 
 class Refine(nn.Module):
-    """Residual two-layer perceptron (left out at hidden_dim 0), then normalisation to length 1.
+    """Residual two-layer perceptron (left out at hidden_dim 0), then normalisation to length 1 (see SHORTEST).
 
     The dot product of two outputs is therefore their cosine.
     """
@@ -67,7 +72,7 @@ class Refine(nn.Module):
         """float32 [..., D], the same shape out."""
         if self.perceptron is not None:
             x_BD = x_BD + self.perceptron(x_BD)
-        return functional.normalize(x_BD, dim=-1)
+        return functional.normalize(x_BD, dim=-1, eps=SHORTEST)
 
 
 def zeroed(linear: nn.Linear) -> nn.Linear:

@@ -13,7 +13,7 @@ from tests.towers.model.test_two_tower import ITEMS, USERS, side
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.warm_start import warm_start
 from towers.model.history.padding import pad
-from towers.model.layers import IdEmbedding
+from towers.model.layers import IdEmbedding, Refine
 from towers.model.two_tower import TwoTower
 from towers.training.optimizer import Optimizers
 
@@ -76,3 +76,9 @@ def test_a_start_from_a_checkpoint_brings_no_vector_that_nothing_trained(source_
     warm_start(model, cast(Checkpoint, source), (catalogues[0].ids, catalogues[1].ids), encoders)
     assert [bool(vector.any()) for vector in unknown(model)] == [source_dropout > 0] * 2
     assert model.item_ids.table(torch.tensor(1)).tolist() == [1, 1, 1, 1]
+
+
+def test_what_has_neither_id_nor_features_has_small_gradients() -> None:
+    nothing_BD = torch.zeros(1, 4, requires_grad=True)
+    Refine(4, 0, 0.0)(nothing_BD).sum().backward()
+    assert nothing_BD.grad is not None and nothing_BD.grad.abs().max() <= 1e3

@@ -28,6 +28,7 @@ def towers(checkpoint: Checkpoint, dataset: PreparedDataset) -> FittedTowers:
         item_vectors_ID=checkpoint.item_vectors_ID.clone(),
         context=Context.of(dataset, FittedSplits.train.splits),
         totals={},
+        code=None,
     )
 
 
