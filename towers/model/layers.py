@@ -10,8 +10,8 @@ from torch.nn import functional
 from towers.model.tables.table import Table
 
 SHORTEST = 1e-3
-"""Vectors shorter than this are not made as long as 1: those of nothing, such as a cold item without features that is an
-explicit negative, would have gradients 1e12 times as large as others."""
+"""Vectors shorter than this are not made as long as 1: those of nothing, such as a cold item without features that is
+an explicit negative, would have gradients 1e12 times as large as others."""
 
 
 class KnownIds(nn.Module):
