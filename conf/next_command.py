@@ -12,10 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf.verbs import is_within, override_key, uses
+from conf.verbs import override_key, uses
 from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.secrets import masked_override
-from data.cluster.typed_commands import command
+from data.cluster.typed_commands import command, touches
 
 CARRIED = ("storage", "plugins", "index", "auth")
 """Config groups whose overrides hold for the next command too, if it uses them: where artifacts, items and keys are."""
@@ -56,8 +56,7 @@ def is_typed(*parts: str) -> bool:
     Args:
         parts: dotted keys, such as `data` or `evaluate.k`.
     """
-    keys = [override_key(each) for each in typed_overrides()]
-    return any(is_within(key, part) or is_within(part, key) for key in keys for part in parts)
+    return any(touches(override_key(each), parts) for each in typed_overrides())
 
 
 def values_with(overrides: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:

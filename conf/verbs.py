@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from data.artifacts.errors import ConfigError
+from data.cluster.typed_commands import is_within, touches
 from towers.training.config import PLACEMENT
 
 EVERY_VERB = ("storage", "plugins")
@@ -131,7 +132,7 @@ def uses(verb: str, key: str, named: str | None = None) -> bool:
     parts = VERBS[verb] if named is None else BY_NAME[verb, named]
     if key in RECIPE_GROUPS:
         return "data" in parts if named is None else key == "experiment" and "evaluate" in parts
-    return any(is_within(key, used) or is_within(used, key) for used in parts)
+    return touches(key, parts)
 
 
 def decides(verb: str, key: str) -> bool:
@@ -148,8 +149,3 @@ def override_key(override: str) -> str:
     """Returns the config key of an override: `a.b` for `++a/b@c=x`."""
     name = override.lstrip("+~").partition("=")[0]
     return name.partition("@")[0].replace("/", ".")
-
-
-def is_within(key: str, part: str) -> bool:
-    """Whether a dotted key is a value or a group of this name, or within it."""
-    return key == part or key.startswith(f"{part}.")

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +26,16 @@ def override(key: str, value: Any) -> str:
         return f"{key}={_as_typed(value)}"
     plain = f"{key}={value}"
     return plain if _is_read_as(plain, value) else f"{key}={in_quotes(value)}"
+
+
+def is_within(key: str, part: str) -> bool:
+    """Whether a dotted key is a value or a group of this name, or within it."""
+    return key == part or key.startswith(f"{part}.")
+
+
+def touches(key: str, parts: Iterable[str]) -> bool:
+    """Whether a dotted key is one of these values or groups, lies within one of them, or has one of them within it."""
+    return any(is_within(key, part) or is_within(part, key) for part in parts)
 
 
 def in_quotes(value: str) -> str:

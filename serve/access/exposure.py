@@ -9,7 +9,7 @@ from data.artifacts.secrets import secret
 from data.cluster.loopback import is_loopback
 from data.cluster.ray_compatibility.serve import SETUP_HOOK
 from data.cluster.ray_compatibility.serve_addresses import endpoint_host, grpc_is_everywhere
-from data.sources.event_log.users import HASH_KEY as HASH_KEY
+from data.sources.event_log.users import HASH_KEY
 from serve.access.config import AuthConfig, AuthKind
 from serve.access.key_file import require_keys
 

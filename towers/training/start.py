@@ -12,6 +12,7 @@ from data.artifacts.seals import NotSealed, named_in
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.freshness import newest_time
+from towers.checkpoint.opening.named import dataset_of
 from towers.checkpoint.warm_start import warm_start
 from towers.model.build import build_model
 from towers.model.config import FittedSplits
@@ -109,14 +110,8 @@ def _check_split(checkpoint: Checkpoint, dataset: PreparedDataset, kind: str) ->
 
 def _dataset_of(checkpoint: Checkpoint, dataset: PreparedDataset) -> PreparedDataset | None:
     """The dataset that a checkpoint was trained on, perhaps the given one; None where it is gone."""
-    of = checkpoint.manifest["dataset"]
-    if of["fingerprint"] == dataset.fingerprint:
-        return dataset
-    try:
-        found = PreparedDataset.open(named_in(checkpoint.folder, of["folder"]))
-    except NotSealed:
-        return None
-    return found if found.fingerprint == of["fingerprint"] else None
+    is_given = checkpoint.manifest["dataset"]["fingerprint"] == dataset.fingerprint
+    return dataset if is_given else dataset_of(checkpoint)
 
 
 def _held_in_parts(dataset: PreparedDataset) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from data.artifacts.errors import ConfigError
 from data.cluster.typed_commands import override
-from serve.deployment.in_place.values import OPEN, PLUGINS, ROOT, STORE, Values, is_within
+from serve.deployment.in_place.values import OPEN, PLUGINS, ROOT, STORE, Values, is_among
 
 CHOICES = {"serve": "serve.topology", "auth": "auth.kind", "events": STORE, "index": "index.kind"}
 """The value that is called as its group's choice, by group: with `serve=staged` that of serve.topology is staged."""
@@ -89,7 +89,7 @@ def _differences(running: Values, new: Values, free: Collection[str]) -> Iterato
             continue
         if OPEN.fullmatch(key):
             yield from _entries(key, value, new[key], free)
-        elif not is_within(key, free):
+        elif not is_among(key, free):
             yield override(key, value)
 
 
@@ -102,7 +102,7 @@ def _entries(key: str, running: Mapping[str, Any], new: Mapping[str, Any], free:
         entry, other = f"{key}.{name}", new.get(name)
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             for field in filter(other.__contains__, value):
-                if value[field] != other[field] and not is_within(f"{entry}.{field}", free):
+                if value[field] != other[field] and not is_among(f"{entry}.{field}", free):
                     yield override(f"{entry}.{field}", value[field])
-        elif value != other and not is_within(entry, free):
+        elif value != other and not is_among(entry, free):
             yield f"++{override(entry, value)}"

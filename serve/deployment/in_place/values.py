@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.artifacts.plugins import VARIABLE
+from data.cluster.typed_commands import is_within
 from serve.deployment.application import Arguments
 from serve.deployment.declared import APPLICATION, GUARD, ON_PROXIES, SCALES, absolute, values_of
 from serve.deployment.settings import Topology
@@ -86,12 +87,12 @@ def with_effect(values: Values) -> Values:
     without += ["events.types"] if store == OFF else []
     if values.get("serve.topology") == Topology.fused.name:
         without += [f"serve.{section}" for section in SCALES.values() if section != "ingress"]
-    return {key: value for key, value in values.items() if not is_within(key, without)}
+    return {key: value for key, value in values.items() if not is_among(key, without)}
 
 
-def is_within(key: str, keys: Collection[str]) -> bool:
+def is_among(key: str, keys: Collection[str]) -> bool:
     """Returns whether one of the keys is this one, or that of a mapping around it."""
-    return any(key == each or key.startswith(f"{each}.") for each in keys)
+    return any(is_within(key, each) for each in keys)
 
 
 def _arguments(application: Mapping[str, Any]) -> Values:

@@ -50,7 +50,7 @@ def open_named(folder: Folder, storage: Folder, data: DataConfig | None) -> tupl
     """
     checkpoint = open_checkpoint(folder)
     of = checkpoint.manifest["dataset"]
-    dataset = _dataset(checkpoint)
+    dataset = dataset_of(checkpoint)
     if dataset is not None and (data is None or dataset.manifest.get("config") == recordable(data.as_json())):
         return checkpoint, dataset
     if data is None:
@@ -68,8 +68,8 @@ def open_named(folder: Folder, storage: Folder, data: DataConfig | None) -> tupl
     )
 
 
-def _dataset(checkpoint: Checkpoint) -> PreparedDataset | None:
-    """The dataset that the manifest names; None where it is gone, or another one by now."""
+def dataset_of(checkpoint: Checkpoint) -> PreparedDataset | None:
+    """The dataset that a checkpoint's manifest names; None where it is gone, or another one by now."""
     of = checkpoint.manifest["dataset"]
     try:
         dataset = PreparedDataset.open(named_in(checkpoint.folder, of["folder"]))

@@ -15,8 +15,8 @@ import pytest
 
 from conf.schema import Config, load
 from data.artifacts.folders import Folder
+from data.sources.event_log.users import HASH_KEY
 from serve.access.config import AuthConfig, AuthKind, KeyConfig
-from serve.access.exposure import HASH_KEY
 from serve.access.key_file import KeyFile
 from serve.access.scopes import Scope
 from serve.api import recommender_pb2 as pb
