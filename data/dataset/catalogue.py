@@ -1,8 +1,8 @@
 """The users or the items of a dataset: their ids, features and vocabularies."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
 from data.sources.values.columns import fitting, in_one, whole
 
+AFTER_ROW = 1
+"""The place of the column of ids in the table."""
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -23,29 +26,57 @@ class Catalogue:
 
     Attributes:
         id_column: the column of external ids: "user_id" or "item_id".
-        table: sorted by row, which counts from 1. Its columns are `row`, the id column, `title` (of items), the
-            features, and `train_count`, `validation_count` and `test_count`: the numbers of interactions in these
-            splits. Catalogues of dataset version 2 lack `test_count`.
+        held: the columns of `table` that are in memory: all, or all but the ids, which training and evaluation ask for
+            nowhere and which of millions of users take most of the memory.
         features: the declared features, in order.
         vocabularies: those that a model was fitted with, by feature name, for the features whose kind has a vocabulary;
             a prepared dataset has none, because they depend on the splits that a model is fitted on.
+        read_ids: reads the column of ids where it is not held.
     """
 
     id_column: str
-    table: pa.Table
+    held: pa.Table
     features: tuple[Feature, ...]
     vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
+    read_ids: Callable[[], pa.Array] | None = None
 
     @cached_property
     def ids(self) -> Vocabulary:
-        """The external ids; their rows are those of the table."""
-        return Vocabulary(in_one(self.table[self.id_column]))
+        """The external ids, read when they are first asked for; their rows are those of the table."""
+        if self.read_ids is not None:
+            return Vocabulary(self.read_ids())
+        return Vocabulary(in_one(self.held[self.id_column]))
+
+    @property
+    def table(self) -> pa.Table:
+        """All columns, for which the ids are read; sorted by row, which counts from 1.
+
+        They are `row`, the id column, `title` (of items), the features, and `train_count`, `validation_count` and
+        `test_count`: the numbers of interactions in these splits. Catalogues of dataset version 2 lack `test_count`.
+        """
+        if self.read_ids is None:
+            return self.held
+        return self.held.add_column(AFTER_ROW, self.id_column, self.ids.values)
+
+    @property
+    def num_ids(self) -> int:
+        """Number of users, or of items."""
+        return int(self.held.num_rows)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows, the row 0 of what is unknown included."""
+        return self.num_ids + 1
+
+    def with_table(self, table: pa.Table) -> "Catalogue":
+        """The same features and vocabularies over another table, all of whose columns are held."""
+        return replace(self, held=table, read_ids=None)
 
     @property
     def vector_lengths(self) -> dict[str, int]:
         """The length of the vectors of each feature that has some; those of a feature without any have length 1."""
         names = [feature.name for feature in self.features if feature.kind.is_vector]
-        return {name: int(pc.max(pc.list_value_length(self.table[name])).as_py() or 1) for name in names}
+        return {name: int(pc.max(pc.list_value_length(self.held[name])).as_py() or 1) for name in names}
 
     def save(self, folder: Folder, name: str) -> None:
         """Writes `<name>.parquet` and, if there are vocabularies, `<name>.vocabularies.parquet`."""
@@ -58,8 +89,15 @@ class Catalogue:
         folder.write_table(f"{name}.vocabularies.parquet", flat)
 
     @classmethod
-    def load(cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]]) -> "Catalogue":
-        """Reads what `save` wrote; `features` are those of the manifest (see `feature_from_json`)."""
+    def load(
+        cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]], ids_later: bool = False
+    ) -> "Catalogue":
+        """Reads what `save` wrote.
+
+        Args:
+            features: those of the manifest (see `feature_from_json`).
+            ids_later: whether the ids are read when they are first asked for.
+        """
         file = f"{name}.vocabularies.parquet"
         is_fitted, vocabularies = folder.exists(file), {}
         specs = tuple(feature_from_json(f, is_fitted) for f in features)
@@ -67,18 +105,26 @@ class Catalogue:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
             vocabularies = {name: Vocabulary(in_one(of["value"])) for name, of in rows.items()}
-        return cls(id_column, _read_whole(folder, f"{name}.parquet"), specs, vocabularies)
+        file = f"{name}.parquet"
+        columns = [column for column in folder.read_schema(file).names if not (ids_later and column == id_column)]
+        held = pa.table({column: _read_column(folder, file, column) for column in columns})
+        give_back_memory()
+        read_ids = partial(_read_ids, folder, file, id_column) if ids_later else None
+        return cls(id_column, held, specs, vocabularies, read_ids)
 
 
-def _read_whole(folder: Folder, name: str) -> pa.Table:
-    """A Parquet file with each column in one array: of chunks, rows are taken in O(all rows).
+def _read_column(folder: Folder, name: str, column: str) -> pa.ChunkedArray:
+    """A column of a Parquet file in one array: of chunks, rows are taken in O(all rows).
 
     One column is read at a time, so that no more than one is in memory twice.
     """
-    columns = folder.read_schema(name).names
-    table = pa.table({column: whole(folder.read_table(name, [column])[column]) for column in columns})
+    return whole(folder.read_table(name, [column])[column])
+
+
+def _read_ids(folder: Folder, name: str, column: str) -> pa.Array:
+    ids = in_one(_read_column(folder, name, column))
     give_back_memory()
-    return table
+    return ids
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

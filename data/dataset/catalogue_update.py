@@ -1,6 +1,6 @@
 """Update of a catalogue by items that are new or changed. Known items keep their rows; new ones get the next rows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ def updated(items: Catalogue, rows: pa.Table) -> CatalogueUpdate:
         table = table.append_column(name, pa.array(counts, before[name].type))
     table = table.select(before.column_names)
     ids = rows["item_id"]
-    return CatalogueUpdate(replace(items, table=table), ids.take(pa.array(new)), ids.take(pa.array(changed)))
+    return CatalogueUpdate(items.with_table(table), ids.take(pa.array(new)), ids.take(pa.array(changed)))
 
 
 def _differs(before: pa.Table, after: pa.Table) -> np.ndarray:

@@ -8,7 +8,6 @@ task sorts, splits and writes each part.
 import hashlib
 import json
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -113,7 +112,7 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     manifest |= _moments(read_us, log) | {CODE: code}
     with sealing(folder, manifest) as staging:
         num_copies = write_interactions(config, log, users.ids, items.ids, bounds, staging)
-        counts = {name: count_interactions(staging, name, len(users.ids), len(items.ids)) for name in SPLITS}
+        counts = {name: count_interactions(staging, name, users.num_rows, items.num_rows) for name in SPLITS}
         manifest["counts"] |= {name: int(by_item.sum()) for name, (_, by_item) in counts.items()}
         split.check({name: manifest["counts"][name] for name in SPLITS})
         by_user = {name: of_users for name, (of_users, _) in counts.items()}
@@ -195,7 +194,7 @@ def _with_counts(catalogue: Catalogue, counts: dict[str, np.ndarray]) -> Catalog
     table = catalogue.table
     for name in SPLITS:
         table = table.append_column(f"{name}_count", pa.array(counts[name][1:]))
-    return replace(catalogue, table=table)
+    return catalogue.with_table(table)
 
 
 def _manifest(
@@ -216,8 +215,8 @@ def _manifest(
         "config": recordable(config.as_json()),
         "inputs": recordable(input_states(config.input_files())),
         "counts": {
-            "users": len(users.ids) - 1,
-            "items": len(items.ids) - 1,
+            "users": users.num_ids,
+            "items": items.num_ids,
             "raw_interactions": found.num_interactions + found.num_others + found.num_left_out,
         }
         | ({"others": found.num_others} if types else {})

@@ -115,13 +115,13 @@ class PreparedDataset:
 
     @cached_property
     def users(self) -> Catalogue:
-        """All users of the log and of its table of users."""
-        return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"])
+        """All users of the log and of its table of users; their ids are read when they are asked for."""
+        return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"], ids_later=True)
 
     @cached_property
     def items(self) -> Catalogue:
-        """All items of the log and of its table of items."""
-        return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"])
+        """All items of the log and of its table of items; their ids are read when they are asked for."""
+        return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"], ids_later=True)
 
     def paths(self, *splits: str, kind: str = "interactions") -> list[str]:
         """The files of these splits, in the order of their users; a user is in one file of each split.
@@ -204,7 +204,7 @@ class PreparedDataset:
         """
         most = sum(self.manifest["counts"][split] for split in splits)
         parts = self.parts(*splits, columns=["user_row", "item_row", *beside], users_U=users_U)
-        return Sequences.of_parts(parts, len(self.users.ids), most, beside)
+        return Sequences.of_parts(parts, self.users.num_rows, most, beside)
 
     def sequences_in_parts(self, *splits: str, beside: Collection[str] = ()) -> Iterator[SequencesPart]:
         """What `sequences` returns, one part at a time."""
@@ -220,7 +220,7 @@ class PreparedDataset:
             return self.sequences(*splits, users_U=users_U)
         counts = self.manifest["counts"]
         most = sum(counts[split] for split in splits) + counts.get("others", 0)
-        return Sequences.of_parts(self._seen(splits, users_U), len(self.users.ids), most)
+        return Sequences.of_parts(self._seen(splits, users_U), self.users.num_rows, most)
 
     def seen_in_parts(self, *splits: str) -> Iterator[SequencesPart]:
         """What `seen` returns of a log with event types, one part at a time."""

@@ -35,7 +35,7 @@ def example_filter(checkpoint: Checkpoint) -> dict[str, Any] | None:
     for feature in checkpoint.items.features:
         if feature.kind.is_number or not feature.kind.is_filterable:
             continue
-        column = checkpoint.items.table[feature.name].combine_chunks()
+        column = checkpoint.items.held[feature.name].combine_chunks()
         counts = (column.flatten() if feature.kind.is_list else column.drop_null()).value_counts()
         if len(counts):
             value = max(counts.to_pylist(), key=lambda c: c["counts"])["values"]

@@ -21,7 +21,7 @@ if sys.platform == "darwin":
 
 __all__ = ["faiss", "milvus_lite"]
 
-MEMTABLE_BYTES = 32 << 20
+MEMTABLE_BYTES = 8 << 20
 """Bytes of rows that Milvus Lite keeps before it writes them, as it counts them."""
 
 

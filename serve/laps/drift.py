@@ -105,7 +105,7 @@ def _psi_of(catalogue: Catalogue, side: str, before_N: np.ndarray, new_N: np.nda
     found = {}
     for feature in catalogue.features:
         if not feature.kind.is_vector:
-            values = _binned(catalogue.table[feature.name].combine_chunks(), feature, before_N[1:])
+            values = _binned(catalogue.held[feature.name].combine_chunks(), feature, before_N[1:])
             found[f"{side}.{feature.name}"] = psi(*(_by_value(*values, counts_N[1:]) for counts_N in (before_N, new_N)))
     return found
 

@@ -212,7 +212,7 @@ def _draft(
     manifest = release.manifest
     entries = {
         "refreshed": {"from": release.id, **counts},
-        "num_fitted_items": manifest.get("num_fitted_items", release.parts.items.table.num_rows),
+        "num_fitted_items": manifest.get("num_fitted_items", release.parts.items.num_ids),
         "withdrawn": removed_items,
     }
     parts = load(release.parts.folder, manifest | entries, items)

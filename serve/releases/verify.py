@@ -49,7 +49,7 @@ def verify(
     progress(f"verify: {len(release.manifest['files'])} files are as they were sealed, all weights are finite")
     check_golden(release)
     progress("verify: user tower and re-ranker reproduce its golden queries")
-    in_collection, num_items = count_items(config, release.collection), release.parts.items.table.num_rows
+    in_collection, num_items = count_items(config, release.collection), release.parts.items.num_ids
     if in_collection != num_items:
         raise ReleaseError(
             f"{release.collection}: holds {in_collection} items, the release has {num_items}; {made_again(release_id)}"
@@ -98,7 +98,7 @@ async def _check_retrieval(config: IndexConfig, release: Release) -> None:
 @asynccontextmanager
 async def _opened_index(config: IndexConfig, collection: str, parts: Checkpoint) -> AsyncIterator[MilvusIndex]:
     """An index on a collection, closed at the end of the block."""
-    num_items, dim = parts.items.table.num_rows, parts.model.config.embedding_dim
+    num_items, dim = parts.items.num_ids, parts.model.config.embedding_dim
     index = MilvusIndex.open(config, collection, collection, num_items, dim)
     try:
         yield index

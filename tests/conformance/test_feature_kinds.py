@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -176,4 +175,4 @@ def test_a_number_of_a_short_type_is_the_one_that_its_text_says(kind: pa.DataTyp
     as_text = items("numeric", pa.chunked_array([pa.array(written, pa.string())]))
     table = catalogue.table.set_column(1, "title", catalogue.table["item_id"])
     table = table.append_column("row", pa.array([1, 2, 3, 4], pa.int32()))
-    assert not len(updated(replace(catalogue, table=table), as_text.table).changed), "the same from a file of text"
+    assert not len(updated(catalogue.with_table(table), as_text.table).changed), "the same from a file of text"

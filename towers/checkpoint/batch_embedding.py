@@ -22,14 +22,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def item_vectors(checkpoint: Checkpoint, batch_size: int, num_gpus: float = 0.0) -> ray.data.Dataset:
-    """The item table with a column `vector` (D float32 each), computed as it is consumed, in the order of its rows.
+    """Items by row, with their features and a column `vector` (D float32 each): computed as it is consumed, in order.
 
     Args:
         batch_size: items per call of the item tower.
         num_gpus: GPUs reserved per task; 0 computes on CPUs.
     """
     embed = partial(_embed, checkpoint.folder)
-    table, size = checkpoint.items.table, BATCHES_PER_BLOCK * batch_size
+    size, features = BATCHES_PER_BLOCK * batch_size, [feature.name for feature in checkpoint.items.features]
+    table = checkpoint.items.held.select(["row", *features])
     blocks = [table.slice(start, size) for start in range(0, table.num_rows, size)]
     items = ray.data.from_arrow(blocks)
     items.context.execution_options.preserve_order = True  # an index of other batches first is another one

@@ -137,14 +137,14 @@ def save(
     }
     with sealing(folder, manifest) as staging:
         replace(dataset.users, vocabularies=user_encoder.vocabularies).save(staging, "users")
-        items = dataset.items.table
+        items = dataset.items
         if recent_I is not None:
-            items = items.append_column(RECENT_COUNT, pa.array(recent_I[1:]))
-        replace(dataset.items, table=items, vocabularies=item_encoder.vocabularies).save(staging, "items")
+            items = items.with_table(items.table.append_column(RECENT_COUNT, pa.array(recent_I[1:])))
+        replace(items, vocabularies=item_encoder.vocabularies).save(staging, "items")
         save_tensors(staging, "model.safetensors", model.state_dict())
         save_tensors(staging, "reranker.safetensors", reranker.state_dict())
         beside = model.config.history_columns
-        write_histories(staging, SEQUENCES_FILE, len(dataset.users.ids), history, seen, beside)
+        write_histories(staging, SEQUENCES_FILE, dataset.users.num_rows, history, seen, beside)
 
 
 def load(folder: Folder, manifest: dict[str, Any], items: Catalogue | None = None) -> Checkpoint:

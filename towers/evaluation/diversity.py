@@ -69,7 +69,7 @@ class ItemSimilarity:
 def histories_of_many(dataset: PreparedDataset, splits: Sequence[str]) -> Sequences:
     """The positives of all users in these splits, or of SIMILAR_BY of them, which are always the same ones."""
     give_back_memory()  # what the rankings before have taken for a moment
-    num, users_U = len(dataset.users.ids), None
+    num, users_U = dataset.users.num_rows, None
     if num - 1 > SIMILAR_BY:
         users_U = np.zeros(num, dtype=bool)
         users_U[1 + np.random.default_rng(SEED).choice(num - 1, SIMILAR_BY, replace=False)] = True

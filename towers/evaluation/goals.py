@@ -64,10 +64,10 @@ class GoalEvents:
         Args:
             user_rows_Q: the users who are asked for; those of no others are held.
         """
-        num_items, columns = len(dataset.items.ids), ["user_row", "item_row", "type"]
+        num_items, columns = dataset.items.num_rows, ["user_row", "item_row", "type"]
         if not weights:
             return cls({}, (), num_items)
-        users_U = np.zeros(len(dataset.users.ids), dtype=bool)
+        users_U = np.zeros(dataset.users.num_rows, dtype=bool)
         users_U[user_rows_Q] = True
         codes = [list(dataset.event_types.types).index(name) for name in weights]
         found: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in codes]

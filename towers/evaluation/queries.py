@@ -63,21 +63,21 @@ class HeldOut:
             beside: what the histories hold beside the items, which the towers need (`ModelConfig.history_columns`).
             most: take at most so many of the queries, those that `sample` would take. None takes all.
         """
-        before, num_items, users_U, num = earlier_splits(split), len(dataset.items.ids), None, None
+        before, num_items, users_U, num = earlier_splits(split), dataset.items.num_rows, None, None
         if most is not None:
             users_Q = np.concatenate([_NO_USERS, *(of.users for of in _parts(dataset, split, seen_items))])
             if len(users_Q) > most:
-                num, users_U = len(users_Q), np.zeros(len(dataset.users.ids), dtype=bool)
+                num, users_U = len(users_Q), np.zeros(dataset.users.num_rows, dtype=bool)
                 users_U[users_Q[drawn(num, most)]] = True
         parts = list(_parts(dataset, split, seen_items, users_U))
         users_Q = np.concatenate([_NO_USERS, *(of.users for of in parts)])
         keys = np.concatenate([np.zeros(0, np.int64), *(of.keys for of in parts)])
         context_Q = pa.chunked_array([of.context for of in parts], INTERACTIONS.field("context").type).combine_chunks()
-        users_U = np.zeros(len(dataset.users.ids), dtype=bool)
+        users_U = np.zeros(dataset.users.num_rows, dtype=bool)
         users_U[users_Q] = True
         earlier = dataset.sequences(*before, beside=beside, users_U=users_U)
         if seen_items is SeenItems.keep:
-            seen = Sequences.nothing(len(dataset.users.ids))
+            seen = Sequences.nothing(dataset.users.num_rows)
         elif seen_items is SeenItems.mask_200:
             seen = earlier.latest(LATEST)
         else:
@@ -132,7 +132,7 @@ class HeldOutInteractions:
     @classmethod
     def of(cls, dataset: PreparedDataset, split: str, held_out: HeldOut) -> "HeldOutInteractions":
         """The interactions of `split` with items that are new to their users: those that `held_out` was made of."""
-        num_items, (query_N, items_N) = len(dataset.items.ids), held_out.relevant
+        num_items, (query_N, items_N) = dataset.items.num_rows, held_out.relevant
         relevant = np.sort(pair_keys(held_out.user_rows_Q[query_N], items_N, num_items))
         parts = [
             of.filter(pa.array(is_among(_keys(of, num_items), relevant)))
@@ -154,7 +154,7 @@ def unwanted_among(dataset: PreparedDataset, split: str, user_rows_Q: np.ndarray
     Args:
         rows_QK: int64, item rows; -1 where there is none.
     """
-    num_items, columns = len(dataset.items.ids), ["user_row", "item_row", "weight", "type"]
+    num_items, columns = dataset.items.num_rows, ["user_row", "item_row", "weight", "type"]
     wanted_QK = np.where(rows_QK > 0, pair_keys(user_rows_Q[:, None], rows_QK, num_items), -1)
     wanted, keys, weights = distinct(wanted_QK.ravel()), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for part in dataset.parts(split, columns=columns, kinds=("others",)):  # of each, what is asked for is held
@@ -224,7 +224,7 @@ def _parts(
     """
     if seen_items is SeenItems.mask_200 and dataset.event_types:  # positives and others are not in one order of time
         raise ConfigError("evaluate.seen: mask_200 is for logs without event types; set data.positive_from=null")
-    num_items, kinds = len(dataset.items.ids), ("interactions", "others") if dataset.event_types else ("interactions",)
+    num_items, kinds = dataset.items.num_rows, ("interactions", "others") if dataset.event_types else ("interactions",)
     columns = ["user_row", "item_row", *(["type"] if dataset.event_types else [])]
     for name in dataset.part_names(split):
         held_out = _held_out(dataset, split, name, users_U)

@@ -17,21 +17,21 @@ from towers.model.two_tower import TowerInputs, TwoTower
 
 def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray:
     """int64 [N]: each row's number of interactions in the splits that are fitted on; row 0 has none."""
-    counts_N = np.zeros(catalogue.table.num_rows + 1, dtype=np.int64)
+    counts_N = np.zeros(catalogue.num_rows, dtype=np.int64)
     for split in fit_on.splits:
-        counts_N[1:] += catalogue.table[f"{split}_count"].to_numpy()
+        counts_N[1:] += catalogue.held[f"{split}_count"].to_numpy()
     return counts_N
 
 
 def split_counts(catalogue: Catalogue, split: str) -> np.ndarray:
     """int64 [N]: each row's number of interactions in one split; row 0 has none."""
-    return np.concatenate([[0], catalogue.table[f"{split}_count"].to_numpy()]).astype(np.int64)
+    return np.concatenate([[0], catalogue.held[f"{split}_count"].to_numpy()]).astype(np.int64)
 
 
 def tower_inputs(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FittedSplits) -> TowerInputs:
     """Encodes a catalogue's features for its tower, and marks the ids that have interactions to train on."""
     known_N = torch.from_numpy(interaction_counts(catalogue, fit_on) > 0)
-    return TowerInputs(encoder, encoder.encode(catalogue.table), known_N)
+    return TowerInputs(encoder, encoder.encode(catalogue.held), known_N)
 
 
 def encode_catalogues(users: Catalogue, items: Catalogue, fit_on: FittedSplits) -> tuple[TowerInputs, TowerInputs]:

@@ -71,7 +71,7 @@ class FeatureEncoder:
         """
 
         def values(name: str) -> pa.ChunkedArray:
-            column = catalogue.table[name]
+            column = catalogue.held[name]
             return column if is_fitted_N is None else column.filter(pa.array(is_fitted_N))
 
         vocabularies = {f.name: fit_vocabulary(values(f.name), f) for f in catalogue.features if f.kind.has_vocabulary}

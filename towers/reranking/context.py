@@ -21,7 +21,7 @@ def context_lift(context: Context, dataset: PreparedDataset, splits: Sequence[st
     and m = PRIOR_STRENGTH, as in naive Bayes (Cestnik 1990). It is 0 in row 0 and for items without interactions. The
     interactions are read part by part.
     """
-    lift_VI = np.zeros((context.num_values, len(dataset.items.ids)), dtype=np.float16)
+    lift_VI = np.zeros((context.num_values, dataset.items.num_rows), dtype=np.float16)
     if not len(context):
         return lift_VI
     count_VI, total_I = np.zeros(lift_VI.shape, dtype=np.int32), np.zeros(lift_VI.shape[1], dtype=np.int64)

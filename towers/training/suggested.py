@@ -91,7 +91,7 @@ def known_items(dataset: PreparedDataset, splits: Collection[str]) -> Sequences 
     counts, columns = dataset.manifest["counts"], ["user_row", "item_row", "type"]
     parts = dataset.parts(*splits, columns=columns, kinds=("interactions", "others"))
     most = sum(counts[split] for split in splits) + counts.get("others", 0)
-    return Sequences.of_parts((dataset.of_types(part, _is_known) for part in parts), len(dataset.users.ids), most)
+    return Sequences.of_parts((dataset.of_types(part, _is_known) for part in parts), dataset.users.num_rows, most)
 
 
 def _is_known(of: EventType) -> bool:

@@ -70,7 +70,7 @@ def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDr
     """What is wrong with a release that was sealed before, in words; None where it is whole."""
     try:
         manifest = open_sealed(registry.path(draft.id), "release", verify=True)
-        if count_items(config, collection) != draft.parts.items.table.num_rows:
+        if count_items(config, collection) != draft.parts.items.num_ids:
             return f"the collection of release {draft.id} is incomplete"
         if VECTORS_FILE in manifest["files"]:
             check_recall(config, collection, registry.open_served(draft.id).parts, "it is made again")
@@ -99,7 +99,7 @@ def _build(
     gate = gatekeeper(parts, registry) if gatekeeper is not None else None
     registry.in_progress.set(draft.id, collection, Operation.publish)
     give_back_memory()
-    batches = _with_progress(draft.embed_items(), parts.items.table.num_rows, verb, progress)
+    batches = _with_progress(draft.embed_items(), parts.items.num_ids, verb, progress)
     num_items = write_collection(config, collection, batches, parts.items.features, parts.model.config.embedding_dim)
     give_back_memory()
     try:

@@ -29,7 +29,7 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
     manifest = inherited | own | draft.manifest_entries | measured
     with sealing(registry.path(draft.id), manifest) as folder:
         draft.write_model(folder)
-        memory_mib = estimated_mib(folder.num_bytes(), parts.items.table.num_rows, parts.dim)
+        memory_mib = estimated_mib(folder.num_bytes(), parts.items.num_ids, parts.dim)
         save_tensors(folder, VECTORS_FILE, {VECTORS: parts.item_vectors_ID})
         folder.write_bytes(GOLDEN_FILE, json_text([golden.as_json() for golden in golden_queries(parts)]).encode())
         folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())

@@ -174,7 +174,7 @@ class ReleasedCatalogue:
         ids = sorted({item_id for listed in lists for item_id in listed})
         rows = self.items.ids.rows(pa.array(ids, pa.string()))
         counts = {id_: int(self.item_counts[row - 1]) for id_, row in zip(ids, rows.tolist(), strict=True) if row}
-        return KnownItems(counts, self.items.table.num_rows)
+        return KnownItems(counts, self.items.num_ids)
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Returns the ids of item rows."""

@@ -1,5 +1,6 @@
 """Catalogues as they are read from their files."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from data.dataset.catalogue import Catalogue
 from data.dataset.catalogue_update import updated
 from data.dataset.coverage import look_alike_notes
 from data.sources.schema import Feature
+from towers.model.build import interaction_counts
+from towers.model.config import FittedSplits
 from towers.model.features import FeatureEncoder
 
 MANY = 300_000
@@ -44,6 +47,25 @@ def test_ids_and_features_are_used_without_copies(tmp_path: Path) -> None:
     finally:
         pa.set_memory_pool(pool)
     assert counting.max_memory() < ids.nbytes
+
+
+def test_ids_that_nobody_asks_for_are_not_in_memory(tmp_path: Path) -> None:
+    """Of millions of users they take most of a driver's memory; the table is the same as if they had been read."""
+    folder, rows = Folder.of(str(tmp_path)), np.arange(1, MANY + 1)
+    ids = pa.array([f"user-{row:030d}" for row in rows.tolist()])
+    Catalogue("user_id", pa.table({"row": rows, "user_id": ids, "train_count": rows}), ()).save(folder, "users")
+    before = pa.total_allocated_bytes()
+    users = Catalogue.load(folder, "users", "user_id", [], ids_later=True)
+    assert pa.total_allocated_bytes() - before < ids.nbytes
+    assert interaction_counts(users, FittedSplits.train).tolist() == [0, *rows.tolist()]
+    assert (users.num_ids, users.num_rows) == (MANY, MANY + 1)
+    assert "ids" not in vars(users)
+    assert pickle.loads(pickle.dumps(users)).ids.values.equals(ids)
+    assert users.table.equals(Catalogue.load(folder, "users", "user_id", []).table)
+    users.save(folder, "again")
+    assert folder.read_bytes("again.parquet") == folder.read_bytes("users.parquet")
+    fewer = users.with_table(users.table.slice(0, 2))
+    assert (fewer.num_rows, len(fewer.ids)) == (3, 3)
 
 
 def test_a_feature_may_be_called_a_count() -> None:

@@ -93,7 +93,7 @@ def test_vectors_that_the_rows_lack_come_from_their_own_file(live: Release, tmp_
     items, (known,) = live.parts.items, live.parts.items.table["item_id"][:1].to_pylist()
     own = pa.array([[float(n), 1.0] for n in range(items.table.num_rows)], pa.list_(pa.float32()))
     feature = Feature(name="topic", kind=FeatureKind.vector)
-    grown = replace(items, table=items.table.append_column("topic", own), features=(*items.features, feature))
+    grown = replace(items.with_table(items.table.append_column("topic", own)), features=(*items.features, feature))
     data = {"source": {}, "item_vectors": str(tmp_path / "trained.parquet")}
     release = replace(live, parts=replace(live.parts, items=grown), manifest=live.manifest | {"config": {"data": data}})
     path = str(tmp_path / "new.parquet")
@@ -121,4 +121,4 @@ def test_a_known_item_in_another_form_is_no_new_one(live: Release, tmp_path: Pat
 def _renamed(items: Catalogue) -> Catalogue:
     """The catalogue with running numbers as ids."""
     numbers = pa.array([str(n) for n in range(1, items.table.num_rows + 1)])
-    return replace(items, table=items.table.set_column(1, "item_id", numbers))
+    return items.with_table(items.table.set_column(1, "item_id", numbers))

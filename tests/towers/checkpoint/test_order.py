@@ -36,7 +36,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, TwoTower, R
     dataset = PreparedDataset.open(STORAGE / "datasets" / DATASET)
     table, cost = dataset.items.table, np.random.default_rng(0).normal(size=dataset.items.table.num_rows)
     features = (*dataset.items.features, Feature(name="cost", kind="numeric"))
-    items = replace(dataset.items, table=table.append_column("cost", pa.array(cost)), features=features)
+    items = replace(dataset.items.with_table(table.append_column("cost", pa.array(cost))), features=features)
     inputs = encode_catalogues(dataset.users, items, FittedSplits.train)
     config, rerank = replace(before.model.config, context=True), RerankConfig(goals=GOALS)
     model = build_model(config, *inputs, 3, CONTEXT).eval()

@@ -16,7 +16,7 @@ from conf.schema import Config
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TEST, TRAIN, VALIDATION
 from data.sequences.histories import Sequences
-from towers.checkpoint.checkpoint import Checkpoint
+from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.evaluation.baselines.item_filter import rank_by_filter
 from towers.evaluation.config import PublishedResult
 from towers.evaluation.measure import evaluate, measure
@@ -128,10 +128,11 @@ def test_unknown_users_get_popular_items(dataset: PreparedDataset, checkpoint: C
 
 
 def test_evaluating_again_gives_the_same(tiny, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
-    again = evaluate(
-        checkpoint.model, checkpoint.reranker, dataset, FittedSplits.train, tiny.evaluate, ties=checkpoint.ties
-    )
+    opened, parts = PreparedDataset.open(dataset.folder), open_checkpoint(checkpoint.folder)
+    again = evaluate(parts.model, parts.reranker, opened, FittedSplits.train, tiny.evaluate, ties=parts.ties)
     assert again == report_of(checkpoint.manifest)
+    catalogues = (opened.users, opened.items, parts.users, parts.items)
+    assert not any("ids" in vars(of) for of in catalogues), "which are large, and nothing asks for them"
 
 
 def test_every_ranking_is_measured_in_the_same_way(checkpoint: Checkpoint) -> None:

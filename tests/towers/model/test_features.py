@@ -127,7 +127,7 @@ def test_a_fit_on_validation_too_knows_the_values_of_its_items() -> None:
 def test_numbers_are_standardised_by_items_with_training_data() -> None:
     items = items_of(["a", "b", "new"], [5, 1, 0])
     years = pa.array([2000.0, 2010.0, 1e300])
-    items = replace(items, table=items.table.set_column(items.table.column_names.index("year"), "year", years))
+    items = items.with_table(items.table.set_column(items.table.column_names.index("year"), "year", years))
     scale = fitted(items).encoder.scales["year"]
     assert (scale.mean, scale.std) == (2005.0, 5.0)
 

@@ -75,7 +75,8 @@ class Parts:
     def _catalogue(self, side: str) -> Catalogue:
         optional = f"{side}.vocabularies.parquet"  # there if a feature has a vocabulary
         self._verify(f"{side}.parquet", *({optional} & self._manifest["files"].keys()))
-        return Catalogue.load(self._folder, side, f"{side[:-1]}_id", self._manifest[f"{side[:-1]}_features"])
+        id_column, features = f"{side[:-1]}_id", self._manifest[f"{side[:-1]}_features"]
+        return Catalogue.load(self._folder, side, id_column, features, ids_later=not self._serves)
 
     def _inputs(self, catalogue: Catalogue, side: str) -> TowerInputs:
         encoder = FeatureEncoder.of_json(catalogue, self._manifest[f"{side}_scales"])
@@ -103,7 +104,8 @@ class Parts:
     @property
     def popularity_I(self) -> np.ndarray:
         """[I]: by which popular items are ordered (`towers.model.tie_order.popularity`)."""
-        recent = self.items.table[RECENT_COUNT] if RECENT_COUNT in self.items.table.column_names else None
+        held = self.items.held
+        recent = held[RECENT_COUNT] if RECENT_COUNT in held.column_names else None
         return popularity(self.counts_I, None if recent is None else np.append(0, recent.to_numpy()))
 
     @property
@@ -224,10 +226,10 @@ class Parts:
     @property
     def _num_fitted(self) -> int:
         """Number of items that the weights were fitted with; the catalogue may have more, which came later."""
-        return self._manifest.get("num_fitted_items", self.items.table.num_rows)
+        return self._manifest.get("num_fitted_items", self.items.num_ids)
 
     def _load(self, module: TwoTower | ItemTower | Reranker, name: str, **options: Any) -> None:
-        num_items = self.items.table.num_rows
+        num_items = self.items.num_ids
         if (num_added := num_items - self._num_fitted) < 0:
             raise CheckpointError(f"{self._folder}: holds {num_items} items, was fitted on {self._num_fitted}")
         self._verify(name)

@@ -107,7 +107,7 @@ class Tuner:
 
     def ease(self) -> tuple[Ranking | None, str]:
         """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
-        if len(self._dataset.items.ids) > MAX_ITEMS:
+        if self._dataset.items.num_rows > MAX_ITEMS:
             return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
         best = _climb(REGULARISATIONS, EASE_START, cache(partial(self._value, "EASE", self._rank_ease)))
         return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"

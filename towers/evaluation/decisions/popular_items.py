@@ -51,7 +51,7 @@ class PopularItems:
 
 def recent_of(dataset: PreparedDataset, fit_on: FittedSplits, share: float | None) -> np.ndarray | None:
     """int64 [I]: interactions of each item among the latest share of these splits; None where all count."""
-    return None if share is None else recent_counts(dataset, fit_on.splits, share, len(dataset.items.ids))
+    return None if share is None else recent_counts(dataset, fit_on.splits, share, dataset.items.num_rows)
 
 
 BY_ALL = PopularItems(recent_share=None, reason="there is no validation part to decide it on")

@@ -38,7 +38,7 @@ def streamed_parts(
         sizes={name: dataset.part_rows(name, *splits) for name in dataset.part_names(*splits)},
         splits=splits,
         beside=tuple(model.history_columns),
-        num_items=len(dataset.items.ids),
+        num_items=dataset.items.num_rows,
         is_weighted=is_weighted(dataset, splits),
         encode=context.encode if model.context and len(context) else None,
         negatives=ExplicitNegativesOfTowers.of(dataset, fit_on) if has_negatives(dataset) else None,
@@ -84,14 +84,14 @@ def explicit_negatives(dataset: PreparedDataset, fit_on: FittedSplits) -> Explic
     """
     if not has_negatives(dataset):
         return None
-    among, splits, num_items = ExplicitNegativesOfTowers.of(dataset, fit_on), fit_on.splits, len(dataset.items.ids)
+    among, splits, num_items = ExplicitNegativesOfTowers.of(dataset, fit_on), fit_on.splits, dataset.items.num_rows
     columns, kept = ["user_row", "item_row", "time", "weight"], []
     for name in dataset.part_names(*splits, kinds=("others",)):
         negatives = among(dataset.part(name, *splits, columns=[*columns, "type"], kinds=("others",)))
         if len(negatives):
             positives = dataset.part(name, *splits, columns=columns[:3])
             kept.append(not_taken_back(negatives, positives, num_items))
-    return ExplicitNegatives.of_parts(kept, len(dataset.users.ids)) if kept else None
+    return ExplicitNegatives.of_parts(kept, dataset.users.num_rows) if kept else None
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def known_splits(dataset: PreparedDataset) -> tuple[str, ...]:
 
 def ties_of(dataset: PreparedDataset, folder: Folder) -> TieOrder:
     """The order of items with equal scores that belongs to the checkpoint in a folder."""
-    return TieOrder.of(len(dataset.items.ids), tie_seed(folder.name))
+    return TieOrder.of(dataset.items.num_rows, tie_seed(folder.name))
 
 
 def measured_report(

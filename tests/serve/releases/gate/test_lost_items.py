@@ -53,7 +53,7 @@ def test_nothing_is_said_of_what_the_log_itself_has_changed() -> None:
 def test_the_gate_says_it(tiny: Config, checkpoint: Checkpoint, release: Release) -> None:
     items = release.parts.items
     ids = pa.array(["gone", *items.table["item_id"].to_pylist()[1:]], items.table["item_id"].type)
-    renamed = replace(items, table=items.table.set_column(1, "item_id", ids))
+    renamed = items.with_table(items.table.set_column(1, "item_id", ids))
     before = replace(release, parts=replace(release.parts, items=renamed))
     for live, said in ((release, []), (before, [f"lacks 1 of its {len(ids)} items (gone)"])):
         notes = run_gate(tiny.gate, tiny.evaluate, checkpoint, live).notes

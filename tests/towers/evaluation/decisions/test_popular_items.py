@@ -1,7 +1,5 @@
 """What is popular, by all interactions or by the latest ones: the validation part decides, and all places agree."""
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -73,7 +71,7 @@ def test_recent_counts_are_those_of_a_sort(dataset: PreparedDataset, share: floa
 def test_endpoint_evaluation_and_updates_order_by_the_recent_count_of_a_checkpoint(checkpoint: Checkpoint) -> None:
     num_items, items = len(checkpoint.counts_I), checkpoint.items
     recent_I = np.random.default_rng(0).integers(0, 4, num_items - 1)
-    recent = replace(items, table=items.table.append_column(RECENT_COUNT, pa.array(recent_I)))
+    recent = items.with_table(items.table.append_column(RECENT_COUNT, pa.array(recent_I)))
     parts = load(checkpoint.folder, checkpoint.manifest, recent)
     wanted = popularity(checkpoint.counts_I, np.append(0, recent_I))
     assert parts.popularity_I.tolist() == wanted.tolist() != checkpoint.popularity_I.tolist()
