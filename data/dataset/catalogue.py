@@ -1,8 +1,8 @@
 """The users or the items of a dataset: their ids, features and vocabularies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,33 @@ from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
 from data.sources.values.columns import fitting, in_one, whole
 
-AFTER_ROW = 1
-"""The place of the column of ids in the table."""
+
+@dataclass(frozen=True)
+class StoredTable:
+    """The Parquet file of a catalogue, of which each column is read when it is asked for.
+
+    Attributes:
+        folder, name: where the file lies.
+        column_names: its columns, in their order.
+    """
+
+    folder: Folder
+    name: str
+    column_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, folder: Folder, name: str) -> "StoredTable":
+        """The file of this name in a folder."""
+        return cls(folder, name, tuple(folder.read_schema(name).names))
+
+    def read(self, columns: Iterable[str]) -> pa.Table:
+        """Some columns, each in one array: of chunks, rows are taken in O(all rows).
+
+        One column is read at a time, so that no more than one is in memory twice.
+        """
+        read = {column: whole(self.folder.read_table(self.name, [column])[column]) for column in columns}
+        give_back_memory()
+        return pa.table(read)
 
 
 @dataclass(frozen=True)
@@ -26,37 +51,47 @@ class Catalogue:
 
     Attributes:
         id_column: the column of external ids: "user_id" or "item_id".
-        held: the columns of `table` that are in memory: all, or all but the ids, which training and evaluation ask for
-            nowhere and which of millions of users take most of the memory.
+        held: the columns of `table` that are in memory: all, or `row` and the features. Training and evaluation ask for
+            no others but the numbers of interactions, and ids of millions would take most of their memory.
         features: the declared features, in order.
         vocabularies: those that a model was fitted with, by feature name, for the features whose kind has a vocabulary;
             a prepared dataset has none, because they depend on the splits that a model is fitted on.
-        read_ids: reads the column of ids where it is not held.
+        stored: where the columns are that are not held; None if all are.
     """
 
     id_column: str
     held: pa.Table
     features: tuple[Feature, ...]
     vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
-    read_ids: Callable[[], pa.Array] | None = None
+    stored: StoredTable | None = None
 
     @cached_property
     def ids(self) -> Vocabulary:
         """The external ids, read when they are first asked for; their rows are those of the table."""
-        if self.read_ids is not None:
-            return Vocabulary(self.read_ids())
-        return Vocabulary(in_one(self.held[self.id_column]))
+        return Vocabulary(in_one(self.column(self.id_column)))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns of the table, in their order."""
+        return tuple(self.held.column_names) if self.stored is None else self.stored.column_names
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of the table, which is read if it is not held."""
+        if self.stored is None or name in self.held.column_names:
+            return self.held[name]
+        return self.stored.read([name])[name]
 
     @property
     def table(self) -> pa.Table:
-        """All columns, for which the ids are read; sorted by row, which counts from 1.
+        """All columns, of which those that are not held are read; sorted by row, which counts from 1.
 
         They are `row`, the id column, `title` (of items), the features, and `train_count`, `validation_count` and
         `test_count`: the numbers of interactions in these splits. Catalogues of dataset version 2 lack `test_count`.
         """
-        if self.read_ids is None:
+        if self.stored is None:
             return self.held
-        return self.held.add_column(AFTER_ROW, self.id_column, self.ids.values)
+        ids = {self.id_column: self.ids.values}  # which are kept
+        return pa.table({name: ids[name] if name in ids else self.column(name) for name in self.column_names})
 
     @property
     def num_ids(self) -> int:
@@ -70,7 +105,7 @@ class Catalogue:
 
     def with_table(self, table: pa.Table) -> "Catalogue":
         """The same features and vocabularies over another table, all of whose columns are held."""
-        return replace(self, held=table, read_ids=None)
+        return replace(self, held=table, stored=None)
 
     @property
     def vector_lengths(self) -> dict[str, int]:
@@ -80,7 +115,10 @@ class Catalogue:
 
     def save(self, folder: Folder, name: str) -> None:
         """Writes `<name>.parquet` and, if there are vocabularies, `<name>.vocabularies.parquet`."""
-        folder.write_table(f"{name}.parquet", self.table)
+        if self.stored is not None and self.stored.name == f"{name}.parquet":
+            folder.share(self.stored.name, self.stored.folder)
+        else:
+            folder.write_table(f"{name}.parquet", self.table)
         if not self.vocabularies:
             return
         values = fitting(*(vocabulary.values for vocabulary in self.vocabularies.values()))
@@ -90,13 +128,13 @@ class Catalogue:
 
     @classmethod
     def load(
-        cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]], ids_later: bool = False
+        cls, folder: Folder, name: str, id_column: str, features: Sequence[dict[str, Any]], as_asked: bool = False
     ) -> "Catalogue":
         """Reads what `save` wrote.
 
         Args:
             features: those of the manifest (see `feature_from_json`).
-            ids_later: whether the ids are read when they are first asked for.
+            as_asked: whether `row` and the features alone are read now, and other columns when they are asked for.
         """
         file = f"{name}.vocabularies.parquet"
         is_fitted, vocabularies = folder.exists(file), {}
@@ -105,26 +143,9 @@ class Catalogue:
             flat, names = folder.read_table(file), [f.name for f in specs if f.kind.has_vocabulary]
             rows = {name: flat.filter(pads.field("feature") == name) for name in names}
             vocabularies = {name: Vocabulary(in_one(of["value"])) for name, of in rows.items()}
-        file = f"{name}.parquet"
-        columns = [column for column in folder.read_schema(file).names if not (ids_later and column == id_column)]
-        held = pa.table({column: _read_column(folder, file, column) for column in columns})
-        give_back_memory()
-        read_ids = partial(_read_ids, folder, file, id_column) if ids_later else None
-        return cls(id_column, held, specs, vocabularies, read_ids)
-
-
-def _read_column(folder: Folder, name: str, column: str) -> pa.ChunkedArray:
-    """A column of a Parquet file in one array: of chunks, rows are taken in O(all rows).
-
-    One column is read at a time, so that no more than one is in memory twice.
-    """
-    return whole(folder.read_table(name, [column])[column])
-
-
-def _read_ids(folder: Folder, name: str, column: str) -> pa.Array:
-    ids = in_one(_read_column(folder, name, column))
-    give_back_memory()
-    return ids
+        stored = StoredTable.of(folder, f"{name}.parquet")
+        held = stored.read(("row", *(feature.name for feature in specs)) if as_asked else stored.column_names)
+        return cls(id_column, held, specs, vocabularies, stored if as_asked else None)
 
 
 def feature_to_json(feature: Feature) -> dict[str, Any]:

@@ -116,12 +116,12 @@ class PreparedDataset:
     @cached_property
     def users(self) -> Catalogue:
         """All users of the log and of its table of users; their ids are read when they are asked for."""
-        return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"], ids_later=True)
+        return Catalogue.load(self.folder, "users", "user_id", self.manifest["user_features"], as_asked=True)
 
     @cached_property
     def items(self) -> Catalogue:
         """All items of the log and of its table of items; their ids are read when they are asked for."""
-        return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"], ids_later=True)
+        return Catalogue.load(self.folder, "items", "item_id", self.manifest["item_features"], as_asked=True)
 
     def paths(self, *splits: str, kind: str = "interactions") -> list[str]:
         """The files of these splits, in the order of their users; a user is in one file of each split.

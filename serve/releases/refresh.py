@@ -117,7 +117,7 @@ def _with_vectors(
     if has_none.any():
         progress(f"refresh: {has_none.sum():,} of {len(rows):,} items have no vector in {uri}")
     for feature in features:
-        both = whole(found.table[feature.name], items.table[feature.name])
+        both = whole(found.table[feature.name], items.column(feature.name))
         rows = rows.append_column(feature.name, both.take(pa.array(at, mask=has_none)))
     return rows
 

@@ -19,13 +19,13 @@ def interaction_counts(catalogue: Catalogue, fit_on: FittedSplits) -> np.ndarray
     """int64 [N]: each row's number of interactions in the splits that are fitted on; row 0 has none."""
     counts_N = np.zeros(catalogue.num_rows, dtype=np.int64)
     for split in fit_on.splits:
-        counts_N[1:] += catalogue.held[f"{split}_count"].to_numpy()
+        counts_N[1:] += catalogue.column(f"{split}_count").to_numpy()
     return counts_N
 
 
 def split_counts(catalogue: Catalogue, split: str) -> np.ndarray:
     """int64 [N]: each row's number of interactions in one split; row 0 has none."""
-    return np.concatenate([[0], catalogue.held[f"{split}_count"].to_numpy()]).astype(np.int64)
+    return np.concatenate([[0], catalogue.column(f"{split}_count").to_numpy()]).astype(np.int64)
 
 
 def tower_inputs(catalogue: Catalogue, encoder: FeatureEncoder, fit_on: FittedSplits) -> TowerInputs:

@@ -55,15 +55,18 @@ def test_ids_that_nobody_asks_for_are_not_in_memory(tmp_path: Path) -> None:
     ids = pa.array([f"user-{row:030d}" for row in rows.tolist()])
     Catalogue("user_id", pa.table({"row": rows, "user_id": ids, "train_count": rows}), ()).save(folder, "users")
     before = pa.total_allocated_bytes()
-    users = Catalogue.load(folder, "users", "user_id", [], ids_later=True)
+    users = Catalogue.load(folder, "users", "user_id", [], as_asked=True)
     assert pa.total_allocated_bytes() - before < ids.nbytes
     assert interaction_counts(users, FittedSplits.train).tolist() == [0, *rows.tolist()]
     assert (users.num_ids, users.num_rows) == (MANY, MANY + 1)
     assert "ids" not in vars(users)
+    assert users.held.column_names == ["row"]
     assert pickle.loads(pickle.dumps(users)).ids.values.equals(ids)
     assert users.table.equals(Catalogue.load(folder, "users", "user_id", []).table)
-    users.save(folder, "again")
-    assert folder.read_bytes("again.parquet") == folder.read_bytes("users.parquet")
+    other = Folder.of(str(tmp_path / "other"))
+    for name in ("users", "again"):
+        users.save(other, name)
+        assert other.read_bytes(f"{name}.parquet") == folder.read_bytes("users.parquet")
     fewer = users.with_table(users.table.slice(0, 2))
     assert (fewer.num_rows, len(fewer.ids)) == (3, 3)
 

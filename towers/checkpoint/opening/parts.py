@@ -76,7 +76,7 @@ class Parts:
         optional = f"{side}.vocabularies.parquet"  # there if a feature has a vocabulary
         self._verify(f"{side}.parquet", *({optional} & self._manifest["files"].keys()))
         id_column, features = f"{side[:-1]}_id", self._manifest[f"{side[:-1]}_features"]
-        return Catalogue.load(self._folder, side, id_column, features, ids_later=not self._serves)
+        return Catalogue.load(self._folder, side, id_column, features, as_asked=not self._serves)
 
     def _inputs(self, catalogue: Catalogue, side: str) -> TowerInputs:
         encoder = FeatureEncoder.of_json(catalogue, self._manifest[f"{side}_scales"])
@@ -104,8 +104,7 @@ class Parts:
     @property
     def popularity_I(self) -> np.ndarray:
         """[I]: by which popular items are ordered (`towers.model.tie_order.popularity`)."""
-        held = self.items.held
-        recent = held[RECENT_COUNT] if RECENT_COUNT in held.column_names else None
+        recent = self.items.column(RECENT_COUNT) if RECENT_COUNT in self.items.column_names else None
         return popularity(self.counts_I, None if recent is None else np.append(0, recent.to_numpy()))
 
     @property
