@@ -38,7 +38,8 @@ def refuse_other_study(
         "seeds": space.seeds,
     }
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    if (change := space_change(study, space) or (search_change(study, search) if done else None)) is not None:
+    of_search = search_change(study, search) if done else None
+    if (change := space_change(study, space) or of_search or direction_change(study, objectives)) is not None:
         raise ConfigError(f"{change} in the study {study.study_name!r}; {cure}")
     for trial in _one_for_each_choice_of_files(done, sweep):
         now = inputs.of(sweep.trial_config(0, overrides_of(space, trial, space.seeds[0])))
@@ -51,6 +52,13 @@ def refuse_other_study(
                 f" {difference}; {cure}"
             )
     study.set_user_attr(SEARCH_ATTRIBUTE, search)
+
+
+def direction_change(study: optuna.Study, objectives: list[Objective]) -> str | None:
+    """How the directions of the objectives differ from the study's, which it has for good; None where they do not."""
+    was = [direction.name.lower() for direction in study.directions]
+    now = [objective.resolved.value for objective in objectives]
+    return None if now == was else f"hydra.sweeper.objectives: {', '.join(now)} was {', '.join(was)}"
 
 
 def space_change(study: optuna.Study, space: SearchSpace) -> str | None:

@@ -97,6 +97,18 @@ def test_other_seeds_and_objectives_are_refused(world: World) -> None:
         refuse_other_study(study, of, [Objective(metric="v", direction=Direction.minimize)], inputs, sweep)
 
 
+def test_a_corrected_direction_is_refused_although_no_trial_has_finished(world: World) -> None:
+    """A study keeps the directions that it was made with: the search would have looked for the highest loss."""
+    inputs, sweep = world.reader()
+    config, of = SweeperConfig(objectives=[Objective(metric="training.best_loss")]), space(*fixed(world), TWO)
+    study = open_study(config, world.folder)
+    refuse_other_study(study, of, config.objectives, inputs, sweep)
+    corrected = SweeperConfig(objectives=[Objective(metric="training.loss", direction=Direction.minimize)])
+    again = open_study(corrected, world.folder)
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.objectives: minimize was maximize in the study .*-2"):
+        refuse_other_study(again, of, corrected.objectives, inputs, sweep)
+
+
 def test_a_study_of_another_config_or_log_or_code_is_refused(world: World) -> None:
     searched(world, TWO)
     world.write_yaml(users=77)
