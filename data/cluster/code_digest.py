@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from data.artifacts.plugins import in_use
+
 PACKAGES = ("data", "towers")
 """Packages that decide what a training comes to; in a sweep, the package of the command that it runs is added."""
 
 OURS = (*PACKAGES, "conf", "serve")
-"""Packages that count even where they are installed; of others, only those that lie in folders of their own count."""
+"""Packages that count even where they are installed, as plugins do; of others, only those that lie in folders of their
+own count."""
 
 LIBRARIES = ("torch", "numpy", "pyarrow", "ray", "scipy")
 
@@ -54,7 +57,8 @@ def _root(module: str) -> Path | None:
     if file is None:
         paths = list(getattr(top, "__path__", []))  # a package without an __init__.py
         return Path(paths[0]) if paths else None
-    if "site-packages" in Path(file).parts and name not in OURS:
+    counts = {*OURS, *(plugin.partition(".")[0] for plugin in in_use())}
+    if "site-packages" in Path(file).parts and name not in counts:
         return None  # whatever has imported us, such as a notebook's kernel
     return Path(file).parent if Path(file).name == "__init__.py" else Path(file)
 

@@ -1,7 +1,8 @@
 """Where the trials of a sweep come from. Those of a search come from towers/sweeps/search."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Protocol
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
@@ -56,13 +57,16 @@ class FixedTrials:
     def __init__(self, jobs: Sequence[list[str]], first_number: int, earlier: Sequence[Record]) -> None:
         """Queues the jobs that no earlier launch has completed.
 
+        Where the sweep has changed since, a number that belongs to another trial is not given again, because a trial's
+        folder has its name.
+
         Args:
             jobs: the overrides of each trial.
             first_number: number of the first trial; the others follow.
             earlier: records of earlier launches of the same sweep.
         """
         self.done = {tuple(r.overrides): r for r in earlier if r.state.is_done and r.overrides in jobs}
-        numbered = enumerate(jobs, first_number)
+        numbered = _numbered(jobs, first_number, earlier)
         self._waiting = deque((number, job) for number, job in numbered if tuple(job) not in self.done)
         self._ended: dict[tuple[str, ...], tuple[Record, JobReturn | None]] = {}
 
@@ -95,3 +99,15 @@ class FixedTrials:
         if not record.state.is_done:
             found.status, found.return_value = JobStatus.FAILED, TrialFailed(f"trial {record.number}: {record.reason}")
         return found
+
+
+def _numbered(
+    jobs: Sequence[list[str]], first_number: int, earlier: Sequence[Record]
+) -> Iterator[tuple[int, list[str]]]:
+    """The jobs with their numbers: the one of before, or its place; a further one where another trial has that."""
+    of_job = {tuple(record.overrides): record.number for record in earlier}
+    taken = {record.number for record in earlier}
+    further = count(max([*taken, first_number + len(jobs) - 1], default=0) + 1)
+    for place, job in enumerate(jobs, first_number):
+        number = of_job.get(tuple(job), place)
+        yield next(further) if number in taken and tuple(job) not in of_job else number, job

@@ -1,5 +1,6 @@
 """A trial counts as done only with the same config, log and code."""
 
+import importlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.artifacts.folders import Folder
+from data.artifacts.plugins import VARIABLE
 from data.artifacts.seals import sealing
 from data.cluster.code_digest import code_digest
 from data.sources.event_log.files import EventLog
@@ -136,8 +138,6 @@ def test_many_differences_are_counted() -> None:
 
 @pytest.mark.slow
 def test_the_code_counts_and_its_comments_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib
-
     package = tmp_path / "mine_for_the_digest"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -153,6 +153,34 @@ def test_the_code_counts_and_its_comments_do_not(tmp_path: Path, monkeypatch: py
     source.write_text('"""Says."""\n\n\ndef f():\n    """x"""\n    return 1\n')
     assert code_digest("mine_for_the_digest.part") == commented
     assert code_digest() == code_digest("data.prepare")
+
+
+@pytest.mark.slow
+def test_an_installed_plugin_counts_as_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new release of a loss was "already trained", with the figures of the one before."""
+    package = tmp_path / "site-packages" / "shop_for_the_digest"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("WEIGHT = 1\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv(VARIABLE, "")
+    importlib.import_module(package.name)
+    assert code_digest(package.name) == code_digest(), "whatever imports us, such as a notebook's kernel, is none"
+    monkeypatch.setenv(VARIABLE, package.name)
+    first = code_digest(package.name)
+    (package / "__init__.py").write_text("WEIGHT = 2\n")
+    assert code_digest(package.name) != first
+
+
+def test_a_changed_grid_gives_no_number_of_another_trial_again(world: World) -> None:
+    """Its folder was that of a finished trial, whose summary and config were overwritten."""
+    one, other = jobs(world)
+    assert len(world.trials([other])) == 1
+    assert world.trials([one, other]) == [one[-1]]
+    records = Records(world.folder / "sweep").read()
+    assert {record.overrides[-1]: record.number for record in records} == {other[-1]: 0, one[-1]: 2}
+    third = [*one[:-1], "data.split.kind=temporal_by_user"]
+    world.trials([third, one, other])
+    assert {r.overrides[-1]: r.number for r in Records(world.folder / "sweep").read()}[third[-1]] == 3
 
 
 def test_records_replace_and_set_aside(tmp_path: Path) -> None:
