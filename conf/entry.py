@@ -36,6 +36,9 @@ from data.artifacts.plugins import use
 from data.artifacts.secrets import without_passwords
 from data.artifacts.structured import typed
 
+SUMMARY, TRAINS = "summary.json", "towers.train"
+"""The file in a run's folder with what its command returned, and the command whose checkpoint others find by it."""
+
 TRACEBACK = "HYDRA_FULL_ERROR"
 FAULT, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit statuses: an unexpected error, a user's mistake, Ctrl-C."""
@@ -67,6 +70,8 @@ def launch(module: str, program: str | None = None) -> None:
     def run(values: DictConfig) -> Any:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
             write_run_files(run_folder(), values)
+            if module == TRAINS:  # `checkpoint=` takes a run's folder: it must not name an earlier checkpoint
+                (run_folder() / SUMMARY).unlink(missing_ok=True)
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
                 refuse_forgotten_sweep(module, HydraConfig.get())
@@ -76,7 +81,7 @@ def launch(module: str, program: str | None = None) -> None:
             except OmegaConfBaseException as e:
                 raise HydraException(one_line(e)) from e
             summary = task(config)
-        (run_folder() / "summary.json").write_text(json_text(summary, indent=2) + "\n")
+        (run_folder() / SUMMARY).write_text(json_text(summary, indent=2) + "\n")
         return summary
 
     os.environ[TRACEBACK] = "1"  # Hydra then raises errors here, instead of printing them over many lines

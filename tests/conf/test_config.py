@@ -109,6 +109,16 @@ def test_multirun_and_summary(tmp_path: Path) -> None:
     assert "no release to promote" in reason
 
 
+def test_a_training_that_fails_leaves_no_summary_of_before(tmp_path: Path) -> None:
+    """With a folder of its own for each night, the checkpoint of the night before was published."""
+    summary = tmp_path / "tonight" / "summary.json"
+    summary.parent.mkdir()
+    summary.write_text("{}")
+    for verb, arguments, is_left in (("serve.promote", [], True), ("towers.train", ["train.epochs=-1"], False)):
+        assert run(verb, f"hydra.run.dir={summary.parent}", *arguments, cwd=tmp_path).returncode == 2
+        assert summary.exists() == is_left
+
+
 @pytest.mark.parametrize("arguments", [("seeds=3",), ("-m", "seeds=none")])
 def test_seeds_are_a_number_and_of_a_sweep(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = run("serve.promote", *arguments, cwd=tmp_path)
