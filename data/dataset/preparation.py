@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.plugins import in_use
-from data.artifacts.seals import is_sealed, sealing
+from data.artifacts.seals import NotSealed, is_sealed, sealing
 from data.artifacts.secrets import recordable
 from data.cluster.code_digest import CODE, code_digest
 from data.cluster.console import ProgressReporter
@@ -72,6 +72,18 @@ def prepare(
         for note in dataset.notes:
             progress(f"dataset {config.name}: {noted(note)}")
     return dataset
+
+
+def refuse_replaced(dataset: PreparedDataset) -> None:
+    """Raises NotSealed if a command of other code has prepared a dataset again, and otherwise, since it was opened.
+
+    What was learned from the former files would be sealed with the ids of the present ones.
+    """
+    if PreparedDataset.open(dataset.folder).fingerprint != dataset.fingerprint:
+        raise NotSealed(
+            f"dataset {dataset.folder}: another command, of other code, has prepared it again while this one used it;"
+            " run this one again"
+        )
 
 
 def dataset_name(config: DataConfig) -> str:

@@ -12,7 +12,7 @@ from conf.schema import Config, load
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed
 from data.dataset import preparation
-from data.dataset.preparation import prepare
+from data.dataset.preparation import prepare, refuse_replaced
 from data.dataset.prepared import PreparedDataset
 from data.sources.schema import DataError
 from data.sources.survey import Survey, survey
@@ -106,6 +106,9 @@ def test_a_dataset_of_other_code_is_said_and_prepared_again_where_that_is_wanted
     said.clear()
     prepare(config.data, storage, said.append, same_code=True)
     assert said[0] == f"dataset mine: already prepared in {dataset.folder}"
+    dataset.folder.write_json("manifest.json", again.manifest | {"fingerprint": "of others"})
+    with pytest.raises(NotSealed, match="has prepared it again while this one used it"):
+        refuse_replaced(dataset)
 
 
 def test_a_half_written_folder_is_not_a_dataset(dataset: PreparedDataset, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from data.artifacts.structured import jsonable
 from data.cluster.code_digest import CODE, joint_code
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
+from data.dataset.preparation import refuse_replaced
 from data.dataset.prepared import PreparedDataset
 from data.dataset.split import TRAIN, VALIDATION
 from data.sources.schema import SPLITS
@@ -207,7 +208,7 @@ def seal(
     more: dict[str, Any],
     recent_I: np.ndarray | None,
 ) -> Checkpoint:
-    """Seals a checkpoint and opens it.
+    """Seals a checkpoint and opens it; raises NotSealed where its dataset has been replaced meanwhile.
 
     Args:
         training: the name of the towers' training.
@@ -216,6 +217,7 @@ def seal(
             otherwise than a training alone would.
         recent_I: int64, interactions of each item among the latest ones, where popular items are ordered by these.
     """
+    refuse_replaced(dataset)
     resolved = recordable(jsonable(config))
     manifest = {
         "model": resolved["model"],
