@@ -49,6 +49,13 @@ def missing_value(config: "Config", objective: str, halving: str | None) -> str 
 
 def task(config: "Config") -> dict[str, Any]:
     """Trains; returns the checkpoint's folder, its training totals, its cost and what the report shows."""
+    from towers.sweeps.trial import living
+
+    with living():  # also while it prepares its log, and is measured
+        return _train(config)
+
+
+def _train(config: "Config") -> dict[str, Any]:
     from conf.entry import run_folder
     from towers.checkpoint.cost import cost
     from towers.evaluation.presentation.present import present

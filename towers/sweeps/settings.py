@@ -27,8 +27,8 @@ class LauncherConfig:
             those before it.
         retries: how often a trial is tried again after it was lost: its process or its node died, it ran out of memory,
             or it hung. A trial that raises an error is not retried.
-        hangs_after_s: seconds without a report of an epoch after which a trial is given up, but for those in which it
-            waits for another training of the same towers; null means never.
+        hangs_after_s: seconds without a report of an epoch after which a trial that trains is given up; one that
+            prepares its log, waits for another training or is measured does not hang. null means never.
         timeout_s: seconds that a trial may take; null means without limit.
         resume: whether trials that an earlier launch in the same sweep folder has completed are not run again. A search
             goes on in any case: hydra.sweeper.study begins another one.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 
 import ray
 from ray.actor import ActorHandle
@@ -34,7 +35,7 @@ class Trial:
         return bool(ray.get(self.reports.report_epoch.remote(self.number, epoch, dict(values))))
 
     def report_alive(self) -> None:
-        """Reports that the trial waits for another training of the same towers, and does not hang."""
+        """Reports that the trial does not hang, although no epoch ends: it waits, prepares its log, or is measured."""
         self.reports.report_alive.remote(self.number)
 
     def first_dataset(self, key: str, name: str | None = None) -> str | None:
@@ -44,6 +45,10 @@ class Trial:
 
 
 _current: list[Trial] = []
+_in_epochs = Event()
+
+EVERY_S = 1.0
+"""Seconds between two reports of a trial that it lives."""
 
 
 @contextmanager
@@ -59,6 +64,35 @@ def working_for(trial: Trial) -> Iterator[None]:
 def current_trial() -> Trial | None:
     """The trial that this process works for; None outside of a sweep."""
     return _current[-1] if _current else None
+
+
+@contextmanager
+def living() -> Iterator[None]:
+    """Reports again and again, until the block ends, that the current trial lives, but for the time `in_epochs`."""
+    ended, trial = Event(), current_trial()
+
+    def tell() -> None:
+        while trial is not None and not ended.wait(EVERY_S):
+            if not _in_epochs.is_set():
+                trial.report_alive()
+
+    telling = Thread(target=tell, name="reports that the trial lives", daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        telling.join()
+
+
+@contextmanager
+def in_epochs() -> Iterator[None]:
+    """As long as the block runs, the reports of its epochs alone show that the current trial does not hang."""
+    _in_epochs.set()
+    try:
+        yield
+    finally:
+        _in_epochs.clear()
 
 
 def wants_same_code() -> bool:

@@ -21,7 +21,7 @@ from towers.model.smoothing import smooth
 from towers.model.two_tower import TowerInputs, TwoTower, all_item_vectors
 from towers.reranking.context import context_lift
 from towers.reranking.reranker import Reranker
-from towers.sweeps.trial import Pruned, current_trial
+from towers.sweeps.trial import Pruned, current_trial, in_epochs
 from towers.training.config import Recipe
 from towers.training.epochs.shards import load_best_of_shards
 from towers.training.job import Job
@@ -150,7 +150,8 @@ def _run(job: Job, dataset: PreparedDataset, storage: Folder, progress: Progress
     """
     with one_at_a_time(storage, job.name, progress):
         look_at_saved(storage / "training" / job.name, job.code, job.epochs, progress)
-        result = trainer(job, dataset, storage).fit()
+        with in_epochs():
+            result = trainer(job, dataset, storage).fit()
     if (metrics := result.metrics or {}).get("pruned"):
         best = metrics["best_value"]
         at_best = "" if best is None else f", {job.train.monitor} {best:.4g} at best"

@@ -1,4 +1,4 @@
-"""Who waits for another run of the same training says so, counts as alive, and trains nothing again."""
+"""Who waits for another run of the same training says so, and trains nothing again."""
 
 import shutil
 import time
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
@@ -15,7 +13,6 @@ from conf.schema import Config
 from data.artifacts.folders import Folder
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from towers.sweeps.trial import Trial, working_for
 from towers.training import fit
 from towers.training.stages import one_at_a_time as module
 from towers.training.stages.one_at_a_time import one_at_a_time
@@ -28,25 +25,21 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_trial_that_waits_says_so_and_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EVERY_S", 0.02)
-    storage, said, lives = Folder.of(str(tmp_path)), list[str](), list[int]()
-    trial = cast(Trial, SimpleNamespace(report_alive=lambda: lives.append(1)))
+def test_who_waits_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AFTER_S", 0.02)
+    storage, said = Folder.of(str(tmp_path)), list[str]()
 
     def waiting() -> None:
-        with working_for(trial), one_at_a_time(storage, "towers", said.append):
+        with one_at_a_time(storage, "towers", said.append):
             pass
 
     with ThreadPoolExecutor(1) as pool:
         with one_at_a_time(storage, "towers", said.append):
             assert not said
             waits = pool.submit(waiting)
-            wait_for(lambda: len(lives) > 2)
+            wait_for(lambda: bool(said))
         waits.result()
     assert said == ["train: waits for another run that trains towers"]
-    num_lives = len(lives)
-    time.sleep(0.1)
-    assert len(lives) == num_lives, "it waits no more"
 
 
 def test_the_same_command_twice_at_once_trains_once(
