@@ -26,19 +26,23 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.checkpoint.comparison import compare, open_baseline
     from towers.evaluation.presentation.present import present_differences
     from towers.training.runs import open_for
-    from towers.training.stages.measured_again import told_apart
+    from towers.training.stages.measured_again import as_measured, told_apart
 
     connect(config.cluster)
     storage = Folder.of(config.storage.root)
     baseline = open_baseline(config.baseline, storage)
     checkpoint, dataset = open_for(config, storage, config.checkpoint, is_typed("data", "events.types"))
-    differences = compare(checkpoint, baseline, dataset, config.evaluate)
+    evaluate = config.evaluate
+    if config.checkpoint:
+        evaluate = as_measured(evaluate, checkpoint.manifest, is_typed, print)
+    differences = compare(checkpoint, baseline, dataset, evaluate)
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
     title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"
     kind = f"against-{baseline.name}"
-    apart = told_apart(config.evaluate, checkpoint.manifest)
-    with Tracker(config.tracking, checkpoint.name, jsonable(config) | names, kind, apart=apart) as tracker:
-        present_differences(differences, title, config.evaluate.k, tracker)
+    apart = told_apart(evaluate, checkpoint.manifest)
+    values = jsonable(config) | checkpoint.manifest["config"] | {"evaluate": jsonable(evaluate)} | names
+    with Tracker(config.tracking, checkpoint.name, values, kind, apart=apart) as tracker:
+        present_differences(differences, title, evaluate.k, tracker)
     return {**names, "split": TEST, "differences": [asdict(d) for d in differences]}
 
 

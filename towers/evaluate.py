@@ -25,7 +25,7 @@ def task(config: "Config") -> dict[str, Any]:
     from towers.evaluation.presentation.present import present
     from towers.sweeps.trial import current_sweep
     from towers.training.runs import open_for
-    from towers.training.stages.measured_again import measure_checkpoint, told_apart
+    from towers.training.stages.measured_again import as_measured, measure_checkpoint, told_apart
 
     connect(config.cluster)
     has_data = is_typed("data", "events.types")
@@ -33,11 +33,14 @@ def task(config: "Config") -> dict[str, Any]:
     checkpoint = measurable(trained)
     if checkpoint is not trained:
         print(f"{trained.name} has seen the test part: its backtest {checkpoint.name} is measured in its place")
-    report = measure_checkpoint(config.evaluate, checkpoint, dataset)
-    tracking, values = config.tracking, jsonable(config)
-    published = published_beside(config.evaluate, dataset.manifest)
-    apart = told_apart(config.evaluate, checkpoint.manifest)
-    with Tracker(tracking, checkpoint.name, values, "evaluate", current_sweep(), apart) as tracker:
+    evaluate = config.evaluate
+    if config.checkpoint:
+        evaluate = as_measured(evaluate, trained.manifest, is_typed, print)
+    report = measure_checkpoint(evaluate, checkpoint, dataset)
+    values = jsonable(config) | checkpoint.manifest["config"] | {"evaluate": jsonable(evaluate)}
+    published = published_beside(evaluate, dataset.manifest)
+    apart = told_apart(evaluate, checkpoint.manifest)
+    with Tracker(config.tracking, checkpoint.name, values, "evaluate", current_sweep(), apart) as tracker:
         found = present(report, checkpoint.name, published, tracker, run_folder())
     return {"checkpoint": str(checkpoint.folder)} | found
 

@@ -28,6 +28,8 @@ class Progress:
         examples: number of positives trained on, over all epochs.
         code: digest of the code that has trained the epochs (data/cluster/code_digest.py), MIXED where several have;
             None where an earlier version, which did not write it, saved them.
+        tracked: what tells this training's W&B run from those of earlier trainings of the same name; None where an
+            earlier version has begun it.
     """
 
     epoch: int = 0
@@ -36,6 +38,7 @@ class Progress:
     seconds: float = 0.0
     examples: int = 0
     code: str | None = None
+    tracked: str | None = None
 
 
 def save_progress(

@@ -43,6 +43,22 @@ def run_reference(config: TrackingConfig, run: str) -> dict[str, str] | None:
     return None if config.mode is TrackingMode.off else {"project": config.project, "run": run}
 
 
+def attempt_of(config: TrackingConfig, tracked: str | None, epochs: int) -> str | None:
+    """What the id of a training's W&B run ends in; None in one that an earlier version has begun.
+
+    W&B drops values of steps that a run of the same id has already, so that a training which was removed and begun
+    again would be shown by its old curve. A training that is resumed goes on with its run where it is tracked online;
+    offline, where the second of two runs with one id replaces the first when they are sent, it begins another one.
+
+    Args:
+        tracked: of the saved progress.
+        epochs: those that are complete.
+    """
+    if tracked is None or not epochs or config.mode is TrackingMode.online:
+        return tracked
+    return f"{tracked}-from-epoch-{epochs + 1}"
+
+
 class Tracker:
     """One W&B run; has no effect when tracking is off.
 
@@ -55,6 +71,7 @@ class Tracker:
         kind: what the run does: train, evaluate or compare.
         group: the W&B group, a sweep's name in a sweep; None means `name`.
         apart: tells runs of the same name and kind apart, such as measurements by other values of `evaluate`.
+        attempt: tells trainings of the same name apart (`attempt_of`); it is no part of the run's name in W&B.
 
     Raises:
         ConfigError: tracking is online, and there is no API key in the environment.
@@ -68,6 +85,7 @@ class Tracker:
         kind: str = "train",
         group: str | None = None,
         apart: str | None = None,
+        attempt: str | None = None,
     ) -> None:
         self._run = None
         if config.mode is TrackingMode.off:
@@ -80,10 +98,11 @@ class Tracker:
         import wandb
 
         run = "-".join(part for part in (name, kind if kind != "train" else None, apart) if part)
+        id_ = run if attempt is None else f"{run}-{attempt}"
         has_secret = any(masked_override(argument) != argument for argument in sys.argv)
         settings = wandb.Settings(silent=True, x_disable_meta=has_secret)  # what W&B says of the process has its argv
         self._run = wandb.init(
-            project=config.project, name=run, id=run, group=group or name, job_type=kind, resume="allow",
+            project=config.project, name=run, id=id_, group=group or name, job_type=kind, resume="allow",
             mode=config.mode.value, dir=config.folder, config=recordable(values), settings=settings,
         )  # fmt: skip
 

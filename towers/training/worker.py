@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import ray
 import ray.train
@@ -35,7 +36,7 @@ from towers.training.loop import Objective
 from towers.training.losses.config import SeenNegatives
 from towers.training.optimizer import Optimizers
 from towers.training.progress import Progress, load_progress, save_progress
-from towers.training.tracking import Tracker
+from towers.training.tracking import Tracker, attempt_of
 
 
 def train_worker(config: dict[str, Job]) -> None:
@@ -52,7 +53,8 @@ def _train(run: WorkerState) -> None:
     """Trains until all epochs are done, or no better value was found for long enough, or the sweep ends the trial."""
     is_first = ray.train.get_context().get_world_rank() == 0
     sweep = run.job.trial.sweep if run.job.trial is not None else None
-    tracker = Tracker(run.job.tracking, run.job.name, run.job.resolved, group=sweep) if is_first else None
+    job, attempt = run.job, attempt_of(run.job.tracking, run.progress.tracked, run.progress.epoch)
+    tracker = Tracker(job.tracking, job.name, job.resolved, group=sweep, attempt=attempt) if is_first else None
     try:
         while not _is_finished(run):
             values = run_epoch(run)
@@ -98,7 +100,7 @@ def _start(job: Job) -> WorkerState:
         counts_I=shared.counts_I,
         validation=shared.validation,
         device=device,
-        progress=Progress(),
+        progress=Progress(tracked=uuid4().hex[:8]),
         best={},
     )
     return _resume(run)

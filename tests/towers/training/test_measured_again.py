@@ -12,7 +12,7 @@ from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.config import Baseline, EvaluateConfig, SeenItems
 from towers.evaluation.report import report_of
 from towers.training.stages.measured_again import MEASURED_BY, as_measured, report_by, told_apart
-from towers.training.tracking import Tracker, TrackingConfig, TrackingMode
+from towers.training.tracking import Tracker, TrackingConfig, TrackingMode, attempt_of
 
 
 def test_with_the_same_values_the_report_is_that_of_the_training(
@@ -84,6 +84,19 @@ def test_a_run_is_called_by_what_it_measures(tmp_path: Path, kind: str) -> None:
     assert found == [f"-{kind}", f"-{kind}-0a1b2c3d"]
 
 
+@pytest.mark.slow
+def test_a_training_begun_again_is_a_run_of_its_own(tmp_path: Path) -> None:
+    """W&B keeps the old curve of a run whose steps come again, and of two offline runs with one id the second."""
+    settings = TrackingConfig(mode=TrackingMode.offline, folder=str(tmp_path / "wandb"))
+    attempts = [attempt_of(settings, token, epochs) for token, epochs in (("0a", 0), ("0a", 3), ("1b", 0), (None, 2))]
+    for attempt in attempts:
+        Tracker(settings, "some-model", {}, attempt=attempt).finish()
+    found = sorted(path.name.partition("some-model")[2] for path in (tmp_path / "wandb").rglob("offline-run-*"))
+    assert found == ["", "-0a", "-0a-from-epoch-4", "-1b"]
+    online = replace(settings, mode=TrackingMode.online)
+    assert attempt_of(online, "0a", 0) == attempt_of(online, "0a", 3) == "0a", "a resumed one goes on"
+
+
 def test_a_gate_compares_as_the_checkpoint_was_measured(tiny: Config, checkpoint: Checkpoint) -> None:
     """Of a log of repeated consumption, the command that publishes need not say so again."""
     said = {"seen": "keep", "k": 7, "ks": [7]}
@@ -93,6 +106,10 @@ def test_a_gate_compares_as_the_checkpoint_was_measured(tiny: Config, checkpoint
     assert as_measured(tiny.evaluate, manifest, lambda _: True) == tiny.evaluate
     found = as_measured(tiny.evaluate, manifest, lambda key: key == "evaluate.k")
     assert (found.seen, found.k) == (SeenItems.keep, 20)
+    said_of: list[str] = []
+    as_measured(tiny.evaluate, manifest, lambda _: False, said_of.append)
+    as_measured(tiny.evaluate, checkpoint.manifest, lambda _: False, said_of.append)
+    assert said_of == ["evaluate: k=7 and seen=keep, as when it was trained; evaluate.k and evaluate.seen change it"]
     old = {k: v for k, v in manifest.items() if k != MEASURED_BY}
     found = as_measured(tiny.evaluate, old, lambda _: False)
     assert (found.seen, found.k) == (SeenItems.mask, 7)

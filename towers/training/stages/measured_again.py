@@ -58,18 +58,27 @@ def measure_checkpoint(config: EvaluateConfig, checkpoint: Checkpoint, dataset: 
     return replace(report, notes=[note, *report.notes])
 
 
-def as_measured(config: EvaluateConfig, manifest: Mapping[str, Any], is_given: Callable[[str], bool]) -> EvaluateConfig:
-    """The values to compare a checkpoint by: the cut-off and what becomes of seen items are those of its own report.
+def as_measured(
+    config: EvaluateConfig,
+    manifest: Mapping[str, Any],
+    is_given: Callable[[str], bool],
+    progress: ProgressReporter | None = None,
+) -> EvaluateConfig:
+    """The values to measure a checkpoint by: the cut-off and what becomes of seen items are those of its own report.
 
-    Whether repeated consumption is the task is known to the checkpoint, and need not be said by whoever publishes it.
+    Whether repeated consumption is the task is known to the checkpoint, and need not be said by whoever names it.
 
     Args:
         manifest: of a checkpoint or a release. Those of earlier versions do not say what became of seen items.
         is_given: whether the command was given a value, by its key. Such a value stays.
+        progress: called with a line of text where a value is another than the command's own.
     """
     before = {"seen": config.seen, "k": manifest["k"]} | manifest.get(MEASURED_BY, {})
     k = config.k if is_given("evaluate.k") else int(before["k"])
     seen = config.seen if is_given("evaluate.seen") else SeenItems(before["seen"])
+    if progress is not None and (k, seen) != (config.k, config.seen):
+        how = "as when it was trained; evaluate.k and evaluate.seen change it"
+        progress(f"evaluate: k={k} and seen={seen.value}, {how}")
     return replace(config, k=k, ks=sorted({*config.ks, k}), seen=seen)
 
 
