@@ -115,6 +115,7 @@ class OptunaSweeper(Sweeper):
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=self.task_function, config=config
         )
+        launcher.inputs.datasets |= self.launcher.inputs.datasets  # the log may have grown since
         with Folder.of(str(folder / results.FINAL)).locked("fit"):  # a launch beside this one finds it done
             (final,) = launcher.launch([given], 0)
         has_finished = final.status is JobStatus.COMPLETED

@@ -6,6 +6,7 @@ So no trial withholds workers from another, and removing its placement group end
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
@@ -31,6 +32,9 @@ from towers.sweeps.trial_sources import TrialSource
 
 POLL_S, PLACING_POLL_S = 0.1, 0.01
 """Longest time in seconds between two rounds of the runner, and the same while a trial is about to be placed."""
+
+REPORTS_S = 10.0
+"""Seconds within which the actor that trials report to says at the end what they have learned from."""
 
 DEFAULT_MAX_CONCURRENT = 64
 """Number of trials that are placed or wait for a place at a time where `hydra.launcher.max_concurrent` is null."""
@@ -69,7 +73,8 @@ class SweepRunner:
         self._inputs = inputs
         self._placer, self._observe, self._stop = placer, observe, stop
         self._shared_sweep = ray.put(sweep)
-        self._reports: ActorHandle = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports).remote(source.prunes)
+        reports = ray.remote(num_cpus=0, max_concurrency=10_000)(TrialReports)
+        self._reports: ActorHandle = reports.remote(source.prunes, inputs.datasets)
         self._num_reports_read, self._ended = 0, list[Record]()
         self._running: dict[int, RunningTrial] = {}
         self._max_concurrent = settings.max_concurrent or DEFAULT_MAX_CONCURRENT
@@ -97,6 +102,8 @@ class SweepRunner:
             for trial in self._running.values():
                 trial.release()
             self._placer.close()
+            with suppress(RayError):  # of a cluster that is gone
+                self._inputs.datasets |= ray.get(self._reports.datasets.remote(), timeout=REPORTS_S)
             ray.kill(self._reports)
             self._observe([], self._ended, None)
         return self._ended

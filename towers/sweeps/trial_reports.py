@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -26,13 +27,19 @@ DECISION_TIMEOUT_S = 10.0
 class TrialReports:
     """Keeps the reports of all trials in order of arrival. Trials wait for a decision only where the sweep prunes."""
 
-    def __init__(self, prunes: bool) -> None:
+    def __init__(self, prunes: bool, datasets: Mapping[str, str] | None = None) -> None:
+        """Has no reports yet.
+
+        Args:
+            prunes: whether trials wait for a decision.
+            datasets: the first datasets of a launch before this one, by what they are made of.
+        """
         self._prunes = prunes
         self._reports: list[EpochReport] = []
         self._started_at: dict[int, float] = {}
         self._alive_at: dict[int, float] = {}
         self._decisions: dict[tuple[int, int], asyncio.Future[bool]] = {}
-        self._datasets: dict[str, str] = {}
+        self._datasets = dict(datasets or {})
 
     async def report_epoch(self, number: int, epoch: int, values: dict[str, float]) -> bool:
         """Records a finished epoch of a trial. Returns whether the trial should continue."""
@@ -66,6 +73,10 @@ class TrialReports:
             name: that of the trial that asks; None where it has none yet.
         """
         return self._datasets.get(key) if name is None else self._datasets.setdefault(key, name)
+
+    async def datasets(self) -> dict[str, str]:
+        """The first datasets by what they are made of."""
+        return self._datasets
 
     async def since(self, index: int) -> tuple[list[EpochReport], dict[int, float], dict[int, float]]:
         """The reports from `index` on, and when each trial has begun its work, and has last said that it waits.

@@ -24,7 +24,8 @@ def test_a_log_that_grows_during_a_sweep_is_the_same_for_all_its_trials(ray_sess
         return written(tmp_path, **columns, time=[1_600_000_000 + at for at in range(2 * num)])
 
     config, storage = load([*log(10), f"storage.root={tmp_path}/var"]).data, Folder.of(f"{tmp_path}/var")
-    launches = [ray.remote(num_cpus=0)(TrialReports).remote(prunes=False) for _ in range(2)]
+    reports = ray.remote(num_cpus=0)(TrialReports)
+    launches = [reports.remote(prunes=False) for _ in range(2)]
     said: list[str] = []
 
     def dataset(number: int, launch: int) -> PreparedDataset:
@@ -35,6 +36,8 @@ def test_a_log_that_grows_during_a_sweep_is_the_same_for_all_its_trials(ray_sess
     assert dataset(1, 0).fingerprint == first.fingerprint and "already prepared" in said[-1]
     log(12)
     assert dataset(2, 0).fingerprint == first.fingerprint and "the log has changed" in said[-1]
+    launches.append(reports.remote(prunes=False, datasets=ray.get(launches[0].datasets.remote())))
+    assert dataset(0, 2).fingerprint == first.fingerprint, "the final fit of a search learns from what was searched on"
     later = dataset(0, 1)
     assert later.fingerprint == prepare(config, storage).fingerprint != first.fingerprint
     assert dataset_of_trial(config, storage).fingerprint == later.fingerprint, "so is it outside of a sweep"

@@ -73,7 +73,12 @@ class TrialInputs:
 
 
 class InputsReader:
-    """Finds the inputs of the trials of a sweep."""
+    """Finds the inputs of the trials of a sweep.
+
+    Attributes:
+        datasets: what `TrialReports.first_dataset` has answered to the trials of this launch and, in the final fit of a
+            search, to those before it.
+    """
 
     def __init__(self, sweep: SweepContext, code: str, decides: Callable[[str], bool], same_code: bool) -> None:
         """Reads nothing yet.
@@ -85,6 +90,7 @@ class InputsReader:
         """
         self._sweep, self._code, self._decides, self._same_code = sweep, code, decides, same_code
         self._logs: dict[str, str | None] = {}
+        self.datasets: dict[str, str] = {}
 
     @property
     def typed_in(self) -> tuple[str, ...]:
