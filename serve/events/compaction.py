@@ -24,7 +24,7 @@ from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import compact_once_an_hour, drop_exposures, forget_exposures
-from serve.events.popular import add_popular
+from serve.events.popular.now import add_popular
 from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
 from serve.events.stores import STATE_STORES

@@ -14,7 +14,7 @@ from data.cluster.background import in_own_thread
 from data.cluster.failure_log import FailureLog
 from serve.api.adapter import RequestAdapter
 from serve.events.config import EventsConfig
-from serve.events.popular import PopularNow
+from serve.events.popular.now import PopularNow
 from serve.pipeline.fallback import Fallback, RecentFirst
 
 log_failure = FailureLog("popular items")

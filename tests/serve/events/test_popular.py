@@ -21,9 +21,10 @@ from data.artifacts.records.json_files import left_out
 from data.sources.event_types import EventType, Sign
 from serve.deployment.answers import popular_items as popular_items_module
 from serve.deployment.answers.popular_items import PopularItems
-from serve.events import popular
 from serve.events.config import EventsConfig
-from serve.events.popular import PopularNow, add_popular
+from serve.events.popular import now as popular
+from serve.events.popular.now import PopularNow, add_popular
+from serve.events.popular.weighing import KEPT_USERS, PLAIN
 
 HOUR = 3600 * 1_000_000
 CONFIG = EventsConfig(
@@ -62,7 +63,7 @@ def test_weights_decay_and_each_part_counts_once(storage: Folder) -> None:
         CONFIG, storage, "1", [event("a", "buy", 0, part="evening"), event("b", "click", 24), event("b", "hide", 24)]
     )
     for _ in range(2):  # as after a crash
-        add_popular(CONFIG, storage, "2", [event("c", "buy", 48, part="morning"), event("a", "buy", 24)])
+        add_popular(CONFIG, storage, "2", [event("c", "buy", 48, part="morning"), event("a", "buy", 24, "v")])
     now = PopularNow.read(CONFIG, storage, 48 * HOUR)
     ids, weights = now.items[""]
     assert ids == ["c", "a", "b"]
@@ -83,6 +84,20 @@ def test_a_user_counts_once_for_an_item(storage: Folder) -> None:
     assert now.items[""][0] == ["b", "a", "c"]
     assert now.items[""][1].tolist() == pytest.approx([80, 40 * 0.5 ** (1 / 50), 1])
     assert now.items["part=evening"][0] == ["b", "a"]
+
+
+def test_who_comes_again_counts_once_over_all_parts(storage: Folder) -> None:
+    """A script that sent an event every five minutes weighed as much as a hundred users."""
+    for part in range(30):
+        hour = part / 12
+        crowd = [event("bc"[n > 1], "buy", hour, f"{part} {n}") for n in range(2 * KEPT_USERS)]
+        add_popular(CONFIG, storage, f"{part}", [*(event(item, "buy", hour, "bot") for item in "ac"), *crowd])
+    ids, weights = PopularNow.read(CONFIG, storage, int(29 / 12 * HOUR)).items[""]
+    assert ids == ["c", "b", "a"]
+    assert weights[2] == pytest.approx(40)
+    whole = sum(40 * 0.5 ** (part / 12 / 24) for part in range(30))
+    assert weights[1] == pytest.approx(2 * whole, rel=0.1), "few of the users share a number with one who is kept"
+    assert weights[0] < 2 * KEPT_USERS * whole
 
 
 def test_few_users_do_not_say_what_is_popular(storage: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +122,7 @@ def test_the_file_of_an_earlier_version_which_knew_no_users_is_read(
     storage: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(popular, "LEAST_USERS", 2)
-    table = pa.table([[""], ["a"], [30.0]], schema=popular.SCHEMA)
+    table = pa.table([[""], ["a"], [30.0]], names=PLAIN)
     earlier = table.replace_schema_metadata({"part": "1", "time_us": "0"})
     (storage / "events").write_table(popular.FILE, earlier)
     assert PopularNow.read(CONFIG, storage, 0).items[""][0] == ["a"]

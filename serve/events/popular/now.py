@@ -1,12 +1,10 @@
 """What is popular now: positive events by item, in all and by the values of their context, with a half-life of hours.
 
-Compaction adds each part of the log once, and replicas read the result periodically. A user counts once for an item in
-a part, by the heaviest event. The result is a small table in the folder of the event log, `_popular.parquet`, which has
-the name of the last part and the latest users in its metadata.
+Compaction adds each part of the log once, and replicas read the result periodically. The result is a small table in the
+folder of the event log, `_popular.parquet`, which has the name of the last part and the latest users in its metadata.
 """
 
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,15 +20,20 @@ from data.artifacts.leases import ALONE, Lock
 from data.artifacts.records.json_files import left_out
 from data.sources.event_log.files import SCHEMA as EVENTS
 from data.sources.event_log.files import EventLog
-from data.sources.event_types import EventTypes, is_positive
 from serve.events.config import EventsConfig
-from serve.events.event import MICROS
+from serve.events.popular.weighing import (
+    EVERYWHERE,
+    HOUR_US,
+    PLAIN,
+    SCHEMA,
+    USERS,
+    added_to,
+    decayed,
+    latest_users,
+    weighed,
+)
 
 FILE = "_popular.parquet"
-SCHEMA = pa.schema([("context", pa.string()), ("item_id", pa.string()), ("weight", pa.float64())])
-
-EVERYWHERE = ""
-"""The context of all events."""
 
 MAX_ITEMS, MAX_CONTEXTS = 1000, 200
 """Most items of a context value, and most values, that are kept; the heaviest ones."""
@@ -40,14 +43,6 @@ LEAST_WEIGHT = 20.0
 
 LEAST_USERS, WITHIN_HALF_LIVES = 5, 4
 """Least number of users whose events these are, and in how many half-lives the events must have happened."""
-
-USER_NUMBERS = 1024
-"""Users are told apart by a hash with so many values, which says of nobody who it was."""
-
-USERS = pa.schema([("context", pa.string()), ("user", pa.int64()), ("time_us", pa.int64())])
-"""The LEAST_USERS latest users of each context, and the last event of each."""
-
-HOUR_US = 3600 * MICROS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class PopularNow:
             return cls()
         now_us = time.time_ns() // 1000 if now_us is None else now_us
         written, half_life_us = _written(folder), config.popular_half_life_h * HOUR_US
-        table = _decayed(written, now_us, half_life_us)
+        table = _decayed(written, now_us, half_life_us).select(PLAIN)
         if (users := _users(written)) is not None:
             table = _of_enough_users(table, users, now_us - int(WITHIN_HALF_LIVES * half_life_us))
         table, found = table.sort_by([("context", "ascending"), ("weight", "descending")]), {}
@@ -120,11 +115,9 @@ def add_popular(
         now_us, users = max(now_us, _time_us(before)), _users(before) or users
         before = _decayed(before, now_us, config.popular_half_life_h * HOUR_US)
     happened = pa.Table.from_pylist([dict(event) for event in events], schema=EVENTS)
-    added, added_users = _weighed(config, happened, now_us)
-    whole = pa.concat_tables([before.replace_schema_metadata(None), added])
-    whole = whole.group_by(["context", "item_id"]).aggregate([("weight", "sum")]).rename_columns(SCHEMA.names)
-    whole = _heaviest(whole).cast(SCHEMA)
-    users = _latest(pa.concat_tables([users, added_users]), whole["context"])
+    once, added_users = weighed(config, happened, now_us)
+    whole = added_to(before.replace_schema_metadata(None), once, MAX_CONTEXTS, MAX_ITEMS)
+    users = latest_users(pa.concat_tables([users, added_users]), whole["context"], LEAST_USERS)
     metadata = {"part": part, "time_us": str(now_us), "users": orjson.dumps(users.to_pydict())}
     lock.require()
     folder.write_table(FILE, whole.replace_schema_metadata(metadata))
@@ -133,6 +126,9 @@ def add_popular(
 def _written(folder: Folder) -> pa.Table:
     """What compaction has written, by SCHEMA, with its metadata; OSError or ValueError where it cannot be read."""
     table = folder.read_table(FILE)
+    if table.column_names == PLAIN:  # of an earlier version
+        none = (pa.array([[]] * len(table), SCHEMA.field(name).type) for name in SCHEMA.names[len(PLAIN) :])
+        table = pa.table([*table.columns, *none], names=SCHEMA.names, metadata=table.schema.metadata)
     try:
         found = table.cast(SCHEMA).replace_schema_metadata(table.schema.metadata)
         _time_us(found)
@@ -176,54 +172,4 @@ def _of_enough_users(table: pa.Table, users: pa.Table, since_us: int) -> pa.Tabl
 def _decayed(table: pa.Table, now_us: int, half_life_us: float) -> pa.Table:
     """The table with its weights as of now."""
     past = max(now_us - _time_us(table), 0) / half_life_us
-    return table.set_column(2, SCHEMA.field("weight"), pc.multiply(table["weight"], 0.5**past))
-
-
-def _weighed(config: EventsConfig, events: pa.Table, now_us: int) -> tuple[pa.Table, pa.Table]:
-    """The positive events by SCHEMA, for all contexts and for each value of their own, and their users by USERS.
-
-    Of the events of a user with an item the heaviest counts.
-    """
-    types = EventTypes(config.types)
-    codes_N = types.codes(events["type"], pa.chunked_array([pa.nulls(len(events), pa.float64())]))
-    kept_N = types.having(is_positive)[codes_N] & (codes_N >= 0)
-    events, codes_N = events.filter(pa.array(kept_N)), codes_N[kept_N]
-    age_N = np.maximum(now_us - events["time"].cast(pa.int64()).to_numpy(), 0)
-    weight_N = np.array([of.weight for of in types.types.values()])[codes_N]
-    weight_N = weight_N * 0.5 ** (age_N / (config.popular_half_life_h * HOUR_US))
-    contexts = events["context"].combine_chunks()
-    of_event = np.repeat(np.arange(len(events)), np.diff(contexts.offsets.to_numpy()))
-    keys = pc.binary_join_element_wise(contexts.keys, contexts.items, "=")
-    at = np.concatenate([np.arange(len(events)), of_event])
-    names = pa.concat_arrays([pa.repeat(EVERYWHERE, len(events)), keys])
-    rows = events.select(["user_id", "item_id", "time"]).take(pa.array(at))
-    rows = rows.append_column("context", names).append_column("weight", pa.array(weight_N[at]))
-    once = rows.group_by(["context", "item_id", "user_id"]).aggregate([("weight", "max")])
-    encoded = rows["user_id"].combine_chunks().dictionary_encode()
-    hash_U = np.array([zlib.crc32(user_id.encode()) for user_id in encoded.dictionary.to_pylist()], dtype=np.int64)
-    user_N = hash_U[encoded.indices.to_numpy()] % USER_NUMBERS
-    users = pa.table([rows["context"], pa.array(user_N), rows["time"].cast(pa.int64())], schema=USERS)
-    return once.select(["context", "item_id", "weight_max"]).rename_columns(SCHEMA.names), users
-
-
-def _latest(users: pa.Table, contexts: pa.ChunkedArray) -> pa.Table:
-    """The LEAST_USERS latest users of each of these contexts."""
-    users = users.filter(pc.is_in(users["context"], value_set=contexts.combine_chunks()))
-    users = users.group_by(["context", "user"]).aggregate([("time_us", "max")]).rename_columns(USERS.names)
-    return _first_of_contexts(users.sort_by([("context", "ascending"), ("time_us", "descending")]), LEAST_USERS)
-
-
-def _heaviest(whole: pa.Table) -> pa.Table:
-    """The heaviest contexts, and of each the heaviest items."""
-    totals = whole.group_by("context").aggregate([("weight", "sum")]).sort_by([("weight_sum", "descending")])
-    whole = whole.filter(pc.is_in(whole["context"], value_set=totals["context"].combine_chunks()[:MAX_CONTEXTS]))
-    whole = whole.sort_by([("context", "ascending"), ("weight", "descending")])
-    return _first_of_contexts(whole, MAX_ITEMS)
-
-
-def _first_of_contexts(table: pa.Table, count: int) -> pa.Table:
-    """The first rows of each context, by which the table is sorted."""
-    codes = table["context"].combine_chunks().dictionary_encode().indices.to_numpy()
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes))]) if len(codes) else np.zeros(1, dtype=np.int64)
-    rank_N = np.arange(len(codes)) - starts[codes]
-    return table.filter(pa.array(rank_N < count))
+    return decayed(table, 0.5**past)
