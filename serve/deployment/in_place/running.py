@@ -50,5 +50,10 @@ def proxy_values() -> Values:
 
 
 def num_machines() -> int:
-    """Returns the number of machines that the Ray of this process runs on."""
-    return len({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+    """Returns the number of machines that the Ray of this process runs on.
+
+    Where none of them has CPUs, as a head that an autoscaler is about to add machines to, one more counts.
+    """
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    will_grow = not any(node["Resources"].get("CPU") for node in alive)
+    return len({node["NodeManagerHostname"] for node in alive}) + will_grow

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.serve.schema import ServeDeploySchema
 
 from conf.next_command import values_with
@@ -14,6 +15,7 @@ from data.artifacts.errors import ConfigError
 from serve.deployment.declared import APPLICATION, BUILDER, deploy_config
 from serve.deployment.in_place.check import as_deployed, refuse_kept
 from serve.deployment.in_place.kept import kept_overrides
+from serve.deployment.in_place.running import num_machines
 from serve.deployment.in_place.values import SECTIONS, Values, declared_values
 
 RAISED = ("cluster.address=auto", "serve.ingress.max_replicas=16")
@@ -106,6 +108,19 @@ def test_event_types_of_ones_own_are_kept() -> None:
 def test_a_mapping_that_is_typed_types_its_entries_alone() -> None:
     runs = running("serve.ingress.max_replicas=8", "serve.ingress.num_cpus=2")
     assert kept(runs, "serve.ingress={max_replicas: 16}") == ["serve.ingress.num_cpus=2.0"]
+
+
+@pytest.mark.parametrize(("cpus", "machines"), [([2.0], 1), ([0.0, 2.0], 2), ([0.0], 2), ([0.0, None], 3)])
+def test_a_head_without_cpus_waits_for_a_machine(
+    monkeypatch: pytest.MonkeyPatch, cpus: list[float | None], machines: int
+) -> None:
+    """Its autoscaler adds them after serve.run has looked, and then each has a SQLite file of its own."""
+    nodes = [
+        {"Alive": True, "NodeManagerHostname": f"{at}", "Resources": {} if of is None else {"CPU": of}}
+        for at, of in enumerate(cpus)
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert num_machines() == machines
 
 
 def test_on_several_machines_events_are_off_before_and_after() -> None:
