@@ -2,7 +2,7 @@
 
 Prepares the dataset if that was not done before, fits the towers and the re-ranker, measures both on the test part and
 seals the result as a checkpoint. After a kill, the same command resumes from the last complete epoch and ends with the
-same weights.
+same weights; with several workers, if Ray has as many CPUs as before, by which the log is divided among them.
 
 Examples:
     python -m towers.train data=gowalla

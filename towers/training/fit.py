@@ -2,7 +2,7 @@
 
 The driver encodes the catalogues, lets Ray Train fit the towers, fits the re-ranker and measures both on the test part
 (towers/training/stages). A training that was killed resumes from its last complete epoch and ends with the same
-weights.
+weights (with several workers, if Ray has as many CPUs as before, by which the log is divided among them).
 """
 
 from dataclasses import replace

@@ -16,7 +16,7 @@ from data.dataset.split import VALIDATION
 from data.sequences.histories import Sequences
 from towers.evaluation.baselines.ease import MAX_ITEMS, ease
 from towers.evaluation.baselines.ials import AlsSettings, distinct, fit_items, solve
-from towers.evaluation.baselines.item_filter import fitted_on, item_filter, rank_by_filter
+from towers.evaluation.baselines.item_filter import POPULARITY_EXPONENT, fitted_on, item_filter, rank_by_filter
 from towers.evaluation.config import EvaluateConfig
 from towers.evaluation.metrics import hits, per_query
 from towers.evaluation.queries import HeldOut
@@ -103,21 +103,27 @@ class Tuner:
         best = ALS_START
         for settings_beside in ALS_STEPS:
             best = _climb(settings_beside(best), best, value_of)
-        return self._final(self._rank_ials, best), f"iALS, tuned: {best}"
+        return self._final(self._rank_ials, best), f"iALS, {self._how}: {best}"
 
     def ease(self) -> tuple[Ranking | None, str]:
         """The ranking of EASE, and what was chosen; None with the reason where the catalogue is too large."""
         if self._dataset.items.num_rows > MAX_ITEMS:
             return None, f"no EASE: it inverts a matrix of all pairs of items, and there are more than {MAX_ITEMS:,}"
         best = _climb(REGULARISATIONS, EASE_START, cache(partial(self._value, "EASE", self._rank_ease)))
-        return self._final(self._rank_ease, best), f"EASE, tuned: regularisation {best:g}"
+        return self._final(self._rank_ease, best), f"EASE, {self._how}: regularisation {best:g}"
 
     def item_item_tuned(self) -> tuple[Ranking, str]:
         """The ranking of the item-item filter, and the exponent that was chosen."""
-        best = max(EXPONENTS, key=partial(self._value, "item-item filter", self._rank_filter))
+        default_first = sorted(EXPONENTS, key=lambda exponent: exponent != POPULARITY_EXPONENT)
+        best = max(default_first, key=partial(self._value, "item-item filter", self._rank_filter))
         ranking = self._final(self._rank_filter, best)
         of_some = f", {fitted_on(self._every)}" if self._every > 1 else ""
-        return ranking, f"item-item filter, tuned: popularity exponent {best:g}{of_some}"
+        return ranking, f"item-item filter, {self._how}: popularity exponent {best:g}{of_some}"
+
+    @property
+    def _how(self) -> str:
+        """How the settings came to be, in words."""
+        return "tuned" if len(self._validation.user_rows_Q) else "not tuned, for want of a validation part"
 
     def _value(self, baseline: str, fit: Fit[S], settings: S) -> float:
         """nDCG at evaluate.k on the validation part, printed; 0 if there is none, so that the first settings stay."""

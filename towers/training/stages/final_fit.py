@@ -6,7 +6,9 @@ Nothing is left to measure such towers on, so the same procedure is measured one
     measured     train                 early stopping      fitted on validation
     backtest     train, validation     those of measured   carried over from measured; measured on test
     final        train ... test        those of measured   fitted on test over the backtest's towers, then carried over
-                                                           (that of measured, where test has too few hits to fit to)
+                                                           (that of measured, where the one of test is not kept)
+
+Where the measured training has kept no re-ranker, nor has the final fit, since the backtest has measured none.
 
 `measured` is the checkpoint of the same config with `train.fit_on=train`; manifests name it `settled`.
 
@@ -33,9 +35,10 @@ from towers.reranking.carry import carry_over
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import checkpoint_folder, is_trained, present_code, training_name
+from towers.training.stages.decide import DECIDED
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_again import MEASURED_BY
-from towers.training.stages.measured_fit import DECIDED, fit_reranker_on, measured_report, seal, ties_of
+from towers.training.stages.measured_fit import fit_reranker_on, measured_report, seal, ties_of
 
 BACKTEST = "-backtest"
 """Suffix of the name of a final checkpoint that gives the name of its backtest."""
@@ -62,16 +65,18 @@ def final_fit(
     if backtest is None:
         backtest = _backtest(config, measured, dataset, earlier, backtest_folder)
     of_test = earlier.unfitted_reranker(config, dataset)
-    ties = ties_of(dataset, backtest.folder)
-    _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
-    progress(f"re-ranker{said}")
+    if measured.reranker.is_fitted:
+        ties = ties_of(dataset, backtest.folder)
+        _, said = fit_reranker_on(earlier, of_test, dataset, TEST, config, ties, backtest.popularity_I)
+        progress(f"re-ranker{said}")
     progress(f"train: {folder.name}, {epochs} epochs on all interactions")
     final = fit_towers(config, dataset, storage, name, FittedSplits.all, epochs, context, progress)
     final.set_cold_length(measured.model.cold_length)
-    if of_test.is_fitted or not measured.reranker.is_fitted:
+    if of_test.is_fitted:
         reranker = _carried(config, of_test, earlier.items.encoder, earlier.fit_on, dataset, final)
     else:
-        progress(f"re-ranker: that of {measured.name} is carried over")
+        kept = "that of" if measured.reranker.is_fitted else "none, which nobody would have measured, as in"
+        progress(f"re-ranker: {kept} {measured.name}")
         reranker = _carried(config, measured.reranker, _known(measured), FittedSplits.train, dataset, final)
     more = report_of(backtest.manifest).as_json() | {
         "backtest": str(backtest.folder),

@@ -1,5 +1,6 @@
 """The fit that is measured: towers, re-ranker fitted on the validation part, and a report on the test part."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,6 @@ from data.sources.schema import SPLITS
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint, save
 from towers.checkpoint.freshness import histories_until, newest_time
 from towers.checkpoint.lineage import lineage
-from towers.evaluation.decisions.cold_items import ColdItemLength, decide_length, undecided
-from towers.evaluation.decisions.placement import UNDECIDED, FeaturePlacement, decide_placement
-from towers.evaluation.decisions.popular_items import (
-    BY_ALL,
-    RECENT_SHARE,
-    PopularItems,
-    decide_popular_items,
-    recent_of,
-)
-from towers.evaluation.intervals import RESAMPLES
 from towers.evaluation.measure import evaluate, measure
 from towers.evaluation.queries import HeldOut, has_queries
 from towers.evaluation.ranking import QueryVectors, Ranking, embed, retrieve
@@ -38,15 +29,12 @@ from towers.model.tie_order import TieOrder, popularity, tie_seed
 from towers.reranking.reranker import Reranker
 from towers.training.config import Recipe
 from towers.training.runs import present_code, training_name
+from towers.training.stages.decide import UNDECIDED_NOTE, Decisions, decide, has_unfitted
 from towers.training.stages.fit_reranker import GOAL, fit_reranker, too_few_hits
 from towers.training.stages.fit_towers import FittedTowers, fit_towers
 from towers.training.stages.measured_again import MEASURED_BY, measured_by
 from towers.training.stages.rerank_queries import queries_to_fit
 from towers.training.tracking import run_reference
-
-DECIDED = ("cold_items", "placement", "popular_items")
-"""What is decided on the validation part, by its names in a checkpoint's manifest."""
-
 
 WORSE = "; it orders them worse than retrieval and is not kept"
 """What is said of a re-ranker that was fitted in vain (`fit_reranker`)."""
@@ -74,14 +62,14 @@ def fit_and_measure(
     towers = fit_towers(config, dataset, storage, name, config.train.fit_on, progress=progress)
     is_validated, totals = has_validation(config, dataset), dict(towers.totals)
     counts_I = interaction_counts(dataset.items, towers.fit_on)
-    cold_items, placement, popular, recent_I = undecided(counts_I), UNDECIDED, BY_ALL, None
+    decided = Decisions.neutral(counts_I, towers.fit_on)
     if is_validated:
-        cold_items, placement, popular, recent_I = _decide(towers, dataset, config, ties)
-        progress(f"items without training data: {cold_items}")
-        progress(f"users without training data: {placement}")
-        progress(f"popular items: {popular}")
+        decided = decide(towers, dataset, config, ties)
         give_back_memory()
-    popularity_I = popularity(counts_I, recent_I)
+    leaves_open = towers.fit_on is FittedSplits.train_validation and has_unfitted(dataset, towers.fit_on)
+    for line in decided.lines() if is_validated or leaves_open else ():
+        progress(line)
+    popularity_I = popularity(counts_I, decided.recent_I)
     reranker = towers.unfitted_reranker(config, dataset)
     if is_validated:
         measured, said = fit_reranker_on(towers, reranker, dataset, VALIDATION, config, ties, popularity_I)
@@ -91,9 +79,10 @@ def fit_and_measure(
     else:
         progress("re-ranker: not fitted, there is no validation part that the towers were not fitted on")
     report = measured_report(towers, reranker, dataset, config, ties, popularity_I)
-    decided = dict(zip(DECIDED, (cold_items.as_json(), placement.as_json(), popular.as_json()), strict=True))
-    more = report.as_json() | {"training": totals} | decided
-    return seal(folder, config, dataset, towers, reranker, name, known_splits(dataset), more, recent_I)
+    if leaves_open:
+        report = replace(report, notes=[UNDECIDED_NOTE, *report.notes])
+    more = report.as_json() | {"training": totals} | decided.as_json()
+    return seal(folder, config, dataset, towers, reranker, name, known_splits(dataset), more, decided.recent_I)
 
 
 def known_splits(dataset: PreparedDataset) -> tuple[str, ...]:
@@ -122,35 +111,6 @@ def measured_report(
     """Measures towers and re-ranker on the test part."""
     vectors_ID, orders = towers.item_vectors_ID, (ties, popularity_I)
     return evaluate(towers.model, reranker, dataset, towers.fit_on, config.evaluate, vectors_ID, *orders)
-
-
-def _decide(
-    towers: FittedTowers, dataset: PreparedDataset, config: Recipe, ties: TieOrder
-) -> tuple[ColdItemLength, FeaturePlacement, PopularItems, np.ndarray | None]:
-    """Decides how items and users without training data are placed, sets the model so, and what is popular.
-
-    It does so by nDCG at the cut-off of `train.monitor`, with the default number of resamples: what the name of the
-    checkpoint stands for decides, and not `evaluate.k` or `evaluate.resamples`, which a later measurement may change.
-
-    Returns:
-        The decisions, and int64 [I], the interactions of each item among the latest ones; None where all count.
-    """
-    most, beside = config.train.validation_users, config.model.history_columns
-    held_out = HeldOut.of(dataset, VALIDATION, config.evaluate.seen, beside, most)
-    counts_I = interaction_counts(dataset.items, towers.fit_on)
-    k, batch_size, resamples = config.train.monitored_at, config.evaluate.batch_size, RESAMPLES
-    latest_I = recent_of(dataset, towers.fit_on, RECENT_SHARE)
-    popular = decide_popular_items(held_out, counts_I, latest_I, k, batch_size, resamples, ties)
-    recent_I = None if popular.recent_share is None else latest_I
-    popularity_I = popularity(counts_I, recent_I)
-    queries = embed(towers.model, held_out, batch_size)
-    cold_items = decide_length(queries, held_out, counts_I, towers.item_vectors_ID, k, batch_size, resamples, ties)
-    towers.set_cold_length(cold_items.length)
-    placement = decide_placement(
-        towers.model, queries, held_out, popularity_I, towers.item_vectors_ID, k, batch_size, resamples, ties
-    )
-    towers.model.places_by_features = placement.by_features
-    return cold_items, placement, popular, recent_I
 
 
 def fit_reranker_on(

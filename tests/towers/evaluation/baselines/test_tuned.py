@@ -1,6 +1,7 @@
 """Tuned baselines: their formulas, worked by hand, and that validation chooses their settings."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,6 +110,18 @@ def test_validation_chooses(
     assert tuner.item_item_tuned()[1].endswith(f"{max(values, key=lambda e: values[e]):g}")
     monkeypatch.setattr(tuning, "MAX_ITEMS", 5)
     assert tuner.ease() == (None, "no EASE: it inverts a matrix of all pairs of items, and there are more than 5")
+
+
+def test_without_a_validation_part_the_settings_are_the_defaults_and_not_said_to_be_tuned(
+    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "ALS_STEPS", tuning.ALS_STEPS[:1])
+    tuner = tuner_of(dataset, EvaluateConfig())
+    vars(tuner)["_validation"] = SimpleNamespace(user_rows_Q=np.zeros(0, dtype=np.int64))
+    why = "not tuned, for want of a validation part"
+    assert tuner.item_item_tuned()[1] == f"item-item filter, {why}: popularity exponent 0.25"
+    assert tuner.ease()[1] == f"EASE, {why}: regularisation 30"
+    assert tuner.ials()[1] == f"iALS, {why}: {tuning.ALS_START}"
 
 
 def test_a_setting_is_varied_as_long_as_that_is_better() -> None:

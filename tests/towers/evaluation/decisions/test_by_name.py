@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from conf.schema import Config
@@ -12,8 +13,8 @@ from towers.model.build import encode_catalogues
 from towers.model.config import FittedSplits
 from towers.model.context import Context
 from towers.training.runs import checkpoint_folder
+from towers.training.stages.decide import Decisions, decide, has_unfitted
 from towers.training.stages.fit_towers import FittedTowers
-from towers.training.stages.measured_fit import _decide
 
 
 @pytest.fixture
@@ -39,14 +40,22 @@ def test_later_measurements_by_other_values_find_the_same_decisions(
     other = replace(tiny, evaluate=replace(tiny.evaluate, k=5, resamples=100))
     storage = checkpoint.folder
     assert checkpoint_folder(other, dataset, storage).name == checkpoint_folder(tiny, dataset, storage).name
-    found = [_decide(copy.deepcopy(towers), dataset, config, checkpoint.ties)[:3] for config in (tiny, other)]
-    assert found[0] == found[1]
-    assert "ndcg@20" in found[1][0].reason + found[1][2].reason, "the cut-off of train.monitor"
+    found = [decide(copy.deepcopy(towers), dataset, config, checkpoint.ties) for config in (tiny, other)]
+    assert found[0].as_json() == found[1].as_json()
+    assert "ndcg@20" in "".join(found[1].lines()), "the cut-off of train.monitor"
 
 
 def test_the_cut_off_of_the_monitor_is_that_of_the_decisions(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, towers: FittedTowers
 ) -> None:
     config = replace(tiny, train=replace(tiny.train, monitor="recall@10"))
-    *_, popular, _ = _decide(towers, dataset, config, checkpoint.ties)
-    assert "ndcg@10" in popular.reason
+    assert "ndcg@10" in decide(towers, dataset, config, checkpoint.ties).popular_items.reason
+
+
+def test_what_is_fitted_on_the_validation_part_says_that_nothing_is_decided(dataset: PreparedDataset) -> None:
+    """The final fit of a search was measured otherwise than its trials, "for want of a validation part"."""
+    counts_I = np.array([0, 3, 0])
+    for fit_on, why in ((FittedSplits.train, "no validation part"), (FittedSplits.train_validation, "would decide it")):
+        assert all(why in line for line in Decisions.neutral(counts_I, fit_on).lines())
+    assert has_unfitted(dataset, FittedSplits.train), "users and items come late in the planted log"
+    assert not has_unfitted(dataset, FittedSplits.all)
