@@ -18,6 +18,7 @@ from towers.evaluation.measure import evaluate
 from towers.evaluation.report import report_of
 from towers.model.config import FittedSplits
 from towers.training.fit import train
+from towers.training.stages import measured_fit
 from towers.training.stages.measured_again import report_by
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,21 @@ def test_a_kill_before_the_final_fit_changes_nothing(final: Checkpoint, tiny: Co
     again = train(on_all(tiny), dataset, Folder.of(tiny.storage.root))
     assert np.array_equal(before, again.item_vectors_ID)
     assert np.array_equal(open_checkpoint(final.folder).item_vectors_ID, before)
+
+
+def test_no_reranker_is_shipped_that_the_backtest_has_not_measured(
+    tiny: Config, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test part alone had kept one, and the report said that retrieval's order stays."""
+    config, storage = replace(tiny, seed=91, train=replace(tiny.train, epochs=1)), Folder.of(tiny.storage.root)
+    with monkeypatch.context() as patch:
+        patch.setattr(measured_fit, "fit_reranker", lambda *_: {})
+        assert not train(config, dataset, storage).reranker.is_fitted
+    said: list[str] = []
+    made = train(on_all(config), dataset, storage, said.append)
+    assert not made.reranker.is_fitted
+    assert report_of(made.manifest).calibration is None
+    assert any(line.startswith("re-ranker: none, which nobody would have measured, as in ") for line in said)
 
 
 def test_without_a_validation_part_it_is_refused(ray_session: None, root: str, tiny_overrides: tuple[str, ...]) -> None:
