@@ -130,7 +130,10 @@ class RequestAdapter:
         if (found := response.found) is not None:
             others = ~np.isin(found.rows_K, denied)
             found = replace(found, rows_K=found.rows_K[others], scores_K=found.scores_K[others])
-        return replace(response, rows=rows, scores=scores, found=found)
+        if (explanation := response.explanation) is not None and (nearest := explanation.nearest) is not None:
+            nearest = replace(nearest, rows_KH=nearest.rows_KH[kept], cosines_KH=nearest.cosines_KH[kept])
+            explanation = replace(explanation, nearest=nearest)
+        return replace(response, rows=rows, scores=scores, found=found, explanation=explanation)
 
     def answer(
         self,

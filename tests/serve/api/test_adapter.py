@@ -89,3 +89,17 @@ def test_candidates_that_are_recalled_leave_the_others_in_their_order(release: R
     assert (left.rows, left.scores) == ([5, 3], [4.0, 2.0])
     assert left.found is not None
     assert left.found.rows_K.tolist() == [5, 3]
+
+
+def test_an_item_that_is_recalled_while_it_is_explained_takes_its_explanation_with_it(release: Release) -> None:
+    adapter = RequestAdapter(release, num_candidates=100)
+    recalled, kept, once, twice = adapter.ids([5, 2, 3, 4])
+    nearest = Nearest(np.array([[3, 4], [4, 3]]), np.array([[0.5, 0.25], [0.75, 0.5]], dtype=np.float32))
+    explanation = Explanation(candidates=None, ranked=None, nearest=nearest, num_excluded=0)
+    made = Response(release.id, [5, 2], [4.0, 3.0], Source.towers, False, [], {}, explanation)
+    adapter.set_denylist([recalled])
+    (item,) = json.loads(orjson.dumps(adapter.answer(adapter.without_denied(made), {}, "id")))["items"]
+    near = [{"id": twice, "cosine": 0.75}, {"id": once, "cosine": 0.5}]
+    assert (item["id"], item["explanation"]["nearest_history"]) == (kept, near)
+    adapter.set_denylist([recalled, kept])
+    assert adapter.answer(adapter.without_denied(made), {}, "id")["items"] == []
