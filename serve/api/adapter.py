@@ -53,6 +53,7 @@ class RequestAdapter:
         type_rows: The row of each event type that the user tower knows, by its name.
         history_columns: What the user tower takes of a history beside its items.
         released_events: The events that are in the release's histories already.
+        denied_rows: The items that no answer has, in order; each `set_denylist` makes another tuple.
     """
 
     def __init__(self, release: Release, num_candidates: int) -> None:
@@ -75,8 +76,8 @@ class RequestAdapter:
 
     def set_denylist(self, item_ids: Iterable[str]) -> None:
         """Keeps these items, and those that the release itself has removed, out of all answers from now on."""
-        self._denied_rows = tuple(sorted(self.known_rows(self._removed.union(item_ids))))
-        self._denied = frozenset(self._denied_rows)
+        self.denied_rows = tuple(sorted(self.known_rows(self._removed.union(item_ids))))
+        self._denied = frozenset(self.denied_rows)
 
     def query(self, request: RecommendRequest) -> tuple[Query, Unknown]:
         """Returns the request as a query in rows, and its ids and names that this release does not know.
@@ -124,7 +125,7 @@ class RequestAdapter:
         """Returns the response without items that were put on the denylist while it was made."""
         if self._denied.isdisjoint(response.rows):
             return response
-        denied = self._denied_rows
+        denied = self.denied_rows
         kept = ~np.isin(response.rows, denied)
         rows, scores = np.array(response.rows)[kept].tolist(), np.array(response.scores)[kept].tolist()
         if (found := response.found) is not None:
@@ -158,7 +159,7 @@ class RequestAdapter:
         extras: list[dict[str, Any]] = [{"score": score} for score in response.scores]
         explained: dict[str, Any] = {}
         if (explanation := response.explanation) is not None:
-            each = explanations(response.rows, explanation, self.items, self._denied_rows)
+            each = explanations(response.rows, explanation, self.items, self.denied_rows)
             for extra, item_explanation in zip(extras, each, strict=True):
                 extra["explanation"] = item_explanation
             num_candidates = 0 if explanation.candidates is None else len(explanation.candidates.rows_K)
@@ -236,7 +237,7 @@ class RequestAdapter:
         both = zip([*first, *second], [*rows[0], *rows[1]], strict=True)
         unknown = list(dict.fromkeys(id_ for id_, row in both if row == 0))
         known_first, known_second = (tuple(filter(None, found)) for found in rows)
-        return known_first, (*known_second, *self._denied_rows), unknown
+        return known_first, (*known_second, *self.denied_rows), unknown
 
 
 def _experiment_fields(assignment: Assignment | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from data.cluster.ray_compatibility.serve import serve_request_id
-from serve.api.adapter import FieldError, RequestAdapter, Unknown
+from serve.api.adapter import FieldError, RequestAdapter
 from serve.api.events.known import user_json, with_state
 from serve.api.limits import MAX_BATCH, MAX_ID
 from serve.api.refusals import Late, NotFound, Stale
@@ -14,6 +14,7 @@ from serve.api.schemas import BatchRequest, RecommendRequest, SimilarRequest
 from serve.deployment.answers.conversion import takes, to_query
 from serve.deployment.answers.popular_items import PopularItems
 from serve.deployment.answers.records import AnswerRecords
+from serve.deployment.answers.rendered import Asked, Rendered
 from serve.deployment.release_runtime import ReleaseRuntime
 from serve.deployment.settings import ServeConfig, StalePointer
 from serve.events.service import UserEvents
@@ -78,9 +79,8 @@ class RequestAnswerer:
     async def recommend(self, request: RecommendRequest) -> dict[str, Any]:
         """Returns `serve.api.schemas.RecommendResponse` as JSON values; raises FieldError or Stale."""
         arrived, request_id = _now(), serve_request_id()
-        runtime, assignment = await self._choose(request, request_id)
-        query, unknown = self._to_query(runtime, assignment, request, request_id)
-        return await self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
+        asked = self._to_query(*await self._choose(request, request_id), request, request_id)
+        return self._give(await self._recommend(asked, arrived))
 
     async def recommend_batch(self, batch: BatchRequest) -> dict[str, Any]:
         """Returns `serve.api.schemas.BatchResponse` as JSON values; each answer has a request id of its own."""
@@ -88,19 +88,14 @@ class RequestAnswerer:
         common = serve_request_id(MAX_ID - LONGEST_SUFFIX)
         ids = [f"{common}.{number}" for number in range(len(batch.requests))]
         chosen = [await self._choose(request, id_) for request, id_ in zip(batch.requests, ids, strict=True)]
-        queries = [
+        asked = [
             self._to_query(runtime, assignment, request, id_, "requests", number)
             for number, ((runtime, assignment), request, id_) in enumerate(
                 zip(chosen, batch.requests, ids, strict=True)
             )
         ]
-        answers = (
-            self._recommend(runtime, assignment, request, request_id, query, unknown, arrived)
-            for (runtime, assignment), request, request_id, (query, unknown) in zip(
-                chosen, batch.requests, ids, queries, strict=True
-            )
-        )
-        return {"responses": await asyncio.gather(*answers)}
+        answers = await asyncio.gather(*(self._recommend(each, arrived) for each in asked))
+        return {"responses": [self._give(answer) for answer in answers]}
 
     async def similar(self, request: SimilarRequest) -> dict[str, Any]:
         """Returns `serve.api.schemas.SimilarResponse` as JSON values; raises FieldError or Stale."""
@@ -168,18 +163,19 @@ class RequestAnswerer:
         request: RecommendRequest,
         request_id: str,
         *location: str | int,
-    ) -> tuple[Query, Unknown]:
+    ) -> Asked:
         """Converts a request for the release that answers it; an error counts as that release's failure if it is one.
 
         Of a request that is refused, the release is to blame if the live one would take it.
         """
         started = time.perf_counter()
         try:
-            return to_query(runtime.adapter.query, request, *location)
+            query, unknown = to_query(runtime.adapter.query, request, *location)
         except Exception as e:
             if not isinstance(e, FieldError) or takes(self._releases.loaded, request, runtime):
                 self._add_failure(assignment, runtime.adapter, request, request_id, started)
             raise
+        return Asked(runtime, assignment, request, request_id, query, unknown)
 
     def _add_failure(
         self,
@@ -192,31 +188,27 @@ class RequestAnswerer:
         took_ms = 1000 * (time.perf_counter() - started)
         self._records.add_failure(assignment, adapter.release_id, request.user_id, request_id, took_ms)
 
-    async def _recommend(
-        self,
-        runtime: ReleaseRuntime,
-        assignment: Assignment | None,
-        request: RecommendRequest,
-        request_id: str,
-        query: Query,
-        unknown: Unknown,
-        arrived: float,
-    ) -> dict[str, Any]:
-        started, adapter = time.perf_counter(), runtime.adapter
+    async def _recommend(self, asked: Asked, arrived: float) -> Rendered:
+        started, runtime, request = time.perf_counter(), asked.runtime, asked.request
         try:
             limits = self._limits(request.timeout_ms, runtime, arrived)
-            read_state = self._state_reader(query, request, adapter)
-            fallback = self._popular.of(adapter, request.context)
-            answer = adapter.without_denied(await recommend(query, runtime.stages, fallback, limits, read_state))
-            stale = self._releases.is_stale
-            content = adapter.answer(answer, unknown, request_id, assignment, request.filter, stale)
+            read_state = self._state_reader(asked.query, request, runtime.adapter)
+            fallback = self._popular.of(runtime.adapter, request.context)
+            answer = await recommend(asked.query, runtime.stages, fallback, limits, read_state)
+            return Rendered.of(asked, answer, self._releases.is_stale, 1000 * (time.perf_counter() - started))
         except Exception:
-            self._add_failure(assignment, adapter, request, request_id, started)
+            self._add_failure(asked.assignment, runtime.adapter, request, asked.request_id, started)
             raise
-        self._count(answer, request.user_id)
-        took_ms = 1000 * (time.perf_counter() - started)
-        self._records.add_recommended(adapter, request, answer, request_id, assignment, took_ms)
-        return content
+
+    def _give(self, rendered: Rendered) -> dict[str, Any]:
+        """Returns and records an answer that is sent now, without what was recalled while it waited for others."""
+        sent = rendered.as_of_now()
+        asked, adapter = sent.asked, sent.asked.runtime.adapter
+        self._count(sent.answer, asked.request.user_id)
+        self._records.add_recommended(
+            adapter, asked.request, sent.answer, asked.request_id, asked.assignment, sent.took_ms
+        )
+        return sent.content
 
     def _state_reader(
         self, query: Query, request: RecommendRequest, adapter: RequestAdapter
