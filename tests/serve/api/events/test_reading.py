@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from serve.api.events.reading import read_events
+from serve.api.events.reading import answer, read_events
+from serve.events.protocol import Outcome
 from tests.conformance.events import config
 
 
@@ -89,3 +90,11 @@ def test_other_texts_stay_as_they_are_beside_one_that_no_field_takes() -> None:
 def test_what_is_no_json_is_refused_as_a_whole(body: bytes) -> None:
     batch = read_events(body, config())
     assert ([problem["loc"] for problem in batch.problems], batch.events) == ([("body",)], [])
+
+
+def test_refused_events_are_named_in_their_order() -> None:
+    """Those that the store refuses, by their ids, among those that are wrong by themselves."""
+    sent = [written(str(n), ', "value": "much"') if n % 2 else written(str(n)) for n in range(102)]
+    batch = read_events(f'{{"events": [{", ".join(sent)}]}}'.encode(), config())
+    status, content = answer(batch, [Outcome.conflict] * len(batch.events), names_users=True)
+    assert (status, [problem["loc"][2] for problem in content["detail"]]) == (422, list(range(102)))
