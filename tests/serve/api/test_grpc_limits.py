@@ -1,6 +1,7 @@
 """A message over gRPC is refused by its size before it is parsed, and the largest answers fit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -99,3 +100,14 @@ def test_the_largest_answer_fits() -> None:
     }
     answer = ParseDict({"request_id": id_, "items": [item] * MAX_K}, pb.RecommendResponse())
     assert pb.BatchResponse(responses=[answer] * MAX_BATCH).ByteSize() + MAX_BODY_BYTES < LIMIT
+
+
+def test_the_guide_says_what_overload_is() -> None:
+    """A replica that is full refuses calls itself, before any code of the endpoint says what they are."""
+    from ray.serve._private.grpc_util import get_grpc_response_status
+    from ray.serve.exceptions import BackPressureError
+
+    full = BackPressureError(num_queued_requests=1, max_queued_requests=1)
+    code = get_grpc_response_status(full, None, "id").code
+    guide = (Path(__file__).parents[3] / "docs" / "services.md").read_text()
+    assert f"overload is {code.name}" in " ".join(guide.split())
