@@ -15,7 +15,7 @@ import httpx
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from serve.api.connection import connection, content, path_segment, unreachable
+from serve.api.connection import M, answer, connection, path_segment, unreachable
 from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserRequest, UserResponse
 from serve.api.events.sender import AsyncEventSender, EventSender
 from serve.api.events.unsent import EventsNotSent, SenderFull
@@ -51,8 +51,8 @@ REQUEST_ID: TypeAdapter[str] = TypeAdapter(RequestId)
 class RecommendClient:
     """A synchronous client with one connection pool; threads may share it.
 
-    Each method raises EndpointError if the endpoint does not answer with status 200, and pydantic.ValidationError,
-    before anything is sent, if the request breaks a limit.
+    Each method raises EndpointError if the endpoint does not answer with status 200 and the JSON that is documented, and
+    pydantic.ValidationError, before anything is sent, if the request breaks a limit.
 
     Args:
         address: The endpoint's URL.
@@ -84,11 +84,12 @@ class RecommendClient:
             fields: Further fields of `serve.api.schemas.RecommendRequest`.
 
         Raises:
-            EndpointError: The endpoint did not answer, or answered with another status than 200.
+            EndpointError: The endpoint did not answer, or with another status than 200, or with something else than
+                recommendations.
             pydantic.ValidationError: The request breaks a limit; nothing was sent.
         """
         body, headers = _request(user_id, request_id, fields)
-        return RecommendResponse.model_validate_json(self._send("POST", "/v1/recommend", content=body, headers=headers))
+        return self._send(RecommendResponse, "POST", "/v1/recommend", content=body, headers=headers)
 
     def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
         """Recommends items to several users in one call.
@@ -96,12 +97,12 @@ class RecommendClient:
         Each of `requests` has the fields of `serve.api.schemas.RecommendRequest`; the answers are in the same order.
         """
         body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
-        sent = self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
-        return BatchResponse.model_validate_json(sent).responses
+        batch = self._send(BatchResponse, "POST", "/v1/recommend/batch", content=body, headers=JSON)
+        return batch.responses
 
     def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """Returns the items nearest to an item."""
-        return SimilarResponse.model_validate_json(self._send("GET", _similar_path(item_id, k)))
+        return self._send(SimilarResponse, "GET", _similar_path(item_id, k))
 
     def similar_to(self, **fields: Any) -> SimilarResponse:
         """Returns the items nearest to several items, or to one that features describe.
@@ -109,11 +110,11 @@ class RecommendClient:
         `fields` are those of `serve.api.schemas.SimilarRequest`.
         """
         body = SimilarRequest.model_validate(fields).model_dump_json(exclude_unset=True)
-        return SimilarResponse.model_validate_json(self._send("POST", "/v1/similar", content=body, headers=JSON))
+        return self._send(SimilarResponse, "POST", "/v1/similar", content=body, headers=JSON)
 
     def live(self) -> LiveResponse:
         """Returns the live release."""
-        return LiveResponse.model_validate_json(self._send("GET", "/v1/releases/live"))
+        return self._send(LiveResponse, "GET", "/v1/releases/live")
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> EventsResponse:
         """Sends what users did; when it returns, all of it is durable, and part of the next answers.
@@ -125,20 +126,19 @@ class RecommendClient:
             EndpointError: With status 503 and `retry_after_s`: send them again. An event counts once, by its id.
             pydantic.ValidationError: An event breaks a limit; nothing was sent.
         """
-        sent = self._send("POST", "/v1/events", content=_events_body(events), headers=JSON)
-        return EventsResponse.model_validate_json(sent)
+        return self._send(EventsResponse, "POST", "/v1/events", content=_events_body(events), headers=JSON)
 
     def user(self, user_id: str) -> UserResponse:
         """Returns what is known of a user."""
-        return UserResponse.model_validate_json(self._send("GET", _user_path(user_id)))
+        return self._send(UserResponse, "GET", _user_path(user_id))
 
     def forget(self, user_id: str) -> ForgottenResponse:
         """Forgets a user: the state at once, and the event log by its next compaction."""
-        return ForgottenResponse.model_validate_json(self._send("DELETE", _user_path(user_id)))
+        return self._send(ForgottenResponse, "DELETE", _user_path(user_id))
 
-    def _send(self, method: str, path: str, **options: Any) -> bytes:
+    def _send(self, model: type[M], method: str, path: str, **options: Any) -> M:
         try:
-            return content(self._http.request(method, path, **options))
+            return answer(self._http.request(method, path, **options), model)
         except httpx.TransportError as e:
             raise unreachable(self._http.base_url, e) from e
 
@@ -171,44 +171,42 @@ class AsyncRecommendClient:
     ) -> RecommendResponse:
         """See `RecommendClient.recommend`."""
         body, headers = _request(user_id, request_id, fields)
-        sent = await self._send("POST", "/v1/recommend", content=body, headers=headers)
-        return RecommendResponse.model_validate_json(sent)
+        return await self._send(RecommendResponse, "POST", "/v1/recommend", content=body, headers=headers)
 
     async def recommend_batch(self, requests: Sequence[Mapping[str, Any]]) -> list[RecommendResponse]:
         """See `RecommendClient.recommend_batch`."""
         body = BatchRequest.model_validate({"requests": requests}).model_dump_json(exclude_unset=True)
-        sent = await self._send("POST", "/v1/recommend/batch", content=body, headers=JSON)
-        return BatchResponse.model_validate_json(sent).responses
+        batch = await self._send(BatchResponse, "POST", "/v1/recommend/batch", content=body, headers=JSON)
+        return batch.responses
 
     async def similar(self, item_id: str, k: int = 10) -> SimilarResponse:
         """See `RecommendClient.similar`."""
-        return SimilarResponse.model_validate_json(await self._send("GET", _similar_path(item_id, k)))
+        return await self._send(SimilarResponse, "GET", _similar_path(item_id, k))
 
     async def similar_to(self, **fields: Any) -> SimilarResponse:
         """See `RecommendClient.similar_to`."""
         body = SimilarRequest.model_validate(fields).model_dump_json(exclude_unset=True)
-        return SimilarResponse.model_validate_json(await self._send("POST", "/v1/similar", content=body, headers=JSON))
+        return await self._send(SimilarResponse, "POST", "/v1/similar", content=body, headers=JSON)
 
     async def live(self) -> LiveResponse:
         """See `RecommendClient.live`."""
-        return LiveResponse.model_validate_json(await self._send("GET", "/v1/releases/live"))
+        return await self._send(LiveResponse, "GET", "/v1/releases/live")
 
     async def send_events(self, events: Sequence[Mapping[str, Any]]) -> EventsResponse:
         """See `RecommendClient.send_events`."""
-        sent = await self._send("POST", "/v1/events", content=_events_body(events), headers=JSON)
-        return EventsResponse.model_validate_json(sent)
+        return await self._send(EventsResponse, "POST", "/v1/events", content=_events_body(events), headers=JSON)
 
     async def user(self, user_id: str) -> UserResponse:
         """See `RecommendClient.user`."""
-        return UserResponse.model_validate_json(await self._send("GET", _user_path(user_id)))
+        return await self._send(UserResponse, "GET", _user_path(user_id))
 
     async def forget(self, user_id: str) -> ForgottenResponse:
         """See `RecommendClient.forget`."""
-        return ForgottenResponse.model_validate_json(await self._send("DELETE", _user_path(user_id)))
+        return await self._send(ForgottenResponse, "DELETE", _user_path(user_id))
 
-    async def _send(self, method: str, path: str, **options: Any) -> bytes:
+    async def _send(self, model: type[M], method: str, path: str, **options: Any) -> M:
         try:
-            return content(await self._http.request(method, path, **options))
+            return answer(await self._http.request(method, path, **options), model)
         except httpx.TransportError as e:
             raise unreachable(self._http.base_url, e) from e
 

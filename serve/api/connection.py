@@ -6,14 +6,16 @@ import re
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from serve.api.events.schemas import EventsRefused
 from serve.api.problems import EndpointError, EventsRefusedError
+
+M = TypeVar("M", bound=BaseModel)
 
 KEY = "TWOTOWER_KEY"
 """Environment variable with the API key or the JSON Web Token of a client that is given none."""
@@ -64,6 +66,22 @@ def content(response: httpx.Response) -> bytes:
         problems = [problem.model_dump() for problem in found.detail]
         raise EventsRefusedError(message, found.accepted, found.duplicates, problems)
     raise EndpointError(message, response.status_code, retry_after_s(response.headers.get("Retry-After", "")))
+
+
+def answer(response: httpx.Response, model: type[M]) -> M:
+    """Returns what a response says; raises EndpointError if it is a refusal, or nothing that the endpoint answers."""
+    body = content(response)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as e:
+        (wrong, *_) = e.errors(include_url=False, include_context=False, include_input=False)
+        said = ": ".join([*(str(name) for name in wrong["loc"]), wrong["msg"]])
+        asked = f"{response.request.method} {response.request.url.path}: {response.status_code}"
+        raise EndpointError(
+            f"{asked} {response.text[:200]!r} is no {model.__name__} ({said}); give the address of the endpoint, and have"
+            " proxies before it pass its answers on as they are",
+            response.status_code,
+        ) from e
 
 
 def retry_after_s(value: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import pydantic
@@ -51,15 +51,16 @@ async def test_an_endpoint_that_is_not_there() -> None:
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Refuses everything, and says by which path it was asked."""
+    """Refuses everything, and says by which path it was asked; below /page it answers with a page."""
 
     def answer(self) -> None:
-        self.send_response(404)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200 if self.path.startswith("/page") else 404)
         self.end_headers()
         key = f" by {self.headers['Authorization']}" if "Authorization" in self.headers else ""
         self.wfile.write(f"asked: {self.path}{key}".encode())
 
-    do_GET = do_DELETE = answer  # the names that the standard library calls
+    do_GET = do_POST = do_DELETE = answer  # the names that the standard library calls
 
     def log_message(self, *_: object) -> None:
         pass
@@ -87,3 +88,16 @@ def test_an_id_leads_to_no_other_path(address: str, id_: str) -> None:
             asked = str(refused.value).rpartition("asked: ")[2].partition("?k=")[0]
             assert asked.count("/") == path.count("/")
             assert unquote(asked) == path.format(id_)
+
+
+async def test_an_answer_that_is_not_the_endpoints_is_no_fault_of_the_request(address: str) -> None:
+    """As of a proxy that answers by itself, with a page and status 200."""
+    with RecommendClient(f"{address}/page") as client:
+        questions: list[Callable[[], object]] = [client.live, client.recommend, lambda: client.recommend_batch([{}])]
+        for ask in questions:
+            with pytest.raises(EndpointError, match="Invalid JSON") as caught:
+                ask()
+            assert caught.value.status == 200
+    async with AsyncRecommendClient(f"{address}/page") as other:
+        with pytest.raises(EndpointError, match="Invalid JSON"):
+            await other.similar("i1")

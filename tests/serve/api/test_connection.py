@@ -6,7 +6,8 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from serve.api.connection import content, retry_after_s
+from serve.api.connection import answer, content, retry_after_s
+from serve.api.events.schemas import EventsResponse
 from serve.api.problems import EndpointError, EventsRefusedError
 
 ASKED = httpx.Request("POST", "http://endpoint/v1/events")
@@ -33,3 +34,14 @@ def test_refused_events_are_told() -> None:
     with pytest.raises(EventsRefusedError) as caught:
         content(refused)
     assert (caught.value.accepted, caught.value.duplicates, [*caught.value.problems]) == (2, 1, [problem])
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("<html>log in</html>", "Invalid JSON: "), ('{"accepted": 1}', "duplicates: Field required"), ("", "Invalid JSON: ")],
+)
+def test_a_success_that_is_not_the_endpoints_is_an_error_with_its_status(body: str, said: str) -> None:
+    """pydantic.ValidationError would say that nothing was sent."""
+    with pytest.raises(EndpointError, match=rf"^POST /v1/events: 202 .* is no EventsResponse \({said}") as caught:
+        answer(httpx.Response(202, text=body, request=ASKED), EventsResponse)
+    assert caught.value.status == 202
