@@ -51,11 +51,11 @@ REQUEST_ID: TypeAdapter[str] = TypeAdapter(RequestId)
 class RecommendClient:
     """A synchronous client with one connection pool; threads may share it.
 
-    Each method raises EndpointError if the endpoint does not answer with status 200 and the JSON that is documented, and
+    Each method raises EndpointError if the endpoint does not answer with status 200 and what is documented, and
     pydantic.ValidationError, before anything is sent, if the request breaks a limit.
 
     Args:
-        address: The endpoint's URL.
+        address: The endpoint's URL, such as http://localhost:8000. Without http or https it is a ValueError.
         timeout_s: Seconds that connecting, sending and each wait for data may take.
         key: An API key or a JSON Web Token, for an endpoint that asks for one. No message shows it. None takes that of
             TWOTOWER_KEY in the environment, if it is set.

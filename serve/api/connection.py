@@ -25,13 +25,28 @@ PRINTABLE = re.compile(r"[!-~]+")
 
 
 def connection(address: str, timeout_s: float, key: str | None, ca_file: str | None) -> dict[str, Any]:
-    """Returns the options of httpx' clients; for the arguments see `serve.client.RecommendClient`."""
+    """Returns the options of httpx' clients; for the arguments see `serve.client.RecommendClient`.
+
+    Raises:
+        ValueError: The address is no URL of http or https, or the key holds what no header may have.
+    """
     return {
-        "base_url": address,
+        "base_url": web_address(address),
         "timeout": timeout_s,
         "headers": authorization(key),
         "verify": True if ca_file is None else ssl.create_default_context(cafile=ca_file),
     }
+
+
+def web_address(address: str) -> httpx.URL:
+    """Returns the address of an endpoint; raises ValueError if it is no URL of http or https with a host."""
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as e:
+        raise ValueError(f"address: {address!r} is no URL ({e}); write it like http://localhost:8000") from e
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"address: {address!r} must begin with http:// or https://, such as http://localhost:8000")
+    return url
 
 
 def authorization(key: str | None) -> dict[str, str]:
@@ -78,8 +93,8 @@ def answer(response: httpx.Response, model: type[M]) -> M:
         said = ": ".join([*(str(name) for name in wrong["loc"]), wrong["msg"]])
         asked = f"{response.request.method} {response.request.url.path}: {response.status_code}"
         raise EndpointError(
-            f"{asked} {response.text[:200]!r} is no {model.__name__} ({said}); give the address of the endpoint, and have"
-            " proxies before it pass its answers on as they are",
+            f"{asked} {response.text[:200]!r} is no {model.__name__} ({said}); give the address of the endpoint, and"
+            " have proxies before it pass its answers on as they are",
             response.status_code,
         ) from e
 
@@ -102,5 +117,10 @@ def retry_after_s(value: str) -> float | None:
 
 
 def unreachable(address: httpx.URL, error: httpx.TransportError) -> EndpointError:
-    """Returns the error for an endpoint that did not answer."""
+    """Returns the error for an endpoint that did not answer, or that was not asked, because no connection was free."""
+    if isinstance(error, httpx.PoolTimeout):
+        return EndpointError(
+            f"{address}: not asked, since all connections of this client were in use until its time-out; make fewer"
+            " calls at a time, or raise timeout_s"
+        )
     return EndpointError(f"{address}: no answer ({type(error).__name__}); is `python -m serve.run` up?")

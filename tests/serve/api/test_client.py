@@ -101,3 +101,13 @@ async def test_an_answer_that_is_not_the_endpoints_is_no_fault_of_the_request(ad
     async with AsyncRecommendClient(f"{address}/page") as other:
         with pytest.raises(EndpointError, match="Invalid JSON"):
             await other.similar("i1")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["localhost:8000", "127.0.0.1:8000", "recommender", "", "http://", "ftp://h", "http://h:a"]
+)
+@pytest.mark.parametrize("client", [RecommendClient, AsyncRecommendClient])
+def test_an_address_that_is_none_is_refused_at_once(client: Callable[[str], object], wrong: str) -> None:
+    """It was `no answer` with the first call."""
+    with pytest.raises(ValueError, match=rf"^address: '{wrong}' .*http://localhost:8000"):
+        client(wrong)

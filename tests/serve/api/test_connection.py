@@ -6,7 +6,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from serve.api.connection import answer, content, retry_after_s
+from serve.api.connection import answer, content, retry_after_s, unreachable
 from serve.api.events.schemas import EventsResponse
 from serve.api.problems import EndpointError, EventsRefusedError
 
@@ -38,10 +38,18 @@ def test_refused_events_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [("<html>log in</html>", "Invalid JSON: "), ('{"accepted": 1}', "duplicates: Field required"), ("", "Invalid JSON: ")],
+    [("<html>", "Invalid JSON: "), ('{"accepted": 1}', "duplicates: Field required"), ("", "Invalid JSON: ")],
 )
 def test_a_success_that_is_not_the_endpoints_is_an_error_with_its_status(body: str, said: str) -> None:
     """pydantic.ValidationError would say that nothing was sent."""
     with pytest.raises(EndpointError, match=rf"^POST /v1/events: 202 .* is no EventsResponse \({said}") as caught:
         answer(httpx.Response(202, text=body, request=ASKED), EventsResponse)
     assert caught.value.status == 202
+
+
+def test_a_call_for_which_no_connection_is_free_is_not_blamed_on_the_endpoint() -> None:
+    address = httpx.URL("http://h:8000")
+    full = str(unreachable(address, httpx.PoolTimeout("")))
+    assert full.startswith("http://h:8000: not asked, since all connections of this client were in use")
+    late = str(unreachable(address, httpx.ReadTimeout("")))
+    assert late == "http://h:8000: no answer (ReadTimeout); is `python -m serve.run` up?"
