@@ -19,7 +19,7 @@ from serve.api.connection import M, answer, connection, path_segment, unreachabl
 from serve.api.events.schemas import EventsRequest, EventsResponse, ForgottenResponse, UserRequest, UserResponse
 from serve.api.events.sender import AsyncEventSender, EventSender
 from serve.api.events.unsent import EventsNotSent, SenderFull
-from serve.api.problems import EndpointError, EventsRefusedError
+from serve.api.problems import EndpointError, EventsOffError, EventsRefusedError
 from serve.api.schemas import (
     BatchRequest,
     BatchResponse,
@@ -37,6 +37,7 @@ __all__ = [
     "EndpointError",
     "EventSender",
     "EventsNotSent",
+    "EventsOffError",
     "EventsRefusedError",
     "RecommendClient",
     "SenderFull",
@@ -123,6 +124,7 @@ class RecommendClient:
 
         Raises:
             EventsRefusedError: Some are refused; the error names them. All others are kept.
+            EventsOffError: The endpoint keeps no events.
             EndpointError: With status 503 and `retry_after_s`: send them again. An event counts once, by its id.
             pydantic.ValidationError: An event breaks a limit; nothing was sent.
         """

@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from serve.api.events.schemas import EventsRefused
-from serve.api.problems import EndpointError, EventsRefusedError
+from serve.api.problems import EVENTS_OFF, EndpointError, EventsOffError, EventsRefusedError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,6 +80,8 @@ def content(response: httpx.Response) -> bytes:
             raise EndpointError(message, response.status_code) from e
         problems = [problem.model_dump() for problem in found.detail]
         raise EventsRefusedError(message, found.accepted, found.duplicates, problems)
+    if response.status_code == httpx.codes.NOT_FOUND and EVENTS_OFF in response.text:
+        raise EventsOffError(message, response.status_code)
     raise EndpointError(message, response.status_code, retry_after_s(response.headers.get("Retry-After", "")))
 
 

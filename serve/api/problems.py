@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+EVENTS_OFF = "this endpoint keeps no events (events.store=off)"
+"""How an endpoint without events begins the `detail` of its 404. Proxies answer 404 too while an endpoint starts."""
+
 
 class EndpointError(ConnectionError):
     """The endpoint refused a request, failed, or cannot be reached.
@@ -31,3 +34,7 @@ class EventsRefusedError(EndpointError):
         super().__init__(message, status=422)
         self.accepted, self.duplicates = accepted, duplicates
         self.problems = problems
+
+
+class EventsOffError(EndpointError):
+    """The endpoint keeps no events: it takes none and knows no users, now and later."""

@@ -28,7 +28,8 @@ if _version_not_supported:
 class RecommenderStub:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
     Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
-    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
+    a second), UNAVAILABLE (not now: try again), NOT_FOUND (the endpoint keeps no events), UNAUTHENTICATED,
+    PERMISSION_DENIED, INTERNAL.
     """
 
     def __init__(self, channel):
@@ -72,7 +73,8 @@ class RecommenderStub:
 class RecommenderServicer:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
     Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
-    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
+    a second), UNAVAILABLE (not now: try again), NOT_FOUND (the endpoint keeps no events), UNAUTHENTICATED,
+    PERMISSION_DENIED, INTERNAL.
     """
 
     def Recommend(self, request, context):
@@ -161,7 +163,8 @@ def add_RecommenderServicer_to_server(servicer, server):
 class Recommender:
     """Ray Serve takes metadata `application: recommender` and `request_id`; both may be left out.
     Errors: INVALID_ARGUMENT with the field and the cure, RESOURCE_EXHAUSTED (overload, or beyond your limits: try again in
-    a second), UNAVAILABLE (not now: try again), UNAUTHENTICATED, PERMISSION_DENIED, INTERNAL.
+    a second), UNAVAILABLE (not now: try again), NOT_FOUND (the endpoint keeps no events), UNAUTHENTICATED,
+    PERMISSION_DENIED, INTERNAL.
     """
 
     @staticmethod

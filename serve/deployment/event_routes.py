@@ -23,11 +23,16 @@ from serve.api.events.schemas import (
 from serve.api.grpc_service import Context, for_callers, json_values, reply_to
 from serve.api.limits import MAX_EVENTS_BYTES
 from serve.api.openapi import body_schema
-from serve.api.schemas import Id
+from serve.api.problems import EVENTS_OFF
+from serve.api.refusals import NotFound
+from serve.api.schemas import Id, Problem
 from serve.deployment.answering import RequestAnswerer
-from serve.events.service import EventsUnavailable, UserEvents
+from serve.events.service import UserEvents
 
 UserId = Annotated[Id, Path()]
+
+KEEPS_NONE: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
+"""What an endpoint without events answers."""
 
 router = APIRouter()
 
@@ -51,7 +56,7 @@ class EventRoutes:
         "/v1/events",
         status_code=202,
         response_model=EventsResponse,
-        responses={422: {"model": EventsRefused}},
+        responses=KEEPS_NONE | {422: {"model": EventsRefused}},
         openapi_extra=body_schema(EventsRequest),
     )
     async def post_events(self, http: Request) -> Response:
@@ -63,12 +68,12 @@ class EventRoutes:
         status, content = await self._take(await http.body())
         return _json(content, status)
 
-    @router.get("/v1/users/{user_id:path}", response_model=UserResponse)
+    @router.get("/v1/users/{user_id:path}", response_model=UserResponse, responses=KEEPS_NONE)
     async def show_user(self, user_id: UserId) -> Response:
         """Shows what is known of a user: the latest events, counts, and the history that the live release has."""
         return _json(await self._user(UserRequest(user_id=user_id)))
 
-    @router.delete("/v1/users/{user_id:path}", response_model=ForgottenResponse)
+    @router.delete("/v1/users/{user_id:path}", response_model=ForgottenResponse, responses=KEEPS_NONE)
     async def forget_user(self, user_id: UserId) -> Response:
         """Forgets a user: the state at once, the event log by its next compaction; earlier events are kept out."""
         return _json(await self._forget(UserRequest(user_id=user_id)))
@@ -109,5 +114,5 @@ class EventRoutes:
 
     def _running_events(self) -> UserEvents:
         if self._events is None:
-            raise EventsUnavailable("events are off at this endpoint (events.store=off)")
+            raise NotFound(f"{EVENTS_OFF}; events=redis keeps them, and on one machine events=sqlite does")
         return self._events

@@ -31,8 +31,8 @@ class EventSender:
     """Sends events in batches from a thread. `add` returns at once; `close` returns when all events are taken.
 
     The latest events that the endpoint refuses are in `refused`, each with its `problem`, and `num_refused` counts all
-    of them. An event is taken once, however often it is sent, because each has an id. Whatever makes an attempt fail,
-    the batch is sent again.
+    of them: all, where it keeps no events. An event is taken once, however often it is sent, because each has an id.
+    Whatever else makes an attempt fail, the batch is sent again.
 
     Args:
         client: Sends to the endpoint. The sender does not close it.

@@ -3,14 +3,14 @@
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
 from serve.api.events.schemas import EventRequest
 from serve.api.limits import MAX_EVENTS
-from serve.api.problems import EndpointError, EventsRefusedError
+from serve.api.problems import EndpointError, EventsOffError, EventsRefusedError
 
 RETRY_S = (0.1, 5.0)
 """Seconds before the second attempt, doubled with each further one, and at most."""
@@ -96,8 +96,8 @@ class UnsentEvents:
 
     def record_outcome(self, batch: Sequence[WireEvent], error: Exception | None) -> float:
         """Records the outcome of a batch that was sent; returns the seconds to wait before the next attempt."""
-        if error is None or isinstance(error, EventsRefusedError):
-            problems = () if error is None else error.problems
+        if error is None or isinstance(error, EventsRefusedError | EventsOffError):
+            problems = () if error is None else _problems(error)
             found = [(event, problem["msg"]) for problem in problems for event in _at(problem["loc"], batch)]
             self.refused.extend({**event, "problem": said} for event, said in found)
             self.num_refused += len({event["event_id"] for event, _ in found})
@@ -127,3 +127,8 @@ def _at(place: Sequence[str | int], batch: Sequence[WireEvent]) -> Sequence[Wire
     """The event at a place of the body, such as body, events, 3; the whole batch where the place names no event."""
     number = place[2] if len(place) > 2 else None
     return [batch[number]] if isinstance(number, int) and 0 <= number < len(batch) else batch
+
+
+def _problems(error: EventsRefusedError | EventsOffError) -> Sequence[Mapping[str, Any]]:
+    """What is wrong with events of a batch; with all of them where the endpoint keeps none."""
+    return error.problems if isinstance(error, EventsRefusedError) else [{"loc": [], "msg": str(error)}]

@@ -11,7 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from serve.api.events import unsent
-from serve.client import AsyncEventSender, AsyncRecommendClient, EventSender, EventsNotSent, RecommendClient
+from serve.api.problems import EVENTS_OFF
+from serve.client import (
+    AsyncEventSender,
+    AsyncRecommendClient,
+    EventSender,
+    EventsNotSent,
+    EventsOffError,
+    RecommendClient,
+)
 
 Answer = tuple[int, dict[str, str], str]
 PAST = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
@@ -22,6 +30,7 @@ ODD: list[Answer] = [
     (202, {}, "<html>a proxy's page</html>"),
     (422, {}, '{"accepted": "some"}'),
     (422, {}, "<html>accepted</html>"),
+    (404, {}, "Path '/v1/events' not found."),  # of a proxy, while the endpoint starts
 ]
 WITHIN_S = 30
 
@@ -174,3 +183,16 @@ def test_a_sender_keeps_the_latest_refused_events_and_counts_all(monkeypatch: py
         ("d", "time: no"), ("e", "type: no"), ("e", "time: no"),
     ]  # fmt: skip
     assert sender.num_refused == 5
+
+
+def test_events_that_the_endpoint_does_not_keep_are_refused() -> None:
+    off: Answer = (404, {}, json.dumps({"detail": f"{EVENTS_OFF}; events=redis keeps them"}))
+    with serving(off) as endpoint, RecommendClient(endpoint.address) as client:
+        with EventSender(client, every_s=60) as sender:
+            add(sender, "a")
+            add(sender, "b")
+        with pytest.raises(EventsOffError, match="events=redis keeps them"):
+            client.send_events([{"event_id": "1", "user_id": "u", "item_id": "c", "type": "click"}])
+    assert endpoint.bodies == [["a", "b"], ["c"]]
+    assert [event["item_id"] for event in sender.refused] == ["a", "b"]
+    assert EVENTS_OFF in sender.refused[0]["problem"]
