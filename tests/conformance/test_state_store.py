@@ -1,8 +1,12 @@
 """What every state store must hold."""
 
 import threading
+from typing import Any
 
-from serve.events.protocol import Outcome, StateStore
+import pytest
+
+from serve.events.group import Group
+from serve.events.protocol import Outcome, StateStore, StoreUnavailable
 from serve.events.sqlite_store import SqliteStore
 from serve.events.state import UserState
 from tests.conformance.events import Opening, compacted, config, event, now_us
@@ -138,3 +142,44 @@ def test_what_is_kept_out_counts_once_like_any_other_event(store: StateStore) ->
     assert store.append([event("3", time_us=before)]) == [DUPLICATE]
     assert not store.read(["u"])[0].events
     assert logged(store) == ["2"]
+
+
+def test_an_id_whose_write_failed_is_free_for_another_event(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a sender that makes the event anew when it tries again: nothing was accepted under the id."""
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    failed = [event(id_) for id_ in ("1", "2", "3")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Group, "of", fail)
+        with pytest.raises(StoreUnavailable, match="away"):
+            store.append(failed)
+    other, anew = event("1", user_id="v", item_id="other"), event("2", item_id="anew")
+    assert store.append([other, anew, *failed]) == [ACCEPTED, ACCEPTED, CONFLICT, CONFLICT, ACCEPTED]
+    assert store.append([*failed, other, anew]) == [CONFLICT, CONFLICT, DUPLICATE, DUPLICATE, DUPLICATE]
+    assert [items(state) for state in store.read(["u", "v"])] == [["i", "anew"], ["other"]]
+    assert sorted(logged(store)) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("user_id", ["u", "v", "w"])
+def test_of_two_events_that_meet_under_an_id_one_is_accepted(
+    opening: Opening, user_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes, of the same user or of another, when the first one is about to be written."""
+    first, second = opening(), opening()
+    if isinstance(first, SqliteStore):
+        return  # its transactions come one after the other
+    decide, outcomes = Group.of, list[list[Outcome]]()
+
+    def meeting(*arguments: Any) -> Group:
+        with monkeypatch.context() as patch:
+            patch.setattr(Group, "of", decide)
+            outcomes.append(second.append([event("1", user_id=user_id, item_id="other")]))
+        return decide(*arguments)
+
+    monkeypatch.setattr(Group, "of", meeting)
+    outcomes.append(first.append([event("1"), event("2")]))
+    assert sorted(found[0].value for found in outcomes[:1] + outcomes[-1:]) == ["accepted", "conflict"]
+    assert outcomes[-1][1] is ACCEPTED
+    assert sorted(logged(first)) == ["1", "2"]

@@ -13,6 +13,11 @@ def id_key(event_id: str) -> str:
     return f"{PREFIX}:id:{event_id}"
 
 
+def taker_key(event_id: str) -> str:
+    """Where the digest of an event is that takes over an id, because nothing was accepted under it."""
+    return f"{PREFIX}:taker:{event_id}"
+
+
 def shard_of(user_key: str) -> "Shard":
     """The shard of a user."""
     return Shard(int(user_key[:4], 16) % SHARDS)
@@ -29,7 +34,7 @@ class Shard:
         return f"{self._tag}:user:{user_key}"
 
     def mark(self, event_id: str) -> str:
-        """Whether an event is in the log and in its user's state."""
+        """Whether an event is in the log and in its user's state, or else none of this id may come there any more."""
         return f"{self._tag}:event:{event_id}"
 
     @property

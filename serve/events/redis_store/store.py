@@ -2,7 +2,8 @@
 
 An event is accepted in two steps. First its id is reserved with the digest of its content, wherever its user is; then
 one script writes the user's state and the log, if nobody has changed the state meanwhile. A crash between the two
-leaves a reservation, with which the same event is accepted when it is sent again.
+leaves a reservation, with which the same event is accepted when it is sent again; one with other content takes it over
+(reservations.py).
 """
 
 import threading
@@ -19,8 +20,9 @@ from serve.events.group import Group
 from serve.events.protocol import LogEnd, LoggedEvents, Outcome, StoreUnavailable
 from serve.events.redis_store import scripts
 from serve.events.redis_store.connection import check_durability, connect, translated
-from serve.events.redis_store.keys import SHARDS, Shard, id_key, shard_of
+from serve.events.redis_store.keys import SHARDS, Shard, shard_of
 from serve.events.redis_store.parts import RedisParts
+from serve.events.redis_store.reservations import Reservations
 from serve.events.state import UserState
 
 ATTEMPTS = 20
@@ -44,7 +46,8 @@ class RedisStore:
         outcomes: dict[int, Outcome] = {}
         with translated(self._config.uri):
             client = self._client("write")
-            for place, conflict in enumerate(self._reserve(client, events)):
+            reservations = Reservations(client, self._plain, self._ids_kept_s)
+            for place, conflict in enumerate(reservations.conflicts(events)):
                 if conflict:
                     outcomes[place] = Outcome.conflict
             for _ in range(ATTEMPTS):
@@ -126,16 +129,6 @@ class RedisStore:
                     check_durability(client, self._config.uri)
                 self._clients[use] = client
             return self._clients[use]
-
-    def _reserve(self, client: Any, events: Sequence[Event]) -> list[bool]:
-        """Reserves the ids of events; returns for each whether an event with other content has its id."""
-        pipeline = client.pipeline(**self._plain)
-        digests = [event.digest for event in events]
-        for event, digest in zip(events, digests, strict=True):
-            pipeline.set(id_key(event.event_id), digest, nx=True, get=True, ex=self._ids_kept_s)
-        return [
-            before is not None and before != digest for before, digest in zip(pipeline.execute(), digests, strict=True)
-        ]
 
     def _attempt(self, client: Any, events: dict[int, Event]) -> dict[int, Outcome]:
         """Decides about events and writes them, user by user; returns the outcomes of those users who were written."""
