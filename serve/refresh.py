@@ -22,6 +22,9 @@ from serve.rollout.promotion import describe, promote
 if TYPE_CHECKING:
     from conf.schema import Config
 
+COUNTED = ("added", "changed", "withdrawn", "back")
+"""What a refresh counts of the items, in its output and in the manifest of the release that it makes."""
+
 
 def task(config: "Config") -> dict[str, Any]:
     """Adds or changes the items in the file `rows`, and removes `items`."""
@@ -51,7 +54,8 @@ def task(config: "Config") -> dict[str, Any]:
         print(f"Next: {next_command('serve.rollback')} returns to the release before")
     elif release_id != live.id:
         print(f"Next: {next_command('serve.promote', f'release={release_id}')}")
-    return {"release": release_id, "from": live.id, **registry.manifest(release_id).get("refreshed", {})}
+    made = registry.manifest(release_id)["refreshed"] if release_id != live.id else dict.fromkeys(COUNTED, 0)
+    return {"release": release_id, "from": live.id, **made}
 
 
 if __name__ == "__main__":

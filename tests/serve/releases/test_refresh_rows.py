@@ -8,11 +8,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from conf.schema import load
 from data.artifacts.errors import ConfigError
-from data.artifacts.folders import Folder
+from data.artifacts.folders import MANIFEST, Folder
 from data.dataset.catalogue import Catalogue
 from data.sources.schema import DataError, Feature, FeatureKind
 from serve.index.config import IndexConfig
+from serve.refresh import task
 from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
@@ -122,3 +124,14 @@ def _renamed(items: Catalogue) -> Catalogue:
     """The catalogue with running numbers as ids."""
     numbers = pa.array([str(n) for n in range(1, items.table.num_rows + 1)])
     return items.with_table(items.table.set_column(1, "item_id", numbers))
+
+
+def test_what_changes_nothing_has_counts_of_its_own(registry: ReleaseRegistry, live: Release, tmp_path: Path) -> None:
+    """It gave those of the refresh that had made the live release, and the release that this was made from."""
+    folder, path = registry.path(live.id), str(tmp_path / "same.parquet")
+    earlier = {"refreshed": {"from": "before", "added": 3, "changed": 1, "withdrawn": 0, "back": 0}}
+    folder.write_json(MANIFEST, folder.read_json(MANIFEST) | earlier, sort_keys=False)
+    pq.write_table(rows(live, *live.parts.items.table.slice(4, 1).to_pylist()), path)
+    found = task(load([f"storage.root={tmp_path}", f"rows={path}"]))
+    none = {"added": 0, "changed": 0, "withdrawn": 0, "back": 0}
+    assert found == {"release": live.id, "from": live.id} | none
