@@ -176,7 +176,7 @@ def _removed_items(release: Release, items: Catalogue, rows: pa.Table, removed: 
     """The ids of the items that the new release answers with no more, sorted; those of `rows` are restored.
 
     Raises:
-        ReleaseError: one of `removed` is not in the catalogue, or they are too many.
+        ReleaseError: one of `removed` is not in the catalogue, or they are too many, or no item would be left.
     """
     still_removed = release.removed_items.difference(rows["item_id"].to_pylist())
     removed_items = sorted(still_removed | _known_ids(items, removed))
@@ -184,6 +184,8 @@ def _removed_items(release: Release, items: Catalogue, rows: pa.Table, removed: 
         raise ReleaseError(
             f"items: {len(removed_items)} would be removed, {MAX_EXCLUDED_ITEMS} at most; train a model without them"
         )
+    if len(removed_items) == items.num_ids:
+        raise ReleaseError(f"items: all {items.num_ids} of the catalogue would be removed; leave some to answer with")
     return removed_items
 
 

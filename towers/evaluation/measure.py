@@ -63,6 +63,7 @@ def tower_rankings(
     batch_size: int,
     item_vectors_ID: Tensor | None = None,
     ties: TieOrder | None = None,
+    left_out: np.ndarray | None = None,
 ) -> Rankings:
     """Rankings of the towers, and of the towers with re-ranker.
 
@@ -70,11 +71,12 @@ def tower_rankings(
         popularity_I: how popular each item is (`towers.model.tie_order.popularity`).
         item_vectors_ID: float32, all item vectors, if the caller has them; None computes them.
         ties: the order of items with equal scores; None is the order of rows.
+        left_out: int64, the rows of items that are in no ranking; None means none.
     """
     queries = embed(model, held_out, batch_size)
     if item_vectors_ID is None:
         item_vectors_ID = all_item_vectors(model)
-    found = retrieve(queries, held_out, popularity_I, item_vectors_ID, batch_size, ties=ties)
+    found = retrieve(queries, held_out, popularity_I, item_vectors_ID, batch_size, ties=ties, left_out=left_out)
     return {
         TOWERS: found,
         RERANKED: rerank(reranker, queries, found, held_out, batch_size, ties),

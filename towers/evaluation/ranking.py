@@ -116,6 +116,7 @@ def retrieve(
     batch_size: int,
     k: int = RANKS,
     ties: TieOrder | None = None,
+    left_out: np.ndarray | None = None,
 ) -> Ranking:
     """Exact retrieval for all queries: by the towers, or of popular items where they do not know the user.
 
@@ -125,6 +126,7 @@ def retrieve(
         popularity_I: how popular each item is (`towers.model.tie_order.popularity`).
         item_ID: float32, all item vectors.
         ties: the order of items with equal scores; None is the order of rows.
+        left_out: int64, the rows of items that nobody gets; None means none.
     """
     block = BLOCK_ITEMS if len(item_ID) > BLOCK_ITEMS else SAME_SUMS
     columns = ScoreColumns.of(ties or TieOrder.of(len(item_ID), None), pad_to=block)
@@ -135,12 +137,11 @@ def retrieve(
         for rows_T in row_T.split(BLOCK_ITEMS):
             scores_BT = queries.user_QD[at] @ item_ID[rows_T].T
             scores_BT[~queries.known_Q[at]] = popular_I[rows_T]
+            if left_out is not None:
+                scores_BT[:, torch.isin(rows_T, torch.from_numpy(left_out).to(rows_T.device))] = -torch.inf
             yield scores_BT
 
-    def scores(at: slice) -> tuple[Iterator[Tensor], Tensor]:
-        return blocks(at), queries.known_Q[at]
-
-    return rank(scores, held_out, batch_size, columns, k)
+    return rank(lambda at: (blocks(at), queries.known_Q[at]), held_out, batch_size, columns, k)
 
 
 def rank_by_popularity(

@@ -6,11 +6,13 @@ as the endpoint leaves them out.
 Shape legend: Q queries, N pairs of a query and an item, I items with the padding row 0.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from data.dataset.catalogue import Catalogue
 from data.dataset.prepared import PreparedDataset
 from data.sequences.histories import TIME, TYPE, Sequences
 from towers.checkpoint.checkpoint import Checkpoint
@@ -53,12 +55,23 @@ class SharedQueries:
 
 
 def queries_for_both(
-    dataset: PreparedDataset, other: Checkpoint, seen_items: SeenItems = SeenItems.mask
+    dataset: PreparedDataset,
+    other: Checkpoint,
+    seen_items: SeenItems = SeenItems.mask,
+    removed: Collection[str] = (),
 ) -> SharedQueries:
-    """The test queries of a checkpoint's dataset whose users are also known to another checkpoint."""
+    """The test queries of a checkpoint's dataset whose users are also known to another checkpoint.
+
+    Args:
+        removed: ids of items that are relevant to nobody: whoever removes them on purpose wants to see none of them.
+    """
     held_out = queries_of(dataset, seen_items, (TIME, TYPE))
-    activity_Q = quartiles(held_out.history.lengths_of(held_out.user_rows_Q))
-    kept = np.flatnonzero(other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)))
+    activity_Q, (query_N, items_N) = quartiles(held_out.history.lengths_of(held_out.user_rows_Q)), held_out.relevant
+    if removed:
+        stays_N = ~np.isin(items_N, _rows(dataset.items, removed))
+        held_out = replace(held_out, relevant=(query_N[stays_N], items_N[stays_N]))
+    is_known_Q = other.users.ids.rows(dataset.users.ids.ids(held_out.user_rows_Q)) > 0
+    kept = np.flatnonzero(is_known_Q & (held_out.num_relevant_Q > 0))
     return SharedQueries(held_out.take(kept), activity_Q[kept] == 1, len(activity_Q))
 
 
@@ -95,12 +108,18 @@ def in_rows_of(parts: Checkpoint, held_out: HeldOut, dataset: PreparedDataset) -
     )
 
 
-def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig) -> Answers:
-    """Measures what towers and re-ranker of a checkpoint answer to queries in its own rows."""
+def measure_answers(
+    parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig, removed: Collection[str] = ()
+) -> Answers:
+    """Measures what towers and re-ranker of a checkpoint answer to queries in its own rows.
+
+    Args:
+        removed: ids of items that are in none of its answers.
+    """
     counts_I, k = parts.counts_I, config.k
-    rankings = tower_rankings(
-        parts.model, parts.reranker, held_out, parts.popularity_I, config.batch_size, parts.item_vectors_ID, parts.ties
-    )
+    left_out = _rows(parts.items, removed) if removed else None
+    by = parts.popularity_I, config.batch_size, parts.item_vectors_ID, parts.ties
+    rankings = tower_rankings(parts.model, parts.reranker, held_out, *by, left_out)
     ranking = rankings[RERANKED]
     times_I = times_recommended(ranking.rows_QK, k, len(counts_I))
     return Answers(
@@ -108,3 +127,8 @@ def measure_answers(parts: Checkpoint, held_out: HeldOut, config: EvaluateConfig
         coverage=coverage(times_I),
         popular_share=shares_by_decile(times_I, deciles(counts_I))[-1],
     )
+
+
+def _rows(items: Catalogue, ids: Collection[str]) -> np.ndarray:
+    """int64, the rows of items in a catalogue; 0 for those that it does not know."""
+    return items.ids.rows(pa.array(sorted(ids), pa.string())).astype(np.int64)

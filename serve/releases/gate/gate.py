@@ -117,8 +117,12 @@ class Gatekeeper:
 def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoint, live: Release | None) -> GateReport:
     """Runs all checks on a checkpoint; those against the live release only where there is one.
 
+    Items that were removed from either are in none of its answers. Those that were removed from this one are relevant
+    to nobody.
+
     Raises:
-        GateError: the checkpoint's dataset, with the held-out interactions, or its backtest does not exist any more.
+        GateError: the checkpoint's dataset, with the held-out interactions, or its backtest does not exist any more; or
+            no held-out user has chosen any of the items that are not removed.
         FloatingPointError: a stage gives values that are not finite.
     """
     checks, notes = [*check_item_vectors(config, checkpoint)], []
@@ -131,15 +135,19 @@ def run_gate(config: GateConfig, evaluate: EvaluateConfig, checkpoint: Checkpoin
         return GateReport(None, checks, notes)
     dataset = _open_dataset(checkpoint)
     compared = judged(checkpoint, live, dataset)
-    queries = queries_for_both(dataset, compared.live, evaluate.seen)
+    removed = checkpoint.manifest.get("withdrawn", ())
+    queries = queries_for_both(dataset, compared.live, evaluate.seen, removed)
     lost = [] if "refreshed" in checkpoint.manifest else [lost_items(live, checkpoint.items)]
     notes += [*compared.notes, *(f"{one}" for one in lost if one)]
+    if removed and not len(queries.held_out.user_rows_Q):
+        raise GateError(f"{len(removed):,} items are removed, and of the others no held-out user has chosen any")
     if not len(queries.held_out.user_rows_Q):
         note = f"not compared with {live.id}: it knows none of the held-out users"
         return GateReport(None, checks, [note, *notes])
     note = f"{len(queries.held_out.user_rows_Q):,} of {queries.num_all:,} held-out users are known to both"
-    ours = measure_answers(compared.ours, queries.held_out, evaluate)
-    theirs = measure_answers(compared.live, in_rows_of(compared.live, queries.held_out, dataset), evaluate)
+    ours = measure_answers(compared.ours, queries.held_out, evaluate, removed)
+    asked = in_rows_of(compared.live, queries.held_out, dataset)
+    theirs = measure_answers(compared.live, asked, evaluate, live.removed_items)
     checks += compare_with_live(config, evaluate, queries, ours, theirs)
     return GateReport(live.id, checks, [note, *notes])
 

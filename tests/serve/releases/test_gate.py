@@ -112,6 +112,37 @@ def test_another_vocabulary_is_compared_by_its_ids(tiny: Config, checkpoint: Che
     assert np.array_equal(ours.ndcg_Q, theirs.ndcg_Q)
 
 
+def withdrawn(checkpoint: Checkpoint, *rows: int) -> dict[str, list[str]]:
+    """What the manifest of a refreshed release says where the items of these rows were removed."""
+    return {"withdrawn": checkpoint.items.ids.ids(np.array(rows)).to_pylist()}
+
+
+def test_what_is_removed_is_in_no_answer_that_is_measured(
+    tiny: Config, checkpoint: Checkpoint, release: Release
+) -> None:
+    """The gate ranked the whole catalogue on both sides: with 10 of 200 items left, all was as good as before."""
+    num_items = checkpoint.items.num_ids
+    most = withdrawn(checkpoint, *range(11, num_items + 1))
+    report = run_gate(tiny.gate, tiny.evaluate, replace(checkpoint, manifest=checkpoint.manifest | most), release)
+    (found,) = [check for check in report.failed if check.name == "coverage"]
+    assert 0 < found.value <= 10 / num_items and found.live is not None and found.live > 0.2
+    live = replace(release, manifest=release.manifest | most)
+    report = run_gate(tiny.gate, tiny.evaluate, checkpoint, live)
+    (found,) = [check for check in report.checks if check.name == "coverage"]
+    assert found.live is not None and found.live <= 10 / num_items < 0.2 < found.value
+    nothing = withdrawn(checkpoint, *range(1, num_items + 1))
+    with pytest.raises(GateError, match="items are removed, and of the others no held-out user has chosen any"):
+        run_gate(tiny.gate, tiny.evaluate, replace(checkpoint, manifest=checkpoint.manifest | nothing), release)
+
+
+def test_popular_items_that_are_removed_on_purpose_are_no_loss(
+    tiny: Config, checkpoint: Checkpoint, release: Release
+) -> None:
+    few = withdrawn(checkpoint, *np.argsort(-checkpoint.counts_I)[:3].tolist())
+    report = run_gate(tiny.gate, tiny.evaluate, replace(checkpoint, manifest=checkpoint.manifest | few), release)
+    assert (failed(report), report.against) == ([], release.id)
+
+
 def gatekeeper(tiny: Config, config: GateConfig, shown: list[Table], reason: str | None = None) -> Gatekeeper:
     return Gatekeeper(config=config, evaluate=tiny.evaluate, reason=reason, show=shown.append)
 

@@ -8,7 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from conf.schema import load
+from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import MANIFEST, Folder
 from data.dataset.catalogue import Catalogue
@@ -17,7 +17,7 @@ from serve.index.config import IndexConfig
 from serve.refresh import task
 from serve.releases.refresh import read_rows, refresh
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import Release
+from serve.releases.release import Release, ReleaseError
 from tests.serve.releases.items import NEW, rows
 
 pytestmark = pytest.mark.slow
@@ -135,3 +135,11 @@ def test_what_changes_nothing_has_counts_of_its_own(registry: ReleaseRegistry, l
     found = task(load([f"storage.root={tmp_path}", f"rows={path}"]))
     none = {"added": 0, "changed": 0, "withdrawn": 0, "back": 0}
     assert found == {"release": live.id, "from": live.id} | none
+
+
+def test_a_release_that_could_answer_with_nothing_is_refused(
+    tiny: Config, registry: ReleaseRegistry, live: Release
+) -> None:
+    items = live.parts.items
+    with pytest.raises(ReleaseError, match=f"items: all {items.num_ids} of the catalogue would be removed; leave some"):
+        refresh(tiny.index, registry, live, None, items.ids.values.to_pylist())
