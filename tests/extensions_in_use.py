@@ -20,7 +20,8 @@ from data.sources.source import sources
 from serve.filters.masks import FilterColumns
 from serve.index.backends import INDEX_BACKENDS
 from serve.index.backends.published_items import PublishedItems
-from serve.index.collection import collection_name, write_collection
+from serve.index.collection import write_collection
+from serve.index.collection_names import collection_name
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from tests.documentation import EXTENDING, check_overrides, python_commands

@@ -1,7 +1,6 @@
 """A release's Milvus collection: written once, read, counted and dropped; it is never changed in place."""
 
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,12 +15,10 @@ from data.sources.schema import Feature
 from data.sources.values.limits import MAX_LIST_VALUES, MAX_STRING_BYTES
 from serve.filters.expression import column_name
 from serve.filters.grammar import MISSING_NUMBER
+from serve.index.collection_names import OWNER, exists
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import connected
 from serve.index.protocol import IndexUnavailable, made_again
-
-OWNER = "twotower_ray"
-"""Prefix of the names of our collections, and their description. No other collection is ever listed or dropped."""
 
 MAX_WAITING_BATCHES = 2
 """Batches that may wait to be written while the next ones are computed."""
@@ -31,14 +28,6 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 
 MAX_INDEXING_S = 3600
 """Seconds that a server may take to build the vector index of a collection."""
-
-
-def collection_name(release_id: str) -> str:
-    """Returns a name for a release's collection, a new one with each call, so that no earlier attempt is in the way.
-
-    (If the disk is full while Milvus Lite creates a collection, a folder is left that it neither lists nor overwrites.)
-    """
-    return f"{OWNER}_{release_id.replace('-', '_')}_{uuid.uuid4().hex[:8]}"
 
 
 def num_lists(num_items: int) -> int:
@@ -110,7 +99,7 @@ def unload(config: IndexConfig, names: Iterable[str]) -> None:
     """
     with connected(config) as client:
         for name in names:
-            if client.has_collection(name, timeout=config.timeout_s):
+            if exists(client, config, name):
                 client.release_collection(name, timeout=config.timeout_s)
 
 
@@ -125,7 +114,7 @@ def drop(config: IndexConfig, name: str) -> bool:
 
 
 def _drop(client: MilvusClient, config: IndexConfig, name: str) -> bool:
-    if not client.has_collection(name, timeout=config.timeout_s):
+    if not exists(client, config, name):
         return False
     if not _is_ours(config, client.describe_collection(name, timeout=config.timeout_s)):
         raise IndexUnavailable(f"collection {name}: is not one that serve.publish made; nothing was dropped")
@@ -161,7 +150,7 @@ def read_vectors(config: IndexConfig, name: str, num_items: int, dim: int) -> np
     """
     vectors = np.full((num_items, dim), np.nan, dtype=np.float32)
     with connected(config) as client:
-        if not client.has_collection(name, timeout=config.timeout_s):
+        if not exists(client, config, name):
             raise IndexUnavailable(f"collection {name} is not in Milvus at {config.address}; {made_again()}")
         client.load_collection(name, timeout=config.timeout_s * 10)
         batches = client.query_iterator(

@@ -13,6 +13,7 @@ from data.cluster.failure_log import FailureLog
 from serve.filters.expression import to_expression
 from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
+from serve.index.collection_names import exists
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import ERRORS, async_client, connected, milvus_address, unavailable
 from serve.index.protocol import MAX_TIED, TIE_MARGIN, CollectionMissing, Hits, check_query, made_again
@@ -241,7 +242,7 @@ def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
     with ExitStack() as resources:
         address = resources.enter_context(milvus_address(config))
         with connected(config) as client:
-            if not client.has_collection(collection, timeout=config.timeout_s):
+            if not exists(client, config, collection):
                 raise CollectionMissing(f"collection {collection} is not in Milvus at {config.address}; {made_again()}")
             client.load_collection(collection, timeout=config.timeout_s * 10)
         return address, resources.pop_all()

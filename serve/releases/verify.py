@@ -17,6 +17,7 @@ import torch
 
 from data.cluster.console import ProgressReporter
 from serve.index.collection import count
+from serve.index.collection_names import exists
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
@@ -85,8 +86,7 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: 
 def count_items(config: IndexConfig, collection: str) -> int:
     """The number of items in a collection; 0 where it does not exist."""
     with connected(config) as client:
-        exists = client.has_collection(collection, timeout=config.timeout_s)
-        return count(client, config, collection) if exists else 0
+        return count(client, config, collection) if exists(client, config, collection) else 0
 
 
 async def _check_retrieval(config: IndexConfig, release: Release) -> None:

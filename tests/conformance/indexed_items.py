@@ -13,7 +13,8 @@ from data.sources.schema import Feature, FeatureKind
 from serve.filters.grammar import Filter
 from serve.filters.masks import FilterColumns
 from serve.index.backends.published_items import PublishedItems
-from serve.index.collection import collection_name, write_collection
+from serve.index.collection import write_collection
+from serve.index.collection_names import collection_name
 from serve.index.config import IndexConfig
 from serve.index.protocol import Hits, ItemIndex
 from towers.model.tie_order import TieOrder

@@ -16,7 +16,8 @@ from data.sources.schema import Feature, FeatureKind
 from serve.filters.expression import to_expression
 from serve.filters.grammar import parse
 from serve.filters.masks import FilterColumns
-from serve.index.collection import collection_name, write_collection
+from serve.index.collection import write_collection
+from serve.index.collection_names import collection_name
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 

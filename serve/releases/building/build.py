@@ -14,7 +14,8 @@ from data.artifacts.leases import LeaseLost, Lock
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
-from serve.index.collection import collection_name, drop, write_collection
+from serve.index.collection import drop, write_collection
+from serve.index.collection_names import collection_name
 from serve.index.config import IndexConfig
 from serve.releases.audit.publications import PUBLISHED, publication, record_publication
 from serve.releases.building.draft import ReleaseDraft

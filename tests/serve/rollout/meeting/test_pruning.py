@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +11,14 @@ from conf.schema import load
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
+from serve.index.config import IndexConfig
 from serve.index.protocol import IndexUnavailable
 from serve.releases.audit.history import read_history
 from serve.releases.in_progress import InProgress, Operation
 from serve.releases.pointer import staging
 from serve.releases.prune import prune
 from serve.releases.registry import ReleaseRegistry
+from tests.serve.index.test_collection_names import Server
 from tests.serve.rollout.meeting.world import three_releases
 
 INDEX = load([]).index
@@ -114,3 +118,15 @@ def test_what_is_removed_is_in_the_history_also_where_milvus_does_not_answer(
         prune(INDEX, registry, 1, lambda _: None)
     (entry,) = [entry for entry in read_history(registry.folder, 9) if "action" in entry]
     assert (entry["action"], entry["releases"], "r1" in registry.ids()) == ("prune", ["r1"], False)
+
+
+def test_a_collection_that_a_server_refuses_by_its_name_stops_no_prune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier version named it after a dataset in another script, and its marker was in the way for good."""
+    registry, server = three_releases(Folder.of(str(tmp_path))), IndexConfig(uri="http://milvus:19530")
+    refused = InProgress("größe-1a2b", "twotower_ray_größe_1a2b", Operation.publish, since=0.0, host="elsewhere")
+    registry.in_progress.folder.create().write_json(f"{refused.collection}.json", refused.as_json())
+    monkeypatch.setattr("serve.index.collection.connected", lambda _: nullcontext(Server()))
+    prune(server, registry, 9, lambda _: None)
+    assert registry.in_progress.all() == []
