@@ -1,7 +1,8 @@
 """Removes old releases, and what dead processes left behind: `python -m serve.prune keep=3`.
 
 The live release and the one that a rollback would return to are kept. A Milvus server may be shared, so no collection
-is dropped but those that the releases and in-progress markers of this registry name.
+is dropped but those that the releases and in-progress markers of this registry name. Datasets and checkpoints that a
+killed process had begun to write go too.
 
 Datasets, checkpoints and trainings that laps of serve.cycle have made stay, and are counted, unless `laps=true`: then
 those go that no release, no interrupted lap and no other checkpoint needs.
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Keeps the `keep` newest releases and those in use; with `laps`, of what laps have made what is needed."""
     from serve.laps.clearing import clear, left_by_laps
-    from serve.releases.prune import prune
+    from serve.releases.prune import clear_unfinished, prune
 
     started, storage = time.perf_counter(), Folder.of(config.storage.root)
     registry = ReleaseRegistry.of(storage)
     pruned = prune(config.index, registry, config.keep)
+    leftovers = [*pruned.leftovers, *clear_unfinished(storage)]
     expire(ReplicaRegistry.of(registry.folder))
     left = left_by_laps(storage)
     if left and not config.laps:
@@ -43,7 +45,7 @@ def task(config: "Config") -> dict[str, Any]:
     kept = registry.ids()
     print(f"prune: releases left: {len(kept)}, {time.perf_counter() - started:.1f} s")
     print(f"Next: {next_command('serve.releases')}")
-    return {"pruned": pruned.releases, "leftovers": pruned.leftovers, "kept": kept, "laps": removed}
+    return {"pruned": pruned.releases, "leftovers": leftovers, "kept": kept, "laps": removed}
 
 
 if __name__ == "__main__":

@@ -63,19 +63,18 @@ def leftovers(parent: Folder, older_than_s: float) -> list[Folder]:
     """Temporary folders in `parent` that killed processes left behind.
 
     Args:
-        older_than_s: only folders that were last changed longer ago than this, in seconds. One of which nobody can
-            tell, such as an empty folder on an object store, stays.
+        older_than_s: only folders in which nothing has changed for longer than this, in seconds. One of which nobody
+            can tell, such as an empty folder on an object store, stays.
     """
-    temporary = [
-        i for i in parent.entries() if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))
-    ]
+    folders = [info for info in parent.entries() if info.type == fs.FileType.Directory]
+    temporary = [i for i in folders if i.base_name.startswith(".") and i.base_name.endswith((".partial", ".old"))]
     changed = ((parent / info.base_name, _last_change(parent, info)) for info in temporary)
     return [folder for folder, at in changed if at is not None and time.time() - at > older_than_s]
 
 
 def _last_change(parent: Folder, info: fs.FileInfo) -> float | None:
-    """When a folder was last changed, in Unix seconds; on an object store, which dates files alone, its newest file."""
-    dated = [info] if info.mtime is not None else (parent / info.base_name).entries(recursive=True)
+    """When a folder or anything below it was last changed, in Unix seconds; an object store dates files alone."""
+    dated = [info, *(parent / info.base_name).entries(recursive=True)]
     return max((one.mtime.timestamp() for one in dated if one.mtime is not None), default=None)
 
 

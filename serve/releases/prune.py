@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
 from data.artifacts.leases import Lock
 from data.artifacts.records.json_files import left_out
 from data.artifacts.seals import is_sealed, leftovers, remove_sealed
@@ -22,7 +23,8 @@ from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
 GRACE_S = 6 * 3600
-"""Seconds. A process of another machine that has been publishing a release for longer counts as dead."""
+"""Seconds. A process of another machine that has been publishing a release for longer counts as dead, and so does one
+that has written nothing for longer into the folder that it was making."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,18 @@ def prune(
     for name in names:
         progress(f"prune: {name}, which belonged to no release")
     return Pruned(old, names)
+
+
+def clear_unfinished(storage: Folder, progress: ProgressReporter = print, grace_s: float = GRACE_S) -> list[str]:
+    """Removes what killed processes left of datasets and checkpoints; returns their places below the storage root."""
+    removed = []
+    for kind in ("datasets", "checkpoints"):
+        for folder in leftovers(storage / kind, grace_s):
+            gib = folder.num_bytes() / 2**30
+            folder.delete()
+            removed.append(f"{kind}/{folder.name}")
+            progress(f"prune: {removed[-1]} ({gib:.2f} GiB), which a killed process left")
+    return removed
 
 
 def _in_use(registry: ReleaseRegistry, live: LivePointer | None) -> set[str]:

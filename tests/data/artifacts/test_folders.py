@@ -1,6 +1,7 @@
 """Sealed folders: whole or not there."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed, fingerprint, is_sealed, named_in, open_sealed, sealing
+from data.artifacts.seals import NotSealed, fingerprint, is_sealed, leftovers, named_in, open_sealed, sealing
 
 
 def sealed(folder: Folder, content: bytes = b"x") -> None:
@@ -114,6 +115,20 @@ def test_a_partial_folder_beside_it_is_not_listed(tmp_path: Path) -> None:
     sealed(root / "d")
     (tmp_path / ".d.1234.partial").mkdir()
     assert [folder.name for folder in root.subfolders()] == ["d"]
+
+
+def test_a_folder_that_a_live_process_still_fills_is_no_leftover(tmp_path: Path) -> None:
+    """A dataset of a large log is written for hours, into folders of its folder, which does not change then."""
+    parent = Folder.of(str(tmp_path))
+    staging, file = parent / ".d.01234567.partial", Path(tmp_path, ".d.01234567.partial", "split=train", "part.parquet")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"rows")
+    (tmp_path / f".live.json.{'0' * 32}.partial").write_bytes(b"{}")
+    for path in (file.parent, file.parent.parent):
+        os.utime(path, (0, 0))
+    assert leftovers(parent, 3600) == []
+    os.utime(file, (0, 0))
+    assert leftovers(parent, 3600) == [staging], "a file is none"
 
 
 def test_json_is_replaced_whole(tmp_path: Path) -> None:

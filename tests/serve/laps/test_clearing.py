@@ -1,5 +1,7 @@
 """What laps have left goes once nothing needs it, and nothing else does."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,20 @@ def test_a_training_names_what_it_makes(tiny: Config, dataset: PreparedDataset, 
     names = [folder.path.removeprefix("/root/").partition("/") for folder in final]
     assert [kind for kind, _, _ in names] == ["checkpoints", "training"] * 3
     assert [name.endswith("-backtest") for _, _, name in names] == [False, False, True, True, False, False]
+
+
+def test_what_killed_commands_left_of_datasets_and_checkpoints_goes(
+    storage: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each data.prepare and towers.train that was killed left what it had written, for good."""
+    gone, kept = ["datasets/.a.01234567.partial", "checkpoints/.b.01234567.old"], "datasets/.c.01234567.partial"
+    for place in (*gone, kept):
+        (storage / place).create().write_bytes("part", b"rows")
+    sealed(storage, "dataset", "a")
+    seven_hours_ago = time.time() - 7 * 3600
+    for place in gone:
+        for path in (Path(f"{storage}/{place}/part"), Path(f"{storage}/{place}")):
+            os.utime(path, (seven_hours_ago, seven_hours_ago))
+    assert task(load([f"storage.root={storage}"]))["leftovers"] == gone
+    assert f"prune: {gone[0]} (0.00 GiB), which a killed process left\n" in capsys.readouterr().out
+    assert [Path(f"{storage}/{place}").exists() for place in (*gone, kept, "datasets/a")] == [False, False, True, True]
