@@ -122,6 +122,8 @@ def _finish(
     progress: ProgressReporter,
 ) -> bool:
     """Drops a marked collection, unless its release was sealed after all; returns whether it is gone."""
+    if marker.operation is Operation.prune and _is_being_published(registry, marker.release, grace_s):
+        return False  # the release names this collection until it is sealed with another one
     try:
         folder = registry.path(marker.release)
         is_used = is_sealed(folder) and registry.manifest(marker.release)["collection"] == marker.collection

@@ -11,6 +11,7 @@ from conf.schema import load
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
+from data.artifacts.seals import sealing
 from serve.index.config import IndexConfig
 from serve.index.protocol import IndexUnavailable
 from serve.releases.audit.history import read_history
@@ -129,4 +130,26 @@ def test_a_collection_that_a_server_refuses_by_its_name_stops_no_prune(
     registry.in_progress.folder.create().write_json(f"{refused.collection}.json", refused.as_json())
     monkeypatch.setattr("serve.index.collection.connected", lambda _: nullcontext(Server()))
     prune(server, registry, 9, lambda _: None)
+    assert registry.in_progress.all() == []
+
+
+def test_what_a_publication_is_about_to_replace_is_dropped_once_it_is_replaced(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prune just before the release was sealed anew forgot its former collection, which then stayed in Milvus."""
+    dropped: list[str] = []
+
+    def drops(_: object, name: str) -> bool:
+        dropped.append(name)
+        return True
+
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    monkeypatch.setattr("serve.releases.prune.drop", drops)
+    registry.in_progress.set("r3", "anew", Operation.publish)
+    registry.in_progress.set("r3", "r3", Operation.prune)
+    assert prune(INDEX, registry, 9, lambda _: None).leftovers == dropped == []
+    with sealing(registry.path("r3"), {"kind": "release", "created_at": "r3", "collection": "anew"}) as staged:
+        staged.write_json("rows.json", ["r3"])
+    registry.in_progress.clear("anew")
+    assert prune(INDEX, registry, 9, lambda _: None).leftovers == dropped == ["r3"]
     assert registry.in_progress.all() == []
