@@ -55,17 +55,29 @@ class Drift:
         found += [(f"psi of {name}", value, config.max_psi) for name, value in self.psi.items()]
         return [f"{name} {value:.3f}, at most {most:g}" for name, value, most in found if value > most]
 
+    def __str__(self) -> str:
+        return (
+            f"{self.num_new:,} new positives, {self.new_users:.1%} of new users, {self.new_items:.1%} with new items;"
+            f" popularity shift {self.popularity_shift:.3f}; largest psi {max(self.psi.values(), default=0.0):.3f}"
+        )
+
 
 def num_positives(dataset: PreparedDataset) -> int:
     """The number of positives of a dataset, in all splits."""
     return int(interaction_counts(dataset.items, FittedSplits.all).sum())
 
 
+def is_counted(before: PreparedDataset | Checkpoint) -> bool:
+    """Whether the positives of a log are counted in all splits; dataset version 2 lacks those of the test part."""
+    names = {f"{split}_count" for split in FittedSplits.all.splits}
+    return all(names <= set(catalogue.held.column_names) for catalogue in (before.users, before.items))
+
+
 def measure_drift(before: PreparedDataset | Checkpoint, after: PreparedDataset) -> Drift:
     """Compares two logs, of which the second has the first and more.
 
     Both are compared by the numbers of positives of their users and items: no interaction is read. A release has these
-    too, of the dataset that it was trained on.
+    too, of the dataset that it was trained on. The first one must be `is_counted`.
     """
     items_before, items_new = _counts(before.items, after.items)
     users_before, users_new = _counts(before.users, after.users)

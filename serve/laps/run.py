@@ -17,7 +17,7 @@ from serve.experiments.canary_analysis import GuardConfig
 from serve.index.config import IndexConfig
 from serve.laps.clearing import MADE
 from serve.laps.config import CycleConfig, LapStart, LapStopped
-from serve.laps.drift import measure_drift, num_positives
+from serve.laps.drift import is_counted, measure_drift, num_positives
 from serve.laps.event_log_age import age_of_events
 from serve.laps.gate import LapGate
 from serve.laps.record import LapRecord, may_go_on
@@ -160,14 +160,13 @@ class _Lap:
         live = self._registry.live()
         if live is None:
             return None
-        drift = measure_drift(self._registry.open_served(live.release).parts, dataset)
-        found = drift.as_json() | {"beyond": drift.beyond(self._config.cycle)}
-        self._progress(
-            f"cycle: {drift.num_new:,} new positives, {drift.new_users:.1%} of new users, {drift.new_items:.1%} with"
-            f" new items; popularity shift {drift.popularity_shift:.3f};"
-            f" largest psi {max(drift.psi.values(), default=0.0):.3f}"
-        )
-        return found
+        before = self._registry.open_served(live.release).parts
+        if not is_counted(before):
+            self._progress(f"cycle: drift is not measured, because {live.release} lacks the counts of its test part")
+            return None
+        drift = measure_drift(before, dataset)
+        self._progress(f"cycle: {drift}")
+        return drift.as_json() | {"beyond": drift.beyond(self._config.cycle)}
 
     def _items(self, dataset: PreparedDataset) -> dict[str, Any] | None:
         """Says which items of the live release the dataset lacks, before anything is trained on it."""

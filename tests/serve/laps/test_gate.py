@@ -18,6 +18,7 @@ from serve.laps.run import _digest, run_lap
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
+from tests.test_artifacts_of_before import RELEASE, STORAGE
 from towers.checkpoint.checkpoint import Checkpoint
 
 
@@ -139,3 +140,15 @@ def test_a_first_lap_needs_events_too(tiny: Config, dataset: PreparedDataset, st
     LapRecord.open(storage, _digest(more)).note("dataset", str(dataset.folder))
     assert run_lap(more, storage, 1, said.append)["outcome"] == "nothing new"
     assert said[-1] == f"cycle: {num_positives} new positives; cycle.min_events is {num_positives + 1}"
+
+
+def test_drift_is_left_out_where_the_live_release_lacks_counts(
+    tiny: Config, dataset: PreparedDataset, storage: Folder
+) -> None:
+    """The tables of a release of version 0.1.0 have no counts of the test part: each lap ended in a KeyError."""
+    shutil.copytree(f"{STORAGE}/releases", f"{storage}/releases")
+    said, more = list[str](), replace(tiny, cycle=replace(tiny.cycle, min_events=10**9))
+    LapRecord.open(storage, _digest(more)).note("dataset", str(dataset.folder))
+    lap = run_lap(more, storage, 1, said.append)
+    assert (lap["outcome"], lap["steps"]["drift"]) == ("nothing new", None)
+    assert f"cycle: drift is not measured, because {RELEASE} lacks the counts of its test part" in said
