@@ -8,9 +8,9 @@ Shape legend: Q queries, K neighbours of each, I items with the padding row 0, D
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ from serve.index.collection_names import exists
 from serve.index.config import IndexConfig
 from serve.index.connection import connected
 from serve.index.milvus_index import MilvusIndex
-from serve.index.protocol import Hits, made_again, recall
+from serve.index.protocol import Hits, IndexUnavailable, made_again, recall
 from serve.releases.golden_queries import check_golden, check_retrieval
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.evaluation.ranking import BLOCK_ITEMS
 from towers.evaluation.retrieval import BestColumns
+
+T = TypeVar("T")
 
 MIN_RECALL = 0.99
 """The lowest recall@20 against exact search that the collection of a sound release has."""
@@ -56,7 +58,7 @@ def verify(
             f"{release.collection}: holds {in_collection} items, the release has {num_items}; {made_again(release_id)}"
         )
     measured = check_recall(config, release.collection, release.parts, made_again(release_id))
-    asyncio.run(_check_retrieval(config, release))
+    _once_more(lambda: asyncio.run(_check_retrieval(config, release)))
     progress(
         f"verify: the {num_items:,} items in {release.collection} are found with recall@20 {measured:.3f}, those of the"
         " golden queries too"
@@ -75,7 +77,7 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: 
         ReleaseError: it is below MIN_RECALL.
         IndexUnavailable: Milvus does not answer, or the collection does not exist.
     """
-    measured = asyncio.run(_recall(config, collection, parts))
+    measured = _once_more(lambda: asyncio.run(_recall(config, collection, parts)))
     if measured < MIN_RECALL:
         raise ReleaseError(
             f"{collection}: recall@20 against exact search is {measured:.3f}, below {MIN_RECALL}; {cure}"
@@ -84,9 +86,27 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: 
 
 
 def count_items(config: IndexConfig, collection: str) -> int:
-    """The number of items in a collection; 0 where it does not exist."""
+    """The number of items in a collection, which Milvus loads for that; 0 where it does not exist."""
+    return _once_more(lambda: _count(config, collection))
+
+
+def _count(config: IndexConfig, collection: str) -> int:
     with connected(config) as client:
-        return count(client, config, collection) if exists(client, config, collection) else 0
+        if not exists(client, config, collection):
+            return 0
+        client.load_collection(collection, timeout=config.timeout_s * 10)
+        return count(client, config, collection)
+
+
+def _once_more(look: Callable[[], T]) -> T:
+    """What `look` finds in a collection that it has loaded; where that fails, it looks again.
+
+    A prune that does not know yet that the release will be live may have had Milvus free the memory meanwhile.
+    """
+    try:
+        return look()
+    except IndexUnavailable:
+        return look()
 
 
 async def _check_retrieval(config: IndexConfig, release: Release) -> None:

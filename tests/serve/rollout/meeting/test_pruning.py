@@ -1,24 +1,31 @@
 """Pruning frees no collection that a promotion has asked for: it does its whole work under the registry's lock."""
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conf.schema import load
+from conf.schema import Config, load
 from data.artifacts import leases
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.artifacts.seals import sealing
+from serve.index.collection import unload
 from serve.index.config import IndexConfig
-from serve.index.protocol import IndexUnavailable
+from serve.index.connection import connected
+from serve.index.milvus_index import MilvusIndex
+from serve.index.protocol import Hits, IndexUnavailable
 from serve.releases.audit.history import read_history
 from serve.releases.in_progress import InProgress, Operation
 from serve.releases.pointer import staging
 from serve.releases.prune import prune
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import Release
+from serve.releases.verify import verify
 from tests.serve.index.test_collection_names import Server
 from tests.serve.rollout.meeting.world import three_releases
 
@@ -153,3 +160,23 @@ def test_what_a_publication_is_about_to_replace_is_dropped_once_it_is_replaced(
     registry.in_progress.clear("anew")
     assert prune(INDEX, registry, 9, lambda _: None).leftovers == dropped == ["r3"]
     assert registry.in_progress.all() == []
+
+
+@pytest.mark.slow
+def test_what_a_prune_frees_while_a_promotion_verifies_it_is_loaded_again(
+    tiny: Config, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promotion ended with an error that told to check whether Milvus runs."""
+    registry, freed, search = ReleaseRegistry.of(Folder.of(tiny.storage.root)), list[str](), MilvusIndex.search
+
+    async def searches(index: MilvusIndex, *asked: Any, **more: Any) -> Hits:
+        if not freed:
+            freed.append(release.collection)
+            await asyncio.to_thread(unload, tiny.index, freed)
+        return await search(index, *asked, **more)
+
+    unload(tiny.index, [release.collection])
+    monkeypatch.setattr(MilvusIndex, "search", searches)
+    with connected(tiny.index):  # an owner of the .db, which stays loaded or not as a server does
+        assert verify(tiny.index, registry, release.id, lambda _: None)["num_items"] == release.manifest["num_items"]
+    assert freed == [release.collection]
