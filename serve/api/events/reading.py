@@ -131,7 +131,7 @@ def answer(batch: EventBatch, outcomes: Sequence[Outcome], names_users: bool) ->
         "accepted": sum(outcome is Outcome.accepted for outcome in outcomes),
         "duplicates": sum(outcome is Outcome.duplicate for outcome in outcomes),
     }
-    problems = sorted([*batch.problems, *refused], key=lambda problem: problem["loc"][2:3])  # by the number of the event
+    problems = sorted([*batch.problems, *refused], key=lambda problem: problem["loc"][2:3])  # by their numbers
     return (422, {"detail": problems, **counts}) if problems else (202, counts)
 
 
