@@ -70,7 +70,7 @@ def num_positives(dataset: PreparedDataset) -> int:
 def is_counted(before: PreparedDataset | Checkpoint) -> bool:
     """Whether the positives of a log are counted in all splits; dataset version 2 lacks those of the test part."""
     names = {f"{split}_count" for split in FittedSplits.all.splits}
-    return all(names <= set(catalogue.held.column_names) for catalogue in (before.users, before.items))
+    return all(names <= set(catalogue.column_names) for catalogue in (before.users, before.items))
 
 
 def measure_drift(before: PreparedDataset | Checkpoint, after: PreparedDataset) -> Drift:
