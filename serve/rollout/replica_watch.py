@@ -49,16 +49,18 @@ class Look:
     def outlived(self, within_s: float) -> list[Heartbeat]:
         """The dead ones whose machine has outlived them, and that have written within the last `within_s` seconds.
 
-        A machine that goes, as when a cluster is replaced, takes its replicas along, whatever they answer with. One
-        has outlived a replica if it is this one, or if a replica on it has written more than HEARTBEAT_TIMEOUT_S later.
+        A machine that goes, as when a cluster is replaced, takes its replicas along, whatever they answer with, and so
+        does one that is started again under its name. One has outlived a replica if it is this one, or if a replica on
+        it, in the same namespace of processes, has written more than HEARTBEAT_TIMEOUT_S later.
         """
         written = {one.heartbeat.replica: one.written for one in self.found}
-        latest: dict[str, float] = {}
+        latest: dict[tuple[str, str | None], float] = {}
         for one in self.found:
-            latest[one.heartbeat.host] = max(latest.get(one.heartbeat.host, 0.0), one.written)
+            machine = one.heartbeat.host, one.heartbeat.namespace
+            latest[machine] = max(latest.get(machine, 0.0), one.written)
 
         def is_outlived(dead: Heartbeat) -> bool:
-            is_heard_of = latest[dead.host] - written[dead.replica] > HEARTBEAT_TIMEOUT_S
+            is_heard_of = latest[dead.host, dead.namespace] - written[dead.replica] > HEARTBEAT_TIMEOUT_S
             return is_heard_of or is_this_host(dead.host, dead.namespace)
 
         return [each for each in self.dead if self.at - written[each.replica] <= within_s and is_outlived(each)]

@@ -108,12 +108,15 @@ class Dying:
     def check(self, *of: tuple[str, str, float]) -> str | None:
         """What the guard says to replicas, each with its machine and the age of its heartbeat in seconds.
 
-        One whose heartbeat is new answers with the live release alone.
+        A machine that was started again is another one by what follows `@` in its name. A replica whose heartbeat is
+        new answers with the live release alone.
         """
         key, guard = experiment(self.storage).key, CanaryGuard(CONFIG, self.storage)
-        for replica, host, age_s in of:
+        for replica, machine, age_s in of:
+            host, _, namespace = machine.partition("@")
             lives = {"current": "old", "holds": {"old": 1.0}} if age_s == 0 else {"experiment": key}
-            written(self.heartbeats, Heartbeat.of_json({"replica": replica, "host": host, "pid": 1} | lives), age_s)
+            values: dict[str, object] = {"replica": replica, "host": host, "pid": 1, "namespace": namespace or None}
+            written(self.heartbeats, Heartbeat.of_json(values | lives), age_s)
         assert guard.check() is None, "one look at stale heartbeats proves nothing"
         time.sleep(self.soon)
         return guard.check()
@@ -127,6 +130,12 @@ def dying(storage: Folder, heartbeats: ReplicaRegistry, soon: float) -> Dying:
 def test_a_cluster_that_is_replaced_ends_no_trial(dying: Dying) -> None:
     old = [(f"old-{n}", f"pod-{n % 3}", STALE_S + n % 2) for n in range(6)]
     assert dying.check(*old, *[(f"new-{n}", f"pod-{n}", 0.0) for n in range(3, 6)]) is None
+
+
+def test_a_machine_that_is_started_again_under_its_name_ends_no_trial(dying: Dying) -> None:
+    """As by `reboot`: its replicas have died with it, whatever they answered with."""
+    old = [(f"old-{n}", "server@boot-1/pid:[1]", STALE_S) for n in range(6)]
+    assert dying.check(*old, *[(f"new-{n}", "server@boot-2/pid:[1]", 0.0) for n in range(6)]) is None
 
 
 def test_replicas_that_die_on_machines_that_live_end_a_trial(dying: Dying) -> None:
