@@ -127,16 +127,18 @@ class LapRecord:
         """
         if name not in self.steps:
             self.lock.require()
-            self.note(name, work())
+            outcome = work()
+            self.tries = 0
+            self.note(name, outcome)
         return self.steps[name]
 
     def note(self, name: str, outcome: Any) -> None:
-        """Records the outcome of a step, in place of an earlier one.
+        """Records something of a step that is not done yet, or its outcome, in place of what was noted before.
 
         Args:
             outcome: JSON values.
         """
-        self.steps[name], self.tries = outcome, 0
+        self.steps[name] = outcome
         self.write()
 
     def end(self, outcome: str, reason: str | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The record of a lap: an interrupted one goes on, with what it has done."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,21 @@ def test_a_lap_that_comes_no_step_further_is_given_up(tmp_path: Path) -> None:
     assert last.why_given_up("values", resume=True) is None, "a step is done"
     assert last.why_given_up("values", resume=False) == "cycle.resume is false"
     assert last.why_given_up("others", resume=True) == "values of the config are others now"
+
+
+def test_what_a_step_notes_before_it_fails_is_no_step_done(tmp_path: Path) -> None:
+    """As a trial that is noted before it begins, or a release with which the gate compares again and again."""
+    storage = Folder.of(str(tmp_path))
+
+    def fails(record: LapRecord) -> None:
+        record.note("canary", {"since": "now"})
+        raise OSError("the replicas do not answer")
+
+    LapRecord.open(storage, "values").step("dataset", lambda: "a")
+    for _ in range(TRIES):
+        again = LapRecord.open(storage, "values")
+        with pytest.raises(OSError, match="do not answer"):
+            again.step("trial", partial(fails, again))
+    last = LapRecord.unfinished(storage)
+    assert last is not None
+    assert last.why_given_up("values", resume=True) == f"{TRIES} commands in a row have come no step further"
