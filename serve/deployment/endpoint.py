@@ -23,6 +23,7 @@ from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ServeConfig
 from serve.events.compaction import LogCompactor
 from serve.index.connection import milvus_address
+from serve.observability.metrics import compaction_reporter
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
@@ -109,7 +110,8 @@ def compacting_logs(config: EndpointConfig) -> Iterator[None]:
     if not config.events.keeps_logs:
         yield
         return
-    stop, compactor = threading.Event(), LogCompactor(config.events, Folder.of(config.storage.root))
+    stop = threading.Event()
+    compactor = LogCompactor(config.events, Folder.of(config.storage.root), report=compaction_reporter(stop.wait))
     thread = threading.Thread(target=compactor.watch, args=(stop.wait,), name="compaction")
     thread.start()
     try:

@@ -132,7 +132,7 @@ class LogCompactor:
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
             self._try("exposures", self._keep_exposures, is_last)
             self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
-            self._report(self._compacted_s, _num_waiting(store))
+            self._report(dict(self._compacted_s), _num_waiting(store))
         if store is not None:
             store.close()
 
@@ -146,7 +146,7 @@ class LogCompactor:
             self._compacted_s["events"] = now_s
             with suppress(OSError, ValueError):  # the compaction will say it
                 self._compacted_s["events"] = EventLog.of(self._storage).compacted_us / MICROS or now_s
-        self._report(self._compacted_s, _num_waiting(store))
+        self._report(dict(self._compacted_s), _num_waiting(store))
 
     def _check_hash_keys(self) -> None:
         """Says before somebody is forgotten that this process would not find them in the logs of answers."""

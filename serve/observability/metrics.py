@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
+from serve.observability.repeating import repeated
 from serve.pipeline.breaker import CircuitBreaker, State
 from serve.pipeline.messages import Response
 
@@ -89,13 +90,24 @@ def recall_reporter() -> Callable[[float, str], None]:
 
 def rollback_reporter() -> Callable[[int], None]:
     """Returns a function for CanaryGuard that exports how many releases on trial it has rolled back."""
-    gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that this guard has rolled back.")
-    gauge.set(0.0)  # so that an alert by its increase sees the first one
-    return lambda number: gauge.set(float(number))
+    gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that guards have rolled back since this one runs.")
+
+    def export(number: int) -> None:
+        gauge.set(float(number))
+
+    report = repeated(export)
+    report(0)  # so that an alert by its increase sees the first one
+    return report
 
 
-def compaction_reporter() -> Callable[[Mapping[str, float], int | None], None]:
-    """Returns a function for LogCompactor that exports when each log was compacted last, and how many events wait."""
+def compaction_reporter(
+    stopped: Callable[[float], bool] | None = None,
+) -> Callable[[Mapping[str, float], int | None], None]:
+    """Returns a function for LogCompactor that exports when each log was compacted last, and how many events wait.
+
+    Args:
+        stopped: as for `repeated`.
+    """
     compacted = Gauge("twotower_compacted_time_s", "Unix time of a log's last compaction that succeeded.", ("kind",))
     waiting = Gauge("twotower_events_waiting", "Accepted events that are not in the event log yet.")
 
@@ -105,4 +117,4 @@ def compaction_reporter() -> Callable[[Mapping[str, float], int | None], None]:
         if num_waiting is not None:
             waiting.set(float(num_waiting))
 
-    return report
+    return repeated(report, stopped)

@@ -7,7 +7,7 @@ Availability and latency alert by the rate at which they use up their error budg
 from dataclasses import dataclass
 from typing import Any
 
-from serve.operations.monitoring.panels import ANSWERS, DEGRADED, ERRORS, HAPROXY, REQUESTS, rate
+from serve.operations.monitoring.panels import ANSWERS, COMPACTED, DEGRADED, ERRORS, GAPS, HAPROXY, REQUESTS, rate
 from serve.operations.objectives import Objectives
 
 RUNBOOKS = "docs/operators.md"
@@ -52,7 +52,8 @@ class Alert:
 
 def alerts(objectives: Objectives) -> tuple[Alert, ...]:
     """Returns all alerts for these objectives."""
-    return (*_budgets(objectives), *_of_answers(objectives), *_of_the_machinery(objectives))
+    machinery = *_of_the_machinery(objectives), *_of_compaction(objectives)
+    return (*_budgets(objectives), *_of_answers(objectives), *machinery)
 
 
 def rules(objectives: Objectives) -> dict[str, Any]:
@@ -157,19 +158,32 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
             summary="The guard has rolled back a release on trial.",
         ),
         Alert(
-            name="CompactionFails",
-            expression=f"time() - max by (kind) (ray_twotower_compacted_time_s) > {objectives.compacted_s:g}",
-            lasting="10m",
-            severity="ticket",
-            summary="A log has not been compacted: events wait in the store, and no forgotten user is removed.",
-        ),
-        Alert(
             name="DiskLow",
             expression="min by (ip) (ray_node_disk_free / (ray_node_disk_free + ray_node_disk_usage))"
             f" < {objectives.disk_free:g}",
             lasting="10m",
             severity="ticket",
             summary="A node's disk is nearly full.",
+        ),
+    )
+
+
+def _of_compaction(objectives: Objectives) -> tuple[Alert, ...]:
+    return (
+        Alert(
+            name="CompactionFails",
+            expression=f"time() - {COMPACTED} > {objectives.compacted_s:g}",
+            lasting="10m",
+            severity="ticket",
+            summary="A log has not been compacted: events wait in the store, and no forgotten user is removed.",
+        ),
+        Alert(
+            name="CompactionAbsent",
+            expression=f'absent_over_time(ray_twotower_compacted_time_s{{kind="events"}}[{GAPS}])'
+            ' and on () (count(ray_twotower_task_late{task="events"}) > 0)',
+            lasting="10m",
+            severity="ticket",
+            summary="Events are taken, and nothing says when they were compacted: no compaction runs.",
         ),
     )
 

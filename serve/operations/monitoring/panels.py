@@ -8,6 +8,9 @@ from dataclasses import dataclass
 WINDOW = "1m"
 """The time over which rates are taken; at least four times the interval of the scrapes."""
 
+GAPS = "10m"
+"""The time over which a gauge counts that may be missing for a while, as where the process that sets it is replaced."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
@@ -40,6 +43,7 @@ REQUESTS, ERRORS = "ray_twotower_request_ms_count", "ray_twotower_errors_total"
 ANSWERS = "ray_twotower_requests_total"
 DEGRADED = f'{ANSWERS}{{outcome="degraded"}}'
 HAPROXY = 'haproxy_frontend_http_responses_total{proxy="http_frontend"}'
+COMPACTED = f"max by (kind) (max_over_time(ray_twotower_compacted_time_s[{GAPS}]))"
 
 ENDPOINT = (
     Panel(
@@ -143,13 +147,13 @@ RELEASES = (
     Panel(
         title="Since logs were compacted",
         unit="s",
-        queries={"{{kind}}": "time() - max by (kind) (ray_twotower_compacted_time_s)"},
+        queries={"{{kind}}": f"time() - {COMPACTED}"},
         says="More than events.compact_s: compaction fails, or has much to do. Events wait, and nobody is forgotten.",
     ),
     Panel(
         title="Events that wait for compaction",
         unit="short",
-        queries={"events": "max(ray_twotower_events_waiting)"},
+        queries={"events": f"max(last_over_time(ray_twotower_events_waiting[{WINDOW}]))"},
         says="Accepted events that no training sees yet, as of the last compaction.",
     ),
 )
