@@ -89,8 +89,8 @@ def recall_reporter() -> Callable[[float, str], None]:
 
 
 def rollback_reporter() -> Callable[[int], None]:
-    """Returns a function for CanaryGuard that exports how many releases on trial it has rolled back."""
-    gauge = Gauge("twotower_guard_rollbacks", "Releases on trial that guards have rolled back since this one runs.")
+    """Returns a function for CanaryGuard that exports how many rollbacks of releases on trial it has seen."""
+    gauge = Gauge("twotower_guard_rollbacks", "Rollbacks by guards that this one has seen.")
 
     def export(number: int) -> None:
         gauge.set(float(number))

@@ -16,7 +16,7 @@ from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import ExposureRun, read_earlier_layout
 from serve.experiments.judged_answers import JudgedRun
-from serve.releases.pointer import PointerError
+from serve.releases.pointer import LivePointer, PointerError, utc_timestamp
 from serve.releases.registry import ReleaseRegistry
 from serve.rollout.heartbeats import ReplicaRegistry
 from serve.rollout.replica_watch import ReplicaWatch
@@ -31,6 +31,9 @@ MAX_NAMED = 5
 READ_AGAIN = 2
 """The latest hours of a run, to which replicas may still write; earlier hours are read once."""
 
+BY_GUARD = "guard: "
+"""How the reason of a rollback by a guard begins."""
+
 
 @dataclass(slots=True)
 class CanaryGuard:
@@ -42,8 +45,9 @@ class CanaryGuard:
         config: the bounds, and the time between two checks.
         storage: the storage root.
         progress: where messages go.
-        report: takes the number of rollbacks so far, after every check.
-        num_rollbacks: how often it has rolled back.
+        report: takes `num_rollbacks`, after every check.
+        num_rollbacks: how many rollbacks by guards it has seen since it was made: its own, and those of others, such
+            as of a lap or of `serve.guard`.
     """
 
     config: GuardConfig
@@ -51,6 +55,8 @@ class CanaryGuard:
     progress: ProgressReporter = print
     report: Callable[[int], None] = lambda _: None
     num_rollbacks: int = 0
+    _began: str = field(default_factory=utc_timestamp)
+    _counted: tuple[str | None, str | None] = (None, None)
     _experiment_key: str | None = None
     _files_read: set[str] = field(default_factory=set)
     _judged: JudgedRun = field(default_factory=JudgedRun)
@@ -61,6 +67,7 @@ class CanaryGuard:
         """Analyses the running experiment once; returns the reason if it was rolled back, otherwise None."""
         registry = ReleaseRegistry.of(self.storage)
         live = registry.live()
+        self._count(live)
         if live is None or live.experiment is None:
             self._begin(None)
             self._compact()
@@ -72,15 +79,27 @@ class CanaryGuard:
         if not regressions:
             self._compact()
             return None
-        reason = f"guard: {'; '.join(regressions)}"
+        reason = f"{BY_GUARD}{'; '.join(regressions)}"
         try:
             roll_back(registry, ROLLBACK_WAIT_S, reason, of=live.experiment)
         except PointerError as e:
             self.progress(f"{reason}. Nothing is rolled back: {e}")
             return None
         self.num_rollbacks += 1
+        self._counted = ", ".join(live.others), reason
         self.progress(f"{reason}. {', '.join(live.others)} rolled back; {live.release} answers all")
         return reason
+
+    def _count(self, live: LivePointer | None) -> None:
+        """Counts the rollback that the pointer tells of, if a guard has done it since this one began.
+
+        One that is followed by another change before this guard looks again is not seen.
+        """
+        if live is None or not (live.reason or "").startswith(BY_GUARD):
+            self._counted = None, None
+        elif (rollback := (live.rolled_back, live.reason)) != self._counted:
+            self._counted = rollback
+            self.num_rollbacks += live.change is not None and live.change.at >= self._began
 
     def _deaths(self, registry: ReleaseRegistry, experiment: Experiment) -> list[str]:
         """Names the replicas that have died while they took part in the experiment, where they are too many.

@@ -155,7 +155,7 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
             expression="max(delta(ray_twotower_guard_rollbacks[15m])) > 0",
             lasting="0m",
             severity="ticket",
-            summary="The guard has rolled back a release on trial.",
+            summary="A guard has rolled back a release on trial.",
         ),
         Alert(
             name="DiskLow",
