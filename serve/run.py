@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from data.artifacts.errors import ConfigError
 from data.cluster.console import wait_for_stop
 from data.cluster.ray_compatibility.serve import prepare_worker, runtime_env
 from data.cluster.session import connect, joins_cluster
@@ -23,6 +24,7 @@ from serve.access.exposure import check_access
 
 if TYPE_CHECKING:
     from conf.schema import Config
+    from serve.deployment.in_place.events import FormerStore
 
 
 def task(config: "Config") -> dict[str, Any]:
@@ -36,12 +38,14 @@ def task(config: "Config") -> dict[str, Any]:
     prepare_worker()
     from serve.deployment.deploying import deploy, endpoint_runs
     from serve.deployment.endpoint import curl, running_endpoint
+    from serve.deployment.in_place.events import emptying
 
     if endpoint_runs():
         if not config.replace:
             _refuse_untyped_changes()
         print("serve: an endpoint runs here; changing it in place", flush=True)
-        deploy(config)
+        with emptying(_former_store(config), config.replace):
+            deploy(config)
         return {"changed": True}
     with running_endpoint(config, declared=True, times=times) as address:
         hint = f"Try\n  {curl(address, config.auth.asks)}\nDocumentation: {address}/docs. Stop with Ctrl-C."
@@ -58,6 +62,18 @@ def _refuse_untyped_changes() -> None:
     refuse_untyped_changes(
         typed_overrides(), partial(values_with, sections=SECTIONS), partial(same_command, "serve.run")
     )
+
+
+def _former_store(config: "Config") -> "FormerStore | None":
+    from serve.deployment.deploying import events_here
+    from serve.deployment.in_place.events import former_store
+    from serve.deployment.in_place.running import declared_applications
+
+    try:
+        return former_store(declared_applications(), events_here(config.events, lambda _: None))
+    except ConfigError as e:
+        print(f"serve: the store of events that runs is not known; what waits in a former one stays there: {e}")
+        return None
 
 
 if __name__ == "__main__":

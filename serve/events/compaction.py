@@ -19,7 +19,7 @@ from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.exposures import exposures_folder
 from data.sources.event_log.files import MICROS, EventLog
 from data.sources.event_log.hash_keys import require_hash_keys
-from data.sources.event_log.log_from_before import note_of_base
+from data.sources.event_log.log_from_before import forgotten_of_base, note_of_base
 from data.sources.event_log.removal import remove_events
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
@@ -106,6 +106,7 @@ class LogCompactor:
     ) -> None:
         self._config, self._storage, self._progress, self._report = config, storage, progress, report
         self._exposures_of = ""
+        self._told: Mapping[str, int] = {}  # who was forgotten
         self._compacted_s: dict[str, float] = {}
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
@@ -128,6 +129,7 @@ class LogCompactor:
         while not is_last:
             is_last = stopped(self._config.compact_s)
             if store is not None:
+                self._tell_forgotten(store)
                 self._check_hash_keys()
                 self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
             self._try("exposures", self._keep_exposures, is_last)
@@ -146,7 +148,18 @@ class LogCompactor:
             self._compacted_s["events"] = now_s
             with suppress(OSError, ValueError):  # the compaction will say it
                 self._compacted_s["events"] = EventLog.of(self._storage).compacted_us / MICROS or now_s
+            self._tell_forgotten(store)
         self._report(dict(self._compacted_s), _num_waiting(store))
+
+    def _tell_forgotten(self, store: StateStore) -> None:
+        """Tells a store who was forgotten at another one, as where `events.store` was changed."""
+        try:
+            forgotten = forgotten_of_base(EventLog.of(self._storage))
+            if news := dict(forgotten.items() - self._told.items()):
+                store.keep_out(news)
+                self._told = forgotten
+        except (OSError, ValueError) as e:
+            self._progress(f"events: the store does not know yet who was forgotten at another one: {one_line(e)}")
 
     def _check_hash_keys(self) -> None:
         """Says before somebody is forgotten that this process would not find them in the logs of answers."""

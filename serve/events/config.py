@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.artifacts.secrets import recordable
 from data.cluster.addresses import check_redis_address
 from data.sources.event_types import EventType, is_positive
 from serve.events.decisions.config import DecisionsConfig
@@ -109,6 +110,11 @@ class EventsConfig:
     def is_on(self) -> bool:
         """Whether events are accepted."""
         return self.store != OFF
+
+    @property
+    def place(self) -> str:
+        """Where the store is, which tells it from others: its name with its file, or with its address."""
+        return f"{self.store} at {self.on_this_machine().path if self.is_on_one_machine else recordable(self.uri)}"
 
     @property
     def keeps_logs(self) -> bool:

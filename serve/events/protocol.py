@@ -72,6 +72,16 @@ class StateStore(Protocol):
         """
         ...
 
+    def keep_out(self, forgotten: Mapping[str, int]) -> None:
+        """Takes over who was forgotten at another store: states from before are replaced, and earlier events kept out.
+
+        A user of whom this store knows that, or of whom it knows a later time, stays as is.
+
+        Args:
+            forgotten: When users were forgotten, in microseconds since 1970, by `user_key`.
+        """
+        ...
+
     def end(self) -> LogEnd:
         """The end of the log as it is now. What is accepted, or forgotten, from now on comes after it."""
         ...

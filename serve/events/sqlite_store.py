@@ -10,7 +10,7 @@ https://sqlite.org/wal.html and https://sqlite.org/pragma.html#pragma_synchronou
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,12 @@ WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM j
 WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
 WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
 WRITE_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
+KEEP_OUT = (
+    "INSERT OR REPLACE INTO forgotten SELECT key, value ->> 'forgotten', NULL FROM json_each(?) JOIN users ON user = key"
+    " WHERE coalesce(state ->> 'forgotten', 0) < value ->> 'forgotten'",
+    "INSERT INTO users SELECT key, value FROM json_each(?) WHERE true ON CONFLICT (user) DO UPDATE SET"
+    " state = excluded.state WHERE coalesce(users.state ->> 'forgotten', 0) < excluded.state ->> 'forgotten'",
+)
 
 BUSY_S = 1.0
 """Seconds that a writer waits for the other writers of the machine."""
@@ -118,6 +124,13 @@ class SqliteStore:
             connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?, NULL)", (key, forgotten_us))
             connection.execute(WRITE_FACT, ("received", str(forgotten_us)))
         return forgotten_us
+
+    def keep_out(self, forgotten: Mapping[str, int]) -> None:
+        """See StateStore. The next compaction removes what users whose states are replaced did before."""
+        states = {key: orjson.Fragment(UserState(forgotten_us=at).encode()) for key, at in forgotten.items()}
+        with self._transaction() as connection:
+            for statement in KEEP_OUT:
+                connection.execute(statement, (orjson.dumps(states).decode(),))
 
     def end(self) -> LogEnd:
         """See StateStore. The number of the last event, and a time: from now on, events and users have later ones."""

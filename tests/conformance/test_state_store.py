@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from data.sources.event_log.users import user_key
 from serve.events.group import Group
 from serve.events.protocol import Outcome, StateStore, StoreUnavailable
 from serve.events.sqlite_store import SqliteStore
@@ -183,3 +184,20 @@ def test_of_two_events_that_meet_under_an_id_one_is_accepted(
     assert sorted(found[0].value for found in outcomes[:1] + outcomes[-1:]) == ["accepted", "conflict"]
     assert outcomes[-1][1] is ACCEPTED
     assert sorted(logged(first)) == ["1", "2"]
+
+
+def test_who_was_forgotten_at_another_store_is_taken_over(store: StateStore) -> None:
+    store.append([event("1"), event("2", user_id="v")])
+    known_us, at = store.forget("w", now_us()), now_us()
+    users = {user_key("u"): at, user_key("new"): at, user_key("w"): known_us - 5}
+    for _ in range(2):
+        store.keep_out(users)
+    states = store.read(["u", "new", "w", "v"])
+    assert [state.forgotten_us for state in states] == [at, at, known_us, None]
+    assert [items(state) for state in states] == [[], [], [], ["i"]]
+    before, since = event("3", user_id="new", time_us=at - 1), event("4", user_id="new", time_us=at + 1)
+    assert store.append([before, since]) == [FORGOTTEN, ACCEPTED]
+    store.keep_out(users)
+    assert items(store.read(["new"])[0]) == ["i"], "what the user has done since stays"
+    forgotten = {key: us for part in compacted(store) for key, us in part.forgotten.items()}
+    assert forgotten == {user_key("u"): at, user_key("w"): known_us}, "the log may have events of these"

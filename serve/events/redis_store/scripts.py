@@ -34,6 +34,16 @@ redis.call('HSET', KEYS[3], ARGV[1], at)
 return at
 """
 
+KEEP_OUT = """
+-- Replaces the state of a user who was forgotten at another store, unless it knows of that, or of a later time.
+-- KEYS: state, forgotten users. ARGV: user, when, and what comes before and after the time in the state.
+local before = redis.call('GET', KEYS[1])
+if before and (tonumber(cjson.decode(before)['forgotten']) or 0) >= tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[3] .. ARGV[2] .. ARGV[4])
+if before then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
+return 1
+"""
+
 CLOSE = """
 -- From now on, events are accepted later than `now`, or than the clock if that is ahead. Returns when the oldest event
 -- that is not compacted was accepted, the clock, and when users were forgotten who are to be removed.

@@ -7,7 +7,7 @@ leaves a reservation, with which the same event is accepted when it is sent agai
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -27,6 +27,9 @@ from serve.events.state import UserState
 
 ATTEMPTS = 20
 """Times that a group is written while other replicas change the same users."""
+
+MANY = 1000
+"""Users of whom a store is told at a time that they were forgotten."""
 
 BEFORE, AFTER = UserState(forgotten_us=0).encode().decode().rsplit("0", 1)
 """The state of a forgotten user, before and after the time in it."""
@@ -80,6 +83,17 @@ class RedisStore:
         with translated(self._config.uri):
             keys = (shard.user(key), shard.clock, shard.forgotten)
             return int(self._client("write").eval(scripts.FORGET, len(keys), *keys, key, now_us, BEFORE, AFTER))
+
+    def keep_out(self, forgotten: Mapping[str, int]) -> None:
+        """See StateStore. The next compaction removes what users whose states are replaced did before."""
+        users = list(forgotten.items())
+        with translated(self._config.uri):
+            for start in range(0, len(users), MANY):
+                pipeline = self._client("write").pipeline(**self._plain)
+                for key, at in users[start : start + MANY]:
+                    keys = (shard_of(key).user(key), shard_of(key).forgotten)
+                    pipeline.execute_command("EVAL", scripts.KEEP_OUT, len(keys), *keys, key, at, BEFORE, AFTER)
+                pipeline.execute()
 
     def end(self) -> LogEnd:
         """See StateStore."""
