@@ -30,11 +30,18 @@ from serve.events.compaction import LogCompactor
 from serve.observability.metrics import compaction_reporter, rollback_reporter
 from serve.rollout.guard import CanaryGuard
 
+Stopped = Callable[[float], bool]
+"""Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does)."""
+
 
 class Watcher(Protocol):
-    """A background job. `watch` runs until `stopped(seconds)`, which waits that long, returns that it should stop."""
+    """A background job. `watch` runs until `stopped` says that it should stop."""
 
-    def watch(self, stopped: Callable[[float], bool]) -> None: ...
+    def watch(self, stopped: Stopped) -> None: ...
+
+
+Building = Callable[[Config, Stopped], Watcher]
+"""Builds a job from the config; what it starts beside the job ends when `stopped` says so."""
 
 
 class Arguments(BaseModel):
@@ -92,15 +99,13 @@ class WatchingReplica:
 
     Args:
         arguments: the fields of `Arguments`.
-        watcher: builds the job from the config.
+        watcher: builds the job.
         hangs_s: seconds after which the job hangs unless it has asked whether to stop.
     """
 
-    def __init__(
-        self, arguments: Mapping[str, Any], watcher: Callable[[Config], Watcher], hangs_s: float = GUARD_HANGS_S
-    ) -> None:
-        watching = watcher(Arguments.model_validate(arguments).config())
+    def __init__(self, arguments: Mapping[str, Any], watcher: Building, hangs_s: float = GUARD_HANGS_S) -> None:
         self._stop, self._hangs_s = threading.Event(), hangs_s
+        watching = watcher(Arguments.model_validate(arguments).config(), self._stop.wait)
         self._asked_at: float | None = time.monotonic()  # when the job last asked; None while it waits
         self._thread = threading.Thread(target=watching.watch, args=(self._stopped,), name="watcher", daemon=True)
         self._thread.start()
@@ -145,17 +150,15 @@ def compaction(arguments: Arguments) -> serve.Application:
     return _watching("Compaction", arguments, _log_compactor, COMPACTION_HANGS_S)
 
 
-def _canary_guard(config: Config) -> Watcher:
-    return CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter())
+def _canary_guard(config: Config, stopped: Stopped) -> Watcher:
+    return CanaryGuard(config.guard, Folder.of(config.storage.root), report=rollback_reporter(stopped))
 
 
-def _log_compactor(config: Config) -> Watcher:
+def _log_compactor(config: Config, stopped: Stopped) -> Watcher:
     require_hash_key(config.auth)
-    return LogCompactor(config.events, Folder.of(config.storage.root), report=compaction_reporter())
+    return LogCompactor(config.events, Folder.of(config.storage.root), report=compaction_reporter(stopped))
 
 
-def _watching(
-    name: str, arguments: Arguments, watcher: Callable[[Config], Watcher], hangs_s: float
-) -> serve.Application:
+def _watching(name: str, arguments: Arguments, watcher: Building, hangs_s: float) -> serve.Application:
     watching = serve.deployment(WatchingReplica, name=name, ray_actor_options=ON_THE_HEAD)
     return watching.bind(arguments.model_dump(), watcher, hangs_s)

@@ -54,8 +54,8 @@ WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM j
 WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
 WRITE_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
 KEEP_OUT = (
-    "INSERT OR REPLACE INTO forgotten SELECT key, value ->> 'forgotten', NULL FROM json_each(?) JOIN users ON user = key"
-    " WHERE coalesce(state ->> 'forgotten', 0) < value ->> 'forgotten'",
+    "INSERT OR REPLACE INTO forgotten SELECT key, value ->> 'forgotten', NULL FROM json_each(?) JOIN users"
+    " ON user = key WHERE coalesce(state ->> 'forgotten', 0) < value ->> 'forgotten'",
     "INSERT INTO users SELECT key, value FROM json_each(?) WHERE true ON CONFLICT (user) DO UPDATE SET"
     " state = excluded.state WHERE coalesce(users.state ->> 'forgotten', 0) < excluded.state ->> 'forgotten'",
 )

@@ -88,21 +88,23 @@ def recall_reporter() -> Callable[[float, str], None]:
     return lambda recall, passing: histogram.observe(recall, {"passing": passing})
 
 
-def rollback_reporter() -> Callable[[int], None]:
-    """Returns a function for CanaryGuard that exports how many rollbacks of releases on trial it has seen."""
+def rollback_reporter(stopped: Callable[[float], bool]) -> Callable[[int], None]:
+    """Returns a function for CanaryGuard that exports how many rollbacks of releases on trial it has seen.
+
+    Args:
+        stopped: as for `repeated`.
+    """
     gauge = Gauge("twotower_guard_rollbacks", "Rollbacks by guards that this one has seen.")
 
     def export(number: int) -> None:
         gauge.set(float(number))
 
-    report = repeated(export)
+    report = repeated(export, stopped)
     report(0)  # so that an alert by its increase sees the first one
     return report
 
 
-def compaction_reporter(
-    stopped: Callable[[float], bool] | None = None,
-) -> Callable[[Mapping[str, float], int | None], None]:
+def compaction_reporter(stopped: Callable[[float], bool]) -> Callable[[Mapping[str, float], int | None], None]:
     """Returns a function for LogCompactor that exports when each log was compacted last, and how many events wait.
 
     Args:
@@ -111,10 +113,10 @@ def compaction_reporter(
     compacted = Gauge("twotower_compacted_time_s", "Unix time of a log's last compaction that succeeded.", ("kind",))
     waiting = Gauge("twotower_events_waiting", "Accepted events that are not in the event log yet.")
 
-    def report(compacted_s: Mapping[str, float], num_waiting: int | None) -> None:
+    def export(compacted_s: Mapping[str, float], num_waiting: int | None) -> None:
         for kind, at_s in compacted_s.items():
             compacted.set(at_s, {"kind": kind})
         if num_waiting is not None:
             waiting.set(float(num_waiting))
 
-    return repeated(report, stopped)
+    return repeated(export, stopped)

@@ -1,4 +1,4 @@
-"""Exports again and again what was exported last: Ray drops a gauge that nobody sets, though what it says still holds."""
+"""Exports again and again what was exported last: Ray drops a gauge that nobody sets, though its value still holds."""
 
 import threading
 from collections.abc import Callable
@@ -11,21 +11,19 @@ EVERY_S = 5.0
 """Seconds between two exports. Ray's agent drops a gauge some 20 s after it was set last."""
 
 
-def repeated(export: Callable[P, None], stopped: Callable[[float], bool] | None = None) -> Callable[P, None]:
+def repeated(export: Callable[P, None], stopped: Callable[[float], bool]) -> Callable[P, None]:
     """Returns the same function; after its first call, a thread repeats the latest one every EVERY_S seconds.
 
     So a gauge stays while its process waits for its next round, and while a round hangs.
 
     Args:
         export: takes values that nobody changes afterwards, and does not block.
-        stopped: waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does). None
-            repeats as long as the process lives.
+        stopped: waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
     """
     lock, latest = threading.Lock(), list[Callable[[], None]]()
-    waits = threading.Event().wait if stopped is None else stopped
 
     def repeat() -> None:
-        while not waits(EVERY_S):
+        while not stopped(EVERY_S):
             with lock:
                 latest[-1]()
 

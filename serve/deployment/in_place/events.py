@@ -1,4 +1,4 @@
-"""Events where a change of an endpoint that runs has them in another store: what waits in the former one is not lost."""
+"""Events where a change of an endpoint that runs has another store for them: what waits in the former one is kept."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
