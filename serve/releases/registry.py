@@ -198,16 +198,16 @@ class ReleaseRegistry:
             return after
 
     def _require_possible(self, before: LivePointer | None, after: LivePointer) -> None:
-        """Refuses a pointer by which replicas could not answer. A recall is never refused for what it does not change.
+        """Refuses a pointer by which replicas could not answer: what gets traffic, or more of it, must exist.
 
-        Raises:
-            ReleaseError, PointerError: as `update_pointer`.
+        What stays live may be gone: that keeps back no recall, no end of an experiment and no promotion of another.
         """
-        self.manifest(after.release)
         if Traffic.of(before) != Traffic.of(after):
             after.require_consistent()
-            for release_id in after.others:
-                self.manifest(release_id)
+            stays = before is not None and before.release == after.release
+            for release_id in after.others if stays else [after.release, *after.others]:
+                if before is None or after.traffic_share(release_id) > before.traffic_share(release_id):
+                    self.manifest(release_id)
 
     def read_denylist(self, name: str | None) -> frozenset[str]:
         """The item ids of a denylist, given the name that the pointer has for it; empty for None.

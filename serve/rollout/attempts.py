@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from data.cluster.console import ProgressReporter
 from serve.releases.pointer import LivePointer, Traffic, staging, unstaged
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
@@ -66,3 +67,11 @@ def require_attempt(live: LivePointer, releases: list[str], attempt: str) -> Liv
             " still wanted"
         )
     return live
+
+
+def say_if_damaged(registry: ReleaseRegistry, live: LivePointer, progress: ProgressReporter) -> None:
+    """Says where the live release is gone or damaged: what gets traffic in its place may have no way back to it."""
+    try:
+        registry.manifest(live.release)
+    except ReleaseError as e:
+        progress(f"promote: the live release is damaged, and a rollback cannot return to it before it is whole: {e}")

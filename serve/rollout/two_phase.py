@@ -25,7 +25,7 @@ from serve.releases.pointer import (
     with_experiment,
 )
 from serve.releases.registry import ReleaseRegistry
-from serve.rollout.attempts import require_attempt, require_some, require_traffic, staged
+from serve.rollout.attempts import require_attempt, require_some, require_traffic, say_if_damaged, staged
 from serve.rollout.heartbeats import Heartbeat, ReplicaRegistry
 from serve.rollout.replica_watch import ReplicaWatch
 from serve.rollout.waiting import poll_not_ready, wait_for_followers, wait_until_ready
@@ -92,6 +92,7 @@ def roll_out(
     def is_done(live: LivePointer) -> bool:
         return Traffic.of(live) == Traffic(release_id)
 
+    say_if_damaged(registry, live, progress)
     return _in_two_phases(registry, [release_id], change, is_done, within_s, progress)
 
 
@@ -129,6 +130,7 @@ def roll_out_shares(
     def is_done(live: LivePointer) -> bool:
         return experiment.is_like(live.experiment)
 
+    say_if_damaged(registry, live, progress)
     return _in_two_phases(registry, list(experiment.shares), change, is_done, within_s, progress)
 
 

@@ -12,7 +12,7 @@ from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.json_text import DamagedFile
 from data.artifacts.seals import sealing
 from serve import withdraw
-from serve.experiments.assignment import TrafficConfig
+from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.index.config import IndexConfig
 from serve.releases.audit.approvals import APPROVALS, Approvals, NeedsApproval
 from serve.releases.audit.history import HISTORY, has_run, read_history
@@ -25,6 +25,7 @@ from serve.releases.registry import DENYLISTS, IN_PROGRESS, ReleaseRegistry
 from serve.releases.release import ReleaseError
 from serve.rollout.denylist import deny, read_denylist, restore
 from serve.rollout.promotion import promote, split
+from serve.rollout.two_phase import roll_back, roll_out, roll_out_shares
 
 DESCRIBED = {
     "kind": "release", "dataset": {"name": "log", "fingerprint": "d1"}, "num_items": 9, "k": 20, "metrics": {},
@@ -157,6 +158,30 @@ def test_a_marker_of_a_release_whose_manifest_is_damaged_deletes_nothing(registr
     assert pruned(registry) == []
     assert registry.path("c").exists("rows.json")
     assert len(registry.in_progress.all()) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_live_release_that_is_gone_or_damaged_bars_no_way_out(
+    registry: ReleaseRegistry, content: bytes | None
+) -> None:
+    said: list[str] = []
+    if content is None:
+        registry.path("b").delete()
+    else:
+        registry.path("b").write_bytes(MANIFEST, content)
+    begun = Experiment("x", {"c": 0.1}, "2026-01-31T09:00:00.000+00:00")
+    assert roll_out_shares(registry, begun, 1, said.append).live.others == ["c"]
+    assert set(read_denylist(registry, deny(registry, ["i1"], "recalled", 0).live)) == {"i1"}
+    assert split(IndexConfig(), registry, TrafficConfig(), 1).live.others == []
+    with pytest.raises(ReleaseError, match="'nope': no such release"):
+        registry.promote("nope")
+    assert roll_out(registry, "c", 1, said.append).live.release == "c"
+    assert ["the live release is damaged" in line and "b" in line for line in said] == [True, True]
+    with pytest.raises(ReleaseError, match="release '?b'?: "):
+        roll_back(registry, 1)
+    assert roll_out(registry, "a", 1, said.append).live.release == "a"
+    assert roll_back(registry, 1).live.release == "c"
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("content", [*DAMAGES, b'{"require": "promote"}'])
