@@ -21,6 +21,7 @@ from data.sources.event_log.files import MICROS, EventLog
 from data.sources.event_log.hash_keys import require_hash_keys
 from data.sources.event_log.log_from_before import forgotten_of_base, note_of_base
 from data.sources.event_log.removal import remove_events
+from data.sources.event_log.stores import note_store
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import compact_once_an_hour, drop_exposures, forget_exposures
@@ -55,6 +56,7 @@ def compact(
     with log.folder.locked(LOCK) as lock:
         remove_events(log, {}, lock)  # from files that were damaged and have been restored
         began_us, end = time.time_ns() // 1000, store.end()
+        note_store(log, config.place, began_us, lock)
         while (part := store.part(MAX_PART, end)) is not None:
             if num_parts and stopped():
                 break

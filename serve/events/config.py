@@ -1,5 +1,6 @@
 """The configuration of events: their types, where the state of users is kept, and its bounds."""
 
+import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -113,8 +114,9 @@ class EventsConfig:
 
     @property
     def place(self) -> str:
-        """Where the store is, which tells it from others: its name with its file, or with its address."""
-        return f"{self.store} at {self.on_this_machine().path if self.is_on_one_machine else recordable(self.uri)}"
+        """Where the store is, which tells it from others: its name with its machine and file, or with its address."""
+        file = f"{socket.gethostname()}:{self.on_this_machine().path}"
+        return f"{self.store} at {file if self.is_on_one_machine else recordable(self.uri)}"
 
     @property
     def keeps_logs(self) -> bool:

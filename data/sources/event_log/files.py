@@ -4,6 +4,7 @@
                     /_until.json                       until when the log is complete, and when it was compacted last
                     /_forgotten.json                   who was forgotten, whom the log from before may still have
                     /_unread.json                      damaged files, and who is to be removed from them
+                    /_stores.json                      which state stores were compacted into it lately
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
 not data, by the convention of Hive, Spark and pyarrow.

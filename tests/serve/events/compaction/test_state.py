@@ -10,6 +10,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import UNTIL, EventLog
+from data.sources.event_log.stores import STORES
 from serve.batch.forgotten import forgotten_users
 from serve.events import compaction
 from serve.events.compaction import LogCompactor, compact
@@ -105,3 +106,28 @@ def test_the_two_times_of_a_log_do_not_touch_each_other(log: EventLog) -> None:
     log.set_compacted(5)
     log.set_until(6)
     assert (log.until_us, log.compacted_us) == (8, 9)
+
+
+def test_another_store_of_the_same_log_is_named_once(
+    values: EventsConfig, log: EventLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two endpoints under one storage root, each with a store of its own."""
+    storage, another = Folder.of(str(tmp_path)), replace(values, path=str(tmp_path / "another.sqlite"))
+    for _ in range(2):
+        compact(values, SqliteStore(values), storage)
+    assert caplog.text == ""
+    for _ in range(2):
+        compact(another, SqliteStore(another), storage)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"{another.place} and, within the last day, {values.place}: datasets may lack events" in said
+    log.folder.write_json(STORES, {values.place: 1, another.place: now_us()})
+    compact(another, SqliteStore(another), storage)
+    assert log.folder.read_json(STORES).keys() == {another.place}, "one that is used no longer is dropped"
+    log.folder.write_bytes(STORES, b"{")
+    compact(another, SqliteStore(another), storage)
+    assert log.folder.read_json(STORES).keys() == {another.place}
+
+
+def test_the_place_of_a_store_has_no_password() -> None:
+    place = config(store="redis", uri="redis://:secret@redis:6379/0").place
+    assert place == "redis at redis://***@redis:6379/0"
