@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import fs
 
-from data.artifacts.folders import MANIFEST, Folder
+from data.artifacts.folders import Folder
 from data.artifacts.json_text import json_text
+from data.artifacts.seals import copy_files
 from data.cluster.console import ProgressReporter
 from serve.index.config import IndexConfig
 from serve.releases.building.build import Gate, build_release
@@ -56,8 +56,7 @@ def _draft(config: IndexConfig, checkpoint: Checkpoint) -> ReleaseDraft:
         return stream
 
     def write_model(folder: Folder) -> None:
-        fs.copy_files(checkpoint.folder.path, folder.path, checkpoint.folder.filesystem, folder.filesystem)
-        folder.delete_file(MANIFEST)
+        copy_files(checkpoint.folder, folder, checkpoint.folder.files())
 
     return ReleaseDraft(
         id=release_id(checkpoint.manifest, fingerprint, config.algorithm.value, *_beside_files(checkpoint.manifest)),

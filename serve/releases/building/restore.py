@@ -10,6 +10,7 @@ from typing import Any
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.artifacts.seals import finish, whole_copy
 from data.cluster.console import ProgressReporter
 from serve.index.config import Algorithm, IndexConfig
 from serve.releases.building.build import ALGORITHM, build_release
@@ -35,10 +36,11 @@ def restore_collection(
         ReleaseError, NotSealed, CheckpointError: there is no such release, or its files are damaged.
         IndexUnavailable: Milvus failed; the release has the collection that it had.
     """
+    complete(registry, release_id, progress)
     release = registry.open(release_id)
 
     def write_model(folder: Folder) -> None:
-        for name in release.parts.folder.files():
+        for name in release.manifest["files"]:
             if name not in SEALED_ANEW:
                 folder.share(name, release.parts.folder)
 
@@ -51,6 +53,19 @@ def restore_collection(
     )
     config = as_published(config, release_id, release.manifest, progress)
     build_release(config, registry, draft, "publish", progress, lambda *_: release.manifest.get("gate"))
+
+
+def complete(registry: ReleaseRegistry, release_id: str, progress: ProgressReporter = print) -> None:
+    """Completes a release whose replacement was interrupted: its files are whole beside its folder.
+
+    Raises:
+        ReleaseError, NotSealed: this can be no release's id; or a file has changed since it was sealed.
+    """
+    folder = registry.path(release_id)
+    if whole_copy(folder) is not None:
+        with registry.locked(release_id):
+            if finish(folder):
+                progress(f"publish: release {release_id} was sealed anew when that was interrupted; it is whole again")
 
 
 def as_published(

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +14,8 @@ import pytest
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
-from data.artifacts.seals import NotSealed, fingerprint, is_sealed, leftovers, named_in, open_sealed, sealing
+from data.artifacts.seals import NotSealed, fingerprint, finish, is_sealed, leftovers, named_in, open_sealed, sealing
+from tests.data.artifacts.failing import fail_at
 
 
 def sealed(folder: Folder, content: bytes = b"x") -> None:
@@ -87,6 +90,53 @@ def test_sealing_again_replaces_and_leaves_no_leftovers(tmp_path: Path) -> None:
     sealed(folder, b"new")
     assert folder.read_bytes("a/b.bin") == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def filled(folder: Folder, files: dict[str, bytes]) -> None:
+    with sealing(folder, {"kind": "dataset"}) as staging:
+        for name, content in files.items():
+            staging.write_bytes(name, content)
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_whatever_fails_one_of_two_sealed_folders_is_whole(
+    bucket: Folder, for_good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error at each step of a replacement on an object store; `for_good`, as after a SIGKILL."""
+    old = {"same": b"s", "gone": b"g", "a/changed": b"1"}
+    new = {"same": b"s", "a/changed": b"2", "b/new": b"n"}
+    found = set()
+    for step in count(1):
+        folder = bucket / f"{step}" / "d"
+        filled(folder, old)
+        with monkeypatch.context() as patch, suppress(OSError), sealing(folder, {"kind": "dataset"}) as staging:
+            for name, content in new.items():
+                staging.write_bytes(name, content)
+            num_steps = fail_at(patch, step, for_good)
+        if not (was_sealed := is_sealed(folder)):
+            assert leftovers(bucket / f"{step}", -60) == [], "serve.prune leaves the only copy"
+            if step % 2:
+                assert finish(folder)
+            else:
+                filled(folder, new)
+            assert leftovers(bucket / f"{step}", -60) == []
+        files = open_sealed(folder, "dataset", verify=True)["files"]
+        content_now = {name: folder.read_bytes(name) for name in files}
+        assert content_now == new or (was_sealed and content_now == old)
+        found.add("beside" if not was_sealed else "old" if content_now == old else "new")
+        if num_steps() < step:
+            break
+    assert found == {"old", "beside", "new"}
+
+
+def test_a_replacement_on_a_disk_that_was_killed_between_its_renames_is_undone(tmp_path: Path) -> None:
+    folder = Folder.of(str(tmp_path)) / "d"
+    sealed(folder, b"old")
+    (tmp_path / "d").rename(tmp_path / ".d.0123abcd.old")
+    assert leftovers(Folder.of(str(tmp_path)), -60) == []
+    assert finish(folder)
+    assert not finish(folder)
+    assert folder.read_bytes("a/b.bin") == b"old"
 
 
 KILLED = """

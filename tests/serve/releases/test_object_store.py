@@ -6,8 +6,11 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.artifacts.seals import sealing
+from serve.releases.building.restore import complete
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import ReleaseError
 from serve.rollout.denylist import deny, read_denylist
+from tests.data.artifacts.failing import fail_at
 from tests.data.artifacts.two_writers import interrupting
 
 REQUESTS = 4
@@ -62,3 +65,25 @@ def test_rollback_and_promotion_at_once_end_in_one_of_the_two_orders(registry: R
         thread.join(60)
     live = registry.live()
     assert (live.release, live.previous) == ("c", "a") if live.release == "c" else live.release == "b"
+
+
+def test_a_release_that_could_not_be_sealed_anew_completely_comes_back(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`serve.publish release=ID` begins with it: it needs the release's own files."""
+    said: list[str] = []
+    complete(registry, "a", said.append)
+    manifest = {"kind": "release", "created_at": "a", "collection": "new"}
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OSError, match="does not answer"),
+        sealing(registry.path("a"), manifest) as staging,
+    ):
+        staging.write_json("rows.json", ["anew"])
+        fail_at(patch, 3, for_good=True)  # the manifests are written and removed, and no file is overwritten yet
+    with pytest.raises(ReleaseError, match="'a': no such release"):
+        registry.manifest("a")
+    for _ in range(2):
+        complete(registry, "a", said.append)
+    assert (registry.manifest("a")["collection"], registry.path("a").read_json("rows.json")) == ("new", ["anew"])
+    assert len(said) == 1
