@@ -13,10 +13,11 @@ from data.artifacts.folders import Folder
 from data.sources.event_log.files import SCHEMA, EventLog
 from data.sources.event_log.removal import UNREAD
 from data.sources.schema import DataError
-from serve.events import compaction, popular
+from serve.events import compaction
 from serve.events.compaction import LogCompactor, compact
 from serve.events.config import EventsConfig
 from serve.events.event import MICROS
+from serve.events.popular.now import FILE
 from serve.events.protocol import LoggedEvents, StoreUnavailable
 from serve.events.sqlite_store import SqliteStore
 from serve.experiments.analysis import analyse
@@ -149,7 +150,7 @@ def test_a_damaged_file_of_popular_items_keeps_no_event_out_of_the_log(
     storage = Folder.of(str(tmp_path))
     store.append([event("1")])
     compact(values, store, storage)
-    log.folder.write_bytes(popular.FILE, log.folder.read_bytes(popular.FILE)[:-20])
+    log.folder.write_bytes(FILE, log.folder.read_bytes(FILE)[:-20])
     store.append([event("2")])
     assert compact(values, store, storage) == 1
     assert all_ids(log) == ["1", "2"]

@@ -118,9 +118,9 @@ def test_compaction_wants_the_key_of_hashes_as_the_endpoint_does(
     """It runs on another node, and without the key it would find nobody who was forgotten."""
     on_loopback = load([f"storage.root={tmp_path}"])
     monkeypatch.delenv("USER_HASH_KEY")
-    _log_compactor(of_compaction(deploy_config(on_loopback)))
+    _log_compactor(of_compaction(deploy_config(on_loopback)), lambda _: True)
     with pytest.raises(ConfigError, match="USER_HASH_KEY: must have at least 16 characters"):
-        _log_compactor(of_compaction(deploy_config(deploy())))
+        _log_compactor(of_compaction(deploy_config(deploy())), lambda _: True)
 
 
 def of_compaction(declared: dict[str, Any]) -> Config:
