@@ -69,9 +69,7 @@ def launch(module: str, program: str | None = None) -> None:
 
     def run(values: DictConfig) -> Any:
         with nullcontext() if _is_trial() else one_line_for_errors(module, wants_traceback):
-            write_run_files(run_folder(), values)
-            if module == TRAINS:  # `checkpoint=` takes a run's folder: it must not name an earlier checkpoint
-                (run_folder() / SUMMARY).unlink(missing_ok=True)
+            _begin(module, values)
             try:
                 refuse_unused(module, HydraConfig.get().overrides.task)
                 refuse_forgotten_sweep(module, HydraConfig.get())
@@ -96,6 +94,13 @@ def launch(module: str, program: str | None = None) -> None:
                 main()
         except OmegaConfBaseException as e:  # while the config is composed
             raise HydraException(one_line(e)) from e
+
+
+def _begin(module: str, values: DictConfig) -> None:
+    """Writes what a run is begun with. A training's folder no longer names the checkpoint of an earlier run."""
+    write_run_files(run_folder(), values)
+    if module == TRAINS:
+        (run_folder() / SUMMARY).unlink(missing_ok=True)
 
 
 def _refuse_misspelt_types(folders: Sequence[Path]) -> None:

@@ -1,0 +1,1 @@
+"""What is popular now, by the events at the endpoint."""

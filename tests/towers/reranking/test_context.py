@@ -21,7 +21,7 @@ class Log:
     """Four interactions, with items 1, 1, 1 and 2 of three, in two parts: no process holds those of a whole log."""
 
     context = ("channel",)
-    items = type("Items", (), {"ids": range(4)})
+    items = type("Items", (), {"num_rows": 4})
 
     def parts(self, *splits: str, columns: list[str]) -> Iterator[pa.Table]:
         table = pa.table({"item_row": [1, 1, 1, 2], "context": [["web"], ["app"], ["app"], [None]]})

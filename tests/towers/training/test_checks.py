@@ -10,6 +10,7 @@ import pytest
 from conf.schema import Config, load
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
+from data.dataset.catalogue import Catalogue
 from data.dataset.prepared import PreparedDataset
 from data.sources.event_types import EventType, EventTypes, Sign
 from tests.towers.evaluation.test_queries_by_part import in_parts
@@ -108,7 +109,7 @@ def test_a_validation_part_of_repeated_items_alone_is_none(
 
 def test_a_log_of_users_who_came_once_has_nothing_for_a_transformer() -> None:
     """The cure was to set train.num_workers to less than 1."""
-    users = SimpleNamespace(table=pa.table({"train_count": [1, 1, 0]}))
+    users = Catalogue("user_id", pa.table({"train_count": [1, 1, 0]}), ())
     once: Any = SimpleNamespace(event_types=EventTypes({}), users=users)
     with pytest.raises(ConfigError, match=r"^model\.history: transformer learns .* no user has two interactions"):
         _check(load(["model=transformer", "loss=uniform_softmax"]), once)

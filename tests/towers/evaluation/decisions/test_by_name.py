@@ -2,11 +2,15 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from conf.schema import Config
+from data.dataset.catalogue import Catalogue
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.model.build import encode_catalogues
@@ -58,4 +62,6 @@ def test_what_is_fitted_on_the_validation_part_says_that_nothing_is_decided(data
     for fit_on, why in ((FittedSplits.train, "no validation part"), (FittedSplits.train_validation, "would decide it")):
         assert all(why in line for line in Decisions.neutral(counts_I, fit_on).lines())
     assert has_unfitted(dataset, FittedSplits.train), "users and items come late in the planted log"
-    assert not has_unfitted(dataset, FittedSplits.all)
+    all_known = Catalogue("user_id", pa.table({"train_count": [2, 1]}), ())
+    without: Any = SimpleNamespace(users=all_known, items=all_known)
+    assert not has_unfitted(without, FittedSplits.train)
