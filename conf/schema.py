@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from conf.chosen_plugins import chosen_plugins
 from conf.overrides import complaint, opened, refuse_misspelt_types, renamed
 from conf.run_files import free_folder
+from conf.single_run import beside_a_command
 from conf.text_as_written import accept_numbers_as_text, keep_text
 from conf.typed_text import text_kept
 from data.artifacts.bounds import bounded
@@ -236,7 +237,7 @@ def composed(overrides: Sequence[str] = (), folders: Sequence[Path] = (), name: 
     register()
     places = ",".join(f"'file://{folder.absolute()}'" for folder in folders)
     more = [f"hydra.searchpath=[{places}]"] if places else []
-    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+    with beside_a_command(), initialize_config_dir(str(FOLDER), version_base="1.3"):
         return compose(name or "config", overrides=[*translated(overrides), *more])
 
 

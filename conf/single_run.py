@@ -1,4 +1,4 @@
-"""Spares a command that is no sweep the first of the two times that Hydra composes the config."""
+"""Composing beside Hydra's own: once for a command that is no sweep, and of another config within a command."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 
 from conf.verbs import override_key
 
@@ -38,3 +39,14 @@ def _may_name_mode(arguments: Sequence[str], folder: Path) -> bool:
         return True
     keys = [override_key(override) for override in typed_in.overrides]
     return any(key.startswith("hydra") or (folder / key.replace(".", "/")).is_dir() for key in keys)
+
+
+@contextmanager
+def beside_a_command() -> Iterator[None]:
+    """Sets Hydra's own state aside in a command that it runs, such as one that reads the config of the endpoint."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running

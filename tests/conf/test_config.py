@@ -109,6 +109,13 @@ def test_multirun_and_summary(tmp_path: Path) -> None:
     assert "no release to promote" in reason
 
 
+def test_a_config_is_loaded_also_while_a_command_runs() -> None:
+    """`serve.run` beside an endpoint of a Serve config with overrides reads them so."""
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        assert load(["seed=3"]).seed == 3
+        assert compose("config", ["seed=4"]).seed == 4, "the command's own Hydra goes on"
+
+
 def test_a_training_that_fails_leaves_no_summary_of_before(tmp_path: Path) -> None:
     """With a folder of its own for each night, the checkpoint of the night before was published."""
     summary = tmp_path / "tonight" / "summary.json"
