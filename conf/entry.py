@@ -35,9 +35,10 @@ from data.artifacts.operators import begin_command
 from data.artifacts.plugins import use
 from data.artifacts.secrets import without_passwords
 from data.artifacts.structured import typed
+from data.cluster.typed_commands import SUMMARY
 
-SUMMARY, TRAINS = "summary.json", "towers.train"
-"""The file in a run's folder with what its command returned, and the command whose checkpoint others find by it."""
+TRAINS = "towers.train"
+"""The command whose checkpoint others find by the summary of its run."""
 
 TRACEBACK = "HYDRA_FULL_ERROR"
 FAULT, MISTAKE, INTERRUPTED = 1, 2, 130

@@ -8,6 +8,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+SUMMARY = "summary.json"
+"""The file in the folder of a command's run with what it returned."""
+
 QUOTE = re.compile(r'(\\*)"')
 END = re.compile(r"\\+$")
 

@@ -3,14 +3,12 @@
 from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed, is_sealed, named_in
 from data.artifacts.secrets import recordable
+from data.cluster.typed_commands import SUMMARY
 from data.dataset.config import DataConfig
 from data.dataset.preparation import prepare
 from data.dataset.prepared import PreparedDataset
 from towers.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from towers.checkpoint.tensor_files import CheckpointError
-
-SUMMARY = "summary.json"
-"""The file in the folder of a run with what its command returned."""
 
 
 def checkpoint_at(place: str, storage: Folder) -> Folder:
