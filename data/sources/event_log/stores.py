@@ -39,15 +39,33 @@ def note_store(log: EventLog, store: str, now_us: int, lock: Lock) -> None:
         _warn(f"{log.folder}", store, other)
 
 
+def forget_store(log: EventLog, store: str, lock: Lock) -> None:
+    """Takes a store off the note, as one that is no longer in use; nothing changes where it is not there.
+
+    Args:
+        store: As for `note_store`.
+        lock: The lock of compaction, which this process holds.
+    """
+
+    def without(content: bytes | None) -> bytes:
+        return json_bytes({name: at for name, at in _noted(log, content).items() if name != store})
+
+    update_file(log.folder, STORES, without, lock)
+
+
 def _others(log: EventLog, content: bytes | None, store: str, now_us: int) -> dict[str, int]:
-    """The other stores that were compacted lately; none where the file is damaged, which is written anew."""
+    """The other stores that were compacted lately."""
+    return {name: at for name, at in _noted(log, content).items() if name != store and now_us - at < LATELY_US}
+
+
+def _noted(log: EventLog, content: bytes | None) -> dict[str, int]:
+    """When each store was compacted last; none where the file is damaged, which is written anew."""
     try:
         place, what = f"{log.folder}/{STORES}", "the stores of the log"
-        found = {} if content is None else parsed(content, place, _times, what, "it is written anew")
+        return {} if content is None else parsed(content, place, _times, what, "it is written anew")
     except DamagedFile as e:
         left_out(str(e))
-        found = {}
-    return {name: at for name, at in found.items() if name != store and now_us - at < LATELY_US}
+        return {}
 
 
 def _times(value: object) -> dict[str, int]:

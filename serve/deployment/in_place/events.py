@@ -10,9 +10,11 @@ from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.folders import Folder
 from data.artifacts.leases import LeaseLost
 from data.cluster.console import ProgressReporter
+from data.sources.event_log.files import EventLog
+from data.sources.event_log.stores import forget_store
 from serve.deployment.application import Arguments
 from serve.deployment.declared import APPLICATION, BUILDER
-from serve.events.compaction import compact
+from serve.events.compaction import LOCK, compact
 from serve.events.config import EventsConfig
 from serve.events.protocol import StoreUnavailable
 from serve.events.stores import STATE_STORES
@@ -33,6 +35,8 @@ class FormerStore:
     def empty(self) -> int:
         """Moves the events that wait into the event log, which notes who was forgotten too; returns how many.
 
+        The log no longer names the store among those that are in use, so the next one is not warned of it.
+
         Raises:
             StoreUnavailable: the store does not answer, or is a file of another machine.
             OSError, HashKeyMissing, LeaseLost: as `compact`.
@@ -41,9 +45,13 @@ class FormerStore:
             raise StoreUnavailable(f"events.path: there is no {self.events.path} on this machine")
         store = STATE_STORES[self.events.store](self.events)
         try:
-            return compact(self.events, store, self.storage)
+            num_events = compact(self.events, store, self.storage)
         finally:
             store.close()
+        log = EventLog.of(self.storage)
+        with log.folder.locked(LOCK) as lock:
+            forget_store(log, self.events.place, lock)
+        return num_events
 
 
 def former_store(applications: Mapping[str, Mapping[str, Any]], new: EventsConfig) -> FormerStore | None:

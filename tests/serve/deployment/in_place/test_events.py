@@ -1,5 +1,6 @@
 """A change of an endpoint that runs to another store of events leaves nothing in the former one, or is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from data.sources.event_log.log_from_before import forgotten_of_base
 from data.sources.event_log.users import user_key
 from serve.deployment.declared import deploy_config
 from serve.deployment.in_place.events import FormerStore, emptying, former_store
+from serve.events.compaction import compact
 from serve.events.sqlite_store import SqliteStore
 from tests.conformance.events import event, now_us
 
@@ -41,6 +43,23 @@ def test_what_waits_before_and_during_the_change_is_in_the_event_log(tmp_path: P
     assert forgotten_of_base(log) == {user_key("w"): forgotten_us}
     assert "state/events.sqlite is left: what waits there goes into the event log" in said[0]
     assert "1 events have come there meanwhile" in said[1]
+
+
+def test_the_store_that_follows_is_not_warned_of_the_one_that_was_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a day it was told that events of one of two stores may be missing."""
+    left, storage = former(f"storage.root={tmp_path}"), Folder.of(str(tmp_path))
+    assert left is not None
+    SqliteStore(left.events).append([event("1")])
+    with emptying(left, progress=lambda _: None):
+        pass
+    after = load(("events.path=state/after.sqlite",)).events.on_this_machine()
+    values = replace(after, path=str(tmp_path / "after.sqlite"))
+    compact(values, SqliteStore(values), storage)
+    assert "two stores" not in caplog.text
+    compact(left.events, SqliteStore(left.events), storage)
+    assert "two stores" in caplog.text, "both are in use"
 
 
 @pytest.mark.parametrize(
