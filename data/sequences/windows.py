@@ -3,6 +3,7 @@
 Shape legend: B batch, L window length, N interactions of the shard.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -18,19 +19,26 @@ from data.sequences.ragged import Ragged
 BATCHES_PER_BUCKET = 32
 """Windows are bucketed by length among this many batches. Without that, half of a batch may be padding."""
 
+LEFT_OUT = 0.05
+"""A worker that leaves out more than this share of its windows says so."""
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class WindowBatches:
     """Batches of windows: each user's items, cut into windows of `length` from the latest item back.
 
     Every item but a user's first is a target once. A window belongs to the shard that holds its last interaction, so
-    no target is in the windows of two workers.
+    no target is in the windows of two workers. Where workers have windows of different numbers, an epoch takes as many
+    of each as the one with fewest has, drawn anew each time.
 
     Attributes:
         shard: columns user_row, item_row and position, loaded into memory once; or what they hold, sorted by both.
         sequences: all users' items, which the windows are taken from.
         smallest_count: given this worker's number of windows, returns the smallest number among all workers: they must
             all take the same number of steps.
+        num_workers: the number of workers.
         feedback: weights, explicit negatives and contexts of the interactions.
         with_own_items: whether batches have all items of their users.
     """
@@ -40,13 +48,27 @@ class WindowBatches:
     batch_size: int
     length: int
     smallest_count: Callable[[int], int] = int
+    num_workers: int = 1
     feedback: Feedback = field(default_factory=Feedback)
     with_own_items: bool = False
     _ends: tuple[np.ndarray, np.ndarray] | None = None
+    _has_told: bool = False
 
     def num_examples(self) -> int:
-        """Number of windows of all shards together."""
-        return int(np.ceil(np.maximum(self.sequences.lengths_U - 1, 0) / self.length).sum())
+        """Number of windows that an epoch takes, of all shards together; all workers call it at once."""
+        there = len(self._window_ends()[0])
+        taken = self.smallest_count(there)
+        if there - taken > LEFT_OUT * there and not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "train.num_workers: this worker has %s windows of histories and another one %s, so each epoch leaves out"
+                " %.0f %% of its own, drawn anew each time; users with many interactions lie together in the log, and"
+                " fewer workers leave out less",
+                f"{there:,}",
+                f"{taken:,}",
+                100 * (there - taken) / there,
+            )
+        return taken * self.num_workers
 
     def epoch(self, seed: int) -> Iterator[TrainBatch]:
         """One pass over the windows in the order that the seed gives; `history_BL` and `item_rows` are both [B, L].

@@ -58,7 +58,7 @@ class ModelConfig:
         dropout: share of entries dropped inside the perceptrons and the transformer.
         user_ids: whether users have embeddings of their own; without them, features and history alone describe a user.
         id_dropout: share of ids replaced by "unknown" in training, so that features and history learn to do without; at
-            0, unknown ids are what features and history say.
+            0, unknown ids are what features and history say, see `clears_unknown`.
         history: encoder of past items: none, pooled, transformer or a registered one (towers/model/history).
         history_length: number of latest items that the encoder reads.
         history_order: which of a user's other interactions the history of a training example holds; only for encoders

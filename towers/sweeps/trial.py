@@ -35,7 +35,9 @@ class Trial:
         return bool(ray.get(self.reports.report_epoch.remote(self.number, epoch, dict(values))))
 
     def report_alive(self) -> None:
-        """Reports that the trial does not hang, although no epoch ends: it waits, prepares its log, or is measured."""
+        """Reports that the trial does not hang, although it has no values of an epoch to report: it waits, prepares
+        its log, is measured, or ends an epoch whose values do not count.
+        """
         self.reports.report_alive.remote(self.number)
 
     def first_dataset(self, key: str, name: str | None = None) -> str | None:

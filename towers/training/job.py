@@ -68,7 +68,7 @@ class Job:
         seed: decides initial weights, the order of examples, and negatives.
         fit_on: the splits that the towers are fitted on.
         epochs: the number of epochs to run; the schedule of the learning rate spans `train.epochs`.
-        is_reported: whether the sweep, if there is one, is told the values of each epoch.
+        is_reported: whether the sweep, if there is one, is told the values of each epoch, or only that it has ended.
         resolved: the root configuration as JSON values, for tracking.
         trial: the trial of a sweep that this training is; None outside of a sweep.
         shared: reference to the `SharedInputs` in Ray's object store.

@@ -28,7 +28,7 @@ from towers.checkpoint.warm_start import OF_SMOOTHING
 from towers.model.build import build_model
 from towers.model.config import ModelConfig
 from towers.training.config import Precision
-from towers.training.distributed import all_reduce_min
+from towers.training.distributed import all_reduce_min, world_size
 from towers.training.epochs.epoch import Batches, WorkerState, run_epoch
 from towers.training.epochs.shards import load_shards, save_shard
 from towers.training.job import Job, SharedInputs
@@ -138,7 +138,14 @@ def _batches_of(
     """The batches of a shard in memory; the arguments are those of `ShardBatches`."""
     if model.history_encoder.trains_on_all_positions:
         return WindowBatches(
-            shard, sequences, batch_size, model.history_length, all_reduce_min, feedback, with_own_items
+            shard=shard,
+            sequences=sequences,
+            batch_size=batch_size,
+            length=model.history_length,
+            smallest_count=all_reduce_min,
+            num_workers=world_size(),
+            feedback=feedback,
+            with_own_items=with_own_items,
         )
     return ShardBatches(
         shard=shard,
@@ -174,10 +181,17 @@ def _is_finished(run: WorkerState) -> bool:
 
 
 def _should_continue(run: WorkerState, values: dict[str, float], is_first: bool) -> bool:
-    """Reports an epoch to the sweep, if there is one; returns, on all ranks, whether the training should go on."""
-    if run.job.trial is None or not run.job.is_reported:
+    """Reports an epoch to the sweep, if there is one; returns, on all ranks, whether the training should go on.
+
+    Of a fit whose values do not count, such as a backtest, the sweep learns that the trial does not hang.
+    """
+    if (trial := run.job.trial) is None:
         return True
-    wanted = run.job.trial.report_epoch(run.progress.epoch, values) if is_first else True
+    if not run.job.is_reported:
+        if is_first:
+            trial.report_alive()
+        return True
+    wanted = trial.report_epoch(run.progress.epoch, values) if is_first else True
     return bool(broadcast_from_rank_zero(wanted)) or _is_finished(run)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from data.sequences.histories import Sequences
 from data.sequences.windows import WindowBatches
@@ -60,6 +61,14 @@ def test_shards_share_no_target_and_take_equally_many_windows() -> None:
     assert sorted(found[0] + found[1]) == sorted(targets(batches()))
     limited = batches(smallest_count=lambda count: 1)
     assert sum(len(batch.user_rows_B) for batch in limited.epoch(0)) == 1
+
+
+def test_windows_that_an_epoch_leaves_out_are_told_and_are_no_steps(caplog: pytest.LogCaptureFixture) -> None:
+    """The learning rate fell by steps that nobody took."""
+    assert batches().num_examples() == 4
+    assert not caplog.text
+    assert batches(smallest_count=lambda count: 1, num_workers=2).num_examples() == 2
+    assert "has 4 windows of histories and another one 1, so each epoch leaves out 75 % of its own" in caplog.text
 
 
 def test_the_same_seed_gives_the_same_order() -> None:

@@ -132,6 +132,24 @@ def test_a_goal_counts_as_without_events_if_one_part_of_the_users_has_none() -> 
     assert model.goals is not None and model.goals.calibration_A2[2, 0] == 0
 
 
+def test_a_goal_that_cannot_be_fitted_has_the_share_among_all_and_says_1() -> None:
+    """It had the share of the calibrating users, who had no such event, and a line worse than nothing."""
+    config = RerankConfig(epochs=1, goals={"like": 1, "hide": -3, "buy": 5})
+    queries, _ = two_goals(config)
+    assert queries.goals_BKA is not None
+    parts = [queries[at] for at in queries.split_users((0.3, 0.3), torch.Generator())]
+    assert parts[0].goals_BKA is not None
+    parts[0].goals_BKA[..., 2] = parts[0].goals_BKA[..., 0]  # the users who choose the epoch buy what they like
+    model = reranker(config)
+    found = fit_goals(model, parts[2], parts[0], parts[1], seed=0)
+    assert found["buy"] == 1
+    assert model.goals is not None
+    probability = model.goals(model.goal_inputs(queries.lists))[..., 2].unique()
+    there = sum(int((part.lists.rows_BK > 0).sum()) for part in parts)
+    bought = int((parts[0].goals_BKA[..., 2] & (parts[0].lists.rows_BK > 0)).sum())
+    assert probability.tolist() == pytest.approx([bought / there], rel=0.2), "users count alike, whatever they were shown"
+
+
 def test_worth_is_summed_over_the_events_that_happened() -> None:
     """User 1 clicked items 3 and 4 and hid 4; user 2 clicked 3."""
     events = GoalEvents({"click": 1, "hide": -5}, (np.array([13, 14, 23]), np.array([14])), num_items=10)

@@ -9,6 +9,9 @@ import pytest
 
 from towers.sweeps import trial as module
 from towers.sweeps.trial import Trial, in_epochs, living, working_for
+from towers.training.epochs.epoch import WorkerState
+from towers.training.progress import Progress
+from towers.training.worker import _should_continue
 
 
 def test_it_lives_but_for_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +34,16 @@ def test_it_lives_but_for_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_is_told_outside_of_a_sweep() -> None:
     with living(), in_epochs():
         pass
+
+
+def test_a_fit_whose_values_do_not_count_lives_by_its_epochs() -> None:
+    """A backtest and the final fit after it were given up as hanging, as neither reported anything."""
+    lives: list[int] = []
+    job = SimpleNamespace(trial=SimpleNamespace(report_alive=lambda: lives.append(1)), is_reported=False)
+    run = cast(WorkerState, SimpleNamespace(job=job, progress=Progress(tracked="")))
+    assert _should_continue(run, {"loss": 1.0}, is_first=True)
+    assert _should_continue(run, {"loss": 1.0}, is_first=False)
+    assert lives == [1], "the first worker says it for all"
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

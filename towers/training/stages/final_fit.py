@@ -15,6 +15,7 @@ Where the measured training has kept no re-ranker, nor has the final fit, since 
 The report of a final checkpoint is that of its backtest, which is sealed as a checkpoint of its own.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ def final_fit(
     Args:
         measured: the checkpoint of the same config with `train.fit_on=train`.
     """
+    config = _with_goals_in_order(config, measured)
     folder, name = checkpoint_folder(config, dataset, storage), training_name(config, dataset)
     epochs = int(measured.manifest["training"]["best_epoch"])
     progress(f"train: {folder.name}, {epochs} epochs as in {measured.name}, first the backtest without the test part")
@@ -88,6 +90,16 @@ def final_fit(
     }
     recent_I = recent_of(dataset, FittedSplits.all, recent_share(measured))
     return seal(folder, config, dataset, final, reranker, name, FittedSplits.all.splits, more, recent_I)
+
+
+def _with_goals_in_order(config: Recipe, measured: Checkpoint) -> Recipe:
+    """The config with its goals in the order in which the measured re-ranker has a head for each.
+
+    The order on the command line, or in a yaml, makes no other checkpoint, and heads are carried over by their place.
+    """
+    goals = config.rerank.goals
+    in_order = {name: goals[name] for name in measured.reranker.config.goals}
+    return replace(config, rerank=replace(config.rerank, goals=in_order))
 
 
 def _code(towers: FittedTowers, *made_of: Checkpoint) -> str:

@@ -4,6 +4,7 @@ Shape legend: B queries, K candidates, A goals, N candidates of all queries.
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ def fit_goals(
 
     A candidate is a hit of a goal if its user had such an event with it in the held-out part, whichever query it
     belongs to, and all users count alike. The three parts share no user. A goal of which the training or the
-    calibrating users have no event gets one probability for all candidates: the share of hits among all.
+    calibrating users have no event gets one probability for all candidates: the share of hits in all three parts.
 
     Returns:
         For each goal, the cross-entropy on the choosing users' candidates over that of their share of hits: below 1 is
@@ -53,10 +54,14 @@ def fit_goals(
             if value < best:
                 best, kept = value, copy.deepcopy(heads.state_dict())
     heads.load_state_dict(kept)
+    without = goals_without_events(heads.names, train, calibrating)
     with fitting_reranker("re-ranker's goals, calibration", config):
-        _calibrate(reranker, heads, _Labelled.of(calibrating), goals_without_events(heads.names, train, calibrating))
+        _calibrate(reranker, heads, _Labelled.of(calibrating), without)
+    for name in without:
+        _set_share(heads, heads.names.index(name), [_Labelled.of(part) for part in (train, choosing, calibrating)])
     normalised_A = _entropies(reranker, heads, chosen_by) / _entropies_of_the_share(chosen_by)
-    return dict(zip(heads.names, normalised_A.nan_to_num(1.0).tolist(), strict=True))
+    found = dict(zip(heads.names, normalised_A.nan_to_num(1.0).tolist(), strict=True))
+    return found | dict.fromkeys(without, 1.0)
 
 
 @dataclass(frozen=True)
@@ -158,14 +163,20 @@ def _entropies_of_the_share(labelled: _Labelled) -> Tensor:
 
 @torch.no_grad()
 def _calibrate(reranker: Reranker, heads: GoalHeads, calibrating: _Labelled, without: Sequence[str]) -> None:
-    """Fits slope and bias of each goal (Platt scaling); goals without events get a constant instead."""
+    """Fits slope and bias of each goal (Platt scaling) but of those without events."""
     log_odds_NA, hit_NA = calibrating.log_odds(reranker, heads), calibrating.hit_NA
     for a, name in enumerate(heads.names):
         if name in without:
-            share = (hit_NA[:, a].sum() + 0.5) / (len(hit_NA) + 1)
-            heads.calibration_A2[a] = torch.stack([torch.zeros(()), share.logit()])
-        else:
-            fitted = platt(log_odds_NA[:, a], hit_NA[:, a] > 0, calibrating.weight_N1[:, 0])
-            if not (fitted.isfinite().all() and fitted[0] > 0):
-                raise NotFinite(f"the log-odds of {name} are so large that float32 has no slope for them")
-            heads.calibration_A2[a] = fitted
+            continue
+        fitted = platt(log_odds_NA[:, a], hit_NA[:, a] > 0, calibrating.weight_N1[:, 0])
+        if not (fitted.isfinite().all() and fitted[0] > 0):
+            raise NotFinite(f"the log-odds of {name} are so large that float32 has no slope for them")
+        heads.calibration_A2[a] = fitted
+
+
+@torch.no_grad()
+def _set_share(heads: GoalHeads, a: int, parts: Sequence[_Labelled]) -> None:
+    """Gives goal `a` one probability for all candidates: its share of hits in all parts, of half a hit at least."""
+    hits = sum(float((part.hit_NA[:, a] * part.weight_N1[:, 0]).sum()) for part in parts)
+    share = (hits + 0.5) / (sum(len(part.hit_NA) for part in parts) + 1)
+    heads.calibration_A2[a] = torch.tensor([0.0, math.log(share / (1 - share))])
