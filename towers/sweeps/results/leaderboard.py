@@ -57,12 +57,12 @@ class Leaderboard:
     def arrow(self) -> pa.Table:
         """The leaderboard as a table with one row per point.
 
-        Its columns are the varying parameters, mean, low and high (95 % interval), p, seeds (their number), the costs,
-        trials (their numbers) and states.
+        Its columns are the varying parameters (null where a trial was given none), mean, low and high (95 % interval),
+        p, seeds (their number), the costs, trials (their numbers) and states.
         """
         rows = [
             {
-                **point.given,
+                **{name: point.given.get(name) for name in self.names},
                 "mean": point.mean,
                 "low": point.interval[0] if point.interval else None,
                 "high": point.interval[1] if point.interval else None,

@@ -75,6 +75,15 @@ def test_the_commands_are_of_the_best_seed() -> None:
     assert Leaderboard.of(grid(), "training.best_value", maximize=False).points[0].given["d"] == "4"
 
 
+def test_a_parameter_that_the_best_point_was_not_given_is_a_column_too(tmp_path: Path) -> None:
+    """As train.epochs, which only the points have that a search has tried for longer, or what an ablation changes."""
+    values = {("d=8",): 0.5, ("d=4", "loss.exponent=2"): 0.4}
+    board = Leaderboard.of([record(n, v, *of) for n, (of, v) in enumerate(values.items())], "training.best_value")
+    write_leaderboard(board, tmp_path, {}, [])
+    columns = pq.read_table(tmp_path / "leaderboard.parquet").to_pydict()
+    assert (columns["d"], columns["loss.exponent"]) == (["8", "4"], [None, "2"])
+
+
 def test_an_unknown_metric_is_named() -> None:
     with pytest.raises(ValueError, match="no finished trial has 'metrics.nothing'"):
         Leaderboard.of(grid(), "metrics.nothing")
