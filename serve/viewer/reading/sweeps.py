@@ -23,6 +23,7 @@ class SweepBoard:
         metric: The value that ranks.
         title: What the table is ordered by.
         columns, rows: The table, as text.
+        notes: What to know before the best point is taken.
         monitor: The value of the learning curves.
         curves: Epochs and values by trial.
         cost: Name of the cost in `costs`.
@@ -35,6 +36,7 @@ class SweepBoard:
     title: str
     columns: list[str]
     rows: list[list[str]]
+    notes: list[str]
     monitor: str
     curves: dict[str, Curve]
     cost: str
@@ -66,8 +68,9 @@ def read_sweep(folder: Path) -> SweepBoard:
     costs = [(says, paid, mean) for says, paid, mean in measured if paid is not None and mean is not None]
     curves = _curves(board, monitor or "")
     return SweepBoard(
-        board.metric, board.title, columns, rows, monitor or "", curves, cost, costs, _by_parameter(board), commands
-    )
+        board.metric, board.title, columns, rows, board.notes, monitor or "", curves, cost, costs, _by_parameter(board),
+        commands,
+    )  # fmt: skip
 
 
 def _curves(board: Leaderboard, monitor: str) -> dict[str, Curve]:

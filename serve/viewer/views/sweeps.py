@@ -74,6 +74,8 @@ def show_board(board: SweepBoard) -> None:
     """Adds the leaderboard and its plots; a plot that would show nothing is left out."""
     with panel(board.title):
         table(["rank", *board.columns[1:]], board.rows[:MAX_ROWS], "leaderboard")
+        for line in board.notes:
+            note(line)
         if len(board.rows) > MAX_ROWS:
             note(f"The first {MAX_ROWS} of {len(board.rows):,} points.")
     with part("div", "plots"):

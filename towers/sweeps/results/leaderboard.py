@@ -54,6 +54,16 @@ class Leaderboard:
         """What it is ordered by."""
         return f"{self.metric}, best first{'' if self.maximize else ' (the lowest)'}"
 
+    @property
+    def notes(self) -> list[str]:
+        """What to know before the best point is taken, a sentence each; empty where there is nothing."""
+        notes = []
+        if self.best is not None and (num := len(self.points[0].values)) < len(self.points[0].trials):
+            notes.append(f"the mean of the best point is that of {num} of its trials alone ({self.points[0].states})")
+        if fewer := sum(bool(point.values) and not point.is_complete for point in self.points):
+            notes.append(f"{fewer} of the points have a value of fewer seeds than others, and come after these")
+        return notes
+
     def arrow(self) -> pa.Table:
         """The leaderboard as a table with one row per point.
 

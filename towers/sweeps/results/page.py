@@ -33,6 +33,7 @@ def _page(board: Leaderboard, title: str, images: dict[str, Path], commands: Seq
     columns, rows = board.cells()
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in board.notes)
     plots = "".join(
         f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" src="data:image/png;base64,'
         f'{b64encode(path.read_bytes()).decode()}">'
@@ -41,6 +42,6 @@ def _page(board: Leaderboard, title: str, images: dict[str, Path], commands: Seq
     next_steps = "".join(f"<pre>{html.escape(command)}</pre>" for command in commands)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><table><tr>{head}</tr>{body}</table>"
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><table><tr>{head}</tr>{body}</table>{notes}"
         f"<h2>Next steps</h2>{next_steps}{plots}</html>\n"
     )

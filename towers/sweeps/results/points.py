@@ -22,6 +22,7 @@ class Point:
         trials: the records of its trials.
         values: the metric by seed, for the trials that finished with a finite one.
         interval: 95 % interval of the metric's mean over seeds, by Student's t; None for a single seed.
+        is_complete: whether no other point has a value of more seeds.
         p: p-value of a paired t-test against the best point, over the seeds that both have, with Holm's correction for
             the number of tests in the leaderboard; None where they share fewer than two seeds.
         costs: mean costs over its finished trials by name; None where a cost is not known.
@@ -31,6 +32,7 @@ class Point:
     given: dict[str, str]
     trials: list[Record]
     values: dict[str, float]
+    is_complete: bool
     interval: tuple[float, float] | None
     p: float | None
     costs: dict[str, float | None]
@@ -53,6 +55,8 @@ class Point:
 def ranked_points(records: Sequence[Record], metric: str, maximize: bool, names: Sequence[str]) -> list[Point]:
     """Groups trials by everything but their seed. Points come best first; those without a value come last.
 
+    One with a value of fewer seeds than another, as where training diverged with the others, comes after all with more.
+
     Args:
         metric: a dotted path into what a trial returned.
         names: parameters that vary in the sweep.
@@ -63,9 +67,13 @@ def ranked_points(records: Sequence[Record], metric: str, maximize: bool, names:
         groups.setdefault(tuple(f"{k}={v}" for k, v in given.items() if k != SEED), []).append(record)
     trials = list(groups.values())
     values = [_values_by_seed(group, metric) for group in trials]
-    order = sorted(range(len(values)), key=lambda i: _sort_key(values[i], maximize))
+    num_seeds = max((len(of) for of in values), default=0)
+    order = sorted(range(len(values)), key=lambda i: _sort_key(values[i], num_seeds, maximize))
     tests = holm([None if i == order[0] else paired_test(values[i], values[order[0]]) for i in order])
-    return [_point(trials[i], values[i], p, names, maximize) for i, p in zip(order, tests, strict=True)]
+    return [
+        _point(trials[i], values[i], len(values[i]) == num_seeds, p, names, maximize)
+        for i, p in zip(order, tests, strict=True)
+    ]
 
 
 def paired_test(values: dict[str, float], best: dict[str, float]) -> float | None:
@@ -98,13 +106,18 @@ def _values_by_seed(records: Sequence[Record], metric: str) -> dict[str, float]:
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _sort_key(values: dict[str, float], maximize: bool) -> tuple[bool, float]:
+def _sort_key(values: dict[str, float], num_seeds: int, maximize: bool) -> tuple[bool, bool, float]:
     mean = float(np.mean(list(values.values()))) if values else 0.0
-    return not values, -mean if maximize else mean
+    return not values, len(values) < num_seeds, -mean if maximize else mean
 
 
 def _point(
-    records: list[Record], values: dict[str, float], p: float | None, names: Sequence[str], maximize: bool
+    records: list[Record],
+    values: dict[str, float],
+    is_complete: bool,
+    p: float | None,
+    names: Sequence[str],
+    maximize: bool,
 ) -> Point:
     given = parameters(records[0].overrides)
     finished = [record for record in records if _seed(record) in values]
@@ -117,6 +130,7 @@ def _point(
         given={name: given[name] for name in names if name in given},
         trials=records,
         values=values,
+        is_complete=is_complete,
         interval=_interval(list(values.values())),
         p=p,
         costs=costs,

@@ -19,9 +19,11 @@ SWEEP_FILE = "sweep.json"
 
 
 def present_results(folder: Path, metric: str | None = None) -> tuple[Leaderboard, list[str]]:
-    """Writes the results as `write_results` does, and prints the leaderboard and the commands."""
+    """Writes the results as `write_results` does, and prints the leaderboard with its notes, and the commands."""
     board, commands = write_results(folder, metric)
     show(board.table())
+    for note in board.notes:
+        print(f"note: {note}")
     for command in commands:
         print(f"  {command}")
     print(f"leaderboard: {folder}/leaderboard.html, {folder}/leaderboard.parquet")
