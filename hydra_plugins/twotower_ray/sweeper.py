@@ -120,11 +120,12 @@ class OptunaSweeper(Sweeper):
             (final,) = launcher.launch([given], 0)
         has_finished = final.status is JobStatus.COMPLETED
         values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
-        metric, result = self.settings.objectives[0].metric, final.return_value if has_finished else None
-        lines = results.gain_lines(records, best, reached, metric, result)
+        metrics = [objective.metric for objective in self.settings.objectives]
+        result = final.return_value if has_finished else None
+        lines = results.gain_lines(records, best, reached, metrics, result)
         if not has_finished:
             lines.append(
-                "the final fit has failed, so nothing is known of the test part; the same command tries it again"
+                "the final fit has failed, so that it was not measured; the same command tries it again"
             )
         found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:

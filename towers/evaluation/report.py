@@ -115,5 +115,14 @@ def report_of(manifest: dict[str, Any]) -> Report:
     return Report(**{name: manifest[key] for name, key in keys.items() if key in manifest})
 
 
+def is_reported(path: str) -> bool:
+    """Whether a dotted path into what a training returns is of its report, which is measured on the test part.
+
+    Args:
+        path: such as metrics.ndcg@20; training.best_value and cost.size_mib are of no report.
+    """
+    return path.partition(".")[0] in {_json_key(f.name) for f in fields(Report)}
+
+
 def _json_key(name: str) -> str:
     return JSON_KEYS.get(name, name)

@@ -200,7 +200,7 @@ def unmeasured(path: str, config: Recipe) -> str | None:
     """Why a training returns no number at this dotted path of its summary; None where it may.
 
     Args:
-        path: such as training.best_value or metrics.ndcg@20.
+        path: such as training.best_value or cost.size_mib.
     """
     head, _, rest = path.partition(".")
     if path == "training.best_value" and config.train.fit_on is not FittedSplits.train:
@@ -212,7 +212,10 @@ def unmeasured(path: str, config: Recipe) -> str | None:
         if k not in {f"{each}" for each in config.evaluate.ks}:
             return f"{rest!r} is not measured: evaluate.ks has {', '.join(map(str, config.evaluate.ks))}"
     if head not in SUMMARY_KEYS or head == path == "training":
-        return "a training returns no such value; it may be training.best_value, metrics.ndcg@20 or cost.size_mib"
+        return (
+            "a training returns no such value; it may be training.best_value (on the validation part), cost.size_mib or"
+            " metrics.ndcg@20 (on the test part, of which no number is unseen then)"
+        )
     return None
 
 

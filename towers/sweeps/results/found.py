@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from data.artifacts.errors import UserError
 from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command, in_quotes, override
+from towers.evaluation.report import is_reported
 from towers.sweeps.progress_table import state_counts
 from towers.sweeps.records import Record, State
 from towers.sweeps.search.longer import EPOCHS, LATE, epochs_of
@@ -27,6 +28,11 @@ BESIDE_A_RECIPE = ("data", "storage", "cluster", "tracking", "plugins")
 """Groups, and the one value, of overrides that the command needs beside the yaml."""
 
 SEARCH_PATH = "hydra.searchpath"
+
+CHOSEN_ON_TEST = (
+    "it was measured on the test part, of which no number is unseen now (training.best_value is of the validation part)"
+)
+"""What is said where trials are compared by a value of the report (`is_reported`)."""
 
 
 class NothingFound(UserError):
@@ -152,7 +158,7 @@ def with_folder(options: Sequence[str], folder: str) -> list[str]:
 
 
 def gain_lines(
-    records: Sequence[Record], best: Record, reached: Reached, objective: str, final: Any = None
+    records: Sequence[Record], best: Record, reached: Reached, objectives: Sequence[str], final: Any = None
 ) -> list[str]:
     """What the search has gained on validation, and what its result is worth on the test part; a sentence each.
 
@@ -160,38 +166,44 @@ def gain_lines(
         records: of all trials of the search.
         best: of the best trial; of several seeds, of the first one.
         reached: what the points of the search have reached.
-        objective: the dotted path of the value that was optimised.
+        objectives: the dotted paths of the values that were optimised.
         final: what the final fit returned; None if it did not finish.
     """
     num_pruned, at_best = sum(r.state is State.pruned for r in records), reached.best(reached.finished)
     lines = [
         f"{len(records)} trials, {num_pruned} of them stopped early, {sum(r.seconds for r in records) / 60:.0f} minutes"
-        f" of trials; {objective} {at_best:.4f} at best (trial {best.number})"
+        f" of trials; {objectives[0]} {at_best:.4f} at best (trial {best.number})"
     ]
     if reached.known:
         before = reached.best(reached.known)
         gained = before - at_best if reached.minimize else at_best - before
         lines.append(f"the points known before reached {before:.4f}: the search gained {gained:+.4f}")
     if len(reached.finished) > 1 and len(set(reached.finished)) == 1:
+        part = "test" if is_reported(objectives[0]) else "validation"
         lines.append(
-            "all that have finished reached the same value, so nothing was chosen by it: the validation part does not"
+            f"all that have finished reached the same value, so nothing was chosen by it: the {part} part does not"
             f" tell them apart, and the notes on the dataset in {best.number}/{LOG_FILE} may say why"
         )
-    elif len(reached.finished) > 1:
-        lines.append(
-            f"the best of {len(reached.finished)} was chosen by this value, which flatters it; the test part was not"
-            " looked at"
-        )
-    return [*lines, *_test_lines(final)]
+        return [*lines, *_test_lines(final)]
+    is_seen = len(reached.finished) > 1 and any(map(is_reported, objectives))
+    if len(reached.finished) > 1:
+        said = CHOSEN_ON_TEST if is_seen else "the test part was not looked at"
+        lines.append(f"the best of {len(reached.finished)} was chosen by this value, which flatters it; {said}")
+    return [*lines, *_test_lines(final, is_seen)]
 
 
-def _test_lines(final: Any) -> list[str]:
-    """The final fit on the test part, with its interval, and the best baseline beside it."""
+def _test_lines(final: Any, is_seen: bool = False) -> list[str]:
+    """The final fit on the test part, with its interval, and the best baseline beside it.
+
+    Args:
+        is_seen: whether the search has chosen on that part.
+    """
     if not isinstance(final, Mapping) or "metrics" not in final:
         return []
     name = f"ndcg@{final['k']}"
     low, high = final["intervals"]["towers"][name]
-    lines = [f"test part, {name}: {final['metrics'][name]:.4f} ({low:.4f} to {high:.4f}, 95 % over users)"]
+    seen = ", and the search has chosen on this part" if is_seen else ""
+    lines = [f"test part, {name}: {final['metrics'][name]:.4f} ({low:.4f} to {high:.4f}, 95 % over users{seen})"]
     measured = {baseline: values[name] for baseline, values in final.get("floors", {}).items() if name in values}
     if measured:
         best = max(measured, key=lambda baseline: measured[baseline])

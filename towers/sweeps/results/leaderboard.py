@@ -8,6 +8,7 @@ from rich.table import Table
 
 from data.artifacts.errors import ConfigError
 from data.cluster.typed_commands import command, override
+from towers.evaluation.report import is_reported
 from towers.sweeps.records import Record, varying_parameters
 from towers.sweeps.results.points import COSTS, Point, ranked_points
 from towers.sweeps.search.space import SEED
@@ -40,7 +41,7 @@ class Leaderboard:
         points = ranked_points(records, metric, maximize, names)
         if points and not any(point.values for point in points):
             raise ConfigError(
-                f"metric: no finished trial has {metric!r}; it may be training.best_value or metrics.ndcg@20"
+                f"metric: no finished trial has {metric!r}; it may be training.best_value or cost.size_mib"
             )
         return cls(metric=metric, maximize=maximize, names=names, points=points)
 
@@ -62,6 +63,11 @@ class Leaderboard:
             notes.append(f"the mean of the best point is that of {num} of its trials alone ({self.points[0].states})")
         if fewer := sum(bool(point.values) and not point.is_complete for point in self.points):
             notes.append(f"{fewer} of the points have a value of fewer seeds than others, and come after these")
+        if is_reported(self.metric) and sum(bool(point.values) for point in self.points) > 1:
+            notes.append(
+                f"{self.metric} was measured on the test part: whoever takes the best point has chosen on it, so no"
+                " number of that part is unseen (metric=training.best_value ranks by the validation part)"
+            )
         return notes
 
     def arrow(self) -> pa.Table:

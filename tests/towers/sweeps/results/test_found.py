@@ -122,7 +122,7 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
         "ahead": {"towers": {"popularity": {}, "iALS, tuned": {"ndcg@20": [0.03, 0.02, 0.04]}}},
     }
     reached = Reached(finished=[0.30, 0.25, 0.34], known=[0.30, 0.25], minimize=False)
-    lines = gain_lines(records, records[3], reached, "training.best_value", final)
+    lines = gain_lines(records, records[3], reached, ["training.best_value"], final)
     assert lines == [
         "4 trials, 1 of them stopped early, 4 minutes of trials; training.best_value 0.3400 at best (trial 3)",
         "the points known before reached 0.3000: the search gained +0.0400",
@@ -136,7 +136,7 @@ def test_what_was_gained_is_said_with_its_interval() -> None:
 def test_what_was_gained_of_a_value_that_is_better_when_lower() -> None:
     records = [trial(0, 0.30, 9), trial(1, 0.25, 9), trial(2, 0.2, 9)]
     reached = Reached(finished=[0.30, 0.25, 0.2], known=[0.30, 0.25], minimize=True)
-    lines = gain_lines(records, records[2], reached, "training.best_value")
+    lines = gain_lines(records, records[2], reached, ["training.best_value"])
     assert lines[1] == "the points known before reached 0.2500: the search gained +0.0500"
 
 
@@ -144,9 +144,31 @@ def test_trials_that_nothing_tells_apart_are_said_to_be_so() -> None:
     """Where all users of the validation part are new in it, each trial is measured by the same popular items."""
     records = [trial(0, 0.25, 9), trial(1, 0.25, 9)]
     reached = Reached(finished=[0.25, 0.25], known=[0.25], minimize=False)
-    lines = gain_lines(records, records[0], reached, "training.best_value")
+    lines = gain_lines(records, records[0], reached, ["training.best_value"])
     assert lines[2].startswith("all that have finished reached the same value, so nothing was chosen by it")
     assert lines[2].endswith("the notes on the dataset in 0/log.txt may say why") and len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    "objectives", [["metrics.ndcg@20"], ["reranked.ndcg@20"], ["training.best_value", "ahead.towers.ials"]], ids=str
+)
+def test_a_search_by_a_value_of_the_test_part_says_that_this_part_is_seen(objectives: list[str]) -> None:
+    """It said that the test part was not looked at, in the head of found.yaml too."""
+    records = [trial(0, 0.30, 9), trial(1, 0.25, 9)]
+    final = {"k": 20, "metrics": {"ndcg@20": 0.3}, "intervals": {"towers": {"ndcg@20": [0.2, 0.4]}}}
+    reached = Reached(finished=[0.30, 0.25], known=[], minimize=False)
+    *_, chosen, measured = gain_lines(records, records[0], reached, objectives, final)
+    assert chosen == (
+        "the best of 2 was chosen by this value, which flatters it; it was measured on the test part, of which no"
+        " number is unseen now (training.best_value is of the validation part)"
+    )
+    assert measured == (
+        "test part, ndcg@20: 0.3000 (0.2000 to 0.4000, 95 % over users, and the search has chosen on this part)"
+    )
+    same = replace(reached, finished=[0.3, 0.3])
+    assert "the test part does not tell them apart" in gain_lines(records, records[0], same, ["metrics.ndcg@20"])[-1]
+    of_cost = gain_lines(records, records[0], reached, ["cost.size_mib"], final)
+    assert "the test part was not looked at" in of_cost[-2] and "has chosen" not in of_cost[-1]
 
 
 def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:

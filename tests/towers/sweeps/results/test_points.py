@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.towers.sweeps.results.test_leaderboard import grid, record
-from towers.sweeps.records import Record
+from towers.sweeps.records import Record, State
 from towers.sweeps.results.leaderboard import Leaderboard
 from towers.sweeps.results.page import write_leaderboard
 
@@ -51,3 +51,14 @@ def test_it_is_said_where_the_best_point_lacks_seeds_too(
 
 def test_a_point_whose_values_are_all_there_is_complete() -> None:
     assert [point.is_complete for point in Leaderboard.of(grid(), "training.best_value").points] == [True, True, False]
+
+
+def test_a_ranking_by_a_value_of_the_test_part_says_so() -> None:
+    """The command to publish the best point stands beside it."""
+    records = [
+        Record(number=n, overrides=[f"d={n}"], state=State.finished, result={"reranked": {"ndcg@20": 0.1 * n}})
+        for n in range(3)
+    ]
+    (note,) = Leaderboard.of(records, "reranked.ndcg@20").notes
+    assert note.startswith("reranked.ndcg@20 was measured on the test part: whoever takes the best point has chosen")
+    assert not Leaderboard.of(records[:1], "reranked.ndcg@20").notes, "nothing is chosen"
