@@ -128,8 +128,8 @@ class SweepRunner:
         self._running[number] = trial
         try:
             config = trial.config = self._sweep.trial_config(number, overrides)
+            trial.inputs = self._inputs.of(config).as_json()  # also of one that is refused below
             trial.worker_bundles, trial.labels = self._sweep.resource_demand(config)
-            trial.inputs = self._inputs.of(config).as_json()
             trial.num_epochs = config.train.epochs if "train" in config else None
             reason = self._placer.infeasible(trial)
         except (ValueError, HydraException, OmegaConfBaseException) as e:

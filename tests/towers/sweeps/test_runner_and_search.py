@@ -1,16 +1,24 @@
-"""What the runner of a sweep tells a search, and when."""
+"""What the runner of a sweep tells a search, and when, and what it writes down of trials that it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from tests.towers.sweeps.changing_world import World, jobs
 from tests.towers.sweeps.search.test_search import space
+from towers.sweeps.launch import earlier_records
 from towers.sweeps.placement import RunningTrial
+from towers.sweeps.records import Records
 from towers.sweeps.runner import SweepRunner
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.study import open_study
 from towers.sweeps.settings import Halving, LauncherConfig, Sampler, SweeperConfig
+from towers.sweeps.trial_sources import FixedTrials, TrialSource
+from towers.train import task
 
 
-def runner_of(source: Search, running: dict[int, RunningTrial]) -> SweepRunner:
+def runner_of(source: TrialSource, running: dict[int, RunningTrial]) -> SweepRunner:
     """A runner without a cluster."""
     runner = SweepRunner.__new__(SweepRunner)
     runner._source, runner._settings, runner._max_concurrent, runner._running = source, LauncherConfig(), 64, running
@@ -54,3 +62,19 @@ def test_a_trial_in_the_middle_of_its_epochs_is_not_compared_with_those_that_end
     assert goes_on(18, {2: 0.10, 6: 0.20, 18: 0.30}) == [True, True, True]
     assert goes_on(27, {2: 0.11, 6: 0.21, 18: 0.29}) == [True, True, True]
     assert goes_on(27, {2: 0.12, 6: 0.22, 18: 0.28}) == [True, True, False], "behind one that has as many epochs"
+
+
+def test_a_combination_that_is_refused_never_counted_as_done(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each launch of such a grid said that the trial no longer counts as done, as an earlier version had run it."""
+    inputs, sweep = world.reader(verb="towers.train")
+    refused, broken = ([*jobs(world)[0], *more] for more in (["model=transformer", "loss=bpr"], ["model=none"]))
+    source, records = FixedTrials([refused, broken], 0, []), Records(world.folder / "sweep")
+    runner = runner_of(source, {})
+    runner._sweep, runner._inputs, runner._records, runner._ended = replace(sweep, task_function=task), inputs, records, []
+    while (following := source.next_trial()) is not None:
+        runner._queue(*following)
+    first, second = records.read()
+    assert first.reason is not None and first.reason.startswith("ConfigError: loss.kind: model.history=transformer")
+    assert first.inputs is not None and second.inputs is None, "the config of the second cannot be composed"
+    assert earlier_records(world.folder / "sweep", inputs) == [first]
+    assert capsys.readouterr().out == ""

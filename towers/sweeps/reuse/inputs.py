@@ -146,9 +146,13 @@ class InputsReader:
 
 
 def changed_lines(changed: Sequence[tuple[Record, str]]) -> list[str]:
-    """What to say about trials that an earlier launch has run with something else: a line for each reason."""
-    reasons = list(dict.fromkeys(reason for _, reason in changed))
-    numbers = {reason: [record.number for record, of in changed if of == reason] for reason in reasons}
+    """What to say about trials that an earlier launch has done with something else: a line for each reason.
+
+    Of a trial that has failed nothing is said, as it runs again in any case.
+    """
+    done = [(record.number, reason) for record, reason in changed if record.state.is_done]
+    reasons = list(dict.fromkeys(reason for _, reason in done))
+    numbers = {reason: [number for number, of in done if of == reason] for reason in reasons}
     return [f"no longer counts as done: trial {', '.join(map(str, numbers[reason]))}: {reason}" for reason in reasons]
 
 
