@@ -36,7 +36,14 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 
 
 class RayLauncher(Launcher):
-    """Runs each job as one trial on the cluster (towers/sweeps/launch.py)."""
+    """Runs each job as one trial on the cluster (towers/sweeps/launch.py).
+
+    Attributes:
+        name: the name of the sweep, by which W&B groups its runs; None means that of its folder. The final fit of a
+            search has that of the search.
+    """
+
+    name: str | None = None
 
     def __init__(self, **settings: Any) -> None:
         self.settings = structured(LauncherConfig, settings)
@@ -78,7 +85,7 @@ class RayLauncher(Launcher):
         """What all trials share."""
         from towers.sweeps.trial_process import SweepContext
 
-        return SweepContext.of_this_process(self.hydra_context, self.config, self.task_function)
+        return SweepContext.of_this_process(self.hydra_context, self.config, self.task_function, self.name)
 
     @cached_property
     def inputs(self) -> "InputsReader":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -109,15 +109,8 @@ class OptunaSweeper(Sweeper):
             return
         typed_in = {override_key(str(each)) for each in self.config.hydra.overrides.task}
         final_values = [each for each in self.settings.final if override_key(each) not in typed_in]
-        config, given = copy.deepcopy(self.config), results.final_overrides(best, final_values)
-        with open_dict(config):
-            config.hydra.sweep.dir = str(folder / results.FINAL)
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.hydra_context, task_function=self.task_function, config=config
-        )
-        launcher.inputs.datasets |= self.launcher.inputs.datasets  # the log may have grown since
-        with Folder.of(str(folder / results.FINAL)).locked("fit"):  # a launch beside this one finds it done
-            (final,) = launcher.launch([given], 0)
+        given = results.final_overrides(best, final_values)
+        final = self._launched(given, folder / results.FINAL, sweep.name)
         has_finished = final.status is JobStatus.COMPLETED
         values = results.yaml_values(sweep.task_config(sweep.trial_config(0, given)))
         metrics = [objective.metric for objective in self.settings.objectives]
@@ -137,6 +130,20 @@ class OptunaSweeper(Sweeper):
         again = results.command_again(module, folder, options, beside)
         print(f"search: {found}; it is fitted again by\n  {again}")
         _ = final.return_value  # raises where it has failed
+
+    def _launched(self, overrides: list[str], folder: Path, name: str) -> JobReturn:
+        """What a single trial of the sweep `name`, in a folder of its own, has returned, now or in an earlier launch."""
+        config = copy.deepcopy(self.config)
+        with open_dict(config):
+            config.hydra.sweep.dir = str(folder)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=self.task_function, config=config
+        )
+        launcher.name = name
+        launcher.inputs.datasets |= self.launcher.inputs.datasets  # the log may have grown since
+        with Folder.of(str(folder)).locked("fit"):  # a launch beside this one finds it done
+            (final,) = launcher.launch([overrides], 0)
+        return final
 
     def _monitor(self) -> str | None:
         """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""

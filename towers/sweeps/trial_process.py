@@ -49,11 +49,11 @@ class SweepContext:
 
     @classmethod
     def of_this_process(
-        cls, hydra_context: HydraContext, config: DictConfig, task_function: TaskFunction
+        cls, hydra_context: HydraContext, config: DictConfig, task_function: TaskFunction, name: str | None = None
     ) -> "SweepContext":
-        """The context of a sweep that this process launches."""
+        """The context of a sweep that this process launches; its name is that of its folder unless one is given."""
         return cls(
-            name=sweep_folder(config).name,
+            name=name or sweep_folder(config).name,
             hydra_context=hydra_context,
             config=config,
             task_function=task_function,

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 
-from towers.sweeps.trial import Pruned, current_trial
+from towers.sweeps.trial import Pruned, current_sweep, current_trial
 
 BEGAN = "began"
 
@@ -68,7 +68,8 @@ def run(told: Told) -> dict[str, Any]:
             trial.report_alive()
             time.sleep(0.5)
     training = {"best_value": value(told), "seconds": 1.0 + told.number}
-    return {"training": training, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return {"training": training, "pid": os.getpid(), "threads": threads, "sweep": current_sweep()}
 
 
 def value(told: Told) -> float:

@@ -49,3 +49,11 @@ def test_what_is_typed_holds_for_the_final_fit_too(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (fitted,) = records(tmp_path / "sweep" / "final")
     assert {"number=3", "epochs=1"} < set(fitted.overrides) and "number=7" not in fitted.overrides
+
+
+def test_the_final_fit_is_of_the_search_as_its_trials_are(tmp_path: Path) -> None:
+    """W&B had the final fits of all searches in one group, final."""
+    done = swept(tmp_path / "mine", *SEARCH, "hydra.sweeper.trials=1", "hydra.sweeper.final=['number=7']")
+    assert done.returncode == 0, done.stderr
+    trials = [*records(tmp_path / "mine"), *records(tmp_path / "mine" / "final")]
+    assert [trial.value("sweep") for trial in trials] == ["mine", "mine"]
