@@ -57,7 +57,7 @@ class OptunaSweeper(Sweeper):
                 `hydra/launcher=ray`.
             NothingFound: no trial has finished.
         """
-        from towers.sweeps.results.found import NothingFound, why_nothing
+        from towers.sweeps.results.found import NothingFound, why_not_final, why_nothing
         from towers.sweeps.search.ask_and_tell import Search
         from towers.sweeps.search.longer import overrides_of, values_of
         from towers.sweeps.search.same_study import refuse_other_study
@@ -89,6 +89,8 @@ class OptunaSweeper(Sweeper):
             raise NothingFound(why_nothing(ended, folder))
         if self.settings.final and len(best) == 1:
             self._fit_finally(overrides_of(space, trials[0], space.seeds[0]), folder, Reached.of(study))
+        elif self.settings.final:
+            print(why_not_final(len(best), folder / RESULTS_FILE))
         return best
 
     def _fit_finally(self, overrides: list[str], folder: Path, reached: "Reached") -> None:

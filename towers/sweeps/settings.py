@@ -150,7 +150,7 @@ class SweeperConfig:
             value on the command line replaces theirs; those of another choice of a config group are left out.
         final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;
             the point is then written as a yaml too (towers/sweeps/results/found.py). Values on the command line go
-            before. Empty means neither.
+            before. Empty means neither, and so do several points on a Pareto front, none of which is the best.
     """
 
     sampler: Sampler = Sampler.tpe

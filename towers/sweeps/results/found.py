@@ -51,6 +51,19 @@ def why_nothing(ended: Sequence[Record], folder: Path) -> str:
     return f"search: no trial has finished{counts}{reason}; output of each trial: {folder}/*/{LOG_FILE}"
 
 
+def why_not_final(num_best: int, file: Path) -> str:
+    """What to say where there is no final fit, because none of several points is the best.
+
+    Args:
+        num_best: the number of points on the Pareto front.
+        file: has the points.
+    """
+    return (
+        f"search: hydra.sweeper.final: no final fit, as {num_best} points are on the Pareto front and none is the best;"
+        f" choose one of {file}, and train with its values and those of hydra.sweeper.final"
+    )
+
+
 def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record | None:
     """The record of the finished trial with these overrides."""
     return next((r for r in records if r.state is State.finished and r.overrides == list(overrides)), None)

@@ -57,3 +57,15 @@ def test_the_final_fit_is_of_the_search_as_its_trials_are(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     trials = [*records(tmp_path / "mine"), *records(tmp_path / "mine" / "final")]
     assert [trial.value("sweep") for trial in trials] == ["mine", "mine"]
+
+
+def test_a_search_that_has_no_best_point_says_that_there_is_no_final_fit(tmp_path: Path) -> None:
+    """It ended without a word of the final fit that was asked for."""
+    both = "hydra.sweeper.objectives=[{metric:training.best_value},{metric:training.best_value,direction:minimize}]"
+    done = swept(tmp_path / "mine", *SEARCH, "hydra.sweeper.trials=2", "hydra.sweeper.final=['number=7']", both)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "search: hydra.sweeper.final: no final fit, as 2 points are on the Pareto front and none is the best; choose one"
+        f" of {tmp_path / 'mine' / 'optimization_results.yaml'}, and train with its values" in done.stdout
+    )
+    assert not (tmp_path / "mine" / "final").exists()
