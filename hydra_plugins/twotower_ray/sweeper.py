@@ -148,14 +148,14 @@ class OptunaSweeper(Sweeper):
         return final
 
     def _monitor(self) -> str | None:
-        """The name of the value of an epoch by which halving compares trials; None where nothing is pruned."""
-        halving = self.settings.halving
-        monitor = halving.metric or OmegaConf.select(self.config, "train.monitor")
-        return str(monitor) if halving.factor else None
+        """The name of the value of an epoch by which trials are compared; None where the config names none."""
+        monitor = self.settings.halving.metric or OmegaConf.select(self.config, "train.monitor")
+        return None if monitor is None else str(monitor)
 
     def _refuse_missing_values(self, fixed: list[str]) -> None:
         objectives = [objective.metric for objective in self.settings.objectives]
-        if (reason := self.launcher.sweep().missing_value(fixed, objectives, self._monitor())) is not None:
+        monitor = self._monitor() if self.settings.halving.factor else None
+        if (reason := self.launcher.sweep().missing_value(fixed, objectives, monitor)) is not None:
             raise ConfigError(reason)
 
     def _save(self, best: list[dict[str, Any]], folder: Path) -> None:

@@ -134,7 +134,8 @@ class SweeperConfig:
         trials: number of trials, those of earlier launches of the study included.
         minutes: minutes that all launches of the study may take together; null means without limit. No trial starts
             later, and those that run are stopped after their epoch, once one has finished, unless they are ahead of all
-            that have. The final fit is part of the time: as long as the best trial took is kept free for it.
+            that have; of several objectives, none is. The final fit is part of the time: as long as the best trial took
+            is kept free for it.
         params: the search space, in Hydra's override grammar; overrides on the command line are added to it.
         objectives: several objectives give a Pareto front instead of one best trial.
         study: name of the Optuna study; launches with the same study and storage share their trials. Null means the

@@ -42,10 +42,10 @@ class Search:
             config: settings of the search.
             space: the search space.
             study: the Optuna study, which other launches may share.
-            monitor: name of the value of an epoch by which halving compares trials; None if it prunes nothing.
+            monitor: name of the value of an epoch by which trials are compared; None if there is none.
         """
         self._config, self._space, self._study, self._monitor = config, space, study, monitor
-        self.prunes = config.halving.factor > 0
+        self.prunes = config.halving.factor > 0 or config.minutes is not None
         self._launch = Launch(study)
         seconds = None if config.minutes is None else 60 * config.minutes
         self._budget = Budget(study, self._launch.id, seconds, bool(config.final))
@@ -123,7 +123,7 @@ class Search:
     def should_continue(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Decides by the values of the first seed; further seeds of a point run to their end unless it is given up.
 
-        When the time is over, trials go on that are ahead of all that have finished.
+        When the time is over, trials go on that are ahead of all that have finished, also where nothing else stops any.
 
         Raises:
             ConfigError: the values lack the one that halving compares.
@@ -135,6 +135,8 @@ class Search:
             return False
         if seed_index:
             return True
+        if not self._config.halving.factor:
+            return self._is_in_time(point, finite_number(values.get(self._monitor or "")))
         if self._monitor is None or self._monitor not in values:
             raise ConfigError(
                 f"hydra.sweeper.halving.metric: an epoch reports no {self._monitor!r}; it has {', '.join(values)}. A"
@@ -146,14 +148,18 @@ class Search:
         if point.is_behind:
             return False
         if self._budget.is_over():
-            point.is_late = not self._is_ahead(value)
-            return not point.is_late
+            return self._is_in_time(point, value)
         if not point.is_compared(epoch, self._config.halving.first):
             return True
         is_as_objective = is_better_when_lower(self._monitor) is self._config.objectives[0].is_minimized
         point.trial.report(value if is_as_objective else -value, epoch)  # Optuna compares epochs as it does objectives
         point.is_behind = not is_longer(point.trial) and point.trial.should_prune()
         return not point.is_behind
+
+    def _is_in_time(self, point: Point, value: float | None) -> bool:
+        """Whether a trial goes on after an epoch with this value: the time is not over, or it is ahead."""
+        point.is_late = self._budget.is_over() and (value is None or not self._is_ahead(value))
+        return not point.is_late
 
     def _is_ahead(self, value: float) -> bool:
         """Whether an epoch's value is better than that of each finished trial, where the objective is its best one."""

@@ -13,7 +13,7 @@ from towers.sweeps.results.found import why_nothing
 from towers.sweeps.search.ask_and_tell import MAX_FAILED_AT_FIRST, Search
 from towers.sweeps.search.budget import SECONDS_ATTRIBUTE, Budget
 from towers.sweeps.search.study import open_study
-from towers.sweeps.settings import Halving, SweeperConfig
+from towers.sweeps.settings import Halving, Objective, SweeperConfig
 
 SPACE = space("a=interval(0.0,1.0)")
 
@@ -110,6 +110,41 @@ def test_when_the_time_is_over_a_point_behind_waits_for_another_launch(tmp_path:
     search.trial_ended(finished(*second, 0.4), None)
     states = [trial.state for trial in open_study(config, tmp_path).get_trials()]
     assert states == [TrialState.COMPLETE, TrialState.FAIL]
+
+
+@pytest.mark.parametrize("monitor", ["v", None])
+def test_when_the_time_is_over_a_search_without_halving_stops_too(tmp_path: Path, monitor: str | None) -> None:
+    """A trial of hours went on to its end, whatever hydra.sweeper.minutes said."""
+    config = SweeperConfig(trials=50, minutes=60)
+    search = Search(config, SPACE, open_study(config, tmp_path), monitor)
+    assert search.prunes, "or trials do not ask"
+    first, second = search.next_trial() or (0, []), search.next_trial() or (0, [])
+    assert search.should_continue(first[0], 1, {"v": 0.5}) and search.should_continue(second[0], 1, {"v": 0.1})
+    search.trial_ended(finished(*first, 0.5), None)
+    assert search.should_continue(second[0], 2, {"v": 0.1}), "there is time, and nothing else stops it"
+    search._budget.seconds = 0.0
+    assert search.should_continue(second[0], 3, {"v": 0.6}) is (monitor is not None), "it is ahead, as far as is known"
+    assert not search.should_continue(second[0], 4, {"v": 0.4})
+    search.trial_ended(Record(number=second[0], overrides=second[1], state=State.pruned), None)
+    later = Search(config, SPACE, open_study(config, tmp_path), monitor)
+    assert later.next_trial() == (2, second[1]), "a launch with more time goes on with it"
+
+
+def test_when_the_time_is_over_a_search_with_several_objectives_stops_too(tmp_path: Path) -> None:
+    objectives = [Objective(), Objective(metric="training.seconds")]
+    config = SweeperConfig(trials=50, minutes=60, objectives=objectives)
+    search = Search(config, SPACE, open_study(config, tmp_path), "v")
+    first, second = search.next_trial() or (0, []), search.next_trial() or (0, [])
+    result = {"training": {"best_value": 0.5, "seconds": 1.0}}
+    search.trial_ended(Record(number=first[0], overrides=first[1], state=State.finished, result=result), None)
+    assert search.should_continue(second[0], 1, {"v": 0.1})
+    search._budget.seconds = 0.0
+    assert not search.should_continue(second[0], 2, {"v": 0.9}), "on a front none is ahead of all"
+
+
+def test_a_search_that_stops_nothing_keeps_no_trial_waiting(tmp_path: Path) -> None:
+    config = SweeperConfig(trials=50)
+    assert not Search(config, SPACE, open_study(config, tmp_path), "v").prunes
 
 
 def test_a_search_all_of_whose_trials_fail_ends(tmp_path: Path) -> None:
