@@ -119,9 +119,7 @@ class OptunaSweeper(Sweeper):
         result = final.return_value if has_finished else None
         lines = results.gain_lines(records, best, reached, metrics, result)
         if not has_finished:
-            lines.append(
-                "the final fit has failed, so that it was not measured; the same command tries it again"
-            )
+            lines.append("the final fit has failed, so that it was not measured; the same command tries it again")
         found = results.write_recipe(folder, values, partial(decides, module), lines)
         for line in lines:
             print(f"search: {line}")
@@ -134,7 +132,7 @@ class OptunaSweeper(Sweeper):
         _ = final.return_value  # raises where it has failed
 
     def _launched(self, overrides: list[str], folder: Path, name: str) -> JobReturn:
-        """What a single trial of the sweep `name`, in a folder of its own, has returned, now or in an earlier launch."""
+        """What a single trial of the sweep `name` in a folder of its own has returned, now or in an earlier launch."""
         config = copy.deepcopy(self.config)
         with open_dict(config):
             config.hydra.sweep.dir = str(folder)

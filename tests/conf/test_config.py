@@ -66,6 +66,7 @@ def test_experiments_bring_their_published_results() -> None:
         ("data=movielens", "data.source.path"),
         ("index.uri=nowhere", "index.uri: 'nowhere'"),
         ("train.batch_size=1001 train.num_workers=2", "train.batch_size: 1001"),
+        ("train.stop_after=9 train.epochs=5", r"train\.stop_after: 9 is more than train\.epochs \(5\); set it to"),
         ("train.gpus_per_worker=2", "train.gpus_per_worker: 2.0"),
         ("train.gpus_per_worker=0.5 train.num_workers=2", "train.gpus_per_worker: 0.5"),
         ("evaluate.ks=[0]", "evaluate.ks"),

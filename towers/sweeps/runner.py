@@ -13,6 +13,7 @@ from threading import Event
 import ray
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
@@ -130,7 +131,7 @@ class SweepRunner:
             config = trial.config = self._sweep.trial_config(number, overrides)
             trial.inputs = self._inputs.of(config).as_json()  # also of one that is refused below
             trial.worker_bundles, trial.labels = self._sweep.resource_demand(config)
-            trial.num_epochs = config.train.epochs if "train" in config else None
+            trial.num_epochs = _num_epochs(config)
             reason = self._placer.infeasible(trial)
         except (ValueError, HydraException, OmegaConfBaseException) as e:
             reason = f"{type(e).__name__}: {one_line(e)}"
@@ -240,3 +241,9 @@ class SweepRunner:
         self._records.add(record)
         self._ended.append(record)
         self._source.trial_ended(record, job)
+
+
+def _num_epochs(config: DictConfig) -> int | None:
+    """The most epochs that a trial runs; None where its config does not say."""
+    found: int | None = OmegaConf.select(config, "train.stop_after") or OmegaConf.select(config, "train.epochs")
+    return found

@@ -146,7 +146,8 @@ class SweeperConfig:
         halving: early stopping of trials that fall behind.
         longer: the best point that has finished is tried once more with this many times its epochs, and so on while
             that gains a hundredth and the time is enough for it; 0 tries none. Points whose epochs were raised equally
-            often are compared. It needs one objective, and train.epochs must be neither given nor searched.
+            often are compared. It needs one objective, and neither train.epochs nor train.stop_after may be given or
+            searched.
         starts: points of the search space that are tried first, such as recipes that are known to be good elsewhere. A
             value on the command line replaces theirs; those of another choice of a config group are left out.
         final: overrides with which the best point is fitted once more in the end, in the folder `final` of the sweep;

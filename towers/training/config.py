@@ -50,6 +50,8 @@ class TrainConfig:
 
     Attributes:
         epochs: maximum number of epochs.
+        stop_after: end after so many of the `epochs`; the learning rate falls as if all of them came. Null runs all.
+            What a search has found ends after its best epoch by it.
         patience: stop after this many epochs without a better `monitor` on validation; 0 never stops early.
         monitor: validation metric that decides the best epoch (recall, ndcg, mrr or hit_rate at one of evaluate.ks).
             By nDCG at its cut-off, the validation part decides how items and users without training data are placed,
@@ -86,6 +88,7 @@ class TrainConfig:
     """
 
     epochs: int = bounded(20, at_least=1)
+    stop_after: int | None = bounded(None, at_least=1)
     patience: int = bounded(3, at_least=0)
     monitor: str = "ndcg@20"
     validation_users: int | None = bounded(None, at_least=1)
@@ -109,6 +112,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, "train")
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise ConfigError(
+                f"train.stop_after: {self.stop_after} is more than train.epochs ({self.epochs}); set it to at most"
+                f" {self.epochs}, or to null, which runs all of them"
+            )
         if self.batch_size % self.num_workers:
             raise ConfigError(
                 f"train.batch_size: {self.batch_size} must be a multiple of num_workers ({self.num_workers})"
@@ -122,6 +130,11 @@ class TrainConfig:
     def resources(self) -> dict[str, float]:
         """What Ray Train reserves for each worker, by the names of Ray's resources."""
         return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.use_gpu else {})
+
+    @property
+    def num_epochs(self) -> int:
+        """The most epochs that are run; `train.patience` may end a training before."""
+        return self.epochs if self.stop_after is None else self.stop_after
 
     @property
     def monitored_at(self) -> int:

@@ -74,7 +74,8 @@ def _train(config: Recipe, dataset: PreparedDataset, storage: Folder, progress: 
         measured = train(with_fit_on(config, FittedSplits.train), dataset, storage, progress)
         return final_fit(config, measured, dataset, storage, progress)
     start = f", from the weights of {config.train.start_from}" if config.train.start_from else ""
-    progress(f"train: {folder.name}, up to {config.train.epochs} epochs on {config.train.num_workers} worker(s){start}")
+    epochs, num_workers = config.train.num_epochs, config.train.num_workers
+    progress(f"train: {folder.name}, up to {epochs} epochs on {num_workers} worker(s){start}")
     return fit_and_measure(config, dataset, storage, folder, progress)
 
 

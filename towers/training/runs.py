@@ -26,7 +26,7 @@ from towers.sweeps.trial import wants_same_code
 from towers.training.config import PLACEMENT, Recipe
 
 ADDED_TO_LOSS = {"negatives": {}, "weighted": True, "explicit": 1.0, "seen": "keep"}
-ADDED_TO_TRAIN = {"validation_users": None, "start_from": None, "in_memory_rows": 200_000_000}
+ADDED_TO_TRAIN = {"validation_users": None, "start_from": None, "in_memory_rows": 200_000_000, "stop_after": None}
 ADDED_TO_MODEL = {
     "context": False,
     "context_dropout": 0.2,

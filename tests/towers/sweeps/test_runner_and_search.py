@@ -70,7 +70,8 @@ def test_a_combination_that_is_refused_never_counted_as_done(world: World, capsy
     refused, broken = ([*jobs(world)[0], *more] for more in (["model=transformer", "loss=bpr"], ["model=none"]))
     source, records = FixedTrials([refused, broken], 0, []), Records(world.folder / "sweep")
     runner = runner_of(source, {})
-    runner._sweep, runner._inputs, runner._records, runner._ended = replace(sweep, task_function=task), inputs, records, []
+    runner._sweep, runner._inputs = replace(sweep, task_function=task), inputs
+    runner._records, runner._ended = records, []
     while (following := source.next_trial()) is not None:
         runner._queue(*following)
     first, second = records.read()

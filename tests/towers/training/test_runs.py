@@ -99,11 +99,13 @@ def test_the_checkpoint_that_it_starts_from_counts_by_what_is_in_it(tmp_path: Pa
 
 
 def test_where_it_runs_does_not_count_and_further_negatives_do() -> None:
-    overrides = ([], ["train.threads=3"], ["loss.log_q=false"], ["train.validation_users=9"])
+    overrides = (
+        [], ["train.threads=3"], ["loss.log_q=false"], ["train.validation_users=9"], ["train.stop_after=9"],
+    )  # fmt: skip
     names = [training_name(load(each), DATASET) for each in overrides]
-    assert names[0] == names[1] and len(set(names)) == 3
+    assert names[0] == names[1] and len(set(names)) == 4
     timed = [training_name(load([f"model.{each}"]), DATASET) for each in ("history_time=recency", "history_types=true")]
-    assert len({*names, *timed}) == 5
+    assert len({*names, *timed}) == 6
     NEGATIVE_SAMPLERS.register("more_uniform")(UniformSampler)
     assert training_name(load(["+loss.negatives.more_uniform=4"]), DATASET) not in names
 

@@ -13,8 +13,8 @@ from data.artifacts.secrets import masked_override
 from data.cluster.typed_commands import command, in_quotes, override
 from towers.evaluation.report import is_reported
 from towers.sweeps.progress_table import state_counts
-from towers.sweeps.records import Record, State
-from towers.sweeps.search.longer import EPOCHS, LATE, epochs_of
+from towers.sweeps.records import Record, State, parameters
+from towers.sweeps.search.longer import EPOCHS, STOP_AFTER, epochs_of
 from towers.sweeps.search.study import Reached
 from towers.sweeps.trial_process import LOG_FILE
 
@@ -72,12 +72,13 @@ def best_record(records: Sequence[Record], overrides: Sequence[str]) -> Record |
 def final_overrides(best: Record, final: Sequence[str]) -> list[str]:
     """The overrides of the final fit: those of the best trial, then those of `hydra.sweeper.final`.
 
-    The number of epochs is that of the trial, or of its best epoch where later ones were worse.
+    It is the training that was measured: the learning rate falls over the epochs of the trial, and it ends after the
+    best of these. Where `hydra.sweeper.final` says how many epochs there are, it has those.
     """
-    if (epochs := epochs_of(best)) is None:
-        return [*best.overrides, *final]
-    last, reached = epochs["last"], epochs["best"]
-    return [*best.overrides, *final, f"{EPOCHS}={last if reached >= LATE * last else max(reached, 1)}"]
+    epochs, given = epochs_of(best), [*best.overrides, *final]
+    if epochs is None or epochs["best"] >= epochs["last"] or {EPOCHS, STOP_AFTER} & parameters(final).keys():
+        return given
+    return [*given, f"{STOP_AFTER}={max(epochs['best'], 1)}"]
 
 
 def yaml_values(config: DictConfig) -> dict[str, Any]:

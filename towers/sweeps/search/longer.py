@@ -14,6 +14,9 @@ from towers.sweeps.search.starts import START_ATTRIBUTE
 EPOCHS = "train.epochs"
 """The value that is raised. Where it is searched, or given on the command line, it stays as it is."""
 
+STOP_AFTER = "train.stop_after"
+"""The value that ends a training before its last epoch; where it is searched or given, epochs are not raised."""
+
 EPOCHS_ATTRIBUTE = "epochs"
 """User attribute of a trial that has finished, with its last epoch and its best one."""
 
@@ -83,7 +86,8 @@ class Longer:
 
     def queue(self) -> None:
         """Queues a point that is to be tried with more epochs, and says so; none before all known ones have ended."""
-        if not self.factor or self.space.has(EPOCHS) or len(self.study.directions) > 1:
+        is_given = self.space.has(EPOCHS) or self.space.has(STOP_AFTER)
+        if not self.factor or is_given or len(self.study.directions) > 1:
             return
         trials = self.study.get_trials(deepcopy=False)
         if any(_comes_first(trial) for trial in trials):

@@ -96,7 +96,7 @@ def fit_towers(
         storage: where the epochs are saved; a training of the same name that was killed resumes there.
         fit_on: the splits to fit on; those of the config do not count.
         epochs: the number of epochs to run, out of the `train.epochs` that the learning rate's schedule spans; None
-            runs all of them, or fewer where `train.patience` ends the training early.
+            runs all of them, or fewer where `train.stop_after` or `train.patience` ends the training early.
         context: the context features and their known values; None takes those of the fitted splits.
         progress: called with a line of text about another run that is waited for, and what it has saved.
 
@@ -129,7 +129,7 @@ def _job(config: Recipe, name: str, fit_on: FittedSplits, epochs: int | None, sh
         code=present_code(),
         seed=config.seed,
         fit_on=fit_on,
-        epochs=epochs or config.train.epochs,
+        epochs=epochs or config.train.num_epochs,
         is_reported=epochs is None,
         model=config.model,
         loss=config.loss,

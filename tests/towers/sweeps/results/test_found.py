@@ -78,9 +78,16 @@ def trial(number: int, value: float, best_epoch: int, state: State = State.finis
     return Record(number=number, overrides=[f"a={number}"], state=state, result=result, epochs=epochs, seconds=60.0)
 
 
-def test_the_final_fit_ends_where_later_epochs_were_worse() -> None:
-    assert final_overrides(trial(1, 0.5, 9), ["x=1"]) == ["a=1", "x=1", "train.epochs=10"]
-    assert final_overrides(trial(1, 0.5, 4), ["x=1"]) == ["a=1", "x=1", "train.epochs=4"]
+def test_the_final_fit_is_the_training_that_was_measured_and_ends_after_its_best_epoch() -> None:
+    """With train.epochs=4 the learning rate fell over 4 epochs, and not over the 10 by which the 4 were chosen."""
+    assert final_overrides(trial(1, 0.5, 10), ["x=1"]) == ["a=1", "x=1"]
+    assert final_overrides(trial(1, 0.5, 9), ["x=1"]) == ["a=1", "x=1", "train.stop_after=9"]
+    assert final_overrides(trial(1, 0.5, 4), ["x=1"]) == ["a=1", "x=1", "train.stop_after=4"]
+    typed = replace(trial(1, 0.5, 4), overrides=["train.epochs=10"])
+    composed_again = load(["experiment=search", *final_overrides(typed, [])]).train
+    assert (composed_again.epochs, composed_again.stop_after, composed_again.num_epochs) == (10, 4, 4)
+    for given in ("train.epochs=30", "train.stop_after=null"):
+        assert final_overrides(trial(1, 0.5, 4), [given]) == ["a=1", given], "hydra.sweeper.final says how many"
     records = [trial(1, 0.5, 3, State.pruned), trial(2, 0.5, 3)]
     assert best_record(records, ["a=2"]) is records[1]
     assert best_record(records, ["a=1"]) is None
@@ -89,9 +96,9 @@ def test_the_final_fit_ends_where_later_epochs_were_worse() -> None:
 def test_a_trial_that_went_on_after_an_interruption_has_all_its_epochs() -> None:
     """Of its epochs, those after the interruption alone are reported; of a training that was complete, none."""
     resumed = trial(1, 0.5, 9)
-    assert final_overrides(replace(resumed, epochs=resumed.epochs[7:]), []) == ["a=1", "train.epochs=10"]
+    assert final_overrides(replace(resumed, epochs=resumed.epochs[7:]), []) == ["a=1", "train.stop_after=9"]
     complete = replace(resumed, epochs=[], result={"training": {"best_value": 0.5, "best_epoch": 3, "epoch": 10}})
-    assert final_overrides(complete, []) == ["a=1", "train.epochs=3"]
+    assert final_overrides(complete, []) == ["a=1", "train.stop_after=3"]
 
 
 def test_known_points_are_those_of_the_starts_also_where_they_were_tried_again_or_have_several_seeds(
@@ -174,19 +181,20 @@ def test_a_search_by_a_value_of_the_test_part_says_that_this_part_is_seen(object
 def test_the_yaml_reproduces_the_values_that_decide(tmp_path: Path) -> None:
     settings = sweeper()
     final = [each for each in settings.final if each.startswith("evaluate.")]
-    given = ["experiment=search", "recipe=transformer", "model.dropout=0.5", "train.epochs=7", "data=synthetic", *final]
+    given = ["experiment=search", "recipe=transformer", "model.dropout=0.5", "train.epochs=9", "train.stop_after=7"]
+    given += ["data=synthetic", *final]
     config = load(given)
     path = write_recipe(tmp_path, yaml_values(composed(given)), partial(decides, "towers.train"), ["what was gained"])
     text = path.read_text()
     assert text.startswith("# @package _global_\n# what was gained\n")
     values = OmegaConf.create(text)
     assert "data" not in values and "threads" not in values.train and "published" not in values.evaluate
-    assert (values.model.history, values.model.dropout, values.train.epochs) == ("transformer", 0.5, 7)
+    assert (values.model.history, values.model.dropout, values.train.epochs) == ("transformer", 0.5, 9)
     register()
     again = load([f"hydra.searchpath=[file://{path.parents[1]}]", "experiment=found"])
     for group in ("model", "loss", "rerank", "evaluate"):
         assert jsonable(getattr(again, group)) == jsonable(getattr(config, group)), group
-    assert again.train.epochs == 7
+    assert (again.train.epochs, again.train.stop_after) == (9, 7)
 
 
 def test_what_was_found_has_the_values_by_which_trials_were_cheap_as_they_are_elsewhere(tmp_path: Path) -> None:

@@ -79,10 +79,11 @@ def test_a_point_that_is_found_late_is_tried_longer_though_another_one_has_had_m
     [
         ((*A, "train.epochs=10"), 1.0, {}),
         ((*A, "+train.epochs=choice(10)"), 1.0, {}),
+        ((*A, "train.stop_after=10"), 1.0, {}),
         (A, 0.5, {}),
         (A, 1.0, {"longer": 0}),
     ],
-    ids=["given", "searched", "best early", "off"],
+    ids=["given", "searched", "stopped", "best early", "off"],
 )
 def test_where_more_epochs_are_of_no_use_or_not_wanted_none_are_tried(
     tmp_path: Path, overrides: tuple[str, ...], best_epoch: float, settings: dict[str, Any]

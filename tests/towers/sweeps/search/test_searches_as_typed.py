@@ -65,7 +65,7 @@ def test_a_search_that_has_no_best_point_says_that_there_is_no_final_fit(tmp_pat
     done = swept(tmp_path / "mine", *SEARCH, "hydra.sweeper.trials=2", "hydra.sweeper.final=['number=7']", both)
     assert done.returncode == 0, done.stderr
     assert (
-        "search: hydra.sweeper.final: no final fit, as 2 points are on the Pareto front and none is the best; choose one"
-        f" of {tmp_path / 'mine' / 'optimization_results.yaml'}, and train with its values" in done.stdout
+        "search: hydra.sweeper.final: no final fit, as 2 points are on the Pareto front and none is the best; choose"
+        f" one of {tmp_path / 'mine' / 'optimization_results.yaml'}, and train with its values" in done.stdout
     )
     assert not (tmp_path / "mine" / "final").exists()
