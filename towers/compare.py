@@ -1,7 +1,8 @@
 """Tests whether one checkpoint is better than another: `python -m towers.compare checkpoint=A baseline=B`.
 
 Both are measured on the same users of the test part, and their differences are tested in pairs, user by user. There is
-no correction for testing several metrics: decide on one metric before looking.
+no correction for testing several metrics: decide on one metric before looking. Of a checkpoint with `train.fit_on=all`
+its backtest is measured, and the output says so, and where the two have learned from different parts.
 
 Examples:
     python -m towers.compare checkpoint=var/checkpoints/NEW baseline=var/checkpoints/OLD
@@ -35,15 +36,18 @@ def task(config: "Config") -> dict[str, Any]:
     evaluate = config.evaluate
     if config.checkpoint:
         evaluate = as_measured(evaluate, checkpoint.manifest, is_typed, print)
-    differences = compare(checkpoint, baseline, dataset, evaluate)
+    found = compare(checkpoint, baseline, dataset, evaluate)
     names = {"checkpoint": str(checkpoint.folder), "baseline": str(baseline.folder)}
-    title = f"{checkpoint.name} against {baseline.name}: {TEST} part, paired by user"
+    title = f"{found.checkpoint.name} against {found.baseline.name}: {TEST} part, paired by user"
     kind = f"against-{baseline.name}"
     apart = told_apart(evaluate, checkpoint.manifest)
-    values = jsonable(config) | checkpoint.manifest["config"] | {"evaluate": jsonable(evaluate)} | names
+    of_both, more = {"evaluate": jsonable(evaluate)} | names, found.as_json()
+    values = jsonable(config) | checkpoint.manifest["config"] | of_both | more
     with Tracker(config.tracking, checkpoint.name, values, kind, apart=apart) as tracker:
-        present_differences(differences, title, evaluate.k, tracker)
-    return {**names, "split": TEST, "differences": [asdict(d) for d in differences]}
+        present_differences(found.differences, title, evaluate.k, tracker)
+    for note in found.notes:
+        print(f"note: {note}")
+    return {**names, **more, "split": TEST, "differences": [asdict(d) for d in found.differences]}
 
 
 if __name__ == "__main__":

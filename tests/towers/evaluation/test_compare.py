@@ -50,7 +50,7 @@ def test_differences_are_paired_by_user(tiny: Config) -> None:
 
 
 def test_against_itself_nothing_differs(tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint) -> None:
-    found = compare(checkpoint, checkpoint, dataset, tiny.evaluate)
+    found = compare(checkpoint, checkpoint, dataset, tiny.evaluate).differences
     assert {(d.difference, d.p, *d.interval) for d in found} == {(0, 1, 0, 0)}
 
 
@@ -61,15 +61,31 @@ def test_it_measures_as_an_evaluation_with_the_same_values_does(
     config = replace(tiny.evaluate, baselines=[], resamples=100, **values)
     model, reranker, orders = checkpoint.model, checkpoint.reranker, (checkpoint.ties, checkpoint.popularity_I)
     report = evaluate(model, reranker, dataset, FittedSplits.train, config, checkpoint.item_vectors_ID, *orders)
-    for d in compare(checkpoint, checkpoint, dataset, config):
+    for d in compare(checkpoint, checkpoint, dataset, config).differences:
         assert d.checkpoint == pytest.approx(report.rankings[d.ranking][d.metric]), (d.ranking, d.metric)
+
+
+def test_it_says_how_many_users_were_asked_and_who_has_learned_from_more(
+    tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint
+) -> None:
+    config, whole = replace(tiny.evaluate, resamples=100, max_users=40), report_of(checkpoint.manifest).num_queries
+    same = compare(checkpoint, checkpoint, dataset, config)
+    assert same.notes == [f"measured on 40 of {whole:,} users, drawn at random (evaluate.max_users)"]
+    assert (same.as_json()["num_users"], same.as_json()["sampled_from"]) == (40, whole)
+    on_both = replace(checkpoint, manifest=checkpoint.manifest | {"fit_on": "train_validation"})
+    asked, learned = compare(on_both, checkpoint, dataset, replace(config, max_users=None)).notes
+    assert asked == f"measured on {whole:,} users"
+    assert learned == (
+        "they have learned from different parts (the checkpoint from train and validation, the baseline from train),"
+        " which is part of the difference; train both with the same train.fit_on"
+    )
 
 
 @pytest.mark.slow
 def test_means_are_those_of_the_reports(
     tiny: Config, dataset: PreparedDataset, checkpoint: Checkpoint, worse: Checkpoint
 ) -> None:
-    for d in compare(checkpoint, worse, dataset, tiny.evaluate):
+    for d in compare(checkpoint, worse, dataset, tiny.evaluate).differences:
         ours, theirs = (report_of(one.manifest).rankings[d.ranking][d.metric] for one in (checkpoint, worse))
         assert (d.checkpoint, d.baseline) == pytest.approx((ours, theirs))
         assert d.interval[0] <= d.difference <= d.interval[1]

@@ -74,9 +74,17 @@ def test_the_same_command_trains_nothing_again(final: Checkpoint, tiny: Config, 
 def test_comparisons_measure_the_backtest(
     final: Checkpoint, checkpoint: Checkpoint, tiny: Config, dataset: PreparedDataset
 ) -> None:
-    found = {(d.ranking, d.metric): d for d in compare(final, checkpoint, dataset, tiny.evaluate)}
+    both = compare(final, checkpoint, dataset, tiny.evaluate)
+    found = {(d.ranking, d.metric): d for d in both.differences}
     backtest = report_of(measurable(final).manifest)
     assert found["towers", "ndcg@20"].checkpoint == pytest.approx(backtest.metrics["ndcg@20"])
+    measured = both.as_json()["measured"]
+    assert measured["checkpoint"] == {"folder": str(measurable(final).folder), "fit_on": "train_validation"}
+    assert measured["baseline"] == {"folder": str(checkpoint.folder), "fit_on": "train"}
+    _, backtested, learned = both.notes
+    assert backtested.endswith(f" from the test part, and was measured by its backtest {final.name}-backtest")
+    assert learned.endswith(f"; checkpoint={final.manifest['settled']} is its fit on the train part")
+    assert len(compare(final, final, dataset, tiny.evaluate).notes) == 2, "one backtest, of the same parts"
 
 
 def test_an_older_log_has_seen_nothing_of_a_later_test_part(final: Checkpoint, dataset: PreparedDataset) -> None:
