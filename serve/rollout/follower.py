@@ -19,15 +19,13 @@ from serve.releases.pointer import LivePointer
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
+from serve.rollout.failed_loads import FailedLoads
 from serve.rollout.follower_config import FollowerConfig
-from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry, attempt_key
+from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry
 from serve.rollout.memory import check_memory, used_mib
 
 T = TypeVar("T")
 log_failure = FailureLog("follower")
-
-RETRY_INTERVAL_S = 10.0
-"""Seconds after which a release that could not be loaded is tried again. A staged release is tried only once."""
 
 
 class ReleaseFollower(Generic[T]):
@@ -62,7 +60,7 @@ class ReleaseFollower(Generic[T]):
         self._denylist: tuple[str | None, frozenset[str]] = (None, frozenset())
         self._built: dict[str, T] = {}
         self._memory_mib: dict[str, float] = {}
-        self._failed: dict[str, tuple[str, float]] = {}
+        self._failed = FailedLoads()
         self._build_lock = asyncio.Lock()
         self._heartbeat_lock, self._is_stopped = asyncio.Lock(), False
         self._loading: asyncio.Task[None] | None = None
@@ -194,13 +192,8 @@ class ReleaseFollower(Generic[T]):
         if (self.current, self._experiment) != before:
             self._in_use_until = time.monotonic() + self._config.linger_s
         if self._loading is None or self._loading.done():
-            missing = [id_ for id_ in live.to_hold() if id_ not in self._built and self._may_try(id_, live)]
+            missing = [id_ for id_ in live.to_hold() if id_ not in self._built and self._failed.may_try(id_, live)]
             self._loading = asyncio.create_task(self._load(missing[0], live)) if missing else None
-
-    def _may_try(self, release_id: str, live: LivePointer) -> bool:
-        """Whether a release may be loaded now, given when it last failed."""
-        failed = self._failed.get(attempt_key(release_id, live.attempt))
-        return failed is None or (release_id not in live.staged and time.monotonic() - failed[1] > RETRY_INTERVAL_S)
 
     async def _load(self, release_id: str, live: LivePointer) -> None:
         """Drops what is not needed any more, then loads a release; where that fails, the heartbeat says why."""
@@ -213,7 +206,7 @@ class ReleaseFollower(Generic[T]):
             await self.get(release_id)
         except Exception as e:  # whatever is wrong with the new release, the present one goes on answering
             log_failure(f"staying on release {self.current}", e)
-            self._failed = {attempt_key(release_id, live.attempt): (f"{e}", time.monotonic())}
+            self._failed.add(release_id, live, f"{e}")
         await self._refresh()
 
     async def _drop(self, release_id: str) -> None:
@@ -230,7 +223,7 @@ class ReleaseFollower(Generic[T]):
             replica=self._config.replica,
             current=self.current,
             holds={id_: self._memory_mib[id_] for id_ in self._built},
-            failed={key: reason for key, (reason, _) in self._failed.items()},
+            failed=self._failed.reasons(),
             experiment=None if self._experiment is None else self._experiment.key,
             denylist=self._denylist[0],
             lease_s=self._config.lease_s,
