@@ -1,32 +1,44 @@
 """Attempts: what a rollout stages as long as it goes on, and what it requires of the live pointer to go on at all."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from data.cluster.console import ProgressReporter
 from serve.releases.pointer import LivePointer, Traffic, staging, unstaged
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
+from serve.rollout.heartbeats import Heartbeat, attempt_key
 
 
 @contextmanager
 def staged(
-    registry: ReleaseRegistry, releases: list[str], change: Callable[[LivePointer], LivePointer]
+    registry: ReleaseRegistry,
+    releases: list[str],
+    change: Callable[[LivePointer], LivePointer],
+    heartbeats: Iterable[Heartbeat],
 ) -> Iterator[str]:
     """Asks the replicas to load releases; yields the name of the attempt.
 
     If the block raises (also at Ctrl-C), the replicas must not go on loading what is no longer wanted: the releases are
     staged no longer, unless another attempt has staged them.
 
+    Where the same releases are staged already, that attempt is shared. One under which a replica has refused them is
+    that of a killed promotion: it gives way to a new one, since a replica tries no release twice for one attempt.
+
     Args:
         change: what the block will make of the pointer; where it raises, nothing is staged.
+        heartbeats: of the replicas, as they are before.
     """
     attempt = uuid.uuid4().hex
+    failed = {key for heartbeat in heartbeats for key in heartbeat.failed}
 
     def staging_some(now: LivePointer | None) -> LivePointer:
         now = require_some(now)
         change(now)
+        is_refused = any(attempt_key(release_id, now.attempt) in failed for release_id in releases)
+        if now.staged == releases and is_refused:
+            now = unstaged(now, now.attempt)
         return now if releases == [now.release] else staging(now, releases, attempt)
 
     try:

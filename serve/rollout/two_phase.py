@@ -171,8 +171,8 @@ def roll_back(
     decided_on = decided_on or registry.live()
     target, started = rolled_back(decided_on, of=of).release, time.perf_counter()
     watch, move = _watch(registry), partial(registry.rollback, reason, of, decided_on)
-    if any(target not in heartbeat.holds for heartbeat in watch.look().alive):
-        with staged(registry, [target], lambda now: rolled_back(now, reason, of, decided_on)):
+    if any(target not in heartbeat.holds for heartbeat in (alive := watch.look().alive)):
+        with staged(registry, [target], lambda now: rolled_back(now, reason, of, decided_on), alive):
             for not_ready in poll_not_ready(watch, [target]):
                 if not not_ready or time.perf_counter() - started > within_s:
                     break
@@ -203,7 +203,7 @@ def _in_two_phases(
         is_done: whether another process has completed the same rollout; the pointer then stays as it is.
     """
     started, watch = time.perf_counter(), _watch(registry)
-    with staged(registry, releases, change) as attempt:
+    with staged(registry, releases, change, watch.look().alive) as attempt:
 
         def moved(now: LivePointer | None) -> LivePointer:
             now = require_some(now)
