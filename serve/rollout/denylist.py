@@ -10,6 +10,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache, partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,13 +41,15 @@ def deny(registry: ReleaseRegistry, items: Iterable[str], reason: str, within_s:
     Raises:
         ReleaseError: no release is live.
         ConfigError: the list would become too long.
-        NeedsApproval: a second operator must approve it first.
+        NeedsApproval: a second operator must approve it first, unless nothing would change.
     """
     items = sorted(set(items))
-    Approvals(registry.folder).check("withdraw", items=items, reason=reason)
+    approve = _approval(registry, items=items, reason=reason)
     entry = {"reason": reason, "since": utc_timestamp()}
     ends = time.monotonic() + within_s
-    rollout = _update(registry, lambda before: before | {item: entry for item in items if item not in before}, within_s)
+    rollout = _update(
+        registry, lambda before: before | {item: entry for item in items if item not in before}, approve, within_s
+    )
     may_answer = wait_for_denylist(registry, rollout.live, ends - time.monotonic())
     return replace(rollout, may_answer=[str(heartbeat) for heartbeat in may_answer])
 
@@ -58,12 +62,14 @@ def restore(registry: ReleaseRegistry, items: Iterable[str], within_s: float) ->
 
     Raises:
         ReleaseError: no release is live.
-        NeedsApproval: a second operator must approve it first.
+        NeedsApproval: a second operator must approve it first, unless nothing would change.
     """
     items = sorted(set(items))
-    Approvals(registry.folder).check("withdraw", items=items, restore=True)
+    approve = _approval(registry, items=items, restore=True)
     restored = set(items)
-    return _update(registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, within_s)
+    return _update(
+        registry, lambda before: {i: entry for i, entry in before.items() if i not in restored}, approve, within_s
+    )
 
 
 def unknown_items(registry: ReleaseRegistry, items: Iterable[str]) -> list[str]:
@@ -90,8 +96,19 @@ def read_denylist(registry: ReleaseRegistry, live: LivePointer | None) -> Denyli
     return registry.denied(None if live is None else live.denylist)
 
 
-def _update(registry: ReleaseRegistry, change: Callable[[Denylist], Denylist], within_s: float) -> RolloutResult:
-    """Writes a new list beside the old one, has the live pointer name it, and waits until all replicas follow."""
+def _approval(registry: ReleaseRegistry, **what: Any) -> Callable[[], None]:
+    """Uses up the approval of a change of the denylist when it is first called; raises NeedsApproval where it lacks."""
+    return cache(partial(Approvals(registry.folder).check, "withdraw", **what))
+
+
+def _update(
+    registry: ReleaseRegistry, change: Callable[[Denylist], Denylist], approve: Callable[[], None], within_s: float
+) -> RolloutResult:
+    """Writes a new list beside the old one, has the live pointer name it, and waits until all replicas follow.
+
+    Args:
+        approve: raises where the change needs an approval that it lacks; where nothing would change it is not called.
+    """
 
     def with_new_list(live: LivePointer | None) -> LivePointer:
         if live is None:
@@ -104,6 +121,7 @@ def _update(registry: ReleaseRegistry, change: Callable[[Denylist], Denylist], w
             )
         if after == before:
             return live
+        approve()
         name = f"{uuid.uuid4().hex}.json"
         registry.folder.write_json(f"{DENYLISTS}/{name}", after)
         return replace(live, denylist=name)

@@ -225,3 +225,20 @@ def test_a_request_and_a_policy_of_a_later_version_are_read(registry: ReleaseReg
     approvals.approve(request_of(waiting))
     people.act("ada")
     assert promote(IndexConfig(), registry, "b", 1).live.release == "b"
+
+
+def test_a_recall_that_is_given_again_until_all_confirm_it_needs_no_second_approval(
+    registry: ReleaseRegistry, people: People
+) -> None:
+    """`serve.withdraw` names a replica that may still answer, and says to give the command again."""
+    approvals = Approvals(registry.folder)
+    approvals.require(["withdraw"])
+    with pytest.raises(NeedsApproval) as waiting:
+        deny(registry, ["i1", "i2"], "recalled", 1)
+    people.act("bob")
+    approvals.approve(request_of(waiting))
+    recalled = deny(registry, ["i1", "i2"], "recalled", 1).live
+    assert deny(registry, ["i1", "i2"], "recalled", 1).live == deny(registry, ["i2"], "again", 1).live == recalled
+    with pytest.raises(NeedsApproval):
+        deny(registry, ["i2", "i3"], "recalled", 1)
+    assert restore(registry, ["i3"], 1).live == recalled
