@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 def task(config: "Config") -> dict[str, Any]:
     """Shows the lineage of `release` (default: the live one), or of all releases that `find` matches."""
     registry = ReleaseRegistry.of(Folder.of(config.storage.root))
-    ids = find_releases(registry, config.find) if config.find else [registry.resolve(config.release)]
-    lineages = {release_id: read_lineage(registry, release_id) for release_id in ids}
+    if config.find:
+        lineages = find_releases(registry, config.find)
+    else:
+        lineages = {(release_id := registry.resolve(config.release)): read_lineage(registry, release_id)}
     for release_id, lineage in lineages.items():
         table = Table(title=f"release {release_id}", show_header=False)
         for name, value in lineage.items():

@@ -142,11 +142,11 @@ def open_sealed(folder: Folder, kind: str, *, verify: bool = False) -> dict[str,
     Raises:
         NotSealed: there is no complete folder of this kind, or (with `verify`) a file is not the one that was sealed.
     """
-    if not is_sealed(folder):
-        raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or not written completely)")
     try:
         content = folder.read_bytes(MANIFEST)
         manifest = parsed(content, f"{folder}/{MANIFEST}", mapping, f"the manifest of a {kind}", _cure(kind))
+    except (FileNotFoundError, NotADirectoryError) as e:  # also one that is removed just now
+        raise NotSealed(f"{folder}: no {kind} there (no {MANIFEST}: missing, or not written completely)") from e
     except ValueError as e:
         raise NotSealed(str(e)) from e
     if manifest.get("kind") != kind:

@@ -6,6 +6,7 @@ storage root is looked at: experiments of researchers stay.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from data.artifacts.folders import MANIFEST, Folder
@@ -63,14 +64,15 @@ def _start(storage: Folder, lap: LapRecord) -> list[str]:
 def _needed(storage: Folder, made: set[str]) -> set[str]:
     """The paths of what releases, and checkpoints that no lap has made, were made of."""
     registry, checkpoints = ReleaseRegistry.of(storage), storage / "checkpoints"
-    left = [place for release_id in registry.ids() for place in _named(storage, registry.manifest(release_id))]
+    left = [place for manifest in registry.manifests().values() for place in _named(storage, manifest)]
     left += [folder.path for folder in checkpoints.subfolders() if folder.path not in made]
     needed: set[str] = set()
     while left:
         place = left.pop()
         folder = checkpoints / place.rpartition("/")[2]
         if place not in needed and folder.path == place and is_sealed(folder):
-            left += _named(storage, folder.read_json(MANIFEST))
+            with suppress(FileNotFoundError):  # somebody else clears it at the same time
+                left += _named(storage, folder.read_json(MANIFEST))
         needed.add(place)
     return needed
 

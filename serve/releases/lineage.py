@@ -31,16 +31,26 @@ def lineage_of(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def find_releases(registry: ReleaseRegistry, text: str) -> list[str]:
-    """Ids of the releases with an entry in their lineage that begins with `text`, newest first.
+def find_releases(registry: ReleaseRegistry, text: str) -> dict[str, dict[str, Any]]:
+    """What `lineage_of` returns of the releases with an entry in it that begins with `text`, by id, newest first.
+
+    One whose manifest lacks an entry is left out, and named.
 
     Raises:
         ReleaseError: there is none.
     """
-    ids = [id_ for id_ in reversed(registry.ids()) if _is_found(registry, id_, text)]
-    if not ids:
+    found = {}
+    for release_id, manifest in reversed(registry.manifests().items()):
+        try:
+            lineage = _shaped(registry, release_id, manifest)
+        except DamagedFile as e:
+            left_out(f"{e}")
+            continue
+        if _begins_with(lineage, text):
+            found[release_id] = lineage
+    if not found:
         raise ReleaseError(f"find: {text!r} begins no release's {', '.join(SEARCHED)}")
-    return ids
+    return found
 
 
 def read_lineage(registry: ReleaseRegistry, release_id: str) -> dict[str, Any]:
@@ -50,16 +60,11 @@ def read_lineage(registry: ReleaseRegistry, release_id: str) -> dict[str, Any]:
         ReleaseError: there is no such release, or its manifest is damaged.
         DamagedFile: its manifest lacks an entry.
     """
-    manifest = registry.manifest(release_id)
+    return _shaped(registry, release_id, registry.manifest(release_id))
+
+
+def _shaped(registry: ReleaseRegistry, release_id: str, manifest: dict[str, Any]) -> dict[str, Any]:
     return shaped(manifest, f"{registry.path(release_id)}/{MANIFEST}", lineage_of, "the manifest of a release")
-
-
-def _is_found(registry: ReleaseRegistry, release_id: str, text: str) -> bool:
-    try:
-        return _begins_with(read_lineage(registry, release_id), text)
-    except DamagedFile as e:
-        left_out(f"{e}")
-        return False
 
 
 def _begins_with(lineage: dict[str, Any], text: str) -> bool:

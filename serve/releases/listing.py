@@ -40,10 +40,10 @@ def list_releases(registry: ReleaseRegistry) -> list[dict[str, Any]]:
     """
     live = registry.live()
     rows = []
-    for release_id in reversed(registry.ids()):
+    for release_id, manifest in reversed(registry.manifests().items()):
         place = f"releases/{release_id}/{MANIFEST}"
         try:
-            row = shaped(registry.manifest(release_id), place, _described, "the manifest of a release")
+            row = shaped(manifest, place, _described, "the manifest of a release")
         except DamagedFile as e:
             left_out(f"{e}")
             continue

@@ -30,8 +30,8 @@ from serve.releases.building.draft import ReleaseDraft, release_id
 from serve.releases.gate.gate import Gatekeeper
 from serve.releases.golden_queries import GOLDEN_FILE
 from serve.releases.model_card import CARD_FILE
-from serve.releases.registry import MAX_EXCLUDED_ITEMS, ReleaseRegistry
-from serve.releases.release import Release, ReleaseError
+from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import MAX_EXCLUDED_ITEMS, Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.checkpoint import load
 from towers.checkpoint.opening.parts import VECTORS_FILE

@@ -29,12 +29,6 @@ DENYLISTS = ".withdrawn"
 Denylist = dict[str, dict[str, str]]
 """`reason` and `since` (ISO timestamp) by item id, as the file of a denylist has them."""
 
-MAX_EXCLUDED_ITEMS = 1_000
-"""The most items in the denylist, and the most removed items of a release.
-
-Each request excludes them one by one. To take more items out, publish a release whose catalogue does not have them.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRegistry:
@@ -63,15 +57,21 @@ class ReleaseRegistry:
         return self.folder / release_id
 
     def ids(self) -> list[str]:
-        """Ids of all sealed releases, oldest first. One whose manifest is damaged is left out, and named."""
-        created: dict[str, str] = {}
-        for folder in filter(is_sealed, self.folder.subfolders()):
+        """Ids of all sealed releases, oldest first, as `manifests` finds them."""
+        return list(self.manifests())
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """The manifests of all sealed releases by id, oldest first. A damaged one is left out, and named."""
+        found: dict[str, dict[str, Any]] = {}
+        for folder in self.folder.subfolders():
             try:
-                manifest, place = open_sealed(folder, "release"), f"{folder}/{MANIFEST}"
-                created[folder.name] = shaped(manifest, place, created_at, "the manifest of a release")
+                manifest = open_sealed(folder, "release")
+                shaped(manifest, f"{folder}/{MANIFEST}", created_at, "the manifest of a release")
+                found[folder.name] = manifest
             except (NotSealed, DamagedFile) as e:
-                left_out(f"{e}")
-        return sorted(created, key=lambda id_: created[id_])
+                if is_sealed(folder):  # and not removed meanwhile
+                    left_out(f"{e}")
+        return dict(sorted(found.items(), key=lambda one: created_at(one[1])))
 
     def manifest(self, release_id: str) -> dict[str, Any]:
         """The manifest of a release.

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 RELEASE_ID = re.compile(r"[^./\\\0][^/\\\0]*")
 """What may be a release's id: the name of its folder, and no other path to it, such as one with a slash at its end."""
 
+MAX_EXCLUDED_ITEMS = 1_000
+"""The most items in the denylist, and the most removed items of a release.
+
+Each request excludes them one by one. To take more items out, publish a release whose catalogue does not have them.
+"""
+
 
 class ReleaseError(UserError, ValueError):
     """A release is missing, damaged or not sound, or cannot be brought into service."""

@@ -20,8 +20,8 @@ from data.artifacts.errors import ConfigError, one_line
 from data.artifacts.records.json_files import left_out
 from serve.releases.audit.approvals import Approvals
 from serve.releases.pointer import LivePointer, utc_timestamp
-from serve.releases.registry import DENYLISTS, MAX_EXCLUDED_ITEMS, Denylist, ReleaseRegistry
-from serve.releases.release import ReleaseError
+from serve.releases.registry import DENYLISTS, Denylist, ReleaseRegistry
+from serve.releases.release import MAX_EXCLUDED_ITEMS, ReleaseError
 from serve.rollout.two_phase import RolloutResult, wait_until_followed
 from serve.rollout.waiting import wait_for_denylist
 

@@ -171,7 +171,8 @@ def roll_back(
     decided_on = decided_on or registry.live()
     target, started = rolled_back(decided_on, of=of).release, time.perf_counter()
     watch, move = _watch(registry), partial(registry.rollback, reason, of, decided_on)
-    if any(target not in heartbeat.holds for heartbeat in (alive := watch.look().alive)):
+    alive = watch.look().alive
+    if any(target not in heartbeat.holds for heartbeat in alive):
         with staged(registry, [target], lambda now: rolled_back(now, reason, of, decided_on), alive):
             for not_ready in poll_not_ready(watch, [target]):
                 if not not_ready or time.perf_counter() - started > within_s:

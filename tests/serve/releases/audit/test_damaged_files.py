@@ -92,7 +92,7 @@ def test_a_damaged_manifest_blocks_no_other_release(
     registry.path("c").write_bytes(MANIFEST, content)
     assert [row["release"] for row in list_releases(registry)] == ["b", "a"]
     assert f"c/{MANIFEST}: " in caplog.text
-    assert find_releases(registry, "d1") == ["b", "a"]
+    assert list(find_releases(registry, "d1")) == ["b", "a"]
     with pytest.raises(ReleaseError, match="'nope': no such release"):
         registry.manifest("nope")
     if content != b'{"kind": "release"}':

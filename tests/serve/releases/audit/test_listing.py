@@ -32,11 +32,8 @@ class Registry:
     def live(self) -> None:
         """No release is live."""
 
-    def ids(self) -> list[str]:
-        return list(self._manifests)
-
-    def manifest(self, release_id: str) -> dict[str, Any]:
-        return self._manifests[release_id]
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        return self._manifests
 
 
 def test_each_release_is_listed_by_what_it_was_evaluated_on() -> None:
