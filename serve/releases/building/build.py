@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from data.artifacts.folders import MANIFEST
+from data.artifacts.json_text import DamagedFile, shaped
 from data.artifacts.leases import LeaseLost, Lock
 from data.artifacts.seals import NotSealed, is_sealed, open_sealed
 from data.cluster.console import ProgressReporter
@@ -44,6 +46,8 @@ def build_release(
 ) -> None:
     """Makes the release, unless it exists with all of its files and its whole collection already; the history says so.
 
+    One whose manifest is damaged is made anew.
+
     Args:
         verb: the command in whose name progress is reported.
         gatekeeper: runs the gate; None skips it.
@@ -56,8 +60,7 @@ def build_release(
     """
     with registry.locked(draft.id) as lock:
         before: str | None = None
-        if is_sealed(registry.path(draft.id)):
-            manifest = registry.manifest(draft.id)
+        if (manifest := _sealed(registry, draft.id, verb, progress)) is not None:
             before = manifest["collection"]
             if (wrong := _wrong_with(config, registry, draft, before)) is None:
                 progress(f"{verb}: release {draft.id} is already published")
@@ -65,6 +68,25 @@ def build_release(
                 return
             progress(f"{verb}: {wrong}; publishing the release again")
         _build(config, registry, draft, verb, progress, gatekeeper, lock, before)
+
+
+def _sealed(registry: ReleaseRegistry, release_id: str, verb: str, progress: ProgressReporter) -> dict[str, Any] | None:
+    """The manifest of a release that was sealed before; None where there is none, or a damaged one, which is said."""
+    if not is_sealed(folder := registry.path(release_id)):
+        return None
+    try:
+        manifest = registry.manifest(release_id)
+        return shaped(manifest, f"{folder}/{MANIFEST}", _naming_a_collection, "the manifest of a release")
+    except (ReleaseError, DamagedFile) as e:
+        named = collection_name(release_id).rpartition("_")[0]
+        progress(f"{verb}: {e}; publishing the release again. If Milvus has its former collection, {named}_*, drop it")
+        return None
+
+
+def _naming_a_collection(manifest: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(named := manifest["collection"], str):
+        raise TypeError(f"collection is {named!r}")
+    return manifest
 
 
 def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDraft, collection: str) -> str | None:
@@ -127,7 +149,10 @@ def _build(
 
 def _is_sealed_with(registry: ReleaseRegistry, release_id: str, collection: str) -> bool:
     """Whether the release was sealed with this collection before what followed failed."""
-    return is_sealed(registry.path(release_id)) and registry.manifest(release_id)["collection"] == collection
+    try:
+        return registry.manifest(release_id).get("collection") == collection
+    except ReleaseError:  # there is none, or the damaged one that was to be replaced
+        return False
 
 
 def _with_progress(
