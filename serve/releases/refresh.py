@@ -4,7 +4,6 @@ The item tower of the live release embeds new and changed items by their feature
 re-ranker and users of the live one, and the vectors of all items that did not change.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,9 +25,9 @@ from data.sources.values.columns import in_one, whole
 from data.sources.values.item_vectors import read_vectors
 from serve.index.config import IndexConfig
 from serve.releases.building.build import build_release
-from serve.releases.building.draft import ReleaseDraft, release_id
+from serve.releases.building.draft import ReleaseDraft, digest, release_id
 from serve.releases.gate.gate import Gatekeeper
-from serve.releases.golden_queries import GOLDEN_FILE
+from serve.releases.golden_queries import GOLDEN_FILE, check_golden
 from serve.releases.model_card import CARD_FILE
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import MAX_EXCLUDED_ITEMS, Release, ReleaseError
@@ -144,7 +143,8 @@ def refresh(
 
     Raises:
         DataError: an item to be added has the id of a known one, written in another way.
-        ReleaseError: an item to be removed is not in the catalogue, or too many would be removed.
+        ReleaseError: an item to be removed is not in the catalogue, or too many would be removed; or the live release
+            does not reproduce its golden queries, so that the new one would have those of other code.
         GateError, IndexUnavailable: as for `serve.releases.publish.publish`; there is no new release then.
     """
     before = release.parts.items
@@ -166,6 +166,7 @@ def refresh(
         f"refresh: {counts['added']:,} items added, {counts['changed']:,} changed, {counts['withdrawn']:,} removed,"
         f" {counts['back']:,} restored; from {release.id}"
     )
+    check_golden(release)
     recorded = {"of": release.id} | ({} if reason is None else {"reason": reason})
     draft = _draft(config, release, change.items, removed_items, counts, recorded)
     build_release(config, registry, draft, "refresh", progress, gatekeeper)
@@ -225,7 +226,7 @@ def _draft(
                 folder.share(name, release.parts.folder)
         folder.write_table(ITEMS_FILE, items.table)
 
-    content = (release.id, config.algorithm.value, _digest(items.table), *removed_items)
+    content = (release.id, config.algorithm.value, digest(items.table), *removed_items)
     return ReleaseDraft(
         id=release_id(manifest, *content),
         parts=parts,
@@ -234,14 +235,6 @@ def _draft(
         write_model=write_model,
         recorded=recorded,
     )
-
-
-def _digest(table: pa.Table) -> str:
-    """The sha256 of a table's content as an Arrow stream."""
-    content = pa.BufferOutputStream()
-    with pa.ipc.new_stream(content, table.schema) as stream:
-        stream.write_table(table)
-    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def say_look_alikes(item_ids: pa.ChunkedArray, progress: ProgressReporter) -> None:

@@ -35,3 +35,11 @@ class ReleaseDraft:
 def release_id(manifest: dict[str, Any], *content: str) -> str:
     """The dataset's name and a digest of what determines the release's content."""
     return f"{manifest['dataset']['name']}-{hashlib.sha256(' '.join(content).encode()).hexdigest()[:10]}"
+
+
+def digest(table: pa.Table) -> str:
+    """The sha256 of a table's content as an Arrow stream."""
+    content = pa.BufferOutputStream()
+    with pa.ipc.new_stream(content, table.schema) as stream:
+        stream.write_table(table)
+    return hashlib.sha256(content.getvalue()).hexdigest()

@@ -15,13 +15,14 @@ from data.cluster.console import ProgressReporter
 from serve.index.config import Algorithm, IndexConfig
 from serve.releases.building.build import ALGORITHM, build_release
 from serve.releases.building.draft import ReleaseDraft
-from serve.releases.golden_queries import GOLDEN_FILE
+from serve.releases.golden_queries import GOLDEN_FILE, check_golden
 from serve.releases.model_card import CARD_FILE
 from serve.releases.registry import ReleaseRegistry
+from serve.releases.release import Release, ReleaseError
 from towers.checkpoint.batch_embedding import embedded_items
 from towers.checkpoint.opening.parts import VECTORS_FILE
 
-SEALED_ANEW = (VECTORS_FILE, GOLDEN_FILE, CARD_FILE)
+SEALED_ANEW = (VECTORS_FILE, CARD_FILE)
 """Files that `seal_release` writes itself; they come out as they were, but for the collection's name on the card."""
 
 
@@ -30,14 +31,17 @@ def restore_collection(
 ) -> None:
     """Makes the collection of a release again, unless it has all of its items as they should be.
 
-    It gets the vector index that it had, whatever `index.algorithm` is now, see `as_published`.
+    It gets the vector index that it had, whatever `index.algorithm` is now, see `as_published`, and keeps its golden
+    queries, which must come out here: the check in each replica would else be of the code that restores it.
 
     Raises:
-        ReleaseError, NotSealed, CheckpointError: there is no such release, or its files are damaged.
+        ReleaseError, NotSealed, CheckpointError: there is no such release, its files are damaged, or it does not
+            reproduce its golden queries: its collection would be one that no replica serves.
         IndexUnavailable: Milvus failed; the release has the collection that it had.
     """
     complete(registry, release_id, progress)
     release = registry.open(release_id)
+    _require_same_answers(release)
 
     def write_model(folder: Folder) -> None:
         for name in release.manifest["files"]:
@@ -53,6 +57,18 @@ def restore_collection(
     )
     config = as_published(config, release_id, release.manifest, progress)
     build_release(config, registry, draft, "publish", progress, lambda *_: release.manifest.get("gate"))
+
+
+def _require_same_answers(release: Release) -> None:
+    """Raises ReleaseError unless the release answers here as it did when it was published; an old one cannot tell."""
+    if GOLDEN_FILE in release.manifest["files"]:
+        try:
+            check_golden(release)
+        except ReleaseError as e:
+            raise ReleaseError(
+                f"{e}; nothing has changed. The code here is not that which published it: run this with that, or"
+                " publish its checkpoint again"
+            ) from e
 
 
 def complete(registry: ReleaseRegistry, release_id: str, progress: ProgressReporter = print) -> None:

@@ -31,7 +31,8 @@ def seal_release(registry: ReleaseRegistry, draft: ReleaseDraft, measured: dict[
         draft.write_model(folder)
         memory_mib = estimated_mib(folder.num_bytes(), parts.items.num_ids, parts.dim)
         save_tensors(folder, VECTORS_FILE, {VECTORS: parts.item_vectors_ID})
-        folder.write_bytes(GOLDEN_FILE, json_text([golden.as_json() for golden in golden_queries(parts)]).encode())
+        if not folder.exists(GOLDEN_FILE):  # those of a release that is restored stay as they were recorded
+            folder.write_bytes(GOLDEN_FILE, json_text([golden.as_json() for golden in golden_queries(parts)]).encode())
         folder.write_bytes(CARD_FILE, model_card(draft.id, manifest).encode())
         manifest["memory_mib"] = memory_mib
 

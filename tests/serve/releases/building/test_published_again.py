@@ -1,5 +1,6 @@
 """A release that is published again: what of it is lost or damaged comes back, and what is whole stays as it is."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,14 @@ import pytest
 
 from conf.schema import Config
 from data.artifacts.folders import MANIFEST, Folder
+from serve.releases.building.restore import restore_collection
+from serve.releases.golden_queries import GOLDEN_FILE
 from serve.releases.publish import publish
+from serve.releases.refresh import refresh
 from serve.releases.registry import ReleaseRegistry
-from serve.releases.release import Release
+from serve.releases.release import Release, ReleaseError
+from tests.serve.releases.items import NEW, rows
+from tests.serve.releases.test_poison import sealed
 from towers.checkpoint.checkpoint import Checkpoint
 
 
@@ -31,3 +37,36 @@ def test_a_release_whose_manifest_is_damaged_comes_back_by_its_checkpoint(
     assert publish(index, checkpoint, Folder.of(str(tmp_path)), said.append) == release.id
     assert any(f"{MANIFEST}: not the manifest of a release" in line and "; publishing the" in line for line in said)
     assert registry.open(release.id).manifest["num_items"] == release.manifest["num_items"]
+
+
+def written_by_other_code(folder: Path, vector: list[float] | None = None) -> None:
+    """Golden queries in another layout, or of a user tower that gives this vector."""
+    golden = json.loads((folder / GOLDEN_FILE).read_text())
+    of = {} if vector is None else {"vector": vector}
+    (folder / GOLDEN_FILE).write_text(json.dumps([one | of for one in golden], indent=4))
+
+
+def test_a_release_whose_collection_is_made_again_keeps_its_golden_queries(
+    tiny: Config, release: Release, registry: ReleaseRegistry, tmp_path: Path
+) -> None:
+    """Recorded anew, they would be of the code that makes it: no replica would notice that this is another one."""
+    index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    sealed(Path(registry.path(release.id).path), written_by_other_code)
+    before = registry.path(release.id).read_bytes(GOLDEN_FILE)
+    restore_collection(index, registry, release.id, lambda _: None)
+    assert registry.open(release.id).collection != release.collection
+    assert registry.path(release.id).read_bytes(GOLDEN_FILE) == before
+
+
+def test_a_release_that_other_code_has_published_is_neither_restored_nor_refreshed(
+    tiny: Config, release: Release, registry: ReleaseRegistry, tmp_path: Path
+) -> None:
+    index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
+    folder, vector = Path(registry.path(release.id).path), [0.0] * release.parts.dim
+    sealed(folder, lambda folder: written_by_other_code(folder, vector))
+    with pytest.raises(ReleaseError, match=r"the user's vector is off by .*; nothing has changed\. The code here"):
+        restore_collection(index, registry, release.id, lambda _: None)
+    live = registry.open(release.id)
+    with pytest.raises(ReleaseError, match="the user's vector is off by"):
+        refresh(index, registry, live, rows(live, NEW), (), lambda _: None)
+    assert registry.ids() == [release.id]
