@@ -59,6 +59,15 @@ def is_typed(*parts: str) -> bool:
     return any(touches(override_key(each), parts) for each in typed_overrides())
 
 
+def is_typed_itself(key: str) -> bool:
+    """Whether the running command was given just this value: a group that has it does not count.
+
+    Args:
+        key: a dotted key, such as `index.algorithm`.
+    """
+    return key in map(override_key, typed_overrides())
+
+
 def values_with(overrides: Sequence[str], sections: Sequence[str]) -> dict[str, Any]:
     """The values that the running command would have with these overrides in the place of its own.
 

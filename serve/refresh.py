@@ -28,7 +28,8 @@ COUNTED = ("added", "changed", "withdrawn", "back")
 
 def task(config: "Config") -> dict[str, Any]:
     """Adds or changes the items in the file `rows`, and removes `items`."""
-    from conf.next_command import is_typed
+    from conf.next_command import is_typed, is_typed_itself
+    from serve.releases.building.restore import as_published
     from serve.releases.gate.gate import Gatekeeper
     from serve.releases.refresh import read_rows, refresh
     from towers.training.stages.measured_again import as_measured
@@ -45,7 +46,10 @@ def task(config: "Config") -> dict[str, Any]:
     rows = read_rows(config.rows, live, vectors=config.vectors) if config.rows else None
     evaluate = as_measured(config.evaluate, live.manifest, is_typed)
     gatekeeper = Gatekeeper.of(config.gate, evaluate, config.force, config.reason)
-    of = config.index, registry, live, rows, config.items
+    index = config.index
+    if not is_typed_itself("index.algorithm"):
+        index = as_published(index, live.id, live.manifest, verb="refresh")
+    of = index, registry, live, rows, config.items
     release_id = refresh(*of, gatekeeper=gatekeeper, reason=config.reason)
     if release_id != live.id and config.promote:
         rollout = promote(config.index, registry, release_id, config.serve.ready_within_s, expected_live=live.id)

@@ -1,12 +1,13 @@
-"""The names of releases' Milvus collections, and whether Milvus has a collection of a name."""
+"""The names of releases' Milvus collections, and what Milvus has of a name: a collection, and its vector index."""
 
 import hashlib
 import re
 import uuid
+from dataclasses import replace
 
 from pymilvus import MilvusClient
 
-from serve.index.config import IndexConfig
+from serve.index.config import Algorithm, IndexConfig
 
 OWNER = "twotower_ray"
 """Prefix of the names of our collections, and their description. No other collection is ever listed or dropped."""
@@ -36,3 +37,15 @@ def exists(client: MilvusClient, config: IndexConfig, name: str) -> bool:
     if config.address.database is None and not TAKEN.fullmatch(name):
         return False
     return bool(client.has_collection(name, timeout=config.timeout_s))
+
+
+def with_algorithm_of(client: MilvusClient, config: IndexConfig, name: str) -> IndexConfig:
+    """The config with the vector index that a collection was made with, whatever `index.algorithm` is now.
+
+    A hosted Milvus may choose an index of its own, and Milvus Lite has `flat` alone: then the config stays.
+    """
+    if config.address.database is not None:
+        return config
+    described = client.describe_index(name, "vector", timeout=config.timeout_s) or {}
+    found = next((one for one in Algorithm if one.value == described.get("index_type")), config.algorithm)
+    return replace(config, algorithm=found)

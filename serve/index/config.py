@@ -38,7 +38,8 @@ class IndexConfig:
         ca_file: With https: the certificates to trust, as PEM; null trusts the certificate authorities that gRPC comes
             with.
         timeout_s: Seconds that each call to Milvus may take.
-        algorithm: The vector index of the collections that `serve.publish` makes.
+        algorithm: The vector index of the collections that `serve.publish` makes; one that is there is searched by the
+            one that it has.
         exact_up_to: With `replica`: catalogues of more items than this are searched by an inverted file (IVF), which is
             approximate, instead of exactly.
         folder: With `replica`: where the replicas of a node share the files of an inverted file; null means a folder in

@@ -13,7 +13,7 @@ from data.cluster.failure_log import FailureLog
 from serve.filters.expression import to_expression
 from serve.filters.grammar import Filter
 from serve.index.collection import num_lists
-from serve.index.collection_names import exists
+from serve.index.collection_names import exists, with_algorithm_of
 from serve.index.config import Algorithm, IndexConfig
 from serve.index.connection import ERRORS, async_client, connected, milvus_address, unavailable
 from serve.index.protocol import MAX_TIED, TIE_MARGIN, CollectionMissing, Hits, check_query, made_again
@@ -76,7 +76,7 @@ class MilvusIndex:
         ties: TieOrder | None = None,
         collection_now: Callable[[], str] | None = None,
     ) -> "MilvusIndex":
-        """Loads the collection in Milvus, which blocks for as long as that takes.
+        """Loads the collection in Milvus, which blocks as long as that takes; it is searched by its own vector index.
 
         Args:
             collection_now: see `PublishedItems`; asked where the collection is gone while the index is open.
@@ -84,7 +84,7 @@ class MilvusIndex:
         Raises:
             IndexUnavailable: Milvus does not have the collection, or does not answer.
         """
-        address, resources = _opened(config, collection)
+        config, address, resources = _opened(config, collection)
         index = cls(config, collection, release_id, num_items, dim, address, ties, collection_now)
         index._open_resources = resources
         return index
@@ -213,18 +213,19 @@ class MilvusIndex:
 
     async def _reopen(self) -> None:
         try:
-            collection, address, resources = await asyncio.to_thread(self._open_again)
+            collection, config, address, resources = await asyncio.to_thread(self._open_again)
         except Exception as e:  # the searches that follow will fail, say so, and lead here again
             log_failure(f"collection {self._collection} is not opened again", e)
         else:
             before, self._address, self._open_resources = self._open_resources, address, resources
-            self._collection = collection
+            self._config, self._collection = config, collection
+            self.approximate = config.algorithm is not Algorithm.flat
             await self._close_client()
             before.close()
         finally:
             self._reopened_at = time.monotonic()
 
-    def _open_again(self) -> tuple[str, str, ExitStack]:
+    def _open_again(self) -> tuple[str, IndexConfig, str, ExitStack]:
         try:
             return self._collection, *_opened(self._config, self._collection)
         except CollectionMissing:
@@ -233,8 +234,8 @@ class MilvusIndex:
             return (name := self._collection_now()), *_opened(self._config, name)
 
 
-def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
-    """Loads a collection in Milvus; returns the address, and what is to be closed when it is not needed any more.
+def _opened(config: IndexConfig, collection: str) -> tuple[IndexConfig, str, ExitStack]:
+    """Loads a collection in Milvus; returns its config, its address, and what is to be closed when it is not needed.
 
     Raises:
         IndexUnavailable: Milvus does not have the collection, or does not answer.
@@ -245,4 +246,5 @@ def _opened(config: IndexConfig, collection: str) -> tuple[str, ExitStack]:
             if not exists(client, config, collection):
                 raise CollectionMissing(f"collection {collection} is not in Milvus at {config.address}; {made_again()}")
             client.load_collection(collection, timeout=config.timeout_s * 10)
-        return address, resources.pop_all()
+            config = with_algorithm_of(client, config, collection)
+        return config, address, resources.pop_all()

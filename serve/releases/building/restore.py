@@ -85,23 +85,30 @@ def complete(registry: ReleaseRegistry, release_id: str, progress: ProgressRepor
 
 
 def as_published(
-    config: IndexConfig, release_id: str, manifest: Mapping[str, Any], progress: ProgressReporter = print
+    config: IndexConfig,
+    release_id: str,
+    manifest: Mapping[str, Any],
+    progress: ProgressReporter = print,
+    verb: str = "publish",
 ) -> IndexConfig:
     """The config with the `index.algorithm` by which a release was published; where that is another one, it is said.
 
     An earlier version has not recorded it, and Milvus Lite does not have all of them: then that of the config stays.
+
+    Args:
+        verb: the command in whose name it is said.
     """
     now = config.algorithm.name
     if (published := manifest.get(ALGORITHM)) is None:
-        progress(f"publish: by which index.algorithm release {release_id} was published is not recorded; taking {now}")
+        progress(f"{verb}: by which index.algorithm release {release_id} was published is not recorded; taking {now}")
         return config
     if published == now:
         return config
-    said = f"publish: release {release_id} was published with index.algorithm={published}"
+    said = f"{verb}: release {release_id} was published with index.algorithm={published}"
     try:
         config = replace(config, algorithm=Algorithm[published])
     except (ConfigError, KeyError):
         progress(f"{said}, which is not possible with index.uri={config.address}; taking {now}")
         return config
-    progress(f"{said}, and its collection gets that again, not {now}")
+    progress(f"{said}, and the collection that is made now gets that, not {now}")
     return config

@@ -5,8 +5,8 @@ from typing import Any
 
 from pymilvus.exceptions import MilvusException
 
-from serve.index.collection_names import collection_name, exists
-from serve.index.config import IndexConfig
+from serve.index.collection_names import collection_name, exists, with_algorithm_of
+from serve.index.config import Algorithm, IndexConfig
 
 
 class Server:
@@ -31,3 +31,28 @@ def test_what_a_server_would_not_have_taken_is_not_there() -> None:
     config = IndexConfig(uri="http://milvus:19530")
     assert not exists(server, config, "twotower_ray_größe_1a2b")
     assert not exists(server, config, "twotower_ray_shop_1a2b")
+
+
+class Indexed:
+    """A Milvus server whose collections have this vector index; None stands for one without."""
+
+    def __init__(self, index_type: str | None) -> None:
+        self._index_type = index_type
+
+    def describe_index(self, name: str, index_name: str, timeout: float) -> dict[str, Any] | None:
+        return None if self._index_type is None else {"index_type": self._index_type, "metric_type": "IP"}
+
+
+def test_a_collection_is_searched_by_the_vector_index_that_it_has() -> None:
+    """A config without index.algorithm=hnsw searched an HNSW collection without `ef`, and took it for an exact one."""
+
+    def algorithm(
+        index_type: str | None, uri: str = "http://milvus:19530", now: Algorithm = Algorithm.flat
+    ) -> Algorithm:
+        server: Any = Indexed(index_type)
+        return with_algorithm_of(server, IndexConfig(uri=uri, algorithm=now), "twotower_ray_shop").algorithm
+
+    assert algorithm("HNSW", Algorithm.flat) is Algorithm.hnsw
+    assert algorithm("FLAT", Algorithm.ivf_flat) is Algorithm.flat
+    assert algorithm("AUTOINDEX", Algorithm.hnsw) is algorithm(None, Algorithm.hnsw) is Algorithm.hnsw
+    assert algorithm("HNSW", Algorithm.flat, "x.db") is Algorithm.flat

@@ -225,13 +225,13 @@ def test_a_server_searches_by_the_index_that_was_asked_for_at_once(milvus_server
         return sorted(hits.rows.tolist())
 
     only_rare = parse({"field": "group", "op": "==", "value": "rare"}, features)
-    index = MilvusIndex.open(config, name, "r", size, dim)
+    index = MilvusIndex.open(IndexConfig(kind="milvus", uri=milvus_server), name, "r", size, dim)
+    assert index.approximate, "whatever index.algorithm is when it is served"
     with asyncio.Runner() as runner:
         for query_D in rng.standard_normal((5, dim), dtype=np.float32):
             assert runner.run(found(query_D)) == (np.flatnonzero(rare) + 1).tolist()
         runner.run(index.close())
-    with connected(config) as client:
-        client.drop_collection(name, timeout=10)
+    drop(config, name)
 
 
 def test_somebody_elses_collection_is_not_dropped_whatever_its_name(config: IndexConfig) -> None:

@@ -140,7 +140,7 @@ def test_a_collection_that_is_made_again_has_the_algorithm_of_the_published_one(
     assert as_published(server, "a", {}, said.append) is server
     was = "publish: release a was published with index.algorithm=hnsw"
     assert said == [
-        f"{was}, and its collection gets that again, not flat",
+        f"{was}, and the collection that is made now gets that, not flat",
         f"{was}, which is not possible with index.uri={lite.address}; taking flat",
         "publish: by which index.algorithm release a was published is not recorded; taking flat",
     ]
