@@ -11,7 +11,7 @@ Examples:
 
 from typing import TYPE_CHECKING, Any
 
-from conf.next_command import next_command
+from conf.next_command import is_typed_itself, next_command
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.session import connect
@@ -32,7 +32,8 @@ def task(config: "Config") -> dict[str, Any]:
 
         if config.checkpoint is not None:
             raise ConfigError(f"release: {config.release}, and checkpoint: {config.checkpoint}; give one of them")
-        restore_collection(config.index, registry, release_id := config.release)
+        may_move = is_typed_itself("index.uri")
+        restore_collection(config.index, registry, release_id := config.release, may_move=may_move)
         print(f"Next: {next_command('serve.verify', f'release={release_id}')}")
     manifest = registry.manifest(release_id)
     return {"release": release_id} | {name: manifest[name] for name in ("collection", "metrics", "gate")}
@@ -55,7 +56,8 @@ def _published(config: "Config") -> str:
         checkpoint, _ = open_for(config, storage, None)
     evaluate = as_measured(config.evaluate, checkpoint.manifest, is_typed)
     gatekeeper = Gatekeeper.of(config.gate, evaluate, config.force, config.reason)
-    return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper, reason=config.reason)
+    may_move = is_typed_itself("index.uri")
+    return publish(config.index, checkpoint, storage, gatekeeper=gatekeeper, reason=config.reason, may_move=may_move)
 
 
 if __name__ == "__main__":

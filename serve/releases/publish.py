@@ -27,22 +27,25 @@ def publish(
     progress: ProgressReporter = print,
     gatekeeper: Gate | None = None,
     reason: str | None = None,
+    may_move: bool = False,
 ) -> str:
     """Builds the release of a checkpoint and returns its id. Needs a Ray session.
 
     Args:
         gatekeeper: runs the gate, which holds back what is worse than the live release; None skips the gate.
         reason: what the history gives as the reason; None gives none.
+        may_move: whether a release that is there, and has to be made again, may go into another Milvus than before.
 
     Raises:
         GateError: the gate holds the checkpoint back.
         IndexUnavailable: Milvus failed.
-        ReleaseError: a search in the collection does not find what exact search finds.
+        ReleaseError: a search in the collection does not find what exact search finds; or it may not move.
         Where any of these is raised, there is no release, and no collection is left.
     """
     for line in freshness(checkpoint.manifest, folder=checkpoint.folder):
         progress(f"publish: {line}")
-    draft = replace(_draft(config, checkpoint), recorded={} if reason is None else {"reason": reason})
+    recorded = {} if reason is None else {"reason": reason}
+    draft = replace(_draft(config, checkpoint), recorded=recorded, may_move=may_move)
     build_release(config, ReleaseRegistry.of(storage), draft, "publish", progress, gatekeeper)
     return draft.id
 

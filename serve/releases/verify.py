@@ -31,6 +31,9 @@ from towers.evaluation.retrieval import BestColumns
 
 T = TypeVar("T")
 
+ADDRESS = "index_address"
+"""Entry of a release's manifest: in which Milvus its collection was made, as `index.uri` without user and password."""
+
 MIN_RECALL = 0.99
 """The lowest recall@20 against exact search that the collection of a sound release has."""
 
@@ -52,11 +55,9 @@ def verify(
     progress(f"verify: {len(release.manifest['files'])} files are as they were sealed, all weights are finite")
     check_golden(release)
     progress("verify: user tower and re-ranker reproduce its golden queries")
-    in_collection, num_items = count_items(config, release.collection), release.parts.items.num_ids
-    if in_collection != num_items:
-        raise ReleaseError(
-            f"{release.collection}: holds {in_collection} items, the release has {num_items}; {made_again(release_id)}"
-        )
+    held, num_items = count_items(config, release.collection), release.parts.items.num_ids
+    if held != num_items:
+        raise ReleaseError(f"{release.collection}: {_not_whole(config, release, held)}")
     measured = check_recall(config, release.collection, release.parts, made_again(release_id))
     _once_more(lambda: asyncio.run(_check_retrieval(config, release)))
     progress(
@@ -65,6 +66,16 @@ def verify(
     )
     progress(f"verify: release {release_id} is sound, {time.perf_counter() - started:.1f} s")
     return {"release": release_id, "num_items": num_items, "index_recall@20": measured}
+
+
+def _not_whole(config: IndexConfig, release: Release, held: int | None) -> str:
+    """What is wrong with a collection that holds so many items, or is not there (None), and what to do."""
+    here, made_at = f"Milvus at {config.address} (index.uri)", release.manifest.get(ADDRESS)
+    found = f"holds {held} items in {here}, the release has {release.parts.items.num_ids}"
+    said = f"is not in {here}" if held is None else found
+    if made_at in (None, f"{config.address}"):
+        return f"{said}; {made_again(release.id)}"
+    return f"{said}; it was published to {made_at}: give index.uri={made_at}"
 
 
 def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: str) -> float:
@@ -85,15 +96,15 @@ def check_recall(config: IndexConfig, collection: str, parts: Checkpoint, cure: 
     return measured
 
 
-def count_items(config: IndexConfig, collection: str) -> int:
-    """The number of items in a collection, which Milvus loads for that; 0 where it does not exist."""
+def count_items(config: IndexConfig, collection: str) -> int | None:
+    """The number of items in a collection, which Milvus loads for that; None where it does not exist."""
     return _once_more(lambda: _count(config, collection))
 
 
-def _count(config: IndexConfig, collection: str) -> int:
+def _count(config: IndexConfig, collection: str) -> int | None:
     with connected(config) as client:
         if not exists(client, config, collection):
-            return 0
+            return None
         client.load_collection(collection, timeout=config.timeout_s * 10)
         return count(client, config, collection)
 

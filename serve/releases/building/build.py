@@ -25,7 +25,7 @@ from serve.releases.building.seal import seal_release
 from serve.releases.in_progress import Operation
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
-from serve.releases.verify import check_recall, count_items
+from serve.releases.verify import ADDRESS, check_recall, count_items
 from towers.checkpoint.checkpoint import Checkpoint
 from towers.checkpoint.opening.parts import VECTORS_FILE
 
@@ -55,7 +55,8 @@ def build_release(
     Raises:
         GateError: the gate holds the draft back.
         IndexUnavailable: Milvus failed.
-        ReleaseError: a search in the collection does not find what exact search finds.
+        ReleaseError: a search in the collection does not find what exact search finds; or the release was published to
+            another Milvus, has to be made again, and may not move.
         Where any of these is raised, there is no release, and no collection is left.
     """
     with registry.locked(draft.id) as lock:
@@ -66,6 +67,7 @@ def build_release(
                 progress(f"{verb}: release {draft.id} is already published")
                 record_publication(registry.folder, manifest)  # the process that did it may have been killed
                 return
+            _require_same_milvus(config, draft, manifest, wrong)
             progress(f"{verb}: {wrong}; publishing the release again")
         _build(config, registry, draft, verb, progress, gatekeeper, lock, before)
 
@@ -87,6 +89,24 @@ def _naming_a_collection(manifest: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(named := manifest["collection"], str):
         raise TypeError(f"collection is {named!r}")
     return manifest
+
+
+def _require_same_milvus(config: IndexConfig, draft: ReleaseDraft, manifest: dict[str, Any], wrong: str) -> None:
+    """Refuses to make a release again in another Milvus than before, unless that is meant.
+
+    Those who serve it would find it in neither: the address is most often one that was forgotten, so that the default
+    stands in its place. An earlier version has not recorded where it was.
+
+    Raises:
+        ReleaseError: it was published elsewhere.
+    """
+    made_at, here = manifest.get(ADDRESS), f"{config.address}"
+    if made_at not in (None, here) and not draft.may_move:
+        raise ReleaseError(
+            f"index.uri: {here}: release {draft.id} was published to {made_at}, and here {wrong}; nothing has changed."
+            f" Give index.uri={made_at}; or, to have its collection made here from now on, type index.uri={here} with"
+            " serve.publish"
+        )
 
 
 def _wrong_with(config: IndexConfig, registry: ReleaseRegistry, draft: ReleaseDraft, collection: str) -> str | None:
@@ -128,7 +148,8 @@ def _build(
     try:
         recall = check_recall(config, collection, parts, "run the command again; index.algorithm=flat is exact")
         measured = {"collection": collection, "num_items": num_items, "index_recall@20": recall, "gate": gate}
-        measured |= {ALGORITHM: config.algorithm.name, PUBLISHED: publication(verb, draft.id, draft.recorded)}
+        measured |= {ALGORITHM: config.algorithm.name, ADDRESS: f"{config.address}"}
+        measured |= {PUBLISHED: publication(verb, draft.id, draft.recorded)}
         lock.require()
         if before is not None:  # as long as the release is not sealed anew, it is still used
             registry.in_progress.set(draft.id, before, Operation.prune)

@@ -22,6 +22,7 @@ class ReleaseDraft:
         embed_items: yields the items in the order of their rows, in batches, each with its `vector`. It is called once.
         write_model: writes the model's files into the release's folder.
         recorded: what the history says of the publication beside the command and the release, as JSON values.
+        may_move: whether its collection may be made in another Milvus than the one to which it was published before.
     """
 
     id: str
@@ -30,6 +31,7 @@ class ReleaseDraft:
     embed_items: Callable[[], Iterable[pa.Table]]
     write_model: Callable[[Folder], None]
     recorded: dict[str, Any] = field(default_factory=dict)
+    may_move: bool = False
 
 
 def release_id(manifest: dict[str, Any], *content: str) -> str:

@@ -27,12 +27,19 @@ SEALED_ANEW = (VECTORS_FILE, CARD_FILE)
 
 
 def restore_collection(
-    config: IndexConfig, registry: ReleaseRegistry, release_id: str, progress: ProgressReporter = print
+    config: IndexConfig,
+    registry: ReleaseRegistry,
+    release_id: str,
+    progress: ProgressReporter = print,
+    may_move: bool = False,
 ) -> None:
     """Makes the collection of a release again, unless it has all of its items as they should be.
 
     It gets the vector index that it had, whatever `index.algorithm` is now, see `as_published`, and keeps its golden
     queries, which must come out here: the check in each replica would else be of the code that restores it.
+
+    Args:
+        may_move: whether it may be made in another Milvus than the one to which the release was published.
 
     Raises:
         ReleaseError, NotSealed, CheckpointError: there is no such release, its files are damaged, or it does not
@@ -54,6 +61,7 @@ def restore_collection(
         manifest_entries={"created_at": release.manifest["created_at"]},
         embed_items=lambda: embedded_items(release.parts, config.upsert_batch),
         write_model=write_model,
+        may_move=may_move,
     )
     config = as_published(config, release_id, release.manifest, progress)
     build_release(config, registry, draft, "publish", progress, lambda *_: release.manifest.get("gate"))

@@ -44,7 +44,7 @@ def registry(release: Release, tmp_path: Path) -> ReleaseRegistry:
         shutil.copytree(release.parts.folder.path, folder)
         manifest = json.loads((folder / MANIFEST).read_text())
         manifest |= {"created_at": f"2026-01-01T00:0{minute}:00+00:00", "collection": f"twotower_ray_{name}"}
-        (folder / MANIFEST).write_text(json.dumps(manifest))
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"index_address": f"{tmp_path}/milvus.db"}))
     return ReleaseRegistry.of(Folder.of(str(tmp_path)))
 
 
@@ -129,7 +129,7 @@ def test_a_sound_release_verifies(tiny: Config, release: Release) -> None:
 
 
 def test_what_is_wrong_with_a_release_is_said(registry: ReleaseRegistry, index: IndexConfig, release: Release) -> None:
-    with pytest.raises(ReleaseError, match=r"twotower_ray_first: holds 0 items, .* serve.publish release=first"):
+    with pytest.raises(ReleaseError, match=r"twotower_ray_first: is not in Milvus at .*; .* release=first"):
         verify(index, registry, "first", silent)
     collection_of(index, release, "first")
     with pytest.raises(ReleaseError, match="twotower_ray_first: holds 3 items"):

@@ -15,6 +15,7 @@ from serve.releases.publish import publish
 from serve.releases.refresh import refresh
 from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
+from serve.releases.verify import ADDRESS, verify
 from tests.serve.releases.items import NEW, rows
 from tests.serve.releases.test_poison import sealed
 from towers.checkpoint.checkpoint import Checkpoint
@@ -53,7 +54,7 @@ def test_a_release_whose_collection_is_made_again_keeps_its_golden_queries(
     index = replace(tiny.index, uri=f"{tmp_path}/milvus.db")
     sealed(Path(registry.path(release.id).path), written_by_other_code)
     before = registry.path(release.id).read_bytes(GOLDEN_FILE)
-    restore_collection(index, registry, release.id, lambda _: None)
+    restore_collection(index, registry, release.id, lambda _: None, may_move=True)
     assert registry.open(release.id).collection != release.collection
     assert registry.path(release.id).read_bytes(GOLDEN_FILE) == before
 
@@ -70,3 +71,26 @@ def test_a_release_that_other_code_has_published_is_neither_restored_nor_refresh
     with pytest.raises(ReleaseError, match="the user's vector is off by"):
         refresh(index, registry, live, rows(live, NEW), (), lambda _: None)
     assert registry.ids() == [release.id]
+
+
+def test_a_release_does_not_move_to_another_milvus_because_its_address_was_forgotten(
+    tiny: Config, checkpoint: Checkpoint, release: Release, registry: ReleaseRegistry, tmp_path: Path
+) -> None:
+    """As where somebody types what serve.verify advises, without `index.uri`: the default is Milvus Lite."""
+    here, there = replace(tiny.index, uri=f"{tmp_path}/milvus.db"), tiny.index.address
+    before, storage = registry.manifest(release.id), Folder.of(str(tmp_path))
+    assert before[ADDRESS] == f"{there}"
+    advice = rf"is not in Milvus at {here.address} \(index\.uri\); it was published to {there}: give index\.uri={there}"
+    with pytest.raises(ReleaseError, match=advice):
+        verify(here, registry, release.id, lambda _: None)
+    refused = rf"index\.uri: {here.address}: .* was published to {there}, .* type index\.uri={here.address} with serve"
+    with pytest.raises(ReleaseError, match=refused):
+        restore_collection(here, registry, release.id, lambda _: None)
+    with pytest.raises(ReleaseError, match=refused):
+        publish(here, checkpoint, storage, lambda _: None)
+    assert registry.manifest(release.id) == before
+    restore_collection(tiny.index, registry, release.id, lambda _: None)
+    assert registry.manifest(release.id) == before, "it is whole where it was"
+    restore_collection(here, registry, release.id, lambda _: None, may_move=True)
+    assert registry.manifest(release.id)[ADDRESS] == f"{here.address}"
+    restore_collection(here, registry, release.id, lambda _: None)
