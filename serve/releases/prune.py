@@ -6,13 +6,14 @@ is dropped but those that the releases and in-progress markers of this registry 
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from data.artifacts.errors import ConfigError
-from data.artifacts.folders import Folder
+from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.leases import Lock
 from data.artifacts.records.json_files import left_out
-from data.artifacts.seals import is_sealed, leftovers, remove_sealed
+from data.artifacts.seals import is_sealed, leftovers
 from data.cluster.console import ProgressReporter
 from serve.index.collection import drop, unload
 from serve.index.config import IndexConfig
@@ -25,6 +26,9 @@ from serve.releases.release import ReleaseError
 GRACE_S = 6 * 3600
 """Seconds. A process of another machine that has been publishing a release for longer counts as dead, and so does one
 that has written nothing for longer into the folder that it was making."""
+
+PRUNING = ".prune"
+"""Name of the lock of a prune. It can be no release's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ def prune(
 ) -> Pruned:
     """Removes all releases but the `keep` newest and those in use, and then all leftovers.
 
+    One prune works at a time. It holds the lock of the live pointer only while it takes a single release out of use: a
+    rollback or a recall waits neither for files that are deleted nor for Milvus to drop a collection.
+
     Raises:
         ConfigError: keep is below 1.
         ReleaseError: the live pointer is damaged, or names what can be no release: it is not known what is in use.
@@ -56,18 +63,14 @@ def prune(
     """
     if keep < 1:
         raise ConfigError(f"keep: {keep} must be at least 1")
-    with registry.locked() as lock:
-        ids, live = registry.ids(), registry.live()
-        in_use = _in_use(registry, live)
-        old = [id_ for id_ in ids[:-keep] if id_ not in in_use]
+    with registry.locked(PRUNING) as lock:
+        ids = registry.ids()
         removed: list[str] = []
         try:
-            for id_ in old:  # the marker, set first, tells a later prune which collection is still to be dropped
-                lock.require()
-                registry.in_progress.set(id_, registry.manifest(id_)["collection"], Operation.prune)
-                remove_sealed(registry.path(id_))
-                removed.append(id_)
-                progress(f"prune: release {id_}")
+            for id_ in ids[:-keep]:
+                if _is_unsealed(registry, id_):
+                    removed.append(id_)
+                    progress(f"prune: release {id_}")
         finally:  # what is gone is in the history, also where Milvus then does not answer
             record(registry.folder, action="prune", releases=removed)
         markers = [
@@ -76,16 +79,46 @@ def prune(
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
         finished = [m for m in markers if _finish(config, registry, m, lock, grace_s, progress)]
-        idle = [registry.manifest(id_)["collection"] for id_ in ids if id_ not in in_use and id_ not in old]
-        if idle:  # under the lock: a promotion that comes later has its collection loaded again
-            unload(config, _as_long_as_held(lock, idle))
-    folders = leftovers(registry.folder, grace_s)
-    for folder in folders:
-        folder.delete()
-    names = [*(m.collection for m in finished if m.release not in old), *(folder.name for folder in folders)]
+        in_use = _in_use(registry, registry.live())
+        if kept := [id_ for id_ in ids if id_ not in removed and id_ not in in_use]:
+            with closing(_idle(registry, kept)) as idle:
+                unload(config, idle)
+        folders = leftovers(registry.folder, grace_s)
+        for folder in folders:
+            lock.require()
+            folder.delete()
+    names = [*(m.collection for m in finished if m.release not in removed), *(folder.name for folder in folders)]
     for name in names:
         progress(f"prune: {name}, which belonged to no release")
-    return Pruned(old, names)
+    return Pruned(removed, names)
+
+
+def _is_unsealed(registry: ReleaseRegistry, release_id: str) -> bool:
+    """Takes a release that is not in use out of the registry; returns whether it was one.
+
+    The marker, set first, tells `_finish`, also that of a later prune, which folder and collection are to be removed.
+    """
+    with registry.locked() as lock:
+        if release_id in _in_use(registry, registry.live()):
+            return False
+        collection = registry.manifest(release_id)["collection"]
+        lock.require()
+        registry.in_progress.set(release_id, collection, Operation.prune)
+        registry.path(release_id).delete_file(MANIFEST)
+        return True
+
+
+def _idle(registry: ReleaseRegistry, ids: Iterable[str]) -> Iterator[str]:
+    """The collections of those releases that are still not in use, each under the lock of the live pointer.
+
+    So a promotion that comes later has its collection loaded again, and waits for one collection at most.
+    """
+    for id_ in ids:
+        with registry.locked() as lock:
+            if id_ not in _in_use(registry, registry.live()):
+                collection = registry.manifest(id_)["collection"]
+                lock.require()
+                yield collection
 
 
 def clear_unfinished(storage: Folder, progress: ProgressReporter = print, grace_s: float = GRACE_S) -> list[str]:
@@ -106,13 +139,6 @@ def _in_use(registry: ReleaseRegistry, live: LivePointer | None) -> set[str]:
     return {registry.path(id_).name for id_ in named}
 
 
-def _as_long_as_held(lock: Lock, names: Iterable[str]) -> Iterator[str]:
-    """The names; raises LeaseLost before the next one where this process does not hold the lock any more."""
-    for name in names:
-        lock.require()
-        yield name
-
-
 def _finish(
     config: IndexConfig,
     registry: ReleaseRegistry,
@@ -121,7 +147,7 @@ def _finish(
     grace_s: float,
     progress: ProgressReporter,
 ) -> bool:
-    """Drops a marked collection, unless its release was sealed after all; returns whether it is gone."""
+    """Removes the folder and the collection of a marked release, unless it was sealed after all; returns whether so."""
     if marker.operation is Operation.prune and _is_being_published(registry, marker.release, grace_s):
         return False  # the release names this collection until it is sealed with another one
     try:
@@ -132,13 +158,13 @@ def _finish(
         return False
     lock.require()
     if not is_used:
+        if not is_sealed(folder) and not _is_being_published(registry, marker.release, grace_s):
+            folder.delete()
         if not drop(config, marker.collection) and marker.operation is Operation.prune:
             progress(
                 f"prune: collection {marker.collection} is not in Milvus at {config.address}; if its release was"
                 " published to another index.uri, it is still there: drop it"
             )
-        if not is_sealed(folder) and not _is_being_published(registry, marker.release, grace_s):
-            folder.delete()
     registry.in_progress.clear(marker.collection)
     return not is_used
 

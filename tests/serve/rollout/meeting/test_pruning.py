@@ -1,4 +1,4 @@
-"""Pruning frees no collection that a promotion has asked for: it does its whole work under the registry's lock."""
+"""Pruning frees no collection that a promotion has asked for, and keeps nobody waiting who changes what serves."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release
 from serve.releases.verify import verify
 from tests.serve.index.test_collection_names import Server
-from tests.serve.rollout.meeting.world import three_releases
+from tests.serve.rollout.meeting.world import pointer, three_releases
 
 INDEX = load([]).index
 
@@ -45,13 +45,33 @@ def test_what_a_promotion_has_had_loaded_stays_loaded(
 
     def unloads(_: object, names: Iterable[str]) -> None:
         promotion.start()
-        promotion.join(3)  # it waits for the lock; without one it would be done
+        promotion.join(3)  # what is in use is looked up under the lock, for each collection
         loaded.difference_update(names)
 
     monkeypatch.setattr("serve.releases.prune.unload", unloads)
     prune(INDEX, registry, 9, lambda _: None)
     promotion.join(60)
     assert loaded == {"r1", "r2", "r3"}
+
+
+def test_a_rollback_does_not_wait_for_what_milvus_drops(
+    registry: ReleaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor for the files of a release that are deleted: both take minutes where releases are large."""
+    registry.promote("r3")
+    rollback, waits = threading.Thread(target=registry.rollback), list[bool]()
+
+    def drops(*_: object) -> bool:
+        rollback.start()
+        rollback.join(10)
+        waits.append(rollback.is_alive())
+        return True
+
+    monkeypatch.setattr("serve.releases.prune.unload", lambda _, names: list(names))
+    monkeypatch.setattr("serve.releases.prune.drop", drops)
+    assert prune(INDEX, registry, 1, lambda _: None).releases == ["r1"]
+    rollback.join(60)
+    assert (waits, pointer(registry).release) == ([False], "r2")
 
 
 def test_a_prune_that_has_lost_its_lock_frees_nothing_more(bucket: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
