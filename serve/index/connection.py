@@ -11,9 +11,10 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from data.cluster.processes import is_process_alive
 from serve.index.address import MilvusAddress
 from serve.index.config import TOKEN, IndexConfig
 from serve.index.faiss_library import milvus_lite
+from serve.index.lite_users import stop_when_unused, using
 from serve.index.protocol import IndexUnavailable
 
 DEFAULT_TOKEN = "root:Milvus"
@@ -40,7 +42,9 @@ ERRORS = (MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
 """What pymilvus raises where Milvus does not answer as it should."""
 
 _num_users: dict[Path, int] = {}
-"""For each .db that this process owns, how many blocks of `milvus_address` use it."""
+"""For each .db that this process owns, how many blocks of `milvus_address` use it; changed under `_owning`."""
+
+_owning = threading.Lock()
 
 # Failures are raised as IndexUnavailable. Before that, pymilvus logs a traceback of its own, and gRPC logs one for each
 # call that Milvus Lite does not implement (AllocTimestamp, which the client can do without).
@@ -49,12 +53,16 @@ for _noisy in ("pymilvus", "grpc._server"):
 
 
 @contextmanager
-def milvus_address(config: IndexConfig) -> Iterator[str]:
+def milvus_address(config: IndexConfig, is_waited_for: bool = False) -> Iterator[str]:
     """Yields an address (http://host:port) that any process of this machine can use as long as the block lasts.
 
     It has neither user nor database, which clients get apart from it.
 
-    A .db without an owner is owned by this process until its last such block ends.
+    A .db without an owner is owned by this process until its last such block ends, and no other process uses it.
+
+    Args:
+        is_waited_for: Whether another process that owns a .db waits for the end of this block before it ends. Otherwise
+            the address may be gone within the block: then another block finds the next owner.
 
     Raises:
         IndexUnavailable: Nothing answers at the address, or the .db cannot be opened.
@@ -64,26 +72,38 @@ def milvus_address(config: IndexConfig) -> Iterator[str]:
         _check_reachable(config.address, config.timeout_s)
         yield config.address.uri
         return
-    address = _owner_address(path) if path not in _num_users else None
-    if address is not None:
-        yield address
-        return
-    address = _open_database(path)
-    _num_users[path] = _num_users.get(path, 0) + 1
-    try:
-        yield address
-    finally:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as user:
+        user.enter_context(using(path))  # before an owner is looked for: from now on it does not end
+        address, is_owner = _served(path)
+        if is_owner or not is_waited_for:
+            user.close()
+        try:
+            yield address
+        finally:
+            if is_owner:
+                _end_use(path)
+
+
+def _end_use(path: Path) -> None:
+    """Ends a use of a .db that this process owns. After the last one, its server stops when nobody else uses it."""
+    with _owning:
         _num_users[path] -= 1
-        if not _num_users[path]:
-            del _num_users[path]
-            _owner_file(path).unlink(missing_ok=True)
-            milvus_lite().release_server(str(path))
+
+    def stop() -> None:
+        with _owning:
+            if _num_users.get(path) == 0:
+                del _num_users[path]
+                _owner_file(path).unlink(missing_ok=True)
+                milvus_lite().release_server(str(path))
+
+    stop_when_unused(path, stop, lambda: bool(_num_users.get(path)))
 
 
 @contextmanager
 def connected(config: IndexConfig) -> Iterator[MilvusClient]:
     """Yields a Milvus client; inside the block, errors of Milvus are raised as IndexUnavailable."""
-    with milvus_address(config) as address:
+    with milvus_address(config, is_waited_for=True) as address:
         try:
             client = MilvusClient(uri=address, **_client_options(config))
             try:
@@ -181,20 +201,25 @@ def _owner_of(path: Path, address: str) -> dict[str, Any]:
     }
 
 
-def _open_database(path: Path) -> str:
-    """Opens the .db in this process, or returns the address of another process that was faster to open it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _served(path: Path) -> tuple[str, bool]:
+    """The address at which a .db is served, and whether by this process; then `_end_use` is to be called.
+
+    Raises:
+        IndexUnavailable: The .db cannot be opened.
+    """
     deadline = time.monotonic() + OWNER_WAIT_S
     while time.monotonic() < deadline:
-        with _quiet():
-            address: str | None = milvus_lite().start_and_get_uri(str(path))
-        if address is not None:
-            aside = _owner_file(path).with_suffix(f".{os.getpid()}.partial")
-            aside.write_text(json_text(_owner_of(path, address)))
-            aside.replace(_owner_file(path))
-            return address
-        if (address := _owner_address(path)) is not None:
-            return address
+        with _owning:
+            if path not in _num_users and (address := _owner_address(path)) is not None:
+                return address, False
+            with _quiet():
+                opened: str | None = milvus_lite().start_and_get_uri(str(path))
+            if opened is not None:
+                aside = _owner_file(path).with_suffix(f".{os.getpid()}.partial")
+                aside.write_text(json_text(_owner_of(path, opened)))
+                aside.replace(_owner_file(path))
+                _num_users[path] = _num_users.get(path, 0) + 1
+                return opened, True
         time.sleep(0.1)
     raise IndexUnavailable(f"index.uri: {path} cannot be opened: another process holds it, or it is damaged")
 

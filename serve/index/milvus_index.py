@@ -185,7 +185,7 @@ class MilvusIndex:
         if self._reopening is not None:
             self._reopening.cancel()
         await self._close_client()
-        self._open_resources.close()
+        await asyncio.to_thread(self._open_resources.close)
 
     async def _close_client(self) -> None:
         client, self._client = self._client, None
@@ -221,7 +221,7 @@ class MilvusIndex:
             self._config, self._collection = config, collection
             self.approximate = config.algorithm is not Algorithm.flat
             await self._close_client()
-            before.close()
+            await asyncio.to_thread(before.close)
         finally:
             self._reopened_at = time.monotonic()
 
