@@ -17,7 +17,7 @@ from data.artifacts.conditional_writes import Version, conditional_writes, refus
 from data.artifacts.errors import ConfigError, NotAFolder
 from data.artifacts.json_text import json_text, parsed
 from data.artifacts.leases import FileLock, Lock, leased
-from data.artifacts.replacing import replacing, uploading
+from data.artifacts.replacing import copy_file, replacing, uploading
 from data.artifacts.secrets import without_passwords
 
 MANIFEST = "manifest.json"
@@ -148,7 +148,7 @@ class Folder:
             with suppress(OSError):  # the folders are on different disks, or the filesystem has no links
                 os.link(f"{of.path}/{name}", f"{self.path}/{name}")
                 return
-        fs.copy_files(f"{of.path}/{name}", f"{self.path}/{name}", of.filesystem, self.filesystem)
+        copy_file(f"{of.path}/{name}", f"{self.path}/{name}", of.filesystem, self.filesystem)
 
     def read_json(self, name: str) -> Any:
         """The value in a JSON file; raises DamagedFile, with its path, where it holds none."""

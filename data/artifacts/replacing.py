@@ -1,4 +1,4 @@
-"""Replacing a file as a whole, so that a crash at any moment leaves the old content or the new."""
+"""Replacing a file as a whole, so that a crash at any moment leaves the old content or the new; and copying one."""
 
 import os
 import re
@@ -9,6 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
+
+LARGEST_COPIED = 5 * 2**30
+"""Bytes of the largest file that an object store copies by itself: the limit of one CopyObject of S3."""
+
+COPIED_AT_ONCE = 16 * 2**20
+"""Bytes of a larger file that are in memory at once."""
 
 PARTIAL = re.compile(r"\..*\.[0-9a-f]{32}\.partial")
 """The name of a file that `replacing` lets write; it is there after a block only if the process was killed in it."""
@@ -48,6 +54,25 @@ def uploading(filesystem: fs.FileSystem, target: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         yield (partial := Path(folder, "partial"))
         fs.copy_files(str(partial), target, fs.LocalFileSystem(), filesystem)
+
+
+def copy_file(source: str, target: str, of: fs.FileSystem, to: fs.FileSystem) -> None:
+    """Copies a file, within an object store by the store itself unless it is larger than that takes.
+
+    Args:
+        source, target: paths of the file and of its copy.
+        of, to: their filesystems, which may be the same one.
+    """
+    is_within_a_store = of == to and not isinstance(of, fs.LocalFileSystem)
+    if not is_within_a_store or of.get_file_info(source).size <= LARGEST_COPIED:
+        fs.copy_files(source, target, of, to)
+        return
+    with (
+        of.open_input_stream(source, compression=None) as read,
+        to.open_output_stream(target, compression=None) as written,
+    ):
+        while content := read.read(COPIED_AT_ONCE):
+            written.write(content)
 
 
 def _to_disk(path: Path) -> None:

@@ -22,7 +22,7 @@ from pyarrow import fs
 from data.artifacts.errors import UserError
 from data.artifacts.folders import MANIFEST, Folder
 from data.artifacts.json_text import mapping, parsed
-from data.artifacts.replacing import is_partial
+from data.artifacts.replacing import copy_file, is_partial
 
 logger = logging.getLogger(__name__)
 
@@ -247,4 +247,4 @@ def copy_files(source: Folder, target: Folder, names: Iterable[str]) -> None:
     for parent in {place.rpartition("/")[0] for place in places.values()}:
         target.filesystem.create_dir(parent, recursive=True)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(fs.copy_files, places, places.values(), repeat(source.filesystem), repeat(target.filesystem)))
+        list(pool.map(copy_file, places, places.values(), repeat(source.filesystem), repeat(target.filesystem)))

@@ -64,11 +64,11 @@ def prune(
     if keep < 1:
         raise ConfigError(f"keep: {keep} must be at least 1")
     with registry.locked(PRUNING) as lock:
-        ids = registry.ids()
+        ids, in_use = registry.ids(), _in_use(registry, registry.live())
         removed: list[str] = []
         try:
             for id_ in ids[:-keep]:
-                if _is_unsealed(registry, id_):
+                if _unseal(registry, id_):
                     removed.append(id_)
                     progress(f"prune: release {id_}")
         finally:  # what is gone is in the history, also where Milvus then does not answer
@@ -79,7 +79,6 @@ def prune(
             if marker.operation is Operation.prune or marker.is_abandoned(grace_s)
         ]
         finished = [m for m in markers if _finish(config, registry, m, lock, grace_s, progress)]
-        in_use = _in_use(registry, registry.live())
         if kept := [id_ for id_ in ids if id_ not in removed and id_ not in in_use]:
             with closing(_idle(registry, kept)) as idle:
                 unload(config, idle)
@@ -93,7 +92,7 @@ def prune(
     return Pruned(removed, names)
 
 
-def _is_unsealed(registry: ReleaseRegistry, release_id: str) -> bool:
+def _unseal(registry: ReleaseRegistry, release_id: str) -> bool:
     """Takes a release that is not in use out of the registry; returns whether it was one.
 
     The marker, set first, tells `_finish`, also that of a later prune, which folder and collection are to be removed.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyarrow import fs
 
 from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
@@ -82,6 +83,26 @@ def test_sealing_again_on_an_object_store_leaves_no_file_of_before(bucket: Folde
     sealed(folder, b"new")
     assert list(open_sealed(folder, "dataset", verify=True)["files"]) == ["a/b.bin"]
     assert folder.files() == ["a/b.bin"]
+
+
+def test_a_file_that_an_object_store_does_not_copy_by_itself_is_copied_in_parts(
+    bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 copies 5 GiB at most in one request; here it is three bytes."""
+    copies = fs.copy_files
+
+    def copies_small_ones(source: str, target: str, of: fs.FileSystem, to: fs.FileSystem) -> None:
+        if of.get_file_info(source).size > 3:
+            raise OSError("The specified copy source is larger than the maximum allowable size")
+        copies(source, target, of, to)
+
+    monkeypatch.setattr(fs, "copy_files", copies_small_ones)
+    monkeypatch.setattr("data.artifacts.replacing.LARGEST_COPIED", 3)
+    monkeypatch.setattr("data.artifacts.replacing.COPIED_AT_ONCE", 4)
+    sealed(bucket / "d", b"0123456789")
+    assert list(open_sealed(bucket / "d", "dataset", verify=True)["files"]) == ["a/b.bin"]
+    (bucket / "e").share("a/b.bin", bucket / "d")
+    assert (bucket / "e").read_bytes("a/b.bin") == b"0123456789"
 
 
 def test_sealing_again_replaces_and_leaves_no_leftovers(tmp_path: Path) -> None:
