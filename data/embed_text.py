@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 def task(config: "Config") -> dict[str, Any]:
     """Writes the vectors; returns the file, the number of items, and the length of a vector."""
+    from data.sources.files import address
     from data.sources.text_vectors.files import known_words, place_of_vectors, write_vectors
     from data.sources.text_vectors.texts import vectors_of
 
     settings = config.embed
     place = place_of_vectors(settings)
-    if "/".join(map(str, place)) in config.data.source.files():
+    if address(place[0] / place[1]) in config.data.source.files():
         raise ConfigError(f"embed.to: {settings.to} is a file of the log itself, and would be lost; name another one")
     known = known_words(settings, place)
     if known is None and settings.model is None and place[0].exists(place[1]):

@@ -9,9 +9,12 @@ import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
-from data.artifacts.errors import ConfigError
+import pyarrow as pa
+from pyarrow import fs
+
+from data.artifacts.errors import ConfigError, StorageUnavailable, one_line
 from data.artifacts.secrets import without_passwords
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
@@ -53,7 +56,7 @@ class ConditionalWrites:
                 f"storage.root: {parts.scheme}:// has no locks and no conditional writes that are known here;"
                 " use a disk, s3://, gs:// or abfss://"
             )
-        self.bucket = parts.username if parts.scheme.startswith("abfs") and parts.username else parts.hostname or ""
+        self.bucket = _bucket(parts)
         host = parts.netloc if parts.scheme.startswith("abfs") else parts.netloc.rpartition("@")[2]
         s3 = _s3_options(uri) if parts.scheme == "s3" else {}
         retry: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}
@@ -121,8 +124,6 @@ def conditional_writes(uri: str) -> ConditionalWrites:
 
 def _s3_options(uri: str) -> dict[str, Any]:
     """obstore's options for what pyarrow reads out of an s3:// URI, see `pyarrow.fs.FileSystem.from_uri`."""
-    from pyarrow import fs
-
     parts = urlsplit(uri)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     filesystem, _ = fs.FileSystem.from_uri(uri)
@@ -160,3 +161,44 @@ def refuse_half_a_uri(location: str) -> None:
     if (half := HALF_A_URI.match(location)) is not None:
         said = f"storage location {location!r}: a URI begins with {half[1]}:// (a folder of that name is ./{location})"
         raise ConfigError(without_passwords(said, [f"={location}"]))
+
+
+def opened(uri: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem at a URI or an absolute path, and the path in it, with the bucket in front.
+
+    Raises:
+        ConfigError: pyarrow knows no such filesystem.
+        StorageUnavailable: its store does not answer. S3 is asked for a bucket's region, where the URI names none.
+    """
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        cure = "; write a space as %20" if "://" in uri and " " in uri else ""
+        said = f"storage location {uri!r}: not a path or URI that pyarrow opens ({e}){cure}"
+        raise ConfigError(without_passwords(said, [f"={uri}"])) from None
+    except OSError as e:
+        said = (
+            f"storage location {uri!r}: does not answer ({one_line(e)}): see that it is there, or name its region or"
+            " its endpoint (?region=eu-central-1, ?endpoint_override=host:9000)"
+        )
+        raise StorageUnavailable(without_passwords(said, [f"={uri}"])) from None
+    return filesystem, path
+
+
+def uri_of(path: str, like: str) -> str:
+    """The URI that opens a path as another URI of the same store opens its own: by its credentials and options.
+
+    Args:
+        path: as pyarrow has it, with the bucket in front.
+        like: the other URI.
+    """
+    parts = urlsplit(like)
+    below = f"{path}/".removeprefix(f"{_bucket(parts)}/").strip("/")
+    return urlunsplit(parts._replace(path=f"/{quote(below)}"))
+
+
+def _bucket(parts: SplitResult) -> str:
+    """The bucket or container that a URI names before its path; a name that begins no path, where it names none."""
+    if parts.scheme.startswith("abfs") and parts.username:
+        return parts.username
+    return parts.netloc.rpartition("@")[2]

@@ -28,6 +28,10 @@ class NotAFolder(UserError, NotADirectoryError):
     """A file lies where a folder should be."""
 
 
+class StorageUnavailable(UserError, OSError):
+    """The storage at a location does not answer as it is opened."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what it was raised from, and so on. An error that is among its own causes comes once."""
     found: list[BaseException] = []

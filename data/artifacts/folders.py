@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from data.artifacts.conditional_writes import Version, conditional_writes, refuse_half_a_uri
-from data.artifacts.errors import ConfigError, NotAFolder
+from data.artifacts.conditional_writes import Version, conditional_writes, opened, refuse_half_a_uri
+from data.artifacts.errors import NotAFolder
 from data.artifacts.json_text import json_text, parsed
 from data.artifacts.leases import FileLock, Lock, leased
 from data.artifacts.replacing import copy_file, replacing, uploading
-from data.artifacts.secrets import without_passwords
 
 MANIFEST = "manifest.json"
 """The file whose presence makes a folder a sealed one, see data/artifacts/seals.py."""
@@ -53,15 +52,12 @@ class Folder:
 
         Raises:
             ConfigError: pyarrow knows no such filesystem, or the URI lacks a slash.
+            StorageUnavailable: its store does not answer.
         """
         refuse_half_a_uri(uri)
         if "://" not in uri:
             uri = str(Path(uri).expanduser().absolute())
-        try:
-            filesystem, path = fs.FileSystem.from_uri(uri)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-            said = f"storage location {uri!r}: not a path or URI that pyarrow opens ({e})"
-            raise ConfigError(without_passwords(said, [f"={uri}"])) from None
+        filesystem, path = opened(uri)
         return cls(filesystem, path.rstrip("/"), uri)
 
     def __truediv__(self, name: str) -> "Folder":

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
+from data.artifacts.conditional_writes import uri_of
 from data.artifacts.folders import Folder
 from data.sources.schema import DataError
 
@@ -84,6 +85,14 @@ def files_at(uri: str, setting: str) -> list[Folder]:
     if not names:
         raise DataError(f"{setting}: the folder {place} holds no file")
     return [place / name for name in names]
+
+
+def address(file: Folder) -> str:
+    """The path or URI that opens a file as it was opened: with the credentials and options of the URI of its log.
+
+    It is for programs. In messages stands `str(file)`, which has neither.
+    """
+    return file.path if file.is_local else uri_of(file.path, file.uri)
 
 
 def folder_values(file: Folder) -> dict[str, str | None]:

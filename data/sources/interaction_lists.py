@@ -13,7 +13,7 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.artifacts.records import arrow_compute as pc
 from data.sources.entities import entity_table
-from data.sources.files import content_of, located
+from data.sources.files import address, content_of, located
 from data.sources.schema import SPLITS, DataError, Feature, FeatureKind
 from data.sources.source import RawLog, SourceConfig, in_blocks, raw_block, source
 from data.sources.tabular.names_as_rows import is_name
@@ -84,7 +84,7 @@ class InteractionListsSource(SourceConfig):
         return tuple(self.missing)
 
     def files(self) -> list[str]:
-        return [str(file) for file in self._located().values()]
+        return [address(file) for file in self._located().values()]
 
     def _located(self) -> Mapping[str, Folder]:
         names = ("train", "test", "validation", "item_attributes")

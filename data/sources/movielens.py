@@ -9,7 +9,7 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.sources.casts import check_head, interaction_columns
 from data.sources.entities import entity_table
-from data.sources.files import COMPRESSIONS, located
+from data.sources.files import COMPRESSIONS, address, located
 from data.sources.movielens_files.movies_and_users import (
     CSV,
     Reader,
@@ -80,7 +80,7 @@ class MovieLensSource(SourceConfig):
         folder = located(self.path, "data.source.path")
         release, ratings = _release(folder)
         others = (_found(folder, name) for name in (release.movies, release.users))
-        return [str(ratings), *(str(file) for file in others if file)]
+        return [address(ratings), *(address(file) for file in others if file)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,10 @@ class SourceConfig:
         raise NotImplementedError
 
     def files(self) -> list[str]:
-        """The input files. A change of one of them leads to a new prepared dataset."""
+        """The input files, by paths or URIs that `Folder.of` opens: those of an object store with credentials and options.
+
+        A change of one of them leads to a new prepared dataset.
+        """
         raise NotImplementedError
 
     def read_until(self) -> list[int]:

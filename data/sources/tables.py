@@ -11,7 +11,7 @@ from data.cluster.console import ProgressReporter
 from data.sources.casts import INTERACTION_CASTS, Conventions, check_head, interaction_columns
 from data.sources.entities import check_distinct, check_lengths, entity_table
 from data.sources.files import TableFormat as TableFormat
-from data.sources.files import files_at
+from data.sources.files import address, files_at
 from data.sources.schema import DataError, Feature
 from data.sources.source import RawLog, SourceConfig, noted, raw_block, read_in_parts, source
 from data.sources.tabular.delimited import Tell
@@ -152,7 +152,7 @@ class TableSource(SourceConfig):
     def files(self) -> list[str]:
         tables = {"interactions": self.interactions, "users": self.users, "items": self.items}
         return [
-            str(file)
+            address(file)
             for name, uri in tables.items()
             if uri is not None
             for file in files_at(uri, f"data.source.{name}")
