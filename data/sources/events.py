@@ -17,14 +17,11 @@ from data.sources.event_log.log_from_before import forgotten_ids, forgotten_of_b
 from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType
 from data.sources.schema import DataError
-from data.sources.source import Part, RawLog, SourceConfig, read_in_parts, source
+from data.sources.source import EVENT_POSITIONS, Part, RawLog, SourceConfig, read_in_parts, source
 from data.sources.values.missing import SPELLINGS
 
 SKIPPED = "skipped"
 """The event type of items that were passed over."""
-
-FIRST_US = 10**15
-"""Positions from here on are times in microseconds (of 2001 and later); below, they are rows of the log from before."""
 
 
 @source("events")
@@ -159,11 +156,13 @@ def _with_type(block: pa.Table, name: str | None) -> pa.Table:
 
 
 def _place(locate: Callable[[int], str], position: int) -> str:
-    return _moment(position) if position >= FIRST_US else locate(position)
+    return _moment(position) if position >= EVENT_POSITIONS else locate(position)
 
 
 def _moment(position: int) -> str:
-    return f"event accepted, or answer given, at {datetime.fromtimestamp(position / MICROS, UTC).isoformat()}"
+    """When the event at a position was accepted, or the answer given that passed an item over."""
+    at = datetime.fromtimestamp((position - EVENT_POSITIONS) / MICROS, UTC)
+    return f"event accepted, or answer given, at {at.isoformat()}"
 
 
 def _path(root: str, file: str) -> str:

@@ -33,6 +33,9 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray
 Part = Callable[[], Iterable[pa.Table]]
 """Reads one part of a log inside a Ray task; its tables have the schema RAW_INTERACTIONS."""
 
+EVENT_POSITIONS = 1 << 62
+"""Positions from here on are those of events of an endpoint; below, they are rows of the log from before it."""
+
 S = TypeVar("S", bound="type[SourceConfig]")
 
 

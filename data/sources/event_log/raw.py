@@ -14,7 +14,7 @@ from data.artifacts.records import arrow_compute as pc
 from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.files import MICROS, TIME, EventLog
 from data.sources.schema import DataError
-from data.sources.source import raw_block
+from data.sources.source import EVENT_POSITIONS, raw_block
 from data.sources.values.ids import ids
 from data.sources.values.missing import present
 
@@ -27,8 +27,8 @@ def event_blocks(
 ) -> Iterator[pa.Table]:
     """The events that happened on a day, by the schema RAW_INTERACTIONS, file by file.
 
-    The position of each is when it was accepted, so that events of one second stand in that order. An event without a
-    user or an item says so in its column `missing`.
+    The position of each is when it was accepted, in microseconds since 1970 from EVENT_POSITIONS on, so that events of
+    one second stand in that order. An event without a user or an item says so in its column `missing`.
 
     Args:
         until_us: Events that were accepted later are left out.
@@ -100,7 +100,8 @@ def _block(
     )
     no_item_N = pc.if_else(pc.is_null(item_ids_N), "events.item_id", pa.scalar(None, pa.string()))
     missing_N = pc.if_else(pc.is_null(user_ids_N), "events.user_id", no_item_N)
-    for name, column in (("position", positions_N.cast(pa.int64())), ("missing", missing_N)):
+    at_N = pc.add(positions_N.cast(pa.int64()), EVENT_POSITIONS)
+    for name, column in (("position", at_N), ("missing", missing_N)):
         block = block.set_column(block.column_names.index(name), block.schema.field(name), column)
     return block
 

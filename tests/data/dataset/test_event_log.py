@@ -1,7 +1,6 @@
 """The source of events: events in the order of their acceptance, and what was shown and passed over."""
 
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from data.sources.event_log import decisions
 from data.sources.event_log.files import EventLog
 from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType, is_negative
-from data.sources.events import EventLogSource, _place
+from data.sources.events import EventLogSource
 from data.sources.schema import DataError
 from data.sources.survey import with_ids
 from data.sources.tables import TableFormat, TableSource
-from data.sources.tabular.pieces import pieces_of, place_of
-from data.sources.tabular.text_stream import Delimited
 from tests.data.dataset.test_events import pairs
 
 DAY, START_S = "2026-01-31", int(datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp())
@@ -187,15 +184,6 @@ def test_events_that_were_written_before_they_count_make_another_dataset(
     said: list[str] = []
     prepare(load(overrides(storage)).data, var, said.append)
     assert "already prepared" in said[0]
-
-
-def test_a_row_of_the_second_file_from_before_is_no_event(tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / f"{name}.csv").write_text("user_id,item_id,time\nu,i,1\n")
-    pieces = pieces_of(str(tmp_path), "log", ["user_id"], Delimited())
-    locate = partial(_place, partial(place_of, pieces))
-    assert locate(pieces[1].first_position) == f"{tmp_path}/b.csv, row 1 (line 2)"
-    assert locate(LATER) == "event accepted, or answer given, at 2026-01-31T10:00:00+00:00"
 
 
 def overrides(storage: Folder, *more: str) -> list[str]:
