@@ -34,7 +34,7 @@ class DataConfig:
         source: where the log is and how to read it.
         split: how interactions are split into train, validation and test.
         min_weight: interactions with a lower weight (rating) are left out, as if the log did not have them; null keeps
-            all.
+            all. Events of an endpoint have none: the bound is for the log from before them.
         events: what each event type means, by its name in the column `source.columns.type`; the types of a source that
             has its own are replaced by these.
         positive_from: for logs whose weights are ratings, the lowest one that is a positive; null takes all
@@ -91,6 +91,11 @@ class DataConfig:
                     f"data.{name}: {getattr(self, name)} is a bound of weights, and data.source.columns.weight is null:"
                     f" name their column there, or leave data.{name} out"
                 )
+        if self.min_weight is not None and not self.source.has_weights():
+            raise ConfigError(
+                f"data.min_weight: {self.min_weight} is a bound of weights, and neither events nor the log from before"
+                " them have some: leave it out, or name their column in data.source.base.columns.weight"
+            )
         if split is not None and self.split.kind is not SplitKind.given:
             raise ConfigError(
                 f"data.source.columns.split: {split!r} is for data.split.kind=given alone, and the kind is"

@@ -17,8 +17,9 @@ from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
 from data.sources.schema import SPLITS, DataError
 from data.sources.source import RawLog
-from data.sources.survey import Survey, above, with_ids
+from data.sources.survey import Survey
 from data.sources.values.columns import totals
+from data.sources.values.kept import above, with_ids
 
 CHANGED = "was changed while it was read: prepare it anew"
 

@@ -103,6 +103,9 @@ class EventLogSource(SourceConfig):
         of_base = () if self.base is None else self.base.missing_spellings()
         return tuple(dict.fromkeys([*of_base, *self.missing]))
 
+    def has_weights(self) -> bool:
+        return self.base is not None and self.base.has_weights()
+
     def event_types(self) -> dict[str, EventType]:
         """What each event type means, by name."""
         return self.types | ({} if self.skipped is None else {SKIPPED: self.skipped})

@@ -112,6 +112,10 @@ class SourceConfig:
         """The text that stands for a missing value in the log, besides blank text."""
         return ()
 
+    def has_weights(self) -> bool:
+        """Whether interactions of the log may have weights of their own, which `data.min_weight` bounds."""
+        return True
+
     def event_types(self) -> dict[str, EventType]:
         """What event types of the log mean, by name, where `data.events` names none."""
         return {}

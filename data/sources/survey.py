@@ -19,6 +19,7 @@ from data.sources.schema import RAW_INTERACTIONS, DataError
 from data.sources.source import RawLog
 from data.sources.values.columns import totals, whole
 from data.sources.values.faults import CHECKS, FAULTS, checks_of_kept, faults_in, refuse_faults
+from data.sources.values.kept import above, with_ids
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -94,7 +95,8 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     """Passes once over the interactions of a log.
 
     Args:
-        min_weight: interactions with a lower weight are left out; None keeps all. Faults are looked for in all of them.
+        min_weight: interactions with a lower weight are left out, see `above`; None keeps all. Faults are looked for
+            in all of them.
         types: the event types of the log, or those of its ratings.
 
     Raises:
@@ -208,19 +210,6 @@ def _survey_block(block: pa.Table, min_weight: float | None = None, types: Event
 _UNREADABLE = pa.list_(pa.struct([("position", pa.int64()), ("fault", pa.string())]))
 MAX_UNREADABLE = 3
 """Number of files that cannot be read of which the message says why."""
-
-
-def with_ids(block: pa.Table) -> pa.Table:
-    """The rows of a block that are not events without an id."""
-    return block.filter(pc.is_null(block["missing"])) if block["missing"].null_count < len(block) else block
-
-
-def above(block: pa.Table, min_weight: float | None) -> pa.Table:
-    """The interactions of a block that are kept: those of at least this weight; None keeps all."""
-    if min_weight is None:
-        return block
-    bound = pa.scalar(min_weight, block.schema.field("weight").type)  # rounded as the weights are: 4.1 is at least 4.1
-    return block.filter(pc.greater_equal(block["weight"], bound))
 
 
 def _missing_context(context: pa.ChunkedArray) -> pa.Array:

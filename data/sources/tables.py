@@ -149,14 +149,13 @@ class TableSource(SourceConfig):
     def missing_spellings(self) -> tuple[str, ...]:
         return tuple(self.missing)
 
+    def has_weights(self) -> bool:
+        return self.columns.weight is not None
+
     def files(self) -> list[str]:
         tables = {"interactions": self.interactions, "users": self.users, "items": self.items}
-        return [
-            address(file)
-            for name, uri in tables.items()
-            if uri is not None
-            for file in files_at(uri, f"data.source.{name}")
-        ]
+        given = {name: uri for name, uri in tables.items() if uri is not None}
+        return [address(file) for name, uri in given.items() for file in files_at(uri, f"data.source.{name}")]
 
     def item_rows(self, progress: ProgressReporter = print) -> pa.Table:
         """The table of items alone; `items` must be set.

@@ -17,8 +17,8 @@ from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType, is_negative
 from data.sources.events import EventLogSource
 from data.sources.schema import DataError
-from data.sources.survey import with_ids
 from data.sources.tables import TableFormat, TableSource
+from data.sources.values.kept import with_ids
 from tests.data.dataset.test_events import pairs
 
 DAY, START_S = "2026-01-31", int(datetime(2026, 1, 31, 9, tzinfo=UTC).timestamp())

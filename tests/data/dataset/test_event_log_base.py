@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from conf.schema import load
+from data.artifacts.errors import ConfigError
+from data.artifacts.folders import Folder
+from data.dataset.config import DataConfig
+from data.dataset.preparation import prepare
 from data.sources.events import EventLogSource, _place
 from data.sources.schema import DataError
 from data.sources.source import EVENT_POSITIONS
 from data.sources.tables import TableFormat, TableSource
 from data.sources.tabular.pieces import POSITIONS_PER_FILE, pieces_of, place_of
 from data.sources.tabular.text_stream import Delimited
-from tests.data.dataset.test_event_log import LATER
+from tests.data.dataset.test_event_log import LATER, overrides, storage
+from tests.data.dataset.test_events import pairs
 
+
+__all__ = ["storage"]
 
 def over(base: TableSource, folder: Path) -> EventLogSource:
     return EventLogSource(root=str(folder), base=base, base_type="click")
@@ -44,3 +52,23 @@ def test_a_row_of_a_later_file_from_before_is_no_event(tmp_path: Path, number: i
     locate = partial(_place, partial(place_of, [first, later]))
     assert locate(later.first_position) == f"{tmp_path}/b.csv, row 1 (line 2)"
     assert locate(EVENT_POSITIONS + LATER) == "event accepted, or answer given, at 2026-01-31T10:00:00+00:00"
+
+
+@pytest.mark.slow
+def test_a_bound_of_weights_is_for_the_log_from_before(ray_session: None, storage: Folder, tmp_path: Path) -> None:
+    """Events have no weights, and all of them were left out."""
+    lines = (f"u{n % 5},i{n},{1_700_000_000 + n},{n % 5 + 1}\n" for n in range(50))
+    (tmp_path / "log.csv").write_text(f"user_id,item_id,time,stars\n{''.join(lines)}")
+    base = ["format=csv", f"interactions={tmp_path}/log.csv", "columns.weight=stars"]
+    of_base = [f"data.source.base.{value}" for value in base]
+    given = ["data/source@data.source.base=table", *of_base, "data.source.base_type=like", "data.min_weight=4"]
+    dataset = prepare(load(overrides(storage, *given)).data, Folder.of(str(tmp_path / "var")))
+    types = [row[2] for row in pairs(dataset, dataset.interactions("train", "validation", "test"))]
+    assert (types.count("like"), types.count("click"), dataset.manifest["counts"]["left_out"]) == (20, 3, 31)
+
+
+def test_a_bound_of_weights_that_nothing_has_is_refused(tmp_path: Path) -> None:
+    source = over(TableSource(interactions="log.csv", format=TableFormat.csv), tmp_path)
+    for of in (source, replace(source, base=None)):
+        with pytest.raises(ConfigError, match=r"data\.min_weight: 4 is a bound of weights, and neither events nor"):
+            DataConfig(name="mine", source=of, min_weight=4)

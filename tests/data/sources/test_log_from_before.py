@@ -16,7 +16,7 @@ from data.sources.event_log.forgetting import FORGOTTEN
 from data.sources.event_log.log_from_before import OF_FORGOTTEN, forgotten_of_base, marked, note_of_base
 from data.sources.event_log.users import user_key
 from data.sources.source import raw_block
-from data.sources.survey import with_ids
+from data.sources.values.kept import with_ids
 from serve.events.compaction import compact
 from serve.events.sqlite_store import SqliteStore
 from tests.conformance.events import config as events_config

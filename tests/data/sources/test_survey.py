@@ -5,16 +5,25 @@ import pyarrow as pa
 import pytest
 
 from data.sources.schema import RAW_INTERACTIONS
-from data.sources.source import fault_row, raw_block
-from data.sources.survey import COUNTED, _counted, _merged, _survey_block, above
+from data.sources.source import EVENT_POSITIONS, fault_row, raw_block
+from data.sources.survey import COUNTED, _counted, _merged, _survey_block
+from data.sources.values.kept import above
 
 
 @pytest.mark.parametrize("bound", [4.1, 3.7, 0.1, 4.3, 4.0])
 def test_a_weight_that_is_the_bound_is_kept(bound: float) -> None:
     """Weights are float32, in which 4.1 is less than the float64 of this name."""
-    block = pa.table({"weight": pa.array([bound, bound + 0.5, bound - 0.5], pa.float32())})
+    weights = pa.array([bound, bound + 0.5, bound - 0.5], pa.float32())
+    block = pa.table({"weight": weights, "position": [0, 1, 2]})
     assert above(block, bound)["weight"].to_pylist() == block["weight"].to_pylist()[:2]
     assert above(block, None) == block
+
+
+def test_a_bound_of_weights_leaves_no_event_out() -> None:
+    """Events of an endpoint come without a weight, and count as 1."""
+    position = pa.array([0, 1, EVENT_POSITIONS, EVENT_POSITIONS + 1])
+    block = pa.table({"weight": pa.array([5.0, 1.0, 1.0, None], pa.float32()), "position": position})
+    assert above(block, 4.0)["position"].to_pylist() == [0, EVENT_POSITIONS, EVENT_POSITIONS + 1]
 
 
 def test_blocks_are_put_together_in_any_groups() -> None:
