@@ -16,6 +16,7 @@ from data.sources.event_log.forgetting import FORGOTTEN
 from data.sources.event_log.log_from_before import forgotten_ids, forgotten_of_base, marked
 from data.sources.event_log.raw import event_blocks, skipped_blocks
 from data.sources.event_types import EventType
+from data.sources.files import address
 from data.sources.schema import DataError
 from data.sources.source import EVENT_POSITIONS, Part, RawLog, SourceConfig, read_in_parts, source
 from data.sources.values.missing import SPELLINGS
@@ -65,17 +66,17 @@ class EventLogSource(SourceConfig):
         with _errors_of_the_base():
             base = None if self.base is None else self.base.read()
         context = tuple(self.context) if base is None else base.context
-        log, spellings = EventLog.of(Folder.of(self.root)), self.missing_spellings()
+        storage, spellings = Folder.of(self.root), self.missing_spellings()
+        log, root = EventLog.of(storage), address(storage)  # absolute: workers may have another working folder
         until_us, days = log.until_us, log.days()
         if base is None and not days:
             raise DataError(f"{log.folder}: no events yet; post some to /v1/events, and wait for events.compact_s")
-        parts: list[Part] = [partial(event_blocks, self.root, day, until_us, context, spellings) for day in days]
+        parts: list[Part] = [partial(event_blocks, root, day, until_us, context, spellings) for day in days]
         if self.skipped is not None:
             more = until_us, context, tuple(self.passive), SKIPPED, spellings
-            answers = self._decisions()
+            answers = DecisionLog.of(storage)
             parts += [
-                partial(skipped_blocks, self.root, day, *more, hours=tuple(answers.hours_of(day)))
-                for day in answers.days()
+                partial(skipped_blocks, root, day, *more, hours=tuple(answers.hours_of(day))) for day in answers.days()
             ]
         interactions = read_in_parts(parts)
         if base is None:
@@ -111,20 +112,18 @@ class EventLogSource(SourceConfig):
         return self.types | ({} if self.skipped is None else {SKIPPED: self.skipped})
 
     def files(self) -> list[str]:
-        events, decisions = EventLog.of(Folder.of(self.root)), self._decisions()
+        storage = Folder.of(self.root)
+        events, decisions, root = EventLog.of(storage), DecisionLog.of(storage), address(storage)
         noted = [FORGOTTEN] if self.base is not None and events.folder.exists(FORGOTTEN) else []
-        of_events = [_path(self.root, f"events/{file}") for file in (*events.files(), *noted)]
+        of_events = [_path(root, f"events/{file}") for file in (*events.files(), *noted)]
         hours = [] if self.skipped is None else [hour for day in decisions.days() for hour in decisions.hours_of(day)]
-        of_decisions = [_path(self.root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
+        of_decisions = [_path(root, f"decisions/{decisions.compacted(hour)}") for hour in hours]
         with _errors_of_the_base():
             return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
 
     def read_until(self) -> list[int]:
         of_base = [] if self.base is None else self.base.read_until()
         return [*of_base, EventLog.of(Folder.of(self.root)).until_us]
-
-    def _decisions(self) -> DecisionLog:
-        return DecisionLog.of(Folder.of(self.root))
 
     def _columns(self) -> object:
         return getattr(self.base, "columns", None)

@@ -14,14 +14,15 @@ from data.dataset.preparation import prepare
 from data.sources.events import EventLogSource, _place
 from data.sources.schema import DataError
 from data.sources.source import EVENT_POSITIONS
+from data.sources.survey import survey
 from data.sources.tables import TableFormat, TableSource
 from data.sources.tabular.pieces import POSITIONS_PER_FILE, pieces_of, place_of
 from data.sources.tabular.text_stream import Delimited
 from tests.data.dataset.test_event_log import LATER, overrides, storage
 from tests.data.dataset.test_events import pairs
 
-
 __all__ = ["storage"]
+
 
 def over(base: TableSource, folder: Path) -> EventLogSource:
     return EventLogSource(root=str(folder), base=base, base_type="click")
@@ -72,3 +73,14 @@ def test_a_bound_of_weights_that_nothing_has_is_refused(tmp_path: Path) -> None:
     for of in (source, replace(source, base=None)):
         with pytest.raises(ConfigError, match=r"data\.min_weight: 4 is a bound of weights, and neither events nor"):
             DataConfig(name="mine", source=of, min_weight=4)
+
+
+def test_a_relative_root_is_that_of_the_command(
+    ray_session: None, storage: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's workers have another working folder, and found no file there."""
+    root = Path(storage.path)
+    monkeypatch.chdir(root.parent)
+    source = EventLogSource(root=f"./{root.name}")
+    assert source.files() == [f"{root}/events/date=2026-01-31/part-{number}.parquet" for number in (1, 2)]
+    assert survey(source.read()).num_interactions == 5
