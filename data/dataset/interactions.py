@@ -15,7 +15,7 @@ from data.dataset.split import Boundaries, SplitKind, assign, copies_of
 from data.dataset.vocabulary import SharedRows, Vocabulary
 from data.sequences.positions import positions_within_users, with_positions
 from data.sources.event_types import is_positive
-from data.sources.schema import SPLITS, DataError
+from data.sources.schema import RAW_INTERACTIONS, SPLITS, DataError
 from data.sources.source import RawLog
 from data.sources.survey import Survey
 from data.sources.values.columns import totals
@@ -25,6 +25,9 @@ CHANGED = "was changed while it was read: prepare it anew"
 
 Counts = dict[str, tuple[np.ndarray, np.ndarray]]
 """By split, its numbers of positives by user row and by item row."""
+
+UNREAD = -1
+"""The part of a row that stands for what could not be read; its column `split` says it in words."""
 
 POSITIVES, OTHERS = "interactions", "others"
 """Folders of a dataset: its positives, and its negatives with the events that only count as seen."""
@@ -37,12 +40,18 @@ def write_interactions(
 
     Returns:
         Number of the positives that repeat user, item and time of another one.
+
+    Raises:
+        DataError: the log cannot be read any more, or has rows without an id, a time or a weight by now.
     """
     encoded = log.interactions.map_batches(
         _encoder(config, log.place, users, items), batch_format="pyarrow", batch_size=None
     )
     written = encoded.groupby("part").map_groups(_writer(config, bounds, staging), batch_format="pyarrow")
-    return sum(pc.sum(part["num_copies"]).as_py() for part in ray.get(written.to_arrow_refs()) if part.num_rows)
+    parts = [part for part in ray.get(written.to_arrow_refs()) if part.num_rows]
+    if faults := [fault for part in parts for fault in part["fault"].drop_null().to_pylist()]:
+        raise DataError(f"{log.place} was read once, and then not again: {faults[0]}")
+    return sum(pc.sum(part["num_copies"]).as_py() for part in parts)
 
 
 @ray.remote
@@ -57,9 +66,10 @@ def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabular
 
     def encode(batch: pa.Table) -> pa.Table:
         user_rows_of, item_rows_of = ray.get(shared)
-        if batch["fault"].null_count < len(batch):
-            raise DataError(f"{place} {CHANGED}")
-        batch = above(with_ids(batch), min_weight)
+        batch, faults = with_ids(batch), batch["fault"].drop_null()
+        if len(faults) or any(batch[name].null_count for name in ("user_id", "item_id", "time", "weight")):
+            return _unread(faults[0].as_py() if len(faults) else f"it {CHANGED}", bool(types))
+        batch = above(batch, min_weight)
         batch = types.classified(batch) if types else batch
         user_rows, item_rows = user_rows_of.rows(batch["user_id"]), item_rows_of.rows(batch["item_id"])
         rows = {"part": user_rows // users_per_part, "user_row": user_rows, "item_row": item_rows}
@@ -69,10 +79,24 @@ def _encoder(config: DataConfig, place: str, users: Vocabulary, items: Vocabular
     return encode
 
 
+def _unread(fault: str, has_types: bool) -> pa.Table:
+    """What the encoder returns for a batch that cannot be used: one row of the part UNREAD.
+
+    An error would be printed with Ray's traceback around it.
+    """
+    names = ("time", "weight", "position", "split", "context")
+    columns = {name: pa.nulls(1, RAW_INTERACTIONS.field(name).type) for name in names}
+    columns |= {name: pa.array([0], pa.int32()) for name in ("user_row", "item_row")}
+    columns |= {"part": pa.array([UNREAD], pa.int32()), "split": pa.array([fault])}
+    return pa.table(columns | ({"type": pa.nulls(1, pa.int16())} if has_types else {}))
+
+
 def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> Callable[[pa.Table], pa.Table]:
     split, types, schema = config.split, config.event_types, columns_of(bool(config.event_types))
 
     def write(part: pa.Table) -> pa.Table:
+        if part["part"][0].as_py() == UNREAD:
+            return pa.table({"part": [UNREAD], "num_copies": [0], "fault": part["split"].combine_chunks()[:1]})
         order = [(name, "ascending") for name in ("user_row", "time", "position", "item_row")]
         part, number = part.sort_by(order), part["part"][0].as_py()
         is_positive_N = types.having(is_positive)[part["type"]] if types else np.ones(len(part), dtype=bool)
@@ -95,7 +119,7 @@ def _writer(config: DataConfig, bounds: Boundaries | None, staging: Folder) -> C
                     file = f"{folder}/split={name}/part-{number:05d}.parquet"
                     staging.write_table(file, rows.select(schema.names).cast(schema))
         num_copies = np.count_nonzero(copies_of(positives) != np.arange(len(positives)))
-        return pa.table({"part": [number], "num_copies": [num_copies]})
+        return pa.table({"part": [number], "num_copies": [num_copies], "fault": pa.nulls(1, pa.string())})
 
     return write
 

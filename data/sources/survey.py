@@ -103,20 +103,15 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
         DataError: the log is empty, cannot be read, or has faults. Each fault is named with its count and first row.
     """
     import ray
-    from ray.exceptions import RayTaskError
 
     survey_block = partial(_survey_block, min_weight=min_weight, types=types)
     seen = log.interactions.map_batches(survey_block, batch_format="pyarrow", batch_size=None)
-    try:
-        refs = [*seen.to_arrow_refs(), ray.put(_survey_block(RAW_INTERACTIONS.empty_table()))]
-        merge = ray.remote(_merged)
-        while len(refs) > 1:  # in tasks, so that this process reads what they found together alone
-            refs = [merge.remote(*refs[at : at + MERGED]) for at in range(0, len(refs), MERGED)]
-        *counted_refs, times_ref = ray.remote(num_returns=4)(_divided).remote(refs.pop())
-        blocks, users, items = ray.get(counted_refs)  # without a copy: they lie in Ray's object store
-    except RayTaskError as e:
-        cause = str(e.cause).partition("\n")[0]  # the other lines are Ray's
-        raise DataError(f"{log.place}: reading it failed: {cause}") from e
+    refs = [*seen.to_arrow_refs(), ray.put(_survey_block(RAW_INTERACTIONS.empty_table()))]
+    merge = ray.remote(_merged)
+    while len(refs) > 1:  # in tasks, so that this process reads what they found together alone
+        refs = [merge.remote(*refs[at : at + MERGED]) for at in range(0, len(refs), MERGED)]
+    *counted_refs, times_ref = ray.remote(num_returns=4)(_divided).remote(refs.pop())
+    blocks, users, items = ray.get(counted_refs)  # without a copy: they lie in Ray's object store
     num_interactions = pc.sum(blocks["num_interactions"]).as_py()
     _refuse_unreadable(blocks["unreadable"])
     if not num_interactions:

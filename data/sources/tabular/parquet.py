@@ -33,14 +33,19 @@ def parquet_blocks(file: Folder, row_group: int, columns: Sequence[str]) -> Iter
     """Yields these columns of one row group of a Parquet file, in their own types.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is no longer the one whose footer was read.
     """
     try:
         with file.filesystem.open_input_file(file.path) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(BLOCK_ROWS, row_groups=[row_group], columns=list(columns)):
+            parquet = pq.ParquetFile(stream)
+            if row_group >= parquet.num_row_groups or set(columns) - set(parquet.schema_arrow.names):
+                raise DataError(f"{file}: was changed while it was read: prepare it anew")
+            for batch in parquet.iter_batches(BLOCK_ROWS, row_groups=[row_group], columns=list(columns)):
                 yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as e:
-        raise DataError(f"{file}: cannot be read ({e}); write it anew") from e
+        raise DataError(
+            f"{file}: cannot be read ({e}): if its storage did not answer, run it again; otherwise write it anew"
+        ) from e
 
 
 def untyped_nulls(table: pa.Table) -> pa.Table:
