@@ -9,9 +9,9 @@ A source registers itself under the name that yaml uses (`defaults: [/data/sourc
 
 To add one, add a module to this folder and a file to conf/data. Inside a Ray task a source delivers a bad value as null
 (or as it is), and the survey (data/sources/survey.py) names it on the driver. For what cannot be read at all, a part of
-a log (see `read_in_parts`) raises DataError with file and line. The error does not leave the task, because Ray would
-print its own traceback around it: it becomes a row with nothing but its text in the column `fault`, which the survey
-reports.
+a log (see `read_in_parts`) raises DataError with file and line, or the OSError of a storage that does not answer. The
+error does not leave the task, because Ray would print its own traceback around it: it becomes a row with nothing but
+its text in the column `fault`, which the survey reports.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from data.artifacts.errors import one_line
 from data.artifacts.registry import Registry
 from data.sources.event_types import EventType
 from data.sources.schema import RAW_INTERACTIONS, DataError, Feature
@@ -200,7 +201,7 @@ def _one_chunk(column: Column) -> pa.Array:
 def read_in_parts(parts: Sequence[Part]) -> "ray.data.Dataset":
     """A dataset of all tables that the parts yield. One Ray task per part reads it, block by block, on consumption.
 
-    Where a part raises DataError, its tables end with a row that has the error in its column `fault`.
+    Where a part raises DataError or OSError, its tables end with a row that has the error in its column `fault`.
     """
 
     import ray.data
@@ -211,6 +212,8 @@ def read_in_parts(parts: Sequence[Part]) -> "ray.data.Dataset":
                 yield from parts[part]()
             except DataError as e:
                 yield fault_row(str(e), part)
+            except OSError as e:
+                yield fault_row(f"reading failed ({one_line(e)}): if the storage did not answer, run it again", part)
 
     if not parts:
         return in_blocks(RAW_INTERACTIONS.empty_table())

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder, json_bytes
 from data.artifacts.json_text import parsed
 from data.artifacts.leases import ALONE, Lock
@@ -170,13 +171,17 @@ class EventLog:
         """As `read`, for who holds no lock; None for a file that was listed and is gone.
 
         Compaction deletes a file all of whose events are of users who were forgotten.
+
+        Raises:
+            DamagedEvents: It is damaged.
+            DataError: It is of another version, or the storage does not answer.
         """
         try:
             return self.read(file, columns)
-        except DataError:
-            if self.folder.exists(file):
-                raise
-            return None
+        except DamagedEvents:
+            if not is_there(self.folder, file):
+                return None
+        return self.read(file, columns)  # what was a passing failure of the storage is over
 
     def read_until(self, until_us: int) -> Iterator[pa.Table]:
         """The events that were accepted until a moment, file by file."""
@@ -188,6 +193,21 @@ class EventLog:
 def _times(value: Any) -> dict[str, int]:
     """The content of `_until.json`; earlier versions did not say when they compacted last."""
     return {"received_us": int(value["received_us"]), "compacted_us": int(value.get("compacted_us", 0))}
+
+
+def is_there(folder: Folder, file: str) -> bool:
+    """Whether a file that could not be read as what it should be is there; False if it was deleted meanwhile.
+
+    Raises:
+        DataError: The storage does not answer, which says nothing against the file.
+    """
+    try:
+        folder.read_bytes(file)
+    except FileNotFoundError:
+        return False
+    except OSError as e:
+        raise DataError(f"{folder}/{file}: the storage does not answer ({one_line(e)}): run it again") from e
+    return True
 
 
 def days_of(log: Folder) -> list[str]:

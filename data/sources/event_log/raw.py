@@ -12,7 +12,7 @@ import pyarrow as pa
 from data.artifacts.folders import Folder
 from data.artifacts.records import arrow_compute as pc
 from data.sources.event_log.decisions import DecisionLog
-from data.sources.event_log.files import MICROS, TIME, EventLog
+from data.sources.event_log.files import MICROS, TIME, EventLog, is_there
 from data.sources.schema import DataError
 from data.sources.source import EVENT_POSITIONS, raw_block
 from data.sources.values.ids import ids
@@ -80,7 +80,11 @@ def skipped_blocks(
                 block = _block(skipped, skipped["time"], skipped["time"], types, context, spellings)
                 yield block.filter(pc.is_null(block["missing"]))
         except (OSError, ValueError) as e:
-            raise DataError(f"{log.folder}/{log.compacted(hour)}: cannot be read as decisions ({e}); remove it") from e
+            if is_there(log.folder, log.compacted(hour)):  # it was deleted otherwise, with its day
+                raise DataError(
+                    f"{log.folder}/{log.compacted(hour)}: cannot be read as decisions ({e}): run it again, and remove"
+                    " the file if that does not help"
+                ) from e
 
 
 def _block(

@@ -81,3 +81,14 @@ def test_what_a_part_cannot_read_is_named_in_one_line(capfd: pytest.CaptureFixtu
     with pytest.raises(DataError, match=message):
         survey(log)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@needs_ray
+def test_a_storage_that_does_not_answer_is_named_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def silent() -> Iterator[pa.Table]:
+        yield raw_block(user_id=pa.array(["a"]), item_id=pa.array(["x"]), time=pa.array([1]), first_position=0)
+        raise OSError("AWS Error SLOW_DOWN")
+
+    with pytest.raises(DataError, match=r"reading failed \(AWS Error SLOW_DOWN\): if the storage did not answer, "):
+        survey(RawLog(read_in_parts([silent]), None, None))
+    assert "Traceback" not in "".join(capfd.readouterr())
