@@ -24,6 +24,9 @@ MAX_VALUE = 8 << 20
 MAX_SHOWN = 80
 """Number of characters of a row that a message shows."""
 
+LIST = re.compile(r"\s*\[[^\[\]]*\]\s*")
+"""A list in brackets; if its quotes hid rows with lists of their own, it would hold their brackets."""
+
 NO_UTF_8 = re.compile("[\udc80-\udcff]")
 """What a byte that is not UTF-8 is read as."""
 
@@ -177,12 +180,18 @@ def _judge_lines(
     layout: Delimited,
     single: dict[int, str] | None,
 ) -> None:
-    """Notes what is wrong with a row that spans several lines; `single` is None for the row of names."""
+    """Notes what is wrong with a row that spans several lines; `single` is None for the row of names.
+
+    A list in brackets may span some, as NumPy writes one of more than 75 characters.
+    """
     begin, end, values = row
+    several = [at for at, value in enumerate(values) if "\n" in value or "\r" in value]
+    several = [at for at in several if at not in (single or ()) or not LIST.fullmatch(values[at])]
+    if not several:
+        return
     found.num_multi_line += 1
     found.longest = max(found.longest, (begin, end - begin + 1), key=itemgetter(1))
-    of_one_line = (single or {}).items()
-    broken = next((name for number, name in of_one_line if "\n" in values[number] or "\r" in values[number]), None)
+    broken = next((name for number, name in (single or {}).items() if number in several), None)
     if broken is not None:
         found.num_broken += 1
         found.broken = found.broken or (begin, broken)

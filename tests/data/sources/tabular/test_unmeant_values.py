@@ -4,13 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from data.artifacts.folders import Folder
+from data.sources.casts import value_sets
 from data.sources.schema import DataError
 from data.sources.tabular.delimited import delimited_blocks, delimited_head
+from data.sources.tabular.strict import StrictRead
 from data.sources.tabular.text_stream import Delimited
+from data.sources.values.numbers import vectors
 
 Read = Callable[..., pa.Table]
 
@@ -19,11 +23,11 @@ Read = Callable[..., pa.Table]
 def read(tmp_path: Path) -> Read:
     """Reads all columns, or those named, of a text file with this content."""
 
-    def blocks(content: str | bytes, columns: Any = None, texts: Any = (), **layout: Any) -> Any:
+    def blocks(content: str | bytes, columns: Any = None, texts: Any = (), tell: Any = None, **layout: Any) -> Any:
         (tmp_path / "log.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
         place, shape = Folder.of(str(tmp_path / "log.csv")), Delimited(has_settings=True, **layout)
         names = columns or delimited_head(place, shape).names
-        return pa.concat_tables(delimited_blocks(place, shape, names, texts))
+        return pa.concat_tables(delimited_blocks(place, shape, names, texts, tell))
 
     return blocks
 
@@ -62,3 +66,26 @@ def test_a_wrong_byte_in_a_row_with_too_many_values(read: Read, capfd: pytest.Ca
         read(content)
     assert capfd.readouterr().err == ""
     assert read("u,i,t\nu3,é,5\n".encode("cp1252"), ["u", "t"])["t"].to_pylist() == ["5"]
+
+
+def test_a_list_in_brackets_may_have_several_lines(read: Read) -> None:
+    """NumPy breaks the lines of a list that has more than 75 characters, and pandas writes it so."""
+    lists = [str(np.linspace(number, number + 1, 64, dtype=np.float32)) for number in range(3)]
+    told: list[StrictRead] = []
+    content = "".join(f'{number},"{text}",{number}\n' for number, text in enumerate(lists))
+    found = read(f"item_id,vector,n\n{content}", tell=lambda _, strict: told.append(strict))
+    assert lists[0].count("\n") > 5
+    assert found["vector"].to_pylist() == lists and found["n"].to_pylist() == ["0", "1", "2"] and not told
+    assert np.allclose(vectors(found["vector"], "|").to_pylist()[2], np.linspace(2, 3, 64))
+    sets = value_sets(read("i,tags\n1,\"['a'\n 'b']\"\n")["tags"], "|")
+    assert sets.to_pylist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['i,v\n1,"[1 2]\n2,[3 4]\n3,[5 6]"\n', 'i,v\n1,"[1 2\n2,3 4\n', 'i,v\n1,"1 2\n3"\n'],
+)
+def test_a_quote_that_is_not_closed_behind_a_list_is_refused(read: Read, content: str) -> None:
+    """A line break is a part of the list within its brackets alone."""
+    with pytest.raises(DataError, match=r"log\.csv: .*(line break|around other rows|never closed)"):
+        read(content)
