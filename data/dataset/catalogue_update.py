@@ -7,8 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.dataset.catalogue import Catalogue
+from data.dataset.coverage import look_alike_notes
+from data.dataset.vocabulary import UNKNOWN_ROW, value_lists
 from data.sources.entities import check_lengths
-from data.sources.values.columns import whole
+from data.sources.values.columns import in_one, whole
+from data.sources.values.ids import undecorated
 
 SEPARATOR = "\x1f"
 
@@ -80,3 +83,48 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
         separator = pa.scalar(SEPARATOR, column.type.value_type)
         return pc.binary_join(pc.fill_null(column, pa.scalar([], column.type)), separator)
     return pc.fill_null(column if pa.types.is_large_string(column.type) else column.cast(pa.string()), SEPARATOR)
+
+
+def notes_on(before: Catalogue, change: CatalogueUpdate, rows: pa.Table) -> list[str]:
+    """A sentence each on ids of a file that are written in several ways, and on values that the model does not know.
+
+    Args:
+        before: the catalogue with the vocabularies of the model.
+        change: what `updated` made of it.
+        rows: those of the file.
+    """
+    described = in_one(change.added, change.changed).cast(pa.large_string())
+    is_described = pc.is_in(rows["item_id"].cast(pa.large_string()), value_set=described)
+    look_alikes = look_alike_notes("items", rows["item_id"].combine_chunks().unique())
+    return [*look_alikes, *_unknown_value_notes(before, rows.filter(is_described))]
+
+
+def _unknown_value_notes(items: Catalogue, rows: pa.Table) -> list[str]:
+    """A sentence for each feature of which some rows have values that the model does not know.
+
+    They may be new, or written otherwise than in its log: a boolean of Parquet is "true", and CSV may have "True".
+    Features of free text are left out, whose new words are usual.
+    """
+    notes = []
+    for feature in items.features:
+        known = items.vocabularies.get(feature.name)
+        if known is None or not feature.kind.is_filterable:
+            continue
+        values = pc.unique(value_lists(whole(rows[feature.name]), feature).flatten()).drop_null()
+        values = values.filter(pc.not_equal(values, "")).cast(known.values.type)
+        unknown = values.filter(pa.array(known.rows(values) == UNKNOWN_ROW))
+        if not len(unknown):
+            continue
+        twins = pc.index_in(_spelled_alike(unknown), value_set=_spelled_alike(known.values))
+        at = max(pc.index(pc.is_valid(twins), True).as_py(), 0)
+        twin = f", where it knows {known.values[twins[at].as_py()].as_py()!r}" if twins[at].is_valid else ""
+        notes.append(
+            f"feature {feature.name!r}: the model does not know {len(unknown):,} of {len(values):,} values, such as"
+            f" {unknown[at].as_py()!r}{twin}: they count as unknown; write those that it knows as its log does"
+        )
+    return notes
+
+
+def _spelled_alike(values: pa.Array) -> pa.Array:
+    """The values in lower case, without leading zeros and ".0", by which two spellings of one value are alike."""
+    return undecorated(pc.utf8_lower(values)).cast(pa.large_string())

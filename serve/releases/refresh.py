@@ -15,8 +15,8 @@ from data.artifacts.errors import ConfigError
 from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.dataset.catalogue import Catalogue
-from data.dataset.catalogue_update import updated
-from data.dataset.coverage import look_alike_notes, refuse_look_alikes
+from data.dataset.catalogue_update import CatalogueUpdate, notes_on, updated
+from data.dataset.coverage import refuse_look_alikes
 from data.sources.files import files_at, format_of, layout_of
 from data.sources.schema import DataError, Feature
 from data.sources.settings import log_settings
@@ -151,7 +151,7 @@ def refresh(
     rows = before.table[:0] if rows is None else rows
     change = updated(before, rows)
     refuse_look_alikes(change.added, before.ids.values, rows["item_id"])
-    say_look_alikes(rows["item_id"], progress)
+    say_notes(before, change, rows, progress)
     removed_items = _removed_items(release, change.items, rows, removed)
     counts = {
         "added": len(change.added),
@@ -237,7 +237,7 @@ def _draft(
     )
 
 
-def say_look_alikes(item_ids: pa.ChunkedArray, progress: ProgressReporter) -> None:
-    """Says which ids of a file are written in several ways, if there are any."""
-    for note in look_alike_notes("items", item_ids.combine_chunks().unique()):
+def say_notes(before: Catalogue, change: CatalogueUpdate, rows: pa.Table, progress: ProgressReporter) -> None:
+    """Says what to know of the items of a file: their ids, and their values that the towers do not know."""
+    for note in notes_on(before, change, rows):
         progress(f"refresh: note: {note}")

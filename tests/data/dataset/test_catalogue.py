@@ -8,12 +8,15 @@ import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.dataset.catalogue import Catalogue
-from data.dataset.catalogue_update import updated
+from data.dataset.catalogue_update import notes_on, updated
 from data.dataset.coverage import look_alike_notes
+from data.dataset.vocabulary import Vocabulary
 from data.sources.schema import Feature
 from towers.model.build import interaction_counts
 from towers.model.config import FittedSplits
 from towers.model.features import FeatureEncoder
+
+KINDS = ("categorical", "multi_categorical", "text")
 
 MANY = 300_000
 """Rows of which Parquet's reader makes several chunks."""
@@ -88,3 +91,26 @@ def test_a_feature_may_be_called_a_count() -> None:
         "train_count": [5, 6, 0],
     }
     assert (update.added.to_pylist(), update.changed.to_pylist()) == (["c"], ["b"])
+
+
+def test_values_that_the_model_does_not_know_are_said() -> None:
+    """Trained on Parquet, whose booleans are "true", and refreshed from CSV, all were unknown without a word."""
+    features = (*(Feature(name=n, kind=k) for n, k in zip(("is_new", "sizes", "words"), KINDS, strict=True)),)
+    table = {"row": [1, 2], "item_id": ["a", "b"], "title": ["A", "B"], "is_new": ["true", "false"]}
+    table |= {"sizes": [["7"], ["40"]], "words": ["some", "words"]}
+    known = {"is_new": ["false", "true"], "sizes": ["40", "7"], "words": ["some", "words"]}
+    vocabularies = {name: Vocabulary(pa.array(values)) for name, values in known.items()}
+    items = Catalogue("item_id", pa.table(table), features, vocabularies)
+    more = {
+        "item_id": ["c", "d"],
+        "title": pa.nulls(2, pa.string()),
+        "is_new": ["True", None],
+        "sizes": [["7.0", "XL"], ["40"]],
+    }
+    rows = pa.table(more | {"words": ["others", None]})
+    of_new, of_sizes = notes_on(items, updated(items, rows), rows)
+    said = "feature {!r}: the model does not know {}, such as {!r}, where it knows {!r}: they count as unknown"
+    assert of_new.startswith(said.format("is_new", "1 of 1 values", "True", "true"))
+    assert of_sizes.startswith(said.format("sizes", "2 of 3 values", "7.0", "7"))
+    same = pa.table({name: values for name, values in table.items() if name != "row"})
+    assert notes_on(items, updated(items, same), same) == []
