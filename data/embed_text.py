@@ -35,7 +35,10 @@ def task(config: "Config") -> dict[str, Any]:
     if known is None and settings.model is None and place[0].exists(place[1]):
         print(f"note: {settings.to} is there without the words that made it: these vectors are other ones")
     connect(config.cluster)
-    items = config.data.source.read().items
+    log = config.data.source.read()
+    if settings.name in [feature.name for feature in log.item_features]:
+        raise ConfigError(f"embed.name: {settings.name} is a feature of the log's items already; give another name")
+    items = log.items
     if items is None:
         raise ConfigError("data.source: the log has no table of items, so there are no texts")
     vectors_NE, space = vectors_of(items, settings, known)

@@ -46,7 +46,7 @@ class Feature:
             self.kind = feature_kind(self.kind)
         except ConfigError as e:
             raise ConfigError(f"feature {self.name!r}, {e}") from e
-        if not self.name.isidentifier() or self.name in RESERVED_COLUMNS:
+        if not is_feature_name(self.name):
             raise ConfigError(
                 f"feature name {self.name!r}: must be an identifier and none of {sorted(RESERVED_COLUMNS)}; "
                 "if the log's column is called so, name the feature otherwise and set its `column`"
@@ -62,6 +62,12 @@ RESERVED_COLUMNS = frozenset(
     | {f"{split}_count" for split in ("train", "validation", "test")}
     | {RECENT_COUNT}
 )
+
+
+def is_feature_name(name: str) -> bool:
+    """Whether a feature may have this name: an identifier that is none of RESERVED_COLUMNS."""
+    return name.isidentifier() and name not in RESERVED_COLUMNS
+
 
 RAW_INTERACTIONS = pa.schema(
     [

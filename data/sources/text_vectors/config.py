@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from data.artifacts.bounds import bounded, check_bounds
 from data.artifacts.errors import ConfigError
+from data.sources.schema import RESERVED_COLUMNS, is_feature_name
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,5 +36,10 @@ class EmbedTextConfig:
         check_bounds(self, "embed")
         if not self.columns:
             raise ConfigError("embed.columns: [] must name at least one column of the table of items")
+        if not is_feature_name(self.name):
+            raise ConfigError(
+                f"embed.name: {self.name!r} can be no feature of items: it must be an identifier and none of"
+                f" {sorted(RESERVED_COLUMNS)}; give another one, such as text_vector"
+            )
         if self.like is not None and self.model is not None:
             raise ConfigError("embed.like: a model makes vectors that can be compared anyway; leave it out")

@@ -83,11 +83,11 @@ def test_a_model_of_sentences_is_taken_from_its_folder(tmp_path: Path, monkeypat
 
 
 def test_the_folder_of_the_file_is_made_before_texts_are_embedded(tmp_path: Path) -> None:
-    config = EmbedTextConfig(to=f"{tmp_path}/not/there/titles.parquet", name="title")
+    config = EmbedTextConfig(to=f"{tmp_path}/not/there/titles.parquet", name="of_title")
     place = place_of_vectors(config)
     for value in (1.0, 2.0):  # the second one replaces the first
         write_vectors(config, place, pa.chunked_array([["a", "b"]]), np.full((2, 3), value, np.float32))
-    assert pq.read_table(config.to).to_pydict() == {"item_id": ["a", "b"], "title": [[2.0] * 3] * 2}
+    assert pq.read_table(config.to).to_pydict() == {"item_id": ["a", "b"], "of_title": [[2.0] * 3] * 2}
     assert [file.name for file in (tmp_path / "not/there").iterdir()] == ["titles.parquet"]
 
 
@@ -108,3 +108,18 @@ def test_the_files_of_the_log_are_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"embed\.to: .*items\.csv is a file of the log itself"):
         embed_text.task(load([*log, "data.source.columns.title=title", f"embed.to={items}"]))
     assert items.read_text().startswith("item_id,title")
+
+
+@pytest.mark.parametrize("name", ["vector", "title", "text-vector", ""])
+def test_a_name_that_no_feature_can_have_is_refused_before_texts_are_embedded(name: str) -> None:
+    """The file was written, and every later command refused it."""
+    with pytest.raises(ConfigError, match=r"embed\.name: .* can be no feature of items: .*such as text_vector"):
+        EmbedTextConfig(name=name)
+
+
+def test_the_name_of_a_feature_of_the_log_is_refused(ray_session: None, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,time,genre\nu1,i1,1767225600,a\n")
+    log = ["data=csv", *(f"data.source.{name}={tmp_path}/log.csv" for name in ("interactions", "items"))]
+    log += ["data.source.item_features=[{name: genre, kind: categorical}]", f"embed.to={tmp_path}/v.parquet"]
+    with pytest.raises(ConfigError, match=r"embed\.name: genre is a feature of the log's items already"):
+        embed_text.task(load([*log, "embed.name=genre"]))
