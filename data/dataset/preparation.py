@@ -24,6 +24,7 @@ from data.cluster.console import ProgressReporter
 from data.cluster.machine import give_back_memory
 from data.dataset import split
 from data.dataset.catalogue import Catalogue, feature_to_json
+from data.dataset.clock import ClockKind
 from data.dataset.config import DataConfig
 from data.dataset.inputs import input_states
 from data.dataset.inspection import inspect
@@ -106,7 +107,8 @@ def _prepare(config: DataConfig, request: str, code: str, folder: Folder, progre
     log, types = config.source.read(), config.event_types
     refuse_contexts(log.context, log.place)
     vectors = _vectors(config, log)
-    found = survey(log, config.min_weight, types)
+    is_order = config.clock is ClockKind.order and log.events_until_us is None  # events have moments
+    found = survey(log, config.min_weight, types, is_order)
     log = without_forgotten(log, found.user_ids)
     findings = inspect(log, found, config.clock, config.split, vectors)
     for line in findings.lines():

@@ -91,13 +91,16 @@ class Survey:
     missing_ids: dict[str, int] = field(default_factory=dict)
 
 
-def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = EventTypes()) -> Survey:
+def survey(
+    log: RawLog, min_weight: float | None = None, types: EventTypes = EventTypes(), is_order: bool = False
+) -> Survey:
     """Passes once over the interactions of a log.
 
     Args:
         min_weight: interactions with a lower weight are left out, see `above`; None keeps all. Faults are looked for
             in all of them.
         types: the event types of the log, or those of its ratings.
+        is_order: whether times are no more than an order, which running numbers of any size are.
 
     Raises:
         DataError: the log is empty, cannot be read, or has faults. Each fault is named with its count and first row.
@@ -116,7 +119,7 @@ def survey(log: RawLog, min_weight: float | None = None, types: EventTypes = Eve
     _refuse_unreadable(blocks["unreadable"])
     if not num_interactions:
         raise DataError(f"{log.place}: there are no interactions in it")
-    refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log, types)
+    refuse_faults(pc.list_flatten(blocks["faults"]).to_pylist(), num_interactions, log, types, is_order)
     num_kept = pc.sum(users["count"]).as_py() or 0
     if not (num_positives := pc.sum(blocks["num_positives"]).as_py()):
         _refuse_nothing_kept(num_kept, min_weight, types)

@@ -9,6 +9,7 @@ from data.artifacts.folders import Folder
 from data.artifacts.seals import NotSealed, named_in
 from data.dataset.inputs import changed_inputs
 from data.dataset.prepared import PreparedDataset
+from data.sources.values.faults import MAX_TIME_S
 
 DAY_S = 86_400
 
@@ -56,8 +57,8 @@ def histories_until(dataset: PreparedDataset, splits: Sequence[str]) -> dict[str
 
 
 def _ages(newest: float | None, dataset: PreparedDataset | None, now: float) -> list[str]:
-    """How old the newest interaction is, and whether the dataset has newer ones."""
-    if newest is None or (dataset is not None and not dataset.has_clock):
+    """How old the newest interaction is, and whether the dataset has newer ones; nothing of running numbers."""
+    if newest is None or newest > MAX_TIME_S or (dataset is not None and not dataset.has_clock):
         return []
     lines = [f"the newest interaction that it has learned from is of {_day(newest)}, {_age(now - newest)} ago"]
     if dataset is not None and dataset.newest_time > newest:

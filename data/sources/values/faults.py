@@ -45,17 +45,20 @@ class Check:
     fault: str
 
 
+PAST_9999 = Check(
+    "time",
+    lambda times: pc.greater(times, MAX_TIME_S),
+    "lies past the year 9999 (seconds are due, not milliseconds: set data.source.time_unit, or write digits of a date"
+    " as 2019-10-01; if these are running numbers, set data.clock=order data.split.kind=leave_last_out)",
+)
+"""A fault of times alone: running numbers may be as large."""
+
 CHECKS = (
     Check("user_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
     Check("item_id", lambda ids: pc.or_kleene(pc.is_null(ids), pc.equal(ids, "")), "is missing"),
     Check("time", lambda times: times.is_null(), "is missing or cannot be read as a time"),
     Check("time", lambda times: pc.less(times, 0), "is negative (expected unix seconds or a running number)"),
-    Check(
-        "time",
-        lambda times: pc.greater(times, MAX_TIME_S),
-        "lies past the year 9999 (seconds are due, not milliseconds: set data.source.time_unit, or write digits of a"
-        " date as 2019-10-01)",
-    ),
+    PAST_9999,
     Check("weight", lambda weights: pc.invert(pc.fill_null(pc.is_finite(weights), False)), "is not a finite number"),
     Check("split", lambda splits: pc.invert(pc.is_in(splits, pa.array([*SPLITS, None]))), f"is none of {SPLITS}"),
 )
@@ -104,12 +107,14 @@ def faults_in(block: pa.Table, checks: Sequence[Check], first: int = 0) -> list[
     return faults
 
 
-def refuse_faults(faults: list[dict[str, Any]], num_interactions: int, log: RawLog, types: EventTypes) -> None:
-    """Raises DataError if there are faults, those of all blocks together."""
+def refuse_faults(
+    faults: list[dict[str, Any]], num_interactions: int, log: RawLog, types: EventTypes, is_order: bool = False
+) -> None:
+    """Raises DataError if there are faults, those of all blocks together; an order may have any numbers."""
     messages, checks = [], (*CHECKS, *checks_of_kept(types))
     for number, check in enumerate(checks):
         same = [fault for fault in faults if fault["check"] == number]
-        if same:
+        if same and not (is_order and check is PAST_9999):
             first, count = min(same, key=lambda fault: fault["position"]), sum(fault["count"] for fault in same)
             where = f"first at {log.locate(first['position'])} ({first['example']})"
             messages.append(f"{check.column} {check.fault} in {count} of {num_interactions} rows, {where}")

@@ -1,6 +1,7 @@
 """Whether a log has a clock: as configured, or as its numbers say; implausible times are said."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from data.dataset.clock import ClockKind, clock_notes, clock_of
 from data.sources.schema import DataError
+from tests.data.dataset.test_preparation import prepared, written
 
 AUTO, SECONDS, ORDER = ClockKind.auto, ClockKind.seconds, ClockKind.order
 SUMMER = 1_719_792_000  # 2024-07-01
@@ -86,3 +88,15 @@ def test_implausible_times_are_said() -> None:
     assert "all times lie before 1990, from 1970-01-01T00:00:05Z" in notes(5, 6)[0]
     assert "1 of 2 interactions are dated before 1990, the first 1970-01-01T00:00:05Z" in notes(5, SUMMER)[0]
     assert "1 of 2 interactions are dated in the future" in notes(SUMMER, int(time.time()) + 10**6)[0]
+
+
+def test_running_numbers_may_be_of_any_size(ray_session: None, tmp_path: Path) -> None:
+    """The numbers of Snowflake ids: as seconds they lie past the year 9999, and as microseconds many would be one."""
+    times = [(1 << 60) + number for number in (3, 1, 2, 6, 5, 4)]
+    log = written(tmp_path, user_id=[*"aaabbb"], item_id=[*"xyzxyz"], time=times)
+    with pytest.raises(DataError, match=r"lies past the year 9999 .* if these are running numbers, set data\.clock"):
+        prepared(tmp_path, log)
+    dataset = prepared(tmp_path, [*log, "data.clock=order"])
+    assert dataset.clock is not None and (dataset.clock.has_clock, dataset.clock.last) == (False, max(times))
+    read = [dataset.interactions(name)["time"].to_pylist() for name in ("train", "validation", "test")]
+    assert [[at - (1 << 60) for at in part] for part in read] == [[1, 4], [2, 5], [3, 6]]

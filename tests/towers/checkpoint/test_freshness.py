@@ -39,6 +39,8 @@ def test_a_final_fit_has_nothing_newer(checkpoint: Checkpoint, dataset: Prepared
 def test_checkpoints_of_before_say_nothing(checkpoint: Checkpoint) -> None:
     manifest = {name: value for name, value in checkpoint.manifest.items() if name != "newest_interaction"}
     assert freshness(manifest) == []
+    gone = {"newest_interaction": 1 << 60, "dataset": {"folder": "/nowhere"}}
+    assert freshness(manifest | gone) == [], "a running number, which is no time"
 
 
 @pytest.mark.slow
