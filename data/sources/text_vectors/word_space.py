@@ -14,7 +14,8 @@ from scipy.sparse import linalg
 from data.artifacts.errors import UserError
 
 RARE = 2
-"""Words that occur in fewer texts than this are left out: they say nothing about which texts are similar."""
+"""Words that occur in fewer texts than this are left out: they say nothing about which texts are similar. Nor do those
+of all texts, which weigh nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,15 @@ class WordSpace:
         flat, owner_M = _words(texts)
         counts_NW = _counts(owner_M, flat.indices.to_numpy(), (len(texts), len(flat.dictionary)))
         num_texts_W = np.bincount(counts_NW.indices, minlength=counts_NW.shape[1])
-        is_kept_W = (num_texts_W >= RARE) & pc.not_equal(flat.dictionary, "").to_numpy(zero_copy_only=False)
+        is_telling_W = (num_texts_W >= RARE) & (num_texts_W < len(texts))
+        is_kept_W = is_telling_W & pc.not_equal(flat.dictionary, "").to_numpy(zero_copy_only=False)
         weight_W = np.log(len(texts) / num_texts_W[is_kept_W]).astype(np.float32)
         weights_NW = _weighted(counts_NW[:, is_kept_W], weight_W)
         rank = min(length, *(size - 1 for size in weights_NW.shape))
         if rank < 1:
             raise UserError(
-                "embed.columns: there are too few texts and words for vectors; name other columns, or a model"
+                f"embed.columns: there are too few texts and words for vectors: {is_kept_W.sum()} words are in {RARE}"
+                f" or more of {len(texts)} texts and not in all of them; name other columns, or a model (embed.model)"
             )
         start = np.random.default_rng(0).normal(size=min(weights_NW.shape))
         _, _, right_EW = linalg.svds(weights_NW.astype(np.float64), k=rank, v0=start)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data.artifacts.errors import ConfigError
+from data.artifacts.errors import ConfigError, UserError
 from data.sources.text_vectors.config import EmbedTextConfig
 from data.sources.text_vectors.files import WORDS, known_words, place_of_vectors, write_vectors
 from data.sources.text_vectors.texts import vectors_of
+from data.sources.text_vectors.word_space import WordSpace
 from tests.data.sources.text_vectors.test_texts import TEXTS
 
 NEW = ["green apple recipe", "night race race", "words that nobody has learnt"]
@@ -66,3 +67,21 @@ def test_vectors_of_a_model_leave_no_words_behind(tmp_path: Path) -> None:
     written(config, TEXTS.to_pylist())
     write_vectors(config, place_of_vectors(config), pa.chunked_array([["i"]]), np.ones((1, 2), np.float32))
     assert known_words(config, place_of_vectors(config)) is None
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["red shoe", "red shoe"], ["red shoe", "red shoe", "red shoe"], ["red shoe", "red shoe blue", "red green shoe"]],
+)
+def test_words_of_all_texts_make_no_vectors(texts: list[str]) -> None:
+    """They weigh nothing: ARPACK refused the matrix, or all vectors were zeros."""
+    with pytest.raises(UserError, match=r"0 words are in 2 or more of \d texts and not in all of them; name other"):
+        WordSpace.fit(pa.array(texts), 8)
+
+
+@pytest.mark.parametrize("other", ["", " shop"])
+def test_words_of_some_texts_tell_them_apart_in_a_tiny_catalogue(other: str) -> None:
+    texts = pa.array([f"{text}{other}" for text in ("red shoe x", "red shoe x", "blue hat", "blue hat", "green")])
+    found = WordSpace.fit(texts, 8).vectors(texts)
+    assert np.isfinite(found).all() and (np.linalg.norm(found[:4], axis=1) > 0.99).all()
+    assert found[0] @ found[1] > 0.99 and abs(found[0] @ found[2]) < 0.01
