@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -54,6 +54,31 @@ class FileLock:
 
 ALONE: Lock = FileLock()
 """The lock of a process that alone changes something; it cannot be lost."""
+
+
+Step = Callable[[], object]
+"""Called again and again by work that takes long, so that whoever watches over it sees that it goes on."""
+
+
+def unwatched() -> None:
+    """Does nothing: the `Step` of work that nobody watches over."""
+
+
+class WatchedLock:
+    """A lock under which long work is done. Each `require` says that the work goes on: call it for each file.
+
+    Args:
+        lock: What this process holds.
+        step: Called by each `require`.
+    """
+
+    def __init__(self, lock: Lock, step: Step) -> None:
+        self._lock, self._step = lock, step
+
+    def require(self) -> None:
+        """See `Lock.require`."""
+        self._step()
+        self._lock.require()
 
 
 def held_to_the_end(lock: Lock) -> Iterator[Any]:

@@ -3,7 +3,8 @@
 The decision log and exposures are compacted beside it, by the hour.
 
 A part of the log is written under a name that the store has noted before. After a crash the same part comes again, and
-its files replace those that were written. Only when they are all in place does the store drop the part.
+its files replace those that were written. Only when they are all in place does the store drop the part. Who was
+forgotten is noted in the log too before it does (`_removing.json`).
 """
 
 import time
@@ -13,7 +14,7 @@ from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
-from data.artifacts.leases import LeaseLost
+from data.artifacts.leases import LeaseLost, Lock, Step, WatchedLock, unwatched
 from data.cluster.console import ProgressReporter
 from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.exposures import exposures_folder
@@ -21,6 +22,7 @@ from data.sources.event_log.files import MICROS, EventLog
 from data.sources.event_log.hash_keys import require_hash_keys
 from data.sources.event_log.log_from_before import forgotten_of_base, note_of_base
 from data.sources.event_log.removal import remove_events
+from data.sources.event_log.removing import Removing, end_removing, note_complete
 from data.sources.event_log.stores import note_store
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
@@ -37,14 +39,20 @@ LOCK = ".compaction"
 
 
 def compact(
-    config: EventsConfig, store: StateStore, storage: Folder, stopped: Callable[[], bool] = lambda: False
+    config: EventsConfig,
+    store: StateStore,
+    storage: Folder,
+    stopped: Callable[[], bool] = lambda: False,
+    step: Step = unwatched,
 ) -> int:
     """Moves the events that are accepted by now into the event log; returns how many.
 
-    Events that are accepted meanwhile are left for the next compaction. Another one at the same time waits.
+    Events that are accepted meanwhile are left for the next compaction. Another one at the same time waits. Users who
+    were forgotten are removed last, in one pass over the log; if that is interrupted, the next compaction goes on with it.
 
     Args:
         stopped: Asked before each part but the first one; where it returns True, the remaining parts stay in the store.
+        step: Called for each file.
 
     Raises:
         StoreUnavailable: The store does not answer.
@@ -53,8 +61,10 @@ def compact(
         LeaseLost: On an object store, this process was stopped in the middle, and another one went on.
     """
     log, num_events, num_parts = EventLog.of(storage), 0, 0
-    with log.folder.locked(LOCK) as lock:
-        remove_events(log, {}, lock)  # from files that were damaged and have been restored
+    with log.folder.locked(LOCK) as held:
+        lock = WatchedLock(held, step)
+        _remove_forgotten(log, storage, lock, step)  # whom an interrupted compaction has left
+        remove_events(log, Removing(), lock)  # from files that were damaged and have been restored
         began_us, end = time.time_ns() // 1000, store.end()
         note_store(log, config.place, began_us, lock)
         while (part := store.part(MAX_PART, end)) is not None:
@@ -67,17 +77,27 @@ def compact(
             if part.forgotten:
                 require_hash_keys(*_logs_of_answers(storage))
                 note_of_base(log, part.forgotten, lock)
-                remove_events(log, part.forgotten, lock)
-                forget_decisions(storage, part.forgotten)
-                forget_exposures(storage, part.forgotten)
-            log.set_until(part.until_us, lock)
+            note_complete(log, part.until_us, part.forgotten, lock)
             lock.require()
             store.done(part)
             num_events, num_parts = num_events + len(part.events), num_parts + 1
         else:
+            _remove_forgotten(log, storage, lock, step)
             log.set_compacted(began_us, lock)  # also where there was nothing: others learn that there is an endpoint
         store.prune(time.time_ns() // 1000 - int((config.max_age_days + 1) * DAY_US))
     return num_events
+
+
+def _remove_forgotten(log: EventLog, storage: Folder, lock: Lock, step: Step) -> None:
+    """Removes those who are noted in the event log, from it and from the logs of answers."""
+    removing = Removing.of(log)
+    if not removing.users:
+        return
+    require_hash_keys(*_logs_of_answers(storage))
+    remove_events(log, removing, lock)
+    forget_decisions(storage, removing.users, step)
+    forget_exposures(storage, removing.users, step)
+    end_removing(log, lock)
 
 
 def _logs_of_answers(storage: Folder) -> tuple[Folder, Folder]:
@@ -118,7 +138,7 @@ class LogCompactor:
             stopped: Waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
         """
         store: StateStore | None = STATE_STORES[self._config.store](self._config) if self._config.is_on else None
-        is_last = False
+        is_last, step = False, partial(stopped, 0)
 
         def cut() -> bool:
             nonlocal is_last
@@ -133,9 +153,10 @@ class LogCompactor:
             if store is not None:
                 self._tell_forgotten(store)
                 self._check_hash_keys()
-                self._try("events", partial(compact, self._config, store, self._storage, cut), is_last)
-            self._try("exposures", self._keep_exposures, is_last)
-            self._try("decisions", partial(keep_decisions, self._config.decisions, self._storage), is_last)
+                self._try("events", partial(compact, self._config, store, self._storage, cut, step), is_last)
+            self._try("exposures", partial(self._keep_exposures, step), is_last)
+            keep = partial(keep_decisions, self._config.decisions, self._storage, step)
+            self._try("decisions", keep, is_last)
             self._report(dict(self._compacted_s), _num_waiting(store))
         if store is not None:
             store.close()
@@ -170,9 +191,9 @@ class LogCompactor:
         except (OSError, ValueError) as e:
             self._progress(f"compaction: {one_line(e)}")
 
-    def _keep_exposures(self) -> None:
+    def _keep_exposures(self, step: Step) -> None:
         """Compacts exposures once an hour; forgotten users go each time."""
-        forget_exposures(self._storage, {})
+        forget_exposures(self._storage, {}, step)
         before, days = self._exposures_of, self._config.exposure_days
         self._exposures_of = compact_once_an_hour(self._storage, self._exposures_of)
         if days is not None and self._exposures_of != before and (dropped := drop_exposures(self._storage, days)):

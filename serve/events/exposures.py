@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from data.artifacts.folders import Folder
+from data.artifacts.leases import Step, WatchedLock, unwatched
 from data.artifacts.records.hourly_files import GRACE, hour_name
 from data.sources.event_log import exposures
 from data.sources.event_log.forgetting import FORGOTTEN
@@ -61,16 +62,17 @@ def drop_exposures(storage: Folder, days: float) -> int:
         return exposures.drop_before(storage, datetime.now(UTC) - timedelta(days=days), lock)
 
 
-def forget_exposures(storage: Folder, forgotten: Mapping[str, int]) -> None:
+def forget_exposures(storage: Folder, forgotten: Mapping[str, int], step: Step = unwatched) -> None:
     """Removes exposures of users from before they were forgotten.
 
     Args:
         forgotten: By `user_key`, when they were forgotten, in microseconds since 1970.
+        step: Called for each file.
 
     Raises:
         OSError: The storage does not answer.
     """
     if forgotten or exposures.exposures_folder(storage).exists(FORGOTTEN):
-        with exposures.locked(storage) as lock:
+        with exposures.locked(storage) as held:
             users = all_names(exposures.exposures_folder(storage), forgotten)
-            exposures.forget(storage, users, datetime.now(UTC), lock)
+            exposures.forget(storage, users, datetime.now(UTC), WatchedLock(held, step))

@@ -4,17 +4,21 @@
                     /_until.json                       until when the log is complete, and when it was compacted last
                     /_forgotten.json                   who was forgotten, whom the log from before may still have
                     /_unread.json                      damaged files, and who is to be removed from them
+                    /_removing.json                    who is being removed, and from which files they already are
                     /_stores.json                      which state stores were compacted into it lately
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
 not data, by the convention of Hive, Spark and pyarrow.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder, json_bytes
@@ -48,6 +52,9 @@ VERSION_KEY = b"twotower.event_log.version"
 
 UNTIL, DATE = "_until.json", "date="
 
+IS_FILE = re.compile(rf"{DATE}[^/]+/[^/]+{re.escape(ENDING)}")
+"""The path of a file of the log in its folder."""
+
 MICROS = 1_000_000
 """Microseconds in a second: all times of events are int microseconds since 1970 in UTC."""
 
@@ -73,7 +80,7 @@ class EventLog:
 
     def files(self) -> list[str]:
         """The paths of all files in the folder of the log, by date."""
-        return [file for day in self.days() for file in self.files_of(day)]
+        return [file for file in self.folder.files() if IS_FILE.fullmatch(file)]
 
     def days(self) -> list[str]:
         """The days (UTC) that have files, see `days_of`."""
@@ -148,24 +155,31 @@ class EventLog:
             lock.require()
             self.folder.write_table(f"{DATE}{day}/{part}{ENDING}", table.filter(pc.equal(days, day)))
 
-    def read(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The events of a file.
+    @contextmanager
+    def opened(self, file: str) -> Iterator[pq.ParquetFile]:
+        """A file of the log, from which the block reads.
 
         Raises:
-            DamagedEvents: It is damaged.
+            DamagedEvents: It is damaged, as far as the block has read it.
             DataError: It is of another version.
         """
         place = f"{self.folder}/{file}"
         try:
-            found = (self.folder.read_schema(file).metadata or {}).get(VERSION_KEY, b"none").decode()
-            if found != VERSION:
-                raise DataError(
-                    f"{place}: is an event log of version {found}, and {VERSION} is known; update the stack"
-                )
-            table = self.folder.read_table(file)
+            with pq.ParquetFile(f"{self.folder.path}/{file}", filesystem=self.folder.filesystem) as events:
+                found = (events.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
+                if found != VERSION:
+                    raise DataError(
+                        f"{place}: is an event log of version {found}, and {VERSION} is known; update the stack"
+                    )
+                yield events
         except (OSError, pa.ArrowInvalid) as e:
             raise DamagedEvents(f"{place}: cannot be read as Parquet ({e}); restore the file, or remove it") from e
-        return table.select(list(columns)) if columns is not None else table.cast(SCHEMA)
+
+    def read(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The events of a file; it raises what `opened` raises."""
+        with self.opened(file) as events:
+            table = events.read(None if columns is None else list(columns))
+        return table.cast(SCHEMA) if columns is None else table.select(list(columns))
 
     def read_listed(self, file: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """As `read`, for who holds no lock; None for a file that was listed and is gone.

@@ -8,6 +8,7 @@ rows of all of them in the files of which an hour's file is made.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,7 @@ from data.artifacts.folders import Folder, json_bytes
 from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import Lock, held_to_the_end
 from data.artifacts.records import arrow_compute as pc
+from data.artifacts.records.ahead import ahead
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles
 from data.artifacts.records.updates import update_file
 from data.sources.event_log.files import MICROS
@@ -98,7 +100,8 @@ def remove_users(files: HourlyFiles, users: Mapping[str, int], hours: Iterable[s
         compacted = [files.compacted(hour)] if files.folder.exists(files.compacted(hour)) else []
         part = files.part(hour)
         small = [f"{part}/{name}" for name in (files.folder / part).names() if name.endswith(ENDING)]
-        removed += remove_from(files.folder, [*compacted, *small], users, lock)
+        for of_hour in (compacted, small):  # a compacted file may be large: it is not in memory with others
+            removed += remove_from(files.folder, of_hour, users, lock)
     return removed
 
 
@@ -110,7 +113,11 @@ def remove_from(folder: Folder, files: Iterable[str], users: Mapping[str, int], 
         LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
     """
     is_removed = Removal(users, str)
-    return sum(_remove_from(folder, file, is_removed, lock) for file in files)
+    removed = 0
+    for num in ahead(partial(_remove_from, folder, is_removed=is_removed, lock=lock), files):
+        lock.require()
+        removed += num
+    return removed
 
 
 def _remove_from(folder: Folder, file: str, is_removed: Removal, lock: Lock) -> int:

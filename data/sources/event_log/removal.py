@@ -5,6 +5,7 @@ Shape legend: N events.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ import pyarrow as pa
 from data.artifacts.folders import json_bytes
 from data.artifacts.json_text import mapping, parsed
 from data.artifacts.leases import ALONE, Lock
+from data.artifacts.records.ahead import ahead
 from data.artifacts.records.json_files import left_out
 from data.artifacts.records.updates import update_file
-from data.sources.event_log.files import DamagedEvents, EventLog
+from data.sources.event_log.files import SCHEMA, DamagedEvents, EventLog
+from data.sources.event_log.removing import Removing
 from data.sources.event_log.users import user_key
 
 UNREAD = "_unread.json"
+
+NOTED = 256
+"""After so many files it is noted which are done."""
 
 CURE = "remove it, and forget again the users who were forgotten while a file of the event log was damaged"
 
@@ -81,14 +87,14 @@ def _unread(value: Any) -> Unread:
     return Unread([str(file) for file in value["files"]], {user: int(at) for user, at in users})
 
 
-def remove_events(log: EventLog, forgotten: Mapping[str, int], lock: Lock = ALONE) -> int:
+def remove_events(log: EventLog, removing: Removing, lock: Lock = ALONE) -> int:
     """Removes the events of users from before they were forgotten; returns how many.
 
-    A damaged file stays as it is, and is named. It is noted with who may be in it: they are removed by the first call
-    that finds the file restored.
+    It notes the files that are done, and goes on after the last of them. A damaged file stays as it is, and is named. It
+    is noted with who may be in it: they are removed by the first call that finds the file restored.
 
     Args:
-        forgotten: By `user_key`, when they were forgotten, in microseconds since 1970.
+        removing: Who is removed, as it is noted in the log; where this is nobody, only files that were damaged are read.
         lock: The lock of compaction, which this process holds.
 
     Raises:
@@ -96,29 +102,45 @@ def remove_events(log: EventLog, forgotten: Mapping[str, int], lock: Lock = ALON
         DataError: A file is of another version.
     """
     before = Unread.of(log)
-    users = {**before.users, **forgotten}
+    users = {**before.users, **removing.users}
     if not users:
         return 0
-    is_removed, removed, damaged = Removal(users, user_key), 0, list[str]()
-    for file in log.files() if forgotten else filter(log.folder.exists, before.files):
-        try:
-            removed += _remove_from(log, file, is_removed, lock)
-        except DamagedEvents as e:
-            log.folder.read_bytes(file)  # raises OSError where it is the storage that does not answer
-            left_out(f"{e}. Users who were forgotten may be in it; when it is restored, they are removed from it")
+    if removing.users:
+        files = [file for file in log.files() if file > removing.after or file in before.files]
+    else:
+        files = [*filter(log.folder.exists, before.files)]
+    removed, damaged = 0, list[str]()
+    each = ahead(partial(_remove_from, log, is_removed=Removal(users, user_key), lock=lock), files)
+    for number, (file, found) in enumerate(zip(files, each, strict=True), 1):
+        lock.require()
+        if isinstance(found, DamagedEvents):
+            left_out(f"{found}. Users who were forgotten may be in it; when it is restored, they are removed from it")
             damaged.append(file)
+        else:
+            removed += found
+        if removing.users and number % NOTED == 0:
+            Unread(list(dict.fromkeys([*before.files, *damaged])), users).note(log, lock)
+            removing = removing.done_until(file)
+            removing.note(log, lock)
     Unread(damaged, users).note(log, lock)
     return removed
 
 
-def _remove_from(log: EventLog, file: str, is_removed: Removal, lock: Lock) -> int:
-    table = log.read(file)
-    kept_N = ~is_removed(table["user_id"], table["received"].cast(pa.int64()).to_numpy())
-    if kept_N.all():
-        return 0
+def _remove_from(log: EventLog, file: str, is_removed: Removal, lock: Lock) -> int | DamagedEvents:
+    """Removes events from a file; returns how many, or why it cannot be read."""
+    try:
+        with log.opened(file) as events:
+            columns = events.read(["user_id", "received"])
+            kept_N = ~is_removed(columns["user_id"], columns["received"].cast(pa.int64()).to_numpy())
+            if kept_N.all():
+                return 0
+            kept = events.read().cast(SCHEMA).filter(pa.array(kept_N))
+    except DamagedEvents as e:
+        log.folder.read_bytes(file)  # raises OSError where it is the storage that does not answer
+        return e
     lock.require()
-    if kept_N.any():
-        log.folder.write_table(file, table.filter(pa.array(kept_N)))
+    if len(kept):
+        log.folder.write_table(file, kept)
     else:
         log.folder.delete_file(file)
     return int((~kept_N).sum())
