@@ -90,8 +90,8 @@ GUARD_HANGS_S = 300.0
 time; it may wait for an operator's promotion."""
 
 COMPACTION_HANGS_S = 1800.0
-"""Seconds after which compaction hangs unless it has begun another part of the event log. Where it has merely much to
-do after an outage, the replica in its place goes on after the last hour that is done."""
+"""Seconds after which compaction hangs unless it has gone on by a file or a part of the event log. It may have much to
+do after an outage, or where somebody was forgotten and the log is long."""
 
 
 class WatchingReplica:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data.artifacts.folders import Folder
 
@@ -60,9 +61,10 @@ def fold_files(folder: Folder, files: Sequence[str], schema: pa.Schema, kind: st
 
 
 def _groups(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:
-    made_of(folder.read_schema(file))
-    for group in folder.read_groups(file):
-        yield group.cast(schema)
+    with pq.ParquetFile(f"{folder.path}/{file}", filesystem=folder.filesystem) as opened:
+        made_of(opened.schema_arrow)
+        for group in range(opened.num_row_groups):
+            yield opened.read_row_group(group).cast(schema)
 
 
 def made_of(schema: pa.Schema) -> frozenset[str]:

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import TypeVar
 
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
-from data.artifacts.json_text import json_text
-from data.artifacts.leases import ALONE, Lock, held_to_the_end
-from data.artifacts.records.folding import COMPACTED, Add, Folded, fold_files, made_of
+from data.artifacts.leases import ALONE, Lock
+from data.artifacts.records.compacting import compact_hour
+from data.artifacts.records.folding import Add, Folded, fold_files, made_of
 
 ENDING = ".parquet"
 
@@ -27,9 +26,6 @@ GRACE = timedelta(minutes=10)
 
 Kept = Callable[[pa.Table], pa.Table]
 """Returns those of some rows that stay."""
-
-GROUP = 20_000
-"""Fewest rows of a compacted file that are written at a time, and are in memory while they are."""
 
 
 def all_rows(rows: pa.Table) -> pa.Table:
@@ -108,7 +104,11 @@ class HourlyFiles:
     def write_parts(self, file: str, parts: Iterable[pa.Table], begun: datetime | None = None) -> None:
         """Writes rows like `write`, one part after the other; one at a time is in memory."""
         name = f"{self.part(hour_name(begun or datetime.now(UTC)))}/{file}{ENDING}"
-        self.folder.write_tables(name, self.schema, parts, use_dictionary=_repeating(self.schema))
+        self.write_as(name, self.schema, parts)
+
+    def write_as(self, file: str, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
+        """Writes rows as a file of the folder, by its path there; the schema may have metadata of its own."""
+        self.folder.write_tables(file, schema, parts, use_dictionary=_repeating(schema))
 
     def read_hour(self, hour: str) -> HourlyRows:
         """Reads the rows of an hour. A damaged file is left out and named.
@@ -157,7 +157,7 @@ class HourlyFiles:
 
     def files(self, hour: str) -> list[str]:
         """The files of an hour whose rows are not in its compacted file, by their paths in the folder."""
-        compacted = self._compacted_from(hour)
+        compacted = self.compacted_from(hour)
         files = (f"{self.part(hour)}/{file}" for file in (self.folder / self.part(hour)).names())
         return [file for file in files if file.endswith(ENDING) and file not in compacted]
 
@@ -168,50 +168,18 @@ class HourlyFiles:
         files that it was made of. A damaged file stays where it is.
 
         Args:
-            lock: the lock of who else changes the files.
+            lock: the lock of who else changes the files; it is required for each file.
             kept: says which rows of the small files stay.
         """
         last = hour_name(now - GRACE - timedelta(hours=1))
-        return [hour for hour in self.open_hours() if hour <= last and self._compact_hour(hour, lock, kept)]
-
-    def _compact_hour(self, hour: str, lock: Lock, kept: Kept) -> bool:
-        """Adds the files of an hour to its compacted file, and deletes them; returns whether there were any."""
-        before = self._compacted_from(hour)
-        if not before and self.folder.exists(self.compacted(hour)):
-            return False  # it cannot be read now, and must not be replaced
-        readable = [file for file in self.files(hour) if isinstance(self.read_file(file), pa.Table)]
-        if readable:
-            made_of = {COMPACTED: json_text(sorted(before.union(readable)))}
-            earlier = self.folder.read_groups(self.compacted(hour)) if before else ()
-            rows = chain(earlier, map(kept, self._rows_of(readable)), held_to_the_end(lock))
-            schema = self.schema.with_metadata(made_of)
-            self.folder.write_tables(self.compacted(hour), schema, rows, use_dictionary=_repeating(schema))
-        lock.require()
-        for file in before.union(readable):
-            self.folder.delete_file(file)
-        if not (self.folder / self.part(hour)).files():
-            (self.folder / self.part(hour)).delete()
-        return bool(readable)
+        return [hour for hour in self.open_hours() if hour <= last and compact_hour(self, hour, lock, kept)]
 
     def drop(self, hour: str) -> None:
         """Deletes the files of an hour, the compacted one first: what is left after an interruption is read once."""
         self.folder.delete_file(self.compacted(hour))
         (self.folder / self.part(hour)).delete()
 
-    def _rows_of(self, files: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of files that can be read, in tables of at least GROUP rows."""
-        waiting = self.schema.empty_table()
-        for file in files:
-            table = self.read_file(file)
-            if isinstance(table, str):
-                raise OSError(table)
-            waiting = pa.concat_tables([waiting, table])
-            if len(waiting) >= GROUP:
-                yield waiting
-                waiting = self.schema.empty_table()
-        yield waiting
-
-    def _compacted_from(self, hour: str) -> frozenset[str]:
+    def compacted_from(self, hour: str) -> frozenset[str]:
         """The files whose rows are in the compacted file of an hour; none if it is not there, or is damaged."""
         if not self.folder.exists(self.compacted(hour)):
             return frozenset()

@@ -9,7 +9,8 @@ import pytest
 
 from data.artifacts import leases
 from data.artifacts.folders import MANIFEST, Folder
-from data.artifacts.leases import ALONE, LeaseLost
+from data.artifacts.leases import ALONE, LeaseLost, Lock
+from data.artifacts.records import compacting
 from data.artifacts.records.hourly_files import HourlyFiles
 from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.exposures import SCHEMA, forget
@@ -132,15 +133,15 @@ def test_a_stopped_guard_brings_no_forgotten_user_back(bucket: Folder, monkeypat
     run, file = ExposureRun.of(bucket, running), "2026-01-01T09/a-1.parquet"
     of_u = pa.array([logged_user("u")] * 7)
     run.folder.write_table(file, shown("new", 7).set_column(2, "user", of_u).cast(SCHEMA))
-    read, said = HourlyFiles._rows_of, list[str]()
+    read, said = compacting.rows_of, list[str]()
 
-    def stopped(files: HourlyFiles, names: Sequence[str]) -> Iterator[pa.Table]:
-        rows = list(read(files, names))
+    def stopped(files: HourlyFiles, names: Sequence[str], lock: Lock) -> Iterator[pa.Table]:
+        rows = list(read(files, names, lock))
         monkeypatch.setattr(leases, "LEASE_S", 0.0)
         forget(bucket, {logged_user("u"): now_us()}, datetime.now(UTC), ALONE)  # by who has taken the lock over
         yield from rows
 
-    monkeypatch.setattr(HourlyFiles, "_rows_of", stopped)
+    monkeypatch.setattr(compacting, "rows_of", stopped)
     CanaryGuard(GuardConfig(), bucket, said.append).check()
     assert len(said) == 1
     assert "exposures are not compacted, tried again in the next hour: lock " in said[0]
