@@ -86,8 +86,8 @@ an actor without CPUs is work too."""
 
 
 GUARD_HANGS_S = 300.0
-"""Seconds after which a check of the guard hangs. It takes a second, and a minute where much is read for the first
-time; it may wait for an operator's promotion."""
+"""Seconds after which a check of the guard hangs unless it has gone on by a run or a file that it compacts. It takes a
+second, and a minute where much is read for the first time; it may wait for an operator's promotion."""
 
 COMPACTION_HANGS_S = 1800.0
 """Seconds after which compaction hangs unless it has gone on by a file or a part of the event log. It may have much to

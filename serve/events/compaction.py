@@ -26,7 +26,7 @@ from data.sources.event_log.removing import Removing, end_removing, note_complet
 from data.sources.event_log.stores import note_store
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
-from serve.events.exposures import compact_once_an_hour, drop_exposures, forget_exposures
+from serve.events.exposures import ExposureCompaction, drop_exposures, forget_exposures, hour_to_compact
 from serve.events.popular.now import add_popular
 from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
@@ -127,7 +127,7 @@ class LogCompactor:
         report: CompactionReport = lambda *_: None,
     ) -> None:
         self._config, self._storage, self._progress, self._report = config, storage, progress, report
-        self._exposures_of = ""
+        self._exposures, self._dropped_in = ExposureCompaction(storage), ""
         self._told: Mapping[str, int] = {}  # who was forgotten
         self._compacted_s: dict[str, float] = {}
 
@@ -192,12 +192,14 @@ class LogCompactor:
             self._progress(f"compaction: {one_line(e)}")
 
     def _keep_exposures(self, step: Step) -> None:
-        """Compacts exposures once an hour; forgotten users go each time."""
+        """Removes forgotten users each time; once an hour, deletes what is too old and compacts."""
         forget_exposures(self._storage, {}, step)
-        before, days = self._exposures_of, self._config.exposure_days
-        self._exposures_of = compact_once_an_hour(self._storage, self._exposures_of)
-        if days is not None and self._exposures_of != before and (dropped := drop_exposures(self._storage, days)):
-            self._progress(f"exposures: deleted those of {dropped} runs without any for {days:g} days")
+        hour, days = hour_to_compact(), self._config.exposure_days
+        if days is not None and self._dropped_in != hour:
+            if dropped := drop_exposures(self._storage, days, step):
+                self._progress(f"exposures: deleted those of {dropped} runs without any for {days:g} days")
+            self._dropped_in = hour
+        self._exposures.go_on(step)
 
     def _try(self, kind: str, call: Callable[[], object], is_last: bool) -> None:
         try:

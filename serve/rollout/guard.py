@@ -6,12 +6,13 @@ an endpoint on another machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from data.artifacts.errors import one_line
 from data.artifacts.folders import Folder
-from data.artifacts.leases import LeaseLost
+from data.artifacts.leases import LeaseLost, Step, unwatched
 from data.cluster.console import ProgressReporter
-from serve.events.exposures import compact_once_an_hour, hour_to_compact
+from serve.events.exposures import ExposureCompaction
 from serve.experiments.assignment import Experiment
 from serve.experiments.canary_analysis import GuardConfig, find_regressions
 from serve.experiments.exposure_files import ExposureRun, read_earlier_layout
@@ -60,8 +61,12 @@ class CanaryGuard:
     _experiment_key: str | None = None
     _files_read: set[str] = field(default_factory=set)
     _judged: JudgedRun = field(default_factory=JudgedRun)
-    _compacted_in: str = ""
+    _compaction: ExposureCompaction = field(init=False)
+    _step: Step = unwatched
     _replicas: ReplicaWatch | None = None
+
+    def __post_init__(self) -> None:
+        self._compaction = ExposureCompaction(self.storage)
 
     def check(self) -> str | None:
         """Analyses the running experiment once; returns the reason if it was rolled back, otherwise None."""
@@ -128,6 +133,7 @@ class CanaryGuard:
         Args:
             stopped: waits for the given number of seconds and returns whether to stop (as `threading.Event.wait` does).
         """
+        self._step = partial(stopped, 0)
         while not stopped(self.config.every_s):
             try:
                 self.check()
@@ -177,9 +183,9 @@ class CanaryGuard:
         The compaction of events does so too, where it runs.
         """
         try:
-            self._compacted_in = compact_once_an_hour(self.storage, self._compacted_in)
+            self._compaction.go_on(self._step)
         except (OSError, ValueError, LeaseLost) as e:  # the storage, a compacted file that is damaged, or a long stop
-            self._compacted_in = hour_to_compact()
+            self._compaction.rest()
             self.progress(f"guard: exposures are not compacted, tried again in the next hour: {one_line(e)}")
 
     def _say(self, damaged: tuple[str, ...]) -> None:

@@ -7,12 +7,14 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import Lock
+from data.artifacts.records.ahead import ahead
 from data.artifacts.records.hourly_files import ENDING, HourlyFiles, hour_name
 from data.sources.event_log.forgetting import lately, note_forgotten, remove_from, remove_users, without
 
@@ -49,29 +51,49 @@ def locked(storage: Folder) -> AbstractContextManager[Lock]:
     return exposures_folder(storage).locked(LOCK)
 
 
-def compact(storage: Folder, now: datetime, lock: Lock, within_s: float = math.inf) -> bool:
+@dataclass(slots=True)
+class Position:
+    """Where a compaction of all runs has got to.
+
+    Attributes:
+        after: experiment and run of the last run that was begun; empty before the first.
+    """
+
+    after: tuple[str, ...] = ()
+
+
+def compact(
+    storage: Folder, now: datetime, lock: Lock, within_s: float = math.inf, position: Position | None = None
+) -> bool:
     """Makes one file of each hour that is over, of all runs, those of experiments that are over included.
 
     Exposures of users from before they were forgotten are left out, however late they have come.
 
     Args:
-        lock: what `locked` gives, which this process holds.
-        within_s: seconds after which no further run is begun.
+        lock: what `locked` gives, which this process holds; it is required for each run, and for each file.
+        within_s: seconds after which no further run is begun; the first one is in any case.
+        position: where to begin. It moves on with each run, also with one that raises an error, and is at the beginning
+            again when all runs are done; the next call, given the same, goes on there.
 
     Returns:
-        Whether all runs are done; if not, the next call goes on.
+        Whether all runs are done.
 
     Raises:
         OSError: the storage does not answer.
         LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
     """
-    folder = exposures_folder(storage)
-    kept, ends = without(note_forgotten(folder, {}, lock)), time.monotonic() + within_s
-    for experiment in folder.subfolders():
-        for run in experiment.subfolders():
-            if time.monotonic() > ends:
-                return False
-            exposure_files(run).compact(now, lock, kept)
+    at = Position() if position is None else position
+    kept = without(note_forgotten(exposures_folder(storage), {}, lock))
+    begun_at, runs = at.after, _runs(storage, at.after)
+    ends = time.monotonic() + within_s
+    for run, hours in zip(runs, ahead(HourlyFiles.open_hours, runs), strict=True):
+        if at.after != begun_at and time.monotonic() > ends:
+            return False
+        at.after = _place(run)
+        lock.require()
+        if hours:  # most runs are over and have none
+            run.compact(now, lock, kept)
+    at.after = ()
     return True
 
 
@@ -81,19 +103,22 @@ def drop_before(storage: Folder, moment: datetime, lock: Lock) -> int:
     What a run was, its shares and its beginning, stays. Files of earlier versions stay too, which belong to no run.
 
     Args:
-        lock: what `locked` gives, which this process holds.
+        lock: what `locked` gives, which this process holds; it is required for each run.
 
     Raises:
         OSError: the storage does not answer.
         LeaseLost: on an object store, this process was stopped in the middle, and another one went on.
     """
-    runs = [exposure_files(run) for each in exposures_folder(storage).subfolders() for run in each.subfolders()]
-    over = [run for run in runs if (hours := run.hours()) and hours[-1] < hour_name(moment)]
-    for run in over:
-        for hour in run.hours():
+    runs, num_over = _runs(storage), 0
+    for run, hours in zip(runs, ahead(HourlyFiles.hours, runs), strict=True):
+        lock.require()
+        if not hours or hours[-1] >= hour_name(moment):
+            continue
+        num_over += 1
+        for hour in hours:
             lock.require()
             run.drop(hour)
-    return len(over)
+    return num_over
 
 
 def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock) -> int:
@@ -103,7 +128,7 @@ def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock)
 
     Args:
         users: by `logged_user`, when they were forgotten, in microseconds since 1970.
-        lock: what `locked` gives, which this process holds.
+        lock: what `locked` gives, which this process holds; it is required for each run, and for each file.
 
     Raises:
         OSError: the storage does not answer.
@@ -113,10 +138,23 @@ def forget(storage: Folder, users: Mapping[str, int], now: datetime, lock: Lock)
     recent, removed = lately(note_forgotten(folder, users, lock), now), 0
     if not recent and not users:
         return 0
-    for experiment in folder.subfolders():
-        if users:  # what lies directly in the folder is of earlier versions
-            names = [name for name in experiment.names() if name.endswith(ENDING)]
-            removed += remove_from(experiment, names, users, lock)
-        for run in map(exposure_files, experiment.subfolders()):
-            removed += remove_users(run, {**recent, **users}, run.hours() if users else run.open_hours(), lock)
+    for experiment in folder.subfolders() if users else ():  # what lies directly in one is of earlier versions
+        names = [name for name in experiment.names() if name.endswith(ENDING)]
+        removed += remove_from(experiment, names, users, lock)
+    runs = _runs(storage)
+    for run, hours in zip(runs, ahead(HourlyFiles.hours if users else HourlyFiles.open_hours, runs), strict=True):
+        lock.require()
+        removed += remove_users(run, {**recent, **users}, hours, lock)
     return removed
+
+
+def _runs(storage: Folder, after: tuple[str, ...] = ()) -> list[HourlyFiles]:
+    """The files of all runs, or of those after one, in the order of experiments and runs."""
+    experiments = [folder for folder in exposures_folder(storage).subfolders() if (folder.name,) >= after[:1]]
+    runs = [exposure_files(run) for of_experiment in ahead(Folder.subfolders, experiments) for run in of_experiment]
+    return [run for run in runs if _place(run) > after]
+
+
+def _place(run: HourlyFiles) -> tuple[str, ...]:
+    """The names of the experiment and the run."""
+    return tuple(run.folder.path.split("/")[-2:])

@@ -8,7 +8,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.artifacts.leases import ALONE
-from data.sources.event_log.exposures import SCHEMA, compact, exposure_files, forget
+from data.sources.event_log.exposures import SCHEMA, Position, compact, exposure_files, forget
 from data.sources.event_log.forgetting import FORGOTTEN
 
 NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_the_hours_of_all_runs_are_compacted_without_what_has_come_late_of_a_for
     (storage / "exposures" / "canary").write_table("run2/2026-01-31T12/late.parquet", late)
     runs = [exposure_files(run) for run in (storage / "exposures" / "canary").subfolders()]
     assert not compact(storage, later, ALONE, within_s=-1)
-    assert all(run.open_hours() for run in runs), "no time is left to begin one"
+    assert [bool(run.open_hours()) for run in runs] == [False, True], "no time is left to begin another one"
     assert compact(storage, later, ALONE)
     assert ids(storage) == [2, 3, 6, 8, 10, 12]
     assert [run.open_hours() for run in runs] == [[], []]
@@ -83,3 +83,31 @@ def test_files_that_a_dead_compaction_has_left_are_cleared_too(storage: Folder) 
     forget(storage, {"u": us(12, 10)}, NOW, ALONE)
     assert run.folder.read_table("2026-01-31T10/b.parquet")["request_id"].to_pylist() == ["3"]
     assert ids(storage) == [2, 3, 6, 8, 10], "each once"
+
+
+def test_a_compaction_goes_on_with_the_run_after_the_last_one(storage: Folder) -> None:
+    """It began with the first run each time, and never came to the last ones where there were many."""
+    canary, position = storage / "exposures" / "canary", Position()
+    (storage / "exposures" / "split").write_table("run0/2026-01-31T10/a.parquet", shown(("13", "w", us(10))))
+    places = [canary / "run1", canary / "run2", storage / "exposures" / "split" / "run0"]
+    runs, later = [exposure_files(place) for place in places], NOW + timedelta(days=9)
+    found = []
+    for _ in runs:
+        is_done = compact(storage, later, ALONE, -1, position)
+        found.append((is_done, [len(run.open_hours()) for run in runs]))
+    assert found == [(False, [0, 1, 1]), (False, [0, 0, 1]), (True, [0, 0, 0])]
+    assert position.after == ()
+
+
+def test_a_run_that_cannot_be_compacted_keeps_no_other_from_it(storage: Folder) -> None:
+    canary, position, later = storage / "exposures" / "canary", Position(), NOW + timedelta(days=9)
+    cut = exposure_files(canary / "run1")
+    assert cut.compact(NOW)
+    with Path(cut.folder.path, "2026-01-31T10.parquet").open("r+b") as file:
+        file.seek(4)
+        file.write(b"\xff" * 40)  # its end is whole
+    cut.folder.write_table("2026-01-31T10/late.parquet", shown(("14", "w", us(10))))
+    with pytest.raises(OSError):
+        compact(storage, later, ALONE, position=position)
+    assert compact(storage, later, ALONE, position=position)
+    assert exposure_files(canary / "run2").open_hours() == []

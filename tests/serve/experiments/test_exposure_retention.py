@@ -1,6 +1,7 @@
 """`events.exposure_days`: the exposures of a run are deleted once none was recorded for so many days."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from data.artifacts.folders import Folder
 from data.sources.schema import DataError
 from serve.events.compaction import LogCompactor
 from serve.events.config import EventsConfig
+from serve.events import exposures
 from serve.events.exposures import drop_exposures
 from serve.experiments.assignment import Experiment, TrafficConfig
 from serve.experiments.chosen_run import choose_run
@@ -54,6 +56,29 @@ def test_the_compaction_deletes_them_where_it_is_told_to(tmp_path: Path, days: f
     LogCompactor(config, storage, said.append).watch(stop.wait)
     assert len(run.rows.hours()) == left
     assert said == ([] if left else ["exposures: deleted those of 1 runs without any for 30 days"])
+
+
+@pytest.mark.parametrize("num_rounds", [1, 3])
+def test_where_runs_take_long_each_has_its_turn_and_old_ones_go(
+    tmp_path: Path, num_rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first runs were compacted, and nothing was ever deleted."""
+    monkeypatch.setattr(exposures, "COMPACT_S", -1.0)  # each takes longer than the time of a round
+    storage = Folder.of(str(tmp_path))
+    old = recorded(storage, OLD, 40, "1")
+    later = [replace(LATER, name=f"canary-{number}") for number in range(3)]
+    runs = [recorded(storage, experiment, 2, "2") for experiment in later]
+    rounds: list[float] = []
+
+    def stopped(seconds: float) -> bool:
+        if seconds:
+            rounds.append(seconds)
+        return seconds > 0 and len(rounds) == num_rounds + 1
+
+    config = EventsConfig(store="off", compact_s=0.01, exposure_days=30)
+    LogCompactor(config, storage, lambda _: None).watch(stopped)
+    assert old.rows.hours() == [], "though the others are not done"
+    assert [len(run.rows.open_hours()) for run in runs] == ([0, 0, 0] if num_rounds == 3 else [0, 1, 1])
 
 
 def test_less_than_a_day_is_refused() -> None:
