@@ -48,7 +48,7 @@ def compact(
     """Moves the events that are accepted by now into the event log; returns how many.
 
     Events that are accepted meanwhile are left for the next compaction. Another one at the same time waits. Users who
-    were forgotten are removed last, in one pass over the log; if that is interrupted, the next compaction goes on with it.
+    were forgotten are removed last, in one pass over the log; if that is interrupted, the next compaction continues it.
 
     Args:
         stopped: Asked before each part but the first one; where it returns True, the remaining parts stay in the store.

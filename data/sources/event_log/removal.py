@@ -90,11 +90,11 @@ def _unread(value: Any) -> Unread:
 def remove_events(log: EventLog, removing: Removing, lock: Lock = ALONE) -> int:
     """Removes the events of users from before they were forgotten; returns how many.
 
-    It notes the files that are done, and goes on after the last of them. A damaged file stays as it is, and is named. It
+    It notes which files are done, and goes on after the last of them. A damaged file stays as it is, and is named. It
     is noted with who may be in it: they are removed by the first call that finds the file restored.
 
     Args:
-        removing: Who is removed, as it is noted in the log; where this is nobody, only files that were damaged are read.
+        removing: Who is removed, as it is noted in the log; if nobody, only files that were damaged are read.
         lock: The lock of compaction, which this process holds.
 
     Raises:
