@@ -133,7 +133,7 @@ class KafkaIngest:
         pause_s, taken = RETRY_S[0], Taken()
         while True:
             try:
-                refused = self._append([message.value() or b"" for message in messages], taken)
+                refused = self._append([message.value() or b"" for message in messages], taken, _sent_us(messages))
                 break
             except StoreUnavailable as e:
                 self._progress(f"ingest: {one_line(e)}; trying again in {pause_s:g} s")
@@ -174,7 +174,7 @@ class KafkaIngest:
         for error in errors:
             self._progress(f"ingest: offsets are not committed, so their messages may come again: {error}")
 
-    def _append(self, values: Sequence[bytes], taken: Taken) -> dict[int, str]:
+    def _append(self, values: Sequence[bytes], taken: Taken, sent_us: Sequence[int | None] = ()) -> dict[int, str]:
         """Makes events durable; returns why messages are refused, by their place in the batch.
 
         Of a message with several events the valid ones are taken. It is refused nevertheless, and the reason tells
@@ -183,9 +183,10 @@ class KafkaIngest:
         Args:
             values: the messages. Where the store did not answer they are given again, with others after them.
             taken: what was taken of them before; it goes on after that.
+            sent_us: of each message, when it was sent, as for `read_events`.
         """
         refused: dict[int, list[str]] = {}
-        objects: list[bytes] = []
+        objects: list[tuple[bytes, int | None]] = []
         owners: list[tuple[int, str]] = []
         for place, value in enumerate(values):
             try:
@@ -193,7 +194,7 @@ class KafkaIngest:
             except Unreadable as e:
                 refused[place] = [str(e)]
                 continue
-            objects += found
+            objects += [(each, sent_us[place] if sent_us else None) for each in found]
             owners += [(place, f"event {number}: " if len(found) > 1 else "") for number in range(len(found))]
         for start in range(taken.num, len(objects), MAX_EVENTS):
             some = objects[start : start + MAX_EVENTS]
@@ -204,15 +205,17 @@ class KafkaIngest:
         return {place: _together(reasons) for place, reasons in refused.items()}
 
     def _append_some(
-        self, objects: Sequence[bytes], owners: Sequence[tuple[int, str]], withheld: set[int]
+        self, objects: Sequence[tuple[bytes, int | None]], owners: Sequence[tuple[int, str]], withheld: set[int]
     ) -> list[tuple[tuple[int, str], str]]:
         """Makes events durable; returns the owners of those that are refused, with the reasons.
 
         Args:
+            objects: events as JSON, each with when its message was sent.
             withheld: gets the places of messages with events that are forgotten.
         """
         refused = []
-        batch = read_events(b'{"events":[' + b",".join(objects) + b"]}", self._events)
+        body = b'{"events":[' + b",".join(each for each, _ in objects) + b"]}"
+        batch = read_events(body, self._events, [sent_us for _, sent_us in objects])
         if any(len(problem["loc"]) < 3 for problem in batch.problems):  # one of them spoils the whole, such as by depth
             if len(objects) == 1:
                 return [(owners[0], problem["msg"]) for problem in batch.problems]
@@ -237,3 +240,9 @@ def _together(reasons: Sequence[str]) -> str:
     """All reasons of a message in one text, at most `MAX_REASONS` of them."""
     more = len(reasons) - MAX_REASONS
     return "; ".join(reasons[:MAX_REASONS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _sent_us(messages: Sequence[Any]) -> list[int | None]:
+    """When messages of confluent-kafka were sent, or came to a broker, in microseconds since 1970; None if unknown."""
+    found = (message.timestamp() for message in messages)
+    return [at_ms * 1000 if kind else None for kind, at_ms in found]  # 0 is TIMESTAMP_NOT_AVAILABLE

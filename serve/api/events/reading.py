@@ -59,8 +59,14 @@ class EventBatch:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_events(body: bytes, config: EventsConfig) -> EventBatch:
-    """Reads the body of a request. If the body as a whole is wrong, the batch has problems and no events."""
+def read_events(body: bytes, config: EventsConfig, sent_us: Sequence[int | None] = ()) -> EventBatch:
+    """Reads the body of a request. If the body as a whole is wrong, the batch has problems and no events.
+
+    Args:
+        sent_us: Of each event, when it was sent, in microseconds since 1970, which is its time if it names none: events
+            that waited on their way, as in a topic, did not happen when they are read. None, and events for which there
+            is nothing here, happened now.
+    """
     problems: list[Problem] = []
     try:
         asked = list(enumerate(EventsRequest.model_validate_json(body).events))
@@ -68,12 +74,12 @@ def read_events(body: bytes, config: EventsConfig) -> EventBatch:
         problems = _problems(e)
         if any(len(problem["loc"]) < 3 for problem in problems):
             readable = _readable(body) if problems[0]["type"] == "json_invalid" else body
-            return EventBatch(problems=problems) if readable == body else read_events(readable, config)
+            return EventBatch(problems=problems) if readable == body else read_events(readable, config, sent_us)
         asked, problems = _each(from_json(body)["events"])
     batch = EventBatch(problems=problems)
     now_us = time.time_ns() // 1000
     for place, request in asked:
-        found = _event(request, now_us, config)
+        found = _event(request, now_us, config, sent_us[place] if place < len(sent_us) else None)
         if isinstance(found, Event):
             batch.events.append(found)
             batch.places.append(place)
@@ -135,24 +141,29 @@ def answer(batch: EventBatch, outcomes: Sequence[Outcome], names_users: bool) ->
     return (422, {"detail": problems, **counts}) if problems else (202, counts)
 
 
-def _event(request: EventRequest, now_us: int, config: EventsConfig) -> Event | tuple[str, str]:
-    """The event, or the field that the config refuses, and why."""
+def _event(
+    request: EventRequest, now_us: int, config: EventsConfig, sent_us: int | None = None
+) -> Event | tuple[str, str]:
+    """The event, or the field that the config refuses, and why.
+
+    Args:
+        sent_us: When it was sent, by a clock that may be ahead of this one.
+    """
     if request.type not in config.types:
         return "type", f"{request.type[:64]!r} is unknown; known are {', '.join(config.types)}"
-    time_us = now_us
-    if request.time is not None:
-        seconds = request.time.timestamp() if isinstance(request.time, datetime) else request.time
-        if seconds > now_us / MICROS + config.max_ahead_s:
-            return "time", f"lies more than {config.max_ahead_s:g} s in the future; send unix seconds or ISO 8601"
-        if seconds < now_us / MICROS - config.max_age_days * 86_400:
-            return "time", f"lies more than {config.max_age_days:g} days in the past; such events are not accepted"
-        time_us = round(seconds * MICROS)
+    named = request.time.timestamp() if isinstance(request.time, datetime) else request.time
+    seconds = min(now_us if sent_us is None else sent_us, now_us) / MICROS if named is None else named
+    if seconds > now_us / MICROS + config.max_ahead_s:
+        return "time", f"lies more than {config.max_ahead_s:g} s in the future; send unix seconds or ISO 8601"
+    if seconds < now_us / MICROS - config.max_age_days * 86_400:
+        past = f"lies more than {config.max_age_days:g} days in the past; such events are not accepted"
+        return "time", past if named is not None else f"that of the message, since the event names none, {past}"
     return Event(
         event_id=request.event_id,
         user_id=request.user_id,
         item_id=request.item_id,
         type=request.type,
-        time_us=time_us,
+        time_us=round(seconds * MICROS),
         value=request.value,
         context=request.context,
         request_id=request.request_id,

@@ -40,3 +40,20 @@ def test_a_message_that_is_refused_for_another_event_is_told_without_its_content
     assert not letter.value() and letter.key() is None
     assert headers["reason"].startswith(b"event 1: type: 'sneeze' is unknown")
     assert (headers["cut"].decode(), headers["offset"]) == (WITHHELD, b"0")
+
+
+def test_an_event_that_names_no_time_happened_when_its_message_was_sent(
+    ingest: IngestConfig, values: EventsConfig
+) -> None:
+    """From a topic that lags, or is read anew, it came as one of now: who had been forgotten was back, and counted."""
+    store, sent_ms = SqliteStore(values), now_us() // 1000 - 60_000
+    store.forget("gone", now_us())
+    send(ingest, event(1, user_id="gone"), event(2), sent_ms=sent_ms)
+    send(ingest, event(3), sent_ms=sent_ms - 8 * 86_400_000)
+    running = KafkaIngest(ingest, values, store, lambda _: None)
+    running.run(*until(lambda counts: counts.accepted == 1 and counts.dead == 1))
+    assert running.counts.forgotten == 1
+    gone, other = store.read(["gone", "u"])
+    assert (len(gone.events), [e.time_us for e in other.events]) == (0, [sent_ms * 1000])
+    ((_, reason),) = dead_letters(ingest, 1)
+    assert reason.startswith("time: that of the message, since the event names none, lies more than 7 days in the past")

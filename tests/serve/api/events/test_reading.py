@@ -6,7 +6,7 @@ import pytest
 
 from serve.api.events.reading import answer, read_events
 from serve.events.protocol import Outcome
-from tests.conformance.events import config
+from tests.conformance.events import config, now_us
 
 
 def written(event_id: str, more: str = "") -> str:
@@ -98,3 +98,16 @@ def test_refused_events_are_named_in_their_order() -> None:
     batch = read_events(f'{{"events": [{", ".join(sent)}]}}'.encode(), config())
     status, content = answer(batch, [Outcome.conflict] * len(batch.events), names_users=True)
     assert (status, [problem["loc"][2] for problem in content["detail"]]) == (422, list(range(102)))
+
+
+def test_events_without_a_time_happened_when_they_were_sent() -> None:
+    """Whatever has waited on its way did not happen when it is read. A sender's clock may be ahead of this one."""
+    now = now_us()
+    sent_us = [now - 5_000_000, now + 3_600_000_000, now - 8 * 86_400_000_000, None, now - 5_000_000]
+    sent = [*(written(str(n)) for n in range(4)), written("4", f', "time": {now / 1e6 - 60}'), written("5")]
+    batch = read_events(f'{{"events": [{", ".join(sent)}]}}'.encode(), config(), sent_us)
+    ages_s = [(now - event.time_us) / 1e6 for event in batch.events]
+    assert ages_s == pytest.approx([5, 0, 0, 60, 0], abs=1)
+    assert [event.is_timed for event in batch.events] == [False, False, False, True, False]
+    ((place, reason),) = [(problem["loc"][2], problem["msg"]) for problem in batch.problems]
+    assert (place, reason[:42]) == (2, "time: that of the message, since the event")

@@ -15,11 +15,12 @@ WITHIN_S = 60
 """Seconds after which a test that waits has failed."""
 
 
-def send(config: IngestConfig, *messages: Any) -> None:
+def send(config: IngestConfig, *messages: Any, sent_ms: int = 0) -> None:
+    """Sends messages, now or as if at another time, in milliseconds since 1970."""
     producer = Producer({"bootstrap.servers": config.bootstrap})
     for message in messages:
         value = message if isinstance(message, bytes) else json.dumps(message).encode()
-        producer.produce(str(config.topic), value=value, key=b"u")
+        producer.produce(str(config.topic), value=value, key=b"u", timestamp=sent_ms)
     assert producer.flush(WITHIN_S) == 0
 
 
