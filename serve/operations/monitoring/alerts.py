@@ -7,7 +7,17 @@ Availability and latency alert by the rate at which they use up their error budg
 from dataclasses import dataclass
 from typing import Any
 
-from serve.operations.monitoring.panels import ANSWERS, COMPACTED, DEGRADED, ERRORS, GAPS, HAPROXY, REQUESTS, rate
+from serve.operations.monitoring.panels import (
+    ANSWERS,
+    COMPACTED,
+    DEGRADED,
+    ERRORS,
+    GAPS,
+    HAPROXY,
+    LOST,
+    REQUESTS,
+    rate,
+)
 from serve.operations.objectives import Objectives
 
 RUNBOOKS = "docs/operators.md"
@@ -19,6 +29,10 @@ SLOW = (("1d", "2h", 3.0), ("3d", "6h", 1.0))
 
 BY_GRPC = '{route=~"grpc .+"}'
 """The calls by gRPC among the requests of the replicas."""
+
+LATELY = "15m"
+"""How long losses are told. A counter of Ray's begins with its first increase, which is none to Prometheus, so one that
+was not there so long ago counts too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +66,7 @@ class Alert:
 
 def alerts(objectives: Objectives) -> tuple[Alert, ...]:
     """Returns all alerts for these objectives."""
-    machinery = *_of_the_machinery(objectives), *_of_compaction(objectives)
+    machinery = *_of_the_machinery(objectives), *_of_logs(objectives)
     return (*_budgets(objectives), *_of_answers(objectives), *machinery)
 
 
@@ -148,7 +162,7 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
             expression="max by (task) (ray_twotower_task_late) == 1",
             lasting="2m",
             severity="ticket",
-            summary="A task in the background of replicas hangs, such as the writing of exposures and decisions.",
+            summary="A task in the background of replicas hangs, such as a write of exposures and decisions.",
         ),
         Alert(
             name="GuardRolledBack",
@@ -168,7 +182,7 @@ def _of_the_machinery(objectives: Objectives) -> tuple[Alert, ...]:
     )
 
 
-def _of_compaction(objectives: Objectives) -> tuple[Alert, ...]:
+def _of_logs(objectives: Objectives) -> tuple[Alert, ...]:
     return (
         Alert(
             name="CompactionFails",
@@ -184,6 +198,14 @@ def _of_compaction(objectives: Objectives) -> tuple[Alert, ...]:
             lasting="10m",
             severity="ticket",
             summary="Events are taken, and nothing says when they were compacted: no compaction runs.",
+        ),
+        Alert(
+            name="RecordsLost",
+            expression=f"sum by (kind) (increase({LOST}[{LATELY}])) > 0"
+            f" or sum by (kind) ({LOST} unless {LOST} offset {LATELY}) > 0",
+            lasting="0m",
+            severity="ticket",
+            summary="Exposures or decisions are lost: the storage did not take them, so what was shown is not known.",
         ),
     )
 

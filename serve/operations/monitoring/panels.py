@@ -44,6 +44,7 @@ ANSWERS = "ray_twotower_requests_total"
 DEGRADED = f'{ANSWERS}{{outcome="degraded"}}'
 HAPROXY = 'haproxy_frontend_http_responses_total{proxy="http_frontend"}'
 COMPACTED = f"max by (kind) (max_over_time(ray_twotower_compacted_time_s[{GAPS}]))"
+LOST = "ray_twotower_lost_records_total"
 
 ENDPOINT = (
     Panel(
@@ -155,6 +156,12 @@ RELEASES = (
         unit="short",
         queries={"events": f"max(last_over_time(ray_twotower_events_waiting[{WINDOW}]))"},
         says="Accepted events that no training sees yet, as of the last compaction.",
+    ),
+    Panel(
+        title="Exposures and decisions lost",
+        unit="short",
+        queries={"lost": f"sum({LOST}) or 0 * {rate(ANSWERS)}"},
+        says="What the storage has not taken from the replicas that run: it refuses writes, or hangs for too long.",
     ),
 )
 

@@ -133,6 +133,8 @@ QUIET = {
 }
 """Values by the minute on an ordinary day."""
 
+LOST_DECISIONS = 'ray_twotower_lost_records_total{kind="decisions"}'
+
 WRONG = {
     "ErrorBudgetFast": {'haproxy_frontend_http_responses_total{proxy="http_frontend",code="5xx"}': "0+200x200"},
     "ErrorBudgetSlow": {'haproxy_frontend_http_responses_total{proxy="http_frontend",code="5xx"}': "0+20x200"},
@@ -147,6 +149,7 @@ WRONG = {
     "GuardRolledBack": {"ray_twotower_guard_rollbacks": "0x170 1x30"},
     "CompactionFails": {'ray_twotower_compacted_time_s{kind="events"}': "0x200"},
     "CompactionAbsent": {'ray_twotower_compacted_time_s{kind="events"}': "_x200"},
+    "RecordsLost": {LOST_DECISIONS: "_x170 40x30"},  # its series begins with the first loss
     "DiskLow": {'ray_node_disk_free{ip="1"}': "5x200"},
 }
 """What is otherwise on a day on which an alert is raised, by the alert."""
@@ -168,6 +171,8 @@ def with_gaps(value_of_minute: Callable[[int], int]) -> dict[str, str]:
 FURTHER = {
     "quiet": (dict[str, str](), set[str]()),
     "gRPC": (FAILS_BY_GRPC, {"ErrorBudgetFast", "ErrorBudgetSlow"}),
+    "more are lost": ({LOST_DECISIONS: "40x170 41x30"}, {"RecordsLost"}),
+    "lost yesterday": ({LOST_DECISIONS: "40x200"}, set[str]()),
     "gaps": (with_gaps(lambda minute: 60 * minute), set[str]()),
     "fails, with gaps": (with_gaps(lambda _: 0), {"CompactionFails"}),
     "no events": (
@@ -203,6 +208,8 @@ def _firing(rule: dict[str, dict[str, str]], name: str) -> dict[str, dict[str, s
         labels["ip"] = "1"
     if name == "TaskHangs":
         labels["task"] = "records"
+    if name == "RecordsLost":
+        labels["kind"] = "decisions"
     if name in ("CompactionFails", "CompactionAbsent"):
         labels["kind"] = "events"
     if name == "NoReplicas":

@@ -102,10 +102,12 @@ def test_the_page_tells_web_sites_of_elsewhere_nothing(headers: dict[str, str]) 
 
 @pytest.fixture(scope="module")
 def endpoint(tiny: Config, release: Release, own_events: EventsConfig, free_port: int) -> Iterator[str]:
-    """An endpoint with all that has metrics: a guard, an approximate index, and room for few events at a time."""
+    """An endpoint with all that has metrics: a guard, an approximate index, and room for few events and decisions."""
     index = replace(tiny.index, exact_up_to=0, monitored_share=1.0)
     served = replace(tiny.serve, port=free_port, **PATIENT, ingress=ScaleConfig(num_cpus=0.1))
-    events = replace(own_events, state_ms=1000, max_waiting=LIMIT, decisions=DecisionsConfig(every_s=0.5))
+    events = replace(
+        own_events, state_ms=1000, max_waiting=LIMIT, decisions=DecisionsConfig(every_s=0.5, max_waiting=1)
+    )
     with running_endpoint(replace(tiny, serve=served, events=events, index=index), declared=True) as address:
         yield address
 
