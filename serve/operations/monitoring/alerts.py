@@ -222,7 +222,9 @@ def _burns(windows: tuple[tuple[str, str, float], ...], budget: float, share: An
 def _failed(window: str) -> str:
     """The share of requests that fail, as HAProxy counts those by HTTP, and the replicas those by gRPC.
 
-    HAProxy refuses some itself, and cannot read the status of a call by gRPC. Without it, the replicas count all.
+    HAProxy refuses some itself, and cannot read the status of a call by gRPC. Without it, the replicas count all that
+    reach them. Calls by gRPC that a full replica refuses are in no count: Ray Serve ends them before any code of the
+    endpoint, and before its own counters, and to HAProxy they are answers.
     """
     refused, by_http = HAPROXY.replace("}", ',code="5xx"}'), rate(HAPROXY, window=window)
     by_grpc = {name: f"({rate(name + BY_GRPC, window=window)} or 0 * {by_http})" for name in (ERRORS, REQUESTS)}

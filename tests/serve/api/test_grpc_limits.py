@@ -111,3 +111,10 @@ def test_the_guide_says_what_overload_is() -> None:
     code = get_grpc_response_status(full, None, "id").code
     guide = (Path(__file__).parents[3] / "docs" / "services.md").read_text()
     assert f"overload is {code.name}" in " ".join(guide.split())
+
+
+def test_the_operators_guide_says_that_no_alert_covers_overload_over_grpc() -> None:
+    """The budgets claimed that the replicas count all that fails by gRPC: a full one refuses before it counts."""
+    guide = " ".join((Path(__file__).parents[3] / "docs" / "operators.md").read_text().split())
+    _, _, runbook = guide.partition("### ErrorBudgetFast ")
+    assert "Overload over gRPC is in no budget" in runbook.partition("### ")[0]
