@@ -27,6 +27,7 @@ from data.sources.event_log.stores import note_store
 from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import ExposureCompaction, drop_exposures, forget_exposures, hour_to_compact
+from serve.events.notes.event_log import require_log
 from serve.events.popular.now import add_popular
 from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
@@ -55,6 +56,7 @@ def compact(
         step: Called for each file.
 
     Raises:
+        ConfigError: The store is that of another event log.
         StoreUnavailable: The store does not answer.
         OSError: The storage does not take the files.
         HashKeyMissing: A user was forgotten, and rows of the logs of answers name users by a key that is not known.
@@ -63,6 +65,7 @@ def compact(
     log, num_events, num_parts = EventLog.of(storage), 0, 0
     with log.folder.locked(LOCK) as held:
         lock = WatchedLock(held, step)
+        require_log(config, store, log, lock)
         _remove_forgotten(log, storage, lock, step)  # whom an interrupted compaction has left
         remove_events(log, Removing(), lock)  # from files that were damaged and have been restored
         began_us, end = time.time_ns() // 1000, store.end()

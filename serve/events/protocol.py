@@ -104,6 +104,18 @@ class StateStore(Protocol):
         """Drops the ids of events that were accepted before this time."""
         ...
 
+    def noted(self, name: str) -> str | None:
+        """What is noted about the store under a name; None if nothing is."""
+        ...
+
+    def note(self, name: str, value: str, *, replaces: bool = True) -> str:
+        """Notes something about the store under a name, for all who open it; returns what is noted there then.
+
+        Args:
+            replaces: Whether it takes the place of what is noted there already.
+        """
+        ...
+
     def num_waiting(self) -> int:
         """The number of accepted events that are not compacted yet."""
         ...

@@ -17,48 +17,12 @@ from pathlib import Path
 import orjson
 
 from data.sources.event_log.users import user_key
+from serve.events import sqlite_statements as sql
 from serve.events.config import EventsConfig
 from serve.events.event import Event
 from serve.events.group import Group
 from serve.events.protocol import LogEnd, LoggedEvents, Outcome, StoreUnavailable
 from serve.events.state import EMPTY, UserState
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS ids (id TEXT PRIMARY KEY, digest TEXT NOT NULL, received INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ids_received ON ids (received);
-CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, event TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS users (user TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS forgotten (user TEXT PRIMARY KEY, at INTEGER NOT NULL, part TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO facts VALUES ('version', '1'), ('received', '0'), ('log', lower(hex(randomblob(4))));
-"""
-VERSION = "1"
-"""Version of the tables; a file of another version is refused."""
-
-STATES = """
-SELECT '{' || coalesce(group_concat('"' || user || '":' || state), '') || '}' FROM users
-WHERE user IN (SELECT value FROM json_each(:users))
-"""
-"""The states of users as a JSON object. SQLite parses nothing: keys are hexadecimal digits, and states are JSON."""
-
-READ_BEFORE = f"""
-SELECT (SELECT value FROM facts WHERE name = 'received'),
-       (SELECT json_group_object(id, digest) FROM ids WHERE id IN (SELECT value FROM json_each(:ids))),
-       ({STATES})
-"""
-LAST = "SELECT coalesce(max(seq), 0) FROM log"
-NEXT_PART = "SELECT min(seq), max(seq) FROM (SELECT seq FROM log WHERE seq <= ? ORDER BY seq LIMIT ?)"
-FORGOTTEN_UNTIL = "SELECT user FROM forgotten WHERE at <= ? LIMIT 1"
-WRITE_IDS = "INSERT INTO ids SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)"
-WRITE_LOG = "INSERT INTO log (user, event) SELECT value ->> 0, value -> 1 FROM json_each(?) ORDER BY key"
-WRITE_STATES = "INSERT OR REPLACE INTO users SELECT key, value FROM json_each(?)"
-WRITE_FACT = "INSERT OR REPLACE INTO facts VALUES (?, ?)"
-KEEP_OUT = (
-    "INSERT OR REPLACE INTO forgotten SELECT key, value ->> 'forgotten', NULL FROM json_each(?) JOIN users"
-    " ON user = key WHERE coalesce(state ->> 'forgotten', 0) < value ->> 'forgotten'",
-    "INSERT INTO users SELECT key, value FROM json_each(?) WHERE true ON CONFLICT (user) DO UPDATE SET"
-    " state = excluded.state WHERE coalesce(users.state ->> 'forgotten', 0) < excluded.state ->> 'forgotten'",
-)
 
 BUSY_S = 1.0
 """Seconds that a writer waits for the other writers of the machine."""
@@ -88,17 +52,17 @@ class SqliteStore:
                 "ids": orjson.dumps([event.event_id for event in events]).decode(),
                 "users": orjson.dumps(list({user_key(event.user_id) for event in events})).decode(),
             }
-            received, digests, states = connection.execute(READ_BEFORE, asked).fetchone()
+            received, digests, states = connection.execute(sql.READ_BEFORE, asked).fetchone()
             decoded = {key: UserState.of_json(state) for key, state in orjson.loads(states).items()}
             group = Group.of(events, orjson.loads(digests), decoded, int(received), self._config)
             if ids := group.ids + group.kept_out:
-                connection.execute(WRITE_IDS, (orjson.dumps(ids).decode(),))
+                connection.execute(sql.WRITE_IDS, (orjson.dumps(ids).decode(),))
             if group.logged:
                 logged = [[key, event.as_json(at)] for key, event, at in group.logged]
-                connection.execute(WRITE_LOG, (orjson.dumps(logged).decode(),))
+                connection.execute(sql.WRITE_LOG, (orjson.dumps(logged).decode(),))
                 states = {key: orjson.Fragment(state) for key, state in group.states.items()}
-                connection.execute(WRITE_STATES, (orjson.dumps(states).decode(),))
-                connection.execute(WRITE_FACT, ("received", str(group.received_us)))
+                connection.execute(sql.WRITE_STATES, (orjson.dumps(states).decode(),))
+                connection.execute(sql.WRITE_FACT, ("received", str(group.received_us)))
         return group.outcomes
 
     def read(self, user_ids: Sequence[str]) -> list[UserState]:
@@ -108,7 +72,7 @@ class SqliteStore:
             if len(keys) == 1:
                 found = connection.execute("SELECT state FROM users WHERE user = ?", keys).fetchone()
                 return [UserState.decode(found and found[0])]
-            (states,) = connection.execute(STATES, {"users": orjson.dumps(keys).decode()}).fetchone()
+            (states,) = connection.execute(sql.STATES, {"users": orjson.dumps(keys).decode()}).fetchone()
         found = orjson.loads(states)
         return [UserState.of_json(found[key]) if key in found else EMPTY for key in keys]
 
@@ -122,22 +86,22 @@ class SqliteStore:
             begun = int(_fact(connection, "begun") or 0)
             connection.execute("DELETE FROM log WHERE user = ? AND seq > ?", (key, begun))
             connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?, NULL)", (key, forgotten_us))
-            connection.execute(WRITE_FACT, ("received", str(forgotten_us)))
+            connection.execute(sql.WRITE_FACT, ("received", str(forgotten_us)))
         return forgotten_us
 
     def keep_out(self, forgotten: Mapping[str, int]) -> None:
         """See StateStore. The next compaction removes what users whose states are replaced did before."""
         states = {key: orjson.Fragment(UserState(forgotten_us=at).encode()) for key, at in forgotten.items()}
         with self._transaction() as connection:
-            for statement in KEEP_OUT:
+            for statement in sql.KEEP_OUT:
                 connection.execute(statement, (orjson.dumps(states).decode(),))
 
     def end(self) -> LogEnd:
         """See StateStore. The number of the last event, and a time: from now on, events and users have later ones."""
         with self._transaction() as connection:
             closed_us = max(time.time_ns() // 1000, int(_fact(connection, "received") or 0))
-            connection.execute(WRITE_FACT, ("received", str(closed_us)))
-            return int(connection.execute(LAST).fetchone()[0]), closed_us
+            connection.execute(sql.WRITE_FACT, ("received", str(closed_us)))
+            return int(connection.execute(sql.LAST).fetchone()[0]), closed_us
 
     def part(self, max_events: int, end: LogEnd | None = None) -> LoggedEvents | None:
         """See StateStore. The last number of a part is noted before it is given out, so that it stays the same."""
@@ -145,14 +109,14 @@ class SqliteStore:
         with self._transaction() as connection:
             begun, name = int(_fact(connection, "begun") or 0), _fact(connection, "part")
             if name is None:
-                first, until = connection.execute(NEXT_PART, (last, max_events)).fetchone()
-                if first is None and connection.execute(FORGOTTEN_UNTIL, (closed_us,)).fetchone() is None:
+                first, until = connection.execute(sql.NEXT_PART, (last, max_events)).fetchone()
+                if first is None and connection.execute(sql.FORGOTTEN_UNTIL, (closed_us,)).fetchone() is None:
                     return None
                 begun = until or begun
                 name = f"{_fact(connection, 'log')}-{first or begun:012}-{begun:012}-{time.time_ns() // 1000}"
-                connection.execute(WRITE_FACT, ("begun", str(begun)))
-                connection.execute(WRITE_FACT, ("part", name))
-                connection.execute(WRITE_FACT, ("until", str(closed_us if begun >= last else 0)))
+                connection.execute(sql.WRITE_FACT, ("begun", str(begun)))
+                connection.execute(sql.WRITE_FACT, ("part", name))
+                connection.execute(sql.WRITE_FACT, ("until", str(closed_us if begun >= last else 0)))
                 connection.execute("UPDATE forgotten SET part = ? WHERE part IS NULL AND at <= ?", (name, closed_us))
             found = connection.execute("SELECT event FROM log WHERE seq <= ? ORDER BY seq", (begun,)).fetchall()
             forgotten = connection.execute("SELECT user, at FROM forgotten WHERE part = ?", (name,)).fetchall()
@@ -173,6 +137,17 @@ class SqliteStore:
         """See StateStore."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM ids WHERE received < ?", (before_us,))
+
+    def noted(self, name: str) -> str | None:
+        """See StateStore."""
+        with self._connected("read") as connection:
+            return _fact(connection, sql.NOTE + name)
+
+    def note(self, name: str, value: str, *, replaces: bool = True) -> str:
+        """See StateStore."""
+        with self._transaction() as connection:
+            connection.execute(sql.WRITE_FACT if replaces else sql.ADD_FACT, (sql.NOTE + name, value))
+            return str(_fact(connection, sql.NOTE + name))
 
     def num_waiting(self) -> int:
         """See StateStore."""
@@ -238,8 +213,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")  # what is forgotten does not stay in free pages
-    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-    if (version := _fact(connection, "version")) != VERSION:
+    connection.executescript(f"BEGIN IMMEDIATE; {sql.SCHEMA} COMMIT;")
+    if (version := _fact(connection, "version")) != sql.VERSION:
         connection.close()
-        raise StoreUnavailable(f"events.path: {path} is of version {version}, and {VERSION} is known: move it away")
+        raise StoreUnavailable(f"events.path: {path} is of version {version}, and {sql.VERSION} is known: move it away")
     return connection

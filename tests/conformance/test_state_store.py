@@ -201,3 +201,12 @@ def test_who_was_forgotten_at_another_store_is_taken_over(store: StateStore) -> 
     assert items(store.read(["new"])[0]) == ["i"], "what the user has done since stays"
     forgotten = {key: us for part in compacted(store) for key, us in part.forgotten.items()}
     assert forgotten == {user_key("u"): at, user_key("w"): known_us}, "the log may have events of these"
+
+
+def test_what_is_noted_about_a_store_is_known_to_all_who_open_it(opening: Opening) -> None:
+    """Of two who note something at the same time where nothing was, both know which of the two it is."""
+    first, second = opening(), opening()
+    assert first.noted("color") is None
+    assert [first.note("color", "red", replaces=False), second.note("color", "blue", replaces=False)] == ["red"] * 2
+    assert second.note("color", "blue") == "blue"
+    assert [first.noted("color"), opening().noted("color"), first.noted("size")] == ["blue", "blue", None]

@@ -6,6 +6,7 @@
                     /_unread.json                      damaged files, and who is to be removed from them
                     /_removing.json                    who is being removed, and from which files they already are
                     /_stores.json                      which state stores were compacted into it lately
+                    /_id.json                          the id of the log, by which a state store knows its own
 
 Each event is in one file, once. A file never changes, unless a user is forgotten. Names that begin with `_` or `.` are
 not data, by the convention of Hive, Spark and pyarrow.

@@ -18,6 +18,11 @@ def taker_key(event_id: str) -> str:
     return f"{PREFIX}:taker:{event_id}"
 
 
+def note_key(name: str) -> str:
+    """Where something is noted about the store."""
+    return f"{PREFIX}:note:{name}"
+
+
 def shard_of(user_key: str) -> "Shard":
     """The shard of a user."""
     return Shard(int(user_key[:4], 16) % SHARDS)

@@ -20,7 +20,7 @@ from serve.events.group import Group
 from serve.events.protocol import LogEnd, LoggedEvents, Outcome, StoreUnavailable
 from serve.events.redis_store import scripts
 from serve.events.redis_store.connection import check_durability, connect, translated
-from serve.events.redis_store.keys import SHARDS, Shard, shard_of
+from serve.events.redis_store.keys import SHARDS, Shard, note_key, shard_of
 from serve.events.redis_store.parts import RedisParts
 from serve.events.redis_store.reservations import Reservations
 from serve.events.state import UserState
@@ -112,6 +112,18 @@ class RedisStore:
 
     def prune(self, before_us: int) -> None:
         """Does nothing: ids expire by themselves."""
+
+    def noted(self, name: str) -> str | None:
+        """See StateStore."""
+        with translated(self._config.uri):
+            found: str | None = self._client("write").get(note_key(name))
+            return found
+
+    def note(self, name: str, value: str, *, replaces: bool = True) -> str:
+        """See StateStore."""
+        with translated(self._config.uri):
+            self._client("write").set(note_key(name), value, nx=not replaces)
+            return str(self._client("write").get(note_key(name)))
 
     def num_waiting(self) -> int:
         """See StateStore."""

@@ -1,0 +1,1 @@
+"""What is noted in a state store about itself, for all processes that open it."""
