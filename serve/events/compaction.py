@@ -28,6 +28,7 @@ from serve.events.config import EventsConfig
 from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import ExposureCompaction, drop_exposures, forget_exposures, hour_to_compact
 from serve.events.notes.event_log import require_log
+from serve.events.notes.store_id import store_id
 from serve.events.popular.now import add_popular
 from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
@@ -69,7 +70,7 @@ def compact(
         _remove_forgotten(log, storage, lock, step)  # whom an interrupted compaction has left
         remove_events(log, Removing(), lock)  # from files that were damaged and have been restored
         began_us, end = time.time_ns() // 1000, store.end()
-        note_store(log, config.place, began_us, lock)
+        note_store(log, store_id(store), config.place, began_us, lock)
         while (part := store.part(MAX_PART, end)) is not None:
             if num_parts and stopped():
                 break

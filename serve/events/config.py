@@ -114,7 +114,7 @@ class EventsConfig:
 
     @property
     def place(self) -> str:
-        """Where the store is, which tells it from others: its name with its machine and file, or with its address."""
+        """Where the store is, in words: its name with its machine and file, or with its address."""
         file = f"{socket.gethostname()}:{self.on_this_machine().path}"
         return f"{self.store} at {file if self.is_on_one_machine else recordable(self.uri)}"
 

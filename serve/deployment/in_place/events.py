@@ -16,6 +16,7 @@ from serve.deployment.application import Arguments
 from serve.deployment.declared import APPLICATION, BUILDER
 from serve.events.compaction import LOCK, compact
 from serve.events.config import EventsConfig
+from serve.events.notes.store_id import store_id
 from serve.events.protocol import StoreUnavailable
 from serve.events.stores import STATE_STORES
 
@@ -46,11 +47,12 @@ class FormerStore:
         store = STATE_STORES[self.events.store](self.events)
         try:
             num_events = compact(self.events, store, self.storage)
+            left = store_id(store)
         finally:
             store.close()
         log = EventLog.of(self.storage)
         with log.folder.locked(LOCK) as lock:
-            forget_store(log, self.events.place, lock)
+            forget_store(log, left, lock)
         return num_events
 
 

@@ -1,5 +1,6 @@
 """What a compaction leaves behind: when it last succeeded, how much waits, and that there is an endpoint at all."""
 
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from data.artifacts.folders import Folder
 from data.sources.event_log.files import UNTIL, EventLog
-from data.sources.event_log.stores import STORES
+from data.sources.event_log.stores import LATELY_US, STORES
 from serve.batch.forgotten import forgotten_users
 from serve.events import compaction
 from serve.events.compaction import LogCompactor, compact
@@ -120,12 +121,34 @@ def test_another_store_of_the_same_log_is_named_once(
         compact(another, SqliteStore(another), storage)
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"{another.place} and, within the last day, {values.place}: datasets may lack events" in said
-    log.folder.write_json(STORES, {values.place: 1, another.place: now_us()})
+    assert places(log) == [another.place, values.place]
+    noted = log.folder.read_json(STORES)
+    log.folder.write_json(STORES, {id_: {**of, "at": of["at"] - LATELY_US} for id_, of in noted.items()})
     compact(another, SqliteStore(another), storage)
-    assert log.folder.read_json(STORES).keys() == {another.place}, "one that is used no longer is dropped"
-    log.folder.write_bytes(STORES, b"{")
-    compact(another, SqliteStore(another), storage)
-    assert log.folder.read_json(STORES).keys() == {another.place}
+    assert places(log) == [another.place], "one that is used no longer is dropped"
+    for content in (b"{", b'{"sqlite at before:/of/an/earlier/version": 1}'):
+        log.folder.write_bytes(STORES, content)
+        compact(another, SqliteStore(another), storage)
+        assert places(log) == [another.place]
+
+
+def places(log: EventLog) -> list[str]:
+    return sorted(of["place"] for of in log.folder.read_json(STORES).values())
+
+
+def test_a_store_whose_machine_has_another_name_is_the_same(
+    values: EventsConfig,
+    log: EventLog,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in each new container: for a day, it was taken for a second endpoint's, which should get another root."""
+    for name in ("4f1c", "90ab"):
+        monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+        compact(values, SqliteStore(values), Folder.of(str(tmp_path)))
+    assert caplog.text == ""
+    assert places(log) == [f"sqlite at 90ab:{values.path}"]
 
 
 def test_the_place_of_a_store_has_no_password() -> None:
