@@ -20,6 +20,7 @@ from data.sources.event_log.decisions import DecisionLog
 from data.sources.event_log.exposures import exposures_folder
 from data.sources.event_log.files import MICROS, EventLog
 from data.sources.event_log.hash_keys import require_hash_keys
+from data.sources.event_log.known import not_logged
 from data.sources.event_log.log_from_before import forgotten_of_base, note_of_base
 from data.sources.event_log.removal import remove_events
 from data.sources.event_log.removing import Removing, end_removing, note_complete
@@ -74,17 +75,17 @@ def compact(
         while (part := store.part(MAX_PART, end)) is not None:
             if num_parts and stopped():
                 break
-            if part.events:
-                log.write(part.name, part.events, lock)
+            if events := not_logged(log, part.name, part.events):
+                log.write(part.name, events, lock)
                 if config.popular_half_life_h:
-                    add_popular(config, storage, part.name, part.events, lock)
+                    add_popular(config, storage, part.name, events, lock)
             if part.forgotten:
                 require_hash_keys(*_logs_of_answers(storage))
                 note_of_base(log, part.forgotten, lock)
             note_complete(log, part.until_us, part.forgotten, lock)
             lock.require()
             store.done(part)
-            num_events, num_parts = num_events + len(part.events), num_parts + 1
+            num_events, num_parts = num_events + len(events), num_parts + 1
         else:
             _remove_forgotten(log, storage, lock, step)
             log.set_compacted(began_us, lock)  # also where there was nothing: others learn that there is an endpoint
