@@ -30,6 +30,7 @@ from serve.events.decisions.upkeep import forget_decisions, keep_decisions
 from serve.events.exposures import ExposureCompaction, drop_exposures, forget_exposures, hour_to_compact
 from serve.events.notes.event_log import require_log
 from serve.events.notes.store_id import store_id
+from serve.events.notes.values import note_values
 from serve.events.popular.now import add_popular
 from serve.events.protocol import StateStore, StoreUnavailable
 from serve.events.state import DAY_US
@@ -134,6 +135,7 @@ class LogCompactor:
         self._config, self._storage, self._progress, self._report = config, storage, progress, report
         self._exposures, self._dropped_in = ExposureCompaction(storage), ""
         self._told: Mapping[str, int] = {}  # who was forgotten
+        self._has_noted = False
         self._compacted_s: dict[str, float] = {}
 
     def watch(self, stopped: Callable[[float], bool]) -> None:
@@ -156,6 +158,7 @@ class LogCompactor:
         while not is_last:
             is_last = stopped(self._config.compact_s)
             if store is not None:
+                self._note_values(store)
                 self._tell_forgotten(store)
                 self._check_hash_keys()
                 self._try("events", partial(compact, self._config, store, self._storage, cut, step), is_last)
@@ -176,8 +179,16 @@ class LogCompactor:
             self._compacted_s["events"] = now_s
             with suppress(OSError, ValueError):  # the compaction will say it
                 self._compacted_s["events"] = EventLog.of(self._storage).compacted_us / MICROS or now_s
+            self._note_values(store)
             self._tell_forgotten(store)
         self._report(dict(self._compacted_s), _num_waiting(store))
+
+    def _note_values(self, store: StateStore) -> None:
+        """Notes once by which values states are computed, for processes that take events from elsewhere."""
+        if not self._has_noted:
+            with suppress(StoreUnavailable):  # the compaction will say it
+                note_values(self._config, store, self._progress)
+                self._has_noted = True
 
     def _tell_forgotten(self, store: StateStore) -> None:
         """Tells a store who was forgotten at another one, as where `events.store` was changed."""
