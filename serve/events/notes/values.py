@@ -4,7 +4,9 @@ Whoever appends an event writes the new state of its user, so `serve.ingest` wit
 histories of users otherwise than the endpoint does, event by event.
 """
 
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -21,6 +23,8 @@ VALUES = "values"
 PLAIN = ("history", "max_seen", "seen_days", "max_state_bytes", "half_life_days", "max_age_days")
 """The values that are noted as they are. By the last one, ids of events are kept."""
 
+MOST_DAYS = 365_000
+"""Most days from now on that are told as a date."""
 
 LOOK_S = 60.0
 """Seconds between two looks at the endpoint's values."""
@@ -38,6 +42,8 @@ def values_of(config: EventsConfig) -> dict[str, Any]:
 def note_values(config: EventsConfig, store: StateStore, progress: ProgressReporter = print) -> None:
     """Notes the values of the endpoint in its store.
 
+    Where `events.max_age_days` is higher than before, it is said until when an event may count twice: ids were kept by
+    the value of before.
 
     Raises:
         StoreUnavailable: The store does not answer.
@@ -48,6 +54,13 @@ def note_values(config: EventsConfig, store: StateStore, progress: ProgressRepor
         before = None
     if before != (now := values_of(config)):
         store.note(VALUES, orjson.dumps(now).decode())
+    days, was = config.max_age_days, None if before is None else before.get("max_age_days")
+    if was is not None and was < days:
+        until = datetime.fromtimestamp(time.time() + min(days - was, MOST_DAYS) * 86_400, UTC)
+        progress(
+            f"events.max_age_days: it was {was:g} and is {days:g}. Ids of events were kept for {was + 1:g} days, so"
+            f" until {until:%Y-%m-%d} an event that was accepted before these began, and is sent again, counts twice"
+        )
 
 
 def differences(config: EventsConfig, store: StateStore) -> list[str] | None:

@@ -1,6 +1,7 @@
 """The states of users are computed by the endpoint's values, also by processes that take events from elsewhere."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,16 @@ def test_a_damaged_note_is_written_anew_by_the_endpoint(values: EventsConfig, st
     store.note(VALUES, "[")
     note_values(values, store)
     EndpointValues(values, store).require()
+
+
+def test_it_is_said_until_when_ids_that_were_kept_for_less_are_missed(values: EventsConfig, store: SqliteStore) -> None:
+    """Events of 20 days ago that had been accepted, and were sent again, counted twice without a word."""
+    said = list[str]()
+    for days in (7.0, 30.0, 30.0, 7.0, 1e300):
+        note_values(replace(values, max_age_days=days), store, said.append)
+    until = f"{datetime.now(UTC) + timedelta(days=23):%Y-%m-%d}"
+    assert said[0] == (
+        "events.max_age_days: it was 7 and is 30. Ids of events were kept for 8 days, so until"
+        f" {until} an event that was accepted before these began, and is sent again, counts twice"
+    )
+    assert len(said) == 2
