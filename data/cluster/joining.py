@@ -1,7 +1,8 @@
 """The address of a Ray that a command is to join, and whether anything answers there.
 
 By itself, Ray waits a quarter of an hour for one that does not answer. And it takes an address of loopback for the
-machine's own, on which no Ray listens that a command of ours has started.
+machine's own, on which no Ray listens that a command of ours has started. Nor does it show its token to a Ray whose
+address it is told.
 """
 
 import socket
@@ -10,6 +11,7 @@ import time
 from data.artifacts.errors import ConfigError, UserError
 from data.cluster.loopback import is_loopback
 from data.cluster.ray_compatibility.core import listen_on_loopback, own_address, running_rays, started_ray
+from data.cluster.ray_compatibility.tokens import asks_for_token, show_token
 
 ANSWERS_WITHIN_S = 15.0
 """Seconds within which a Ray must answer, such as one whose head is being replaced."""
@@ -28,7 +30,8 @@ class RayUnavailable(UserError, ConnectionError):
 def address_to_join(address: str, within_s: float = ANSWERS_WITHIN_S) -> str:
     """Returns the address as `ray.init` takes it, once something answers there.
 
-    Where the Ray listens on loopback alone, this process calls it from there.
+    Where the Ray listens on loopback alone, this process calls it from there. Where it is one of this machine and asks
+    for its token, this process shows it from now on, unless RAY_AUTH_MODE says otherwise.
 
     Args:
         address: `auto` for the Ray that runs on this machine, or the host and port of a cluster's head.
@@ -50,7 +53,10 @@ def address_to_join(address: str, within_s: float = ANSWERS_WITHIN_S) -> str:
     host = host.strip("[]")
     if is_loopback(host) and f"127.0.0.1:{port}" in running_rays():
         listen_on_loopback()
-    _require_answer(own_address(host), int(port), found, within_s)
+    own = own_address(host)
+    _require_answer(own, int(port), found, within_s)
+    if asks_for_token(f"{'127.0.0.1' if is_loopback(own) else own}:{port}"):
+        show_token()
     return found
 
 

@@ -12,6 +12,7 @@ from data.artifacts.plugins import VARIABLE, shipped
 from data.cluster.joining import RayUnavailable, address_to_join
 from data.cluster.own_sessions import tidy_at_exit
 from data.cluster.ray_compatibility.core import listen_on_loopback
+from data.cluster.ray_compatibility.tokens import AUTH_MODE, is_about_token
 
 FINDS_ITSELF_FIRST, SHIPPED = "TWOTOWER_FINDS_ITSELF_FIRST", "shipped"
 """See twotower/own_packages.py."""
@@ -49,7 +50,7 @@ def connect(
     """Joins or starts Ray, unless this process is connected to Ray already.
 
     A Ray that is started here listens on loopback alone, and its clients need its token (unless the environment
-    variable RAY_AUTH_MODE says otherwise).
+    variable RAY_AUTH_MODE says otherwise); a command on this machine that joins it shows the token by itself.
 
     Args:
         runtime_env: Ray's runtime environment for the workers.
@@ -57,7 +58,7 @@ def connect(
         uses_data: whether this process uses Ray Data, which takes half a second to import.
 
     Raises:
-        RayUnavailable: no cluster answers at the address.
+        RayUnavailable: no cluster answers at the address, or it refuses the token of this process.
         ConfigError: the address is none.
     """
     import ray
@@ -67,18 +68,7 @@ def connect(
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # its warnings are about progress bars
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if address := _cluster_address(config):
-        address = address_to_join(address)
-        try:
-            ray.init(
-                address=address,
-                logging_level=logging.WARNING,
-                runtime_env=with_own_code(runtime_env or {}),
-                log_to_driver=log_to_driver,
-            )
-        except ConnectionError as e:
-            raise RayUnavailable(
-                f"cluster.address: no Ray answers at {address} ({e}); start one there, or unset RAY_ADDRESS"
-            ) from e
+        _join(address_to_join(address), with_own_code(runtime_env or {}), log_to_driver)
     else:
         _start(config, dict(runtime_env or {}), log_to_driver)
     if uses_data:
@@ -136,6 +126,25 @@ def with_own_code(runtime_env: Mapping[str, object]) -> dict[str, object]:
         assert isinstance(modules, list)
         found["py_modules"] = [*modules, *plugins]
     return found
+
+
+def _join(address: str, runtime_env: dict[str, object], log_to_driver: bool) -> None:
+    """Joins the Ray at an address, as `address_to_join` returns it."""
+    import ray
+
+    try:
+        ray.init(address=address, logging_level=logging.WARNING, runtime_env=runtime_env, log_to_driver=log_to_driver)
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as e:
+        if is_about_token(e):
+            raise RayUnavailable(
+                f"cluster.address: the Ray at {address} asks for a token, and was shown none or another one; export"
+                f" {AUTH_MODE}=token, and have its token in RAY_AUTH_TOKEN or in ~/.ray/auth_token"
+            ) from e
+        if not isinstance(e, ConnectionError):
+            raise
+        raise RayUnavailable(
+            f"cluster.address: no Ray answers at {address} ({e}); start one there, or unset RAY_ADDRESS"
+        ) from e
 
 
 def _start(config: ClusterConfig, runtime_env: dict[str, object], log_to_driver: bool) -> None:

@@ -4,6 +4,7 @@ Ray has no option for any of this. `PRIVATE_PARTS` lists each part; tests/data/c
 that the installed Ray has it, and names a part that has changed. Run that test first after an upgrade of Ray.
 
 - core.py makes a Ray that is started on this machine listen on loopback alone, and finds the one to join.
+- tokens.py shows Ray's token to a Ray of this machine that asks for it.
 - train.py runs Ray Train without its watch over placement groups, and in a placement group that exists already, reports
   users' mistakes that a worker finds, and replaces the list of saved states as a whole.
 - serve.py patches modules of Ray Serve as its processes import them.
@@ -44,6 +45,12 @@ PRIVATE_PARTS = (
     PrivatePart("ray._private.services", "find_gcs_addresses", "joining the Ray that runs here", "none yet"),
     PrivatePart("ray._private.services", "find_bootstrap_address", "joining the Ray that runs here", "none yet"),
     PrivatePart("ray._private.services", "resolve_ip_for_localhost", "joining a Ray on loopback", "none yet"),
+    PrivatePart(
+        "ray._private.authentication.authentication_token_setup",
+        "_enable_token_auth",
+        "joining a Ray of this machine that asks for its token",
+        "none yet",
+    ),
     PrivatePart(
         "ray.train.v2._internal.callbacks.placement_group_callback",
         "PlacementGroupCleanerCallback",
