@@ -73,7 +73,7 @@ def launch(
         )
         print(f"sweep: {num_done} of {total} trials are done already ({again})")
     with (
-        connected(settings) as can_grow,
+        connected(settings, config) as can_grow,
         ProgressTable(overrides, num_done, total) as table,
         stop_on_interrupt() as stop,
     ):

@@ -10,7 +10,9 @@ from threading import Event
 from types import FrameType
 
 import ray
+from omegaconf import DictConfig, OmegaConf
 
+from data.artifacts.structured import structured
 from data.cluster.session import ClusterConfig, connect
 from towers.sweeps.settings import LauncherConfig
 
@@ -22,8 +24,11 @@ PACKAGES = ("conf", "data", "towers", "serve", "hydra_plugins")
 
 
 @contextmanager
-def connected(settings: LauncherConfig) -> Iterator[bool]:
+def connected(settings: LauncherConfig, config: DictConfig) -> Iterator[bool]:
     """Joins or starts Ray until the block ends; a connection that this process had before stays open.
+
+    Args:
+        config: that of the sweep, see `cluster_of`.
 
     Yields:
         Whether nodes may be added to the cluster.
@@ -34,14 +39,30 @@ def connected(settings: LauncherConfig) -> Iterator[bool]:
     if ray.is_initialized():
         yield True
         return
-    address = settings.address or os.environ.get("RAY_ADDRESS")
-    cores = os.cpu_count() or 1
-    cluster = ClusterConfig(address=address, num_cpus=settings.num_cpus or 2 * cores, dashboard=False)
-    connect(cluster, _code_to_ship() if address and settings.ship_code else None, log_to_driver=False)
+    cluster = cluster_of(settings, config)
+    if cluster.address:
+        print(f"sweep: trials run on the Ray at {cluster.address}")
+    connect(cluster, _code_to_ship() if cluster.address and settings.ship_code else None, log_to_driver=False)
     try:
-        yield bool(address)
+        yield bool(cluster.address)
     finally:
         ray.shutdown()
+
+
+def cluster_of(settings: LauncherConfig, config: DictConfig) -> ClusterConfig:
+    """The Ray of a sweep: what `hydra.launcher` leaves out is that of the command, `cluster`, or of the environment.
+
+    Args:
+        config: that of the sweep; one of another program may have no `cluster` of ours.
+    """
+    of_command = ClusterConfig()
+    if "cluster" in config and OmegaConf.get_type(config, "cluster") is ClusterConfig:
+        of_command = structured(ClusterConfig, config.cluster)
+    return ClusterConfig(
+        address=settings.address or of_command.address or os.environ.get("RAY_ADDRESS"),
+        num_cpus=settings.num_cpus or of_command.num_cpus or 2 * (os.cpu_count() or 1),
+        dashboard=False,
+    )
 
 
 @contextmanager

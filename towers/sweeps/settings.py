@@ -14,10 +14,10 @@ class LauncherConfig:
     """How trials are placed on a cluster, and when they are given up.
 
     Attributes:
-        address: address of a running cluster; null joins the one that the environment variable RAY_ADDRESS names, or
-            else starts a Ray on this machine.
-        num_cpus: number of CPUs of a Ray started here; null counts each core twice, because only one of a trial's two
-            processes (its own and its training worker) works at a time.
+        address: address of a running cluster; null joins the one that `cluster.address` or the environment variable
+            RAY_ADDRESS names, or else starts a Ray on this machine.
+        num_cpus: number of CPUs of a Ray started here; null takes `cluster.num_cpus` or, without that, counts each core
+            twice, because only one of a trial's two processes (its own and its training worker) works at a time.
         cpus: CPUs for a trial's own process, which computes on as many threads, and for its Ray Data tasks. The
             resources of its training (train.num_workers, cpus_per_worker, use_gpu, gpus_per_worker, labels) are added
             to these. A trial starts once there is room for all of them.

@@ -1,10 +1,14 @@
-"""What the runner of a sweep tells a search, and when, and what it writes down of trials that it refuses."""
+"""On which Ray a sweep runs; what its runner tells a search, and when, and what it writes down of refused trials."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from conf.schema import composed, register
+from data.cluster.session import ClusterConfig
 from tests.towers.sweeps.changing_world import World, jobs
 from tests.towers.sweeps.search.test_search import space
 from towers.sweeps.launch import earlier_records
@@ -13,9 +17,34 @@ from towers.sweeps.records import Records
 from towers.sweeps.runner import SweepRunner
 from towers.sweeps.search.ask_and_tell import Search
 from towers.sweeps.search.study import open_study
+from towers.sweeps.session import cluster_of
 from towers.sweeps.settings import Halving, LauncherConfig, Sampler, SweeperConfig
 from towers.sweeps.trial_sources import FixedTrials, TrialSource
 from towers.train import task
+
+NAMED = ["cluster.address=auto", "cluster.num_cpus=3"]
+"""Where a command works, as each takes it."""
+
+
+def test_the_ray_of_the_command_is_that_of_its_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cluster.address` was taken and changed nothing: the trials ran on a Ray of this machine."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    register()
+    twice = 2 * (os.cpu_count() or 1)
+    assert cluster_of(LauncherConfig(), composed()) == ClusterConfig(num_cpus=twice, dashboard=False)
+    assert cluster_of(LauncherConfig(), composed(NAMED)) == ClusterConfig(address="auto", num_cpus=3, dashboard=False)
+    own = LauncherConfig(address="10.0.0.5:6379", num_cpus=8)
+    assert cluster_of(own, composed(NAMED)) == ClusterConfig(address="10.0.0.5:6379", num_cpus=8, dashboard=False)
+
+
+def test_another_programs_sweep_runs_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.6:6379")
+    for values in ({"number": 1}, {"cluster": "ours"}, {"cluster": {"address": "head"}}):
+        config = OmegaConf.create(values)
+        OmegaConf.set_struct(config, True)
+        assert cluster_of(LauncherConfig(), config).address == "10.0.0.6:6379"
+    register()
+    assert cluster_of(LauncherConfig(), composed(NAMED)).address == "auto"
 
 
 def runner_of(source: TrialSource, running: dict[int, RunningTrial]) -> SweepRunner:
