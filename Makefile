@@ -22,14 +22,16 @@ SMALL_LOG := tracking=off data.source.num_users=300 data.source.num_items=200 da
     data.source.interactions_per_user=20 model.embedding_dim=16 train.epochs=2 train.batch_size=256 loss.num_uniform=64 \
     gate.max_mean_cosine=0.7
 PYTEST := $(BIN)/python -m pytest -q
-# What the processes share is built by the first that needs it. (pytest ends with 5 where it is left no tests.)
-SHARING := export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT
+IN_BACKGROUND := $(BIN)/python -m tests.reporting.interruptible -q
+# What the processes share is built by the first that needs it. After Ctrl-C, what they leave behind is waited for.
+# (pytest ends with 5 where it is left no tests.)
+SHARING := export SHARED_ARTIFACTS=$$(mktemp -d); trap 'rm -rf "$$SHARED_ARTIFACTS"' EXIT; trap 'wait; exit 130' INT
 # The last lines say what was skipped, why, and what to type.
 TELL_SKIPS = $(BIN)/python -m tests.reporting.skipping "$$SHARED_ARTIFACTS"
 define at_once
 $(SHARING); \
-$(PYTEST) $(SERVING) $(1) $(ARGS) & serving=$$!; \
-$(PYTEST) $(READING) $(1) $(ARGS) & reading=$$!; \
+$(IN_BACKGROUND) $(SERVING) $(1) $(ARGS) & serving=$$!; \
+$(IN_BACKGROUND) $(READING) $(1) $(ARGS) & reading=$$!; \
 $(PYTEST) $(REST) $(1) $(ARGS); rest=$$?; \
 wait $$serving; serving=$$?; wait $$reading; reading=$$?; \
 $(TELL_SKIPS); skips=$$?; \
