@@ -40,7 +40,7 @@ endef
 # The slow tests measure deadlines and start many processes: two parts at once would be in each other's way.
 define one_after_the_other
 $(SHARING); status=0; \
-failed() { status=1; case " $(ARGS) " in *" -x "*) exit 1;; esac; }; \
+failed() { status=1; $(if $(filter -x --exitfirst,$(ARGS)),exit 1;) }; \
 $(PYTEST) $(SERVING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 $(PYTEST) $(REST) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \
 $(PYTEST) $(READING) $(1) $(ARGS) || [ $$? -eq 5 ] || failed; \

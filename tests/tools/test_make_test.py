@@ -1,4 +1,4 @@
-"""`make test`: Ctrl-C ends all that it has started."""
+"""`make test` and `make test-slow`: Ctrl-C ends all that they have started, and ARGS are passed on as typed."""
 
 import os
 import signal
@@ -29,6 +29,8 @@ if __name__ == "__main__":
     sys.exit(console_main())
 """
 """Stands for pytest: a part of the tests that takes a while."""
+
+FAILS = '#!/bin/sh\necho "$@" >> "{log}"\nexit 1\n'
 
 
 @pytest.fixture
@@ -81,3 +83,30 @@ def test_ctrl_c_ends_every_part(tmp_path: Path, environment: dict[str, str], ven
     finally:
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
+
+
+def calls(tmp_path: Path, environment: dict[str, str], arguments: list[str]) -> list[str]:
+    """The calls of pytest by `make test-slow`, where each fails."""
+    log = tmp_path / "log"
+    log.touch()
+    done = subprocess.run(["make", "test-slow", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "yntax error" not in done.stderr
+    return [line for line in log.read_text().splitlines() if " pytest " in f" {line} "]
+
+
+def test_arguments_in_quotes_are_passed_on(
+    tmp_path: Path, environment: dict[str, str], venv: Callable[[str], str]
+) -> None:
+    folder = venv(FAILS.format(log=tmp_path / "log"))
+    parts = calls(tmp_path, environment, [folder, 'ARGS=-k "promote or rollback"'])
+    assert len(parts) == 3
+    assert all(part.endswith(" -m slow -k promote or rollback") for part in parts)
+
+
+@pytest.mark.parametrize("stops", ["-x", "--exitfirst"])
+def test_the_first_failure_ends_all_parts_where_it_is_to(
+    tmp_path: Path, environment: dict[str, str], venv: Callable[[str], str], stops: str
+) -> None:
+    folder = venv(FAILS.format(log=tmp_path / "log"))
+    assert len(calls(tmp_path, environment, [folder, f"ARGS={stops} -k 'a or b'"])) == 1
