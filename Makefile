@@ -57,7 +57,7 @@ export PYTHONUNBUFFERED = 1
 .PHONY: help interpreter demo test test-slow test-all test-briefly pins check dist bench bench-capacity bench-cluster bench-events bench-features bench-gpu bench-index bench-log-size bench-page bench-promotion bench-publish bench-quality bench-refresh bench-scale bench-seconds bench-serve bench-start bench-streaming bench-swaps bench-sweep bench-tables bench-training bench-upgrade peers notebooks proto milvus-server clean watch chaos soak
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ":.*## " '{ printf "%-15s %s\n", $$1, $$2 }'
 
 demo: $(READY) ## from a log to live recommendations; WAIT=0 stops after the requests; ARGS="data=gowalla ..."; TORCH=cpu
 	$(BIN)/python -m serve.demo demo.wait=$(if $(filter 0,$(WAIT)),false,true) $(ARGS)

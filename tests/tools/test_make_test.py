@@ -1,6 +1,7 @@
 """`make test` and `make test-slow`: Ctrl-C ends all that they have started, and ARGS are passed on as typed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,3 +111,10 @@ def test_the_first_failure_ends_all_parts_where_it_is_to(
 ) -> None:
     folder = venv(FAILS.format(log=tmp_path / "log"))
     assert len(calls(tmp_path, environment, [folder, f"ARGS={stops} -k 'a or b'"])) == 1
+
+
+def test_the_list_of_targets_needs_no_gnu_sed() -> None:
+    """macOS wrote `t` for a tab."""
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.search(r"^clean {11}removes the virtual environments", done.stdout, re.MULTILINE)
+    assert not re.search(r"\bsed\b.*\\t", (ROOT / "Makefile").read_text())
