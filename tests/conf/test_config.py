@@ -169,6 +169,9 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> No
 def test_an_object_store_holds_artifacts_and_this_machine_its_runs(tmp_path: Path) -> None:
     assert load(["storage.root=s3://bucket/twotower"]).index.uri == "./var/milvus.db"
     assert load([f"storage.root={tmp_path}"]).index.uri == f"{tmp_path}/milvus.db"
+    for mode in ("offline", "online", "off"):
+        assert load([f"storage.root={tmp_path}", f"tracking={mode}"]).tracking.folder == f"{tmp_path}/wandb"
+    assert load(["storage.root=s3://bucket/twotower"]).tracking.folder == f"{Path.cwd()}/var/wandb"
 
 
 def test_a_storage_in_the_home_folder_has_its_runs_and_sweeps_there(

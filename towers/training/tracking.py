@@ -26,8 +26,9 @@ class TrackingConfig:
     Attributes:
         mode: whether runs are tracked, and where to.
         project: W&B project of all runs.
-        folder: folder of offline runs and of W&B's own files; relative to where the command was started. A training
-            worker on another machine writes into the folder of the same path there: share it, or track online.
+        folder: folder of offline runs and of W&B's own files; relative to where the command was started. The yaml files
+            have it below the folder of the storage on this machine. A training worker on another machine writes into
+            the folder of the same path there: share it, or track online.
     """
 
     mode: TrackingMode = TrackingMode.offline
