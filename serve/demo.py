@@ -38,9 +38,9 @@ def task(config: "Config") -> dict[str, Any]:
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight, config.serve.ports))
 
     from serve.demonstration.live_release import fit_checkpoint, release  # takes seconds: mistakes are told before
-    from serve.deployment.endpoint import check_ports
+    from serve.deployment.endpoint import check_place
 
-    check_ports(config.serve)  # before a release is promoted, which an endpoint that has the port may follow
+    check_place(config.serve)  # before a release is promoted, which an endpoint that has the port may follow
     checkpoint = fit_checkpoint(config, heading)
     release_id = release(config, heading, checkpoint)
     heading("starting Ray Serve")

@@ -23,6 +23,12 @@ from serve.index.config import TOKEN
 APPLICATION = "recommender"
 GUARD = "guard"
 COMPACTION = "compaction"
+OURS = (APPLICATION, GUARD, COMPACTION)
+"""The applications of an endpoint."""
+
+ROUTE = "/"
+"""The path below which the endpoint answers."""
+
 BUILDER, GUARD_BUILDER = "serve.deployment.application:app", "serve.deployment.application:guard"
 COMPACTION_BUILDER = "serve.deployment.application:compaction"
 
@@ -67,7 +73,7 @@ def deploy_config(
     applications: list[dict[str, Any]] = [
         {
             "name": APPLICATION,
-            "route_prefix": "/",
+            "route_prefix": ROUTE,
             "import_path": BUILDER,
             "args": {"values": arguments(config) | {"events": values_of(events)}},
             "deployments": [deployment(name, scale) for name, scale in scales(config.serve).items()],

@@ -9,14 +9,11 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from data.cluster.console import ProgressReporter
 from data.cluster.ray_compatibility.core import serve_client
-from serve.deployment.declared import APPLICATION, COMPACTION, GUARD, deploy_config
+from serve.deployment.declared import APPLICATION, OURS, deploy_config
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.in_place.running import declared_applications, num_machines
 from serve.events.config import EventsConfig
 from serve.releases.release import ReleaseError
-
-OURS = (APPLICATION, GUARD, COMPACTION)
-"""The applications of an endpoint."""
 
 LOOK_S = 0.1
 """Seconds between two looks at the state of the applications."""

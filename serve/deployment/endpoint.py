@@ -15,11 +15,13 @@ from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.machine import bind_error, choose_proxy
 from data.cluster.ray_compatibility.shutdown import stop_serve
+from data.cluster.session import started_here
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
-from serve.deployment.declared import APPLICATION, LOGGING, SERVICER
+from serve.deployment.declared import APPLICATION, LOGGING, ROUTE, SERVICER
 from serve.deployment.deploying import deploy, events_here
 from serve.deployment.endpoint_config import EndpointConfig
+from serve.deployment.in_place.beside import check_beside, others_run, remove_endpoint, serve_runs
 from serve.deployment.settings import ServeConfig
 from serve.events.compaction import LogCompactor
 from serve.index.connection import milvus_address
@@ -41,6 +43,8 @@ def running_endpoint(
 ) -> Iterator[str]:
     """Runs the endpoint as long as the block lasts, and yields its address once it is ready. Needs a Ray session.
 
+    Ray Serve is started and stopped with it, unless it runs there already or others have come to use it.
+
     Args:
         declared: whether it is started by a Serve config, by which it can be changed in place, and with its guard.
         times: is told how long Milvus, Ray Serve and the replicas take to start.
@@ -49,22 +53,23 @@ def running_endpoint(
         ReleaseError: No release is live, or the endpoint does not come up.
         PortInUse: Another process listens on one of its ports.
         IndexUnavailable: Milvus cannot be reached.
-        ConfigError, KeyFileError: See `check_access`.
+        ConfigError, KeyFileError: See `check_access` and `check_beside`.
     """
     check_access(config.auth, config.serve.host)
     live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
     if live is None:
         raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
-    check_ports(config.serve)
+    runs_already = check_place(config.serve)
     address = f"http://{config.serve.host}:{config.serve.port}"
-    if (notice := choose_proxy(config.serve.ports).notice) is not None:
+    if not runs_already and (notice := choose_proxy(config.serve.ports).notice) is not None:
         progress(f"serve: {notice}")
     progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
     times = times or StepTimes()
     with milvus_address(config.index):
         times.end("Milvus")
-        http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
-        serve.start(http_options=http, grpc_options=_grpc(config.serve))
+        if not runs_already:
+            http = HTTPOptions(host=config.serve.host, port=config.serve.port, location=ProxyLocation.EveryNode)
+            serve.start(http_options=http, grpc_options=_grpc(config.serve))
         times.end("Ray Serve")
         try:
             if declared:
@@ -76,7 +81,15 @@ def running_endpoint(
         except RayServeException as e:
             raise ReleaseError(f"the endpoint did not come up: {e}") from e
         finally:
-            stop_serve()
+            _stop(runs_already)
+
+
+def _stop(runs_already: bool) -> None:
+    """Ends the endpoint, and Ray Serve too where it was started for it and nobody else has come to use it."""
+    if runs_already or (others_run() and not started_here()):
+        remove_endpoint()
+    else:
+        stop_serve()
 
 
 def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
@@ -86,15 +99,23 @@ def _run(config: EndpointConfig, progress: ProgressReporter) -> None:
 
     settings = ReplicaSettings.of(config, events_here(config.events, progress))
     logging = LoggingConfig(**LOGGING)
-    serve.run(build_application(settings), name=APPLICATION, route_prefix="/", logging_config=logging)
+    serve.run(build_application(settings), name=APPLICATION, route_prefix=ROUTE, logging_config=logging)
 
 
 def _grpc(config: ServeConfig) -> gRPCOptions | None:
     return gRPCOptions(port=config.grpc_port, grpc_servicer_functions=[SERVICER]) if config.grpc_port else None
 
 
-def check_ports(config: ServeConfig) -> None:
-    """Raises PortInUse if another process listens on one of the endpoint's ports."""
+def check_place(config: ServeConfig) -> bool:
+    """Checks that the endpoint can listen where the config says; returns whether Ray Serve runs already, and does.
+
+    Raises:
+        PortInUse: Another process listens on one of the endpoint's ports.
+        ConfigError: See `check_beside`.
+    """
+    if serve_runs():
+        check_beside(config)
+        return True
     for name in ("port", "grpc_port"):
         port = getattr(config, name)
         if (error := bind_error(config.host, port)) is not None:
@@ -102,6 +123,7 @@ def check_ports(config: ServeConfig) -> None:
                 f"serve.{name}: {config.host}:{port} is in use ({error.strerror}); pass serve.{name}=..., or"
                 " cluster.address=auto to change an endpoint that serve.run has started here"
             ) from error
+    return False
 
 
 @contextmanager

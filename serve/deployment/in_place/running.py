@@ -3,10 +3,11 @@
 from typing import Any
 
 import ray
+from ray.serve.config import gRPCOptions
 
 from data.artifacts.errors import ConfigError
 from data.cluster.ray_compatibility.core import serve_client
-from serve.deployment.declared import APPLICATION, BUILDER
+from serve.deployment.declared import APPLICATION, BUILDER, SERVICER
 from serve.deployment.in_place.values import Values, declared_values
 
 ALL_THE_SAME = "add replace=true to have this command's values in the place of all of its"
@@ -42,11 +43,18 @@ def running_values() -> Values:
 
 
 def proxy_values() -> Values:
-    """Returns the values of the endpoint that Ray Serve has read when it started, by dotted key."""
-    details = serve_client().get_serve_details()
-    http, grpc = details.get("http_options") or {}, details.get("grpc_options") or {}
-    found = {f"serve.{name}": http[name] for name in ("host", "port") if name in http}
-    return found | {"serve.grpc_port": grpc.get("port", 0) if grpc.get("grpc_servicer_functions") else 0}
+    """Returns the values of the endpoint that Ray Serve has read when it started, by dotted key.
+
+    `serve.grpc_port` is 0 where it has not read that it is to answer gRPC for an endpoint.
+    """
+    client = serve_client()
+    grpc = client.get_serve_details().get("grpc_options") or {}
+    answers = SERVICER in (grpc.get("grpc_servicer_functions") or ())
+    return {
+        "serve.host": client.http_config.host,
+        "serve.port": client.http_config.port,
+        "serve.grpc_port": grpc.get("port", gRPCOptions().port) if answers else 0,
+    }
 
 
 def num_machines() -> int:
