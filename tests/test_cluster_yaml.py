@@ -9,11 +9,13 @@ import pytest
 import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import up
 
 from conf.schema import load
 from serve.operations.cluster_yaml import cluster_yaml
 
-FILE = Path(__file__).parents[1] / "cluster.yaml"
+ROOT = Path(__file__).parents[1]
+FILE = ROOT / "cluster.yaml"
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
 
 
@@ -62,3 +64,13 @@ def test_training_and_serving_can_be_sent_to_their_nodes() -> None:
     config = load(["+train.labels.role=trainer", "+serve.ingress.labels.role=server"])
     assert config.train.labels == {"role": "trainer"}
     assert config.serve.ingress.labels == {"role": "server"}
+
+
+def test_a_change_is_told_to_a_cluster_that_runs_without_a_restart() -> None:
+    """Without the option, `ray up` runs `head_start_ray_commands` again, which begin with `ray stop`."""
+    assert "--no-restart" in {option for parameter in up.params for option in parameter.opts}
+    for path in (FILE, ROOT / "README.md", ROOT / "docs" / "operators.md"):
+        lines = [line for line in path.read_text().splitlines() if "ray up" in line and "after a change" in line.lower()]
+        assert lines, path
+        for line in lines:
+            assert "ray up --no-restart cluster.yaml" in line, line

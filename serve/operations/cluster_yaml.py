@@ -14,6 +14,9 @@ TEMPLATE = Template("""\
 #
 # Before the first `ray up`: `ray get-auth-token --generate` (once, on this machine), and an instance profile that may
 # read and write the bucket of storage.root.
+#
+# After a change: `ray up --no-restart cluster.yaml`. Without that option Ray starts anew on the head, which ends the
+# endpoint and all jobs; that is for changes of what Ray is started with, below.
 cluster_name: twotower
 max_workers: $max_workers # of all types together
 idle_timeout_minutes: $idle_timeout_minutes # a node without work for this long is given back
