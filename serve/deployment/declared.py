@@ -17,7 +17,7 @@ from serve.access.config import AuthConfig
 from serve.access.exposure import check_exposure
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import METRICS_INTERVAL_S, ScaleConfig, ServeConfig, Topology
-from serve.events.config import EventsConfig
+from serve.events.config import EVENTS_PASSWORD, EventsConfig
 from serve.index.config import TOKEN
 
 APPLICATION = "recommender"
@@ -45,8 +45,8 @@ SERVICER = "serve.api.recommender_pb2_grpc.add_RecommenderServicer_to_server"
 CLOUD = "set the cloud's own variables, such as AWS_ACCESS_KEY_ID, in the environment of all nodes"
 """Where credentials of an object store belong."""
 
-REDIS = "set REDIS_PASSWORD in the environment of all nodes"
-"""Where the password of Redis belongs."""
+ON_ALL_NODES = "in the environment of all nodes"
+"""Where the passwords of Redis belong."""
 
 ON_PROXIES = ("host", "port", "grpc_port")
 """Values of `serve` that the proxies hold, which Ray Serve reads when it starts."""
@@ -165,8 +165,8 @@ def _refuse_passwords(config: EndpointConfig) -> None:
     addresses = {
         "storage.root": (config.storage.root, CLOUD),
         "auth.jwt.jwks": (config.auth.jwt.jwks, "use a URL that anybody may read, or a file"),
-        "auth.limits.counters": (config.auth.limits.counters, REDIS),
-        "events.uri": (config.events.uri, REDIS),
+        "auth.limits.counters": (config.auth.limits.counters, f"set REDIS_PASSWORD {ON_ALL_NODES}"),
+        "events.uri": (config.events.uri, f"set {EVENTS_PASSWORD} {ON_ALL_NODES}"),
         "auth.file": (config.auth.file, CLOUD),
     }
     for key, (value, cure) in addresses.items():

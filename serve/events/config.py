@@ -18,6 +18,12 @@ OFF = "off"
 ON_ONE_MACHINE = "sqlite"
 """The name of the store that is a file, which several machines cannot share."""
 
+REDIS = "redis"
+"""The name of the store that several machines share."""
+
+EVENTS_PASSWORD = "EVENTS_REDIS_PASSWORD"
+"""The secret with the password of that Redis. Where it is not set, REDIS_PASSWORD counts."""
+
 MAX_TYPE = 64
 """Most characters in the name of a type."""
 
@@ -31,7 +37,7 @@ class EventsConfig:
             themselves, see serve/events/stores.
         path: With `sqlite`: the file. It must be on a local disk.
         uri: With `redis`: its address, such as redis://host:6379/0, or rediss:// for TLS. The password comes from
-            REDIS_PASSWORD in the environment.
+            EVENTS_REDIS_PASSWORD in the environment or, where that is not set, from REDIS_PASSWORD.
         cluster: Whether `uri` is a node of a Redis cluster.
         check_durability: Whether to refuse a Redis that answers before its disk has what it was given, or that removes
             keys when its memory is full.
@@ -84,7 +90,7 @@ class EventsConfig:
         check_bounds(self, "events")
         if self.store != OFF:
             STATE_STORES.require(self.store)
-        if self.store == "redis":
+        if self.store == REDIS:
             check_redis_address("events.uri", self.uri)
         if self.is_on_one_machine and "://" in self.path:
             raise ConfigError(f"events.path: {self.path} must be a file on a local disk; several machines need redis")

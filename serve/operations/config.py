@@ -59,7 +59,8 @@ class ManifestsConfig:
         name: the name of the endpoint's RayService, with which the names of the other objects begin.
         namespace: the Kubernetes namespace.
         image, image_gpu: images made by the Dockerfile; the tag names the version of Ray.
-        secret: the Secret whose keys become environment variables (USER_HASH_KEY, MILVUS_TOKEN, JWT_KEY).
+        secret: the Secret whose keys become environment variables (USER_HASH_KEY, MILVUS_TOKEN, JWT_KEY, and with
+            `events=redis` EVENTS_REDIS_PASSWORD).
         ray_token_secret: the Secret whose key `auth_token` is Ray's token.
         redis_address: the Redis that keeps the state of Ray's head, by which the endpoint outlives it; null means none.
         redis_secret: the Secret whose key `password` is that of the Redis.

@@ -1,5 +1,6 @@
 """The connection to Redis: time-outs, errors in our words, and whether what Redis has taken is on its disk."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,12 +10,13 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
-from data.artifacts.secrets import recordable, secret, without_passwords
-from serve.events.config import EventsConfig
+from data.artifacts.secrets import FILE_SUFFIX, recordable, secret, without_passwords
+from serve.events.config import EVENTS_PASSWORD, EventsConfig
 from serve.events.protocol import StoreUnavailable
 
-PASSWORD = "REDIS_PASSWORD"
-"""The secret that holds the password."""
+COMMON_PASSWORD = "REDIS_PASSWORD"
+"""The secret with the password where EVENTS_PASSWORD is not set. On the head of a RayService, KubeRay sets it to that
+of the Redis that keeps the state of the head, whatever the Secret of the other variables says."""
 
 KEEPS_ALL = "noeviction"
 """The policy by which a Redis whose memory is full refuses to write, and removes nothing."""
@@ -30,11 +32,21 @@ def connect(config: EventsConfig, timeout_s: float) -> Any:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "decode_responses": True,
-        "password": secret(PASSWORD) or None,
+        "password": password(),
     }
     if config.cluster:
         return RedisCluster.from_url(config.uri, cluster_error_retry_attempts=1, **options)
     return redis.Redis.from_url(config.uri, retry=Retry(NoBackoff(), 0), **options)
+
+
+def password() -> str | None:
+    """Returns the password of the Redis that keeps events; None where it has none, as an empty EVENTS_PASSWORD says.
+
+    Raises:
+        ConfigError: the file that holds it cannot be read.
+    """
+    is_own = EVENTS_PASSWORD in os.environ or f"{EVENTS_PASSWORD}{FILE_SUFFIX}" in os.environ
+    return secret(EVENTS_PASSWORD if is_own else COMMON_PASSWORD) or None
 
 
 def check_durability(client: Any, uri: str) -> None:

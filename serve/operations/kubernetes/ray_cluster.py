@@ -5,6 +5,7 @@ from typing import Any
 
 from data.cluster.ray_compatibility.haproxy_template import METRICS_HOST
 from data.cluster.ray_compatibility.serve import IN_FLIGHT
+from serve.events.config import EVENTS_PASSWORD, REDIS
 from serve.operations.cluster_yaml import ENVIRONMENT
 from serve.operations.kubernetes.deployed import Deployed, Manifest
 from serve.operations.nodes import INSTALLED_RAY, NodeType
@@ -56,15 +57,27 @@ def gcs_fault_tolerance(deployed: Deployed) -> Manifest:
     return {"gcsFaultToleranceOptions": {"redisAddress": deployed.manifests.redis_address, "redisPassword": password}}
 
 
+def _password_of_events(deployed: Deployed, component: str) -> list[Manifest]:
+    """The variable with which compaction, on the head, reads the Redis of events: KubeRay sets REDIS_PASSWORD there to
+    that of the Redis above. The head does not start while the Secret lacks the key, which may be empty.
+    """
+    values = deployed.manifests
+    if component != ENDPOINT or deployed.events.store != REDIS or values.redis_address is None:
+        return []
+    return [{"name": EVENTS_PASSWORD, "valueFrom": {"secretKeyRef": {"name": values.secret, "key": EVENTS_PASSWORD}}}]
+
+
 def _head(deployed: Deployed, component: str) -> Manifest:
     head = deployed.nodes.head
     resources = _resources(head.cpus, head.memory_gib, gpus=0)
     ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **_served(deployed, component)}
+    template = _pod(deployed, "ray-head", f"{component}-head", resources, ports)
+    template["spec"]["containers"][0]["env"] += _password_of_events(deployed, component)
     return {
         "rayStartParams": {"dashboard-host": "0.0.0.0"},  # the operator calls it; the NetworkPolicy lets no one else
         "resources": {"CPU": "0"},
         "labels": {"role": "head"},
-        "template": _pod(deployed, "ray-head", f"{component}-head", resources, ports),
+        "template": template,
     }
 
 

@@ -1,8 +1,9 @@
-"""A Redis that may forget what it has accepted is refused, before it accepts anything."""
+"""A Redis is asked with its own password, and refused where it may forget what it has accepted, before it accepts it."""
 
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from serve.events.protocol import Outcome, StoreUnavailable
 from serve.events.redis_store.store import RedisStore
@@ -33,6 +34,27 @@ def test_what_may_forget_is_refused_unless_that_is_meant(tmp_path: Path, options
 @pytest.mark.parametrize("options", [("--maxmemory", "100mb"), ("--maxmemory-policy", "allkeys-lru")])
 def test_what_removes_nothing_is_taken(tmp_path: Path, options: tuple[str, ...]) -> None:
     with serving_redis(tmp_path, *ON_DISK, *options) as uri:
+        store = RedisStore(config(store="redis", uri=uri))
+        assert store.append([event("1")]) == [Outcome.accepted]
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("password", "variables"),
+    [
+        ("pw", {"EVENTS_REDIS_PASSWORD": "pw", "REDIS_PASSWORD": "of another Redis"}),
+        ("pw", {"REDIS_PASSWORD": "pw"}),
+        ("", {"EVENTS_REDIS_PASSWORD": "", "REDIS_PASSWORD": "of another Redis"}),
+    ],
+)
+def test_the_redis_of_events_has_a_password_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, variables: dict[str, str]
+) -> None:
+    """On the head of a RayService REDIS_PASSWORD is that of the Redis that keeps the head's state."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with serving_redis(tmp_path, *ON_DISK) as uri:
+        Redis.from_url(uri).config_set("requirepass", password)
         store = RedisStore(config(store="redis", uri=uri))
         assert store.append([event("1")]) == [Outcome.accepted]
         store.close()

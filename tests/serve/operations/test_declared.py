@@ -95,7 +95,7 @@ def test_a_change_of_limits_changes_no_argument(deploy: Deploy) -> None:
     [
         ("auth.jwt.jwks=https://root:Secret9@host/keys", r"auth\.jwt\.jwks: https://\*\*\*@host/keys holds a password"),
         ("auth.jwt.jwks='https://host/keys?token=Secret9'", r"auth\.jwt\.jwks: https://host/keys\?\*\*\* holds"),
-        ("events.uri=redis://:Secret9@host", r"events\.uri: redis://\*\*\*@host .* set REDIS_PASSWORD"),
+        ("events.uri=redis://:Secret9@host", r"events\.uri: redis://\*\*\*@host .* set EVENTS_REDIS_PASSWORD"),
         ("auth.file=s3://KEY:Secret9@bucket/keys.json", r"auth\.file: s3://\*\*\*@bucket.* AWS_ACCESS_KEY_ID"),
         ("storage.root=s3://KEY:Secret9@bucket", r"storage\.root: s3://\*\*\*@bucket .* AWS_ACCESS_KEY_ID"),
     ],
