@@ -25,13 +25,13 @@ class HeadNode:
 
     Attributes:
         instance: the cloud's name of the machine, for cluster.yaml.
-        cpus, memory_gib: what the machine has.
+        cpus, memory_gib: what the machine has; the autoscaler, which runs beside, takes half a CPU and half a GiB of it.
         cost_per_month: price of the machine for a month, in any currency.
     """
 
     instance: str = "m7i.xlarge"
     cpus: int = bounded(4, at_least=1)
-    memory_gib: float = bounded(16.0, above=0)
+    memory_gib: float = bounded(16.0, at_least=1)
     cost_per_month: float = bounded(160.0, at_least=0)
 
     def __post_init__(self) -> None:

@@ -21,6 +21,11 @@ ENDPOINT, TRAINING = "endpoint", "training"
 KUBELET_SHARE = 0.9
 """The share of a machine that its pod asks for: Kubernetes keeps some for itself."""
 
+AUTOSCALER_MILLICPUS, AUTOSCALER_MIB = 500, 512
+"""What the autoscaler may have, which KubeRay adds to the pod of the head: its own values. They are stated, as the head
+may have what they leave of its machine.
+"""
+
 GROUP = 1000  # the user `ray` of Ray's images
 
 SECURITY = {
@@ -42,7 +47,11 @@ def cluster_spec(deployed: Deployed, groups: Mapping[str, NodeType], component: 
     return {
         "rayVersion": INSTALLED_RAY,
         "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": deployed.nodes.idle_timeout_s},
+        "autoscalerOptions": {
+            "version": "v2",
+            "idleTimeoutSeconds": deployed.nodes.idle_timeout_s,
+            "resources": _asked(AUTOSCALER_MILLICPUS, AUTOSCALER_MIB),
+        },
         "authOptions": {"mode": "token", "secretName": deployed.manifests.ray_token_secret},
         "headGroupSpec": _head(deployed, component),
         "workerGroupSpecs": [_group(deployed, name, node, component) for name, node in groups.items()],
@@ -69,7 +78,8 @@ def _password_of_events(deployed: Deployed, component: str) -> list[Manifest]:
 
 def _head(deployed: Deployed, component: str) -> Manifest:
     head = deployed.nodes.head
-    resources = _resources(head.cpus, head.memory_gib, gpus=0)
+    millicpus, mib = _share(head.cpus, head.memory_gib)
+    resources = _asked(millicpus - AUTOSCALER_MILLICPUS, mib - AUTOSCALER_MIB)
     ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **_served(deployed, component)}
     template = _pod(deployed, "ray-head", f"{component}-head", resources, ports)
     template["spec"]["containers"][0]["env"] += _password_of_events(deployed, component)
@@ -82,7 +92,7 @@ def _head(deployed: Deployed, component: str) -> Manifest:
 
 
 def _group(deployed: Deployed, name: str, node: NodeType, component: str) -> Manifest:
-    resources = _resources(node.cpus, node.memory_gib, node.gpus)
+    resources = _asked(*_share(node.cpus, node.memory_gib), node.gpus)
     return {
         "groupName": name,
         "replicas": node.min_workers,
@@ -127,10 +137,14 @@ def _pod(
     return {"metadata": {"labels": deployed.labels(component)}, "spec": spec}
 
 
-def _resources(cpus: int, memory_gib: float, gpus: int) -> Manifest:
-    memory = f"{int(memory_gib * KUBELET_SHARE * 1024)}Mi"
-    requests: dict[str, Any] = {"cpu": f"{int(cpus * KUBELET_SHARE * 1000)}m", "memory": memory}
-    limits: dict[str, Any] = {"memory": memory}
+def _share(cpus: int, memory_gib: float) -> tuple[int, int]:
+    """The thousandths of CPUs, and the MiB, of a machine that its pod asks for."""
+    return int(cpus * KUBELET_SHARE * 1000), int(memory_gib * KUBELET_SHARE * 1024)
+
+
+def _asked(millicpus: int, mib: int, gpus: int = 0) -> Manifest:
+    requests: dict[str, Any] = {"cpu": f"{millicpus}m", "memory": f"{mib}Mi"}
+    limits: dict[str, Any] = {"memory": f"{mib}Mi"}
     if gpus:
         requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = gpus
     return {"requests": requests, "limits": limits}

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from serve.operations.kubernetes.deployed import Deployed
 from tests.serve.operations.test_manifests import one
 
@@ -24,3 +26,18 @@ def test_the_head_is_told_the_password_of_the_redis_of_events(deploy: Deploy) ->
     for without in ((), ("manifests.redis_address=null", *events)):
         assert wanted not in head_of(deploy(*without))["env"], "the head has no other Redis"
     assert wanted not in head_of(deploy(*events), "RayJob", "rayClusterSpec")["env"], "a training reads no Redis"
+
+
+@pytest.mark.parametrize(("kind", "of"), [("RayService", "rayClusterConfig"), ("RayJob", "rayClusterSpec")])
+@pytest.mark.parametrize(("cpus", "memory_gib"), [(4, 16), (1, 1)])
+def test_the_head_fits_on_its_machine_with_the_autoscaler_beside_it(
+    deploy: Deploy, kind: str, of: str, cpus: int, memory_gib: int
+) -> None:
+    """KubeRay adds the autoscaler to the head's pod, with half a CPU unless it is told otherwise."""
+    deployed = deploy(f"nodes.head.cpus={cpus}", f"nodes.head.memory_gib={memory_gib}")
+    beside = one(deployed, kind)["spec"][of]["autoscalerOptions"]["resources"]["requests"]
+    asked = [head_of(deployed, kind, of)["resources"]["requests"], beside]
+    millicpus, mib = ([int(each[name].rstrip("mMi")) for each in asked] for name in ("cpu", "memory"))
+    assert min(millicpus + mib) > 0
+    assert sum(millicpus) <= 900 * cpus
+    assert sum(mib) <= 0.9 * 1024 * memory_gib
