@@ -10,7 +10,7 @@ DASHBOARD = {"grafana_dashboard": "1"}
 
 
 def pod_monitor(deployed: Deployed) -> Manifest:
-    """Returns the PodMonitor by which Prometheus' operator scrapes Ray and HAProxy of every pod."""
+    """Returns the PodMonitor by which Prometheus' operator scrapes Ray of every pod, and HAProxy where it runs."""
     spec = {
         "selector": {"matchLabels": {"app.kubernetes.io/name": deployed.manifests.name}},
         "podTargetLabels": [COMPONENT, "ray.io/group", "ray.io/node-type"],

@@ -13,8 +13,6 @@ from serve.operations.nodes import INSTALLED_RAY, NodeType
 METRICS_PORT, HAPROXY_METRICS_PORT = 8080, 9101
 """Ports of Ray's own metrics, and of HAProxy's."""
 
-METRICS = {"metrics": METRICS_PORT, "haproxy": HAPROXY_METRICS_PORT}
-
 ENDPOINT, TRAINING = "endpoint", "training"
 """The components: what serves, and what trains."""
 
@@ -108,10 +106,11 @@ def _group(deployed: Deployed, name: str, node: NodeType, component: str) -> Man
 
 
 def _served(deployed: Deployed, component: str) -> dict[str, int]:
-    """The ports on which pods of the endpoint answer requests."""
+    """The ports on which pods of the endpoint answer requests, and that of HAProxy's metrics; others run no HAProxy."""
     if component != ENDPOINT:
         return {}
-    return {"serve": deployed.serve.port} | ({"grpc": grpc} if (grpc := deployed.serve.grpc_port) else {})
+    served = {"serve": deployed.serve.port, "haproxy": HAPROXY_METRICS_PORT}
+    return served | ({"grpc": grpc} if (grpc := deployed.serve.grpc_port) else {})
 
 
 def _pod(
@@ -124,7 +123,7 @@ def _pod(
         "image": values.image_gpu if gpu else values.image,
         "env": [{"name": name, "value": value} for name, value in variables.items()],
         "envFrom": [{"secretRef": {"name": values.secret, "optional": True}}],
-        "ports": [{"name": name, "containerPort": port} for name, port in {**ports, **METRICS}.items()],
+        "ports": [{"name": name, "containerPort": port} for name, port in {**ports, "metrics": METRICS_PORT}.items()],
         "resources": resources,
         "securityContext": SECURITY,
     }

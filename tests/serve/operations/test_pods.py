@@ -41,3 +41,14 @@ def test_the_head_fits_on_its_machine_with_the_autoscaler_beside_it(
     assert min(millicpus + mib) > 0
     assert sum(millicpus) <= 900 * cpus
     assert sum(mib) <= 0.9 * 1024 * memory_gib
+
+
+def test_haproxy_is_scraped_where_it_runs(deploy: Deploy) -> None:
+    """A port by which nothing listens is a target that is down, for as long as a training takes."""
+    monitored = {endpoint["port"] for endpoint in one(deploy(), "PodMonitor")["spec"]["podMetricsEndpoints"]}
+    assert monitored == {"metrics", "haproxy"}
+    for kind, of, scraped in (("RayService", "rayClusterConfig", monitored), ("RayJob", "rayClusterSpec", {"metrics"})):
+        cluster = one(deploy(), kind)["spec"][of]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            (container,) = group["template"]["spec"]["containers"]
+            assert {port["name"] for port in container["ports"]} & monitored == scraped
