@@ -29,7 +29,7 @@ def ray_job(deployed: Deployed, by_the_clock: bool = False) -> Manifest:
     spec = {
         "entrypoint": entrypoint(deployed, name, node.gpus > 0, is_lap),
         "submissionMode": "HTTPMode",  # by KubeRay, which the NetworkPolicy admits; a submitter pod has no labels
-        "backoffLimit": 0 if is_lap else 1,  # what has stopped a lap must not be tried on the users once more
+        "backoffLimit": 0,  # KubeRay tells no verdict from a fault; Ray Train starts again after lost workers by itself
         "activeDeadlineSeconds": deployed.manifests.train_timeout_s,
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 600,

@@ -161,6 +161,7 @@ def test_the_clock_starts_a_lap_where_it_learns_from_events(deploy: Deploy) -> N
     lap = shlex.split(kept["spec"]["entrypoint"])
     assert lap[:3] == ["python", "-m", "serve.cycle"]
     assert kept["spec"]["backoffLimit"] == 0, "a lap that was stopped would train, and try its release, once more"
+    assert one(deployed, "RayJob")["spec"]["backoffLimit"] == 0, "a verdict of the gate would cost a second training"
     assert {"data=events", "cycle.canary_percent=10", "++train.labels.role=trainer"} <= set(lap)
     assert "serve.timeout_ms=100" not in lap
     assert "towers.train" in one(deployed, "RayJob")["spec"]["entrypoint"]
