@@ -10,6 +10,7 @@ Examples:
     python -m serve.manifests storage.root=s3://bucket/twotower index.uri=http://milvus:19530 auth=keys
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from conf.next_command import config_options
 from conf.verbs import override_key, uses
 from data.cluster.typed_commands import command
+from serve.operations.fitting import notes_on_places
 from serve.operations.kubernetes.deployed import Deployed
 from serve.operations.written import files, write
 
@@ -33,10 +35,19 @@ def task(config: "Config") -> dict[str, Any]:
     paths = write(texts, Path(config.manifests.folder))
     for path in paths:
         print(path)
-    if options:
-        print(f"note: the training is started with {command(*options)}: the image must have that folder there")
+    for note in notes(config, options):
+        print(f"note: {note}")
     print(f"Apply with: kubectl apply -f {config.manifests.folder}/kubernetes")
     return {"files": [str(path) for path in paths]}
+
+
+def notes(config: "Config", options: Sequence[str]) -> list[str]:
+    """Returns what the image and the Secret must have, so that the training finds its log and its yaml files."""
+    mounted = None if config.manifests.storage_claim is None else config.storage.root
+    found = notes_on_places(config.data.places(), mounted, os.environ.get("DATASETS", ""), config.manifests.secret)
+    if options:
+        found.append(f"the training is started with {command(*options)}: the image must have that folder there")
+    return found
 
 
 def in_the_image(options: Sequence[str]) -> list[str]:

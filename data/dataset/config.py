@@ -113,6 +113,11 @@ class DataConfig:
         """The files that decide the dataset: those of the source, and that of vectors."""
         return [*self.source.files(), *([] if self.item_vectors is None else [self.item_vectors])]
 
+    def places(self) -> dict[str, str]:
+        """Where the files of the log, and that of vectors, lie, by their keys."""
+        of_source = {f"data.source.{name}": place for name, place in self.source.places().items()}
+        return of_source | ({} if self.item_vectors is None else {"data.item_vectors": self.item_vectors})
+
     def read_until(self) -> dict[str, list[int]]:
         """The moments until which a log that grows is read, under "until", for digests; empty for other logs."""
         until = self.source.read_until()

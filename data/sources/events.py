@@ -121,6 +121,10 @@ class EventLogSource(SourceConfig):
         with _errors_of_the_base():
             return [*([] if self.base is None else self.base.files()), *of_events, *of_decisions]
 
+    def places(self) -> dict[str, str]:
+        of_base = {} if self.base is None else self.base.places()
+        return {"root": self.root} | {f"base.{name}": place for name, place in of_base.items()}
+
     def read_until(self) -> list[int]:
         of_base = [] if self.base is None else self.base.read_until()
         return [*of_base, EventLog.of(Folder.of(self.root)).until_us]

@@ -86,10 +86,13 @@ class InteractionListsSource(SourceConfig):
     def files(self) -> list[str]:
         return [address(file) for file in self._located().values()]
 
-    def _located(self) -> Mapping[str, Folder]:
+    def places(self) -> dict[str, str]:
         names = ("train", "test", "validation", "item_attributes")
         uris = {name: getattr(self, name) for name in names}
-        return {name: located(uri, f"data.source.{name}") for name, uri in uris.items() if uri is not None}
+        return {name: uri for name, uri in uris.items() if uri is not None}
+
+    def _located(self) -> Mapping[str, Folder]:
+        return {name: located(uri, f"data.source.{name}") for name, uri in self.places().items()}
 
 
 def _pairs(file: Folder, spellings: Sequence[str]) -> pa.Table:

@@ -82,6 +82,9 @@ class MovieLensSource(SourceConfig):
         others = (_found(folder, name) for name in (release.movies, release.users))
         return [address(ratings), *(address(file) for file in others if file)]
 
+    def places(self) -> dict[str, str]:
+        return {"path": self.path}
+
 
 @dataclass(frozen=True, slots=True)
 class _Release:

@@ -102,6 +102,13 @@ class SourceConfig:
         """
         raise NotImplementedError
 
+    def places(self) -> dict[str, str]:
+        """Where files and folders of the log lie, by their keys below `data.source`; none where it is not in files.
+
+        Other machines that are to read the log must find them there too.
+        """
+        return {}
+
     def read_until(self) -> list[int]:
         """Of a log that grows, the moments until which it is read, in microseconds since 1970; none for other logs.
 

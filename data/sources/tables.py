@@ -153,9 +153,11 @@ class TableSource(SourceConfig):
         return self.columns.weight is not None
 
     def files(self) -> list[str]:
+        return [address(file) for name, uri in self.places().items() for file in files_at(uri, f"data.source.{name}")]
+
+    def places(self) -> dict[str, str]:
         tables = {"interactions": self.interactions, "users": self.users, "items": self.items}
-        given = {name: uri for name, uri in tables.items() if uri is not None}
-        return [address(file) for name, uri in given.items() for file in files_at(uri, f"data.source.{name}")]
+        return {name: uri for name, uri in tables.items() if uri is not None}
 
     def item_rows(self, progress: ProgressReporter = print) -> pa.Table:
         """The table of items alone; `items` must be set.

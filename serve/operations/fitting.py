@@ -1,9 +1,10 @@
 """Whether the endpoint and the training that a config asks for fit on its nodes; what cannot be is refused."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from data.artifacts.errors import ConfigError
-from data.artifacts.secrets import holds_secret, masked
+from data.artifacts.secrets import holds_secret, masked, recordable
 from serve.deployment.declared import SCALES, scales
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.settings import ScaleConfig
@@ -112,3 +113,23 @@ def refuse_local(config: EndpointConfig, storage_claim: str | None) -> None:
             f"index.uri: {config.index.address} is Milvus Lite, a file of one machine; name a server, such as"
             " index.uri=http://milvus:19530"
         )
+
+
+def notes_on_places(places: Mapping[str, str], mounted: str | None, datasets: str, secret: str) -> list[str]:
+    """Returns what pods need so that they find the log: a line for each file or folder that may be on this machine alone.
+
+    Args:
+        places: where the log lies, by config key.
+        mounted: the folder of the storage that every pod has; None where the storage is an object store.
+        datasets: where the public datasets are, by DATASETS on this machine; empty where it is not set.
+        secret: the name of the Secret whose keys become variables of the pods.
+    """
+    notes = [
+        f"{key}: pods look for {place} in their image, as no file of this machine is theirs; have it there, or name an"
+        f" object store ({key}=s3://...)"
+        for key, place in places.items()
+        if "://" not in place and (mounted is None or not Path(place).is_relative_to(mounted))
+    ]
+    if "://" in datasets and any(place.startswith(datasets) for place in places.values()):
+        notes.append(f"DATASETS is {recordable(datasets)} here; pods have it by that key of the Secret {secret}")
+    return notes

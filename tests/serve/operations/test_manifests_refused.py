@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from conf.schema import load
 from data.artifacts.errors import ConfigError
+from serve.manifests import notes
 from serve.operations.kubernetes.deployed import Deployed
 from serve.operations.written import files
+from tests.serve.operations.conftest import ON_KUBERNETES
 
 Deploy = Callable[..., Deployed]
 
@@ -61,3 +64,28 @@ def test_an_unknown_node_type_is_refused_by_its_name(deploy: Deploy) -> None:
     with pytest.raises(ConfigError, match="sever") as caught:
         deploy("nodes.types.sever.max_workers=9")
     assert "\n" not in str(caught.value)
+
+
+def test_a_log_that_pods_may_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is on this machine, or where DATASETS says, which pods have by the Secret."""
+
+    def of(*overrides: str) -> list[str]:
+        return notes(load([*ON_KUBERNETES, *overrides]), ())
+
+    monkeypatch.delenv("DATASETS", raising=False)
+    train, validation, test = of("data=gowalla")
+    assert train.startswith("data.source.train: pods look for ./datasets/gowalla/train.txt.gz in their image, as")
+    assert "name an object store (data.source.validation=s3://...)" in validation
+    assert "test.txt.gz" in test
+    claimed = ("storage.root=/srv/twotower", "manifests.storage_claim=twotower")
+    for found in (
+        of(),
+        of("data=parquet", "data.source.interactions=s3://bucket/clicks"),
+        of(*claimed, "data=events", "data/source@data.source.base=table", "data.source.base.format=csv",
+           "data.source.base_type=click", "data.source.base.interactions=/srv/twotower/clicks.csv"),
+    ):  # fmt: skip
+        assert not found
+    (items,) = of("data=movielens", "data.source.path=s3://bucket/ml", "data.item_vectors=/home/me/titles.parquet")
+    assert items.startswith("data.item_vectors: pods look for /home/me/titles.parquet in their image")
+    monkeypatch.setenv("DATASETS", "s3://bucket/public")
+    assert of("data=gowalla") == ["DATASETS is s3://bucket/public here; pods have it by that key of the Secret twotower"]
