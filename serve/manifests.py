@@ -38,6 +38,7 @@ def task(config: "Config") -> dict[str, Any]:
     for note in notes(config, options):
         print(f"note: {note}")
     print(f"Apply with: kubectl apply -f {config.manifests.folder}/kubernetes")
+    print("The endpoint answers once a release is live: its replicas wait for python -m serve.promote")
     return {"files": [str(path) for path in paths]}
 
 

@@ -36,13 +36,14 @@ def task(config: "Config") -> dict[str, Any]:
     connect(config.cluster, runtime_env(config.serve.ingress.in_flight, config.serve.ports), uses_data=False)
     times.end("Ray")
     prepare_worker()
-    from serve.deployment.deploying import deploy, endpoint_runs
+    from serve.deployment.deploying import deploy, endpoint_runs, require_live
     from serve.deployment.endpoint import curl, running_endpoint
     from serve.deployment.in_place.events import emptying
 
     if endpoint_runs():
         if not config.replace:
             _refuse_untyped_changes()
+        require_live(config)  # what replaces replicas would wait for a release, while those go on
         print("serve: an endpoint runs here; changing it in place", flush=True)
         with emptying(_former_store(config), config.replace):
             deploy(config)

@@ -70,7 +70,9 @@ def test_a_change_is_told_to_a_cluster_that_runs_without_a_restart() -> None:
     """Without the option, `ray up` runs `head_start_ray_commands` again, which begin with `ray stop`."""
     assert "--no-restart" in {option for parameter in up.params for option in parameter.opts}
     for path in (FILE, ROOT / "README.md", ROOT / "docs" / "operators.md"):
-        lines = [line for line in path.read_text().splitlines() if "ray up" in line and "after a change" in line.lower()]
+        lines = [
+            line for line in path.read_text().splitlines() if "ray up" in line and "after a change" in line.lower()
+        ]
         assert lines, path
         for line in lines:
             assert "ray up --no-restart cluster.yaml" in line, line

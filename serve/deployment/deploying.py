@@ -7,12 +7,14 @@ import ray
 from ray import serve
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
+from data.artifacts.folders import Folder
 from data.cluster.console import ProgressReporter
 from data.cluster.ray_compatibility.core import serve_client
 from serve.deployment.declared import APPLICATION, OURS, deploy_config
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.in_place.running import declared_applications, num_machines
 from serve.events.config import EventsConfig
+from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
 LOOK_S = 0.1
@@ -26,6 +28,18 @@ def endpoint_runs() -> bool:
     """Whether an endpoint runs on the Ray cluster that this process is connected to."""
     client = serve_client(must_run=False)
     return client is not None and APPLICATION in serve.status().applications
+
+
+def require_live(config: EndpointConfig) -> str:
+    """Returns the id of the live release, without which replicas would wait for the first one.
+
+    Raises:
+        ReleaseError: none is live.
+    """
+    live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
+    if live is None:
+        raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
+    return live.release
 
 
 def deploy(config: EndpointConfig, progress: ProgressReporter = print) -> None:

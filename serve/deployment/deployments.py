@@ -30,11 +30,13 @@ class StageReplica:
         from serve.deployment.stages.local import BUILDERS
 
         prepare_process(settings.serve)
-        self._releases = await settings.follow(BUILDERS[stage], replica_name(), close=_close).start()
+        self._releases = settings.follow(BUILDERS[stage], replica_name(), close=_close)
+        await self._releases.start()
 
     async def __del__(self) -> None:
         """Says that this replica stops by itself. Serve awaits this after its last answer."""
-        await self._releases.stop()
+        if hasattr(self, "_releases"):
+            await self._releases.stop()
 
     async def __call__(self, release_id: str, method: str, calls: list[Arguments], alone: bool = False) -> list[Any]:
         """Calls a method of the release's stage once for each tuple of arguments, see `answer_calls`."""

@@ -19,14 +19,13 @@ from data.cluster.session import started_here
 from data.cluster.step_times import StepTimes
 from serve.access.exposure import check_access
 from serve.deployment.declared import APPLICATION, LOGGING, ROUTE, SERVICER
-from serve.deployment.deploying import deploy, events_here
+from serve.deployment.deploying import deploy, events_here, require_live
 from serve.deployment.endpoint_config import EndpointConfig
 from serve.deployment.in_place.beside import check_beside, others_run, remove_endpoint, serve_runs
 from serve.deployment.settings import ServeConfig
 from serve.events.compaction import LogCompactor
 from serve.index.connection import milvus_address
 from serve.observability.metrics import compaction_reporter
-from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import ReleaseError
 
 
@@ -56,14 +55,12 @@ def running_endpoint(
         ConfigError, KeyFileError: See `check_access` and `check_beside`.
     """
     check_access(config.auth, config.serve.host)
-    live = ReleaseRegistry.of(Folder.of(config.storage.root)).live()
-    if live is None:
-        raise ReleaseError("no release is live: run python -m serve.publish, then python -m serve.promote")
+    live = require_live(config)
     runs_already = check_place(config.serve)
     address = f"http://{config.serve.host}:{config.serve.port}"
     if not runs_already and (notice := choose_proxy(config.serve.ports).notice) is not None:
         progress(f"serve: {notice}")
-    progress(f"serve: starting {config.serve.topology.value} on {address}, release {live.release}")
+    progress(f"serve: starting {config.serve.topology.value} on {address}, release {live}")
     times = times or StepTimes()
     with milvus_address(config.index):
         times.end("Milvus")

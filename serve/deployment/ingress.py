@@ -118,10 +118,10 @@ class RecommenderIngress(EventRoutes):
         self._access = await AccessControl.start(settings.auth)
         install(self._access)
         self._handles = stages
-        follower = settings.follow(
+        self._releases = settings.follow(
             self._open, replica_name(), set_denylist=ReleaseRuntime.set_denylist, close=ReleaseRuntime.close
         )
-        self._releases = await follower.start()
+        await self._releases.start()
         self._metrics = Metrics()
         storage = Folder.of(settings.storage_root)
         self._records = AnswerRecords(storage, replica_name(), settings.events.decisions)
@@ -133,11 +133,15 @@ class RecommenderIngress(EventRoutes):
         self._tasks = BackgroundTasks(self._releases, self._access, self._metrics, self._records, popular, self._events)
 
     async def __del__(self) -> None:
-        """Writes the last records and events. Serve awaits this when a replica stops, after its last answer."""
-        closing = [_within_last_s("records", self._records.flush(at_once=True))]
-        closing.append(_within_last_s("heartbeat", self._releases.stop()))
-        if self._events is not None:
-            closing.append(_within_last_s("events", self._events.close()))
+        """Writes the last records and events. Serve awaits this when a replica stops, after its last answer.
+
+        One that waits for its first release has a heartbeat alone.
+        """
+        closing = [_within_last_s("heartbeat", self._releases.stop())] if hasattr(self, "_releases") else []
+        if hasattr(self, "_tasks"):
+            closing.append(_within_last_s("records", self._records.flush(at_once=True)))
+            if self._events is not None:
+                closing.append(_within_last_s("events", self._events.close()))
         await asyncio.gather(*closing)
 
     async def _open(self, settings: ReplicaSettings, release: Release) -> ReleaseRuntime:

@@ -20,6 +20,7 @@ from serve.releases.registry import ReleaseRegistry
 from serve.releases.release import Release, ReleaseError
 from serve.rollout.bounded_reading import BoundedReading
 from serve.rollout.failed_loads import FailedLoads
+from serve.rollout.first_release import wait_for_first
 from serve.rollout.follower_config import FollowerConfig
 from serve.rollout.heartbeats import HEARTBEAT_INTERVAL_S, Heartbeat, ReplicaRegistry
 from serve.rollout.memory import check_memory, used_mib
@@ -65,20 +66,19 @@ class ReleaseFollower(Generic[T]):
         self._heartbeat_lock, self._is_stopped = asyncio.Lock(), False
         self._loading: asyncio.Task[None] | None = None
         self._reading = BoundedReading(self._read_and_apply, config.lease_s, config.poll_s)
-        self._reported_at = -math.inf
-        self._in_use_until = 0.0
+        self._reported_at, self._in_use_until = -math.inf, 0.0
         self._reported: Heartbeat | None = None
         self._experiment: Experiment | None = None
         self.current: str | None = None  # id of the release that answers; None before `start` has returned
 
     async def start(self) -> "ReleaseFollower[T]":
-        """Loads the live release, then follows the pointer in the background.
+        """Loads the live release, once there is one, then follows the pointer in the background.
 
         Raises:
-            ReleaseError: no release is live; or the live release does not fit into memory, or does not reproduce its
-                golden queries.
+            ReleaseError: the live release does not fit into memory, or does not reproduce its golden queries.
         """
         await self._send_heartbeat()  # before the pointer is read: a rollout that begins later waits for this replica
+        await wait_for_first(self._registry, self._config.poll_s, self._send_heartbeat)
         await self._apply_denylist((await self._read_pointer()).denylist)
         while (live := await self._read_pointer()).release != self.current:
             await self.get(live.release)

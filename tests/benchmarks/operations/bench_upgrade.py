@@ -28,6 +28,7 @@ from rich.console import Console
 from conf.schema import Config, load
 from serve.deployment.declared import deploy_config
 from serve.index.connection import milvus_address
+from serve.releases.registry import POINTER
 from tests.benchmarks.harness.servers import free_port
 from tests.benchmarks.harness.tables import FOLDER, write
 from tests.benchmarks.harness.wrk import Measured, refuse_without_wrk
@@ -38,8 +39,8 @@ from tests.benchmarks.operations.serving_cluster import ALONE, ServingCluster, s
 CLIENTS, K = 2, 10
 ITEMS, USERS = 20_000, 10_000
 HEAD_DRILL = "the head restarted"
-NOWHERE, CAUSE = "/nowhere/twotower", "no release is live"
-"""A storage without a release, and what replicas say of it."""
+DAMAGED, CAUSE = FOLDER / "upgrade-damaged", "not a live pointer"
+"""A storage with a damaged pointer, and what replicas say of it."""
 
 AWAY_S = 5.0
 """How long there is no head."""
@@ -92,10 +93,12 @@ def new_code(endpoint: Endpoint) -> None:
 
 
 def code_that_does_not_start(endpoint: Endpoint) -> None:
-    """Replicas that cannot start, as they find no release: those from before answer, and the status says why."""
+    """Replicas that cannot start, as the pointer is damaged: those from before answer, and the status says why."""
     before = endpoint.cluster.replica_ids()
     whole = deepcopy(endpoint.app)
-    endpoint.app["args"]["values"]["storage"]["root"] = NOWHERE
+    (DAMAGED / "releases").mkdir(parents=True, exist_ok=True)
+    (DAMAGED / "releases" / POINTER).write_text("{")
+    endpoint.app["args"]["values"]["storage"]["root"] = str(DAMAGED.absolute())
     endpoint.cluster.apply(endpoint.declared)
     endpoint.cluster.wait(lambda: CAUSE in endpoint.cluster.complaints(), "a status that says why")
     assert endpoint.cluster.applications()["recommender"]["status"] != "RUNNING"

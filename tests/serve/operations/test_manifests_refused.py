@@ -88,4 +88,6 @@ def test_a_log_that_pods_may_not_have_is_named(monkeypatch: pytest.MonkeyPatch) 
     (items,) = of("data=movielens", "data.source.path=s3://bucket/ml", "data.item_vectors=/home/me/titles.parquet")
     assert items.startswith("data.item_vectors: pods look for /home/me/titles.parquet in their image")
     monkeypatch.setenv("DATASETS", "s3://bucket/public")
-    assert of("data=gowalla") == ["DATASETS is s3://bucket/public here; pods have it by that key of the Secret twotower"]
+    assert of("data=gowalla") == [
+        "DATASETS is s3://bucket/public here; pods have it by that key of the Secret twotower"
+    ]

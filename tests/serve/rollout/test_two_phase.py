@@ -220,12 +220,6 @@ async def test_a_lost_storage_does_not_stop_the_answers(registry: ReleaseRegistr
         assert await a.live() == "first"
 
 
-async def test_a_replica_without_a_live_release_says_so(registry: ReleaseRegistry) -> None:
-    (Path(registry.folder.path) / POINTER).unlink()
-    with pytest.raises(ReleaseError, match=r"no release is live: run python -m serve\.promote"):
-        await replica(registry, "a").start()
-
-
 def test_a_release_that_does_not_fit_is_refused() -> None:
     check_memory({"memory_mib": 1.0})
     with pytest.raises(ReleaseError, match=r"no room for the release: it needs 125000000 MiB"):

@@ -41,6 +41,8 @@ def test_the_printed_command_raises_a_maximum_and_keeps_the_rest(
                 refused = ended([*beside, "serve.ingress.max_replicas=9"])
                 assert refused.returncode == 2, refused.stdout + refused.stderr
                 assert "changing it in place" not in refused.stdout
+                empty = ended([*beside, "replace=true", f"storage.root={tmp_path / 'empty'}"])
+                assert "no release is live" in empty.stderr, "new replicas would wait for one"
                 said, _, printed = refused.stderr.strip().partition("give them too: ")
                 assert "serve.timeout_ms=1999" in said
                 elsewhere = ended([*beside, f"serve.port={free_port + 1}"])
